@@ -1,0 +1,74 @@
+"""One byte string for one value: canonical JSON, its SHA-256, and strict parsing.
+
+Plans and signed messages are frozen dataclasses. `encode` writes one as JSON with
+sorted keys and no spaces, so that equal values have equal bytes on every machine;
+`parse` reads such bytes back and refuses anything else.
+"""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from syft_code.errors import InvalidInput, InvalidMessage
+
+STRICT = ConfigDict(extra="forbid", allow_inf_nan=False, strict=True)
+"""Set as `__pydantic_config__` on each dataclass that outside text is parsed into."""
+
+
+def _plain(value: Any) -> Any:
+    """Turn dataclasses and tuples into what JSON knows; a float field is written as a float."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = ((f, getattr(value, f.name)) for f in dataclasses.fields(value))
+        return {f.name: float(v) if f.type is float else _plain(v) for f, v in fields}
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, tuple | list):
+        return [_plain(item) for item in value]
+    return value
+
+
+def encode(value: Any) -> bytes:
+    """Write a value as canonical JSON: sorted keys, no spaces, ASCII, no NaN.
+
+    >>> encode({"b": (1, 2), "a": 0.5})
+    b'{"a":0.5,"b":[1,2]}'
+    """
+    text = json.dumps(
+        _plain(value), sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False
+    )
+    return text.encode("ascii")
+
+
+def sha256(data: bytes) -> str:
+    """SHA-256 of some bytes, as 64 hexadecimal digits.
+
+    >>> sha256(b"")[:8]
+    'e3b0c442'
+    """
+    return hashlib.sha256(data).hexdigest()
+
+
+def parse(kind: Any, data: bytes, *, what: str, error: type[InvalidInput] = InvalidMessage) -> Any:
+    """Read JSON into a dataclass, or into one of a union of them; refuse anything else.
+
+    The bytes must be the canonical ones: what is signed or hashed is what is read.
+
+    Raises:
+        InvalidInput: of the class `error`, naming the first field that is wrong.
+    """
+    try:
+        value = TypeAdapter(kind).validate_json(data, strict=True)
+    except ValidationError as problem:
+        first = problem.errors(include_url=False, include_input=False)[0]
+        field = ".".join(str(part) for part in first["loc"]) or "the whole"
+        reason = first["msg"].removeprefix("Value error, ")
+        raise error(f"A {what} must be well formed; in {field}: {reason}.") from None
+    if encode(value) != data:
+        raise error(
+            f"A {what} must be in canonical form: sorted keys, no spaces, floats as floats."
+        )
+    return value

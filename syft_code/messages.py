@@ -1,0 +1,124 @@
+"""The signed messages between the parties, and how they are signed and checked.
+
+A message is a frozen dataclass; what is signed is a domain tag and the message's
+canonical JSON, with Ed25519. The tag keeps a signature over one kind of message from
+passing as a signature over another.
+
+| message      | who signs  | who checks             |
+|--------------|------------|------------------------|
+| RoundCall    | researcher | vault                  |
+| ShareHeader  | hospital   | aggregator             |
+| SumHeader    | aggregator | researcher             |
+| ReleaseCall  | researcher | aggregator             |
+"""
+
+from dataclasses import dataclass
+from typing import Literal, TypeVar
+
+from nacl.exceptions import BadSignatureError
+from nacl.signing import SigningKey, VerifyKey
+
+from syft_code import canonical
+from syft_code.errors import InvalidMessage
+
+T = TypeVar("T")
+Purpose = Literal["train", "evaluate"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoundCall:
+    """One round that a researcher asks one hospital for, with the weights named by hash."""
+
+    __pydantic_config__ = canonical.STRICT
+    plan_hash: str
+    hospital: str
+    purpose: Purpose
+    round: int
+    weights_sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShareHeader:
+    """What one sealed share is: the hospital's word to one aggregator.
+
+    `party` counts from 1 to `parties`; `length` is the number of ring elements of the shared
+    vector; `payload` says whether the sealed bytes are a 32-byte seed or the vector itself.
+    """
+
+    __pydantic_config__ = canonical.STRICT
+    plan_hash: str
+    hospital: str
+    purpose: Purpose
+    round: int
+    party: int
+    parties: int
+    length: int
+    ring_bits: int
+    payload: Literal["seed", "vector"]
+    sealed_sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReleaseCall:
+    """The researcher's demand for one partial sum, over these hospitals and no others."""
+
+    __pydantic_config__ = canonical.STRICT
+    plan_hash: str
+    purpose: Purpose
+    round: int
+    hospitals: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SumHeader:
+    """What one partial sum is: the aggregator's word to the researcher."""
+
+    __pydantic_config__ = canonical.STRICT
+    plan_hash: str
+    purpose: Purpose
+    round: int
+    party: int
+    hospitals: tuple[str, ...]
+    length: int
+    ring_bits: int
+    sum_sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signed:
+    """A message's canonical JSON (text) with its signature (hex)."""
+
+    __pydantic_config__ = canonical.STRICT
+    message: str
+    signature: str
+
+
+def sign(message: object, key: SigningKey) -> Signed:
+    """Sign a message with the key of the party that sends it."""
+    data = canonical.encode(message)
+    signature = key.sign(_tagged(type(message), data)).signature
+    return Signed(message=data.decode("ascii"), signature=signature.hex())
+
+
+def verify(kind: type[T], signed: Signed, verify_key: str) -> T:
+    """Check a signature and read the message; `verify_key` is 64 hexadecimal digits.
+
+    Raises:
+        InvalidMessage: if the signature is not by that key over exactly such a message.
+    """
+    try:
+        data = signed.message.encode("ascii")
+        VerifyKey(bytes.fromhex(verify_key)).verify(
+            _tagged(kind, data), bytes.fromhex(signed.signature)
+        )
+    except (BadSignatureError, ValueError, TypeError):
+        raise InvalidMessage(
+            f"A {kind.__name__} must carry the signature of the key that the plan names; "
+            "this one does not. Send it again from the party that holds the key."
+        ) from None
+    message: T = canonical.parse(kind, data, what=kind.__name__)
+    return message
+
+
+def _tagged(kind: type, data: bytes) -> bytes:
+    return f"consilium/{kind.__name__}/1\n".encode("ascii") + data

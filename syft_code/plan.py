@@ -1,0 +1,265 @@
+"""A plan: everything that is public about a study, frozen and hashed.
+
+A data owner approves the hash of a plan, so whatever can change what leaves a
+hospital stands in it: the recipe (model and loss as data), the privacy
+parameters, the rounds, the way shares are made, and who takes part with which
+keys. A plan holds no patient value, no secret and no randomness.
+"""
+
+import math
+import re
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from syft_code import canonical
+from syft_code.errors import InvalidPlan, require
+from syft_code.recipes import DataSpec, Recipe
+
+NAME = re.compile(r"[a-z][a-z0-9_-]{0,39}")
+HEX_KEY = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DpSgd:
+    """DP-SGD (Abadi et al. 2016, Algorithm 1) of one hospital in one round.
+
+    Units: `noise_multiplier` is noise std ÷ `max_grad_norm`; `sample_rate` is the
+    Poisson probability with which one patient is drawn in one step.
+    """
+
+    __pydantic_config__ = canonical.STRICT
+
+    noise_multiplier: float
+    max_grad_norm: float
+    sample_rate: float
+    steps: int
+
+    def __post_init__(self) -> None:
+        require(
+            math.isfinite(self.noise_multiplier) and self.noise_multiplier > 0,
+            f"noise_multiplier must be a finite number above 0, got {self.noise_multiplier}.",
+        )
+        require(
+            math.isfinite(self.max_grad_norm) and self.max_grad_norm > 0,
+            f"max_grad_norm must be a finite number above 0, got {self.max_grad_norm}.",
+        )
+        require(
+            0 < self.sample_rate <= 1,
+            f"sample_rate must be in (0, 1], got {self.sample_rate}.",
+        )
+        require(
+            1 <= self.steps <= 100_000,
+            f"steps must be between 1 and 100000, got {self.steps}.",
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sgd:
+    """The optimiser inside a hospital's round; it sees noised gradients only.
+
+    Units: `learning_rate` per step on the mean clipped gradient; `momentum` in [0, 1).
+    """
+
+    __pydantic_config__ = canonical.STRICT
+
+    learning_rate: float
+    momentum: float = 0.0
+
+    def __post_init__(self) -> None:
+        require(
+            math.isfinite(self.learning_rate) and self.learning_rate > 0,
+            f"learning_rate must be a finite number above 0, got {self.learning_rate}.",
+        )
+        require(0 <= self.momentum < 1, f"momentum must be in [0, 1), got {self.momentum}.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluation:
+    """Noised sums over each hospital's held-out patients, after the named rounds.
+
+    Units: `noise_multiplier` is noise std ÷ the L2 sensitivity of the summed vector.
+    """
+
+    __pydantic_config__ = canonical.STRICT
+
+    noise_multiplier: float
+    after_rounds: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        require(
+            math.isfinite(self.noise_multiplier) and self.noise_multiplier > 0,
+            f"evaluation noise_multiplier must be a finite number above 0, got {self.noise_multiplier}.",
+        )
+        require(
+            all(a < b for a, b in zip(self.after_rounds, self.after_rounds[1:], strict=False)),
+            f"after_rounds must be increasing, got {list(self.after_rounds)}.",
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sharing:
+    """The ring and the fixed point in which updates are shared.
+
+    A coordinate x with |x| ≤ `bound` becomes round(x · 2^fraction_bits) mod 2^ring_bits.
+    """
+
+    __pydantic_config__ = canonical.STRICT
+
+    ring_bits: Literal[32, 64] = 64
+    fraction_bits: int = 24
+    bound: float = 2.0**20
+
+    def __post_init__(self) -> None:
+        require(
+            0 <= self.fraction_bits < self.ring_bits,
+            f"fraction_bits must be in [0, {self.ring_bits}), got {self.fraction_bits}.",
+        )
+        require(
+            math.isfinite(self.bound) and self.bound > 0,
+            f"the sharing bound must be a finite number above 0, got {self.bound}.",
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hospital:
+    """One hospital of the roster.
+
+    `verify_key` is its Ed25519 key (hex); `patients` is the number of training patients
+    that its owner declared at publication, which is also its weight in the average.
+    """
+
+    __pydantic_config__ = canonical.STRICT
+
+    name: str
+    verify_key: str
+    asset: str
+    asset_version: int
+    patients: int
+
+    def __post_init__(self) -> None:
+        _check_name("hospital", self.name)
+        _check_name("asset", self.asset)
+        _check_key(f"hospital {self.name}", self.verify_key)
+        require(self.patients >= 1, f"hospital {self.name} must declare at least one patient.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Aggregator:
+    """One aggregator of the roster.
+
+    `verify_key` is Ed25519 and `seal_key` X25519 (hex, 32 bytes each); `certificate` is its
+    TLS certificate (PEM); `address` is host:port.
+    """
+
+    __pydantic_config__ = canonical.STRICT
+
+    name: str
+    address: str
+    verify_key: str
+    seal_key: str
+    certificate: str
+
+    def __post_init__(self) -> None:
+        _check_name("aggregator", self.name)
+        _check_key(f"aggregator {self.name}", self.verify_key)
+        _check_key(f"aggregator {self.name}", self.seal_key)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """One study, as every party sees it and as each owner approves it.
+
+    Raises:
+        InvalidPlan: with one sentence, if any part is not acceptable.
+    """
+
+    __pydantic_config__ = canonical.STRICT
+
+    study: str
+    researcher_key: str
+    data: DataSpec
+    recipe: Recipe
+    dp_sgd: DpSgd
+    optimizer: Sgd
+    rounds: int
+    hospitals: tuple[Hospital, ...]
+    aggregators: tuple[Aggregator, ...]
+    min_hospitals: int
+    evaluation: Evaluation | None = None
+    sharing: Sharing = field(default_factory=Sharing)
+    algorithm: Literal["fedavg"] = "fedavg"
+    format: Annotated[int, Field(ge=1, le=1)] = 1
+
+    def __post_init__(self) -> None:
+        _check_name("study", self.study)
+        _check_key("the researcher", self.researcher_key)
+        require(1 <= self.rounds <= 1000, f"rounds must be between 1 and 1000, got {self.rounds}.")
+        self.recipe.check(self.data)
+        _check_roster(self)
+        rounds_ok = self.evaluation is None or all(
+            1 <= r <= self.rounds for r in self.evaluation.after_rounds
+        )
+        require(rounds_ok, f"evaluation rounds must lie between 1 and {self.rounds}.")
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 over the plan's canonical JSON (hex): what an owner approves."""
+        return canonical.sha256(self.encode())
+
+    def encode(self) -> bytes:
+        """The plan's canonical JSON."""
+        return canonical.encode(self)
+
+    @classmethod
+    def decode(cls, data: bytes) -> "Plan":
+        """Read a plan from its canonical JSON; raise `InvalidPlan` on anything else."""
+        plan: Plan = canonical.parse(cls, data, what="plan", error=InvalidPlan)
+        return plan
+
+    def hospital(self, name: str) -> Hospital:
+        """The roster's entry for a hospital; raise `InvalidPlan` if it has none."""
+        for hospital in self.hospitals:
+            if hospital.name == name:
+                return hospital
+        raise InvalidPlan(f"{name!r} is not a hospital of the study {self.study!r}.")
+
+
+def _check_name(what: str, name: str) -> None:
+    require(
+        NAME.fullmatch(name) is not None,
+        f"A {what} name must be 1 to 40 lower-case letters, digits, '-' or '_', got {name[:60]!r}.",
+    )
+
+
+def _check_key(what: str, key: str) -> None:
+    require(
+        HEX_KEY.fullmatch(key) is not None,
+        f"The key of {what} must be 64 lower-case hexadecimal digits.",
+    )
+
+
+def _check_roster(plan: Plan) -> None:
+    """Every party once, with its own key, and enough hospitals for a sum to hide one."""
+    for group in (plan.hospitals, plan.aggregators):
+        names = [party.name for party in group]
+        keys = [party.verify_key for party in group]
+        require(
+            len(set(names)) == len(names) and len(set(keys)) == len(keys),
+            "Each hospital and each aggregator must stand in the roster once, with a key of its own.",
+        )
+    require(len(plan.aggregators) >= 2, "A plan must name at least two aggregators.")
+    require(
+        3 <= plan.min_hospitals <= len(plan.hospitals),
+        f"min_hospitals must be at least 3 (with two, one hospital and the researcher could "
+        f"subtract the other out) and at most the {len(plan.hospitals)} hospitals of the roster, "
+        f"got {plan.min_hospitals}.",
+    )
+    largest = max(max(h.patients for h in plan.hospitals), plan.sharing.bound)
+    span = len(plan.hospitals) * largest * 2.0**plan.sharing.fraction_bits
+    require(
+        span < 2.0 ** (plan.sharing.ring_bits - 1),
+        "hospitals x bound x 2^fraction_bits must stay below 2^(ring_bits - 1): "
+        "use fewer fraction bits, a smaller bound or the 64-bit ring.",
+    )

@@ -23,6 +23,7 @@ from syft_code.errors import InvalidMessage
 
 T = TypeVar("T")
 Purpose = Literal["train", "evaluate"]
+State = Literal["queued", "running", "done", "failed"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +36,29 @@ class RoundCall:
     purpose: Purpose
     round: int
     weights_sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ticket:
+    """Where a round stands at one hospital: steps and epsilon, never a loss or a metric.
+
+    `epsilon` is what this study has spent here, this round included, at the asset's `delta`;
+    `shares` are the SHA-256 of the sealed shares, in the aggregators' order, once done;
+    `sentence` says why a round failed, in words that are fit for a researcher.
+    """
+
+    __pydantic_config__ = canonical.STRICT
+    ticket: str
+    purpose: Purpose
+    round: int
+    state: State
+    step: int
+    steps: int
+    epsilon: float
+    delta: float
+    shares: tuple[str, ...] = ()
+    sentence: str = ""
+    kind: Literal["ticket"] = "ticket"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

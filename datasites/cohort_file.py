@@ -1,0 +1,93 @@
+"""A cohort on disk: one safetensors file, which can hold arrays and nothing that runs."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+from syft_code.cohort import Cohort
+from syft_code.errors import InvalidData, require
+from syft_code.recipes import DataSpec
+
+NAMES = {"images", "labels", "patient", "held_out"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)
+class SplitCohort:
+    """A cohort and, for each patient, whether it is held out (bool `[patients]`)."""
+
+    cohort: Cohort
+    held_out: NDArray[np.bool_]
+
+    def training(self) -> Cohort:
+        """The patients to train on."""
+        return self.cohort.select(~self.held_out)
+
+    def evaluation(self) -> Cohort:
+        """The patients that no training ever sees."""
+        return self.cohort.select(self.held_out)
+
+
+def pack(split: SplitCohort) -> bytes:
+    """Write a cohort and its split as bytes; read them again with `unpack`."""
+    return save(
+        {
+            "images": np.ascontiguousarray(split.cohort.images),
+            "labels": np.ascontiguousarray(split.cohort.labels),
+            "patient": np.ascontiguousarray(split.cohort.patient),
+            "held_out": split.held_out.astype(np.uint8),
+        }
+    )
+
+
+def unpack(data: bytes, spec: DataSpec) -> SplitCohort:
+    """Read a cohort and check it against its public shape.
+
+    Raises:
+        InvalidData: with one sentence that names what differs.
+    """
+    try:
+        arrays = load(data)
+    except SafetensorError:
+        raise InvalidData(
+            "A cohort file must be safetensors, and this one can't be read."
+        ) from None
+    require(
+        set(arrays) == NAMES,
+        f"A cohort file must hold {sorted(NAMES)}, this one holds {sorted(arrays)[:8]}.",
+        error=InvalidData,
+    )
+    split = SplitCohort(
+        cohort=Cohort(images=arrays["images"], labels=arrays["labels"], patient=arrays["patient"]),
+        held_out=arrays["held_out"].astype(np.bool_),
+    )
+    _check(split, spec)
+    return split
+
+
+def _check(split: SplitCohort, spec: DataSpec) -> None:
+    image_shape = (len(spec.channels), spec.height_px, spec.width_px)
+    label_shape = () if spec.task == "classification" else image_shape[1:]
+    cohort = split.cohort
+    require(
+        cohort.images.shape[1:] == image_shape and cohort.images.dtype in (np.uint8, np.float16),
+        f"Images must be uint8 or float16 of shape {image_shape}.",
+        error=InvalidData,
+    )
+    require(
+        cohort.labels.shape[1:] == label_shape and cohort.labels.dtype == np.uint8,
+        f"Labels must be uint8 of shape {label_shape}.",
+        error=InvalidData,
+    )
+    require(
+        int(cohort.labels.max(initial=0)) < len(spec.classes),
+        f"Labels must be below the number of classes, {len(spec.classes)}.",
+        error=InvalidData,
+    )
+    require(
+        split.held_out.shape == (cohort.patients,) and bool((~split.held_out).any()),
+        "Each patient must be held out or not, and at least one must be left for training.",
+        error=InvalidData,
+    )

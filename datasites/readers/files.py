@@ -1,0 +1,98 @@
+"""Safe access to the owner's files: inside the folder, regular, and not too large.
+
+A data set comes from outside. Its names and links may point anywhere, and its files may
+be pipes or far larger than they should be; nothing is opened before that is ruled out.
+"""
+
+import os
+import stat
+from pathlib import Path
+
+from syft_code.errors import InvalidData, require
+
+STAND_IN_MARKER = "STAND_IN.txt"
+"""A folder that holds a file of this name is synthetic throughout."""
+
+
+def open_folder(folder: Path) -> Path:
+    """The folder's true path; a link to the folder itself is the owner's own choice."""
+    try:
+        root = folder.resolve(strict=True)
+    except (OSError, RuntimeError, ValueError):
+        root = folder
+    require(
+        root.is_dir(),
+        f"{printable(folder.name)!r} must be a folder that exists. Check the path.",
+        error=InvalidData,
+    )
+    return root
+
+
+def printable(text: str) -> str:
+    """Text from a file as it may stand in a sentence: one line, at most 120 characters.
+
+    >>> printable("a\\nb")
+    'a?b'
+    """
+    return "".join(char if char.isprintable() else "?" for char in text[:120])
+
+
+def shown(root: Path, path: Path) -> str:
+    """A path as the owner reads it: from the data folder on."""
+    return printable(path.relative_to(root).as_posix())
+
+
+def entries(root: Path, folder: Path) -> list[Path]:
+    """What lies in a folder, sorted by name, without hidden files (`._x` of archives)."""
+    try:
+        inside = sorted(_true_path(root, folder).iterdir())
+    except OSError as problem:
+        raise InvalidData(
+            f"{shown(root, folder)!r} can't be listed ({problem.strerror}). Check its permissions."
+        ) from None
+    return [folder / path.name for path in inside if not path.name.startswith(".")]
+
+
+def read_bytes(root: Path, path: Path, *, limit_bytes: int) -> bytes:
+    """The bytes of one regular file inside the folder, at most so many.
+
+    Raises:
+        InvalidData: for a link that leaves the folder, a pipe, or a file over the limit.
+    """
+    name = shown(root, path)
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        descriptor = os.open(_true_path(root, path), flags)
+    except OSError as problem:
+        raise InvalidData(
+            f"{name!r} can't be opened ({problem.strerror}). Check that it exists and may be read."
+        ) from None
+    with os.fdopen(descriptor, "rb") as stream:
+        status = os.fstat(descriptor)
+        require(
+            stat.S_ISREG(status.st_mode),
+            f"{name!r} must be a regular file. Put the file itself there.",
+            error=InvalidData,
+        )
+        require(
+            status.st_size <= limit_bytes,
+            f"{name!r} must be at most {limit_bytes:,} bytes, it has {status.st_size:,}. "
+            "Check that it is the published file.",
+            error=InvalidData,
+        )
+        return stream.read(status.st_size)
+
+
+def _true_path(root: Path, path: Path) -> Path:
+    try:
+        true_path = path.resolve(strict=True)
+    except (RuntimeError, ValueError):
+        raise InvalidData(
+            f"{shown(root, path)!r} is a link in a circle. Put the file itself there."
+        ) from None
+    require(
+        true_path.is_relative_to(root),
+        f"{shown(root, path)!r} is a link that leaves the data folder. Put the file itself there.",
+        error=InvalidData,
+    )
+    return true_path

@@ -1,0 +1,59 @@
+"""What every reader gives back."""
+
+import hashlib
+from dataclasses import dataclass
+
+from syft_code.cohort import Cohort
+from syft_code.errors import InvalidData, require
+from syft_code.recipes import DataSpec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)
+class Reading:
+    """A hospital's patients, read and checked. Never printed, logged or serialised.
+
+    `spec` alone is public. `patient_ids[i]` and `site[i]` belong to the patient that
+    `cohort.patient` calls i; the site is "" where the data set names none. `remarks` are
+    sentences for the owner: they count what was left out, and so are private too.
+    """
+
+    cohort: Cohort
+    patient_ids: tuple[str, ...]
+    site: tuple[str, ...]
+    spec: DataSpec
+    remarks: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        require(
+            len(self.patient_ids) == len(self.site) == self.cohort.patients,
+            "Each patient must have one identifier and one site.",
+            error=InvalidData,
+        )
+        require(
+            len(set(self.patient_ids)) == len(self.patient_ids),
+            "Each patient must have an identifier of their own.",
+            error=InvalidData,
+        )
+        _require_nobody_twice(self.cohort, self.patient_ids)
+
+
+def counted(number: int, one: str, many: str) -> str:
+    """A sentence for one thing or for many, with the number written out.
+
+    >>> counted(4031, "{} row has no image.", "{} rows have no image.")
+    '4,031 rows have no image.'
+    """
+    return (one if number == 1 else many).format(f"{number:,}")
+
+
+def _require_nobody_twice(cohort: Cohort, patient_ids: tuple[str, ...]) -> None:
+    """Two patients with the same picture are one patient, whom privacy would protect half."""
+    owner: dict[bytes, int] = {}
+    for image, patient in zip(cohort.images, cohort.patient.tolist(), strict=True):
+        first = owner.setdefault(hashlib.sha256(image.tobytes()).digest(), patient)
+        require(
+            first == patient,
+            f"{patient_ids[first]!r} and {patient_ids[patient]!r} must be two patients, but hold "
+            "the same picture. Remove one of them, or give both the same identifier.",
+            error=InvalidData,
+        )

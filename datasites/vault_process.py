@@ -1,0 +1,96 @@
+"""The vault as a process: `python -m datasites.vault_process --home HOME`.
+
+Listens on the Unix socket in the vault's folder, one thread a connection, one request a
+connection. An error that was raised on purpose goes back as its sentence; any other goes
+to the owner's log, and only the fact goes back.
+"""
+
+import logging
+import os
+import signal
+import socketserver
+import sys
+import threading
+from pathlib import Path
+from typing import Annotated, cast
+
+import typer
+
+from datasites import wire
+from datasites.site import Site
+from datasites.vault import Vault
+from syft_code.errors import ConsiliumError, Refused
+from syft_code.lifetime import end_with_parent
+
+LOG = logging.getLogger("consilium.vault")
+
+
+class _Connection(socketserver.StreamRequestHandler):
+    """One request and its answer; `wfile` is unbuffered, so `makefile` is used instead."""
+
+    wbufsize = -1
+
+    def handle(self) -> None:
+        """Answer one request, or say why not."""
+        server = cast("_Server", self.server)
+        body: bytes = b""
+        reply: object
+        try:
+            request, sent = wire.receive(self.rfile, wire.Request)
+            reply, body = server.vault.answer(request, sent)
+        except EOFError:
+            return
+        except ConsiliumError as problem:
+            LOG.info("refused: %s", problem)
+            reply = wire.Failure(error=type(problem).__name__, sentence=str(problem))
+        except Exception:
+            LOG.exception("a request failed")
+            sentence = "The vault failed to answer; the data owner's log says why."
+            reply = wire.Failure(error=Refused.__name__, sentence=sentence)
+        wire.send(self.wfile, reply, body)
+
+
+class _Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
+    daemon_threads = True
+
+    def __init__(self, folder: Path, vault: Vault) -> None:
+        self.vault = vault
+        os.chdir(folder)  # a socket's path is limited to 107 bytes; its folder's is not
+        Path(wire.SOCKET_NAME).unlink(missing_ok=True)
+        super().__init__(wire.SOCKET_NAME, _Connection)
+        Path(wire.SOCKET_NAME).chmod(0o600)
+
+
+app = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
+
+
+@app.command()
+def main(
+    home: Annotated[Path, typer.Option(help="The hospital's folder.")],
+    end_with_starter: Annotated[bool, typer.Option(help="End when the starter ends.")] = False,
+) -> None:
+    """Run one hospital's vault until SIGTERM."""
+    if end_with_starter:
+        end_with_parent()
+    os.umask(0o077)
+    home = home.resolve()
+    try:
+        vault = Vault(Site(home))
+    except ConsiliumError as problem:
+        sys.exit(str(problem))
+    logging.basicConfig(
+        filename=home / "vault" / "vault.log",
+        level=logging.INFO,
+        format="%(asctime)s %(levelname)s %(name)s %(message)s",
+    )
+    server = _Server(home / "vault", vault)
+    signal.signal(
+        signal.SIGTERM, lambda *_: threading.Thread(target=server.shutdown, daemon=True).start()
+    )
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    server.serve_forever(poll_interval=0.1)
+    vault.close()
+
+
+if __name__ == "__main__":
+    app()

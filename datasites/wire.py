@@ -1,0 +1,227 @@
+"""Typed, length-checked messages over a stream: how a hospital's processes talk.
+
+One frame is a 4-byte header length, an 8-byte body length, a JSON header (a frozen
+dataclass, named by its `kind`) and a body of raw bytes. Nothing is unpickled, and
+nothing is read past the limits that the reader sets. Used on the vault's Unix socket
+and on the pipes of its training process.
+"""
+
+import os
+import socket
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, Protocol
+
+from pydantic import Field
+
+from syft_code import canonical, errors
+from syft_code.errors import ConsiliumError, InvalidMessage, Unavailable
+from syft_code.messages import Signed, Ticket
+
+MAX_HEADER_BYTES = 8 * 2**20
+MAX_BODY_BYTES = 4 * 2**30
+SOCKET_NAME = "vault.sock"
+_LENGTHS = struct.Struct(">IQ")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AskHealth:
+    """Front desk or owner: are you there?"""
+
+    __pydantic_config__ = canonical.STRICT
+    kind: Literal["ask_health"] = "ask_health"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartRound:
+    """Front desk: a researcher's signed round call; the body is the global weights."""
+
+    __pydantic_config__ = canonical.STRICT
+    call: Signed
+    kind: Literal["start_round"] = "start_round"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AskTicket:
+    """Front desk: how far is this ticket?"""
+
+    __pydantic_config__ = canonical.STRICT
+    ticket: str
+    kind: Literal["ask_ticket"] = "ask_ticket"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FetchShare:
+    """Front desk: the sealed share of a finished ticket for one aggregator (from 1)."""
+
+    __pydantic_config__ = canonical.STRICT
+    ticket: str
+    party: int
+    kind: Literal["fetch_share"] = "fetch_share"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnerAct:
+    """Owner: a signed act of `datasites.acts`; the body is a cohort for a publication."""
+
+    __pydantic_config__ = canonical.STRICT
+    act: Signed
+    name: Literal["Publication", "Approval", "Denial", "Revocation", "Inquiry"]
+    kind: Literal["owner_act"] = "owner_act"
+
+
+Request = Annotated[
+    AskHealth | StartRound | AskTicket | FetchShare | OwnerAct, Field(discriminator="kind")
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Healthy:
+    """The vault is there; its public key."""
+
+    __pydantic_config__ = canonical.STRICT
+    verify_key: str
+    kind: Literal["healthy"] = "healthy"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Share:
+    """A sealed share is in the body."""
+
+    __pydantic_config__ = canonical.STRICT
+    kind: Literal["share"] = "share"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accepted:
+    """An owner's act is recorded; `version` is that of a published asset, else 0."""
+
+    __pydantic_config__ = canonical.STRICT
+    version: int = 0
+    kind: Literal["accepted"] = "accepted"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """What the ledger says of one asset, to the owner."""
+
+    __pydantic_config__ = canonical.STRICT
+    asset: str
+    spent_epsilon: float
+    budget_epsilon: float
+    delta: float
+    events: tuple[str, ...]
+    kind: Literal["account"] = "account"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """The answer is no; `error` names a class of `syft_code.errors`."""
+
+    __pydantic_config__ = canonical.STRICT
+    error: str
+    sentence: str
+    kind: Literal["failure"] = "failure"
+
+
+Reply = Annotated[
+    Healthy | Ticket | Share | Accepted | Account | Failure, Field(discriminator="kind")
+]
+
+
+class Readable(Protocol):
+    """A buffered stream to read from: `read` returns fewer bytes at its end only."""
+
+    def read(self, size: int, /) -> bytes:
+        """Read exactly so many bytes, or all that are left."""
+
+
+class Writable(Protocol):
+    """A buffered stream to write to."""
+
+    def write(self, data: bytes | memoryview, /) -> int:
+        """Write all of the data."""
+
+    def flush(self) -> None:
+        """Let the other side see it."""
+
+
+def send(stream: Writable, header: object, body: bytes | memoryview = b"") -> None:
+    """Write one frame."""
+    data = canonical.encode(header)
+    stream.write(_LENGTHS.pack(len(data), len(body)))
+    stream.write(data)
+    stream.write(body)
+    stream.flush()
+
+
+def receive(
+    stream: Readable, kinds: Any, *, max_body_bytes: int = MAX_BODY_BYTES
+) -> tuple[Any, bytes]:
+    """Read one frame whose header is one of the given dataclasses.
+
+    Raises:
+        EOFError: if the stream ends before a frame begins.
+        InvalidMessage: if the frame is cut, too long or not of these kinds.
+    """
+    lengths = stream.read(_LENGTHS.size)
+    if not lengths:
+        raise EOFError
+    header_bytes, body_bytes = _LENGTHS.unpack(_whole(lengths, _LENGTHS.size))
+    errors.require(
+        header_bytes <= MAX_HEADER_BYTES and body_bytes <= max_body_bytes,
+        f"A message may have {MAX_HEADER_BYTES} header bytes and {max_body_bytes} body bytes, "
+        f"this one announces {header_bytes} and {body_bytes}.",
+        error=InvalidMessage,
+    )
+    header = _whole(stream.read(header_bytes), header_bytes)
+    body = _whole(stream.read(body_bytes), body_bytes)
+    return canonical.parse(kinds, header, what="message between the hospital's processes"), body
+
+
+def _whole(data: bytes, expected: int) -> bytes:
+    if len(data) != expected:
+        raise InvalidMessage(f"A message was cut after {len(data)} of {expected} bytes.")
+    return data
+
+
+def ask(vault_home: Path, request: object, body: bytes = b"") -> tuple[Any, bytes]:
+    """Send one request to a vault's socket and wait for the answer.
+
+    Raises:
+        ConsiliumError: what the vault answered, as the class that it named.
+        Unavailable: if nobody listens.
+    """
+    try:
+        with _connected(vault_home) as stream:
+            send(stream, request, body)
+            reply, data = receive(stream, Reply)
+    except (OSError, EOFError):
+        raise Unavailable(
+            "The hospital's vault does not answer: ask the data owner to see whether it runs."
+        ) from None
+    if isinstance(reply, Failure):
+        raise _as_error(reply)
+    return reply, data
+
+
+def _as_error(failure: Failure) -> ConsiliumError:
+    kind = getattr(errors, failure.error, ConsiliumError)
+    known = isinstance(kind, type) and issubclass(kind, ConsiliumError)
+    return (kind if known else ConsiliumError)(failure.sentence)
+
+
+@contextmanager
+def _connected(vault_home: Path) -> Iterator[Any]:
+    """A connection by way of the folder's descriptor: socket paths are limited to 107 bytes."""
+    folder = os.open(vault_home, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+            client.connect(f"/proc/self/fd/{folder}/{SOCKET_NAME}")
+            with client.makefile("rwb") as stream:
+                yield stream
+    finally:
+        os.close(folder)

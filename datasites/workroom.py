@@ -1,0 +1,92 @@
+"""Where training runs: a child process of the vault, reached by two pipes and nothing else.
+
+The seam for a sandbox: `Workroom` starts the process and talks to it, and nobody else
+knows how. The process starts with an environment of three harmless names, no inherited
+file but its pipes and its log, and ends with the vault.
+"""
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO
+
+from datasites import wire
+from datasites.trainer_messages import Answer, Job, Step
+from syft_code.errors import InvalidMessage, TrainingFailed
+
+
+class Workroom:
+    """One training process at a time, started when first needed and kept for the next round."""
+
+    def __init__(self, log_path: Path) -> None:
+        self._log_path = log_path
+        self._process: subprocess.Popen[bytes] | None = None
+        self._lock = threading.Lock()
+
+    def run(self, job: Job, weights: bytes, *, on_step: Callable[[int], None]) -> bytes:
+        """Perform one job and return the raw bytes of its result, for the airlock.
+
+        Raises:
+            TrainingFailed: if the process died or spoke out of turn; a new one starts next time.
+        """
+        with self._lock:
+            process = self._ready()
+            try:
+                return _converse(process, job, weights, on_step)
+            except (OSError, EOFError, InvalidMessage):
+                self.close()
+                raise TrainingFailed(
+                    "The training process of this hospital ended before its result was there; "
+                    "nothing left the hospital and the round stays paid. Call the round again."
+                ) from None
+
+    def close(self) -> None:
+        """End the training process, if there is one."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def _ready(self) -> "subprocess.Popen[bytes]":
+        if self._process is None or self._process.poll() is not None:
+            with self._log_path.open("ab") as log:
+                self._process = _start(log)
+        return self._process
+
+
+def _start(log: IO[bytes]) -> "subprocess.Popen[bytes]":
+    environment = {
+        "PATH": os.environ.get("PATH", os.defpath),
+        "OMP_NUM_THREADS": "1",
+        "PYTHONUNBUFFERED": "1",
+    }
+    return subprocess.Popen(
+        [sys.executable, "-m", "datasites.trainer"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=log,
+        env=environment,
+        cwd=Path(__file__).parents[1],
+        close_fds=True,
+    )
+
+
+def _converse(
+    process: "subprocess.Popen[bytes]",
+    job: Job,
+    weights: bytes,
+    on_step: Callable[[int], None],
+) -> bytes:
+    if process.stdin is None or process.stdout is None:
+        raise EOFError
+    wire.send(process.stdin, job, weights)
+    while True:
+        answer, body = wire.receive(process.stdout, Answer)
+        if isinstance(answer, wire.Failure):
+            raise TrainingFailed(answer.sentence)
+        if not isinstance(answer, Step):
+            return body
+        on_step(answer.step)

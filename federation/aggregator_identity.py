@@ -1,0 +1,155 @@
+"""Who an aggregator is: its keys and certificate, made once, in a folder of its own.
+
+    HOME/identity/sign.key   Ed25519, signs partial sums
+                  seal.key   X25519, opens shares
+                  tls.key    and tls.crt, self-signed; its common name is the aggregator's
+    HOME/public.json         what goes into a plan's roster
+
+All files are 0600 in folders of 0700. A folder with some of them is refused: new keys
+in an old folder would make every share that waits there worthless, silently.
+"""
+
+import datetime
+import ipaddress
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from nacl.public import PrivateKey
+from nacl.signing import SigningKey
+
+from federation.durable import sync_folder, write_durably
+from syft_code import canonical
+from syft_code.errors import Unavailable, require
+from syft_code.plan import Aggregator
+
+FOLDER = "identity"
+STAGING = "identity.new"
+FILES = ("sign.key", "seal.key", "tls.key", "tls.crt")
+VALID_DAYS = 3650
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Identity:
+    """An aggregator's keys, in memory. Never printed, logged or serialised."""
+
+    name: str
+    sign_key: SigningKey
+    seal_key: PrivateKey
+    tls_key: bytes
+    certificate: bytes
+
+    def public(self, address: str) -> Aggregator:
+        """The entry for a plan's roster."""
+        return Aggregator(
+            name=self.name,
+            address=address,
+            verify_key=bytes(self.sign_key.verify_key).hex(),
+            seal_key=bytes(self.seal_key.public_key).hex(),
+            certificate=self.certificate.decode("ascii"),
+        )
+
+
+def create(home: Path, *, name: str, host: str) -> None:
+    """Make keys and certificate in a staging folder; `commit` makes them the aggregator's."""
+    staging = home / STAGING
+    staging.mkdir(mode=0o700)
+    tls_key = ec.generate_private_key(ec.SECP256R1())
+    contents = {
+        "sign.key": bytes(SigningKey.generate()).hex().encode("ascii"),
+        "seal.key": bytes(PrivateKey.generate()).hex().encode("ascii"),
+        "tls.key": tls_key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        ),
+        "tls.crt": _certificate(tls_key, name=name, host=host),
+    }
+    for file, data in contents.items():
+        write_durably(staging / file, data)
+
+
+def commit(home: Path) -> None:
+    """The last step of a first start: from here on the folder is an aggregator's."""
+    (home / STAGING).rename(home / FOLDER)
+    sync_folder(home)
+
+
+def load(home: Path, *, name: str, host: str) -> Identity:
+    """Read the keys back, or say in one sentence why the folder is not in order."""
+    folder = home / FOLDER
+    for file in FILES:
+        path = folder / file
+        require(
+            path.is_file() and path.stat().st_mode & 0o077 == 0,
+            f"An aggregator's folder must hold {FOLDER}/{file}, readable by its owner alone: "
+            "restore it, or start with an empty folder and new keys.",
+            error=Unavailable,
+        )
+    sign_key, seal_key, tls_key, certificate = ((folder / file).read_bytes() for file in FILES)
+    try:
+        identity = Identity(
+            name=name,
+            sign_key=SigningKey(bytes.fromhex(sign_key.decode("ascii"))),
+            seal_key=PrivateKey(bytes.fromhex(seal_key.decode("ascii"))),
+            tls_key=tls_key,
+            certificate=certificate,
+        )
+        made_for, hosts = _read_certificate(certificate)
+    except (ValueError, TypeError):
+        raise Unavailable(
+            f"An aggregator's keys must be whole, and a file in {FOLDER}/ is not: restore it, "
+            "or start with an empty folder and new keys."
+        ) from None
+    require(
+        made_for == name and host in hosts,
+        f"This folder's certificate is for the aggregator {made_for!r} at {', '.join(hosts)}: "
+        "start it under that name and host, or with an empty folder.",
+        error=Unavailable,
+    )
+    return identity
+
+
+def publish(home: Path, identity: Identity, *, address: str) -> Aggregator:
+    """Write `public.json`, which a researcher puts into a plan."""
+    entry = identity.public(address)
+    write_durably(home / "public.json", canonical.encode(entry))
+    return entry
+
+
+def _certificate(key: ec.EllipticCurvePrivateKey, *, name: str, host: str) -> bytes:
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    now = datetime.datetime.now(datetime.UTC)
+    alternatives = [_general_name(text) for text in dict.fromkeys(("localhost", "127.0.0.1", host))]
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=VALID_DAYS))
+        .add_extension(x509.SubjectAlternativeName(alternatives), critical=False)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    return certificate.public_bytes(serialization.Encoding.PEM)
+
+
+def _general_name(host: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(host))
+    except ValueError:
+        return x509.DNSName(host)
+
+
+def _read_certificate(pem: bytes) -> tuple[str, list[str]]:
+    certificate = x509.load_pem_x509_certificate(pem)
+    name = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)[0].value
+    names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    hosts = names.get_values_for_type(x509.DNSName)
+    addresses = names.get_values_for_type(x509.IPAddress)
+    return str(name), [*hosts, *(str(address) for address in addresses)]

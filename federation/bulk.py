@@ -1,0 +1,103 @@
+"""The researcher's side of what travels beside PySyft: blobs and tickets over HTTP.
+
+Every request is signed with the key of the PySyft account. Uploads and downloads go on
+where they stopped when a connection is lost.
+"""
+
+from typing import Any
+
+import httpx
+from nacl.signing import SigningKey
+
+from syft_code import accounts, canonical, errors
+from syft_code.errors import ConsiliumError, InvalidMessage, Unavailable
+from syft_code.messages import Ticket
+
+CHUNK_BYTES = 4 * 2**20
+ATTEMPTS = 5
+
+
+class Bulk:
+    """Blobs and tickets of one hospital's front desk."""
+
+    def __init__(self, url: str, account_key: SigningKey) -> None:
+        self._url = url
+        self._key = account_key
+        self._http = httpx.Client(base_url=url, timeout=60.0, trust_env=False)
+
+    def close(self) -> None:
+        """Let the connections go."""
+        self._http.close()
+
+    def upload(self, data: bytes) -> str:
+        """Store bytes at the hospital under their SHA-256, and return it."""
+        name = canonical.sha256(data)
+        path = f"/blobs/{name}"
+        for attempt in range(ATTEMPTS):
+            here = self._send("HEAD", path).headers
+            if here["upload-complete"] == "1":
+                return name
+            try:
+                self._upload_from(path, data, int(here["upload-offset"]))
+            except Unavailable:
+                if attempt == ATTEMPTS - 1:
+                    raise
+        return name
+
+    def download(self, name: str) -> bytes:
+        """Fetch the blob of this SHA-256; raise `InvalidMessage` if it is something else."""
+        data = bytearray()
+        path = f"/blobs/{name}"
+        for attempt in range(ATTEMPTS):
+            try:
+                data += self._send("GET", path, {"range": f"bytes={len(data)}-"}).content
+                break
+            except Unavailable:
+                if attempt == ATTEMPTS - 1:
+                    raise
+        if canonical.sha256(bytes(data)) != name:
+            raise InvalidMessage("A blob must have the hash that names it, this one has not.")
+        return bytes(data)
+
+    def delete(self, name: str) -> None:
+        """Let the hospital forget a blob."""
+        self._send("DELETE", f"/blobs/{name}")
+
+    def ticket(self, ticket: str) -> Ticket:
+        """How far a round is."""
+        content = self._send("GET", f"/tickets/{ticket}").content
+        found: Ticket = canonical.parse(Ticket, content, what="ticket")
+        return found
+
+    def _upload_from(self, path: str, data: bytes, offset: int) -> None:
+        while offset < len(data):
+            chunk = data[offset : offset + CHUNK_BYTES]
+            span = f"bytes {offset}-{offset + len(chunk) - 1}/{len(data)}"
+            self._send("PUT", path, {"content-range": span}, chunk)
+            offset += len(chunk)
+
+    def _send(
+        self, method: str, path: str, headers: dict[str, str] | None = None, content: bytes = b""
+    ) -> httpx.Response:
+        signed = accounts.headers(self._key, method, path) | (headers or {})
+        try:
+            response = self._http.request(method, path, headers=signed, content=content)
+        except httpx.TransportError as problem:
+            raise Unavailable(
+                f"The front desk at {self._url} does not answer ({type(problem).__name__}): "
+                "try again, or ask the hospital."
+            ) from None
+        if response.is_error:
+            raise _as_error(response)
+        return response
+
+
+def _as_error(response: httpx.Response) -> ConsiliumError:
+    """The error that the front desk named, in its words."""
+    try:
+        told: dict[str, Any] = response.json()
+        kind, sentence = getattr(errors, told["error"]), str(told["sentence"])
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return Unavailable(f"The front desk answered with HTTP status {response.status_code}.")
+    known = isinstance(kind, type) and issubclass(kind, ConsiliumError)
+    return (kind if known else ConsiliumError)(sentence)

@@ -1,0 +1,176 @@
+"""A researcher at one hospital's front desk.
+
+The only file of this room that imports PySyft. PySyft carries what is small: the
+catalogue, the mock, the code request and the round calls; blobs and tickets travel
+beside it (`bulk`).
+"""
+
+import inspect
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from federation.bulk import Bulk
+from syft_code import canonical, errors, traveller
+from syft_code.catalogue import AssetCard
+from syft_code.cohort import Cohort
+from syft_code.errors import ConsiliumError, InvalidMessage, NotApproved, Refused, Unavailable
+from syft_code.messages import Signed, Ticket
+from syft_code.plan import Plan
+from syft_code.quiet import quiet
+
+with quiet():
+    import syft
+    from syft.service.code.user_code import SubmitUserCode
+    from syft.service.policy.policy import MixedInputPolicy, SingleExecutionExactOutput
+    from syft.types.errors import SyftException
+
+Status = Literal["none", "pending", "approved", "denied"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Account:
+    """A researcher's login at one hospital."""
+
+    __pydantic_config__ = canonical.STRICT
+    hospital: str
+    url: str
+    email: str
+    password: str
+
+
+class HospitalClient:
+    """One hospital, as a logged-in researcher reaches it."""
+
+    def __init__(self, account: Account) -> None:
+        self.name = account.hospital
+        self._url = account.url
+        try:
+            with quiet():
+                self._client = syft.login(
+                    url=account.url, email=account.email, password=account.password
+                )
+        except Exception as problem:  # PySyft raises many kinds for a server that is away
+            raise _login_error(account, problem) from None
+        self.bulk = Bulk(account.url, self._client.credentials.signing_key)
+
+    def close(self) -> None:
+        """Let the connections go."""
+        self.bulk.close()
+
+    def catalogue(self) -> list[AssetCard]:
+        """The hospital's assets, the newest version of each."""
+        newest: dict[str, AssetCard] = {}
+        for card, _ in self._assets():
+            if card.asset not in newest or newest[card.asset].version < card.version:
+                newest[card.asset] = card
+        return list(newest.values())
+
+    def mock(self, asset: str) -> Cohort:
+        """The public mock of an asset: stand-in slices of the right shape."""
+        _, entry = self._asset(asset)
+        with quiet():
+            half = entry.mock
+        return Cohort(
+            images=np.asarray(half["images"]),
+            labels=np.asarray(half["labels"]),
+            patient=np.asarray(half["patient"]),
+        )
+
+    def submit(self, plan: Plan) -> None:
+        """Send the plan and its thin traveller to the owner; a second time changes nothing."""
+        self.bulk.upload(plan.encode())
+        if self.status(plan.hash) != "none":
+            return
+        _, asset = self._asset(plan.hospital(self.name).asset)
+        with quiet():
+            policy = MixedInputPolicy(patients=asset, call=str, client=self._client)
+            code = SubmitUserCode(
+                code=traveller.source(plan.hash),
+                func_name=traveller.function_name(plan.hash),
+                signature=inspect.Signature(
+                    [
+                        inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+                        for name in ("patients", "call")
+                    ]
+                ),
+                input_policy_type=MixedInputPolicy,
+                input_policy_init_kwargs=policy.init_kwargs,
+                output_policy_type=SingleExecutionExactOutput,
+                output_policy_init_kwargs={},
+                input_kwargs=["patients", "call"],
+            )
+            self._call(lambda: self._client.code.request_code_execution(code))
+
+    def status(self, plan_hash: str) -> Status:
+        """What the owner has decided on a plan so far, as the front desk tells it."""
+        name = traveller.function_name(plan_hash)
+        with quiet():
+            requests = self._call(lambda: self._client.requests.get_all())
+            states = [r.status.name.lower() for r in requests if r.code.service_func_name == name]
+        if not states:
+            return "none"
+        return {"approved": "approved", "rejected": "denied"}.get(states[-1], "pending")  # type: ignore[return-value]
+
+    def start_round(self, plan: Plan, call: Signed) -> Ticket:
+        """Send a signed round call through PySyft to the vault; return its ticket.
+
+        Raises:
+            ConsiliumError: what the hospital said, in its words.
+        """
+        _, asset = self._asset(plan.hospital(self.name).asset)
+        text = canonical.encode(call).decode("ascii")
+        with quiet():
+            self._client.refresh()
+            function = getattr(self._client.code, traveller.function_name(plan.hash), None)
+            if function is None:
+                raise NotApproved("This hospital has no such code request: submit the plan first.")
+            answer = self._call(lambda: function(patients=asset, call=text).get())
+        if answer.get("kind") == "ticket":
+            ticket: Ticket = canonical.parse(Ticket, answer["ticket"].encode(), what="ticket")
+            return ticket
+        kind = getattr(errors, str(answer.get("error")), Refused)
+        known = isinstance(kind, type) and issubclass(kind, ConsiliumError)
+        raise (kind if known else Refused)(str(answer.get("sentence", "The hospital said no.")))
+
+    def _assets(self) -> list[tuple[AssetCard, Any]]:
+        with quiet():
+            datasets = self._call(lambda: self._client.datasets.get_all())
+            return [(_card(dataset), dataset.assets[0]) for dataset in datasets]
+
+    def _asset(self, name: str) -> tuple[AssetCard, Any]:
+        found = [pair for pair in self._assets() if pair[0].asset == name]
+        if not found:
+            raise Refused(f"{self.name} has no asset {name!r}: see its catalogue.")
+        return max(found, key=lambda pair: pair[0].version)
+
+    def _call(self, ask: Any) -> Any:
+        """Make a PySyft call; turn its errors into ours."""
+        try:
+            return ask()
+        except SyftException as problem:
+            raise Refused(str(problem.public_message)) from None
+        except (OSError, ConnectionError):
+            raise Unavailable(
+                f"The front desk of {self.name} at {self._url} does not answer: try again, or ask "
+                "the hospital."
+            ) from None
+
+
+def _card(dataset: Any) -> AssetCard:
+    text = str(getattr(dataset.description, "text", dataset.description))
+    card: AssetCard = canonical.parse(AssetCard, text.encode("ascii", "replace"), what="asset card")
+    return card
+
+
+def _login_error(account: Account, problem: Exception) -> ConsiliumError:
+    if isinstance(problem, SyftException):
+        return InvalidMessage(
+            f"{account.hospital} did not accept the login of {account.email}: check the e-mail and "
+            "the password, or ask its data owner to invite you."
+        )
+    return Unavailable(
+        f"The front desk of {account.hospital} does not answer at {account.url}: see that it runs. "
+        f"({type(problem).__name__})"
+    )

@@ -1,0 +1,113 @@
+"""The researcher: logins, a signing key, and the way to every hospital and aggregator."""
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nacl.signing import SigningKey
+
+from federation.client import Account, HospitalClient
+from federation.collector import AggregatorClient
+from federation.study import Study
+from syft_code import canonical
+from syft_code.catalogue import AssetCard
+from syft_code.errors import InvalidInput, Refused, require
+from syft_code.plan import Aggregator, Hospital, Plan
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Credentials:
+    """Everything that a researcher needs to start: kept in one file that only they may read."""
+
+    __pydantic_config__ = canonical.STRICT
+    accounts: tuple[Account, ...]
+    aggregators: tuple[Aggregator, ...]
+    signing_key: str
+
+    @classmethod
+    def load(cls, path: Path) -> "Credentials":
+        """Read the file; raise `InvalidInput` with one sentence if it is missing or broken."""
+        try:
+            data = path.read_bytes()
+        except OSError:
+            raise InvalidInput(
+                f"There is no credentials file {path}: start a federation with `python launch.py "
+                "up`, which writes one, or ask the hospitals for an invitation."
+            ) from None
+        found: Credentials = canonical.parse(cls, data, what="credentials file", error=InvalidInput)
+        return found
+
+    def save(self, path: Path) -> None:
+        """Write the file, for this user alone."""
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(canonical.encode(self))
+
+
+class Researcher:
+    """A researcher, logged in at every hospital.
+
+    >>> researcher = Researcher.connect("federation_state/researcher.json")  # doctest: +SKIP
+    """
+
+    def __init__(self, credentials: Credentials) -> None:
+        self.key = SigningKey(bytes.fromhex(credentials.signing_key))
+        self._aggregators = credentials.aggregators
+        with ThreadPoolExecutor(len(credentials.accounts)) as pool:
+            self.hospitals = list(pool.map(HospitalClient, credentials.accounts))
+        self.aggregators = [AggregatorClient(a) for a in credentials.aggregators]
+
+    @classmethod
+    def connect(cls, path: str | Path) -> "Researcher":
+        """Log in everywhere with a credentials file."""
+        return cls(Credentials.load(Path(path)))
+
+    def close(self) -> None:
+        """Let the connections go."""
+        for hospital in self.hospitals:
+            hospital.close()
+        for aggregator in self.aggregators:
+            aggregator.close()
+
+    def catalogue(self) -> list[AssetCard]:
+        """Every asset of every hospital."""
+        return [card for hospital in self.hospitals for card in hospital.catalogue()]
+
+    def study(self, *, asset: str, **choices: Any) -> Study:
+        """Write a plan over one asset that several hospitals offer, and make a study of it.
+
+        `choices` are the fields of `Plan` that are the researcher's: study, recipe, dp_sgd,
+        optimizer, rounds, and as wished min_hospitals, evaluation and sharing.
+        """
+        cards = [card for card in self.catalogue() if card.asset == asset]
+        if not cards:
+            raise Refused(f"No hospital offers an asset {asset!r}: see the catalogue.")
+        require(
+            len({card.spec for card in cards}) == 1,
+            f"The hospitals offer {asset!r} in different shapes: choose another asset.",
+            error=Refused,
+        )
+        least = max(card.min_hospitals for card in cards)
+        plan = Plan(
+            researcher_key=self.key.verify_key.encode().hex(),
+            data=cards[0].spec,
+            hospitals=tuple(_entry(card) for card in cards),
+            aggregators=self._aggregators,
+            min_hospitals=choices.pop("min_hospitals", least),
+            **choices,
+        )
+        taking_part = {card.hospital for card in cards}
+        hospitals = [h for h in self.hospitals if h.name in taking_part]
+        return Study(plan, hospitals=hospitals, aggregators=self.aggregators, key=self.key)
+
+
+def _entry(card: AssetCard) -> Hospital:
+    return Hospital(
+        name=card.hospital,
+        verify_key=card.verify_key,
+        asset=card.asset,
+        asset_version=card.version,
+        patients=card.patients,
+    )

@@ -1,0 +1,21 @@
+"""A process that ends when the process that started it ends, so that no orphan is left."""
+
+import ctypes
+import os
+import signal
+
+_PR_SET_PDEATHSIG = 1
+
+
+def end_with_parent(parent_pid: int | None = None) -> None:
+    """Ask Linux to end this process with its parent; call it first thing in `main`.
+
+    The signal follows the *thread* that started this process, so start it from one that
+    lives as long as the parent. If the parent named by `parent_pid` is gone already, this
+    process ends at once. On other systems it does nothing.
+    """
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "prctl"):
+        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        if parent_pid is not None and os.getppid() != parent_pid:
+            os.kill(os.getpid(), signal.SIGTERM)

@@ -131,7 +131,8 @@ class Records:
     def ticket(self, ticket: str) -> Ticket:
         """Where a ticket stands, as far as the disk knows; raise `Refused` if there is none."""
         query = (
-            "SELECT purpose, round, state, sentence, shares, epsilon FROM ticket WHERE ticket = ?"
+            "SELECT purpose, round, state, sentence, shares, steps, epsilon, delta FROM ticket "
+            "WHERE ticket = ?"
         )
         with self._open() as database:
             row = database.execute(query, (ticket,)).fetchone()

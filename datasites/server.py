@@ -12,7 +12,8 @@ Does not protect: against whoever owns this process. That is what the vault is f
 
 import os
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,9 +26,9 @@ from datasites.site import Site
 from syft_code import canonical, traveller
 from syft_code.catalogue import AssetCard
 from syft_code.errors import ConsiliumError, InvalidMessage, NotApproved, Refused, Unavailable
-from syft_code.quiet import quiet
+from syft_code.quiet import quiet_import, silence
 
-with quiet():
+with quiet_import():
     import syft
     from syft.server.credentials import SyftSigningKey, SyftVerifyKey
     from syft.server.datasite import Datasite
@@ -44,6 +45,8 @@ with quiet():
     from syft.store.db.sqlite import SQLiteDBConfig
     from syft.types.errors import SyftException
     from syft.types.uid import UID
+
+silence("syft")
 
 MAX_CALL_BYTES = 8 * 2**20
 PREFIX = "/api/v2"
@@ -176,7 +179,8 @@ def _start(site: Site) -> FrontDesk:
         in_memory_workers=False,
         db_config=SQLiteDBConfig(path=site.desk, filename="syft.db"),
         blob_storage_config=OnDiskBlobStorageConfig(
-            client_config=OnDiskBlobStorageClientConfig(base_directory=site.desk / "syft_blobs")
+            client_config=OnDiskBlobStorageClientConfig(base_directory=site.desk / "syft_blobs"),
+            min_blob_size=MAX_CALL_BYTES // 2**20,  # in MiB: whatever fits a call stays in it
         ),
     )
 
@@ -198,15 +202,14 @@ def _ensure_owner(desk: FrontDesk, site: Site) -> None:
 
 def _create_user(desk: FrontDesk, email: str, password: str, role: ServiceRole) -> None:
     context = AuthedServiceContext(server=desk, credentials=desk.verify_key, role=ServiceRole.ADMIN)
-    with quiet():
-        desk.services.user.create(
-            context=context,
-            name=email,
-            email=email,
-            password=password,
-            password_verify=password,
-            role=role,
-        )
+    desk.services.user.create(
+        context=context,
+        name=email,
+        email=email,
+        password=password,
+        password_verify=password,
+        role=role,
+    )
 
 
 def _open_routes(desk: FrontDesk) -> APIRouter:
@@ -277,10 +280,9 @@ class OwnerSession:
         settings = site.settings()
         password = keeping.read_kept(site.owner / "password").decode("ascii")
         try:
-            with quiet():
-                self._client = syft.login(
-                    url=settings.url, email=owner_email(settings.name), password=password
-                )
+            self._client = syft.login(
+                url=settings.url, email=owner_email(settings.name), password=password
+            )
         except Exception as problem:  # PySyft raises many kinds for a server that is away
             raise Unavailable(
                 f"The front desk of {settings.name} does not answer at {settings.url}: start it "
@@ -295,7 +297,7 @@ class OwnerSession:
 
     def invite(self, email: str, password: str) -> None:
         """Make a researcher's account."""
-        with quiet():
+        with _in_words():
             self._client.users.create(
                 name=email,
                 email=email,
@@ -313,13 +315,12 @@ class OwnerSession:
             description=canonical.encode(card).decode("ascii"),
             asset_list=[asset],
         )
-        with quiet():
+        with _in_words():
             self._client.upload_dataset(dataset)
 
     def requests(self) -> list[CodeRequest]:
         """Every code request, oldest first."""
-        with quiet():
-            found = self._client.requests.get_all()
+        with _in_words():
             return [
                 CodeRequest(
                     id=str(request.id),
@@ -327,17 +328,20 @@ class OwnerSession:
                     code=request.code.raw_code,
                     status=request.status.name.lower(),
                 )
-                for request in found
+                for request in sorted(
+                    self._client.requests.get_all(),
+                    key=lambda request: request.request_time.utc_timestamp,
+                )
             ]
 
     def approve(self, request_id: str) -> None:
         """Let PySyft run the request's code; the vault has its own signature."""
-        with quiet():
+        with _in_words():
             self._find(request_id).approve(disable_warnings=True)
 
     def deny(self, request_id: str, reason: str) -> None:
         """Refuse a request, or take its approval back, with a reason."""
-        with quiet():
+        with _in_words():
             self._find(request_id).deny(reason=reason)
 
     def _find(self, request_id: str) -> Any:
@@ -345,3 +349,14 @@ class OwnerSession:
             if str(request.id) == request_id:
                 return request
         raise Refused(f"There is no request {request_id} here: list the requests.")
+
+
+@contextmanager
+def _in_words() -> Iterator[None]:
+    """Turn what PySyft raises into one of our sentences."""
+    try:
+        yield
+    except SyftException as problem:
+        raise Refused(f"The front desk said no: {problem.public_message}") from None
+    except OSError:
+        raise Unavailable("The front desk does not answer: see that it runs.") from None

@@ -61,12 +61,34 @@ class Site:
         return settings
 
 
+NEEDED = {
+    "site.json": ("owner/key", "vault/owner.pub"),
+    "vault/records.db": ("vault/key", "vault/ledger.db"),
+    "desk/syft.db": ("desk/key", "desk/uid"),
+}
+"""Once the file on the left exists, the folder is whole only with those on the right."""
+
+
 def create(home: Path, settings: SiteSettings) -> Site:
-    """Make a hospital's folder with its owner's key, or bring an existing one up to date."""
+    """Make a hospital's folder with its owner's key, or go on with the one that is there.
+
+    Raises:
+        Unavailable: if the folder is half written; nothing is changed then.
+    """
     site = Site(home)
+    if home.exists() and any(home.iterdir()):
+        _check_whole(home)
     for folder in (home, site.owner, site.vault, site.desk):
         keeping.private_folder(folder)
     owner_key = keeping.signing_key(site.owner / "key")
     keeping.write_private(site.vault / "owner.pub", owner_key.verify_key.encode())
     keeping.write_private(home / "site.json", canonical.encode(settings))
     return site
+
+
+def _check_whole(home: Path) -> None:
+    keeping.read_kept(home / "site.json")
+    for present, needed in NEEDED.items():
+        if (home / present).exists():
+            for name in needed:
+                keeping.read_kept(home / name)

@@ -18,13 +18,15 @@ from syft_code.cohort import Cohort
 from syft_code.errors import ConsiliumError, InvalidMessage, NotApproved, Refused, Unavailable
 from syft_code.messages import Signed, Ticket
 from syft_code.plan import Plan
-from syft_code.quiet import quiet
+from syft_code.quiet import quiet_import, silence
 
-with quiet():
+with quiet_import():
     import syft
     from syft.service.code.user_code import SubmitUserCode
     from syft.service.policy.policy import MixedInputPolicy, SingleExecutionExactOutput
     from syft.types.errors import SyftException
+
+silence("syft")
 
 Status = Literal["none", "pending", "approved", "denied"]
 
@@ -47,10 +49,9 @@ class HospitalClient:
         self.name = account.hospital
         self._url = account.url
         try:
-            with quiet():
-                self._client = syft.login(
-                    url=account.url, email=account.email, password=account.password
-                )
+            self._client = syft.login(
+                url=account.url, email=account.email, password=account.password
+            )
         except Exception as problem:  # PySyft raises many kinds for a server that is away
             raise _login_error(account, problem) from None
         self.bulk = Bulk(account.url, self._client.credentials.signing_key)
@@ -70,8 +71,7 @@ class HospitalClient:
     def mock(self, asset: str) -> Cohort:
         """The public mock of an asset: stand-in slices of the right shape."""
         _, entry = self._asset(asset)
-        with quiet():
-            half = entry.mock
+        half = entry.mock
         return Cohort(
             images=np.asarray(half["images"]),
             labels=np.asarray(half["labels"]),
@@ -84,31 +84,29 @@ class HospitalClient:
         if self.status(plan.hash) != "none":
             return
         _, asset = self._asset(plan.hospital(self.name).asset)
-        with quiet():
-            policy = MixedInputPolicy(patients=asset, call=str, client=self._client)
-            code = SubmitUserCode(
-                code=traveller.source(plan.hash),
-                func_name=traveller.function_name(plan.hash),
-                signature=inspect.Signature(
-                    [
-                        inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-                        for name in ("patients", "call")
-                    ]
-                ),
-                input_policy_type=MixedInputPolicy,
-                input_policy_init_kwargs=policy.init_kwargs,
-                output_policy_type=SingleExecutionExactOutput,
-                output_policy_init_kwargs={},
-                input_kwargs=["patients", "call"],
-            )
-            self._call(lambda: self._client.code.request_code_execution(code))
+        policy = MixedInputPolicy(patients=asset, call=str, client=self._client)
+        code = SubmitUserCode(
+            code=traveller.source(plan.hash),
+            func_name=traveller.function_name(plan.hash),
+            signature=inspect.Signature(
+                [
+                    inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+                    for name in ("patients", "call")
+                ]
+            ),
+            input_policy_type=MixedInputPolicy,
+            input_policy_init_kwargs=policy.init_kwargs,
+            output_policy_type=SingleExecutionExactOutput,
+            output_policy_init_kwargs={},
+            input_kwargs=["patients", "call"],
+        )
+        self._call(lambda: self._client.code.request_code_execution(code))
 
     def status(self, plan_hash: str) -> Status:
         """What the owner has decided on a plan so far, as the front desk tells it."""
         name = traveller.function_name(plan_hash)
-        with quiet():
-            requests = self._call(lambda: self._client.requests.get_all())
-            states = [r.status.name.lower() for r in requests if r.code.service_func_name == name]
+        requests = self._call(lambda: self._client.requests.get_all())
+        states = [r.status.name.lower() for r in requests if r.code.service_func_name == name]
         if not states:
             return "none"
         return {"approved": "approved", "rejected": "denied"}.get(states[-1], "pending")  # type: ignore[return-value]
@@ -121,12 +119,11 @@ class HospitalClient:
         """
         _, asset = self._asset(plan.hospital(self.name).asset)
         text = canonical.encode(call).decode("ascii")
-        with quiet():
-            self._client.refresh()
-            function = getattr(self._client.code, traveller.function_name(plan.hash), None)
-            if function is None:
-                raise NotApproved("This hospital has no such code request: submit the plan first.")
-            answer = self._call(lambda: function(patients=asset, call=text).get())
+        self._client.refresh()
+        function = getattr(self._client.code, traveller.function_name(plan.hash), None)
+        if function is None:
+            raise NotApproved("This hospital has no such code request: submit the plan first.")
+        answer = self._call(lambda: function(patients=asset, call=text).get())
         if answer.get("kind") == "ticket":
             ticket: Ticket = canonical.parse(Ticket, answer["ticket"].encode(), what="ticket")
             return ticket
@@ -135,9 +132,8 @@ class HospitalClient:
         raise (kind if known else Refused)(str(answer.get("sentence", "The hospital said no.")))
 
     def _assets(self) -> list[tuple[AssetCard, Any]]:
-        with quiet():
-            datasets = self._call(lambda: self._client.datasets.get_all())
-            return [(_card(dataset), dataset.assets[0]) for dataset in datasets]
+        datasets = self._call(lambda: self._client.datasets.get_all())
+        return [(_card(dataset), dataset.assets[0]) for dataset in datasets]
 
     def _asset(self, name: str) -> tuple[AssetCard, Any]:
         found = [pair for pair in self._assets() if pair[0].asset == name]

@@ -8,6 +8,8 @@
 Every call may be repeated: an aggregator answers the same way again.
 """
 
+import math
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -20,7 +22,7 @@ from numpy.typing import NDArray
 from federation import wire
 from syft_code import canonical, envelope, messages, sharing
 from syft_code.envelope import SealedShare
-from syft_code.errors import InvalidMessage, SharingError, Unavailable, require
+from syft_code.errors import InvalidMessage, SharingError, require
 from syft_code.messages import Purpose, ReleaseCall, Signed, SumHeader
 from syft_code.plan import Aggregator, Plan
 from syft_code.recipes import MAX_PARAMETERS
@@ -28,8 +30,10 @@ from syft_code.recipes import MAX_PARAMETERS
 T = TypeVar("T")
 CONNECT_S = 5.0
 LARGEST_SUM_BYTES = (MAX_PARAMETERS + 1) * 8
+RETRY_S = 0.1
 _RECONNECT = (
     ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 5000),  # how long one attempt to connect may take
     ("grpc.max_reconnect_backoff_ms", 1000),
 )
 
@@ -115,29 +119,17 @@ class AggregatorClient:
         return answer
 
     def _call(self, call: Callable[[], T]) -> T:
-        """Call, and once more if the connection was lost: every call may be repeated."""
-        try:
-            self._connect()
+        """Call, and for a while again if the connection is lost: every call may be repeated."""
+        give_up_s = math.inf
+        while True:
             try:
                 return call()
             except grpc.RpcError as problem:
-                if problem.code() is not grpc.StatusCode.UNAVAILABLE:
-                    raise
-            self._connect()
-            return call()
-        except grpc.RpcError as problem:
-            raise wire.error_of(self.aggregator.name, problem) from None
-
-    def _connect(self) -> None:
-        ready = grpc.channel_ready_future(self._channel)
-        try:
-            ready.result(timeout=self._connect_timeout_s)
-        except grpc.FutureTimeoutError:
-            ready.cancel()
-            raise Unavailable(
-                f"Aggregator {self.aggregator.name} must be reachable at {self.aggregator.address} "
-                "with the certificate of the plan, and is not: start it, or correct the roster."
-            ) from None
+                give_up_s = min(give_up_s, time.monotonic() + self._connect_timeout_s)
+                lost = problem.code() is grpc.StatusCode.UNAVAILABLE
+                if not lost or time.monotonic() >= give_up_s:
+                    raise wire.error_of(self.aggregator.name, problem) from None
+            time.sleep(RETRY_S)
 
 
 def collect(

@@ -30,7 +30,8 @@ os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # read when the first channel o
 SERVICE = "consilium.Aggregator"
 CHUNK_BYTES = 1024 * 1024
 MAX_PLAN_BYTES = 1024 * 1024
-LONGEST_CALL_S = 900.0
+LONGEST_ASKED_S = 600.0  # by a collector
+LONGEST_CALL_S = 900.0  # allowed by an aggregator; more, because gRPC rounds deadlines up
 SLOWEST_BYTES_PER_S = 1_000_000.0
 
 LIMITS = (
@@ -74,7 +75,7 @@ def deadline_s(size_bytes: int) -> float:
     >>> deadline_s(0), deadline_s(100_000_000)
     (30.0, 130.0)
     """
-    return min(30.0 + size_bytes / SLOWEST_BYTES_PER_S, LONGEST_CALL_S)
+    return min(30.0 + size_bytes / SLOWEST_BYTES_PER_S, LONGEST_ASKED_S)
 
 
 def code_of(problem: ConsiliumError) -> grpc.StatusCode:

@@ -32,6 +32,13 @@ from syft_code.recipes import (
 
 LAST_LAYER_SCALE = 0.1
 DICE_SMOOTHING = 1.0
+RGB_MEAN = (0.763, 0.546, 0.570)
+RGB_DEVIATION = (0.141, 0.153, 0.170)
+"""Of HAM10000's red, green and blue pixels in 0..1, as widely published for the whole data set.
+
+They are constants, never computed from a hospital's images. Inputs around 0 let a network take
+steps several times larger, and hospitals of different case mix then drift apart far less.
+"""
 
 
 def build(recipe: Recipe, data: DataSpec) -> nn.Module:
@@ -93,15 +100,30 @@ def from_vector(model: nn.Module, vector: NDArray[np.float32] | NDArray[np.float
             parameter.copy_(torch.from_numpy(part.copy()).view_as(parameter))
 
 
-def inputs(images: NDArray[np.uint8] | NDArray[np.float16]) -> Float[Tensor, "*shape"]:
-    """Images as a network takes them: uint8 from 0..255 to -1..1, float16 as it stands."""
+def inputs(
+    images: NDArray[np.uint8] | NDArray[np.float16],
+) -> Float[Tensor, "batch channels height width"]:
+    """Images as a network takes them.
+
+    uint8: RGB less the published mean, over the published deviation; with other than three
+    channels from 0..255 to -1..1. float16: as it stands, standardised by the reader.
+
+    Raises:
+        InvalidData: if the images are of another type or not four-dimensional.
+    """
     require(
-        images.dtype in (np.uint8, np.float16),
-        f"Images must be uint8 or float16, got {images.dtype}.",
+        images.dtype in (np.uint8, np.float16) and images.ndim == 4,
+        "Images must be uint8 or float16 [slices, channels, height, width], "
+        f"got {images.dtype} with {images.ndim} dimensions.",
         error=InvalidData,
     )
     pixels = torch.from_numpy(images.astype(np.float32))
-    return pixels / 127.5 - 1.0 if images.dtype == np.uint8 else pixels
+    if images.dtype != np.uint8:
+        return pixels
+    if images.shape[1] != len(RGB_MEAN):
+        return pixels / 127.5 - 1.0
+    mean, deviation = (torch.tensor(c).view(1, 3, 1, 1) for c in (RGB_MEAN, RGB_DEVIATION))
+    return (pixels / 255.0 - mean) / deviation
 
 
 def loss_per_example(

@@ -27,7 +27,8 @@ def read(
     """Read a hospital's folder; run by the data owner, before anything is published.
 
     A folder with a stand-in's marker file is read as a stand-in whatever `stand_in` says.
-    `slices_per_patient` is an upper bound and concerns BraTS alone.
+    `slices_per_patient` concerns BraTS alone: so many at most, shared among the time points of
+    a patient, one each at least.
 
     Raises:
         InvalidData: naming the first file that is not acceptable, and why.

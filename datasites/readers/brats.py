@@ -80,6 +80,9 @@ def read(
 ) -> Reading:
     """Read every case; a slice has the front on top and the patient's left on the left.
 
+    A patient has `slices_per_patient` slices at most, shared among the time points, one each
+    at least.
+
     Raises:
         InvalidData: naming the first file or case that is not acceptable, and why.
     """

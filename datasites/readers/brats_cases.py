@@ -8,7 +8,8 @@
 
 Label 3 means two things, and only the file names tell which. In 2013 it was the
 non-enhancing core, which later years merged into 1. Case folders may lie one folder
-deeper (`HGG`, `LGG`).
+deeper (`HGG`, `LGG`). In 2023 names (`BraTS-GLI-00007-001`) the last number is a time point:
+all time points of a subject are one patient. Elsewhere one case is one patient.
 """
 
 import json
@@ -24,6 +25,7 @@ MODALITIES = ("t1", "t1ce", "t2", "flair")
 
 _NAME = re.compile(r".+(?P<word>[_-][A-Za-z0-9]+)\.nii(\.gz)?")
 _TIME_POINT = re.compile(r"(?P<subject>BraTS-[A-Z]+-\d{5})-\d{3}")
+_IDENTIFIER = re.compile(r"[A-Za-z0-9_.-]{1,100}")
 _MAX_JSON_BYTES = 4 * 2**20
 
 
@@ -75,6 +77,12 @@ def find_cases(root: Path) -> list[Case]:
     )
     names: set[str] = set()
     for case in cases:
+        require(
+            _IDENTIFIER.fullmatch(case.name) is not None,
+            f"'{files.printable(case.name)}' must be named by letters, digits, '.', '-' and '_'. "
+            "Rename it.",
+            error=InvalidData,
+        )
         require(
             case.name not in names,
             f"{files.printable(case.name)!r} must be one case, and there are two folders of that "

@@ -21,8 +21,8 @@ def open_folder(folder: Path) -> Path:
     except (OSError, RuntimeError, ValueError):
         root = folder
     require(
-        root.is_dir(),
-        f"{printable(folder.name)!r} must be a folder that exists. Check the path.",
+        root.is_dir() and os.access(root, os.R_OK | os.X_OK),
+        f"{printable(folder.name)!r} must be a folder that exists and may be read. Check the path.",
         error=InvalidData,
     )
     return root
@@ -45,12 +45,17 @@ def shown(root: Path, path: Path) -> str:
 def entries(root: Path, folder: Path) -> list[Path]:
     """What lies in a folder, sorted by name, without hidden files (`._x` of archives)."""
     try:
-        inside = sorted(_true_path(root, folder).iterdir())
+        names = sorted(path.name for path in _true_path(root, folder).iterdir())
     except OSError as problem:
         raise InvalidData(
             f"{shown(root, folder)!r} can't be listed ({problem.strerror}). Check its permissions."
         ) from None
-    return [folder / path.name for path in inside if not path.name.startswith(".")]
+    require(
+        os.access(folder, os.X_OK),
+        f"{shown(root, folder)!r} can't be entered. Check its permissions.",
+        error=InvalidData,
+    )
+    return [folder / name for name in names if not name.startswith(".")]
 
 
 def read_bytes(root: Path, path: Path, *, limit_bytes: int) -> bytes:

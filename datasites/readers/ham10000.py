@@ -156,11 +156,12 @@ def _row(line: Sequence[str], header: Sequence[str], where: str) -> _Row:
         error=InvalidData,
     )
     fields = dict(zip(header, line, strict=True))
-    for column in ("lesion_id", "image_id"):
+    for column in ("lesion_id", "image_id", "dataset"):
+        value = fields.get(column, "")
         require(
-            _IDENTIFIER.fullmatch(fields[column]) is not None,
+            _IDENTIFIER.fullmatch(value) is not None or (column == "dataset" and value == ""),
             f"{where}: {column} must be letters, digits, '-' and '_' without a path, got "
-            f"'{files.printable(fields[column])}'. Mend the row.",
+            f"'{files.printable(value)}'. Mend the row.",
             error=InvalidData,
         )
     require(

@@ -173,13 +173,10 @@ def _offset(header: Any, name: str) -> int:
 
 
 def _scaled(voxels: NDArray[Any], header: Any, name: str) -> NDArray[Any]:
-    """Stored numbers times slope plus intercept, if the header has them; all finite."""
-    try:
-        slope, intercept = header.get_slope_inter()
-    except HeaderDataError:
-        slope, intercept = math.nan, math.nan
-    slope = 1.0 if slope is None else slope
-    intercept = 0.0 if intercept is None else intercept
+    """Stored numbers times slope plus intercept; a slope of 0 or NaN means that there is none."""
+    slope, intercept = float(header["scl_slope"]), float(header["scl_inter"])
+    if slope == 0 or math.isnan(slope):
+        slope, intercept = 1.0, 0.0
     ends = [float(end) * slope + intercept for end in (voxels.min(), voxels.max())]
     require(
         all(abs(end) <= MAX_INTENSITY for end in ends),

@@ -397,7 +397,7 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str, str]] = {
     "constant image": (lambda f: edit(f, "t2", np.zeros_like), FIRST, "in t2"),
     "constant brain": (lambda f: edit(f, "t2", np.sign), FIRST, "is constant"),
     "no background": (
-        lambda f: edit(f, "t2", lambda v: np.arange(v.size).reshape(v.shape)[::1].astype("i4")),
+        lambda f: edit(f, "t2", lambda v: np.arange(v.size).reshape(v.shape).astype("i4")),
         FIRST,
         "constant background",
     ),
@@ -434,6 +434,11 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str, str]] = {
         "_t2",
         "NIfTI-1",
     ),
+    "shorter than a header": (
+        lambda f: path_of(f, "t2").write_bytes(gzip.compress(b"x" * 10)),
+        "_t2",
+        "NIfTI-1",
+    ),
     "not gzip": (lambda f: path_of(f, "t2").write_bytes(b"x" * 1000), "_t2", "gzip"),
     "truncated gzip": (truncate, "_t2", "cut short"),
     "truncated content": (cut_content, "_t2", "bytes that its header declares"),
@@ -445,6 +450,11 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str, str]] = {
     "no mask": (lambda f: path_of(f, "seg").unlink(), FIRST, "must have a mask"),
     "mask alone": (keep_mask_alone, FIRST, "at least one image"),
     "no case": (remove_cases, "X_flair.nii.gz", "holds none"),
+    "case named in another script": (
+        lambda f: (f / FIRST).rename(f / "Пациент 1"),
+        "Пациент 1",
+        "must be named by letters",
+    ),
     "one case in two folders": (repeat_case, FIRST, "two folders"),
     "one scan under two names": (repeat_scan, SECOND, "same picture"),
 }
@@ -530,7 +540,7 @@ def test_a_file_that_promises_too_much_takes_no_memory(
 @settings(
     max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-@given(st.lists(st.tuples(st.integers(0, 351), st.integers(0, 255)), min_size=1, max_size=12))
+@given(flips=st.lists(st.tuples(st.integers(0, 351), st.integers(0, 255)), min_size=1, max_size=12))
 def test_a_damaged_header_gives_a_sound_volume_or_a_refusal(
     flips: list[tuple[int, int]], tmp_path: Path
 ) -> None:

@@ -286,6 +286,7 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str, str]] = {
     "image_id with a path": (lambda f: change(f, 3, image_id="../../x"), TABLE, "without a path"),
     "image_id with a line break": (lambda f: change(f, 3, image_id="a\nb"), TABLE, "'a?b'"),
     "lesion_id with a blank": (lambda f: change(f, 3, lesion_id="HAM_1 "), TABLE, "lesion_id"),
+    "dataset with a blank": (lambda f: change(f, 3, dataset="rosendahl "), TABLE, "dataset"),
     "duplicate image_id": (repeat_image_id, TABLE, "twice"),
     "contradicting labels": (contradict_label, TABLE, "one dx"),
     "no image": (remove_images, TABLE, "none of them is there"),
@@ -315,6 +316,15 @@ def test_a_broken_folder_is_refused_with_file_and_reason(what: str, folder: Path
 
 def test_a_folder_that_does_not_exist_is_refused(tmp_path: Path) -> None:
     assert "'nowhere' must be a folder" in refusal(tmp_path / "nowhere")
+
+
+def test_a_folder_that_may_not_be_entered_is_refused(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path).name != PART_1)
+    assert PART_1 in refusal(folder)
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    assert "may be read" in refusal(folder)
 
 
 @pytest.mark.parametrize("size_px", [0, 7, 513])

@@ -548,7 +548,7 @@ def test_all_aggregators_of_the_plan_are_needed(
 def test_an_aggregator_with_another_certificate_is_not_spoken_to(parties: list[Party]) -> None:
     swapped = dataclasses.replace(parties[0].entry, certificate=parties[1].entry.certificate)
     client = AggregatorClient(swapped, connect_timeout_s=1.0)
-    with pytest.raises(Unavailable, match="with the certificate of the plan"):
+    with pytest.raises(Unavailable, match="address and certificate"):
         client.health()
     client.close()
 
@@ -560,7 +560,7 @@ def test_an_aggregator_that_is_not_there_is_unavailable(parties: list[Party]) ->
             parties[0].entry, address=f"127.0.0.1:{free.getsockname()[1]}"
         )
         client = AggregatorClient(nowhere, connect_timeout_s=0.5)
-        with pytest.raises(Unavailable, match="start it"):
+        with pytest.raises(Unavailable, match="check that it runs"):
             client.health()
         client.close()
 
@@ -666,7 +666,7 @@ def test_a_thief_of_one_disk_finds_noise_and_public_text(
 
     def find_secrets() -> list[str]:
         files = [path for party in parties for path in party.home.rglob("*") if path.is_file()]
-        assert len(files) > 30
+        assert len(files) >= 3 * 8, "keys, state, log and vectors of all three"
         return [path.name for path in files if secret.is_in(path.read_bytes())]
 
     open_and_submit(plan, clients, tuple(HOSPITALS))
@@ -695,8 +695,9 @@ def test_the_test_for_secrets_on_disk_would_find_one(parties: list[Party]) -> No
         secret = Secret([plain])
         for start in range(1000, 1016):
             run = plain[start : start + 16]
-            assert secret.is_in(bytes(start) + run + b"more")
-            assert not secret.is_in(bytes(start) + run[:-1] + bytes([run[-1] ^ 1]))
+            before = b"\xa5" * start
+            assert secret.is_in(before + run + b"more")
+            assert not secret.is_in(before + run[:-1] + bytes([run[-1] ^ 1]))
 
 
 def test_everything_on_disk_is_for_its_owner_alone(parties: list[Party]) -> None:
@@ -846,5 +847,12 @@ def test_an_upload_that_stops_halfway_leaves_nothing_behind(
     clients[2].submit(share)
 
 
-def test_the_collector_waits_no_longer_than_an_aggregator_allows() -> None:
-    assert wire.deadline_s(collector.LARGEST_SUM_BYTES) <= wire.LONGEST_CALL_S
+def test_the_largest_sum_may_take_its_time_and_the_longest_wait_is_allowed(
+    parties: list[Party], clients: list[AggregatorClient]
+) -> None:
+    largest = wire.deadline_s(collector.LARGEST_SUM_BYTES)
+    assert largest == 30 + collector.LARGEST_SUM_BYTES / wire.SLOWEST_BYTES_PER_S
+    plan = make_plan(parties, "patience")
+    open_and_submit(plan, clients[:1], THREE)
+    assert wire.deadline_s(2**40) == wire.LONGEST_ASKED_S
+    clients[0].release(call_for(plan), limit_bytes=2**40)

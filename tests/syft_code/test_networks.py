@@ -170,12 +170,28 @@ def test_a_vector_of_wrong_length_or_with_a_number_that_is_not_finite_is_refused
     assert np.array_equal(networks.to_vector(model), good)
 
 
-def test_bytes_become_minus_one_to_one_and_half_floats_stay() -> None:
-    assert networks.inputs(np.array([0, 255], dtype=np.uint8)).tolist() == [-1.0, 1.0]
-    assert networks.inputs(np.array([-1.5, 3.0], dtype=np.float16)).tolist() == [-1.5, 3.0]
-    assert networks.inputs(np.zeros(1, dtype=np.uint8)).dtype == torch.float32
-    with pytest.raises(InvalidData, match="uint8 or float16, got float64"):
-        networks.inputs(np.zeros(3))
+def test_colours_become_deviations_from_the_published_mean() -> None:
+    images = np.zeros((1, 3, 2, 1), dtype=np.uint8)
+    images[0, :, 0, 0] = [195, 139, 145]
+    images[0, :, 1, 0] = [195 + 36, 139 + 39, 145 + 43]
+    pixels = networks.inputs(images)
+    assert pixels.dtype == torch.float32
+    assert pixels[0, :, 0, 0].tolist() == pytest.approx([0, 0, 0], abs=0.02)
+    assert pixels[0, :, 1, 0].tolist() == pytest.approx([1, 1, 1], abs=0.02)
+
+
+def test_other_bytes_become_minus_one_to_one_and_half_floats_stay() -> None:
+    bytes_in = np.array([0, 255], dtype=np.uint8).reshape(1, 1, 1, 2)
+    assert networks.inputs(bytes_in).flatten().tolist() == [-1.0, 1.0]
+    halves = np.array([-1.5, 3.0, 0.0], dtype=np.float16).reshape(1, 3, 1, 1)
+    assert networks.inputs(halves).flatten().tolist() == [-1.5, 3.0, 0.0]
+
+
+def test_images_of_another_type_or_shape_are_refused() -> None:
+    with pytest.raises(InvalidData, match="got float64 with 4 dimensions"):
+        networks.inputs(np.zeros((1, 3, 2, 2)))
+    with pytest.raises(InvalidData, match="got uint8 with 3 dimensions"):
+        networks.inputs(np.zeros((3, 2, 2), dtype=np.uint8))
 
 
 def test_weighted_cross_entropy_is_the_weight_times_minus_the_log_probability() -> None:

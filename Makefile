@@ -1,0 +1,36 @@
+# Two commands: `make demo` runs the main job, `make test` runs the tests.
+# Both make a virtual environment with locked versions first; when nothing changed, that is instant.
+
+SHELL := /bin/sh
+VENV := .venv
+PY := $(VENV)/bin/python
+PYTHON ?= $(shell command -v python3.11 || command -v python3 || command -v python)
+STUDY ?= ham10000
+
+.PHONY: demo study test check lab clean
+
+demo: $(VENV)/.installed
+	@$(PY) launch.py demo --study $(STUDY) $(if $(DATA),--data "$(DATA)") $(if $(BUDGET),--budget $(BUDGET))
+
+study: $(VENV)/.installed
+	@$(PY) launch.py demo --long --study $(STUDY) $(if $(DATA),--data "$(DATA)")
+
+test: check
+	@$(PY) -m pytest -q
+
+check: $(VENV)/.installed
+	@$(VENV)/bin/ruff check -q . && $(VENV)/bin/ruff format -q --check . && $(VENV)/bin/mypy
+
+lab: $(VENV)/.installed
+	@$(PY) launch.py lab
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	@"$(or $(PYTHON),python3.11)" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null || { \
+	  echo "Consilium needs Python 3.11 (PySyft's pins allow no newer one). Install it, or name it: make PYTHON=/path/to/python3.11"; exit 1; }
+	@echo "Installing into $(VENV), once: this takes some minutes."
+	@"$(PYTHON)" -m venv $(VENV)
+	@$(PY) -m pip install -qq --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+clean:
+	rm -rf $(VENV) runs federation_state build *.egg-info

@@ -1,0 +1,170 @@
+"""Whether a certificate holds: whatever follows from its plan, worked out anew."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from federation import model_file, spending
+from federation.spending import Part
+from federation.study import model_sha256
+from syft_code import canonical, traveller
+from syft_code.errors import ConsiliumError
+from syft_code.plan import Plan
+
+Certificate = dict[str, Any]
+FORMAT = "consilium-certificate-1"
+TOLERANCE = 0.01
+"""An epsilon may lie off the one worked out anew by this part, for rounding."""
+
+
+def facts_of_plan(plan: Plan) -> Certificate:
+    """What a certificate repeats of its plan, for readers."""
+    return {
+        "study": plan.study,
+        "stand_in": plan.data.stand_in,
+        "plan_hash": plan.hash,
+        "code_sha256": traveller.source_sha256(plan.hash),
+        "min_hospitals": plan.min_hospitals,
+        "aggregators": [
+            {"name": a.name, "verify_key": a.verify_key, "seal_key": a.seal_key}
+            for a in plan.aggregators
+        ],
+    }
+
+
+def check(content: Certificate, *, model: Path | None = None) -> list[str]:
+    """Sentences that say what in a certificate does not hold; none if all does.
+
+    Works out the hashes of plan and code, the roster, the rounds and every epsilon anew, and
+    with `model` the hashes of the model's file. A ledger that states more than the events come
+    to is fine: a round that failed stays paid. One that states less is not.
+
+    Does not protect: against a certificate that was made up as a whole; ask the hospitals.
+    """
+    if content.get("format") != FORMAT:
+        return [f"The format must be {FORMAT}, it is {str(content.get('format'))[:60]!r}."]
+    try:
+        plan = Plan.decode(canonical.encode(content.get("plan")))
+    except (ConsiliumError, ValueError, TypeError) as problem:
+        return [f"The plan inside must be a valid plan. {problem}"]
+    checks: list[Callable[[], list[str]]] = [
+        lambda: _check_facts(content, plan),
+        lambda: _check_rounds(content, plan),
+        lambda: _check_hospitals(content, plan),
+    ]
+    if model is not None:
+        checks.append(lambda: _check_model(content, plan, model))
+    return [sentence for one in checks for sentence in _guarded(one)]
+
+
+def _guarded(one: Callable[[], list[str]]) -> list[str]:
+    try:
+        return one()
+    except ConsiliumError as problem:
+        return [str(problem)]
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as problem:
+        return [f"A part of the certificate is missing or malformed: {problem!r}."[:200]]
+
+
+def _check_facts(content: Certificate, plan: Plan) -> list[str]:
+    return [
+        f"{name} must be what follows from the plan inside, and is not."
+        for name, value in facts_of_plan(plan).items()
+        if content.get(name) != value
+    ]
+
+
+def _check_rounds(content: Certificate, plan: Plan) -> list[str]:
+    rounds = content["rounds"]
+    numbers = [one["round"] for one in rounds]
+    evaluated = [one["round"] for one in rounds if one["evaluated"]]
+    planned = plan.evaluation.after_rounds if plan.evaluation else ()
+    few = [one["round"] for one in rounds if len(set(one["hospitals"])) < plan.min_hospitals]
+    whole = len(numbers) == plan.rounds or content["stopped_early"]
+    statements = {
+        "The rounds must count up from 1, within the plan.": (
+            numbers == list(range(1, len(numbers) + 1)) and len(numbers) <= plan.rounds
+        ),
+        "A study with fewer rounds than planned must say why it stopped early.": bool(whole),
+        f"Each round needs {plan.min_hospitals} hospitals, rounds {few} had fewer.": not few,
+        "Only rounds that the plan names may be evaluated.": set(evaluated) <= set(planned),
+        "There must be noised figures for each evaluated round and for no other.": (
+            list(content["utility"]["noised_by_round"]) == [str(n) for n in evaluated]
+        ),
+    }
+    return [sentence for sentence, holds in statements.items() if not holds]
+
+
+def _check_hospitals(content: Certificate, plan: Plan) -> list[str]:
+    if [h["name"] for h in content["hospitals"]] != [h.name for h in plan.hospitals]:
+        return ["The hospitals must be those of the plan's roster, in its order."]
+    return [s for own in content["hospitals"] for s in _check_hospital(own, content, plan)]
+
+
+def _check_hospital(own: Certificate, content: Certificate, plan: Plan) -> list[str]:
+    """One hospital's entry: roster, rounds and epsilons."""
+    entry = plan.hospital(own["name"])
+    part = Part(trained=tuple(own["rounds_trained"]), evaluated=tuple(own["rounds_evaluated"]))
+    trained = [one for one in content["rounds"] if entry.name in one["hospitals"]]
+    statements = {
+        "its key, asset and declared patients must be those of the plan": (
+            (own["verify_key"], own["asset"], own["asset_version"], own["declared_patients"])
+            == (entry.verify_key, entry.asset, entry.asset_version, entry.patients)
+        ),
+        "its rounds must be those that the list of rounds names it in": (
+            list(part.trained) == [one["round"] for one in trained]
+            and list(part.evaluated) == [one["round"] for one in trained if one["evaluated"]]
+        ),
+    }
+    if part.trained:
+        statements |= _epsilon_statements(own, plan, part)
+    else:
+        statements["it took part in no round, so it has no epsilon"] = own["epsilon"] is None
+    return [f"{entry.name}: {sentence}." for sentence, holds in statements.items() if not holds]
+
+
+def _epsilon_statements(own: Certificate, plan: Plan, part: Part) -> dict[str, bool]:
+    """What must hold of a hospital's epsilons; a comparison with NaN is false."""
+    anew = spending.recomputed(plan, part, delta=own["delta"])
+    before = spending.recomputed(plan, part.when_ledger_spoke(), delta=own["delta"])
+    stated, least = own["epsilon_stated_by_ledger"], before["epsilon_pld"]
+    groups = anew["epsilon_pld_by_group"]
+    return {
+        f"epsilon by PLD must be {anew['epsilon_pld']:.4f}, it says {own['epsilon_pld']:.4f}": (
+            _near(own["epsilon_pld"], anew["epsilon_pld"])
+        ),
+        f"epsilon by RDP must be {anew['epsilon_rdp']:.4f}, it says {own['epsilon_rdp']:.4f}": (
+            _near(own["epsilon_rdp"], anew["epsilon_rdp"])
+        ),
+        "its epsilons by group must be those of its events": (
+            own["epsilon_pld_by_group"].keys() == groups.keys()
+            and all(_near(own["epsilon_pld_by_group"][g], value) for g, value in groups.items())
+        ),
+        f"the ledger states epsilon {stated:.4f}, and its events came to {least:.4f} by then": (
+            stated >= least * (1 - TOLERANCE)
+        ),
+        "epsilon must be no less than the ledger's and the recomputed one": (
+            own["epsilon"] >= max(stated, own["epsilon_pld"]) * (1 - 1e-9)
+        ),
+        "the two accountants must agree, and the certificate must say so": (
+            own["accountants_agree"] is True and anew["accountants_agree"]
+        ),
+    }
+
+
+def _near(said: float, anew: float) -> bool:
+    return abs(said - anew) <= TOLERANCE * max(anew, 1e-9)
+
+
+def _check_model(content: Certificate, plan: Plan, path: Path) -> list[str]:
+    model = model_file.load(path)
+    statements = {
+        "The model's file must have the hash that the certificate gives.": (
+            canonical.sha256(path.read_bytes()) == content["model"]["file_sha256"]
+        ),
+        "The model's weights must have the hash that the certificate gives.": (
+            model_sha256(model.weights) == content["model"]["weights_sha256"]
+        ),
+        "The model's file must name the plan of the certificate.": model.plan_hash == plan.hash,
+    }
+    return [sentence for sentence, holds in statements.items() if not holds]

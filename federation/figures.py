@@ -1,0 +1,131 @@
+"""Exact figures of a model, for whoever owns the data of every hospital: a demo.
+
+Does not protect: anybody. Figures from here carry no noise, so they leave no real hospital.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+
+from syft_code import metrics, networks
+from syft_code.cohort import Cohort
+from syft_code.errors import InvalidInput, require
+from syft_code.plan import Plan
+from syft_code.recipes import DataSpec
+
+NOISE_DRAWS = 400
+
+PATIENTS = "patients"
+ON_TRAINING_PATIENTS = "on_training_patients"
+NOISE_STD = "noise_std/"
+"""Prefix of the standard deviation that the plan's evaluation noise gives a figure."""
+
+Figures = dict[str, float]
+Weights = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)
+class HospitalCohorts:
+    """One hospital's patients, in two groups. Never printed, logged or serialised."""
+
+    name: str
+    training: Cohort
+    held_out: Cohort
+
+
+def main_name(data: DataSpec) -> str:
+    """The figure that a study of such data is judged by."""
+    return "balanced_accuracy" if data.task == "classification" else "mean_dice"
+
+
+def main_metric(figures: Mapping[str, float], data: DataSpec) -> float:
+    """Its value among some figures: segmentation takes the mean of the regions' Dice.
+
+    NaN if the figures don't hold it.
+    """
+    if data.task == "classification":
+        return figures.get("balanced_accuracy", math.nan)
+    return float(np.mean([figures.get(region, math.nan) for region in metrics.REGIONS]))
+
+
+def per_hospital(figures: Mapping[str, float], data: DataSpec) -> Figures:
+    """The main metric of each hospital, out of what `exact` gave."""
+    ending = f"/{main_name(data)}"
+    return {
+        key.removesuffix(ending): value
+        for key, value in figures.items()
+        if key.endswith(ending) and not key.startswith(NOISE_STD)
+    }
+
+
+def exact(plan: Plan, weights: Weights, hospitals: Sequence[HospitalCohorts]) -> Figures:
+    """Figures of a model without noise, over all held-out patients.
+
+    The keys are those of `metrics.exact` (and `mean_dice`); `<hospital>/<main metric>`;
+    `noise_std/<figure>`, what the plan's evaluation noise does to it; `patients`; and
+    `on_training_patients`, which is 1 where no hospital holds anybody out, so that the figures
+    say how well the model fits the patients it was trained on. A figure that has no patient is
+    left out, and balanced accuracy is the mean over the classes that have one.
+    """
+    model = networks.build(plan.recipe, plan.data)
+    networks.from_vector(model, weights)
+    held_out = any(hospital.held_out.patients for hospital in hospitals)
+    cohorts = {h.name: h.held_out if held_out else h.training for h in hospitals}
+    everyone = together(list(cohorts.values()))
+    require(everyone.patients > 0, "There must be a patient to evaluate.", error=InvalidInput)
+    figures = _exact(model, everyone, plan.data)
+    figures |= _noise_std(model, everyone, plan, hospitals=len(hospitals))
+    for name, cohort in cohorts.items():
+        if cohort.patients:
+            own = _exact(model, cohort, plan.data)
+            figures[f"{name}/{main_name(plan.data)}"] = main_metric(own, plan.data)
+    flag = {ON_TRAINING_PATIENTS: 0.0 if held_out else 1.0}
+    return figures | {PATIENTS: float(everyone.patients)} | flag
+
+
+def _exact(model: nn.Module, cohort: Cohort, data: DataSpec) -> Figures:
+    """`metrics.exact` without the figures that have no patient."""
+    figures = metrics.exact(model, cohort, data)
+    if data.task == "segmentation":
+        return figures | {"mean_dice": main_metric(figures, data)}
+    absent = {f"recall_{name}" for i, name in enumerate(data.classes) if i not in cohort.labels}
+    figures = {k: v for k, v in figures.items() if k not in absent and math.isfinite(v)}
+    recalls = [value for key, value in figures.items() if key.startswith("recall_")]
+    return figures | {"balanced_accuracy": float(np.mean(recalls))}
+
+
+def _noise_std(model: nn.Module, cohort: Cohort, plan: Plan, *, hospitals: int) -> Figures:
+    """How far each figure strays when every hospital noises its sums, by simulation."""
+    if plan.evaluation is None:
+        return {}
+    sums = metrics.patient_sums(model, cohort, plan.data)
+    scale = count_noise_std(plan, hospitals=hospitals)
+    noise = np.random.default_rng(0).normal(0.0, scale, (NOISE_DRAWS, len(sums)))
+    drawn = [metrics.report(sums + one, plan.data) for one in noise]
+    spread = {key: float(np.std([d[key] for d in drawn])) for key in drawn[0]}
+    main = float(np.std([main_metric(d, plan.data) for d in drawn]))
+    return {f"{NOISE_STD}{k}": v for k, v in (spread | {main_name(plan.data): main}).items()}
+
+
+def count_noise_std(plan: Plan, *, hospitals: int) -> float:
+    """The standard deviation of the noise on each number of an evaluation of some hospitals."""
+    if plan.evaluation is None:
+        return 0.0
+    one = plan.evaluation.noise_multiplier * metrics.sensitivity(plan.data)
+    return one * math.sqrt(hospitals)
+
+
+def together(cohorts: Sequence[Cohort]) -> Cohort:
+    """One cohort of several, their patients numbered on."""
+    before = np.cumsum([0, *(cohort.patients for cohort in cohorts)])
+    patient = [c.patient + start for c, start in zip(cohorts, before[:-1], strict=True)]
+    images: NDArray[np.uint8] | NDArray[np.float16] = np.concatenate([c.images for c in cohorts])
+    return Cohort(
+        images=images,
+        labels=np.concatenate([cohort.labels for cohort in cohorts]),
+        patient=np.concatenate(patient).astype(np.int32),
+    )

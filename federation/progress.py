@@ -1,0 +1,85 @@
+"""How a study's progress looks in a terminal, a log file or a notebook."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
+from rich.progress import Progress as Bars
+
+from federation.study import Progress, RoundRecord
+
+
+class Display:
+    """One bar a hospital while a round runs, one line a round when it is over."""
+
+    def __init__(self, console: Console, *, rounds: int) -> None:
+        self._console = console
+        self._rounds = rounds
+        self._lock = threading.Lock()
+        self._told: set[tuple[str, str]] = set()
+        self._bars = Bars(
+            TextColumn("{task.description:<16}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[note]}"),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        self._tasks: dict[str, int] = {}
+
+    @contextmanager
+    def shown(self) -> Iterator["Display"]:
+        """Show the bars while the study trains."""
+        with self._bars:
+            yield self
+
+    def on_progress(self, progress: Progress) -> None:
+        """A hospital has come further; called from several threads."""
+        with self._lock:
+            if progress.state == "failed":
+                self._tell_refusal(progress)
+                return
+            task = self._task(progress.hospital)
+            what = "evaluates" if progress.purpose == "evaluate" else "trains"
+            note = f"round {progress.round}/{self._rounds} {what}, epsilon {progress.epsilon:.2f}"
+            self._bars.update(
+                task,  # type: ignore[arg-type]
+                completed=progress.steps if progress.state == "done" else progress.step,
+                total=progress.steps,
+                note=note,
+            )
+
+    def on_round(self, record: RoundRecord, weights: NDArray[np.float32]) -> None:
+        """A round is over."""
+        spent = ", ".join(f"{name} {value:.2f}" for name, value in record.epsilon.items())
+        figures = ", ".join(
+            f"{name.replace('_', ' ')} {value:.3f}"
+            for name, value in record.metrics.items()
+            if not name.startswith("recall")
+        )
+        self._console.print(
+            f"Round {record.round}/{self._rounds}  {record.seconds:4.1f} s  epsilon: {spent}"
+            + (f"  noised: {figures}" if figures else ""),
+            highlight=False,
+        )
+
+    def _task(self, hospital: str) -> int:
+        if hospital not in self._tasks:
+            self._tasks[hospital] = self._bars.add_task(hospital, total=None, note="")
+        return self._tasks[hospital]
+
+    def _tell_refusal(self, progress: Progress) -> None:
+        """Say a hospital's no once, however often it is repeated."""
+        key = (progress.hospital, progress.sentence)
+        if key not in self._told:
+            self._told.add(key)
+            self._console.print(
+                f"[yellow]{progress.hospital} does not take part in round {progress.round}:[/] "
+                f"{progress.sentence}",
+                highlight=False,
+            )

@@ -1,0 +1,104 @@
+"""What a study cost the patients of one hospital, worked out from the events it contributed."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from federation.study import Outcome
+from syft_code import accounting
+from syft_code.accounting import DpSgdEvent, GaussianEvent
+from syft_code.plan import Plan
+
+Events = list[DpSgdEvent | GaussianEvent]
+GROUPS: tuple[accounting.Group, ...] = ("training", "held-out")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """The rounds that one hospital trained in, and those that it evaluated."""
+
+    trained: tuple[int, ...]
+    evaluated: tuple[int, ...]
+
+    def when_ledger_spoke(self) -> "Part":
+        """What the ledger's last word covers: it is given as a training round begins.
+
+        The evaluation after that round is not in it yet.
+        """
+        last = max(self.trained, default=0)
+        return Part(trained=self.trained, evaluated=tuple(r for r in self.evaluated if r < last))
+
+
+def part_of(outcome: Outcome, hospital: str) -> Part:
+    """Read a hospital's part off the rounds' records.
+
+    Who trained in a round that was evaluated counts as having evaluated, too: the records do
+    not say, and this way epsilon is not understated.
+    """
+    trained = tuple(record.round for record in outcome.rounds if hospital in record.epsilon)
+    measured = {record.round for record in outcome.rounds if record.metrics}
+    return Part(trained=trained, evaluated=tuple(r for r in trained if r in measured))
+
+
+def events(plan: Plan, part: Part) -> Events:
+    """What left a hospital that had this part in a study."""
+    training: Events = [accounting.event(plan, "train")] * len(part.trained)
+    return training + [accounting.event(plan, "evaluate") for _ in part.evaluated]
+
+
+def recomputed(plan: Plan, part: Part, *, delta: float) -> dict[str, Any]:
+    """Epsilon of a hospital's events by two methods, and by PLD for each group of patients.
+
+    The groups are disjoint parts of the data, so the larger of them counts (parallel
+    composition, see `syft_code.accounting`).
+    """
+    spent = events(plan, part)
+    pld = accounting.epsilon(spent, delta=delta)
+    rdp = accounting.epsilon_rdp(spent, delta=delta)
+    groups = {name: [e for e in spent if accounting.group(e) == name] for name in GROUPS}
+    return {
+        "epsilon_pld": pld,
+        "epsilon_pld_by_group": {
+            name: accounting.epsilon(own, delta=delta) for name, own in groups.items()
+        },
+        "epsilon_rdp": rdp,
+        "accountants_agree": accounting.accountants_agree(pld, rdp),
+    }
+
+
+def account(outcome: Outcome, hospital: str) -> dict[str, Any]:
+    """What one hospital gave and what its patients paid, as it stands in a certificate.
+
+    `epsilon` is never less than what the ledger stated, nor than what the events come to. A
+    round that failed after it was reserved is in the ledger and not among the events.
+    """
+    plan, entry = outcome.plan, outcome.plan.hospital(hospital)
+    part = part_of(outcome, hospital)
+    own = [record for record in outcome.rounds if hospital in record.epsilon]
+    facts: dict[str, Any] = {
+        "name": hospital,
+        "verify_key": entry.verify_key,
+        "asset": entry.asset,
+        "asset_version": entry.asset_version,
+        "declared_patients": entry.patients,
+        "rounds_trained": list(part.trained),
+        "rounds_evaluated": list(part.evaluated),
+        "refusals": {
+            str(r.round): r.refusals[hospital] for r in outcome.rounds if hospital in r.refusals
+        },
+    }
+    if not own:
+        note = (
+            "It contributed to no round and stated no epsilon. A round that it began and that "
+            "failed stays paid in its ledger, which its owner can read."
+        )
+        return facts | {"epsilon": None, "note": note}
+    ledger, delta = own[-1].epsilon[hospital], own[-1].delta[hospital]
+    anew = recomputed(plan, part, delta=delta)
+    most = accounting.epsilon(accounting.plan_events(plan), delta=delta)
+    return facts | {
+        "epsilon": max(ledger, anew["epsilon_pld"]),
+        "delta": delta,
+        "epsilon_stated_by_ledger": ledger,
+        **anew,
+        "epsilon_of_the_whole_plan": most,
+    }

@@ -1,0 +1,249 @@
+"""Starts the parties of a federation and prints where they are.
+
+    python launch.py up          hospitals and aggregators, until Ctrl-C
+    python launch.py demo        the whole story, once, with every party on this machine
+    python launch.py lab         JupyterLab on the notebooks, with the federation running
+    python launch.py stand-ins   synthetic data in the published layouts
+"""
+
+import contextlib
+import secrets
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import FrameType
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Column, Table
+
+from datasites import hospital, partition, readers, stand_ins
+from datasites import site as sites
+from datasites.cohort_file import SplitCohort
+from datasites.owner import Owner
+from datasites.site import SiteSettings
+from federation import config as federations
+from federation import local_aggregator
+from federation.client import Account
+from federation.config import AggregatorEntry, FederationConfig, HospitalEntry, Kind
+from federation.parties import Party, require_alive, running
+from federation.researcher import Credentials
+from policies.rules import Budget, SitePolicy
+from syft_code.errors import ConsiliumError, InvalidInput
+from syft_code.recipes import DataSpec
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True)
+console = Console()
+
+ASSETS: dict[Kind, str] = {"ham10000": "skin-lesions", "brats": "gliomas"}
+SIZES_PX: dict[Kind, int] = {"ham10000": 32, "brats": 64}
+
+
+@app.callback()
+def _main() -> None:
+    """Consilium: hospitals train one model without showing anyone a patient."""
+
+
+Folder = Annotated[Path, typer.Option(help="Where the parties keep their folders.")]
+File = Annotated[Path | None, typer.Option("--federation", help="A federation's TOML file.")]
+
+
+@app.command()
+def up(
+    federation: File = None,
+    state: Folder = Path("federation_state"),
+    reset: Annotated[bool, typer.Option(help="Forget everything and start anew.")] = False,
+    first_port: Annotated[int, typer.Option(help="First port, without a file.")] = 8101,
+) -> None:
+    """Start hospitals and aggregators side by side, and stop them on Ctrl-C."""
+    config = federations.load(federation) if federation else federations.default(first_port=first_port)
+    if reset:
+        shutil.rmtree(state, ignore_errors=True)
+    with contextlib.suppress(KeyboardInterrupt), _federation(config, state) as parties:
+        _first_start(config, state)
+        console.print(_table(config, state))
+        console.print(f"Researcher's credentials: {state / 'researcher.json'}. Stop with Ctrl-C.")
+        while True:
+            time.sleep(2.0)
+            require_alive(parties)
+
+
+@app.command("stand-ins")
+def write_stand_ins(
+    kind: Annotated[str, typer.Option(help="ham10000 or brats")],
+    out: Annotated[Path, typer.Option(help="An empty folder.")],
+    patients: Annotated[int | None, typer.Option(help="How many patients.")] = None,
+    seed: int = 0,
+) -> None:
+    """Write synthetic data in the layout of a published data set."""
+    stand_ins.write(_kind(kind), out, patients=patients, seed=seed)
+    console.print(f"Wrote stand-ins for {kind} to {out}. No patient is in them.")
+
+
+def _kind(text: str) -> Kind:
+    for kind in ASSETS:
+        if text == kind:
+            return kind
+    raise InvalidInput(f"The kind of data must be one of {', '.join(ASSETS)}, got {text!r}.")
+
+
+def _home(state: Path, name: str) -> Path:
+    return (state / "hospitals" / name).resolve()
+
+
+def _aggregator_home(state: Path, name: str) -> Path:
+    return (state / "aggregators" / name).resolve()
+
+
+@contextlib.contextmanager
+def _federation(config: FederationConfig, state: Path) -> Iterator[list[Party]]:
+    """Every party of a federation, healthy, until the block ends."""
+    for entry in config.hospital:
+        sites.create(_home(state, entry.name), _settings(config, entry))
+    parties = [party for entry in config.hospital for party in _hospital_parties(state, entry)]
+    parties += [_aggregator_party(state, entry) for entry in config.aggregator]
+    with running(parties):
+        yield parties
+
+
+def _settings(config: FederationConfig, entry: HospitalEntry) -> SiteSettings:
+    policy = SitePolicy(
+        budget=Budget(epsilon=entry.epsilon, delta=entry.delta),
+        min_hospitals=config.min_hospitals,
+        min_noise_multiplier=entry.min_noise_multiplier,
+        min_patients=entry.min_patients,
+    )
+    return SiteSettings(name=entry.name, port=entry.port, policy=policy)
+
+
+def _hospital_parties(state: Path, entry: HospitalEntry) -> list[Party]:
+    home = _home(state, entry.name)
+    arguments = ("--home", str(home), "--end-with-starter")
+    return [
+        Party(
+            name=f"{entry.name}'s vault",
+            module=hospital.VAULT_MODULE,
+            arguments=arguments,
+            healthy=lambda: hospital.vault_is_healthy(home),
+            log_path=home / "vault" / "process.log",
+        ),
+        Party(
+            name=f"{entry.name}'s front desk",
+            module=hospital.DESK_MODULE,
+            arguments=arguments,
+            healthy=lambda: hospital.desk_is_healthy(home),
+            log_path=home / "desk" / "process.log",
+            port=entry.port,
+        ),
+    ]
+
+
+def _aggregator_party(state: Path, entry: AggregatorEntry) -> Party:
+    home = _aggregator_home(state, entry.name)
+    arguments = ("--home", str(home), "--name", entry.name, "--port", str(entry.port))
+    return Party(
+        name=entry.name,
+        module=local_aggregator.MODULE,
+        arguments=(*arguments, "--die-with-parent"),
+        healthy=lambda: local_aggregator.is_healthy(home),
+        log_path=home.with_suffix(".log"),
+        port=entry.port,
+    )
+
+
+def _owners(config: FederationConfig, state: Path) -> list[Owner]:
+    with ThreadPoolExecutor(len(config.hospital)) as pool:
+        return list(pool.map(lambda entry: Owner(_home(state, entry.name)), config.hospital))
+
+
+def _first_start(config: FederationConfig, state: Path) -> None:
+    """Publish every hospital's data and invite a researcher, unless that was done before."""
+    path = state / "researcher.json"
+    if path.exists():
+        return
+    owners = _owners(config, state)
+    for owner, spec, split in _read_all(config, state, owners):
+        owner.publish(split, spec=spec, asset=ASSETS[spec.kind])
+    _invite(config, state, owners).save(path)
+
+
+def _read_all(
+    config: FederationConfig, state: Path, owners: Sequence[Owner]
+) -> Iterator[tuple[Owner, DataSpec, SplitCohort]]:
+    """Read each data folder once; hospitals that name the same one share its patients."""
+    folders = {(entry.kind, entry.data) for entry in config.hospital}
+    for kind, data in sorted(folders):
+        reading = readers.read(kind, _data_folder(state, kind, data), size_px=SIZES_PX[kind])
+        for remark in reading.remarks:
+            console.print(f"{kind}: {remark}", highlight=False)
+        sharing = [
+            owner
+            for owner, entry in zip(owners, config.hospital, strict=True)
+            if (entry.kind, entry.data) == (kind, data)
+        ]
+        parts = partition.by_site(reading, len(sharing))
+        for owner, chosen in zip(sharing, parts, strict=True):
+            yield owner, reading.spec, owner.split(reading, chosen=chosen)
+
+
+def _data_folder(state: Path, kind: Kind, data: str) -> Path:
+    """The named folder; without one, stand-ins made on the spot."""
+    if data:
+        return Path(data)
+    folder = state / "stand-ins" / kind
+    if not folder.exists():
+        stand_ins.write(kind, folder, seed=0)
+    return folder
+
+
+def _invite(config: FederationConfig, state: Path, owners: Sequence[Owner]) -> Credentials:
+    """An account at every hospital and a signing key, for one researcher."""
+    email = f"researcher-{secrets.token_hex(3)}@example.org"
+    accounts = tuple(
+        Account(hospital=o.name, url=o.settings.url, email=email, password=o.invite(email))
+        for o in owners
+    )
+    aggregators = tuple(
+        local_aggregator.public_entry(_aggregator_home(state, entry.name)) for entry in config.aggregator
+    )
+    return Credentials(
+        accounts=accounts, aggregators=aggregators, signing_key=secrets.token_bytes(32).hex()
+    )
+
+
+def _table(config: FederationConfig, state: Path) -> Table:
+    table = Table(Column("Name", no_wrap=True), Column("URL", no_wrap=True), "Data", "Budget")
+    for entry in config.hospital:
+        budget = f"ε {entry.epsilon:g}, δ {entry.delta:g}"
+        table.add_row(
+            entry.name, f"http://127.0.0.1:{entry.port}", entry.data or f"{entry.kind} stand-ins", budget
+        )
+    for aggregator in config.aggregator:
+        table.add_row(aggregator.name, f"127.0.0.1:{aggregator.port}", "secret shares", "")
+    return table
+
+
+def main() -> None:
+    """Run a command; an error that was raised on purpose is one sentence and exit code 1."""
+    signal.signal(signal.SIGTERM, _stop_quietly)
+    try:
+        app()
+    except ConsiliumError as problem:
+        console.print(f"[red]{escape(str(problem))}[/]", highlight=False)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(0)
+
+
+def _stop_quietly(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,202 @@
+"""A small study that was really trained, without the processes around it."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+from federation.baselines import HospitalCohorts
+from federation.study import Outcome, RoundRecord
+from syft_code import accounting, dp_sgd, metrics, networks
+from syft_code.cohort import Cohort
+from syft_code.noise import NoiseSource
+from syft_code.plan import Aggregator, DpSgd, Evaluation, Hospital, Plan, Sgd
+from syft_code.recipes import (
+    Activation,
+    Conv,
+    CrossEntropy,
+    DataSpec,
+    DiceCrossEntropy,
+    GlobalAverage,
+    LayerStack,
+    Recipe,
+    UNet,
+)
+
+DELTA = 1e-5
+SKIN = DataSpec(
+    kind="ham10000",
+    task="classification",
+    channels=("red", "green", "blue"),
+    height_px=12,
+    width_px=12,
+    classes=("bkl", "mel", "nv"),
+    patient_unit="lesion (lesion_id)",
+    stand_in=True,
+)
+BRAIN = DataSpec(
+    kind="brats",
+    task="segmentation",
+    channels=("t1", "t1ce", "t2", "flair"),
+    height_px=16,
+    width_px=16,
+    classes=("background", "core", "edema", "enhancing"),
+    patient_unit="patient (BraTS subject)",
+    stand_in=True,
+)
+RECIPES = {
+    "ham10000": Recipe(
+        model=LayerStack(
+            layers=(Conv(channels=8, stride=2), Activation(function="silu"), GlobalAverage())
+        ),
+        loss=CrossEntropy(),
+    ),
+    "brats": Recipe(model=UNet(widths=(4, 8)), loss=DiceCrossEntropy()),
+}
+PATIENTS = {"north": 60, "south": 40, "east": 30, "west": 20}
+
+
+def a_plan(data: DataSpec = SKIN, **changes: object) -> Plan:
+    fields: dict[str, object] = {
+        "study": "a-study",
+        "researcher_key": "ab" * 32,
+        "data": data,
+        "recipe": RECIPES[data.kind],
+        "dp_sgd": DpSgd(noise_multiplier=1.0, max_grad_norm=1.0, sample_rate=0.25, steps=4),
+        "optimizer": Sgd(learning_rate=0.5, momentum=0.5),
+        "rounds": 3,
+        "hospitals": tuple(
+            Hospital(
+                name=name,
+                verify_key=f"{number:064x}",
+                asset="pictures",
+                asset_version=1,
+                patients=patients,
+            )
+            for number, (name, patients) in enumerate(PATIENTS.items())
+        ),
+        "aggregators": tuple(
+            Aggregator(
+                name=f"aggregator-{i}",
+                address=f"127.0.0.1:{8200 + i}",
+                verify_key=f"{i:064x}",
+                seal_key=f"{100 + i:064x}",
+                certificate="-",
+            )
+            for i in (1, 2, 3)
+        ),
+        "min_hospitals": 3,
+        "evaluation": Evaluation(noise_multiplier=8.0, after_rounds=(2, 3)),
+    }
+    return Plan(**(fields | changes))
+
+
+def a_cohort(data: DataSpec, patients: int, *, seed: int, slices_each: int = 2) -> Cohort:
+    """Pictures whose classes show in one colour channel, or in the brightness of each pixel."""
+    random = np.random.default_rng(seed)
+    patient = np.repeat(np.arange(patients, dtype=np.int32), slices_each)
+    shape = (len(patient), len(data.channels), data.height_px, data.width_px)
+    if data.task == "classification":
+        labels = random.integers(0, len(data.classes), patients).astype(np.uint8)[patient]
+        images = random.integers(0, 120, shape).astype(np.uint8)
+        images[np.arange(len(labels)), labels] += 120
+        return Cohort(images=images, labels=labels, patient=patient)
+    labels = np.zeros((shape[0], *shape[2:]), dtype=np.uint8)
+    for kind, (first, last) in enumerate(((4, 12), (6, 10), (7, 9)), start=1):
+        labels[:, first:last, first:last] = (2, 1, 3)[kind - 1]
+    noise = random.normal(0, 0.3, shape)
+    return Cohort(
+        images=(labels[:, None] + noise).astype(np.float16), labels=labels, patient=patient
+    )
+
+
+def the_hospitals(data: DataSpec, *, held_out: int = 12) -> list[HospitalCohorts]:
+    return [
+        HospitalCohorts(
+            name=name,
+            training=a_cohort(data, patients, seed=seed),
+            held_out=a_cohort(data, held_out, seed=100 + seed),
+        )
+        for seed, (name, patients) in enumerate(PATIENTS.items())
+    ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Demo:
+    """An outcome, the data behind it, and the weights after each round."""
+
+    outcome: Outcome
+    hospitals: list[HospitalCohorts]
+    weights_by_round: list[np.ndarray]
+
+
+def run_study(plan: Plan, hospitals: list[HospitalCohorts]) -> Demo:
+    """Train every round as the hospitals do; the sum is plain, shares are tested elsewhere."""
+    seed = int(plan.hash[:8], 16)
+    weights = networks.initial_weights(plan.recipe, plan.data, seed=seed)
+    records, by_round = [], []
+    source = NoiseSource.from_os()
+    for number in range(1, plan.rounds + 1):
+        total, weight = np.zeros(len(weights)), 0
+        for hospital in hospitals:
+            model = networks.build(plan.recipe, plan.data)
+            networks.from_vector(model, weights)
+            declared = plan.hospital(hospital.name).patients
+            update = dp_sgd.train(
+                model,
+                hospital.training,
+                recipe=plan.recipe,
+                dp=plan.dp_sgd,
+                optimizer=plan.optimizer,
+                declared_patients=declared,
+                randomness=source,
+            )
+            total, weight = total + declared * update, weight + declared
+        weights = (weights + total / weight).astype(np.float32)
+        by_round.append(weights)
+        records.append(a_record(plan, number, noised(plan, weights, hospitals, number)))
+    outcome = Outcome(plan=plan, weights=weights, rounds=tuple(records))
+    return Demo(outcome=outcome, hospitals=hospitals, weights_by_round=by_round)
+
+
+def noised(
+    plan: Plan, weights: np.ndarray, hospitals: list[HospitalCohorts], number: int
+) -> dict[str, float]:
+    if plan.evaluation is None or number not in plan.evaluation.after_rounds:
+        return {}
+    model = networks.build(plan.recipe, plan.data)
+    networks.from_vector(model, weights)
+    scale = plan.evaluation.noise_multiplier * metrics.sensitivity(plan.data)
+    source = NoiseSource.from_os()
+    sums = np.zeros(metrics.evaluation_length(plan.data))
+    for hospital in hospitals:
+        sums += metrics.patient_sums(model, hospital.held_out, plan.data)
+        sums += scale * source.normal(len(sums))
+    return metrics.report(sums, plan.data)
+
+
+def a_record(plan: Plan, number: int, figures: dict[str, float]) -> RoundRecord:
+    """What a ledger states as training round `number` begins: all up to it is paid."""
+    evaluated = plan.evaluation.after_rounds if plan.evaluation else ()
+    spent = [accounting.event(plan, "train")] * number
+    spent += [accounting.event(plan, "evaluate") for r in evaluated if r < number]
+    epsilon = accounting.epsilon(spent, delta=DELTA)
+    names = [hospital.name for hospital in plan.hospitals]
+    return RoundRecord(
+        round=number,
+        epsilon=dict.fromkeys(names, epsilon),
+        delta=dict.fromkeys(names, DELTA),
+        metrics=figures,
+        upload_bytes=123_456,
+        seconds=1.5,
+    )
+
+
+@pytest.fixture(scope="session")
+def skin_demo() -> Demo:
+    return run_study(a_plan(SKIN), the_hospitals(SKIN))
+
+
+@pytest.fixture(scope="session")
+def brain_demo() -> Demo:
+    return run_study(a_plan(BRAIN), the_hospitals(BRAIN))

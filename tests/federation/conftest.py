@@ -1,5 +1,6 @@
 """A small study that was really trained, without the processes around it."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -200,3 +201,9 @@ def skin_demo() -> Demo:
 @pytest.fixture(scope="session")
 def brain_demo() -> Demo:
     return run_study(a_plan(BRAIN), the_hospitals(BRAIN))
+
+
+@pytest.fixture(scope="session")
+def train_study() -> Callable[[Plan, list[HospitalCohorts]], Demo]:
+    """The function that trains a study, for plans of a test's own."""
+    return run_study

@@ -1,0 +1,289 @@
+"""A certificate says what a study cost, and whoever tampers with it is found out."""
+
+import copy
+import dataclasses
+import json
+import math
+
+import dp_accounting
+import numpy as np
+import pytest
+from dp_accounting.pld import PLDAccountant
+
+from federation import baselines, certificate, model_file
+from federation.certificate import DEMO_ONLY
+from federation.study import Outcome, model_sha256
+from syft_code import networks, traveller
+from syft_code.errors import InvalidInput
+from syft_code.plan import Evaluation
+
+
+@pytest.fixture(scope="module")
+def content(skin_demo) -> dict:
+    return certificate.certificate(skin_demo.outcome)
+
+
+def with_ledger(outcome: Outcome, hospital: str, factor: float) -> Outcome:
+    """The same study, but one hospital's ledger stated something else throughout."""
+    rounds = tuple(
+        dataclasses.replace(r, epsilon=r.epsilon | {hospital: r.epsilon[hospital] * factor})
+        for r in outcome.rounds
+    )
+    return dataclasses.replace(outcome, rounds=rounds)
+
+
+def without(outcome: Outcome, hospital: str, *, in_rounds: set[int]) -> Outcome:
+    """The same study, but one hospital did not contribute to some rounds."""
+    rounds = tuple(
+        dataclasses.replace(
+            r,
+            epsilon={k: v for k, v in r.epsilon.items() if k != hospital},
+            delta={k: v for k, v in r.delta.items() if k != hospital},
+            refusals={hospital: "Not today."},
+        )
+        if r.round in in_rounds
+        else r
+        for r in outcome.rounds
+    )
+    return dataclasses.replace(outcome, rounds=rounds)
+
+
+def test_a_fresh_certificate_holds_also_after_a_way_through_a_file(content, tmp_path) -> None:
+    assert certificate.check(content) == []
+    certificate.write(tmp_path / "certificate.json", content)
+    again = certificate.read(tmp_path / "certificate.json")
+    assert again == content
+    assert certificate.check(again) == []
+
+
+def test_it_names_the_study_its_code_its_parties_and_its_unit_of_privacy(
+    skin_demo, content
+) -> None:
+    plan = skin_demo.outcome.plan
+    assert content["plan_hash"] == plan.hash
+    assert content["code_sha256"] == traveller.source_sha256(plan.hash)
+    assert content["model"]["weights_sha256"] == model_sha256(skin_demo.outcome.weights)
+    assert [h["verify_key"] for h in content["hospitals"]] == [h.verify_key for h in plan.hospitals]
+    assert [h["declared_patients"] for h in content["hospitals"]] == [60, 40, 30, 20]
+    assert content["privacy"]["unit"] == "lesion (lesion_id)"
+    assert "finest grouping" in content["privacy"]["unit_sentence"]
+    assert content["privacy"]["neighbouring_relation"] == "add or remove one patient"
+    assert content["stand_in"] and content["stand_in_sentence"].startswith("STAND-IN")
+
+
+def test_epsilon_is_that_of_an_accountant_asked_directly(skin_demo, content) -> None:
+    dp = skin_demo.outcome.plan.dp_sgd
+    accountant = PLDAccountant(dp_accounting.NeighboringRelation.ADD_OR_REMOVE_ONE)
+    step = dp_accounting.PoissonSampledDpEvent(
+        dp.sample_rate, dp_accounting.GaussianDpEvent(dp.noise_multiplier)
+    )
+    accountant.compose(step, 3 * dp.steps)
+    expected = accountant.get_epsilon(1e-5)
+    for own in content["hospitals"]:
+        assert own["epsilon_pld_by_group"]["training"] == pytest.approx(expected, rel=0.01)
+        assert own["epsilon"] == max(own["epsilon_pld"], own["epsilon_stated_by_ledger"])
+        assert own["epsilon_pld"] <= own["epsilon_rdp"]
+        assert own["accountants_agree"] is True
+
+
+def test_the_larger_group_counts_and_the_last_evaluation_is_paid_for(
+    skin_demo, train_study
+) -> None:
+    plan = dataclasses.replace(
+        skin_demo.outcome.plan,
+        evaluation=Evaluation(noise_multiplier=1.0, after_rounds=(1, 2, 3)),
+    )
+    outcome = train_study(plan, skin_demo.hospitals).outcome
+    content = certificate.certificate(outcome)
+    own = content["hospitals"][0]
+    groups = own["epsilon_pld_by_group"]
+    assert own["epsilon"] == groups["held-out"] > groups["training"]
+    assert own["epsilon_stated_by_ledger"] < own["epsilon"], "stated before the last evaluation"
+    assert certificate.check(content) == []
+
+
+def test_a_ledger_that_states_more_is_believed(skin_demo) -> None:
+    outcome = with_ledger(skin_demo.outcome, "south", 1.3)
+    content = certificate.certificate(outcome)
+    own = content["hospitals"][1]
+    assert own["epsilon"] == own["epsilon_stated_by_ledger"] > 1.2 * own["epsilon_pld"]
+    assert certificate.check(content) == []
+
+
+@pytest.mark.parametrize(("factor", "found"), [(0.98, True), (0.5, True), (0.995, False)])
+def test_a_ledger_that_states_less_than_one_percent_below_is_flagged(
+    skin_demo, factor, found
+) -> None:
+    content = certificate.certificate(with_ledger(skin_demo.outcome, "south", factor))
+    sentences = certificate.check(content)
+    assert bool(sentences) == found
+    assert all("south: the ledger states" in sentence for sentence in sentences)
+    assert content["hospitals"][1]["epsilon"] >= content["hospitals"][1]["epsilon_pld"]
+
+
+def test_a_round_that_failed_after_it_was_reserved_is_not_left_out(skin_demo) -> None:
+    """Its ledger holds three rounds, two of which contributed."""
+    outcome = without(skin_demo.outcome, "south", in_rounds={2})
+    content = certificate.certificate(outcome)
+    own = content["hospitals"][1]
+    assert own["rounds_trained"] == [1, 3] and own["refusals"] == {"2": "Not today."}
+    assert own["epsilon"] == own["epsilon_stated_by_ledger"] > own["epsilon_pld"]
+    assert certificate.check(content) == []
+
+
+def test_a_hospital_that_gave_nothing_states_no_epsilon_and_says_why(skin_demo) -> None:
+    outcome = without(skin_demo.outcome, "south", in_rounds={1, 2, 3})
+    content = certificate.certificate(outcome)
+    own = content["hospitals"][1]
+    assert own["epsilon"] is None and "stays paid" in own["note"]
+    assert certificate.check(content) == []
+
+
+def test_a_study_that_stopped_early_says_so(skin_demo) -> None:
+    outcome = dataclasses.replace(
+        skin_demo.outcome, rounds=skin_demo.outcome.rounds[:2], stopped="South & north said no."
+    )
+    content = certificate.certificate(outcome)
+    assert content["stopped_early"] == "South & north said no."
+    assert certificate.check(content) == []
+    content["stopped_early"] = None
+    assert any("stopped early" in sentence for sentence in certificate.check(content))
+
+
+def test_a_study_without_a_single_round_still_has_a_certificate(skin_demo) -> None:
+    outcome = dataclasses.replace(skin_demo.outcome, rounds=(), stopped="Nobody took part.")
+    assert certificate.check(certificate.certificate(outcome)) == []
+
+
+TAMPERINGS = {
+    "another plan": (lambda c: c["plan"].update(rounds=4), "plan_hash"),
+    "less noise than said": (
+        lambda c: c["plan"]["dp_sgd"].update(noise_multiplier=2.0),
+        "epsilon by PLD",
+    ),
+    "an impossible plan": (lambda c: c["plan"].update(min_hospitals=2), "valid plan"),
+    "no plan": (lambda c: c.pop("plan"), "valid plan"),
+    "another hash": (lambda c: c.update(plan_hash="00" * 32), "plan_hash"),
+    "other code": (lambda c: c.update(code_sha256="00" * 32), "code_sha256"),
+    "no stand-in any more": (lambda c: c.update(stand_in=False), "stand_in"),
+    "fewer hospitals asked": (lambda c: c.update(min_hospitals=4), "min_hospitals"),
+    "another aggregator": (lambda c: c["aggregators"][0].update(name="mine"), "aggregators"),
+    "a smaller PLD epsilon": (lambda c: scale(c, "epsilon_pld", 0.9), "epsilon by PLD"),
+    "a smaller RDP epsilon": (lambda c: scale(c, "epsilon_rdp", 0.9), "epsilon by RDP"),
+    "a smaller ledger epsilon": (lambda c: scale(c, "epsilon_stated_by_ledger", 0.9), "ledger"),
+    "a smaller headline": (lambda c: scale(c, "epsilon", 0.9), "no less than"),
+    "a headline that is no number": (
+        lambda c: c["hospitals"][0].update(epsilon=math.nan),
+        "no less than",
+    ),
+    "a ledger that is no number": (
+        lambda c: c["hospitals"][0].update(epsilon_stated_by_ledger=math.nan),
+        "ledger",
+    ),
+    "another delta": (lambda c: c["hospitals"][0].update(delta=1e-2), "epsilon by PLD"),
+    "an impossible delta": (lambda c: c["hospitals"][0].update(delta=2.0), "delta must lie"),
+    "another group": (
+        lambda c: c["hospitals"][0]["epsilon_pld_by_group"].update(training=0.1),
+        "by group",
+    ),
+    "accountants that disagree": (
+        lambda c: c["hospitals"][0].update(accountants_agree=False),
+        "agree",
+    ),
+    "a round less": (lambda c: c["hospitals"][0]["rounds_trained"].pop(), "its rounds"),
+    "a hospital less": (lambda c: c["hospitals"].pop(), "roster"),
+    "another key": (lambda c: c["hospitals"][0].update(verify_key="11" * 32), "its key"),
+    "more patients": (lambda c: c["hospitals"][0].update(declared_patients=600), "its key"),
+    "too few in a round": (lambda c: c["rounds"].__setitem__(0, lonely(c)), "needs 3 hospitals"),
+    "a round left out": (lambda c: c["rounds"].pop(1), "count up"),
+    "an evaluation made up": (lambda c: c["rounds"][0].update(evaluated=True), "plan names"),
+    "a field left out": (lambda c: c["hospitals"][2].pop("epsilon_rdp"), "missing"),
+    "another format": (lambda c: c.update(format="mine"), "format"),
+}
+
+
+def scale(content: dict, key: str, factor: float) -> None:
+    content["hospitals"][0][key] *= factor
+
+
+def lonely(content: dict) -> dict:
+    return content["rounds"][0] | {"hospitals": ["north", "north", "north"]}
+
+
+@pytest.mark.parametrize("tampering", TAMPERINGS)
+def test_tampering_is_found_and_named(content, tampering) -> None:
+    change, named = TAMPERINGS[tampering]
+    tampered = copy.deepcopy(content)
+    change(tampered)
+    sentences = certificate.check(tampered)
+    assert any(named in sentence for sentence in sentences), sentences
+
+
+def test_exact_figures_stand_only_under_the_key_that_says_demo(skin_demo, content) -> None:
+    assert DEMO_ONLY not in content["utility"]
+    figures = baselines.exact(
+        skin_demo.outcome.plan, skin_demo.outcome.weights, skin_demo.hospitals
+    )
+    baseline = baselines.pooled(skin_demo.outcome.plan, skin_demo.hospitals, private=False)
+    full = certificate.certificate(skin_demo.outcome, exact=figures, baselines=[baseline])
+    demo = full["utility"].pop(DEMO_ONLY)
+    assert demo["exact_figures_of_this_model"].keys() == figures.keys()
+    assert demo["baselines"][0]["name"] == baseline.name
+    assert "north/balanced_accuracy" not in json.dumps(full)
+
+
+def test_noised_figures_come_with_the_size_of_their_noise(skin_demo, content) -> None:
+    utility = content["utility"]
+    assert list(utility["noised_by_round"]) == ["2", "3"]
+    one = 8.0 * math.sqrt(2.0)
+    assert utility["noise_std_per_count"]["of_one_hospital"] == pytest.approx(one)
+    of_all = utility["noise_std_per_count"]["of_the_sum_over_all_hospitals"]
+    assert of_all == pytest.approx(2 * one)
+
+
+def test_what_each_party_saw_names_every_party_with_numbers(skin_demo, content) -> None:
+    saw = content["what_each_party_saw"]
+    parameters = len(skin_demo.outcome.weights)
+    assert f"{parameters + 1:,} numbers" in " ".join(saw["the researcher"])
+    assert f"{8 * (parameters + 1):,} bytes" in " ".join(saw["aggregator-3"])
+    assert "32 bytes of seed" in " ".join(saw["aggregator-1 to aggregator-2"])
+    assert f"{3 * 123_456:,} bytes" in " ".join(saw["the network"])
+    assert {"each data owner", "each front desk", "each vault"} <= saw.keys()
+    assert len(content["not_promised"]) > 5
+
+
+def test_a_model_file_gives_the_same_network_back(skin_demo, tmp_path) -> None:
+    plan, weights = skin_demo.outcome.plan, skin_demo.outcome.weights
+    path = tmp_path / "model.safetensors"
+    assert model_file.write(path, plan, weights) == model_file.write(path, plan, weights)
+    model = model_file.load(path)
+    assert (model.plan_hash, model.recipe, model.data) == (plan.hash, plan.recipe, plan.data)
+    np.testing.assert_array_equal(model.weights, weights)
+    np.testing.assert_array_equal(networks.to_vector(model.network()), weights)
+
+
+@pytest.mark.parametrize("broken", [b"", b"not a model", bytes(64)])
+def test_a_file_that_is_no_model_is_refused(broken, tmp_path) -> None:
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(broken)
+    with pytest.raises(InvalidInput, match="must be"):
+        model_file.load(path)
+
+
+def test_a_certificate_knows_its_model_file_from_another(skin_demo, content, tmp_path) -> None:
+    plan, weights = skin_demo.outcome.plan, skin_demo.outcome.weights
+    path = tmp_path / "model.safetensors"
+    model_file.write(path, plan, weights)
+    assert certificate.check(content, model=path) == []
+    model_file.write(path, plan, weights * np.float32(1.001))
+    assert len(certificate.check(content, model=path)) == 2
+    model_file.write(path, dataclasses.replace(plan, study="other"), weights)
+    assert any("plan" in sentence for sentence in certificate.check(content, model=path))
+
+
+def test_a_file_that_is_no_certificate_is_refused_with_a_sentence(tmp_path) -> None:
+    path = tmp_path / "certificate.json"
+    for text in ("[]", "{", "\xff"):
+        path.write_text(text, encoding="latin-1")
+        with pytest.raises(InvalidInput):
+            certificate.read(path)

@@ -1,0 +1,63 @@
+"""The rooms may import each other along the arrows, and PySyft in two files."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+MAY_IMPORT = {
+    "syft_code": set(),
+    "policies": {"syft_code"},
+    "datasites": {"policies", "syft_code"},
+    "federation": {"syft_code"},
+}
+ROOMS = {*MAY_IMPORT, "launch", "tests", "benchmarks"}
+PYSYFT_FILES = {"datasites/server.py", "federation/client.py"}
+NOT_IN_POLICIES = {"torch", "syft", "sqlite3", "socket", "subprocess", "requests", "httpx"}
+
+
+def imports(path: Path) -> Iterator[str]:
+    """The top-level names that a file imports, wherever in the file."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.split(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} imports relatively"
+            yield (node.module or "").split(".")[0]
+
+
+def files(room: str) -> list[Path]:
+    found = sorted((ROOT / room).rglob("*.py"))
+    assert found, f"the room {room} is empty"
+    return found
+
+
+@pytest.mark.parametrize("room", MAY_IMPORT)
+def test_a_room_imports_only_along_the_arrows(room: str) -> None:
+    for path in files(room):
+        wrong = set(imports(path)) & (ROOMS - MAY_IMPORT[room] - {room})
+        assert not wrong, f"{path.relative_to(ROOT)} imports {wrong}"
+
+
+def test_two_files_import_pysyft_and_no_others() -> None:
+    importing = {
+        str(path.relative_to(ROOT))
+        for room in MAY_IMPORT
+        for path in files(room)
+        if "syft" in set(imports(path))
+    }
+    assert importing == PYSYFT_FILES
+
+
+def test_policies_do_no_io() -> None:
+    for path in files("policies"):
+        assert not set(imports(path)) & NOT_IN_POLICIES, path
+
+
+def test_nothing_that_travels_asserts_or_imports_inside_a_function() -> None:
+    for room in MAY_IMPORT:
+        for path in files(room):
+            for node in ast.walk(ast.parse(path.read_text())):
+                assert not isinstance(node, ast.Assert), f"{path}:{node.lineno} asserts"

@@ -1,9 +1,9 @@
 """Starts the parties of a federation and prints where they are.
 
-    python launch.py up          hospitals and aggregators, until Ctrl-C
-    python launch.py demo        the whole story, once, with every party on this machine
-    python launch.py lab         JupyterLab on the notebooks, with the federation running
-    python launch.py stand-ins   synthetic data in the published layouts
+python launch.py up          hospitals and aggregators, until Ctrl-C
+python launch.py demo        the whole story, once, with every party on this machine
+python launch.py lab         JupyterLab on the notebooks, with the federation running
+python launch.py stand-ins   synthetic data in the published layouts
 """
 
 import contextlib
@@ -21,21 +21,27 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.markup import escape
+from rich.panel import Panel
 from rich.table import Column, Table
 
 from datasites import hospital, partition, readers, stand_ins
 from datasites import site as sites
 from datasites.cohort_file import SplitCohort
 from datasites.owner import Owner
+from datasites.readers import Reading
 from datasites.site import SiteSettings
 from federation import config as federations
-from federation import local_aggregator
+from federation import local_aggregator, results, studies
+from federation.baselines import HospitalCohorts
 from federation.client import Account
 from federation.config import AggregatorEntry, FederationConfig, HospitalEntry, Kind
 from federation.parties import Party, require_alive, running
-from federation.researcher import Credentials
+from federation.progress import Display
+from federation.researcher import Credentials, Researcher
+from federation.results import Results
+from federation.study import Outcome, Weights
 from policies.rules import Budget, SitePolicy
-from syft_code.errors import ConsiliumError, InvalidInput
+from syft_code.errors import ConsiliumError, InvalidInput, Refused
 from syft_code.recipes import DataSpec
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True)
@@ -43,6 +49,15 @@ console = Console()
 
 ASSETS: dict[Kind, str] = {"ham10000": "skin-lesions", "brats": "gliomas"}
 SIZES_PX: dict[Kind, int] = {"ham10000": 32, "brats": 64}
+SHOWN = (
+    "balanced_accuracy",
+    "melanoma_auc",
+    "accuracy",
+    "dice_whole",
+    "dice_core",
+    "dice_enhancing",
+)
+STAND_IN_NOTICE = "[yellow]STAND-IN DATA: synthetic pictures, no patient, no medical meaning.[/]"
 
 
 @app.callback()
@@ -62,7 +77,9 @@ def up(
     first_port: Annotated[int, typer.Option(help="First port, without a file.")] = 8101,
 ) -> None:
     """Start hospitals and aggregators side by side, and stop them on Ctrl-C."""
-    config = federations.load(federation) if federation else federations.default(first_port=first_port)
+    config = (
+        federations.load(federation) if federation else federations.default(first_port=first_port)
+    )
     if reset:
         shutil.rmtree(state, ignore_errors=True)
     with contextlib.suppress(KeyboardInterrupt), _federation(config, state) as parties:
@@ -84,6 +101,149 @@ def write_stand_ins(
     """Write synthetic data in the layout of a published data set."""
     stand_ins.write(_kind(kind), out, patients=patients, seed=seed)
     console.print(f"Wrote stand-ins for {kind} to {out}. No patient is in them.")
+
+
+@app.command()
+def demo(
+    study: Annotated[str, typer.Option(help="ham10000 or brats")] = "ham10000",
+    data: Annotated[Path | None, typer.Option(help="A data set as published.")] = None,
+    budget: Annotated[float | None, typer.Option(help="Epsilon of each hospital.")] = None,
+    out: Annotated[Path, typer.Option(help="Where runs are kept.")] = Path("runs"),
+    first_port: Annotated[int, typer.Option(help="First port of the parties.")] = 8301,
+) -> None:
+    """Play every party once: publish, request, approve, train, evaluate, report."""
+    began = time.monotonic()
+    kind = _kind(study)
+    folder = out / time.strftime("%Y-%m-%d_%H-%M-%S")
+    reading = readers.read(
+        kind, _data_folder(folder, kind, str(data or "")), size_px=SIZES_PX[kind]
+    )
+    if reading.spec.stand_in:
+        console.print(STAND_IN_NOTICE)
+    config = federations.default(
+        first_port=first_port,
+        hospitals=min(len(federations.DEFAULT_HOSPITALS), len(reading.patient_ids)),
+        epsilon=budget or federations.DEFAULT_EPSILON,
+        kind=kind,
+    )
+    _say(
+        began, f"Starting {len(config.hospital)} hospitals and {len(config.aggregator)} aggregators"
+    )
+    with _federation(config, folder):
+        owners = _owners(config, folder)
+        _say(began, "Each owner publishes a cohort to the vault and a mock to the front desk")
+        splits = _publish_parts(reading, owners)
+        credentials = _invite(config, folder, owners)
+        credentials.save(folder / "researcher.json")
+        outcome, weights = _research(began, kind, Researcher(credentials), owners)
+    _conclude(began, folder, reading, outcome, weights, splits)
+
+
+def _say(began: float, sentence: str) -> None:
+    console.print(f"[dim]{time.monotonic() - began:5.0f} s[/]  {sentence}", highlight=False)
+
+
+def _publish_parts(reading: Reading, owners: Sequence[Owner]) -> dict[str, SplitCohort]:
+    """Share one data set out between the hospitals, by true site where it has one."""
+    parts = partition.by_site(reading, len(owners))
+    splits = {
+        owner.name: owner.split(reading, chosen=chosen)
+        for owner, chosen in zip(owners, parts, strict=True)
+    }
+    for owner in owners:
+        owner.publish(splits[owner.name], spec=reading.spec, asset=ASSETS[reading.spec.kind])
+    return splits
+
+
+def _research(
+    began: float, kind: Kind, researcher: Researcher, owners: Sequence[Owner]
+) -> tuple[Outcome, list[Weights]]:
+    """The researcher submits, the owners look and approve, the rounds run."""
+    cards = researcher.catalogue()
+    choices = studies.suggested(cards[0].spec)
+    evaluation = choices.evaluation if all(card.held_out for card in cards) else None
+    study = researcher.study(
+        study=f"{kind}-demo",
+        asset=ASSETS[kind],
+        recipe=choices.recipe,
+        dp_sgd=choices.dp_sgd,
+        optimizer=choices.optimizer,
+        rounds=choices.rounds,
+        evaluation=evaluation,
+    )
+    _say(began, "The researcher submits one code request to every hospital")
+    study.submit()
+    for position, owner in enumerate(owners):
+        evidence = owner.requests()[-1]
+        if position == 0:
+            console.print(Panel(evidence.text(), title=f"What the owner of {owner.name} sees"))
+        owner.approve(evidence)
+    _say(began, f"{len(owners)} owners have approved; training {study.plan.rounds} rounds")
+    study.wait_for_approval(timeout_s=60.0)
+    weights: list[Weights] = []
+    display = Display(console, rounds=study.plan.rounds)
+    with display.shown():
+        outcome = study.train(
+            on_progress=display.on_progress,
+            on_round=lambda record, new: (display.on_round(record, new), weights.append(new))[1],
+        )
+    researcher.close()
+    return outcome, weights
+
+
+def _conclude(
+    began: float,
+    folder: Path,
+    reading: Reading,
+    outcome: Outcome,
+    weights: list[Weights],
+    splits: dict[str, SplitCohort],
+) -> None:
+    """Write what stays, print the figures, and fail if not everything happened."""
+    if not outcome.rounds:
+        raise Refused(outcome.stopped)
+    _say(began, "Comparing with pooled training and with each hospital alone")
+    cohorts = [
+        HospitalCohorts(name=name, training=split.training(), held_out=split.evaluation())
+        for name, split in splits.items()
+    ]
+    found = results.write(
+        folder,
+        outcome,
+        weights_by_round=weights,
+        hospitals=cohorts,
+        samples=stand_ins.mock(reading.spec, seed=1, slices=12),
+    )
+    console.print(_figures(outcome, found))
+    if reading.spec.stand_in:
+        console.print(STAND_IN_NOTICE)
+    for name in ("model.safetensors", "certificate.json", "report.html"):
+        console.print(f"  {folder / name}", highlight=False)
+    _say(began, "Done")
+    if outcome.stopped:
+        raise Refused(outcome.stopped)
+
+
+def _figures(outcome: Outcome, found: Results) -> Table:
+    """The federated model beside the baselines; exact figures, as only a demo has them."""
+    shown = [name for name in found.exact if name in SHOWN]
+    table = Table(
+        "Model",
+        "ε of a patient",
+        *(name.replace("_", " ") for name in shown),
+        title="Exact figures on held-out patients: possible only in a demo, which owns all data",
+    )
+    spent = max(max(record.epsilon.values()) for record in outcome.rounds)
+    rows = [("Federated, this run", spent, found.exact)]
+    rows += [(one.name, one.epsilon, one.metrics) for one in found.baselines]
+    for name, epsilon, metrics in rows:
+        cost = "no limit" if epsilon is None else f"{epsilon:.2f}"
+        table.add_row(name, cost, *(f"{metrics[key]:.3f}" for key in shown))
+    noised = outcome.rounds[-1].metrics
+    if noised:
+        cells = (f"{noised[key]:.3f}" if key in noised else "" for key in shown)
+        table.add_row("Federated, as the researcher sees it (noised)", f"{spent:.2f}", *cells)
+    return table
 
 
 def _kind(text: str) -> Kind:
@@ -210,7 +370,8 @@ def _invite(config: FederationConfig, state: Path, owners: Sequence[Owner]) -> C
         for o in owners
     )
     aggregators = tuple(
-        local_aggregator.public_entry(_aggregator_home(state, entry.name)) for entry in config.aggregator
+        local_aggregator.public_entry(_aggregator_home(state, entry.name))
+        for entry in config.aggregator
     )
     return Credentials(
         accounts=accounts, aggregators=aggregators, signing_key=secrets.token_bytes(32).hex()
@@ -222,7 +383,10 @@ def _table(config: FederationConfig, state: Path) -> Table:
     for entry in config.hospital:
         budget = f"ε {entry.epsilon:g}, δ {entry.delta:g}"
         table.add_row(
-            entry.name, f"http://127.0.0.1:{entry.port}", entry.data or f"{entry.kind} stand-ins", budget
+            entry.name,
+            f"http://127.0.0.1:{entry.port}",
+            entry.data or f"{entry.kind} stand-ins",
+            budget,
         )
     for aggregator in config.aggregator:
         table.add_row(aggregator.name, f"127.0.0.1:{aggregator.port}", "secret shares", "")

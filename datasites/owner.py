@@ -98,7 +98,7 @@ class Owner:
             budget=self.settings.policy.budget,
         )
         accepted = self._act(publication, body)
-        card = self._card(publication, accepted.version)
+        card = self._card(publication, accepted.version, held_out=bool(split.held_out.any()))
         mock = stand_ins.mock(spec, seed=accepted.version, slices=MOCK_SLICES)
         self._session.publish(
             card, {"images": mock.images, "labels": mock.labels, "patient": mock.patient}
@@ -194,7 +194,7 @@ class Owner:
             keeping.write_private(path, secrets.token_bytes(32))
         return keeping.read_kept(path)
 
-    def _card(self, publication: acts.Publication, version: int) -> AssetCard:
+    def _card(self, publication: acts.Publication, version: int, *, held_out: bool) -> AssetCard:
         healthy, _ = wire.ask(self._site.vault, wire.AskHealth())
         policy = self.settings.policy
         return AssetCard(
@@ -203,6 +203,7 @@ class Owner:
             asset=publication.asset,
             version=version,
             patients=publication.patients,
+            held_out=held_out,
             spec=publication.spec,
             budget_epsilon=policy.budget.epsilon,
             delta=policy.budget.delta,

@@ -85,7 +85,7 @@ class Vault:
     def close(self) -> None:
         """End the training process; what was under way is lost and stays paid."""
         self._workroom.close()
-        self._worker.shutdown(wait=False, cancel_futures=True)
+        self._worker.shutdown(wait=True, cancel_futures=True)
 
     def answer(self, request: object, body: bytes) -> tuple[object, bytes]:
         """Do what one request asks for; raise a `ConsiliumError` to say no."""

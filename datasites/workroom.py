@@ -18,13 +18,21 @@ from datasites.trainer_messages import Answer, Job, Step
 from syft_code.errors import InvalidMessage, TrainingFailed
 
 
+ENDED = (
+    "The training process of this hospital ended before its result was there; nothing left the "
+    "hospital and the round stays paid. Call the round again."
+)
+
+
 class Workroom:
     """One training process at a time, started when first needed and kept for the next round."""
 
     def __init__(self, log_path: Path) -> None:
         self._log_path = log_path
         self._process: subprocess.Popen[bytes] | None = None
-        self._lock = threading.Lock()
+        self._one_job = threading.Lock()
+        self._starting = threading.Lock()
+        self._closed = False
 
     def run(self, job: Job, weights: bytes, *, on_step: Callable[[int], None]) -> bytes:
         """Perform one job and return the raw bytes of its result, for the airlock.
@@ -32,29 +40,37 @@ class Workroom:
         Raises:
             TrainingFailed: if the process died or spoke out of turn; a new one starts next time.
         """
-        with self._lock:
-            process = self._ready()
+        with self._one_job:
             try:
-                return _converse(process, job, weights, on_step)
-            except (OSError, EOFError, InvalidMessage):
-                self.close()
-                raise TrainingFailed(
-                    "The training process of this hospital ended before its result was there; "
-                    "nothing left the hospital and the round stays paid. Call the round again."
-                ) from None
+                return _converse(self._ready(), job, weights, on_step)
+            except (OSError, EOFError, ValueError, InvalidMessage):
+                self._end()
+                raise TrainingFailed(ENDED) from None
 
     def close(self) -> None:
-        """End the training process, if there is one."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            self._process = None
+        """End the training process for good; no other is started."""
+        self._closed = True
+        self._end()
 
     def _ready(self) -> "subprocess.Popen[bytes]":
-        if self._process is None or self._process.poll() is not None:
+        with self._starting:
+            if self._process is not None and self._process.poll() is None:
+                return self._process
+        self._end()
+        with self._starting:
+            if self._closed:
+                raise TrainingFailed(ENDED)
             with self._log_path.open("ab") as log:
                 self._process = _start(log)
-        return self._process
+            return self._process
+
+    def _end(self) -> None:
+        with self._starting:
+            process, self._process = self._process, None
+        if process is not None:
+            process.kill()
+            with process:  # closes the pipes and waits
+                return
 
 
 def _start(log: IO[bytes]) -> "subprocess.Popen[bytes]":

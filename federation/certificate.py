@@ -18,7 +18,8 @@ from pathlib import Path
 
 from federation import figures, model_file, spending, witnesses
 from federation.baselines import Baseline
-from federation.certificate_check import FORMAT, Certificate, facts_of_plan
+from federation.certificate_check import FORMAT, facts_of_plan
+from federation.certificate_check import Certificate as Certificate
 from federation.certificate_check import check as check
 from federation.study import Outcome, RoundRecord, model_sha256
 from syft_code import accounting, canonical

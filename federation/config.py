@@ -94,12 +94,18 @@ DEFAULT_HOSPITALS = ("vidir-molemax", "vidir-modern", "rosendahl", "vienna-dias"
 
 
 def default(
-    *, first_port: int = 8101, hospitals: int = 4, epsilon: float = DEFAULT_EPSILON
+    *,
+    first_port: int = 8101,
+    hospitals: int = len(DEFAULT_HOSPITALS),
+    epsilon: float = DEFAULT_EPSILON,
+    kind: Kind = "ham10000",
 ) -> FederationConfig:
     """The federation that needs no file: four hospitals and three aggregators."""
     return FederationConfig(
         hospital=tuple(
-            HospitalEntry(name=name, port=first_port + i, epsilon=epsilon, delta=DEFAULT_DELTA)
+            HospitalEntry(
+                name=name, port=first_port + i, epsilon=epsilon, delta=DEFAULT_DELTA, kind=kind
+            )
             for i, name in enumerate(DEFAULT_HOSPITALS[:hospitals])
         ),
         aggregator=tuple(

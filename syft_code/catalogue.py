@@ -10,8 +10,9 @@ from syft_code.recipes import DataSpec
 class AssetCard:
     """One asset in a front desk's catalogue, with what the site's policy asks of a study.
 
-    `patients` is the declared number of training patients; the other numbers are those of
-    the site's policy: total budget of the asset, least hospitals, noise and patients.
+    `patients` is the declared number of training patients; `held_out` says whether the owner
+    keeps others for evaluation. The remaining numbers are those of the site's policy: total
+    budget of the asset, least hospitals, noise and patients.
     """
 
     __pydantic_config__ = canonical.STRICT
@@ -20,6 +21,7 @@ class AssetCard:
     asset: str
     version: int
     patients: int
+    held_out: bool
     spec: DataSpec
     budget_epsilon: float
     delta: float

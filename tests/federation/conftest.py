@@ -200,7 +200,8 @@ def skin_demo() -> Demo:
 
 @pytest.fixture(scope="session")
 def brain_demo() -> Demo:
-    return run_study(a_plan(BRAIN), the_hospitals(BRAIN))
+    dp = DpSgd(noise_multiplier=0.5, max_grad_norm=1.0, sample_rate=0.2, steps=2)
+    return run_study(a_plan(BRAIN, dp_sgd=dp), the_hospitals(BRAIN, held_out=4))
 
 
 @pytest.fixture(scope="session")

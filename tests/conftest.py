@@ -1,0 +1,83 @@
+"""What several tests share: the real data where it is, and one live federation."""
+
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+import launch
+from datasites import stand_ins
+from datasites.owner import Owner
+from federation import config as federations
+from federation.config import FederationConfig
+
+SHARED = Path(__file__).resolve().parents[1] / ".." / "shared" / "data"
+LESIONS = 240
+
+
+@pytest.fixture(scope="session")
+def ham10000() -> Path:
+    """The folder with real HAM10000 images."""
+    return _real("ham10000")
+
+
+@pytest.fixture(scope="session")
+def brats2013() -> Path:
+    """The folder with real BraTS cases."""
+    return _real("brats2013")
+
+
+def _real(name: str) -> Path:
+    folder = (SHARED / name).resolve()
+    if not folder.is_dir():
+        pytest.skip(f"there is no {name} beside the repository (../shared/data/{name})")
+    return folder
+
+
+def free_ports(count: int) -> int:
+    """The first of so many neighbouring ports that nobody listens on."""
+    for first in range(21000, 30000, 300):
+        try:
+            for port in range(first, first + count):
+                with socket.socket() as probe:
+                    probe.bind(("127.0.0.1", port))
+        except OSError:
+            continue
+        return first
+    raise RuntimeError("no free ports on this machine")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Live:
+    """A running federation: four hospitals with stand-ins, three aggregators."""
+
+    config: FederationConfig
+    state: Path
+
+    @property
+    def credentials(self) -> Path:
+        return self.state / "researcher.json"
+
+    @property
+    def homes(self) -> list[Path]:
+        return [self.state / "hospitals" / entry.name for entry in self.config.hospital]
+
+    def owner(self, position: int) -> Owner:
+        return Owner(self.homes[position])
+
+
+@pytest.fixture(scope="session")
+def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
+    """One live federation for all tests that want one; nothing in it is replaced."""
+    state = tmp_path_factory.mktemp("federation")
+    data = state / "data"
+    stand_ins.write("ham10000", data, patients=LESIONS, seed=7)
+    config = federations.default(first_port=free_ports(110), epsilon=30.0)
+    config = replace(
+        config, hospital=tuple(replace(entry, data=str(data)) for entry in config.hospital)
+    )
+    with launch._federation(config, state):
+        launch._first_start(config, state)
+        yield Live(config=config, state=state)

@@ -1,0 +1,113 @@
+"""A vault with an owner, without a front desk: for tests of what the vault decides."""
+
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from datasites import acts, cohort_file, keeping, site, wire
+from datasites.cohort_file import SplitCohort
+from datasites.site import Site, SiteSettings
+from datasites.vault import Vault
+from policies.rules import Budget, SitePolicy
+from syft_code import canonical, messages, networks, traveller
+from syft_code.cohort import Cohort
+from syft_code.messages import Purpose, RoundCall, Signed, Ticket
+from syft_code.plan import Plan
+from tests.plans import SKIN, Keys, plan
+
+BUDGET = Budget(epsilon=8.0, delta=1e-5)
+POLICY = SitePolicy(budget=BUDGET, min_hospitals=3, min_noise_multiplier=0.3, min_patients=5)
+
+
+def cohort(patients: int = 40, *, seed: int = 0) -> SplitCohort:
+    """Drawn slices, one a patient, a quarter held out."""
+    rng = np.random.default_rng(seed)
+    return SplitCohort(
+        cohort=Cohort(
+            images=rng.integers(0, 256, (patients, 3, 16, 16), dtype=np.uint8),
+            labels=rng.integers(0, 7, patients, dtype=np.uint8),
+            patient=np.arange(patients, dtype=np.int32),
+        ),
+        held_out=np.arange(patients) % 4 == 3,
+    )
+
+
+def publication(body: bytes, *, patients: int = 41, budget: Budget = BUDGET) -> acts.Publication:
+    return acts.Publication(
+        asset="skin-lesions",
+        spec=SKIN,
+        patients=patients,
+        cohort_sha256=canonical.sha256(body),
+        budget=budget,
+    )
+
+
+def approval(agreed: Plan, **changes: object) -> acts.Approval:
+    fields: dict[str, object] = {
+        "plan": agreed.encode().decode("ascii"),
+        "code_sha256": traveller.source_sha256(agreed.hash),
+        "asset": "skin-lesions",
+        "asset_version": 1,
+        "budget": BUDGET,
+        "expires_unix_s": time.time() + 3600,
+    }
+    return acts.Approval(**(fields | changes))  # type: ignore[arg-type]
+
+
+@dataclass(kw_only=True)
+class OneHospital:
+    """hospital-1 of `tests.plans.plan`, with its owner's and the researcher's keys."""
+
+    home: Path
+    budget: Budget = BUDGET
+    keys: Keys = field(default_factory=Keys)
+
+    def __post_init__(self) -> None:
+        policy = SitePolicy(
+            budget=self.budget, min_hospitals=3, min_noise_multiplier=0.3, min_patients=5
+        )
+        settings = SiteSettings(name="hospital-1", port=1, policy=policy)
+        self.site: Site = site.create(self.home, settings)
+        key = self.site.vault / "key"
+        if not key.exists():
+            keeping.write_private(key, bytes(self.keys.hospitals[0]))
+        self.owner_key = keeping.signing_key(self.site.owner / "key")
+
+    def publish(self, vault: Vault) -> None:
+        body = cohort_file.pack(cohort())
+        self.act(vault, publication(body, budget=self.budget), body)
+
+    def act(self, vault: Vault, act: acts.Act, body: bytes = b"") -> object:
+        """Sign an act as the owner and hand it to the vault."""
+        request = wire.OwnerAct(act=messages.sign(act, self.owner_key), name=type(act).__name__)  # type: ignore[arg-type]
+        return vault.answer(request, body)[0]
+
+    def plan(self, **changes: object) -> Plan:
+        return plan(self.keys, **changes)
+
+    def weights(self, agreed: Plan) -> bytes:
+        start = networks.initial_weights(agreed.recipe, agreed.data, seed=0)
+        return start.astype("<f4").tobytes()
+
+    def call(self, agreed: Plan, number: int, purpose: Purpose = "train", **changes: str) -> Signed:
+        """A round call as the researcher signs it."""
+        fields: dict[str, object] = {
+            "plan_hash": agreed.hash,
+            "hospital": "hospital-1",
+            "purpose": purpose,
+            "round": number,
+            "weights_sha256": canonical.sha256(self.weights(agreed)),
+        }
+        call = RoundCall(**(fields | changes))  # type: ignore[arg-type]
+        return messages.sign(call, self.keys.researcher)
+
+    def finished(self, vault: Vault, ticket: Ticket, *, timeout_s: float = 90.0) -> Ticket:
+        """Wait for a round to end."""
+        deadline = time.monotonic() + timeout_s
+        while ticket.state in ("queued", "running"):
+            assert time.monotonic() < deadline, "the round must end"
+            time.sleep(0.05)
+            ticket = vault.ticket(ticket.ticket)
+        return ticket

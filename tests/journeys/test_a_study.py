@@ -1,0 +1,275 @@
+"""From four hospitals' folders to one model, over the network, with nothing replaced."""
+
+import secrets
+import sqlite3
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from nacl.public import PrivateKey
+
+from datasites import readers
+from federation.researcher import Researcher
+from federation.study import Outcome, Progress, Study
+from syft_code import accounting, canonical, envelope, messages, networks, sharing
+from syft_code.errors import InvalidMessage, NotApproved, Refused
+from syft_code.messages import RoundCall
+from syft_code.plan import DpSgd, Evaluation, Plan, Sgd
+from tests.conftest import Live
+from tests.plans import TINY
+
+pytestmark = pytest.mark.timeout(600)
+CHOICES = {
+    "asset": "skin-lesions",
+    "recipe": TINY,
+    "dp_sgd": DpSgd(noise_multiplier=1.0, max_grad_norm=1.0, sample_rate=0.25, steps=4),
+    "optimizer": Sgd(learning_rate=0.5),
+    "rounds": 2,
+    "evaluation": Evaluation(noise_multiplier=2.0, after_rounds=(2,)),
+}
+
+
+@pytest.fixture(scope="module")
+def researcher(live: Live) -> Iterator[Researcher]:
+    found = Researcher.connect(live.credentials)
+    yield found
+    found.close()
+
+
+def new_study(researcher: Researcher, **changes: object) -> Study:
+    name = f"journey-{secrets.token_hex(4)}"
+    return researcher.study(study=name, **(CHOICES | changes))  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def trained(live: Live, researcher: Researcher) -> tuple[Outcome, list[Progress]]:
+    """A study in which three hospitals approve and one denies."""
+    study = new_study(researcher)
+    study.submit()
+    for position in range(len(live.homes)):
+        owner = live.owner(position)
+        evidence = owner.requests()[-1]
+        assert evidence.plan == study.plan
+        if position == 3:
+            owner.deny(evidence, "Our ethics board meets next month.")
+        else:
+            owner.approve(evidence)
+    study.wait_for_approval(timeout_s=30)
+    seen: list[Progress] = []
+    return study.train(on_progress=seen.append), seen
+
+
+def test_three_hospitals_train_one_model_and_the_fourth_stops_nobody(
+    trained: tuple[Outcome, list[Progress]],
+) -> None:
+    outcome, _ = trained
+    assert not outcome.stopped
+    assert [record.round for record in outcome.rounds] == [1, 2]
+    for record in outcome.rounds:
+        assert set(record.epsilon) == {"vidir-molemax", "vidir-modern", "rosendahl"}
+        assert "has not approved" in record.refusals["vienna-dias"]
+    start = networks.initial_weights(outcome.plan.recipe, outcome.plan.data, seed=0)
+    assert outcome.weights.shape == start.shape
+    assert np.isfinite(outcome.weights).all()
+
+
+def test_the_ledgers_epsilon_is_the_plans_own(
+    live: Live, trained: tuple[Outcome, list[Progress]]
+) -> None:
+    outcome, _ = trained
+    events = accounting.plan_events(outcome.plan)
+    for name, told in outcome.rounds[-1].epsilon.items():
+        training = [event for event in events if accounting.group(event) == "training"]
+        assert told == pytest.approx(accounting.epsilon(training, delta=1e-5))
+        assert outcome.rounds[-1].delta[name] == 1e-5
+    account = live.owner(0).account("skin-lesions")
+    assert account.spent_epsilon == pytest.approx(accounting.epsilon(events, delta=1e-5))
+
+
+def test_progress_shows_steps_and_epsilon_and_nothing_unpaid(
+    trained: tuple[Outcome, list[Progress]],
+) -> None:
+    _, seen = trained
+    assert {progress.state for progress in seen} >= {"done"}
+    assert set(Progress.__slots__) == {
+        "round", "purpose", "hospital", "state", "step", "steps", "epsilon", "sentence",
+    }  # fmt: skip
+
+
+def test_the_evaluation_is_a_noised_sum(trained: tuple[Outcome, list[Progress]]) -> None:
+    outcome, _ = trained
+    assert not outcome.rounds[0].metrics
+    assert 0 <= outcome.rounds[1].metrics["balanced_accuracy"] <= 1
+
+
+def test_the_decoded_sum_is_the_plain_fixed_point_sum(
+    live: Live, trained: tuple[Outcome, list[Progress]]
+) -> None:
+    """Whoever holds all aggregators' keys (this test) can open every share: add them plainly."""
+    outcome, _ = trained
+    plan = outcome.plan
+    plain = np.zeros(envelope.train_length(plan), np.uint64)
+    for name in outcome.rounds[0].epsilon:
+        plain += opened(live, plan, name, round_number=1)
+    decoded = sharing.decode(plain, plan.sharing)
+    start = networks.initial_weights(plan.recipe, plan.data, seed=int(plan.hash[:8], 16))
+    assert decoded[-1] == sum(plan.hospital(name).patients for name in outcome.rounds[0].epsilon)
+    after_first = (start + decoded[:-1] / decoded[-1]).astype(np.float32)
+    named = canonical.sha256(after_first.astype("<f4").tobytes())
+    assert named == round_two_input(live, plan), "round 2 began from another sum than the plain one"
+
+
+def opened(live: Live, plan: Plan, hospital: str, *, round_number: int) -> sharing.Ring:
+    """One hospital's encoded update, put together from all three aggregators' disks."""
+    parts = np.zeros(envelope.train_length(plan), np.uint64)
+    found = 0
+    for party in range(1, len(plan.aggregators) + 1):
+        home = live.state / "hospitals" / hospital / "vault" / "sealed"
+        seal = live.state / "aggregators" / f"aggregator-{party}" / "identity" / "seal.key"
+        for path in home.iterdir():
+            share = envelope.SealedShare.from_bytes(path.read_bytes())
+            try:
+                header, payload = envelope.open_share(
+                    plan, party, share, seal_key=PrivateKey(bytes.fromhex(seal.read_text()))
+                )
+            except InvalidMessage:
+                continue
+            if header.round == round_number and header.purpose == "train":
+                sharing.add_share(parts, payload, header.payload)
+                found += 1
+    assert found == len(plan.aggregators)
+    return parts
+
+
+def round_two_input(live: Live, plan: Plan) -> str:
+    """The hash of the weights with which round 2 was called, as a ledger has it."""
+    path = live.homes[0] / "vault" / "ledger.db"
+    with sqlite3.connect(path) as database:
+        (name,) = database.execute(
+            "SELECT weights_sha256 FROM spent WHERE plan_hash = ? AND purpose = 'train' "
+            "AND round = 2",
+            (plan.hash,),
+        ).fetchone()
+    return str(name)
+
+
+def test_a_round_asked_for_again_gives_the_same_sealed_bytes_and_is_charged_once(
+    live: Live, researcher: Researcher, trained: tuple[Outcome, list[Progress]]
+) -> None:
+    outcome, _ = trained
+    plan = outcome.plan
+    hospital = researcher.hospitals[0]
+    before = live.owner(0).account("skin-lesions")
+    start = networks.initial_weights(plan.recipe, plan.data, seed=int(plan.hash[:8], 16))
+    name = hospital.bulk.upload(start.astype("<f4").tobytes())
+    call = RoundCall(
+        plan_hash=plan.hash, hospital=hospital.name, purpose="train", round=1, weights_sha256=name
+    )
+    tickets = [hospital.start_round(plan, messages.sign(call, researcher.key)) for _ in range(2)]
+    assert tickets[0] == tickets[1]
+    assert tickets[0].state == "done"
+    shares = [
+        hospital.bulk.download(share) for share in hospital.bulk.ticket(tickets[0].ticket).shares
+    ]
+    assert [canonical.sha256(share) for share in shares] == list(tickets[0].shares)
+    assert live.owner(0).account("skin-lesions") == before
+
+    other = hospital.bulk.upload(np.zeros_like(start).astype("<f4").tobytes())
+    changed = RoundCall(
+        plan_hash=plan.hash, hospital=hospital.name, purpose="train", round=1, weights_sha256=other
+    )
+    with pytest.raises(Refused, match="other weights"):
+        hospital.start_round(plan, messages.sign(changed, researcher.key))
+
+
+def test_what_was_denied_or_revoked_does_not_run(live: Live, researcher: Researcher) -> None:
+    study = new_study(researcher)
+    study.submit()
+    owners = [live.owner(position) for position in range(3)]
+    for owner in owners:
+        owner.approve(owner.requests()[-1])
+    owners[0].revoke(owners[0].requests()[-1], "A patient withdrew consent.")
+    denied = live.owner(3)
+    denied.deny(denied.requests()[-1], "Not this year.")
+    states = study.status()
+    assert list(states.values()).count("approved") == 2
+    with pytest.raises(Refused, match="At least 3 hospitals must approve"):
+        study.wait_for_approval(timeout_s=10)
+    outcome = study.train()
+    assert not outcome.rounds
+    assert "needs 3 hospitals and 2 took part" in outcome.stopped
+
+
+def test_a_call_signed_by_another_key_is_refused(
+    researcher: Researcher, trained: tuple[Outcome, list[Progress]]
+) -> None:
+    plan = trained[0].plan
+    hospital = researcher.hospitals[0]
+    start = networks.initial_weights(plan.recipe, plan.data, seed=int(plan.hash[:8], 16))
+    call = RoundCall(
+        plan_hash=plan.hash,
+        hospital=hospital.name,
+        purpose="train",
+        round=1,
+        weights_sha256=hospital.bulk.upload(start.astype("<f4").tobytes()),
+    )
+    forged = messages.sign(call, hospital.bulk._key)  # the PySyft account's key is not enough
+    with pytest.raises(InvalidMessage, match="signature"):
+        hospital.start_round(plan, forged)
+
+
+def test_a_plan_that_nobody_approved_does_not_run(researcher: Researcher) -> None:
+    study = new_study(researcher)
+    study.submit()
+    outcome = study.train()
+    assert "0 took part" in outcome.stopped
+    hospital = researcher.hospitals[0]
+    call = RoundCall(
+        plan_hash=study.plan.hash,
+        hospital=hospital.name,
+        purpose="train",
+        round=1,
+        weights_sha256=hospital.bulk.upload(b"\0" * 4),
+    )
+    with pytest.raises((NotApproved, Refused)):
+        hospital.start_round(study.plan, messages.sign(call, researcher.key))
+
+
+def test_nothing_at_a_front_desk_is_a_pixel(
+    live: Live, trained: tuple[Outcome, list[Progress]]
+) -> None:
+    """Search every byte that the front desks stored for pieces of every image."""
+    del trained
+    reading = readers.read("ham10000", live.state / "data", size_px=32)
+    pieces = {bytes(image[0, 8, :16].tobytes()) for image in reading.cohort.images}
+    files = [
+        path.read_bytes()
+        for home in live.homes
+        for path in (home / "desk").rglob("*")
+        if path.is_file()
+    ]
+    assert sum(len(data) for data in files) > 100_000
+    jpegs = [path.read_bytes() for path in sorted((live.state / "data").rglob("*.jpg"))[:40]]
+    pieces |= {data[len(data) // 2 : len(data) // 2 + 16] for data in jpegs}
+    for data in files:
+        windows = {data[i : i + 16] for i in range(len(data) - 15)}
+        assert not windows & pieces
+    vault = next((live.homes[0] / "vault" / "cohorts").iterdir()).read_bytes()
+    assert any(piece in vault for piece in pieces), "the search must be able to find a pixel"
+
+
+def test_the_folders_of_a_hospital_are_private(live: Live) -> None:
+    for home in live.homes:
+        for folder in (home, home / "vault", home / "desk", home / "owner"):
+            assert folder.stat().st_mode & 0o077 == 0, folder
+        for name in ("owner/key", "owner/password", "vault/key", "vault/ledger.db", "desk/syft.db"):
+            assert (home / name).stat().st_mode & 0o077 == 0, name
+
+
+def test_the_mock_is_made_from_the_schema_alone(researcher: Researcher, live: Live) -> None:
+    mock = researcher.hospitals[0].mock("skin-lesions")
+    reading = readers.read("ham10000", live.state / "data", size_px=32)
+    rows = {bytes(image[0, 8].tobytes()) for image in reading.cohort.images}
+    assert mock.images.shape[1:] == reading.cohort.images.shape[1:]
+    assert not {bytes(image[0, 8].tobytes()) for image in mock.images} & rows
+

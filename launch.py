@@ -7,9 +7,11 @@ python launch.py stand-ins   synthetic data in the published layouts
 """
 
 import contextlib
+import os
 import secrets
 import shutil
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -57,6 +59,11 @@ SHOWN = (
     "dice_core",
     "dice_enhancing",
 )
+ROOT = Path(__file__).parent
+NOTEBOOKS = (
+    "researcher_notebooks/train_a_model.ipynb",
+    "datasites/notebooks/review_requests.ipynb",
+)
 STAND_IN_NOTICE = "[yellow]STAND-IN DATA: synthetic pictures, no patient, no medical meaning.[/]"
 
 
@@ -89,6 +96,31 @@ def up(
         while True:
             time.sleep(2.0)
             require_alive(parties)
+
+
+@app.command()
+def lab(
+    state: Folder = Path("federation_state"),
+    federation: File = None,
+    first_port: Annotated[int, typer.Option(help="First port, without a file.")] = 8101,
+    browser: Annotated[bool, typer.Option(help="Open a browser.")] = True,
+) -> None:
+    """Start the federation and JupyterLab on the two notebooks."""
+    config = (
+        federations.load(federation) if federation else federations.default(first_port=first_port)
+    )
+    command = [sys.executable, "-m", "jupyterlab", "--ServerApp.log_level=ERROR"]
+    command += [f"--LabApp.default_url=/lab/tree/{NOTEBOOKS[0]}"]
+    command += [] if browser else ["--no-browser"]
+    command += ["--allow-root"] if os.geteuid() == 0 else []
+    environment = os.environ | {"CONSILIUM_STATE": str(state.resolve())}
+    with contextlib.suppress(KeyboardInterrupt), _federation(config, state):
+        _first_start(config, state)
+        console.print(_table(config, state))
+        for notebook in NOTEBOOKS:
+            console.print(f"Notebook: {notebook}", highlight=False)
+        console.print("JupyterLab prints its address below. Stop with Ctrl-C.")
+        subprocess.run(command, env=environment, cwd=ROOT, check=False)
 
 
 @app.command("stand-ins")

@@ -15,7 +15,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import nn
@@ -69,10 +69,10 @@ def pooled(
     if private:
         declared = sum(plan.hospital(hospital.name).patients for hospital in hospitals)
         weights = _train_privately(plan, patients, declared_patients=declared)
-        name = "Pooled data with DP-SGD"
+        name = "Pooled data, DP-SGD"
     else:
         weights = _train_openly(plan, patients)
-        name = "Pooled data without privacy"
+        name = "Pooled data, no privacy"
     spent = delta if private else None
     return _baseline(name, plan, weights, hospitals, delta=spent, private=private, began=began)
 
@@ -92,7 +92,7 @@ def alone(
         weights = _train_privately(plan, hospital.training, declared_patients=declared)
     else:
         weights = _train_openly(plan, hospital.training)
-    name = f"{hospital.name} alone with{'' if private else 'out'} DP-SGD"
+    name = f"{hospital.name} alone, {'DP-SGD' if private else 'no privacy'}"
     spent = delta if private else None
     return _baseline(name, plan, weights, hospitals, delta=spent, private=private, began=began)
 
@@ -148,7 +148,8 @@ def _begin_worker(parent_pid: int) -> None:
 
 
 def _best(baselines: Sequence[Baseline], data: DataSpec) -> Baseline:
-    return max(baselines, key=lambda baseline: main_metric(baseline.metrics, data))
+    best = max(baselines, key=lambda baseline: main_metric(baseline.metrics, data))
+    return replace(best, name=f"Best single hospital: {best.name}")
 
 
 def _baseline(

@@ -59,9 +59,10 @@ def words(name: str) -> str:
     """A figure's name for readers.
 
     >>> words("balanced_accuracy"), words("melanoma_auc")
-    ('balanced accuracy', 'melanoma AUC')
+    ('Balanced accuracy', 'Melanoma AUC')
     """
-    return name.replace("_", " ").replace("auc", "AUC").replace("dice", "Dice")
+    text = name.replace("_", " ").replace("auc", "AUC").replace("dice", "Dice")
+    return text[:1].upper() + text[1:]
 
 
 def shown_metrics(data: DataSpec) -> list[str]:
@@ -77,6 +78,7 @@ def value(figures: Figures, name: str, data: DataSpec) -> float:
     return main_metric(figures, data) if name == main_name(data) else figures.get(name, math.nan)
 
 
+@mpl.rc_context(STYLE)
 def utility(
     outcome: Outcome, exact_by_round: Sequence[Figures], baselines: Sequence[Baseline]
 ) -> Plot:
@@ -85,14 +87,14 @@ def utility(
     names = shown_metrics(data)
     figure, axes = _figure(len(names), width=5.0 if len(names) < 3 else 2.9, height=3.1)
     for axis, name in zip(axes, names, strict=True):
-        for baseline, (colour, dashes) in zip(baselines, BASELINE_LOOKS, strict=False):
-            level = value(baseline.metrics, name, data)
-            axis.axhline(level, color=colour, linestyle=dashes, lw=1.6, label=baseline.name)
+        _noised(axis, outcome, exact_by_round, name)
         if exact_by_round:
             ys = [value(one, name, data) for one in exact_by_round]
             label = "Federated, exact (demo only)"
             axis.plot([r.round for r in rounds], ys, color=VERMILLION, lw=1.6, label=label)
-        _noised(axis, outcome, exact_by_round, name)
+        for baseline, (colour, dashes) in zip(baselines, BASELINE_LOOKS, strict=False):
+            level = value(baseline.metrics, name, data)
+            axis.axhline(level, color=colour, linestyle=dashes, lw=1.6, label=baseline.name)
         axis.set(title=words(name), xlabel="round", xlim=(0.5, max(len(rounds), 1) + 0.5))
         axis.set_ylim(0, 1.02)
         axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
@@ -110,9 +112,9 @@ def _noised(axis: Axes, outcome: Outcome, exact_by_round: Sequence[Figures], nam
     if not marks:
         return
     ys = [value(r.metrics, name, outcome.plan.data) for _, r in marks]
-    known = [
-        exact_by_round[i].get(NOISE_STD + name, 0.0) if exact_by_round else 0 for i, _ in marks
-    ]
+    stds = [exact_by_round[i].get(NOISE_STD + name, 0.0) if exact_by_round else 0 for i, _ in marks]
+    bars = [[min(std, y) for std, y in zip(stds, ys, strict=True)]]
+    bars += [[min(std, 1.0 - y) for std, y in zip(stds, ys, strict=True)]]
     label = "Federated, noised: what a real study sees"
     look: dict[str, Any] = {
         "fmt": "o",
@@ -122,9 +124,10 @@ def _noised(axis: Axes, outcome: Outcome, exact_by_round: Sequence[Figures], nam
         "lw": 1.2,
         "zorder": 3,
     }
-    axis.errorbar([r.round for _, r in marks], ys, yerr=known, label=label, **look)
+    axis.errorbar([r.round for _, r in marks], ys, yerr=bars, label=label, **look)
 
 
+@mpl.rc_context(STYLE)
 def epsilon(outcome: Outcome, budgets: Mapping[str, float]) -> Plot:
     """What each hospital's ledger stated, round by round; hospitals that agree share a line."""
     figure, (axis,) = _figure(1, width=8.2, height=3.0)
@@ -151,7 +154,7 @@ def epsilon(outcome: Outcome, budgets: Mapping[str, float]) -> Plot:
         axis.annotate(
             f"budget of {who}: {budget:g}", (1.0, budget), (-4, 4), ha="right", **_AT_RIGHT
         )
-    axis.set(title="epsilon spent, as stated by the ledgers", xlabel="round")
+    axis.set(title="Epsilon spent, as the ledgers stated it", xlabel="round")
     axis.set_ylim(0, max([1.0, *budgets.values(), *(p[1] for ps, _ in drawn for p in ps)]) * 1.15)
     axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     if drawn:
@@ -160,6 +163,7 @@ def epsilon(outcome: Outcome, budgets: Mapping[str, float]) -> Plot:
     return _svg(figure, f"Epsilon by round and hospital. {ends}.")
 
 
+@mpl.rc_context(STYLE)
 def hospitals(outcome: Outcome, exact: Figures, baselines: Sequence[Baseline]) -> Plot:
     """For each hospital its declared patients, and the main metric there of each model."""
     data, names = outcome.plan.data, [h.name for h in outcome.plan.hospitals]
@@ -172,7 +176,7 @@ def hospitals(outcome: Outcome, exact: Figures, baselines: Sequence[Baseline]) -
     for place, hospital in zip(places, outcome.plan.hospitals, strict=True):
         axes[0].annotate(f"{hospital.patients:,}", (hospital.patients, place), (4, 0), **_BESIDE)
     axes[0].margins(x=0.18)
-    axes[0].set(title="declared training patients")
+    axes[0].set(title="Declared training patients")
     thick = 0.8 / max(len(series), 1)
     colours = (BLUE, *(colour for colour, _ in BASELINE_LOOKS))
     for i, (label, own) in enumerate(series.items()):
@@ -208,14 +212,12 @@ _BESIDE: dict[str, Any] = {"textcoords": "offset points", "va": "center", "color
 
 def _figure(panels: int, *, width: float, height: float) -> tuple[Figure, list[Axes]]:
     """A row of panels, sizes in inches."""
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(width * panels, height), layout="constrained")
-        axes = figure.subplots(1, panels, squeeze=False)
+    figure = Figure(figsize=(width * panels, height), layout="constrained")
+    axes = figure.subplots(1, panels, squeeze=False)
     return figure, list(axes[0])
 
 
 def _svg(figure: Figure, alt: str) -> Plot:
     buffer = io.BytesIO()
-    with mpl.rc_context(STYLE):
-        figure.savefig(buffer, format="svg", metadata={"Date": None})
+    figure.savefig(buffer, format="svg", metadata={"Date": None})
     return Plot(data=buffer.getvalue(), kind="image/svg+xml", alt=alt)

@@ -59,7 +59,7 @@ def write(
     parts = [
         _opening(outcome, certificate),
         _key_figures(outcome, certificate, final),
-        _utility(outcome, exact, baselines),
+        _utility(outcome, certificate, exact, baselines),
         _samples(outcome, samples),
         _privacy(outcome, certificate, budgets or {}),
         _hospitals(outcome, final, baselines),
@@ -105,12 +105,12 @@ def _key_figures(outcome: Outcome, certificate: Certificate, exact: Figures) -> 
         more = f"noised{noise}, round {measured.round}" if measured else "not evaluated"
         if exact:
             more += f"; exact {_figure(plots.value(exact, name, data))} (demo only)"
-        entries.append((plots.words(name).capitalize(), _figure(shown), more))
+        entries.append((plots.words(name), _figure(shown), more))
     stated = [own for own in certificate["hospitals"] if own["epsilon"] is not None]
     if stated:
-        worst = max(stated, key=lambda own: own["epsilon"])
-        more = f"largest of {len(stated)} hospitals, delta {worst['delta']:g}, per patient"
-        entries.append(("Epsilon spent", _epsilon(worst["epsilon"]), more))
+        deltas = ", ".join(sorted({_delta(own["delta"]) for own in stated}))
+        more = f"largest of {len(stated)} hospitals, per patient, delta {deltas}"
+        entries.append(("Epsilon spent", _epsilon(_largest(certificate)), more))
     patients = sum(hospital.patients for hospital in outcome.plan.hospitals)
     hospitals = f"{len(stated)} of {len(outcome.plan.hospitals)}"
     entries.append(("Hospitals", hospitals, f"{patients:,} declared training patients"))
@@ -120,7 +120,12 @@ def _key_figures(outcome: Outcome, certificate: Certificate, exact: Figures) -> 
     return cards(entries)
 
 
-def _utility(outcome: Outcome, exact: Sequence[Figures], baselines: Sequence[Baseline]) -> Html:
+def _utility(
+    outcome: Outcome,
+    certificate: Certificate,
+    exact: Sequence[Figures],
+    baselines: Sequence[Baseline],
+) -> Html:
     caption = (
         "Marks: what a real study sees, sums over held-out patients with noise that the epsilon "
         "below pays for. "
@@ -144,11 +149,15 @@ def _utility(outcome: Outcome, exact: Sequence[Figures], baselines: Sequence[Bas
             )
         )
     if exact or baselines:
-        parts.append(_compared(outcome, exact[-1] if exact else {}, baselines))
+        parts.append(
+            _compared(outcome, exact[-1] if exact else {}, baselines, _largest(certificate))
+        )
     return section("How good the model is", *parts)
 
 
-def _compared(outcome: Outcome, exact: Figures, baselines: Sequence[Baseline]) -> Html:
+def _compared(
+    outcome: Outcome, exact: Figures, baselines: Sequence[Baseline], spent: float | None
+) -> Html:
     data, names = outcome.plan.data, plots.shown_metrics(outcome.plan.data)
     rows = [
         [
@@ -160,11 +169,10 @@ def _compared(outcome: Outcome, exact: Figures, baselines: Sequence[Baseline]) -
         for one in baselines
     ]
     seconds = sum(record.seconds for record in outcome.rounds)
-    spent = [max(r.epsilon.values()) for r in outcome.rounds if r.epsilon]
     figures = [_figure(plots.value(exact, name, data)) for name in names]
-    ours = ["Federated (this study)", _epsilon(spent[-1]) if spent else "–"]
+    ours = ["Federated (this study)", _epsilon(spent)]
     rows.append([*ours, *figures, f"{seconds:.0f} s"])
-    head = ["Model", "Training epsilon", *(plots.words(name) for name in names), "Time"]
+    head = ["Model", "Epsilon", *(plots.words(name) for name in names), "Time"]
     patients = exact.get(PATIENTS, baselines[0].metrics.get(PATIENTS) if baselines else None)
     over = f" over {patients:,.0f} patients" if patients else ""
     return element(
@@ -181,7 +189,8 @@ def _samples(outcome: Outcome, samples: Cohort | None) -> Html:
     if samples is None or not len(samples.images):
         return element("span")
     stand_in = outcome.plan.data.stand_in
-    what = "Stand-in pictures: synthetic." if stand_in else "Public pictures, of no hospital here."
+    anybody = "Pictures that anybody may see: drawn as a mock, or public, and of no hospital here."
+    what = "Stand-in pictures: synthetic." if stand_in else anybody
     caption = f"{what} They show how the model answers, not how good it is."
     return section("What the model says", picture(sample_plots.samples(outcome, samples), caption))
 
@@ -201,7 +210,7 @@ def _privacy(outcome: Outcome, certificate: Certificate, budgets: Mapping[str, f
                 _epsilon(groups.get("training")),
                 _epsilon(groups.get("held-out")),
                 _epsilon(own.get("epsilon_rdp")),
-                f"{own['delta']:g}" if "delta" in own else "–",
+                _delta(own["delta"]) if "delta" in own else "–",
                 f"{budgets[own['name']]:g}" if own["name"] in budgets else "–",
             ]
         )
@@ -286,6 +295,16 @@ def _data_name(outcome: Outcome) -> str:
     return {"ham10000": "skin lesions (HAM10000)", "brats": "brain tumours (BraTS)"}[
         outcome.plan.data.kind
     ]
+
+
+def _largest(certificate: Certificate) -> float | None:
+    """The epsilon of the hospital whose patients paid most."""
+    stated = [own["epsilon"] for own in certificate["hospitals"] if own["epsilon"] is not None]
+    return max(stated, default=None)
+
+
+def _delta(delta: float) -> str:
+    return f"{delta:g}".replace("e-0", "e-")
 
 
 def _figure(number: float) -> str:

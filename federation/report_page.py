@@ -37,9 +37,9 @@ p { margin: 8px 0; max-width: 76ch; }
 .note { background: var(--wash); border-left: 4px solid var(--blue); padding: 10px 16px;
   margin: 14px 0; border-radius: 0 8px 8px 0; }
 .wrong { background: #fde8e8; border-left-color: #b91c1c; }
-.cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(215px, 1fr)); gap: 14px;
+.cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(176px, 1fr)); gap: 14px;
   margin: 24px 0; }
-.card { border: 1px solid var(--line); border-radius: 10px; padding: 14px 18px; }
+.card { border: 1px solid var(--line); border-radius: 10px; padding: 12px 15px; }
 .card .label { color: var(--soft); font-size: 14px; }
 .card .value { font-size: 31px; font-weight: 700; line-height: 1.25; }
 .card .more { font-size: 13.5px; color: var(--soft); line-height: 1.4; }

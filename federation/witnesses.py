@@ -39,6 +39,8 @@ def not_promised(plan: Plan) -> list[str]:
         "nothing bounds a whole hospital, since nobody sees single updates.",
         "The number of patients that each owner declared, the names of who takes part, and how "
         "long a round takes are public.",
+        "Whoever follows the progress of a hospital's training with a stopwatch sees about how many "
+        "patients a step drew; epsilon does not cover what time tells.",
         "A front desk that is broken into can delay or refuse service. A kernel exploit or a "
         "hardware side channel on a hospital's machine is outside of what software here can stop.",
         "Noise is floating-point Gaussian noise from a cryptographic generator; attacks on its "
@@ -77,7 +79,7 @@ def _front_desk(outcome: Outcome) -> list[str]:
     return [
         f"The request, the plan, signed round calls, tickets, the model's weights "
         f"({weights:,} bytes a round) and sealed shares that it cannot open.",
-        "No patient, no key, no ledger: a handle stands where the pictures would be.",
+        "No patient, no ledger and none of the vault's keys: a handle stands where the pictures would be.",
     ]
 
 

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import os
 import re
+import select
 import signal
 import socket
 import stat
@@ -809,19 +810,20 @@ def test_a_restarted_aggregator_keeps_its_keys(parties: list[Party]) -> None:
 
 def test_an_aggregator_dies_with_its_parent_if_asked(tmp_path: Path) -> None:
     arguments = [*command(tmp_path / "home", name="agg-1"), "--die-with-parent"]
-    parent = subprocess.Popen(
-        [sys.executable, "-c", f"import subprocess; subprocess.run({arguments!r})"],
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    line = parent.stdout.readline()
-    parent.kill()
-    parent.wait()
-    assert parent.stdout.read() == "", "the pipe ends only when the aggregator is gone too"
-    parent.stdout.close()
-    host, port = line.split()[2].split(":")
-    with pytest.raises(ConnectionRefusedError):
-        socket.create_connection((host, int(port)), timeout=5)
+    program = f"import subprocess; p = subprocess.Popen({arguments!r}); print(p.pid, flush=True); p.wait()"
+    parent = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
+    child = int(parent.stdout.readline())
+    try:
+        assert parent.stdout.readline().startswith("ready agg-1 ")
+        parent.kill()
+        parent.wait()
+        ended, _, _ = select.select([parent.stdout], [], [], START_S)
+        assert ended, "the pipe ends when the aggregator is gone too"
+        assert parent.stdout.read() == ""
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(child, signal.SIGKILL)
+        parent.stdout.close()
 
 
 def test_an_upload_that_stops_halfway_leaves_nothing_behind(

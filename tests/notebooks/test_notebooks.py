@@ -1,0 +1,73 @@
+"""The two notebooks, run as people run them, against a live federation."""
+
+import itertools
+import json
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+from tests.conftest import Live
+
+ROOT = Path(__file__).parents[2]
+REVIEW = ROOT / "datasites" / "notebooks" / "review_requests.ipynb"
+TRAIN = ROOT / "researcher_notebooks" / "train_a_model.ipynb"
+MAX_CODE_CELLS = 12
+MAX_LINES = 10
+
+
+def run(path: Path, environment: dict[str, str]) -> Any:
+    """Run a notebook in its own folder and return it with its outputs."""
+    notebook = nbformat.read(path, as_version=4)
+    lines = [f"import os; os.environ[{key!r}] = {value!r}" for key, value in environment.items()]
+    notebook.cells.insert(0, nbformat.v4.new_code_cell("\n".join(lines)))
+    client = NotebookClient(notebook, timeout=400, resources={"metadata": {"path": path.parent}})
+    return client.execute()
+
+
+def text_of(notebook: Any) -> str:
+    return json.dumps([cell.get("outputs", []) for cell in notebook.cells])
+
+
+@pytest.mark.timeout(600)
+def test_a_researcher_trains_while_the_owners_review(live: Live) -> None:
+    state = {"CONSILIUM_STATE": str(live.state)}
+    trained: list[Any] = []
+    before = len(live.owner(0).requests())
+    researcher = threading.Thread(target=lambda: trained.append(run(TRAIN, state)), daemon=True)
+    researcher.start()
+    owners = [live.owner(position) for position in range(len(live.homes))]
+    deadline = time.monotonic() + 120
+    while not all(len(owner.requests()) > before for owner in owners):
+        assert time.monotonic() < deadline, "the researcher's request must arrive"
+        time.sleep(0.5)
+    reviewed = run(REVIEW, state | {"CONSILIUM_HOSPITAL": owners[2].name})
+    for owner in (owners[0], owners[1], owners[3]):
+        owner.approve(owner.requests()[-1])
+    researcher.join(timeout=400)
+    assert trained, "the researcher's notebook must end"
+    assert "No code of the researcher runs" in text_of(reviewed)
+    assert "approved" in text_of(reviewed)
+    assert "balanced_accuracy" in text_of(trained[0])
+    for notebook in (reviewed, trained[0]):
+        for noise in ("Traceback", "Warning", "stderr", "Logged into", "SyftSuccess"):
+            assert noise not in text_of(notebook), noise
+
+
+@pytest.mark.parametrize("path", [REVIEW, TRAIN], ids=lambda path: path.name)
+def test_a_notebook_is_short_prose_first_and_without_outputs(path: Path) -> None:
+    cells = nbformat.read(path, as_version=4).cells
+    code = [cell for cell in cells if cell.cell_type == "code"]
+    assert len(code) <= MAX_CODE_CELLS
+    for before, cell in itertools.pairwise(cells):
+        if cell.cell_type == "code":
+            assert before.cell_type == "markdown", "prose before every cell"
+            assert len(cell.source.splitlines()) <= MAX_LINES
+            assert not cell.outputs
+            assert "def " not in cell.source
+            assert "class " not in cell.source
+    assert "Try to break it" in cells[-1].source

@@ -42,8 +42,9 @@ from federation.progress import Display
 from federation.researcher import Credentials, Researcher
 from federation.results import Results
 from federation.study import Outcome, Weights
-from policies.rules import Budget, SitePolicy
+from policies.rules import Budget, KnownParties, SitePolicy
 from syft_code.errors import ConsiliumError, InvalidInput, Refused
+from syft_code.plan import Evaluation
 from syft_code.recipes import DataSpec
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True)
@@ -59,6 +60,7 @@ SHOWN = (
     "dice_core",
     "dice_enhancing",
 )
+EVALUATION_NOISE = 1.5
 ROOT = Path(__file__).parent
 NOTEBOOKS = (
     "researcher_notebooks/train_a_model.ipynb",
@@ -164,6 +166,7 @@ def demo(
     with _federation(config, folder):
         owners = _owners(config, folder)
         _say(began, "Each owner publishes a cohort to the vault and a mock to the front desk")
+        _introduce(config, folder, owners)
         splits = _publish_parts(reading, owners)
         credentials = _invite(config, folder, owners)
         credentials.save(folder / "researcher.json")
@@ -193,11 +196,18 @@ def _research(
     """The researcher submits, the owners look and approve, the rounds run."""
     cards = researcher.catalogue()
     choices = studies.suggested(cards[0].spec)
-    evaluation = choices.evaluation if all(card.held_out for card in cards) else None
+    evaluation = (
+        Evaluation(
+            noise_multiplier=EVALUATION_NOISE,
+            after_rounds=(choices.rounds // 2, choices.rounds),
+        )
+        if all(card.held_out for card in cards)
+        else None
+    )
     study = researcher.study(
         study=f"{kind}-demo",
         asset=ASSETS[kind],
-        recipe=choices.recipe,
+        recipe=studies.recipe(cards[0].spec),
         dp_sgd=choices.dp_sgd,
         optimizer=choices.optimizer,
         rounds=choices.rounds,
@@ -360,9 +370,24 @@ def _first_start(config: FederationConfig, state: Path) -> None:
     if path.exists():
         return
     owners = _owners(config, state)
+    _introduce(config, state, owners)
     for owner, spec, split in _read_all(config, state, owners):
         owner.publish(split, spec=spec, asset=ASSETS[spec.kind])
     _invite(config, state, owners).save(path)
+
+
+def _introduce(config: FederationConfig, state: Path, owners: Sequence[Owner]) -> None:
+    """Tell every owner the keys of the others, taken from the parties themselves."""
+    aggregators = [
+        local_aggregator.public_entry(_aggregator_home(state, entry.name))
+        for entry in config.aggregator
+    ]
+    known = KnownParties(
+        hospitals=tuple(owner.verify_key for owner in owners),
+        aggregators=tuple((one.verify_key, one.seal_key) for one in aggregators),
+    )
+    for owner in owners:
+        owner.trust(known)
 
 
 def _read_all(

@@ -9,7 +9,7 @@ import secrets
 import time
 from dataclasses import dataclass, field
 
-from policies.rules import Budget
+from policies.rules import Budget, KnownParties
 from syft_code import canonical
 from syft_code.recipes import DataSpec
 
@@ -33,6 +33,16 @@ class Publication:
     patients: int
     cohort_sha256: str
     budget: Budget
+    act_id: str = field(default_factory=_new_id)
+    at_unix_s: float = field(default_factory=time.time)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trust:
+    """The owner names the other parties that this hospital works with, in place of any before."""
+
+    __pydantic_config__ = canonical.STRICT
+    parties: KnownParties
     act_id: str = field(default_factory=_new_id)
     at_unix_s: float = field(default_factory=time.time)
 
@@ -88,4 +98,4 @@ class Inquiry:
     at_unix_s: float = field(default_factory=time.time)
 
 
-Act = Publication | Approval | Denial | Revocation | Inquiry
+Act = Publication | Trust | Approval | Denial | Revocation | Inquiry

@@ -7,6 +7,7 @@ cut goes on where it stopped.
 
 import hashlib
 import re
+import threading
 from pathlib import Path
 
 from datasites import keeping
@@ -18,10 +19,11 @@ _NAME = re.compile(r"[0-9a-f]{64}")
 
 
 class Blobs:
-    """The blobs of one front desk."""
+    """The blobs of one front desk. One thread at a time changes them."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = keeping.private_folder(folder)
+        self._changing = threading.Lock()
 
     def size(self, name: str) -> int | None:
         """The size of a whole blob, None if it is not here."""
@@ -44,48 +46,52 @@ class Blobs:
 
     def append(self, name: str, chunk: bytes, *, offset: int) -> int:
         """Add bytes to an upload at its end, and return how many are here now."""
-        here = self.received(name)
-        require(
-            offset == here,
-            f"An upload goes on at byte {here}, not at {offset}: ask for the size and go on there.",
-            error=InvalidMessage,
-        )
-        require(
-            here + len(chunk) <= MAX_BLOB_BYTES,
-            f"A blob may have at most {MAX_BLOB_BYTES} bytes.",
-            error=InvalidMessage,
-        )
-        require(
-            self._stored() + len(chunk) <= MAX_STORED_BYTES,
-            "The front desk's room for blobs is full: delete those of finished rounds.",
-            error=Refused,
-        )
-        with self._partial(name).open("ab") as file:
-            file.write(chunk)
+        with self._changing:
+            here = self.received(name)
+            require(
+                offset == here and self.size(name) is None,
+                f"An upload goes on at byte {here}, not at {offset}: ask for the size and go on "
+                "there.",
+                error=InvalidMessage,
+            )
+            require(
+                here + len(chunk) <= MAX_BLOB_BYTES,
+                f"A blob may have at most {MAX_BLOB_BYTES} bytes.",
+                error=InvalidMessage,
+            )
+            require(
+                self._stored() + len(chunk) <= MAX_STORED_BYTES,
+                "The front desk's room for blobs is full: delete those of finished rounds.",
+                error=Refused,
+            )
+            with self._partial(name).open("ab") as file:
+                file.write(chunk)
         return here + len(chunk)
 
     def finish(self, name: str, *, size_bytes: int) -> None:
         """Give a whole upload its name; forget it if its hash is another's."""
-        partial = self._partial(name)
-        if self.size(name) is not None or self.received(name) < size_bytes:
-            return
-        with partial.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        if digest != name:
+        with self._changing:
+            partial = self._partial(name)
+            if self.size(name) is not None or self.received(name) < size_bytes:
+                return
+            with partial.open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+            if digest == name:
+                partial.replace(self._path(name))
+                return
             partial.unlink()
-            raise InvalidMessage(
-                "A blob's bytes must have the hash that names it: upload it again."
-            )
-        partial.replace(self._path(name))
+        raise InvalidMessage("A blob's bytes must have the hash that names it: upload it again.")
 
     def put(self, name: str, data: bytes) -> None:
         """Keep a blob that came from the vault, under its hash."""
-        keeping.write_private(self._path(name), data)
+        with self._changing:
+            keeping.write_private(self._path(name), data)
 
     def delete(self, name: str) -> None:
         """Forget a blob, whole or not."""
-        self._path(name).unlink(missing_ok=True)
-        self._partial(name).unlink(missing_ok=True)
+        with self._changing:
+            self._path(name).unlink(missing_ok=True)
+            self._partial(name).unlink(missing_ok=True)
 
     def _stored(self) -> int:
         return sum(entry.stat().st_size for entry in self._folder.iterdir())

@@ -7,11 +7,11 @@
     GET    /tickets/TICKET           state, steps, epsilon; once done, the shares' hashes
 
 Every request is signed by the key of a PySyft account of this hospital; a guest gets
-nothing. An error is a JSON sentence.
+nothing. An upload's Content-Length is that of its range. An error is a JSON sentence.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from fastapi import APIRouter, Request, Response
@@ -23,7 +23,8 @@ from datasites.blobs import Blobs
 from syft_code import accounts, canonical
 from syft_code.errors import ConsiliumError, InvalidMessage, Refused, Unavailable, require
 
-_CONTENT_RANGE = re.compile(r"bytes (\d{1,15})-(\d{1,15})/(\d{1,15})")
+_CONTENT_RANGE = re.compile("bytes ([0-9]{1,15})-([0-9]{1,15})/([0-9]{1,15})")
+_RANGE = re.compile("bytes=[0-9]{1,15}-([0-9]{1,15})?")
 
 Members = Callable[[str], bool]
 """Whether an account key (hex) belongs to a member of this hospital's front desk."""
@@ -43,7 +44,8 @@ def routes(blobs: Blobs, vault: Path, members: Members) -> APIRouter:
     router = APIRouter()
 
     def check(request: Request) -> None:
-        account = accounts.account_of(request.headers, request.method, request.url.path)
+        path = request.scope["path"]  # `request.url` would believe the Host header
+        account = accounts.account_of(request.headers, request.method, path)
         require(
             members(account),
             "Only accounts of this hospital may do this: ask its data owner to invite you.",
@@ -60,7 +62,7 @@ def routes(blobs: Blobs, vault: Path, members: Members) -> APIRouter:
     @router.put("/blobs/{name}")
     async def upload(name: str, request: Request) -> Response:
         check(request)
-        first, total = _content_range(request.headers.get("content-range", ""))
+        first, total = _content_range(request.headers)
         async for chunk in request.stream():
             first = await run_in_threadpool(blobs.append, name, chunk, offset=first)
         await run_in_threadpool(blobs.finish, name, size_bytes=total)
@@ -69,6 +71,11 @@ def routes(blobs: Blobs, vault: Path, members: Members) -> APIRouter:
     @router.get("/blobs/{name}")
     def download(name: str, request: Request) -> Response:
         check(request)
+        require(
+            _RANGE.fullmatch(request.headers.get("range", "bytes=0-")) is not None,
+            "A download may ask for one Range: bytes=FIRST- or bytes=FIRST-LAST.",
+            error=InvalidMessage,
+        )
         return FileResponse(blobs.path(name), media_type="application/octet-stream")
 
     @router.delete("/blobs/{name}")
@@ -90,9 +97,13 @@ def routes(blobs: Blobs, vault: Path, members: Members) -> APIRouter:
     return router
 
 
-def _content_range(header: str) -> tuple[int, int]:
-    """First byte and total of an upload."""
-    found = _CONTENT_RANGE.fullmatch(header)
-    if found is None:
-        raise InvalidMessage("An upload must say Content-Range: bytes FIRST-LAST/TOTAL.")
-    return int(found.group(1)), int(found.group(3))
+def _content_range(headers: Mapping[str, str]) -> tuple[int, int]:
+    """First byte and total of an upload whose range is in order and has the body's length."""
+    found = _CONTENT_RANGE.fullmatch(headers.get("content-range", ""))
+    first, last, total = (int(part) for part in found.groups()) if found else (0, -1, -1)
+    require(
+        first <= last < total and int(headers["content-length"]) == last - first + 1,
+        "An upload must say Content-Range: bytes FIRST-LAST/TOTAL, and have just these bytes.",
+        error=InvalidMessage,
+    )
+    return first, total

@@ -9,12 +9,13 @@ the fields of every object inside, at any depth. PySyft sees it when all of that
     call       SyftAPICall         the path, the arguments
     objects    messages in messages, each with the name of its type
 
-Guarantee: what passes holds only types that the path is listed with, only fields that these
-    types have, and at most `MAX_EXPANSION` times as many bytes in all as were sent.
+Guarantee: what passes holds only types that its path is listed with, only fields that these
+    types have, and at all depths together at most `MAX_EXPANSION` times the bytes sent.
+Does not protect: against what PySyft does with a call that it should get.
 Source: syft 0.9.5, serde/recursive.py and serde/recursive_primitives.py (Cap'n Proto).
 """
 
-from collections.abc import Callable, Iterator, Set
+from collections.abc import Callable, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,21 +25,19 @@ from nacl.signing import VerifyKey
 from syft_code.errors import InvalidMessage, Refused, require
 
 MAX_EXPANSION = 32
-"""Bytes read at all depths together, per byte sent: bounds depth, and no byte is read twice."""
 
-_LEAVES = frozenset({"NoneType", "bool", "int", "float", "str", "bytes", "nacl_verify_key"})
 _SEQUENCES = frozenset({"list", "tuple", "set"})
 _MAPPINGS = frozenset({"dict"})
 _WRAPPED = frozenset({"inspect_Signature", "numpy_ndarray"})
+_LEAVES = frozenset({"NoneType", "bool", "int", "float", "str", "bytes", "nacl_verify_key"})
 PLAIN = _LEAVES | _SEQUENCES | _MAPPINGS | {"UID", "SyftVerifyKey", "SyftAPICall"}
 """Types that every call may hold."""
-_TYPE = "type"
 _ENVELOPE = {"credentials", "signature", "serialized_message"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Packing:
-    """How PySyft packs: its three Cap'n Proto schemas, and the fields that a type has."""
+    """How PySyft packs: its three Cap'n Proto schemas, and the fields of a type's version."""
 
     one: Any
     many: Any
@@ -57,7 +56,7 @@ class PackedCall:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Packed:
-    """One packed object: the name of its type, and either a blob or fields."""
+    """One packed object: the name of its type, and a blob or fields."""
 
     name: str
     blob: bytes
@@ -71,29 +70,29 @@ class Intake:
         self._packing = packing
 
     def open(self, data: bytes) -> PackedCall:
-        """Check the envelope and its signature; raise `InvalidMessage` on anything else."""
-        envelope = self._read(data)
+        """Read the envelope and check its signature; raise `InvalidMessage` on anything else."""
+        envelope = self._object(data, "SignedSyftAPICall")
         require(
-            envelope.name == "SignedSyftAPICall" and set(envelope.fields) == _ENVELOPE,
-            "A call must be a signed PySyft call and nothing beside it: use federation.study.",
+            set(envelope.fields) == _ENVELOPE,
+            "A signed call must hold a key, a signature and a message, and nothing beside them.",
             error=InvalidMessage,
         )
-        key = self._read(self._field(envelope.fields["credentials"], "SyftVerifyKey", "verify_key"))
-        message = self._blob(envelope.fields["serialized_message"], "bytes")
+        credentials = self._object(envelope.fields["credentials"], "SyftVerifyKey")
+        key = self._object(credentials.fields.get("verify_key", b""), "nacl_verify_key").blob
+        signature = self._object(envelope.fields["signature"], "bytes").blob
+        message = self._object(envelope.fields["serialized_message"], "bytes").blob
         try:
-            signature = self._blob(envelope.fields["signature"], "bytes")
-            VerifyKey(key.blob).verify(message, signature)
+            VerifyKey(key).verify(message, signature)
         except (BadSignatureError, ValueError, TypeError):
             raise InvalidMessage(
                 "A call must be signed by the account that makes it: log in again."
             ) from None
-        path = self._blob(self._field(message, "SyftAPICall", "path"), "str")
-        return PackedCall(
-            account=key.blob.hex(), path=path.decode("utf-8", "replace"), message=message
-        )
+        path = self._object(message, "SyftAPICall").fields.get("path", b"")
+        text = self._object(path, "str").blob.decode("utf-8", "replace")
+        return PackedCall(account=key.hex(), path=text, message=message)
 
     def check(self, call: PackedCall, *, allowed: Set[str]) -> None:
-        """Let a call through if it holds plain values and `allowed` types; else raise `Refused`.
+        """Let a call pass if it holds plain values and `allowed` types; else raise `Refused`.
 
         A reference to a type, rather than an object of it, is allowed as "type NAME".
         """
@@ -103,44 +102,65 @@ class Intake:
             read_bytes += len(data)
             require(
                 read_bytes <= MAX_EXPANSION * len(call.message),
-                "A call must not unpack to much more than was sent: send less, less deep.",
+                "A call must not unpack to much more than was sent: send less, and less deep.",
                 error=InvalidMessage,
             )
             packed = self._read(data)
-            name = packed.name if packed.name != _TYPE else f"type {_type_name(packed.blob)}"
             require(
-                name in PLAIN or name in allowed,
-                f"A call of {call.path!r} may not hold a {name[:80]!r} here: use federation.study "
-                "(researchers) or datasites.owner (owners).",
+                packed.name in PLAIN or packed.name in allowed,
+                f"A call of {call.path!r} may not hold a {packed.name[:80]!r} here: use "
+                "federation.study (researchers) or datasites.owner (owners).",
                 error=Refused,
             )
             waiting += self._inside(packed)
 
-    def _inside(self, packed: _Packed) -> Iterator[bytes]:
-        """What a packed object holds, each still packed."""
-        if packed.name in _SEQUENCES:
-            with self._packing.many.from_bytes(packed.blob, _limit(packed.blob)) as sequence:
-                yield from [b"".join(item) for item in sequence.values]
-        elif packed.name in _MAPPINGS:
-            with self._packing.pairs.from_bytes(packed.blob, _limit(packed.blob)) as mapping:
-                yield from [*mapping.keys, *[b"".join(value) for value in mapping.values]]
-        elif packed.name in _WRAPPED:
-            yield packed.blob
-        else:
-            yield from packed.fields.values()
+    def _object(self, data: bytes, name: str) -> _Packed:
+        packed = self._read(data)
+        require(
+            packed.name == name,
+            f"A call must be a signed PySyft call: a {name} is due, got {packed.name[:80]!r}.",
+            error=InvalidMessage,
+        )
+        return packed
 
     def _read(self, data: bytes) -> _Packed:
+        """Read one packed object; its type and fields must be ones that PySyft knows."""
         try:
             with self._packing.one.from_bytes(data, _limit(data)) as message:
                 names = list(message.fieldsName)
                 values = [b"".join(value) for value in message.fieldsData]
-                fields = dict(zip(names, values, strict=True))
-                packed = _Packed(
-                    name=message.canonicalName,
-                    blob=b"".join(message.nonrecursiveBlob),
-                    fields=fields,
-                )
-                known = self._packing.fields(packed.name, message.version)
-        except Exception:
-            ...
-        return packed
+                name, version = message.canonicalName, message.version
+                blob = b"".join(message.nonrecursiveBlob)
+            if name == "type":
+                name = f"type {blob.decode('ascii').rsplit(':', 1)[0]}"
+            whole = len(set(names)) == len(names) == len(values)
+            known = set(names) <= self._packing.fields(name, version)
+        except Exception as problem:  # Cap'n Proto's own, ValueError, UnicodeDecodeError
+            raise _malformed() from problem
+        if not (whole and known):
+            raise _malformed()
+        return _Packed(name=name, blob=blob, fields=dict(zip(names, values, strict=True)))
+
+    def _inside(self, packed: _Packed) -> list[bytes]:
+        """What a packed object holds, each still packed."""
+        try:
+            if packed.name in _SEQUENCES:
+                with self._packing.many.from_bytes(packed.blob, _limit(packed.blob)) as items:
+                    return [b"".join(item) for item in items.values]
+            if packed.name in _MAPPINGS:
+                with self._packing.pairs.from_bytes(packed.blob, _limit(packed.blob)) as pairs:
+                    return [*pairs.keys, *(b"".join(value) for value in pairs.values)]
+        except Exception as problem:
+            raise _malformed() from problem
+        return [packed.blob] if packed.name in _WRAPPED else list(packed.fields.values())
+
+
+def _limit(data: bytes) -> int:
+    """Words (8 bytes) that may be read of a message: no byte of it twice."""
+    return len(data) // 8 + 8
+
+
+def _malformed() -> InvalidMessage:
+    return InvalidMessage(
+        "A call must be packed as PySyft 0.9.5 packs it: use that version's client."
+    )

@@ -19,7 +19,7 @@ from datasites.evidence import Evidence
 from datasites.readers import Reading
 from datasites.server import CodeRequest, OwnerSession
 from datasites.site import Site
-from policies.rules import Budget, review
+from policies.rules import Budget, KnownParties, review
 from syft_code import accounting, canonical, messages, traveller
 from syft_code.accounting import Event
 from syft_code.catalogue import AssetCard
@@ -49,6 +49,21 @@ class Owner:
         password = secrets.token_urlsafe(24)
         self._session.invite(email, password)
         return password
+
+    @property
+    def verify_key(self) -> str:
+        """The hospital's own key (hex), to be made known to the others."""
+        healthy, _ = wire.ask(self._site.vault, wire.AskHealth())
+        return str(healthy.verify_key)
+
+    def trust(self, parties: KnownParties) -> None:
+        """Name the hospitals and aggregators that this hospital works with.
+
+        Take their keys from the parties themselves, never from a plan: a plan that names any
+        other is refused.
+        """
+        self._act(acts.Trust(parties=parties))
+        keeping.write_private(self._site.owner / "known.json", canonical.encode(parties))
 
     def split(
         self,
@@ -172,7 +187,9 @@ class Owner:
             request=request,
             hospital=self.name,
             plan=plan,
-            decision=review(plan, hospital=self.name, policy=policy, spent=spent),
+            decision=review(
+                plan, hospital=self.name, policy=policy, known=self._known(), spent=spent
+            ),
             study_epsilon=accounting.epsilon(whole, delta=account.delta),
             after_epsilon=accounting.epsilon([*spent, *whole], delta=account.delta),
             account=account,
@@ -188,6 +205,15 @@ class Owner:
         )
         return plan
 
+    def _known(self) -> KnownParties:
+        path = self._site.owner / "known.json"
+        if not path.exists():
+            return KnownParties()
+        known: KnownParties = canonical.parse(
+            KnownParties, keeping.read_kept(path), what="list of known parties"
+        )
+        return known
+
     def _split_salt(self) -> bytes:
         path = self._site.owner / "split_salt"
         if not path.exists():
@@ -195,11 +221,10 @@ class Owner:
         return keeping.read_kept(path)
 
     def _card(self, publication: acts.Publication, version: int, *, held_out: bool) -> AssetCard:
-        healthy, _ = wire.ask(self._site.vault, wire.AskHealth())
         policy = self.settings.policy
         return AssetCard(
             hospital=self.name,
-            verify_key=healthy.verify_key,
+            verify_key=self.verify_key,
             asset=publication.asset,
             version=version,
             patients=publication.patients,

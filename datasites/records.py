@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from datasites.acts import Act, Approval, Denial, Publication, Revocation
+from datasites.acts import Act, Approval, Denial, Publication, Revocation, Trust
+from policies.rules import KnownParties
 from syft_code import canonical
 from syft_code.errors import InvalidMessage, NotApproved, Refused
 from syft_code.messages import Signed, State, Ticket
@@ -94,6 +95,16 @@ class Records:
         with self._open() as database:
             (version,) = database.execute(query, (asset,)).fetchone()
         return int(version)
+
+    def known_parties(self) -> KnownParties:
+        """The parties that the owner named last; nobody, if no owner ever did."""
+        query = "SELECT message FROM act WHERE name = 'Trust' ORDER BY rowid DESC LIMIT 1"
+        with self._open() as database:
+            row = database.execute(query).fetchone()
+        if row is None:
+            return KnownParties()
+        act: Trust = canonical.parse(Trust, row[0].encode("ascii"), what="act of trust")
+        return act.parties
 
     def approve(self, approval: Approval, plan: Plan) -> None:
         """Let a plan run; an approval after a denial or a revocation stands again."""

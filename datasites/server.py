@@ -4,38 +4,61 @@ The only file of this room that imports PySyft. `build` makes the hospital's HTT
 application: PySyft's own routes, filtered, with our bulk routes beside them.
 `OwnerSession` is the owner's side of the same protocol, for notebooks and commands.
 
+    bytes ─▶ intake: signature, types ─▶ role's list ─▶ PySyft unpacks ─▶ arguments ─▶ PySyft acts
+
 Guarantee: PySyft answers only the calls on a role's list below, never from its queue,
-    never to a guest or to the root key; no code runs but the thin traveller of a plan,
-    byte for byte. What PySyft holds of an asset is a handle.
+    never to a guest or to the root key, and unpacks nothing else. Text that a researcher
+    sent is compared with the thin traveller of a plan and never executed. What PySyft
+    holds of an asset is a handle.
 Does not protect: against whoever owns this process. That is what the vault is for.
 """
 
+import logging
 import os
+import re
 import secrets
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Set
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi.concurrency import run_in_threadpool
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
 from nacl.signing import SigningKey
 
 from datasites import bulk, door, keeping
-from datasites.blobs import Blobs
+from datasites.blobs import MAX_BLOB_BYTES, Blobs
+from datasites.intake import Intake, Packing
 from datasites.site import Site
 from syft_code import canonical, traveller
 from syft_code.catalogue import AssetCard
-from syft_code.errors import ConsiliumError, InvalidMessage, NotApproved, Refused, Unavailable
+from syft_code.errors import (
+    ConsiliumError,
+    InvalidMessage,
+    NotApproved,
+    Refused,
+    Unavailable,
+    require,
+)
 from syft_code.quiet import quiet_import, silence
 
 with quiet_import():
     import syft
+    from syft.client.api import SyftAPIData
+    from syft.serde.deserialize import _deserialize
+    from syft.serde.recursive import recursive_scheme
+    from syft.serde.recursive_primitives import iterable_schema, kv_iterable_schema
+    from syft.serde.serialize import _serialize
     from syft.server.credentials import SyftSigningKey, SyftVerifyKey
     from syft.server.datasite import Datasite
     from syft.server.routes import make_routes
     from syft.server.uvicorn import get_lifetime
     from syft.service.action import action_service
+    from syft.service.code.user_code import UserCodeExecutionOutput
     from syft.service.context import AuthedServiceContext
+    from syft.service.policy.policy import MixedInputPolicy, OutputPolicyExecuteOnce
     from syft.service.response import SyftError
     from syft.service.user.user_roles import ServiceRole
     from syft.store.blob_storage.on_disk import (
@@ -44,56 +67,112 @@ with quiet_import():
     )
     from syft.store.db.sqlite import SQLiteDBConfig
     from syft.types.errors import SyftException
+    from syft.types.syft_object_registry import SyftObjectRegistry
     from syft.types.uid import UID
 
 silence("syft")
 
+LOG = logging.getLogger("consilium.desk")
+FAILED = "The front desk failed to answer; the data owner's log says why."
+"""What leaves of an error that nobody foresaw."""
 MAX_CALL_BYTES = 8 * 2**20
+MAX_RESEARCHER_CALL_BYTES = 2**18
 PREFIX = "/api/v2"
-OPEN_ROUTES = {"/", "/metadata", "/api", "/api_call", "/login"}
+OPEN_ROUTES = {"/", "/metadata", "/api", "/login"}
 """What is left of PySyft's HTTP routes: no sign-up, no password reset, no streams."""
 
-_MEMBER_CALLS = {
-    "user.get_current_user",
-    "metadata.get_metadata",
-    "dataset.get_all",
-    "dataset.get_by_id",
-    "action.get_mock",
-    "request.get_all",
-    "notifications.resolve_object",
+_LINK = {"LinkedObject", "type UserCode", "type UserCodeService"}
+_VALUE = {"AnyActionObject", "TwinMode", "type str"}
+_ASSET = {"Asset", "Contributor", "DateTime", "MarkdownDescription"}
+_MOCK = {"TwinObject", "numpy_ndarray", "type dict"}
+_POLICY = {"Matches", "UserOwned", "ServerIdentity", "type MixedInputPolicy"}
+_SIGNATURE = {"inspect_Signature", "inspect_Parameter", "inspect_ParameterKind"}
+_CODE = {"SubmitUserCode", "type OutputPolicyExecuteOnce", "type inspect_empty", "type str"}
+
+_MEMBER_CALLS: dict[str, Set[str]] = {
+    "user.get_current_user": set(),
+    "metadata.get_metadata": set(),
+    "dataset.get_all": set(),
+    "action.get_mock": set(),
+    "request.get_all": set(),
+    "notifications.resolve_object": _LINK,
 }
-ALLOWED_CALLS: dict[ServiceRole, set[str]] = {
+ALLOWED_CALLS: dict[ServiceRole, dict[str, Set[str]]] = {
     ServiceRole.DATA_SCIENTIST: _MEMBER_CALLS
     | {
-        "code.request_code_execution",
-        "code.call",
-        "code.get_all",
-        "action.set",
-        "action.get",
-        "action.has_storage_permission",
+        "code.request_code_execution": _CODE | _POLICY | _SIGNATURE,
+        "code.call": _VALUE | _ASSET,
+        "action.set": _VALUE,
+        "action.get": set(),
+        "action.has_storage_permission": set(),
     },
     ServiceRole.DATA_OWNER: _MEMBER_CALLS
-    | {"action.set", "dataset.add", "request.apply", "request.undo", "user.create", "code.get_all"},
+    | {
+        "action.set": _VALUE | _MOCK,
+        "dataset.add": _ASSET | {"CreateDataset", "CreateAsset", "numpy_ndarray"},
+        "request.apply": set(),
+        "request.undo": set(),
+        "user.create": {"ServiceRole"},
+    },
 }
-"""Every call that is answered, by role. Nothing else is: not for guests, not for the root key."""
+"""Every call that is answered, by role, with the types that it may hold beside plain values.
+
+Nothing else is answered: not to guests, not to the root key.
+"""
+
+_PROTOCOL = {"communication_protocol"}  # PySyft's client adds it to every call
+_ACCOUNT_FIELDS = {"name", "email", "password", "password_verify", "role"} | _PROTOCOL
+_ROUND_FIELDS = {"uid", "patients", "call"}
+
+
+def _fields(name: str, version: int) -> Set[str]:
+    """The fields that PySyft packs of a type's version, none if it does not know it."""
+    if not SyftObjectRegistry.has_serde_class(name, version):
+        return set()
+    return SyftObjectRegistry.get_serde_properties(name, version)[3] or set()
+
+
+INTAKE = Intake(
+    Packing(one=recursive_scheme, many=iterable_schema, pairs=kv_iterable_schema, fields=_fields)
+)
+
+for _name in ("_GenericAlias", "_UnionGenericAlias"):
+    # Unpacking one of these calls a function of the sender's choice; the owner's client
+    # unpacks too, and nothing that it needs holds them.
+    SyftObjectRegistry.__object_serialization_registry__.pop(_name, None)
 
 
 class FrontDesk(Datasite):  # type: ignore[misc]
-    """PySyft's datasite with one chokepoint for calls; the one for code is `_guarded`."""
+    """PySyft's datasite with one chokepoint for calls; the one for code is `_run_traveller`."""
+
+    def answer(self, data: bytes) -> bytes:
+        """Answer a packed call if its sender's role may make it; say no in words if not."""
+        try:
+            self._admit(data)
+            result = self.handle_api_call(_deserialize(data, from_bytes=True))
+        except ConsiliumError as problem:
+            result = self._no(str(problem))
+        except SyftException as problem:
+            result = self._no(problem.public_message)
+        except Exception:
+            LOG.exception("a call failed")
+            result = self._no(FAILED)
+        packed: bytes = _serialize(result, to_bytes=True)
+        return packed
 
     def handle_api_call_with_unsigned_result(
         self, api_call: Any, job_id: Any = None, check_call_location: bool = True
     ) -> Any:
-        """Answer a call if its sender's role may make it; say no in words if not."""
-        try:
-            self._check(api_call)
-            return super().handle_api_call_with_unsigned_result(
-                api_call, job_id, check_call_location
-            )
-        except SyftException as problem:
-            return SyftError(message=problem.public_message)
-        except ConsiliumError as problem:
-            return SyftError(message=str(problem))
+        """Let PySyft act on a call whose arguments are in order."""
+        call = api_call.message
+        LOG.error("DBG %s", call.path)
+        require(
+            call.blocking is True and call.server_uid == self.id,
+            "This front desk has no queue and no peers: send a blocking call to it.",
+            error=Refused,
+        )
+        _check_arguments(call)
+        return super().handle_api_call_with_unsigned_result(api_call, job_id, check_call_location)
 
     def role_of(self, account: str) -> ServiceRole:
         """The role of an account key (hex); the root key counts as a guest from outside."""
@@ -102,40 +181,89 @@ class FrontDesk(Datasite):  # type: ignore[misc]
             return ServiceRole.GUEST
         return self.get_role_for_credentials(credentials=key)
 
-    def _check(self, api_call: Any) -> None:
-        call = getattr(api_call, "message", None)
-        if call is None or not api_call.is_valid:
-            raise Refused("A call must be signed by the account that makes it: log in again.")
-        role = self.role_of(str(api_call.credentials))
-        if call.path not in ALLOWED_CALLS.get(role, set()):
-            raise Refused(
-                f"This front desk does not answer {call.path!r} to a {role.name.lower()}: use "
-                "federation.study (researchers) or datasites.owner (owners)."
-            )
-        if not call.blocking or call.server_uid != self.id:
-            raise Refused("This front desk has no queue and no peers: send a blocking call to it.")
-        if call.path == "code.request_code_execution":
+    def _admit(self, data: bytes) -> None:
+        """The sender's role has this call on its list, and the call holds nothing else."""
+        call = INTAKE.open(data)
+        role = self.role_of(call.account)
+        calls = ALLOWED_CALLS.get(role, {})
+        require(
+            call.path in calls,
+            f"This front desk does not answer {call.path[:80]!r} to a {role.name.lower()}: use "
+            "federation.study (researchers) or datasites.owner (owners).",
+            error=Refused,
+        )
+        require(
+            role != ServiceRole.DATA_SCIENTIST or len(data) <= MAX_RESEARCHER_CALL_BYTES,
+            f"A researcher's call may have at most {MAX_RESEARCHER_CALL_BYTES} bytes: what is "
+            "larger travels as a blob beside PySyft.",
+            error=Refused,
+        )
+        INTAKE.check(call, allowed=calls[call.path])
+
+    def _no(self, sentence: str) -> Any:
+        return SyftAPIData(data=SyftError(message=sentence)).sign(self.signing_key)
+
+
+def _check_arguments(call: Any) -> None:
+    """What the list of types can't say of a call's arguments."""
+    match call.path:
+        case "code.request_code_execution":
             _check_submission([*call.args, *call.kwargs.values()])
-        if call.path == "user.create" and call.kwargs.get("role") != ServiceRole.DATA_SCIENTIST:
-            raise Refused("An owner can invite researchers (DATA_SCIENTIST) and nobody else.")
+        case "code.call":
+            require(
+                not call.args and set(call.kwargs) - _PROTOCOL == _ROUND_FIELDS,
+                f"A round call must have the arguments {sorted(_ROUND_FIELDS)}, by name.",
+                error=Refused,
+            )
+        case "user.create":
+            require(
+                not call.args
+                and set(call.kwargs) <= _ACCOUNT_FIELDS
+                and call.kwargs.get("role") is ServiceRole.DATA_SCIENTIST,
+                "An owner can invite researchers (DATA_SCIENTIST) and nobody else.",
+                error=Refused,
+            )
 
 
 def _check_submission(arguments: list[Any]) -> None:
-    """A code request carries the thin traveller and nothing else."""
-    codes = [argument.code for argument in arguments if hasattr(argument, "code")]
-    if len(codes) != 1:
-        raise NotApproved("A code request must carry one function, the plan's thin traveller.")
-    traveller.plan_hash_of(codes[0])
+    """A code request carries the thin traveller, to be called as travellers are, and no more."""
+    codes = [argument for argument in arguments if hasattr(argument, "code")]
+    require(
+        len(codes) == 1,
+        "A code request must carry one function, the plan's thin traveller.",
+        error=NotApproved,
+    )
+    (code,) = codes
+    plan_hash = traveller.plan_hash_of(code.code)
+    require(
+        code.func_name == traveller.function_name(plan_hash)
+        and code.input_kwargs == ["patients", "call"]
+        and code.input_policy_type is MixedInputPolicy
+        and code.output_policy_type is OutputPolicyExecuteOnce
+        and set(code.output_policy_init_kwargs or {}) <= {"id"}
+        and code.worker_pool_name is None,
+        "A code request must name and call its traveller as federation.study does.",
+        error=NotApproved,
+    )
 
 
-def _guarded(execute: Callable[..., Any]) -> Callable[..., Any]:
-    """The chokepoint for code: PySyft's execution, for the thin traveller alone."""
+def _run_traveller(code_item: Any, kwargs: dict[str, Any], context: Any) -> Any:
+    """In place of PySyft's `exec`: make the one call that the traveller's text spells.
 
-    def execute_byte_code(code_item: Any, kwargs: Any, context: Any) -> Any:
-        traveller.plan_hash_of(code_item.raw_code)
-        return execute(code_item, kwargs, context)
-
-    return execute_byte_code
+    PySyft would run what it has derived from the text and from the names beside it.
+    """
+    plan_hash = traveller.plan_hash_of(code_item.raw_code)
+    result = door.start_round(
+        patients=kwargs["patients"], plan_hash=plan_hash, call=str(kwargs["call"])
+    )
+    return UserCodeExecutionOutput(
+        user_code_id=code_item.id,
+        stdout="",
+        stderr="",
+        result=result,
+        errored=False,
+        safe_error_message="",
+    )
 
 
 def build(site: Site) -> FastAPI:
@@ -144,7 +272,7 @@ def build(site: Site) -> FastAPI:
     os.environ["SYFT_TEMP_ROOT"] = str(site.desk)
     desk = _start(site)
     _ensure_owner(desk, site)
-    action_service.execute_byte_code = _guarded(action_service.execute_byte_code)
+    action_service.execute_byte_code = _run_traveller
     app = FastAPI(
         title=desk.name,
         lifespan=get_lifetime(desk),
@@ -155,7 +283,8 @@ def build(site: Site) -> FastAPI:
     app.include_router(_open_routes(desk), prefix=PREFIX)
     blobs = Blobs(site.desk / "blobs")
     app.include_router(bulk.routes(blobs, site.vault, members=lambda key: _is_member(desk, key)))
-    app.add_exception_handler(ConsiliumError, _explain)
+    for kind in (ConsiliumError, RequestValidationError, Exception):
+        app.add_exception_handler(kind, _explain)
     app.middleware("http")(_limit(desk))
     return app
 
@@ -213,8 +342,15 @@ def _create_user(desk: FrontDesk, email: str, password: str, role: ServiceRole) 
 
 
 def _open_routes(desk: FrontDesk) -> APIRouter:
+    """PySyft's routes that are left, and ours in place of the one for calls."""
     router: APIRouter = make_routes(worker=desk)
     router.routes = [r for r in router.routes if getattr(r, "path", "") in OPEN_ROUTES]
+
+    @router.post("/api_call")
+    async def api_call(request: Request) -> Response:
+        answer = await run_in_threadpool(desk.answer, await request.body())
+        return Response(answer, media_type="application/octet-stream")
+
     return router
 
 
@@ -223,39 +359,48 @@ def _is_member(desk: FrontDesk, account: str) -> bool:
 
 
 def _limit(desk: FrontDesk) -> Callable[..., Awaitable[Response]]:
-    """Before PySyft reads a request: its size, and whom an API listing is for."""
+    """Before anything reads a request: its size, and whom an API listing is for."""
 
     async def limit(request: Request, call_next: Callable[..., Awaitable[Response]]) -> Response:
-        path = request.url.path
-        if path.startswith(PREFIX):
-            size = request.headers.get("content-length", "0" if request.method == "GET" else "")
-            if not size.isdigit() or int(size) > MAX_CALL_BYTES:
-                return bulk.error_response(
-                    InvalidMessage(
-                        f"A call must announce its size, at most {MAX_CALL_BYTES} bytes."
-                    )
-                )
-            key = request.query_params.get("verify_key", "")
-            if path == f"{PREFIX}/api" and not _is_member_key(desk, key):
-                return bulk.error_response(
-                    Refused("Only members may list this front desk's calls.")
-                )
+        path = request.scope["path"]  # `request.url` would believe the Host header
+        try:
+            _check_size(request, MAX_CALL_BYTES if path.startswith(PREFIX) else MAX_BLOB_BYTES)
+            if path == f"{PREFIX}/api":
+                _check_member_key(desk, request.query_params.get("verify_key", ""))
+        except ConsiliumError as problem:
+            return bulk.error_response(problem)
         return await call_next(request)
 
     return limit
 
 
-def _is_member_key(desk: FrontDesk, key: str) -> bool:
-    try:
-        return _is_member(desk, key)
-    except ValueError:
-        return False
+def _check_size(request: Request, most: int) -> None:
+    without_body = request.method in ("GET", "HEAD", "DELETE")
+    size = request.headers.get("content-length", "0" if without_body else "")
+    require(
+        "transfer-encoding" not in request.headers
+        and re.fullmatch("[0-9]{1,15}", size) is not None
+        and int(size) <= most,
+        f"A request must announce its size (Content-Length), here at most {most} bytes.",
+        error=InvalidMessage,
+    )
+
+
+def _check_member_key(desk: FrontDesk, key: str) -> None:
+    require(
+        re.fullmatch("[0-9a-f]{64}", key) is not None and _is_member(desk, key),
+        "Only members may list this front desk's calls: ask its data owner to invite you.",
+        error=Refused,
+    )
 
 
 async def _explain(request: Request, problem: Exception) -> Response:
-    if not isinstance(problem, ConsiliumError):
-        raise problem
-    return bulk.error_response(problem)
+    """Every error as a sentence; one that nobody foresaw stands in the log, and stays there."""
+    if isinstance(problem, RequestValidationError):
+        problem = InvalidMessage("A request must have the fields that PySyft's client sends.")
+    if isinstance(problem, ConsiliumError):
+        return bulk.error_response(problem)
+    return JSONResponse({"error": "ConsiliumError", "sentence": FAILED}, status_code=500)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -263,6 +263,9 @@ class Vault:
                 return self._publish(act, request.act, body)
             case acts.Approval():
                 return self._approve(act, request.act)
+            case acts.Trust():
+                self._records.remember(act, request.act)
+                return wire.Accepted()
             case acts.Inquiry():
                 return self._account(act)
             case _:
@@ -302,6 +305,7 @@ class Vault:
             plan,
             hospital=self._settings.name,
             policy=self._settings.policy,
+            known=self._records.known_parties(),
             spent=self._ledger.events(act.asset),
         )
         if isinstance(decision, Deny):

@@ -5,6 +5,7 @@ connection. An error that was raised on purpose goes back as its sentence; any o
 to the owner's log, and only the fact goes back.
 """
 
+import contextlib
 import logging
 import os
 import signal
@@ -16,11 +17,13 @@ from typing import Annotated, cast
 
 import typer
 
-from datasites import wire
+from datasites import acts, keeping, wire
 from datasites.site import Site
 from datasites.vault import Vault
+from syft_code import messages
 from syft_code.errors import ConsiliumError, Refused
 from syft_code.lifetime import end_with_parent
+from syft_code.recipes import MAX_PARAMETERS
 
 LOG = logging.getLogger("consilium.vault")
 
@@ -29,16 +32,23 @@ class _Connection(socketserver.StreamRequestHandler):
     """One request and its answer; `wfile` is unbuffered, so `makefile` is used instead."""
 
     wbufsize = -1
+    timeout = 60.0
 
     def handle(self) -> None:
-        """Answer one request, or say why not."""
+        """Answer one request, or say why not; whoever hangs up or stays silent gets nothing."""
+        with contextlib.suppress(TimeoutError, ConnectionError):
+            self._answer()
+
+    def _answer(self) -> None:
         server = cast("_Server", self.server)
         body: bytes = b""
         reply: object
         try:
-            request, sent = wire.receive(self.rfile, wire.Request)
+            request, sent = wire.receive(
+                self.rfile, wire.Request, max_body_bytes=server.max_body_bytes
+            )
             reply, body = server.vault.answer(request, sent)
-        except EOFError:
+        except (EOFError, TimeoutError, ConnectionError):
             return
         except ConsiliumError as problem:
             LOG.info("refused: %s", problem)
@@ -59,6 +69,18 @@ class _Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
         Path(wire.SOCKET_NAME).unlink(missing_ok=True)
         super().__init__(wire.SOCKET_NAME, _Connection)
         Path(wire.SOCKET_NAME).chmod(0o600)
+        self._owner_key = keeping.read_kept(folder / "owner.pub").hex()
+
+    def max_body_bytes(self, request: object) -> int:
+        """Weights for a round, a cohort only after the owner's signature, else nothing."""
+        match request:
+            case wire.StartRound():
+                return 4 * MAX_PARAMETERS
+            case wire.OwnerAct(name="Publication"):
+                messages.verify(acts.Publication, request.act, self._owner_key)
+                return wire.MAX_BODY_BYTES
+            case _:
+                return 0
 
 
 app = typer.Typer(pretty_exceptions_enable=False, add_completion=False)

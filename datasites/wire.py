@@ -9,7 +9,7 @@ and on the pipes of its training process.
 import os
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,7 +69,7 @@ class OwnerAct:
 
     __pydantic_config__ = canonical.STRICT
     act: Signed
-    name: Literal["Publication", "Approval", "Denial", "Revocation", "Inquiry"]
+    name: Literal["Publication", "Trust", "Approval", "Denial", "Revocation", "Inquiry"]
     kind: Literal["owner_act"] = "owner_act"
 
 
@@ -158,10 +158,16 @@ def send(stream: Writable, header: object, body: bytes | memoryview = b"") -> No
     stream.flush()
 
 
+def _any_body(header: object) -> int:
+    return MAX_BODY_BYTES
+
+
 def receive(
-    stream: Readable, kinds: Any, *, max_body_bytes: int = MAX_BODY_BYTES
+    stream: Readable, kinds: Any, *, max_body_bytes: Callable[[Any], int] = _any_body
 ) -> tuple[Any, bytes]:
     """Read one frame whose header is one of the given dataclasses.
+
+    `max_body_bytes` says from the header how long a body may be, before any of it is read.
 
     Raises:
         EOFError: if the stream ends before a frame begins.
@@ -172,14 +178,19 @@ def receive(
         raise EOFError
     header_bytes, body_bytes = _LENGTHS.unpack(_whole(lengths, _LENGTHS.size))
     errors.require(
-        header_bytes <= MAX_HEADER_BYTES and body_bytes <= max_body_bytes,
-        f"A message may have {MAX_HEADER_BYTES} header bytes and {max_body_bytes} body bytes, "
-        f"this one announces {header_bytes} and {body_bytes}.",
+        header_bytes <= MAX_HEADER_BYTES,
+        f"A message may have {MAX_HEADER_BYTES} header bytes, this one announces {header_bytes}.",
         error=InvalidMessage,
     )
-    header = _whole(stream.read(header_bytes), header_bytes)
-    body = _whole(stream.read(body_bytes), body_bytes)
-    return canonical.parse(kinds, header, what="message between the hospital's processes"), body
+    data = _whole(stream.read(header_bytes), header_bytes)
+    header = canonical.parse(kinds, data, what="message between the hospital's processes")
+    most = max_body_bytes(header)
+    errors.require(
+        body_bytes <= most,
+        f"This message may have {most} body bytes, it announces {body_bytes}.",
+        error=InvalidMessage,
+    )
+    return header, _whole(stream.read(body_bytes), body_bytes)
 
 
 def _whole(data: bytes, expected: int) -> bytes:

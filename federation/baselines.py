@@ -31,9 +31,10 @@ from syft_code.plan import Plan
 from syft_code.recipes import DataSpec
 
 ADAM_LEARNING_RATE = 2e-3
-BATCH_SLICES = 64
-EPOCHS = (8, 40)
-"""The least and the most passes of training without privacy."""
+BATCH_SLICES = 32
+LEAST_EPOCHS, MOST_EPOCHS = 8, 40
+LEAST_STEPS = 500
+"""Of training without privacy: small data sets go through more often, to get that far."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -200,15 +201,17 @@ def _train_privately(plan: Plan, patients: Cohort, *, declared_patients: int) ->
 
 
 def _train_openly(plan: Plan, patients: Cohort) -> Weights:
-    """Adam, with as many passes as the private training draws each patient, within `EPOCHS`."""
+    """Adam, with as many passes as the private training draws each patient, within limits."""
     model = _start(plan)
     drawn = round(plan.rounds * plan.dp_sgd.steps * plan.dp_sgd.sample_rate)
+    epochs = min(max(drawn, LEAST_EPOCHS), MOST_EPOCHS)
+    steps_each = -(-len(patients.images) // BATCH_SLICES)
     dp_sgd.train_without_privacy(
         model,
         patients,
         recipe=plan.recipe,
         learning_rate=ADAM_LEARNING_RATE,
-        epochs=min(max(drawn, EPOCHS[0]), EPOCHS[1]),
+        epochs=max(epochs, -(-LEAST_STEPS // max(steps_each, 1))),
         batch_size=BATCH_SLICES,
         seed=0,
     )

@@ -32,6 +32,10 @@ STAND_IN = (
     "STAND-IN: this model was trained on synthetic pictures. No patient is in them, and no "
     "figure here says anything about medicine."
 )
+NOISED = (
+    "Every count behind these figures carries noise of the size below. A share is cut to 0..1, "
+    "which lifts those near 0, such as the recall of rare classes."
+)
 PUBLISHED = "The owners published these assets as data of patients, not as a stand-in."
 UNITS = {
     "ham10000": "One lesion (lesion_id) counts as one patient: it is the finest grouping that "
@@ -111,6 +115,7 @@ def _utility(
         "noised_by_round": {str(r.round): _rounded(r.metrics) for r in outcome.rounds if r.metrics},
     }
     if plan.evaluation:
+        content["noised_note"] = NOISED
         content["noise_std_per_count"] = {
             "of_one_hospital": figures.count_noise_std(plan, hospitals=1),
             "of_the_sum_over_all_hospitals": figures.count_noise_std(

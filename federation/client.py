@@ -6,6 +6,7 @@ beside it (`bulk`).
 """
 
 import inspect
+import re
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -28,6 +29,7 @@ with quiet_import():
 
 silence("syft")
 
+_NOT_APPROVED = re.compile(r"UserCodeStatus\.(DENIED|PENDING)(?:.*?Reason: (.+))?", re.DOTALL)
 Status = Literal["none", "pending", "approved", "denied"]
 
 
@@ -146,12 +148,21 @@ class HospitalClient:
         try:
             return ask()
         except SyftException as problem:
-            raise Refused(str(problem.public_message)) from None
+            raise _refusal(str(problem.public_message)) from None
         except (OSError, ConnectionError):
             raise Unavailable(
                 f"The front desk of {self.name} at {self._url} does not answer: try again, or ask "
                 "the hospital."
             ) from None
+
+
+def _refusal(message: str) -> ConsiliumError:
+    """PySyft's words for a request that was not approved, as ours; others as they are."""
+    found = _NOT_APPROVED.search(message)
+    if found is None:
+        return Refused(message)
+    reason = f" The owner's reason: {found.group(2)}" if found.group(2) else ""
+    return NotApproved(f"The data owner has not approved this plan.{reason}")
 
 
 def _card(dataset: Any) -> AssetCard:

@@ -21,8 +21,8 @@ NOISE_DRAWS = 400
 
 PATIENTS = "patients"
 ON_TRAINING_PATIENTS = "on_training_patients"
-NOISE_STD = "noise_std/"
-"""Prefix of the standard deviation that the plan's evaluation noise gives a figure."""
+NOISE_ERROR = "noise_error/"
+"""Prefix of how far the plan's evaluation noise throws a figure, as a root mean square."""
 
 Figures = dict[str, float]
 Weights = NDArray[np.float32]
@@ -58,7 +58,7 @@ def per_hospital(figures: Mapping[str, float], data: DataSpec) -> Figures:
     return {
         key.removesuffix(ending): value
         for key, value in figures.items()
-        if key.endswith(ending) and not key.startswith(NOISE_STD)
+        if key.endswith(ending) and not key.startswith(NOISE_ERROR)
     }
 
 
@@ -66,7 +66,7 @@ def exact(plan: Plan, weights: Weights, hospitals: Sequence[HospitalCohorts]) ->
     """Figures of a model without noise, over all held-out patients.
 
     The keys are those of `metrics.exact` (and `mean_dice`); `<hospital>/<main metric>`;
-    `noise_std/<figure>`, what the plan's evaluation noise does to it; `patients`; and
+    `noise_error/<figure>`, how far the plan's evaluation noise throws it; `patients`; and
     `on_training_patients`, which is 1 where no hospital holds anybody out, so that the figures
     say how well the model fits the patients it was trained on. A figure that has no patient is
     left out, and balanced accuracy is the mean over the classes that have one.
@@ -78,7 +78,8 @@ def exact(plan: Plan, weights: Weights, hospitals: Sequence[HospitalCohorts]) ->
     everyone = together(list(cohorts.values()))
     require(everyone.patients > 0, "There must be a patient to evaluate.", error=InvalidInput)
     figures = _exact(model, everyone, plan.data)
-    figures |= _noise_std(model, everyone, plan, hospitals=len(hospitals))
+    if held_out:
+        figures |= _noise_errors(model, everyone, plan, hospitals=len(hospitals))
     for name, cohort in cohorts.items():
         if cohort.patients:
             own = _exact(model, cohort, plan.data)
@@ -91,24 +92,33 @@ def _exact(model: nn.Module, cohort: Cohort, data: DataSpec) -> Figures:
     """`metrics.exact` without the figures that have no patient."""
     figures = metrics.exact(model, cohort, data)
     if data.task == "segmentation":
-        return figures | {"mean_dice": main_metric(figures, data)}
+        return _with_main(figures, data)
     absent = {f"recall_{name}" for i, name in enumerate(data.classes) if i not in cohort.labels}
     figures = {k: v for k, v in figures.items() if k not in absent and math.isfinite(v)}
     recalls = [value for key, value in figures.items() if key.startswith("recall_")]
     return figures | {"balanced_accuracy": float(np.mean(recalls))}
 
 
-def _noise_std(model: nn.Module, cohort: Cohort, plan: Plan, *, hospitals: int) -> Figures:
-    """How far each figure strays when every hospital noises its sums, by simulation."""
+def _noise_errors(model: nn.Module, cohort: Cohort, plan: Plan, *, hospitals: int) -> Figures:
+    """How far each figure strays when every hospital noises its sums, by simulation.
+
+    The root mean square error: it holds the spread and the bias that comes of cutting to 0..1.
+    """
     if plan.evaluation is None:
         return {}
     sums = metrics.patient_sums(model, cohort, plan.data)
     scale = count_noise_std(plan, hospitals=hospitals)
     noise = np.random.default_rng(0).normal(0.0, scale, (NOISE_DRAWS, len(sums)))
-    drawn = [metrics.report(sums + one, plan.data) for one in noise]
-    spread = {key: float(np.std([d[key] for d in drawn])) for key in drawn[0]}
-    main = float(np.std([main_metric(d, plan.data) for d in drawn]))
-    return {f"{NOISE_STD}{k}": v for k, v in (spread | {main_name(plan.data): main}).items()}
+    true = _with_main(metrics.report(sums, plan.data), plan.data)
+    drawn = [_with_main(metrics.report(sums + one, plan.data), plan.data) for one in noise]
+    return {
+        f"{NOISE_ERROR}{name}": float(np.sqrt(np.mean([(d[name] - value) ** 2 for d in drawn])))
+        for name, value in true.items()
+    }
+
+
+def _with_main(figures: Figures, data: DataSpec) -> Figures:
+    return figures | {main_name(data): main_metric(figures, data)}
 
 
 def count_noise_std(plan: Plan, *, hospitals: int) -> float:

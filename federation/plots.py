@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from federation.baselines import Baseline
-from federation.figures import NOISE_STD, main_metric, main_name, per_hospital
+from federation.figures import NOISE_ERROR, main_metric, main_name, per_hospital
 from federation.study import Outcome
 from syft_code import metrics
 from syft_code.recipes import DataSpec
@@ -85,7 +85,7 @@ def utility(
     """Each figure round by round: noised marks, the exact line of a demo, baselines across."""
     data, rounds = outcome.plan.data, outcome.rounds
     names = shown_metrics(data)
-    figure, axes = _figure(len(names), width=5.0 if len(names) < 3 else 2.9, height=3.1)
+    figure, axes = _figure(len(names), width=5.0 if len(names) < 3 else 2.45, height=3.1)
     for axis, name in zip(axes, names, strict=True):
         _noised(axis, outcome, exact_by_round, name)
         if exact_by_round:
@@ -112,7 +112,9 @@ def _noised(axis: Axes, outcome: Outcome, exact_by_round: Sequence[Figures], nam
     if not marks:
         return
     ys = [value(r.metrics, name, outcome.plan.data) for _, r in marks]
-    stds = [exact_by_round[i].get(NOISE_STD + name, 0.0) if exact_by_round else 0 for i, _ in marks]
+    stds = [
+        exact_by_round[i].get(NOISE_ERROR + name, 0.0) if exact_by_round else 0 for i, _ in marks
+    ]
     bars = [[min(std, y) for std, y in zip(stds, ys, strict=True)]]
     bars += [[min(std, 1.0 - y) for std, y in zip(stds, ys, strict=True)]]
     label = "Federated, noised: what a real study sees"

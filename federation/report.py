@@ -13,8 +13,20 @@ from federation import certificate as certificates
 from federation import plots, sample_plots
 from federation.baselines import Baseline
 from federation.certificate import Certificate
-from federation.figures import NOISE_STD, ON_TRAINING_PATIENTS, PATIENTS
-from federation.report_page import Html, bullets, cards, element, page, picture, section, table
+from federation.figures import NOISE_ERROR, ON_TRAINING_PATIENTS, PATIENTS
+from federation.report_page import (
+    Html,
+    at_least,
+    bullets,
+    cards,
+    delta_text,
+    element,
+    number,
+    page,
+    picture,
+    section,
+    table,
+)
 from federation.study import Outcome, RoundRecord
 from syft_code.cohort import Cohort
 from syft_code.errors import InvalidInput, require
@@ -101,16 +113,16 @@ def _key_figures(outcome: Outcome, certificate: Certificate, exact: Figures) -> 
     for name in plots.shown_metrics(data)[:2]:
         measured = next((r for r in reversed(rounds) if r.metrics), None)
         shown = plots.value(measured.metrics, name, data) if measured else math.nan
-        noise = f" ± {exact[NOISE_STD + name]:.3f}" if NOISE_STD + name in exact else ""
+        noise = f" ± {exact[NOISE_ERROR + name]:.3f}" if NOISE_ERROR + name in exact else ""
         more = f"noised{noise}, round {measured.round}" if measured else "not evaluated"
         if exact:
-            more += f"; exact {_figure(plots.value(exact, name, data))} (demo only)"
-        entries.append((plots.words(name), _figure(shown), more))
+            more += f"; exact {number(plots.value(exact, name, data))} (demo only)"
+        entries.append((plots.words(name), number(shown), more))
     stated = [own for own in certificate["hospitals"] if own["epsilon"] is not None]
     if stated:
-        deltas = ", ".join(sorted({_delta(own["delta"]) for own in stated}))
+        deltas = ", ".join(sorted({delta_text(own["delta"]) for own in stated}))
         more = f"largest of {len(stated)} hospitals, per patient, delta {deltas}"
-        entries.append(("Epsilon spent", _epsilon(_largest(certificate)), more))
+        entries.append(("Epsilon spent", at_least(_largest(certificate)), more))
     patients = sum(hospital.patients for hospital in outcome.plan.hospitals)
     hospitals = f"{len(stated)} of {len(outcome.plan.hospitals)}"
     entries.append(("Hospitals", hospitals, f"{patients:,} declared training patients"))
@@ -132,8 +144,9 @@ def _utility(
     )
     if exact:
         caption += (
-            "Bars: one standard deviation of that noise. The line and the baselines are exact and "
-            "possible only in a demo that owns all the data."
+            "Bars: how far noise throws a figure (root mean square); it lifts those near 0, since "
+            "none is below. The line and the baselines are exact and possible "
+            "only in a demo that owns all the data."
         )
     else:
         caption += "How far noise moves them depends on how many patients are held out, which no "
@@ -162,15 +175,15 @@ def _compared(
     rows = [
         [
             one.name,
-            _epsilon(one.epsilon) if one.epsilon else "as federated" if one.private else "none",
-            *(_figure(plots.value(one.metrics, name, data)) for name in names),
+            at_least(one.epsilon) if one.epsilon else "as federated" if one.private else "none",
+            *(number(plots.value(one.metrics, name, data)) for name in names),
             f"{one.seconds:.0f} s",
         ]
         for one in baselines
     ]
     seconds = sum(record.seconds for record in outcome.rounds)
-    figures = [_figure(plots.value(exact, name, data)) for name in names]
-    ours = ["Federated (this study)", _epsilon(spent)]
+    figures = [number(plots.value(exact, name, data)) for name in names]
+    ours = ["Federated (this study)", at_least(spent)]
     rows.append([*ours, *figures, f"{seconds:.0f} s"])
     head = ["Model", "Epsilon", *(plots.words(name) for name in names), "Time"]
     patients = exact.get(PATIENTS, baselines[0].metrics.get(PATIENTS) if baselines else None)
@@ -197,7 +210,7 @@ def _samples(outcome: Outcome, samples: Cohort | None) -> Html:
 
 def _privacy(outcome: Outcome, certificate: Certificate, budgets: Mapping[str, float]) -> Html:
     privacy = certificate["privacy"]
-    head = ["Hospital", "Patients declared", "Rounds", "Epsilon", "of which training", "held-out"]
+    head = ["Hospital", "Patients declared", "Rounds", "Epsilon", "Training", "Held-out"]
     rows = []
     for own in certificate["hospitals"]:
         groups = own.get("epsilon_pld_by_group", {})
@@ -206,18 +219,18 @@ def _privacy(outcome: Outcome, certificate: Certificate, budgets: Mapping[str, f
                 own["name"],
                 f"{own['declared_patients']:,}",
                 f"{len(own['rounds_trained'])} of {outcome.plan.rounds}",
-                _epsilon(own["epsilon"]),
-                _epsilon(groups.get("training")),
-                _epsilon(groups.get("held-out")),
-                _epsilon(own.get("epsilon_rdp")),
-                _delta(own["delta"]) if "delta" in own else "–",
+                at_least(own["epsilon"]),
+                at_least(groups.get("training")),
+                at_least(groups.get("held-out")),
+                at_least(own.get("epsilon_rdp")),
+                delta_text(own["delta"]) if "delta" in own else "–",
                 f"{budgets[own['name']]:g}" if own["name"] in budgets else "–",
             ]
         )
     refusals = [
-        f"{own['name']}, round {number}: {sentence}"
+        f"{own['name']}, round {turn}: {sentence}"
         for own in certificate["hospitals"]
-        for number, sentence in own["refusals"].items()
+        for turn, sentence in own["refusals"].items()
     ]
     return section(
         "What it cost the patients",
@@ -301,16 +314,3 @@ def _largest(certificate: Certificate) -> float | None:
     """The epsilon of the hospital whose patients paid most."""
     stated = [own["epsilon"] for own in certificate["hospitals"] if own["epsilon"] is not None]
     return max(stated, default=None)
-
-
-def _delta(delta: float) -> str:
-    return f"{delta:g}".replace("e-0", "e-")
-
-
-def _figure(number: float) -> str:
-    return f"{number:.3f}" if math.isfinite(number) else "–"
-
-
-def _epsilon(epsilon: float | None) -> str:
-    """Two digits, rounded up: an epsilon is never shown smaller than it is."""
-    return "–" if epsilon is None else f"{math.ceil(epsilon * 100 - 1e-9) / 100:.2f}"

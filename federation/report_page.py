@@ -5,6 +5,7 @@ Every plain string is escaped on its way in.
 
 import base64
 import html
+import math
 from collections.abc import Sequence
 
 from federation.plots import Plot
@@ -71,6 +72,33 @@ def text(content: Content) -> Html:
     '&lt;b&gt; &amp; &quot;quotes&quot;'
     """
     return content if isinstance(content, Html) else Html(html.escape(content))
+
+
+def number(value: float) -> str:
+    """A figure for readers; a dash for what is not there.
+
+    >>> number(0.25), number(math.nan)
+    ('0.250', '–')
+    """
+    return f"{value:.3f}" if math.isfinite(value) else "–"
+
+
+def at_least(epsilon: float | None) -> str:
+    """Two digits, rounded up: an epsilon is never shown smaller than it is.
+
+    >>> at_least(1.001), at_least(1.0), at_least(None)
+    ('1.01', '1.00', '–')
+    """
+    return "–" if epsilon is None else f"{math.ceil(epsilon * 100 - 1e-9) / 100:.2f}"
+
+
+def delta_text(delta: float) -> str:
+    """A delta as people write it.
+
+    >>> delta_text(1e-05)
+    '1e-5'
+    """
+    return f"{delta:g}".replace("e-0", "e-")
 
 
 def element(name: str, *parts: Content, of: str = "") -> Html:

@@ -16,8 +16,9 @@ from syft_code import networks
 from syft_code.cohort import Cohort
 from syft_code.recipes import DataSpec
 
-PICTURES = {"classification": 12, "segmentation": 4}
+PICTURES = {"classification": 12, "segmentation": 6}
 COLUMNS = 6
+PARTS = 3
 OVERLAY = ("#00000000", "#D55E00", "#56B4E9", "#F0E442", "#009E73", "#CC79A7")
 RIGHT, WRONG = "#065F46", "#9A3412"
 
@@ -78,17 +79,22 @@ def _lesions(
 def _brains(
     images: NDArray[np.generic], labels: NDArray[np.uint8], found: NDArray[np.int64], data: DataSpec
 ) -> Plot:
-    """Three columns: the picture, the true classes on it, the predicted ones."""
+    """Each slice three times: as it is, with the true classes on it, with the predicted ones."""
     channel = data.channels.index("flair") if "flair" in data.channels else len(data.channels) - 1
-    figure = Figure(figsize=(6.6, 2.2 * len(images) + 0.5), layout="constrained")
-    rows = figure.subplots(len(images), 3, squeeze=False)
+    rows = -(-len(images) * PARTS // COLUMNS)
+    figure = Figure(figsize=(1.65 * COLUMNS, 1.75 * rows + 0.5), layout="constrained")
+    axes = figure.subplots(rows, COLUMNS, squeeze=False).ravel()
     colours = ListedColormap([OVERLAY[i % len(OVERLAY)] for i in range(len(data.classes))])
-    for row, image, label, guess in zip(rows, images, labels, found, strict=True):
+    for axis in axes:
+        axis.axis("off")
+    triples = axes[: len(images) * PARTS].reshape(len(images), PARTS)
+    for triple, image, label, guess in zip(triples, images, labels, found, strict=True):
         picture = _picture(image[channel : channel + 1])
-        for axis, classes in zip(row, (None, label, guess), strict=True):
+        picture[(image == 0).all(axis=0)] = 0.0  # outside of the head
+        titles = (data.channels[channel], "true", "predicted")
+        for axis, title, classes in zip(triple, titles, (None, label, guess), strict=True):
+            axis.set_title(title, fontsize=8)
             _slice(axis, picture, classes, colours)
-    for axis, title in zip(rows[0], (data.channels[channel], "true", "predicted"), strict=True):
-        axis.set_title(title)
     marks = [
         mpl.patches.Patch(color=OVERLAY[i % len(OVERLAY)], label=name)
         for i, name in enumerate(data.classes)
@@ -109,7 +115,6 @@ def _slice(
     classes: NDArray[np.generic] | None,
     colours: ListedColormap,
 ) -> None:
-    axis.axis("off")
     axis.imshow(picture, cmap="gray", interpolation="nearest")
     if classes is not None:
         axis.imshow(

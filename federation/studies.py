@@ -9,7 +9,6 @@ Measured on the 5,984 images of HAM10000 at 32 px, four hospitals by true site (
 """
 
 from dataclasses import dataclass
-from typing import Literal, assert_never
 
 from syft_code.plan import DpSgd, Sgd
 from syft_code.recipes import (
@@ -37,8 +36,8 @@ PUBLISHED_CASES = {
 }
 """Images by diagnosis in the published HAM10000. Source: Tschandl et al. 2018, table 2."""
 
-BRATS_CLASS_WEIGHTS = (0.2, 3.0, 3.0, 3.0)
-"""Background and tumour: tumour fills about one pixel in thirty of an axial slice."""
+BRATS_CLASS_WEIGHTS = (0.1, 3.0, 3.0, 3.0)
+"""Background, then tumour, which fills about one pixel in thirty of an axial slice."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,8 +49,37 @@ class StudyDefaults:
     rounds: int
 
 
+def suggested(data: DataSpec) -> StudyDefaults:
+    """A starting point for data of this kind, to copy out and to change.
+
+    HAM10000: epsilon 3.96 at delta 1e-5 for all rounds; with an evaluation of noise multiplier
+    1.5 after the last round 5.00. Over four splits and seeds melanoma AUC .78 to .81, balanced
+    accuracy .27 to .29; without any noise no better, so that the noise is not what limits it.
+
+    BraTS: epsilon 6.91 for all rounds. With a dozen patients a hospital, noise decides: over
+    three start seeds the Dice of the whole tumour was .37, .20 and 0, and of its parts 0. A
+    study that is to learn something there needs more patients, not other settings.
+
+    >>> from syft_code.recipes import DataSpec
+    >>> suggested(DataSpec(kind="brats", task="segmentation", channels=("t1",), height_px=64,
+    ...     width_px=64, classes=("no", "yes"), patient_unit="patient", stand_in=True)).rounds
+    6
+    """
+    if data.kind == "ham10000":
+        return StudyDefaults(
+            dp_sgd=DpSgd(noise_multiplier=2.0, max_grad_norm=6.0, sample_rate=0.2, steps=8),
+            optimizer=Sgd(learning_rate=0.4),
+            rounds=8,
+        )
+    return StudyDefaults(
+        dp_sgd=DpSgd(noise_multiplier=5.25, max_grad_norm=0.2, sample_rate=1.0, steps=10),
+        optimizer=Sgd(learning_rate=0.5),
+        rounds=6,
+    )
+
+
 def ham10000_recipe(data: DataSpec) -> Recipe:
-    """Two strided convolutions with tanh, 2 x 2 averages, 14,000 parameters at 28 or 32 px.
+    """Two strided convolutions with tanh, 2 x 2 averages; 6,759 parameters at 28 or 32 px.
 
     tanh keeps the features around 0 (Papernot et al. 2021, tempered sigmoids), so that large
     steps stay stable; GroupNorm learned more slowly here. Classes weigh as much as they are
@@ -78,9 +106,7 @@ def brats_recipe(data: DataSpec) -> Recipe:
     of one patient stays clipped to the same length.
     """
     weights = BRATS_CLASS_WEIGHTS if len(data.classes) == len(BRATS_CLASS_WEIGHTS) else ()
-    return Recipe(
-        model=UNet(widths=(4, 8), groups=4), loss=DiceCrossEntropy(class_weights=weights)
-    )
+    return Recipe(model=UNet(widths=(4, 8), groups=4), loss=DiceCrossEntropy(class_weights=weights))
 
 
 def recipe(data: DataSpec) -> Recipe:

@@ -35,6 +35,20 @@ class Budget:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class KnownParties:
+    """The hospitals and aggregators that an owner knows: keys that did not come from a plan.
+
+    A sum hides this hospital only among hospitals that are real, and shares are secret only
+    from aggregators that somebody else runs; a plan's word for it would be the researcher's.
+    `hospitals` are Ed25519 keys (hex); an aggregator is its Ed25519 and X25519 key (hex).
+    """
+
+    __pydantic_config__ = canonical.STRICT
+    hospitals: tuple[str, ...] = ()
+    aggregators: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SitePolicy:
     """What one hospital allows, readable by researchers before they submit.
 
@@ -49,12 +63,20 @@ class SitePolicy:
     min_patients: int
 
 
-def review(plan: Plan, *, hospital: str, policy: SitePolicy, spent: Events) -> Decision:
+def review(
+    plan: Plan, *, hospital: str, policy: SitePolicy, known: KnownParties, spent: Events
+) -> Decision:
     """What the policy says to a plan before an owner decides; the first refusal wins.
 
     A plan that does not fit the budget left is the owner's to weigh: its first rounds may
     fit, and the ledger will refuse the rest.
     """
+    strangers = unknown_parties(plan, known)
+    if strangers:
+        return Deny(
+            f"Every hospital and aggregator of a plan must be known here by its keys; not known: "
+            f"{', '.join(strangers)}. Ask the data owner which ones are."
+        )
     if plan.min_hospitals < policy.min_hospitals:
         return Deny(
             f"A sum must hide this hospital among at least {policy.min_hospitals}; the plan says "
@@ -71,6 +93,15 @@ def review(plan: Plan, *, hospital: str, policy: SitePolicy, spent: Events) -> D
             f"{plan.hospital(hospital).patients}: ask for a larger asset."
         )
     return _whole_plan_within_budget(plan, policy=policy, spent=spent)
+
+
+def unknown_parties(plan: Plan, known: KnownParties) -> list[str]:
+    """The names of a roster's parties whose keys this hospital does not know."""
+    hospitals = [h.name for h in plan.hospitals if h.verify_key not in known.hospitals]
+    aggregators = [
+        a.name for a in plan.aggregators if (a.verify_key, a.seal_key) not in known.aggregators
+    ]
+    return hospitals + aggregators
 
 
 def within_budget(*, asked: Events, spent: Events, budget: Budget) -> Decision:

@@ -249,6 +249,8 @@ def _check_roster(plan: Plan) -> None:
             len(set(names)) == len(names) and len(set(keys)) == len(keys),
             "Each hospital and each aggregator must stand in the roster once, with a key of its own.",
         )
+    seals = {aggregator.seal_key for aggregator in plan.aggregators}
+    require(len(seals) == len(plan.aggregators), "Each aggregator must have a seal key of its own.")
     require(len(plan.aggregators) >= 2, "A plan must name at least two aggregators.")
     require(
         3 <= plan.min_hospitals <= len(plan.hospitals),
@@ -256,8 +258,12 @@ def _check_roster(plan: Plan) -> None:
         f"subtract the other out) and at most the {len(plan.hospitals)} hospitals of the roster, "
         f"got {plan.min_hospitals}.",
     )
-    largest = max(max(h.patients for h in plan.hospitals), plan.sharing.bound)
-    span = len(plan.hospitals) * largest * 2.0**plan.sharing.fraction_bits
+    most = max(hospital.patients for hospital in plan.hospitals)
+    require(
+        most <= plan.sharing.bound,
+        f"The sharing bound must be at least the largest declared number of patients, {most}.",
+    )
+    span = len(plan.hospitals) * plan.sharing.bound * 2.0**plan.sharing.fraction_bits
     require(
         span < 2.0 ** (plan.sharing.ring_bits - 1),
         "hospitals x bound x 2^fraction_bits must stay below 2^(ring_bits - 1): "

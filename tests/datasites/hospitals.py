@@ -10,7 +10,7 @@ from datasites import acts, cohort_file, keeping, site, wire
 from datasites.cohort_file import SplitCohort
 from datasites.site import Site, SiteSettings
 from datasites.vault import Vault
-from policies.rules import Budget, SitePolicy
+from policies.rules import Budget, KnownParties, SitePolicy
 from syft_code import canonical, messages, networks, traveller
 from syft_code.cohort import Cohort
 from syft_code.messages import Purpose, RoundCall, Signed, Ticket
@@ -56,6 +56,14 @@ def approval(agreed: Plan, **changes: object) -> acts.Approval:
     return acts.Approval(**(fields | changes))  # type: ignore[arg-type]
 
 
+def known(agreed: Plan) -> KnownParties:
+    """Everybody on a plan's roster."""
+    return KnownParties(
+        hospitals=tuple(h.verify_key for h in agreed.hospitals),
+        aggregators=tuple((a.verify_key, a.seal_key) for a in agreed.aggregators),
+    )
+
+
 @dataclass(kw_only=True)
 class OneHospital:
     """hospital-1 of `tests.plans.plan`, with its owner's and the researcher's keys."""
@@ -76,6 +84,8 @@ class OneHospital:
         self.owner_key = keeping.signing_key(self.site.owner / "key")
 
     def publish(self, vault: Vault) -> None:
+        """Name the other parties and hand the cohort over."""
+        self.act(vault, acts.Trust(parties=known(self.plan())))
         body = cohort_file.pack(cohort())
         self.act(vault, publication(body, budget=self.budget), body)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from nacl.public import PrivateKey
 from nacl.signing import SigningKey
 
 from datasites import acts, cohort_file, keeping, wire
@@ -24,6 +25,7 @@ from syft_code.errors import (
 )
 from syft_code.plan import DpSgd, Plan, Sgd
 from tests.datasites.hospitals import OneHospital, approval, cohort, publication
+from tests.plans import public
 
 
 @pytest.fixture
@@ -264,6 +266,20 @@ def test_an_approval_that_does_not_fit_is_not_kept(
 ) -> None:
     with pytest.raises((NotApproved, Refused)):
         hospital.act(vault, approval(hospital.plan(), **change))
+
+
+def test_a_roster_with_a_party_that_the_owner_does_not_know_is_not_approved(
+    hospital: OneHospital, vault: Vault
+) -> None:
+    agreed = hospital.plan()
+    sybil = replace(agreed.hospitals[2], name="sybil", verify_key=public(SigningKey.generate()))
+    tapped = replace(agreed.aggregators[0], seal_key=bytes(PrivateKey.generate().public_key).hex())
+    for roster in (
+        {"hospitals": (*agreed.hospitals[:2], sybil)},
+        {"aggregators": (tapped, *agreed.aggregators[1:])},
+    ):
+        with pytest.raises(NotApproved, match="not known"):
+            hospital.act(vault, approval(replace(agreed, **roster)))
 
 
 def test_one_changed_byte_of_a_plan_is_another_plan(

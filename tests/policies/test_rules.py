@@ -5,13 +5,25 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from policies.decision import Approve, AskOwner, Deny
-from policies.rules import Budget, SitePolicy, review, within_budget
+from policies.rules import Budget, KnownParties, SitePolicy, review, within_budget
 from syft_code import accounting
 from syft_code.accounting import DpSgdEvent
 from syft_code.errors import InvalidInput
-from syft_code.plan import DpSgd
-from tests.plans import plan
+from syft_code.plan import DpSgd, Plan
+from tests.plans import Keys
+from tests.plans import plan as any_plan
 
+KEYS = Keys()
+
+
+def plan(**changes: object) -> Plan:
+    return any_plan(KEYS, **changes)
+
+
+KNOWN = KnownParties(
+    hospitals=tuple(h.verify_key for h in plan().hospitals),
+    aggregators=tuple((a.verify_key, a.seal_key) for a in plan().aggregators),
+)
 POLICY = SitePolicy(
     budget=Budget(epsilon=8.0, delta=1e-5),
     min_hospitals=3,
@@ -22,12 +34,12 @@ ROUND = DpSgdEvent(noise_multiplier=1.0, sample_rate=0.2, steps=5)
 
 
 def test_a_plan_within_the_policy_is_approved() -> None:
-    assert review(plan(), hospital="hospital-1", policy=POLICY, spent=[]) == Approve()
+    assert review(plan(), hospital="hospital-1", policy=POLICY, known=KNOWN, spent=[]) == Approve()
 
 
 def test_too_little_noise_is_denied_with_what_would_pass() -> None:
     weak = plan(dp_sgd=DpSgd(noise_multiplier=0.4, max_grad_norm=1.0, sample_rate=0.2, steps=3))
-    decision = review(weak, hospital="hospital-1", policy=POLICY, spent=[])
+    decision = review(weak, hospital="hospital-1", policy=POLICY, known=KNOWN, spent=[])
     assert isinstance(decision, Deny)
     assert "at least 0.5" in decision.reason
 
@@ -45,11 +57,20 @@ def test_a_site_that_asks_for_more_denies(change: dict[str, int]) -> None:
             | change
         )  # type: ignore[arg-type]
     )
-    assert isinstance(review(plan(), hospital="hospital-1", policy=policy, spent=[]), Deny)
+    assert isinstance(
+        review(plan(), hospital="hospital-1", policy=policy, known=KNOWN, spent=[]), Deny
+    )
+
+
+def test_a_plan_with_strangers_is_denied_by_name() -> None:
+    nobody = KnownParties(hospitals=KNOWN.hospitals)
+    decision = review(plan(), hospital="hospital-1", policy=POLICY, known=nobody, spent=[])
+    assert isinstance(decision, Deny)
+    assert "aggregator-1, aggregator-2, aggregator-3" in decision.reason
 
 
 def test_a_plan_past_the_budget_is_the_owners_to_weigh() -> None:
-    decision = review(plan(rounds=100), hospital="hospital-1", policy=POLICY, spent=[])
+    decision = review(plan(rounds=100), hospital="hospital-1", policy=POLICY, known=KNOWN, spent=[])
     assert isinstance(decision, AskOwner)
     assert "ledger refuses" in decision.question
 

@@ -171,7 +171,8 @@ def demo(
         credentials = _invite(config, folder, owners)
         credentials.save(folder / "researcher.json")
         outcome, weights = _research(began, kind, Researcher(credentials), owners)
-    _conclude(began, folder, reading, outcome, weights, splits)
+    budgets = {entry.name: entry.epsilon for entry in config.hospital}
+    _conclude(began, folder, reading, outcome, weights, splits, budgets)
 
 
 def _say(began: float, sentence: str) -> None:
@@ -240,6 +241,7 @@ def _conclude(
     outcome: Outcome,
     weights: list[Weights],
     splits: dict[str, SplitCohort],
+    budgets: dict[str, float],
 ) -> None:
     """Write what stays, print the figures, and fail if not everything happened."""
     if not outcome.rounds:
@@ -255,6 +257,7 @@ def _conclude(
         weights_by_round=weights,
         hospitals=cohorts,
         samples=stand_ins.mock(reading.spec, seed=1, slices=12),
+        budgets=budgets,
     )
     console.print(_figures(outcome, found))
     if reading.spec.stand_in:

@@ -165,7 +165,6 @@ class FrontDesk(Datasite):  # type: ignore[misc]
     ) -> Any:
         """Let PySyft act on a call whose arguments are in order."""
         call = api_call.message
-        LOG.error("DBG %s", call.path)
         require(
             call.blocking is True and call.server_uid == self.id,
             "This front desk has no queue and no peers: send a blocking call to it.",
@@ -268,6 +267,7 @@ def _run_traveller(code_item: Any, kwargs: dict[str, Any], context: Any) -> Any:
 
 def build(site: Site) -> FastAPI:
     """The front desk of one hospital as an HTTP application, with its owner's account made."""
+    LOG.addHandler(logging.StreamHandler())  # PySyft has taken the root logger's
     os.environ[door.HOME_VARIABLE] = str(site.home)
     os.environ["SYFT_TEMP_ROOT"] = str(site.desk)
     desk = _start(site)

@@ -4,7 +4,7 @@ Exact figures and baselines need the patients of all hospitals in one place. Onl
 plays every party can have them, and everything here says so.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,6 +32,7 @@ def write(
     weights_by_round: Sequence[Weights],
     hospitals: Sequence[HospitalCohorts],
     samples: Cohort | None,
+    budgets: Mapping[str, float],
     on_baseline: Callable[[Baseline], None] = lambda baseline: None,
 ) -> Results:
     """Compare with the baselines and write model.safetensors, certificate.json, report.html.
@@ -51,6 +52,7 @@ def write(
         exact_by_round=exact_by_round,
         baselines=others,
         samples=samples,
+        budgets=budgets,
         certificate=content,
     )
     return Results(exact=exact_by_round[-1], baselines=tuple(others))

@@ -147,13 +147,15 @@ class Study:
         total = self._collect("train", number, done, refusals)
         updated = (weights + total[:-1] / total[-1]).astype(np.float32)
         figures: dict[str, float] = {}
+        epsilon = {name: ticket.epsilon for name, (ticket, _) in done.items()}
         if self.plan.evaluation and number in self.plan.evaluation.after_rounds:
             evaluated, missing = self._ask_all("evaluate", number, updated, on_progress)
             sums = self._collect("evaluate", number, evaluated, missing)
             figures = metrics.report(sums[:-1], self.plan.data)
+            epsilon |= {name: ticket.epsilon for name, (ticket, _) in evaluated.items()}
         record = RoundRecord(
             round=number,
-            epsilon={name: ticket.epsilon for name, (ticket, _) in done.items()},
+            epsilon=epsilon,
             delta={name: ticket.delta for name, (ticket, _) in done.items()},
             refusals=refusals,
             metrics=figures,

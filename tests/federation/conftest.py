@@ -1,10 +1,11 @@
 """A small study that was really trained, without the processes around it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import pytest
+import torch
 
 from federation.baselines import HospitalCohorts
 from federation.study import Outcome, RoundRecord
@@ -191,6 +192,15 @@ def a_record(plan: Plan, number: int, figures: dict[str, float]) -> RoundRecord:
         upload_bytes=123_456,
         seconds=1.5,
     )
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Tiny networks are slower on several threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

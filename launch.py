@@ -401,7 +401,7 @@ def _read_all(
     for kind, data in sorted(folders):
         reading = readers.read(kind, _data_folder(state, kind, data), size_px=SIZES_PX[kind])
         for remark in reading.remarks:
-            console.print(f"{kind}: {remark}", highlight=False)
+            console.print(f"{kind}: {remark}", highlight=False, soft_wrap=True)
         sharing = [
             owner
             for owner, entry in zip(owners, config.hospital, strict=True)
@@ -459,7 +459,7 @@ def main() -> None:
     try:
         app()
     except ConsiliumError as problem:
-        console.print(f"[red]{escape(str(problem))}[/]", highlight=False)
+        console.print(f"[red]{escape(str(problem))}[/]", highlight=False, soft_wrap=True)
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(0)

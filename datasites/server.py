@@ -17,7 +17,7 @@ import logging
 import os
 import re
 import secrets
-from collections.abc import Awaitable, Callable, Iterator, Set
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Set
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -47,6 +47,7 @@ from syft_code.quiet import quiet_import, silence
 with quiet_import():
     import syft
     from syft.client.api import SyftAPIData
+    from syft.protocol.data_protocol import get_data_protocol
     from syft.serde.deserialize import _deserialize
     from syft.serde.recursive import recursive_scheme
     from syft.serde.recursive_primitives import iterable_schema, kv_iterable_schema
@@ -75,6 +76,12 @@ silence("syft")
 LOG = logging.getLogger("consilium.desk")
 FAILED = "The front desk failed to answer; the data owner's log says why."
 """What leaves of an error that nobody foresaw."""
+UNEXPECTED = "Something unexpected"
+"""How PySyft's word for such an error begins, when it hides the traceback."""
+NONSENSE = (
+    "PySyft could not act on this call as it stands: use federation.study (researchers) or "
+    "datasites.owner (owners)."
+)
 MAX_CALL_BYTES = 8 * 2**20
 MAX_RESEARCHER_CALL_BYTES = 2**18
 PREFIX = "/api/v2"
@@ -171,7 +178,11 @@ class FrontDesk(Datasite):  # type: ignore[misc]
             error=Refused,
         )
         _check_arguments(call)
-        return super().handle_api_call_with_unsigned_result(api_call, job_id, check_call_location)
+        result = super().handle_api_call_with_unsigned_result(api_call, job_id, check_call_location)
+        if isinstance(result, SyftError) and (result.tb or UNEXPECTED in result.message):
+            LOG.warning("%s: %s %s", call.path, result.message, result.tb or "")
+            return SyftError(message=NONSENSE)
+        return result
 
     def role_of(self, account: str) -> ServiceRole:
         """The role of an account key (hex); the root key counts as a guest from outside."""
@@ -366,7 +377,7 @@ def _limit(desk: FrontDesk) -> Callable[..., Awaitable[Response]]:
         try:
             _check_size(request, MAX_CALL_BYTES if path.startswith(PREFIX) else MAX_BLOB_BYTES)
             if path == f"{PREFIX}/api":
-                _check_member_key(desk, request.query_params.get("verify_key", ""))
+                _check_listing(desk, request.query_params)
         except ConsiliumError as problem:
             return bulk.error_response(problem)
         return await call_next(request)
@@ -386,10 +397,14 @@ def _check_size(request: Request, most: int) -> None:
     )
 
 
-def _check_member_key(desk: FrontDesk, key: str) -> None:
+def _check_listing(desk: FrontDesk, asked: Mapping[str, str]) -> None:
+    key, protocol = asked.get("verify_key", ""), asked.get("communication_protocol", "")
     require(
-        re.fullmatch("[0-9a-f]{64}", key) is not None and _is_member(desk, key),
-        "Only members may list this front desk's calls: ask its data owner to invite you.",
+        re.fullmatch("[0-9a-f]{64}", key) is not None
+        and _is_member(desk, key)
+        and protocol in {str(known) for known in get_data_protocol().supported_protocols},
+        "Only members may list this front desk's calls, in a protocol that it speaks: ask its "
+        "data owner to invite you.",
         error=Refused,
     )
 

@@ -144,7 +144,7 @@ def _baseline(baseline: Baseline) -> Certificate:
 def _round(record: RoundRecord) -> Certificate:
     return {
         "round": record.round,
-        "hospitals": sorted(record.epsilon),
+        "hospitals": sorted(record.trained),
         "evaluated": bool(record.metrics),
         "seconds": round(record.seconds, 2),
         "upload_bytes": record.upload_bytes,

@@ -126,8 +126,7 @@ def _check_hospital(own: Certificate, content: Certificate, plan: Plan) -> list[
 def _epsilon_statements(own: Certificate, plan: Plan, part: Part) -> dict[str, bool]:
     """What must hold of a hospital's epsilons; a comparison with NaN is false."""
     anew = spending.recomputed(plan, part, delta=own["delta"])
-    before = spending.recomputed(plan, part.when_ledger_spoke(), delta=own["delta"])
-    stated, least = own["epsilon_stated_by_ledger"], before["epsilon_pld"]
+    stated, least = own["epsilon_stated_by_ledger"], anew["epsilon_pld"]
     groups = anew["epsilon_pld_by_group"]
     return {
         f"epsilon by PLD must be {anew['epsilon_pld']:.4f}, it says {own['epsilon_pld']:.4f}": (
@@ -140,7 +139,7 @@ def _epsilon_statements(own: Certificate, plan: Plan, part: Part) -> dict[str, b
             own["epsilon_pld_by_group"].keys() == groups.keys()
             and all(_near(own["epsilon_pld_by_group"][g], value) for g, value in groups.items())
         ),
-        f"the ledger states epsilon {stated:.4f}, and its events came to {least:.4f} by then": (
+        f"the ledger states epsilon {stated:.4f}, and its events come to {least:.4f}": (
             stated >= least * (1 - TOLERANCE)
         ),
         "epsilon must be no less than the ledger's and the recomputed one": (

@@ -15,6 +15,7 @@
 Hospitals that name the same data folder share it between them, as a demo does.
 """
 
+import json
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -123,7 +124,8 @@ def load(path: Path) -> FederationConfig:
     try:
         text = path.read_text(encoding="utf-8")
         table = tomllib.loads(text)
-        config: FederationConfig = TypeAdapter(FederationConfig).validate_python(_tuples(table))
+        as_json = json.dumps(table, default=str)
+        config: FederationConfig = TypeAdapter(FederationConfig).validate_json(as_json)
         return config
     except (OSError, UnicodeDecodeError) as problem:
         raise InvalidInput(f"The federation file {path} can't be read: {problem}.") from None
@@ -134,7 +136,3 @@ def load(path: Path) -> FederationConfig:
         field = ".".join(str(part) for part in first["loc"]) or "the whole"
         raise InvalidInput(f"In {path}, {field}: {first['msg']}.") from None
 
-
-def _tuples(table: dict[str, object]) -> dict[str, object]:
-    """TOML's arrays as tuples, which is what the dataclasses hold."""
-    return {key: tuple(v) if isinstance(v, list) else v for key, v in table.items()}

@@ -66,6 +66,7 @@ class Display:
             f"Round {record.round}/{self._rounds}  {record.seconds:4.1f} s  epsilon: {spent}"
             + (f"  noised: {figures}" if figures else ""),
             highlight=False,
+            soft_wrap=True,
         )
 
     def _task(self, hospital: str) -> int:
@@ -82,4 +83,5 @@ class Display:
                 f"[yellow]{progress.hospital} does not take part in round {progress.round}:[/] "
                 f"{progress.sentence}",
                 highlight=False,
+                soft_wrap=True,
             )

@@ -243,11 +243,7 @@ def _privacy(outcome: Outcome, certificate: Certificate, budgets: Mapping[str, f
             of="soft",
         ),
         table([*head, "by RDP", "Delta", "Budget"], rows, numbers=1),
-        picture(
-            plots.epsilon(outcome, budgets),
-            "Stated as each round began, so that the last evaluation is not in the plot; it is in "
-            "the table.",
-        ),
+        picture(plots.epsilon(outcome, budgets), "As each hospital's ledger stated it."),
         *([element("h3", "Who did not take part"), bullets(refusals)] if refusals else []),
     )
 
@@ -300,7 +296,7 @@ def _evidence(outcome: Outcome, certificate: Certificate) -> Html:
 
 
 def _round(record: RoundRecord) -> list[str]:
-    who = ", ".join(sorted(record.epsilon))
+    who = ", ".join(sorted(record.trained))
     return [str(record.round), who, f"{record.seconds:.1f}", f"{record.upload_bytes:,}"]
 
 

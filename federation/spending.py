@@ -19,24 +19,13 @@ class Part:
     trained: tuple[int, ...]
     evaluated: tuple[int, ...]
 
-    def when_ledger_spoke(self) -> "Part":
-        """What the ledger's last word covers: it is given as a training round begins.
-
-        The evaluation after that round is not in it yet.
-        """
-        last = max(self.trained, default=0)
-        return Part(trained=self.trained, evaluated=tuple(r for r in self.evaluated if r < last))
-
 
 def part_of(outcome: Outcome, hospital: str) -> Part:
-    """Read a hospital's part off the rounds' records.
-
-    Who trained in a round that was evaluated counts as having evaluated, too: the records do
-    not say, and this way epsilon is not understated.
-    """
-    trained = tuple(record.round for record in outcome.rounds if hospital in record.epsilon)
-    measured = {record.round for record in outcome.rounds if record.metrics}
-    return Part(trained=trained, evaluated=tuple(r for r in trained if r in measured))
+    """Read a hospital's part off the rounds' records."""
+    return Part(
+        trained=tuple(record.round for record in outcome.rounds if hospital in record.trained),
+        evaluated=tuple(record.round for record in outcome.rounds if hospital in record.evaluated),
+    )
 
 
 def events(plan: Plan, part: Part) -> Events:

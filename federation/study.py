@@ -39,16 +39,19 @@ class Progress:
 class RoundRecord:
     """What one round came to.
 
-    `epsilon` is what each contributing hospital says the study has spent there so far;
-    `refusals` are the sentences of those that did not contribute; `metrics` are noised, over
-    the held-out patients of the hospitals that evaluated.
+    `trained` and `evaluated` name the hospitals that contributed; `epsilon` is what each of
+    them says that the study has spent there, this round and its evaluation included;
+    `refusals` are the sentences of those that did not train; `metrics` are noised, over the
+    held-out patients of those that evaluated.
     """
 
     round: int
+    trained: tuple[str, ...]
     epsilon: dict[str, float]
     delta: dict[str, float]
     refusals: dict[str, str] = field(default_factory=dict)
     metrics: dict[str, float] = field(default_factory=dict)
+    evaluated: tuple[str, ...] = ()
     upload_bytes: int = 0
     seconds: float = 0.0
 
@@ -147,18 +150,24 @@ class Study:
         total = self._collect("train", number, done, refusals)
         updated = (weights + total[:-1] / total[-1]).astype(np.float32)
         figures: dict[str, float] = {}
+        evaluators: tuple[str, ...] = ()
         epsilon = {name: ticket.epsilon for name, (ticket, _) in done.items()}
+        delta = {name: ticket.delta for name, (ticket, _) in done.items()}
         if self.plan.evaluation and number in self.plan.evaluation.after_rounds:
             evaluated, missing = self._ask_all("evaluate", number, updated, on_progress)
             sums = self._collect("evaluate", number, evaluated, missing)
             figures = metrics.report(sums[:-1], self.plan.data)
+            evaluators = tuple(evaluated)
             epsilon |= {name: ticket.epsilon for name, (ticket, _) in evaluated.items()}
+            delta |= {name: ticket.delta for name, (ticket, _) in evaluated.items()}
         record = RoundRecord(
             round=number,
+            trained=tuple(done),
             epsilon=epsilon,
-            delta={name: ticket.delta for name, (ticket, _) in done.items()},
+            delta=delta,
             refusals=refusals,
             metrics=figures,
+            evaluated=evaluators,
             upload_bytes=sum(size for _, size in done.values()),
             seconds=time.monotonic() - began,
         )

@@ -254,6 +254,8 @@ def _unet_parameters(model: UNet, data: DataSpec) -> int:
         all(width % model.groups == 0 for width in model.widths),
         f"Every width of a U-Net must be a multiple of its {model.groups} groups.",
     )
+    bottom = model.widths[-1] // model.groups * data.height_px * data.width_px // factor**2
+    require(bottom > 1, "At the bottom of a U-Net each group must hold more than one value.")
     down = zip((len(data.channels), *model.widths), model.widths, strict=False)
     total = sum(_block_parameters(inputs, outputs) for inputs, outputs in down)
     for upper, lower in zip(model.widths, model.widths[1:], strict=False):

@@ -178,14 +178,16 @@ def noised(
 
 
 def a_record(plan: Plan, number: int, figures: dict[str, float]) -> RoundRecord:
-    """What a ledger states as training round `number` begins: all up to it is paid."""
+    """What a ledger states after round `number`: all up to it is paid, its evaluation too."""
     evaluated = plan.evaluation.after_rounds if plan.evaluation else ()
     spent = [accounting.event(plan, "train")] * number
-    spent += [accounting.event(plan, "evaluate") for r in evaluated if r < number]
+    spent += [accounting.event(plan, "evaluate") for r in evaluated if r <= number]
     epsilon = accounting.epsilon(spent, delta=DELTA)
     names = [hospital.name for hospital in plan.hospitals]
     return RoundRecord(
         round=number,
+        trained=tuple(names),
+        evaluated=tuple(names) if figures else (),
         epsilon=dict.fromkeys(names, epsilon),
         delta=dict.fromkeys(names, DELTA),
         metrics=figures,

@@ -272,4 +272,3 @@ def test_the_mock_is_made_from_the_schema_alone(researcher: Researcher, live: Li
     rows = {bytes(image[0, 8].tobytes()) for image in reading.cohort.images}
     assert mock.images.shape[1:] == reading.cohort.images.shape[1:]
     assert not {bytes(image[0, 8].tobytes()) for image in mock.images} & rows
-

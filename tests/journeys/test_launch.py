@@ -1,0 +1,182 @@
+"""`launch.py` as a person runs it: up, again, a busy port, a broken folder, Ctrl-C."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from datasites import hospital
+from federation import local_aggregator
+from tests.conftest import free_ports
+
+pytestmark = pytest.mark.timeout(400)
+ROOT = Path(__file__).parents[2]
+NAMES = ("north", "east", "south")
+
+
+def federation_file(folder: Path, first: int) -> Path:
+    """Three small hospitals and two aggregators, on stand-ins of their own."""
+    data = folder / "data"
+    if not data.exists():
+        run("stand-ins", "--kind", "ham10000", "--out", str(data), "--patients", "60")
+    hospitals = "".join(
+        f'[[hospital]]\nname = "{name}"\nport = {first + i}\ndata = "{data}"\n'
+        "epsilon = 8.0\ndelta = 1e-5\n"
+        for i, name in enumerate(NAMES)
+    )
+    aggregators = "".join(
+        f'[[aggregator]]\nname = "adder-{i}"\nport = {first + 10 + i}\n' for i in (1, 2)
+    )
+    path = folder / "federation.toml"
+    path.write_text(hospitals + aggregators)
+    return path
+
+
+def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "launch.py", *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
+
+
+@contextmanager
+def up(file: Path, state: Path) -> Iterator["subprocess.Popen[str]"]:
+    """`launch.py up` until it has printed its table."""
+    output = state.with_suffix(".out")
+    with output.open("w") as out:
+        process = subprocess.Popen(
+            [sys.executable, "launch.py", "up", "--federation", str(file), "--state", str(state)],
+            cwd=ROOT,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        try:
+            deadline = time.monotonic() + 150
+            while "Stop with Ctrl-C" not in output.read_text():
+                assert process.poll() is None, output.read_text()
+                assert time.monotonic() < deadline, output.read_text()
+                time.sleep(0.2)
+            yield process
+        finally:
+            process.terminate()
+            process.wait(timeout=60)
+
+
+def processes_of(state: Path) -> list[int]:
+    """Every process whose command line names the folder."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            if entry.name.isdigit() and str(state) in (entry / "cmdline").read_text():
+                found.append(int(entry.name))
+        except OSError:
+            continue
+    return [pid for pid in found if pid != os.getpid()]
+
+
+def kept(state: Path) -> dict[str, bytes]:
+    """What must be the same after a restart: keys, ids, passwords, credentials."""
+    names = [f"hospitals/{n}/{k}" for n in NAMES for k in ("vault/key", "desk/key", "desk/uid")]
+    names += [f"hospitals/{n}/owner/{k}" for n in NAMES for k in ("key", "password")]
+    names += [f"aggregators/adder-{i}/public.json" for i in (1, 2)] + ["researcher.json"]
+    return {name: (state / name).read_bytes() for name in names}
+
+
+def test_up_again_finds_all_as_it_was_and_leaves_no_orphan(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    file = federation_file(tmp_path, free_ports(20))
+    with up(file, state) as process:
+        first = kept(state)
+        assert all(hospital.desk_is_healthy(state / "hospitals" / name) for name in NAMES)
+        assert len(processes_of(state)) >= 9
+        for name in ("owner/password", "owner/key"):
+            assert (state / "hospitals" / "north" / name).stat().st_mode & 0o077 == 0
+    assert process.returncode == 0
+    assert not processes_of(state), "SIGTERM must leave no orphan"
+
+    with up(file, state) as process:
+        assert kept(state) == first
+        assert local_aggregator.is_healthy(state / "aggregators" / "adder-1")
+        os.kill(process.pid, signal.SIGKILL)  # the parties must not outlive even that
+        deadline = time.monotonic() + 30
+        while processes_of(state):
+            assert time.monotonic() < deadline, "an orphan is left"
+            time.sleep(0.2)
+    table = state.with_suffix(".out").read_text()
+    for word in ("north", "http://127.0.0.1:", "data", "8"):
+        assert word in table
+
+    (state / "hospitals" / "east" / "owner" / "key").unlink()
+    broken = run("up", "--federation", str(file), "--state", str(state))
+    assert broken.returncode == 1
+    assert "half written" in broken.stdout.replace("\n", " ")
+    assert "--reset" in broken.stdout
+    assert "Traceback" not in broken.stdout + broken.stderr
+    assert not processes_of(state)
+
+
+def test_a_port_in_use_is_one_sentence(tmp_path: Path) -> None:
+    first = free_ports(20)
+    file = federation_file(tmp_path, first)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", first + 1))
+        taken.listen()
+        refused = run("up", "--federation", str(file), "--state", str(tmp_path / "state"))
+    assert refused.returncode == 1
+    text = refused.stdout.replace("\n", " ")
+    assert f"east's front desk needs port {first + 1}, which is in use" in text
+    assert "Traceback" not in refused.stdout + refused.stderr
+    assert not processes_of(tmp_path / "state")
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("not toml [", "TOML"),
+        ("[[hospital]]\nname = 'a'", "port"),
+        ("min_hospitals = 2", "min_hospitals"),
+        (
+            "".join(
+                f"[[hospital]]\nname='h{i}'\nport={9000 + i}\nepsilon=1.0\ndelta=1e-5\n"
+                for i in range(2)
+            )
+            + "[[aggregator]]\nname='a'\nport=9100\n[[aggregator]]\nname='b'\nport=9101\n",
+            "at least 3 hospitals",
+        ),
+    ],
+)
+def test_a_federation_file_that_cannot_be_is_one_sentence(
+    tmp_path: Path, text: str, word: str
+) -> None:
+    path = tmp_path / "federation.toml"
+    path.write_text(text)
+    refused = run("up", "--federation", str(path), "--state", str(tmp_path / "state"))
+    assert refused.returncode == 1
+    assert word in refused.stdout.replace("\n", " ")
+    assert "Traceback" not in refused.stdout + refused.stderr
+
+
+def test_wrong_words_on_the_command_line_are_one_sentence(tmp_path: Path) -> None:
+    for arguments in (
+        ("stand-ins", "--kind", "mri", "--out", str(tmp_path / "x")),
+        ("stand-ins", "--kind", "brats", "--out", str(ROOT)),
+        ("demo", "--data", str(tmp_path / "nowhere"), "--out", str(tmp_path / "runs")),
+        ("demo", "--study", "brats", "--data", str(ROOT / "tests"), "--out", str(tmp_path / "r")),
+    ):
+        refused = run(*arguments)
+        assert refused.returncode == 1, refused.stdout
+        assert "Traceback" not in refused.stdout + refused.stderr
+        assert 1 <= len([line for line in refused.stdout.splitlines() if line.strip()]) <= 5
+    shutil.rmtree(tmp_path / "runs", ignore_errors=True)

@@ -44,7 +44,6 @@ from federation.results import Results
 from federation.study import Outcome, Weights
 from policies.rules import Budget, KnownParties, SitePolicy
 from syft_code.errors import ConsiliumError, InvalidInput, Refused
-from syft_code.plan import Evaluation
 from syft_code.recipes import DataSpec
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True)
@@ -60,7 +59,6 @@ SHOWN = (
     "dice_core",
     "dice_enhancing",
 )
-EVALUATION_NOISE = 1.5
 ROOT = Path(__file__).parent
 NOTEBOOKS = (
     "researcher_notebooks/train_a_model.ipynb",
@@ -94,7 +92,10 @@ def up(
     with contextlib.suppress(KeyboardInterrupt), _federation(config, state) as parties:
         _first_start(config, state)
         console.print(_table(config, state))
-        console.print(f"Researcher's credentials: {state / 'researcher.json'}. Stop with Ctrl-C.")
+        console.print(
+            f"Researcher's credentials: {state / 'researcher.json'}. Stop with Ctrl-C.",
+            soft_wrap=True,
+        )
         while True:
             time.sleep(2.0)
             require_alive(parties)
@@ -197,22 +198,14 @@ def _research(
     """The researcher submits, the owners look and approve, the rounds run."""
     cards = researcher.catalogue()
     choices = studies.suggested(cards[0].spec)
-    evaluation = (
-        Evaluation(
-            noise_multiplier=EVALUATION_NOISE,
-            after_rounds=(choices.rounds // 2, choices.rounds),
-        )
-        if all(card.held_out for card in cards)
-        else None
-    )
     study = researcher.study(
         study=f"{kind}-demo",
         asset=ASSETS[kind],
-        recipe=studies.recipe(cards[0].spec),
+        recipe=choices.recipe,
         dp_sgd=choices.dp_sgd,
         optimizer=choices.optimizer,
         rounds=choices.rounds,
-        evaluation=evaluation,
+        evaluation=choices.evaluation if all(card.held_out for card in cards) else None,
     )
     _say(began, "The researcher submits one code request to every hospital")
     study.submit()
@@ -445,7 +438,7 @@ def _table(config: FederationConfig, state: Path) -> Table:
         table.add_row(
             entry.name,
             f"http://127.0.0.1:{entry.port}",
-            entry.data or f"{entry.kind} stand-ins",
+            f"{entry.kind}: {entry.data or 'stand-ins'}",
             budget,
         )
     for aggregator in config.aggregator:

@@ -135,4 +135,3 @@ def load(path: Path) -> FederationConfig:
         first = problem.errors(include_url=False, include_input=False)[0]
         field = ".".join(str(part) for part in first["loc"]) or "the whole"
         raise InvalidInput(f"In {path}, {field}: {first['msg']}.") from None
-

@@ -348,7 +348,7 @@ def _aggregator_party(state: Path, entry: AggregatorEntry) -> Party:
     return Party(
         name=entry.name,
         module=local_aggregator.MODULE,
-        arguments=(*arguments, "--die-with-parent"),
+        arguments=(*arguments, "--end-with-starter"),
         healthy=lambda: local_aggregator.is_healthy(home),
         log_path=home.with_suffix(".log"),
         port=entry.port,

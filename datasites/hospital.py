@@ -1,6 +1,6 @@
 """One hospital as whoever starts it sees it: two processes and how to ask if they are well."""
 
-import urllib.error
+import json
 import urllib.request
 from pathlib import Path
 
@@ -22,10 +22,12 @@ def vault_is_healthy(home: Path) -> bool:
 
 
 def desk_is_healthy(home: Path) -> bool:
-    """Whether the front desk answers over HTTP."""
-    url = f"{Site(home).settings().url}/api/v2/"
+    """Whether this hospital's front desk answers over HTTP, and not somebody else's."""
+    site = Site(home)
+    url = f"{site.settings().url}/api/v2/metadata"
     try:
         with urllib.request.urlopen(url, timeout=2) as answer:  # noqa: S310 - a loopback URL of ours
-            return bool(answer.status == 200)
-    except (urllib.error.URLError, OSError):
+            told = json.load(answer)
+        return bool(told["id"] == (site.desk / "uid").read_text())
+    except (OSError, ValueError, KeyError, TypeError):
         return False

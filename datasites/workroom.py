@@ -17,7 +17,6 @@ from datasites import wire
 from datasites.trainer_messages import Answer, Job, Step
 from syft_code.errors import InvalidMessage, TrainingFailed
 
-
 ENDED = (
     "The training process of this hospital ended before its result was there; nothing left the "
     "hospital and the round stays paid. Call the round again."

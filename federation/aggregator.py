@@ -8,7 +8,6 @@ stops with exit code 0 on SIGTERM or SIGINT, and with 1 and one sentence if it c
 """
 
 import argparse
-import ctypes
 import fcntl
 import logging
 import os
@@ -25,13 +24,13 @@ from federation import aggregator_identity, aggregator_rpc, aggregator_store
 from federation.aggregation import Aggregation
 from federation.aggregator_store import Store
 from syft_code.errors import ConsiliumError, Unavailable, require
+from syft_code.lifetime import end_with_parent
 from syft_code.plan import NAME
 
 LOCK = "lock"
 LOG = "aggregator.log"
 LOG_BYTES = 10 * 1024 * 1024
 GRACE_S = 2.0
-_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 log = logging.getLogger(__name__)
 
@@ -42,8 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
-    if options.die_with_parent:
-        _die_with_parent(stopping)
+    if options.end_with_starter:
+        end_with_parent()
     os.umask(0o077)
     try:
         _run(
@@ -129,21 +128,13 @@ def _log_to(path: Path) -> None:
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
 
 
-def _die_with_parent(stopping: threading.Event) -> None:
-    """Have the kernel send SIGTERM when the parent dies; it may have died already."""
-    parent = os.getppid()
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-    if os.getppid() != parent or parent == 1:
-        stopping.set()
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m federation.aggregator", description=__doc__)
     parser.add_argument("--home", type=Path, required=True, help="folder for keys and shares")
     parser.add_argument("--name", required=True, help="name in a plan's roster")
     parser.add_argument("--port", type=int, required=True, help="TCP port; 0 for any free one")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen at")
-    parser.add_argument("--die-with-parent", action="store_true", help="stop when the parent dies")
+    parser.add_argument("--end-with-starter", action="store_true", help="end when the starter ends")
     return parser
 
 

@@ -14,8 +14,9 @@ def end_with_parent(parent_pid: int | None = None) -> None:
     lives as long as the parent. If the parent named by `parent_pid` is gone already, this
     process ends at once. On other systems it does nothing.
     """
+    expected = os.getppid() if parent_pid is None else parent_pid
     libc = ctypes.CDLL(None)
     if hasattr(libc, "prctl"):
         libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-        if parent_pid is not None and os.getppid() != parent_pid:
+        if os.getppid() != expected or expected == 1:
             os.kill(os.getpid(), signal.SIGTERM)

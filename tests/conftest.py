@@ -1,5 +1,6 @@
 """What several tests share: the real data where it is, and one live federation."""
 
+import random
 import socket
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -38,7 +39,7 @@ def _real(name: str) -> Path:
 
 def free_ports(count: int) -> int:
     """The first of so many neighbouring ports that nobody listens on."""
-    for first in range(21000, 30000, 300):
+    for first in random.sample(range(21_000, 31_000, count), 20):
         try:
             for port in range(first, first + count):
                 with socket.socket() as probe:

@@ -809,7 +809,7 @@ def test_a_restarted_aggregator_keeps_its_keys(parties: list[Party]) -> None:
 
 
 def test_an_aggregator_dies_with_its_parent_if_asked(tmp_path: Path) -> None:
-    arguments = [*command(tmp_path / "home", name="agg-1"), "--die-with-parent"]
+    arguments = [*command(tmp_path / "home", name="agg-1"), "--end-with-starter"]
     program = f"import subprocess; p = subprocess.Popen({arguments!r}); print(p.pid, flush=True); p.wait()"
     parent = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
     child = int(parent.stdout.readline())

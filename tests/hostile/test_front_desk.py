@@ -8,6 +8,7 @@ import socket
 import struct
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -34,6 +35,7 @@ from tests.plans import plan
 
 with quiet_import():
     from syft.client.api import SyftAPICall
+    from syft.serde.deserialize import _deserialize
     from syft.serde.recursive_primitives import iterable_schema
     from syft.server.credentials import SyftSigningKey
     from syft.service.action.action_object import ActionObject, TwinMode
@@ -137,6 +139,13 @@ def test_a_call_signed_by_another_or_changed_on_its_way_is_refused(ours: OurSite
     assert "signed by the account" in refusal(unpack(ours.desk.post(pack(forged))))
     forged = call.model_copy(update={"signature": b""})
     assert "signed by the account" in refusal(unpack(ours.desk.post(pack(forged))))
+
+
+def test_nobody_else_on_the_machine_enters_the_hospitals_folders(ours: OurSite) -> None:
+    for folder in (ours.site.home, ours.site.owner, ours.site.vault, ours.site.desk):
+        assert folder.stat().st_mode & 0o077 == 0
+    for name in ("syft.db", "key", "uid"):
+        assert (ours.site.desk / name).stat().st_mode & 0o077 == 0, name
 
 
 # HTTP
@@ -306,6 +315,17 @@ def test_what_a_call_does_not_need_is_refused_packed(ours: OurSite, name: str) -
     assert isinstance(ours.desk.call(ours.alice_key, "user.get_current_user"), SyftSuccess)
 
 
+def test_the_owners_own_client_makes_no_call_by_name_for_a_front_desk_that_was_taken(
+    tmp_path: Path,
+) -> None:
+    mark = tmp_path / "mark"
+    for name in ("_GenericAlias", "_UnionGenericAlias"):
+        answer = pack_blob(name, pack({"path": "subprocess.Popen", "args": ["touch", str(mark)]}))
+        with pytest.raises(Exception, match="not in SyftObjectRegistry|does not answer"):
+            _deserialize(answer, from_bytes=True)
+    assert not mark.exists()
+
+
 def one_place_many_times(item: bytes, times: int) -> bytes:
     """A packed list whose every element is the same bytes of the message (Cap'n Proto, by hand)."""
 
@@ -440,7 +460,7 @@ def beside(ours: OurSite, mark: str) -> dict[str, dict[str, Any]]:
 
 @pytest.mark.parametrize("number", range(14))
 def test_nothing_beside_the_traveller_changes_what_runs(
-    ours: OurSite, number: int, tmp_path: Any
+    ours: OurSite, number: int, tmp_path: Path
 ) -> None:
     mark = tmp_path / "mark"
     changes = list(beside(ours, str(mark)).values())[number]

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import launch
-from datasites import hospital
+from datasites import hospital, stand_ins
 from federation import local_aggregator
 from tests.conftest import free_ports
 
@@ -26,7 +26,7 @@ def federation_file(folder: Path, first: int) -> Path:
     """Three small hospitals and two aggregators, on stand-ins of their own."""
     data = folder / "data"
     if not data.exists():
-        run("stand-ins", "--kind", "ham10000", "--out", str(data), "--patients", "60")
+        stand_ins.write("ham10000", data, patients=60, seed=1)
     hospitals = "".join(
         f'[[hospital]]\nname = "{name}"\nport = {first + i}\ndata = "{data}"\n'
         "epsilon = 8.0\ndelta = 1e-5\n"

@@ -1,5 +1,6 @@
 """The two notebooks, run as people run them, against a live federation."""
 
+import asyncio
 import itertools
 import json
 import threading
@@ -26,7 +27,7 @@ def run(path: Path, environment: dict[str, str]) -> Any:
     lines = [f"import os; os.environ[{key!r}] = {value!r}" for key, value in environment.items()]
     notebook.cells.insert(0, nbformat.v4.new_code_cell("\n".join(lines)))
     client = NotebookClient(notebook, timeout=400, resources={"metadata": {"path": path.parent}})
-    return client.execute()
+    return asyncio.run(client.async_execute())  # closes its event loop, as execute() does not
 
 
 def text_of(notebook: Any) -> str:

@@ -83,9 +83,9 @@ def test_a_refusal_says_what_is_spent_and_what_is_left() -> None:
     assert f"{spent:.2f} is spent and {4.0 - spent:.2f} is left" in decision.reason
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(
-    st.lists(st.tuples(st.sampled_from([0.8, 1.0, 2.0]), st.integers(1, 8)), max_size=12),
+    st.lists(st.tuples(st.sampled_from([0.8, 1.0, 2.0]), st.integers(1, 8)), max_size=8),
     st.floats(0.5, 10.0),
 )
 def test_no_sequence_of_granted_rounds_passes_the_budget(

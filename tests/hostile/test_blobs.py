@@ -1,0 +1,332 @@
+"""What an outsider or a wicked member can do to the blobs and tickets beside PySyft."""
+
+import contextlib
+import hashlib
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+import pytest
+from nacl.signing import SigningKey
+
+from datasites.blobs import MAX_BLOB_BYTES
+from syft_code import accounts
+from tests.hostile.conftest import OurSite, sentence
+
+pytestmark = pytest.mark.timeout(300)
+
+TICKET = "/tickets/" + "0" * 32
+
+
+def blob(size_bytes: int = 64) -> tuple[str, bytes]:
+    """New bytes and their name."""
+    data = os.urandom(size_bytes)
+    return hashlib.sha256(data).hexdigest(), data
+
+
+def member(ours: OurSite) -> SigningKey:
+    key: SigningKey = ours.alice_key.signing_key
+    return key
+
+
+def send(
+    ours: OurSite,
+    method: str,
+    path: str,
+    headers: dict[str, str] | None = None,
+    content: bytes = b"",
+    *,
+    key: SigningKey | None = None,
+) -> httpx.Response:
+    """A request beside PySyft, signed by a researcher unless `key` says otherwise."""
+    signed = accounts.headers(key or member(ours), method, path)
+    return httpx.request(
+        method,
+        ours.desk.url + path,
+        headers=signed | (headers or {}),
+        content=content,
+        timeout=60,
+        trust_env=False,
+    )
+
+
+def put(
+    ours: OurSite, name: str, data: bytes, span: str | None = None, **headers: str
+) -> httpx.Response:
+    span = span or f"bytes 0-{len(data) - 1}/{len(data)}"
+    return send(ours, "PUT", f"/blobs/{name}", {"content-range": span} | headers, data)
+
+
+def state(ours: OurSite, name: str) -> tuple[str, str]:
+    """Offset and completeness of a blob."""
+    answer = send(ours, "HEAD", f"/blobs/{name}")
+    return answer.headers["upload-offset"], answer.headers["upload-complete"]
+
+
+def test_a_member_stores_reads_and_deletes_a_blob(ours: OurSite) -> None:
+    name, data = blob()
+    assert put(ours, name, data).status_code == 200
+    assert send(ours, "GET", f"/blobs/{name}").content == data
+    part = send(ours, "GET", f"/blobs/{name}", {"range": "bytes=10-19"})
+    assert (part.status_code, part.content) == (206, data[10:20])
+    assert send(ours, "DELETE", f"/blobs/{name}").status_code == 200
+    assert state(ours, name) == ("0", "0")
+
+
+# Who may
+
+
+def stale(key: SigningKey, method: str, path: str, age_s: float) -> dict[str, str]:
+    """Headers signed at another time."""
+    now = f"{time.time() - age_s:.3f}"
+    signed = accounts._signed_bytes(method, path, now)
+    return {
+        accounts.KEY_HEADER: key.verify_key.encode().hex(),
+        accounts.TIME_HEADER: now,
+        accounts.SIGNATURE_HEADER: key.sign(signed).signature.hex(),
+    }
+
+
+Headers = Callable[[SigningKey, str, str], dict[str, str]]
+
+UNSIGNED: dict[str, Headers] = {
+    "without a signature": lambda key, method, path: {},
+    "with a guest's key": lambda key, method, path: accounts.headers(
+        SigningKey.generate(), method, path
+    ),
+    "signed two minutes ago": lambda key, method, path: stale(key, method, path, 120),
+    "signed for later": lambda key, method, path: stale(key, method, path, -120),
+    "signed at no time": lambda key, method, path: (
+        accounts.headers(key, method, path) | {accounts.TIME_HEADER: "nan"}
+    ),
+    "signed for another path": lambda key, method, path: accounts.headers(key, method, path + "0"),
+    "signed for another method": lambda key, method, path: accounts.headers(key, "PATCH", path),
+    "with another's key": lambda key, method, path: (
+        accounts.headers(SigningKey.generate(), method, path)
+        | {accounts.KEY_HEADER: key.verify_key.encode().hex()}
+    ),
+    "with a short key": lambda key, method, path: (
+        accounts.headers(key, method, path) | {accounts.KEY_HEADER: "00"}
+    ),
+    "with half a signature": lambda key, method, path: (
+        accounts.headers(key, method, path) | {accounts.SIGNATURE_HEADER: "00" * 32}
+    ),
+    "with the weakest key": lambda key, method, path: (
+        accounts.headers(key, method, path)
+        | {accounts.KEY_HEADER: "00" * 32, accounts.SIGNATURE_HEADER: "00" * 64}
+    ),
+}
+
+
+@pytest.mark.parametrize("how", UNSIGNED)
+def test_no_request_passes(ours: OurSite, how: str) -> None:
+    name, data = blob()
+    here, kept = blob()
+    assert put(ours, here, kept).status_code == 200
+    span = {"content-range": f"bytes 0-{len(data) - 1}/{len(data)}"}
+    for method, path, content in (
+        ("GET", f"/blobs/{here}", b""),
+        ("HEAD", f"/blobs/{here}", b""),
+        ("DELETE", f"/blobs/{here}", b""),
+        ("PUT", f"/blobs/{name}", data),
+        ("GET", TICKET, b""),
+    ):
+        headers = UNSIGNED[how](member(ours), method, path)
+        answer = httpx.request(
+            method, ours.desk.url + path, headers=headers | span, content=content, trust_env=False
+        )
+        assert answer.status_code in (400, 403)
+        if method != "HEAD":
+            sentence(answer)
+    assert send(ours, "GET", f"/blobs/{here}").content == kept
+    assert state(ours, name) == ("0", "0")
+
+
+def test_the_root_key_is_nobody_here_either(ours: OurSite) -> None:
+    root = SigningKey((ours.site.desk / "key").read_bytes())
+    assert "Only accounts" in sentence(send(ours, "GET", TICKET, key=root))
+
+
+@pytest.mark.parametrize("host", ["h{path}?", "h{path}#", "h{path}?x=", "u@h{path}?"])
+def test_the_host_header_does_not_change_what_a_signature_is_for(ours: OurSite, host: str) -> None:
+    name, _ = blob()
+    signed_path = f"/blobs/{name}"
+    headers = accounts.headers(member(ours), "GET", signed_path)
+    answer = httpx.get(
+        ours.desk.url + TICKET,
+        headers=headers | {"host": host.format(path=signed_path)},
+        trust_env=False,
+    )
+    assert "must be signed" in sentence(answer)
+
+
+# Names and spans
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/blobs/../site.json",
+        "/blobs/../../site.json",
+        "/blobs/..%2f..%2fsite.json",
+        "/blobs/%2e%2e%2f%2e%2e%2fsite.json",
+        "/blobs/..\\..\\site.json",
+        "/blobs/" + "A" * 64,
+        "/blobs/" + "a" * 63,
+        "/blobs/" + "a" * 65,
+        "/blobs/" + "a" * 64 + ".part",
+        "/blobs/" + "a" * 64 + "%0a",
+        "/blobs/" + "a" * 64 + "%00",
+        "/blobs/%EF%BD%81" + "a" * 63,
+        "/blobs/.",
+        "/blobs/%00",
+        "/tickets/..%2f..%2fvault%2fkey",
+        "/tickets/" + "0" * 100_0,
+        "/tickets/%00",
+        "/tickets/' OR 1=1 --",
+    ],
+)
+def test_no_name_leads_out_of_the_folder(ours: OurSite, path: str) -> None:
+    """Sent by hand, signed for the path as the server decodes it; a client would tidy it up."""
+    decoded = httpx.URL(ours.desk.url + "/").copy_with(raw_path=path.encode()).path
+    for method in ("GET", "PUT", "DELETE"):
+        headers = accounts.headers(member(ours), method, decoded)
+        lines = [f"{method} {path.replace(' ', '%20')} HTTP/1.1", "host: 127.0.0.1"]
+        lines += [f"{name}: {value}" for name, value in headers.items()]
+        lines += ["content-length: 1", "content-range: bytes 0-0/1", "connection: close"]
+        port = ours.site.settings().port
+        with socket.create_connection(("127.0.0.1", port), timeout=20) as sent:
+            sent.sendall("\r\n".join(lines).encode() + b"\r\n\r\nx")
+            answer = b""
+            while chunk := sent.recv(65536):
+                answer += chunk
+        status = int(answer.split()[1])
+        assert status in (400, 403, 404, 405), answer[:300]
+        assert b"Traceback" not in answer
+        assert b"policy" not in answer
+    assert not [name.name for name in (ours.site.desk / "blobs").iterdir() if len(name.name) < 64]
+
+
+@pytest.mark.parametrize(
+    "span",
+    [
+        "bytes -1-63/64",
+        "bytes 0-63/32",
+        "bytes 0-63/63",
+        "bytes 0-31/64",
+        "bytes 0-127/128",
+        "bytes 63-0/64",
+        "bytes 1-64/65",
+        "bytes 64-127/128",
+        "bytes 0-63/*",
+        "bytes */64",
+        "bytes 0-63",
+        "bytes=0-63/64",
+        "Bytes 0-63/64",
+        "bytes 0-63/64, bytes 0-63/64",
+        "bytes 0x0-0x3f/0x40",
+        "bytes 0-6_3/6_4",
+        "bytes 0-" + "9" * 16 + "/64",
+        "none",
+    ],
+)
+def test_a_span_that_is_not_the_bodys_stores_nothing(ours: OurSite, span: str) -> None:
+    name, data = blob()
+    answer = put(ours, name, data, span)
+    sentence(answer)
+    assert state(ours, name) == ("0", "0")
+    assert put(ours, name, data).status_code == 200
+    assert send(ours, "GET", f"/blobs/{name}").content == data
+
+
+def test_a_gap_or_an_overlap_is_refused_and_the_upload_goes_on(ours: OurSite) -> None:
+    name, data = blob(90)
+    assert put(ours, name, data[:30], "bytes 0-29/90").status_code == 200
+    for first in (0, 29, 31, 60):
+        answer = put(ours, name, data[first : first + 30], f"bytes {first}-{first + 29}/90")
+        assert "goes on at byte 30" in sentence(answer)
+    assert state(ours, name) == ("30", "0")
+    assert put(ours, name, data[30:], "bytes 30-89/90").status_code == 200
+    assert send(ours, "GET", f"/blobs/{name}").content == data
+    assert "goes on at byte 90" in sentence(put(ours, name, b"x", "bytes 90-90/91"))
+    assert send(ours, "GET", f"/blobs/{name}").content == data
+
+
+def test_a_total_that_lies_never_makes_a_blob(ours: OurSite) -> None:
+    name, data = blob(60)
+    assert put(ours, name, data[:30], "bytes 0-29/90").status_code == 200
+    assert put(ours, name, data[30:], "bytes 30-59/90").status_code == 200
+    assert state(ours, name) == ("60", "0")  # whole, but said to be longer: it waits
+    assert send(ours, "GET", f"/blobs/{name}").status_code == 403
+    assert "must have the hash" in sentence(put(ours, name, b"x", "bytes 60-60/61"))
+    assert state(ours, name) == ("0", "0")
+    assert put(ours, name, data[:30], "bytes 0-29/30").status_code == 400
+    assert state(ours, name) == ("0", "0")
+
+
+def test_an_upload_with_another_hash_vanishes(ours: OurSite) -> None:
+    name, data = blob()
+    assert "must have the hash" in sentence(put(ours, name, data[::-1]))
+    assert state(ours, name) == ("0", "0")
+    assert not list((ours.site.desk / "blobs").glob(f"{name}*"))
+
+
+def test_an_upload_past_the_limit_is_refused_before_it_is_read(ours: OurSite) -> None:
+    name, _ = blob()
+    headers = accounts.headers(member(ours), "PUT", f"/blobs/{name}")
+    lines = [f"PUT /blobs/{name} HTTP/1.1", "Host: x"]
+    lines += [f"{header}: {value}" for header, value in headers.items()]
+    total = MAX_BLOB_BYTES + 1
+    lines += [f"content-range: bytes 0-{total - 1}/{total}", f"content-length: {total}"]
+    with socket.create_connection(("127.0.0.1", ours.site.settings().port), timeout=20) as sent:
+        sent.sendall("\r\n".join(lines).encode() + b"\r\n\r\n")
+        assert sent.recv(65536).startswith(b"HTTP/1.1 400")
+
+
+def test_uploads_of_one_blob_at_once_never_make_a_wrong_one(ours: OurSite) -> None:
+    """One honest upload, and others that append, finish and delete while it is checked."""
+    name, data = blob(8 * 2**20)
+    stop = threading.Event()
+
+    def disturb(number: int) -> None:
+        while not stop.is_set():
+            put(ours, name, b"x", f"bytes {len(data)}-{len(data)}/{len(data) + 1}")
+            if number == 0:
+                send(ours, "DELETE", f"/blobs/{name}")
+
+    with ThreadPoolExecutor(3) as pool:
+        for number in range(3):
+            pool.submit(disturb, number)
+        try:
+            for _ in range(6):
+                put(ours, name, data)
+                with contextlib.suppress(httpx.RemoteProtocolError):  # cut short by a deletion
+                    answer = send(ours, "GET", f"/blobs/{name}")
+                    assert answer.status_code in (200, 403)
+                    assert answer.status_code == 403 or answer.content == data
+        finally:
+            stop.set()
+    for path in (ours.site.desk / "blobs").iterdir():
+        if len(path.name) == 64:
+            assert hashlib.sha256(path.read_bytes()).hexdigest() == path.name
+
+
+@pytest.mark.parametrize(
+    "span",
+    ["bytes=0-0,1-1", "bytes=" + ",".join(["0-"] * 9000), "bytes=-5", "bytes=a-b", "items=0-1"],
+)
+def test_a_download_of_many_ranges_is_refused(ours: OurSite, span: str) -> None:
+    name, data = blob()
+    assert put(ours, name, data).status_code == 200
+    began = time.monotonic()
+    answer = send(ours, "GET", f"/blobs/{name}", {"range": span})
+    assert answer.status_code in (400, 431)
+    assert time.monotonic() - began < 5
+
+
+def test_a_ticket_that_nobody_got_is_refused(ours: OurSite) -> None:
+    assert "no such ticket" in sentence(send(ours, "GET", TICKET))

@@ -15,7 +15,7 @@ import torch
 
 from datasites import cohort_file, wire
 from datasites.trainer_messages import Job, Result, Step
-from syft_code import dp_sgd, metrics, networks
+from syft_code import dp_sgd, metrics, networks, scoring
 from syft_code.errors import ConsiliumError, TrainingFailed
 from syft_code.lifetime import end_with_parent
 from syft_code.noise import NoiseSource
@@ -26,7 +26,7 @@ def perform(job: Job, weights: bytes, *, on_step: Callable[[int], None]) -> byte
     """Train on, or evaluate on, one hospital's cohort; return float64 bytes.
 
     Guarantee: for "train" that of `dp_sgd.train`; for "evaluate" the Gaussian mechanism on
-        sums over held-out patients, noise std = the plan's multiplier x `metrics.sensitivity`.
+        sums over held-out patients, noise std = the plan's multiplier x `scoring.sensitivity`.
     """
     torch.set_num_threads(job.threads)
     plan = Plan.decode(job.plan.encode("ascii"))
@@ -49,7 +49,7 @@ def perform(job: Job, weights: bytes, *, on_step: Callable[[int], None]) -> byte
         raise TrainingFailed("The plan has no evaluation.")
     else:
         vector = metrics.patient_sums(model, split.evaluation(), plan.data)
-        scale = plan.evaluation.noise_multiplier * metrics.sensitivity(plan.data)
+        scale = plan.evaluation.noise_multiplier * scoring.sensitivity(plan.data)
         vector = vector + scale * randomness.normal(len(vector))
     return vector.astype("<f8").tobytes()
 

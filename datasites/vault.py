@@ -30,7 +30,7 @@ from datasites.trainer_messages import Job
 from datasites.workroom import Workroom
 from policies.decision import Deny
 from policies.rules import review
-from syft_code import accounting, canonical, envelope, messages, metrics, sharing, traveller
+from syft_code import accounting, canonical, envelope, messages, scoring, sharing, traveller
 from syft_code.errors import (
     ConsiliumError,
     InvalidInput,
@@ -333,7 +333,7 @@ def _result_length(plan: Plan, purpose: Purpose) -> int:
     """How many numbers the training process must hand over."""
     if purpose == "train":
         return parameter_count(plan.recipe, plan.data)
-    return metrics.evaluation_length(plan.data)
+    return scoring.evaluation_length(plan.data)
 
 
 def _check_round(plan: Plan, call: RoundCall) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from syft_code import metrics, networks
+from syft_code import metrics, networks, scoring
 from syft_code.cohort import Cohort
 from syft_code.errors import InvalidInput, require
 from syft_code.plan import Plan
@@ -49,7 +49,7 @@ def main_metric(figures: Mapping[str, float], data: DataSpec) -> float:
     """
     if data.task == "classification":
         return figures.get("balanced_accuracy", math.nan)
-    return float(np.mean([figures.get(region, math.nan) for region in metrics.REGIONS]))
+    return float(np.mean([figures.get(region, math.nan) for region in scoring.REGIONS]))
 
 
 def per_hospital(figures: Mapping[str, float], data: DataSpec) -> Figures:
@@ -109,8 +109,8 @@ def _noise_errors(model: nn.Module, cohort: Cohort, plan: Plan, *, hospitals: in
     sums = metrics.patient_sums(model, cohort, plan.data)
     scale = count_noise_std(plan, hospitals=hospitals)
     noise = np.random.default_rng(0).normal(0.0, scale, (NOISE_DRAWS, len(sums)))
-    true = _with_main(metrics.report(sums, plan.data), plan.data)
-    drawn = [_with_main(metrics.report(sums + one, plan.data), plan.data) for one in noise]
+    true = _with_main(scoring.report(sums, plan.data), plan.data)
+    drawn = [_with_main(scoring.report(sums + one, plan.data), plan.data) for one in noise]
     return {
         f"{NOISE_ERROR}{name}": float(np.sqrt(np.mean([(d[name] - value) ** 2 for d in drawn])))
         for name, value in true.items()
@@ -125,7 +125,7 @@ def count_noise_std(plan: Plan, *, hospitals: int) -> float:
     """The standard deviation of the noise on each number of an evaluation of some hospitals."""
     if plan.evaluation is None:
         return 0.0
-    one = plan.evaluation.noise_multiplier * metrics.sensitivity(plan.data)
+    one = plan.evaluation.noise_multiplier * scoring.sensitivity(plan.data)
     return one * math.sqrt(hospitals)
 
 

@@ -20,7 +20,7 @@ from matplotlib.ticker import MaxNLocator
 from federation.baselines import Baseline
 from federation.figures import NOISE_ERROR, main_metric, main_name, per_hospital
 from federation.study import Outcome
-from syft_code import metrics
+from syft_code import scoring
 from syft_code.recipes import DataSpec
 
 BLUE, VERMILLION, GREEN, ORANGE = "#0072B2", "#D55E00", "#009E73", "#E69F00"
@@ -68,8 +68,8 @@ def words(name: str) -> str:
 def shown_metrics(data: DataSpec) -> list[str]:
     """The figures that a report plots and tabulates, the main one first."""
     if data.task == "segmentation":
-        return [main_name(data), *metrics.REGIONS]
-    melanoma = ["melanoma_auc"] if metrics.POSITIVE_CLASS in data.classes else []
+        return [main_name(data), *scoring.REGIONS]
+    melanoma = ["melanoma_auc"] if scoring.POSITIVE_CLASS in data.classes else []
     return [main_name(data), *melanoma]
 
 

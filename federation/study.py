@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from federation.client import HospitalClient, Status
 from federation.collector import AggregatorClient, collect
-from syft_code import canonical, messages, metrics, networks
+from syft_code import canonical, messages, networks, scoring
 from syft_code.envelope import SealedShare
 from syft_code.errors import ConsiliumError, Refused, TrainingFailed, Unavailable
 from syft_code.messages import Purpose, RoundCall, State, Ticket
@@ -156,7 +156,7 @@ class Study:
         if self.plan.evaluation and number in self.plan.evaluation.after_rounds:
             evaluated, missing = self._ask_all("evaluate", number, updated, on_progress)
             sums = self._collect("evaluate", number, evaluated, missing)
-            figures = metrics.report(sums[:-1], self.plan.data)
+            figures = scoring.report(sums[:-1], self.plan.data)
             evaluators = tuple(evaluated)
             epsilon |= {name: ticket.epsilon for name, (ticket, _) in evaluated.items()}
             delta |= {name: ticket.delta for name, (ticket, _) in evaluated.items()}

@@ -1,7 +1,7 @@
 """What each party of a study saw, and what nobody promises, in sentences with numbers."""
 
 from federation.study import Outcome
-from syft_code import envelope, metrics
+from syft_code import envelope, scoring
 from syft_code.plan import Plan
 from syft_code.recipes import parameter_count
 from syft_code.sharing import SEED_BYTES
@@ -86,7 +86,7 @@ def _front_desk(outcome: Outcome) -> list[str]:
 def _vault(outcome: Outcome) -> list[str]:
     plan = outcome.plan
     left = f"one vector of {envelope.train_length(plan):,} numbers, clipped and noised"
-    evaluation = metrics.evaluation_length(plan.data) + 1
+    evaluation = scoring.evaluation_length(plan.data) + 1
     extra = f" and, after an evaluation, one of {evaluation} noised numbers"
     return [
         "Its own hospital's patients. Nothing of another hospital's but the model's weights.",
@@ -97,7 +97,7 @@ def _vault(outcome: Outcome) -> list[str]:
 
 def _researcher(outcome: Outcome) -> list[str]:
     plan, done = outcome.plan, len(outcome.rounds)
-    evaluation = metrics.evaluation_length(plan.data) + 1
+    evaluation = scoring.evaluation_length(plan.data) + 1
     carried = sum(record.upload_bytes for record in outcome.rounds)
     sentences = [
         f"{done} sums of {envelope.train_length(plan):,} numbers, each over at least "

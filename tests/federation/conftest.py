@@ -9,7 +9,7 @@ import torch
 
 from federation.baselines import HospitalCohorts
 from federation.study import Outcome, RoundRecord
-from syft_code import accounting, dp_sgd, metrics, networks
+from syft_code import accounting, dp_sgd, metrics, networks, scoring
 from syft_code.cohort import Cohort
 from syft_code.noise import NoiseSource
 from syft_code.plan import Aggregator, DpSgd, Evaluation, Hospital, Plan, Sgd
@@ -168,13 +168,13 @@ def noised(
         return {}
     model = networks.build(plan.recipe, plan.data)
     networks.from_vector(model, weights)
-    scale = plan.evaluation.noise_multiplier * metrics.sensitivity(plan.data)
+    scale = plan.evaluation.noise_multiplier * scoring.sensitivity(plan.data)
     source = NoiseSource.from_os()
-    sums = np.zeros(metrics.evaluation_length(plan.data))
+    sums = np.zeros(scoring.evaluation_length(plan.data))
     for hospital in hospitals:
         sums += metrics.patient_sums(model, hospital.held_out, plan.data)
         sums += scale * source.normal(len(sums))
-    return metrics.report(sums, plan.data)
+    return scoring.report(sums, plan.data)
 
 
 def a_record(plan: Plan, number: int, figures: dict[str, float]) -> RoundRecord:

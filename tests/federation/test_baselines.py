@@ -8,7 +8,7 @@ import pytest
 
 from federation import baselines, figures
 from federation.baselines import HospitalCohorts
-from syft_code import accounting, dp_sgd, metrics, networks
+from syft_code import accounting, dp_sgd, metrics, networks, scoring
 from syft_code.cohort import Cohort
 from syft_code.errors import InvalidPlan
 from syft_code.noise import NoiseSource
@@ -199,7 +199,7 @@ def test_the_stated_noise_of_accuracy_is_that_of_the_delta_method(skin_demo) -> 
     networks.from_vector(model, always_the_first)
     found = baselines.exact(plan, always_the_first, skin_demo.hospitals)
     std, patients, classes = 0.4 * math.sqrt(2) * math.sqrt(4), 48, 3
-    right = metrics.report(
+    right = scoring.report(
         sum(metrics.patient_sums(model, h.held_out, plan.data) for h in skin_demo.hospitals),
         plan.data,
     )["accuracy"]

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from syft_code import metrics
+from syft_code import metrics, scoring
 from syft_code.cohort import Cohort
 from syft_code.errors import InvalidMessage
 from syft_code.recipes import DataSpec
@@ -98,7 +98,7 @@ CASES = [
 @pytest.mark.parametrize(("data", "cohort"), CASES)
 def test_sums_have_the_promised_length(data, cohort) -> None:
     sums = metrics.patient_sums(Reading(), cohort, data)
-    assert sums.shape == (metrics.evaluation_length(data),)
+    assert sums.shape == (scoring.evaluation_length(data),)
     assert sums.dtype == np.float64
 
 
@@ -108,16 +108,16 @@ def test_one_more_patient_changes_the_sums_by_at_most_the_sensitivity(data, coho
     for left_out in range(cohort.patients):
         others = cohort.select(np.arange(cohort.patients) != left_out)
         change = everyone - metrics.patient_sums(Reading(), others, data)
-        assert np.linalg.norm(change) <= metrics.sensitivity(data) * (1 + 1e-12)
+        assert np.linalg.norm(change) <= scoring.sensitivity(data) * (1 + 1e-12)
 
 
 def test_the_sensitivity_is_reached_and_so_not_too_large() -> None:
     one = skin_cohort([[0.0, 1.0, 0.0]], [1])
     norm = np.linalg.norm(metrics.patient_sums(Reading(), one, SKIN))
-    assert norm == pytest.approx(metrics.sensitivity(SKIN))
+    assert norm == pytest.approx(scoring.sensitivity(SKIN))
     perfect = brain_cohort(np.full((1, 4, 4), 3), np.full((1, 4, 4), 3), [0])
     norm = np.linalg.norm(metrics.patient_sums(Reading(), perfect, BRAIN))
-    assert norm == pytest.approx(metrics.sensitivity(BRAIN))
+    assert norm == pytest.approx(scoring.sensitivity(BRAIN))
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 65504.0])
@@ -125,20 +125,20 @@ def test_a_hostile_output_of_the_network_stays_within_the_sensitivity(bad) -> No
     for logits in ([[bad, bad, bad]], [[0.0, bad, 0.0]], [[bad, 0.0, -bad]]):
         sums = metrics.patient_sums(Reading(), skin_cohort(logits, [2]), SKIN)
         assert np.isfinite(sums).all()
-        assert np.linalg.norm(sums) <= metrics.sensitivity(SKIN) * (1 + 1e-12)
+        assert np.linalg.norm(sums) <= scoring.sensitivity(SKIN) * (1 + 1e-12)
     brain = random_brain(1)
     brain.images[:, 2] = bad
     sums = metrics.patient_sums(Reading(), brain, BRAIN)
     assert np.isfinite(sums).all()
-    assert np.linalg.norm(sums) <= metrics.sensitivity(BRAIN) * (1 + 1e-12)
+    assert np.linalg.norm(sums) <= scoring.sensitivity(BRAIN) * (1 + 1e-12)
 
 
 @pytest.mark.parametrize("data", [SKIN, BRAIN])
 def test_nobody_at_all_sums_to_zero_and_is_still_reported(data) -> None:
     nobody = random_skin(0) if data is SKIN else random_brain(0)
     sums = metrics.patient_sums(Reading(), nobody, data)
-    assert sums.shape == (metrics.evaluation_length(data),) and not sums.any()
-    assert set(metrics.report(sums, data).values()) == {0.0}
+    assert sums.shape == (scoring.evaluation_length(data),) and not sums.any()
+    assert set(scoring.report(sums, data).values()) == {0.0}
 
 
 def test_slices_of_a_patient_share_one_vote() -> None:
@@ -151,7 +151,7 @@ def test_slices_of_a_patient_share_one_vote() -> None:
 def test_accuracies_and_recalls_are_those_counted_by_hand() -> None:
     logits = [[9, 0, 0], [0, 9, 0], [0, 9, 0], [0, 0, 9], [0, 0, 9], [0, 0, 9]]
     cohort = skin_cohort(logits, [0, 0, 1, 2, 2, 1])
-    figures = metrics.report(metrics.patient_sums(Reading(), cohort, SKIN), SKIN)
+    figures = scoring.report(metrics.patient_sums(Reading(), cohort, SKIN), SKIN)
     assert figures["recall_bkl"] == 0.5
     assert figures["recall_mel"] == 0.5
     assert figures["recall_nv"] == 1.0
@@ -162,7 +162,7 @@ def test_accuracies_and_recalls_are_those_counted_by_hand() -> None:
 def test_exact_figures_agree_with_the_sums_but_for_the_bins_of_the_curve() -> None:
     cohort = random_skin(500)
     exact = metrics.exact(Reading(), cohort, SKIN)
-    binned = metrics.report(metrics.patient_sums(Reading(), cohort, SKIN), SKIN)
+    binned = scoring.report(metrics.patient_sums(Reading(), cohort, SKIN), SKIN)
     assert binned.pop("melanoma_auc") == pytest.approx(exact.pop("melanoma_auc"), abs=0.02)
     assert binned == pytest.approx(exact)
 
@@ -173,8 +173,8 @@ def test_the_area_by_ranks_counts_pairs() -> None:
     positive = random.random(80) < 0.3
     pairs = scores[positive][:, None] - scores[~positive][None, :]
     expected = float(((pairs > 0) + 0.5 * (pairs == 0)).mean())
-    assert metrics.area_by_ranks(scores, positive) == pytest.approx(expected)
-    assert math.isnan(metrics.area_by_ranks(scores, np.ones(80, dtype=bool)))
+    assert scoring.area_by_ranks(scores, positive) == pytest.approx(expected)
+    assert math.isnan(scoring.area_by_ranks(scores, np.ones(80, dtype=bool)))
 
 
 def test_sums_of_hospitals_add_up_to_the_report_of_all_patients() -> None:
@@ -182,7 +182,7 @@ def test_sums_of_hospitals_add_up_to_the_report_of_all_patients() -> None:
     first = np.arange(60) < 25
     parts = [metrics.patient_sums(Reading(), cohort.select(c), SKIN) for c in (first, ~first)]
     whole = metrics.patient_sums(Reading(), cohort, SKIN)
-    assert metrics.report(sum(parts), SKIN) == pytest.approx(metrics.report(whole, SKIN))
+    assert scoring.report(sum(parts), SKIN) == pytest.approx(scoring.report(whole, SKIN))
 
 
 def test_the_area_from_noised_sums_centres_on_the_area_without_noise() -> None:
@@ -190,10 +190,10 @@ def test_the_area_from_noised_sums_centres_on_the_area_without_noise() -> None:
     sums = metrics.patient_sums(Reading(), cohort, SKIN)
     random = np.random.default_rng(3)
     noised = [
-        metrics.report(sums + 2 * random.standard_normal(len(sums)), SKIN)["melanoma_auc"]
+        scoring.report(sums + 2 * random.standard_normal(len(sums)), SKIN)["melanoma_auc"]
         for _ in range(300)
     ]
-    expected = metrics.report(sums, SKIN)["melanoma_auc"]
+    expected = scoring.report(sums, SKIN)["melanoma_auc"]
     assert np.mean(noised) == pytest.approx(expected, abs=4 * np.std(noised) / math.sqrt(300))
 
 
@@ -201,8 +201,8 @@ def test_wild_noise_never_gives_a_share_outside_zero_to_one() -> None:
     random = np.random.default_rng(4)
     for data in (SKIN, BRAIN):
         for _ in range(200):
-            sums = 50 * random.standard_normal(metrics.evaluation_length(data))
-            assert all(0.0 <= v <= 1.0 for v in metrics.report(sums, data).values())
+            sums = 50 * random.standard_normal(scoring.evaluation_length(data))
+            assert all(0.0 <= v <= 1.0 for v in scoring.report(sums, data).values())
 
 
 def test_dice_is_one_number_for_a_patient_over_all_its_slices() -> None:
@@ -211,7 +211,7 @@ def test_dice_is_one_number_for_a_patient_over_all_its_slices() -> None:
     found = np.zeros_like(labels)
     found[0, 0] = [1, 2, 2, 3]
     found[1, 0, 0] = 1
-    figures = metrics.report(
+    figures = scoring.report(
         metrics.patient_sums(Reading(), brain_cohort(found, labels, [0, 0, 1]), BRAIN), BRAIN
     )
     assert figures["dice_whole"] == pytest.approx((2 * 4 / 9 + 1) / 2)
@@ -220,10 +220,10 @@ def test_dice_is_one_number_for_a_patient_over_all_its_slices() -> None:
     assert metrics.exact(Reading(), brain_cohort(found, labels, [0, 0, 1]), BRAIN) == figures
 
 
-@pytest.mark.parametrize("wrong", [np.zeros(3), np.full(metrics.evaluation_length(SKIN), np.nan)])
+@pytest.mark.parametrize("wrong", [np.zeros(3), np.full(scoring.evaluation_length(SKIN), np.nan)])
 def test_sums_of_wrong_length_or_not_finite_are_refused(wrong) -> None:
     with pytest.raises(InvalidMessage, match="finite numbers"):
-        metrics.report(wrong, SKIN)
+        scoring.report(wrong, SKIN)
 
 
 def test_evaluating_leaves_no_gradients() -> None:

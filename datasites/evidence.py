@@ -1,9 +1,9 @@
 """What an owner sees of a code request: who asks, what would run, what it would cost."""
 
+from collections import Counter
 from dataclasses import dataclass
-from html import escape
 
-from datasites import wire
+from datasites import cards, wire
 from datasites.server import CodeRequest
 from policies.decision import Approve, AskOwner, Decision, Deny
 from syft_code.plan import Plan
@@ -61,13 +61,17 @@ class Evidence:
             ),
             ("What leaves", self._what_leaves(plan)),
             ("Together with", ", ".join(h.name for h in plan.hospitals if h.name != self.hospital)),
+            (
+                "Shares to",
+                ", ".join(f"{a.name} (key {a.verify_key[:8]}…)" for a in plan.aggregators),
+            ),
             ("Policy", _in_words(self.decision)),
             ("Plan hash", plan.hash),
         ]
 
     def text(self) -> str:
         """The card as lines of text."""
-        return "\n".join(f"{name:>22}: {value}" for name, value in self.rows())
+        return cards.text(self.rows())
 
     def _what_runs(self, plan: Plan) -> str:
         count = parameter_count(plan.recipe, plan.data)
@@ -103,18 +107,31 @@ class Evidence:
         )
 
     def _repr_html_(self) -> str:
-        cells = "".join(
-            f"<tr><th style='text-align:left;vertical-align:top;padding:4px 12px 4px 0;"
-            f"white-space:nowrap'>{escape(name)}</th>"
-            f"<td style='text-align:left;padding:4px 0;max-width:46em'>{escape(value)}</td></tr>"
-            for name, value in self.rows()
-        )
-        title = escape(self.plan.study if self.plan else "A request that is no plan")
-        return (
-            "<div style='border:1px solid #bbb;border-radius:6px;padding:12px 16px;margin:8px 0;"
-            f"max-width:62em'><h3 style='margin:0 0 8px'>{title} at {escape(self.hospital)}</h3>"
-            f"<table style='border-collapse:collapse'>{cells}</table></div>"
-        )
+        study = self.plan.study if self.plan else "A request that is no plan"
+        return cards.html(f"{study} at {self.hospital}", self.rows())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Statement:
+    """What the ledger says of one asset: spent, left, and every event that was paid for."""
+
+    hospital: str
+    account: wire.Account
+
+    def rows(self) -> list[tuple[str, str]]:
+        """The card, row by row."""
+        account = self.account
+        left = max(account.budget_epsilon - account.spent_epsilon, 0.0)
+        counted = Counter(account.events)
+        return [
+            ("Budget", f"epsilon {account.budget_epsilon:.2f} at delta {account.delta:g}"),
+            ("Spent", f"epsilon {account.spent_epsilon:.2f}"),
+            ("Left", f"epsilon {left:.2f}, by subtraction; what fits is asked of the accountant"),
+            *((f"{number} x", event) for event, number in counted.items()),
+        ]
+
+    def _repr_html_(self) -> str:
+        return cards.html(f"{self.account.asset} at {self.hospital}", self.rows())
 
 
 def _in_words(decision: Decision | None) -> str:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from datasites import acts, cohort_file, keeping, partition, stand_ins, wire
 from datasites.blobs import Blobs
 from datasites.cohort_file import SplitCohort
-from datasites.evidence import Evidence
+from datasites.evidence import Evidence, Statement
 from datasites.readers import Reading
 from datasites.server import CodeRequest, OwnerSession
 from datasites.site import Site
@@ -169,6 +169,10 @@ class Owner:
         if not isinstance(account, wire.Account):
             raise Refused("The vault gave no account of this asset.")
         return account
+
+    def statement(self, asset: str) -> Statement:
+        """The same as a card to look at."""
+        return Statement(hospital=self.name, account=self.account(asset))
 
     def _evidence(self, request: CodeRequest) -> Evidence:
         """Read the request's plan and weigh it; what is wrong with it becomes a sentence."""

@@ -5,6 +5,7 @@ Colours are those of Okabe & Ito (2008), which colour-blind readers tell apart; 
 dashes differ as well, so that a grey print can be read.
 """
 
+import base64
 import io
 import math
 from collections.abc import Mapping, Sequence
@@ -53,6 +54,12 @@ class Plot:
     data: bytes
     kind: str
     alt: str
+
+    def _repr_mimebundle_(self, **options: object) -> dict[str, str]:
+        """How a notebook shows it."""
+        svg = self.kind == "image/svg+xml"
+        text = self.data.decode() if svg else base64.b64encode(self.data).decode("ascii")
+        return {self.kind: text, "text/plain": self.alt}
 
 
 def words(name: str) -> str:

@@ -56,7 +56,7 @@ class Display:
 
     def on_round(self, record: RoundRecord, weights: NDArray[np.float32]) -> None:
         """A round is over."""
-        spent = ", ".join(f"{name} {value:.2f}" for name, value in record.epsilon.items())
+        spent = _spent(record.epsilon)
         figures = ", ".join(
             f"{name.replace('_', ' ')} {value:.3f}"
             for name, value in record.metrics.items()
@@ -85,3 +85,15 @@ class Display:
                 highlight=False,
                 soft_wrap=True,
             )
+
+
+def _spent(epsilon: dict[str, float]) -> str:
+    """Each hospital's epsilon; once for all, if it is the same everywhere.
+
+    >>> _spent({"north": 1.5, "south": 1.5}), _spent({"north": 1.5, "south": 2.0})
+    ('1.50 at each of 2 hospitals', 'north 1.50, south 2.00')
+    """
+    shown = {f"{value:.2f}" for value in epsilon.values()}
+    if len(shown) == 1:
+        return f"{shown.pop()} at each of {len(epsilon)} hospitals"
+    return ", ".join(f"{name} {value:.2f}" for name, value in epsilon.items())

@@ -1,7 +1,9 @@
 """What a researcher looks at in a notebook: the catalogue as a table, a mock as pictures."""
 
+import io
 from collections.abc import Sequence
 
+import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
@@ -55,18 +57,21 @@ def plan(study: Plan) -> pd.DataFrame:
     return pd.DataFrame({"": rows})
 
 
-def mock(cohort: Cohort, classes: Sequence[str], *, count: int = 2 * COLUMNS) -> Figure:
+def mock(cohort: Cohort, classes: Sequence[str], *, count: int = 2 * COLUMNS) -> Plot:
     """Pictures of a mock: made from the schema alone, no patient is in them."""
     shown = cohort.images[:count]
-    figure = Figure(figsize=(1.3 * COLUMNS, 1.6 * -(-len(shown) // COLUMNS)), layout="constrained")
-    axes = figure.subplots(-(-len(shown) // COLUMNS), COLUMNS, squeeze=False).ravel()
-    for axis in axes:
-        axis.axis("off")
-    for axis, image, label in zip(axes, shown, cohort.labels, strict=False):
-        colour = image.dtype == np.uint8 and len(image) == 3
-        picture = image.transpose(1, 2, 0) if colour else image[-1].astype(np.float32)
-        axis.imshow(picture, cmap=None if colour else "gray")
-        title = classes[int(label)] if label.ndim == 0 else "mock slice"
-        axis.set_title(title, fontsize=STYLE["font.size"])
-    figure.suptitle("Mock: made from the public schema, no patient", fontsize=9)
-    return figure
+    rows = -(-len(shown) // COLUMNS)
+    with mpl.rc_context(STYLE | {"axes.grid": False}):
+        figure = Figure(figsize=(1.3 * COLUMNS, 1.6 * rows), layout="constrained")
+        axes = figure.subplots(rows, COLUMNS, squeeze=False).ravel()
+        for axis in axes:
+            axis.axis("off")
+        for axis, image, label in zip(axes, shown, cohort.labels, strict=False):
+            colour = image.dtype == np.uint8 and len(image) == 3
+            picture = image.transpose(1, 2, 0) if colour else image[-1].astype(np.float32)
+            axis.imshow(picture, cmap=None if colour else "gray")
+            axis.set_title(classes[int(label)] if label.ndim == 0 else "mock slice")
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="png", dpi=110)
+    alt = "Mock slices, made from the public schema: no patient is in them."
+    return Plot(data=buffer.getvalue(), kind="image/png", alt=alt)

@@ -4,17 +4,20 @@ import contextlib
 import hashlib
 import os
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import httpx
 import pytest
 from nacl.signing import SigningKey
 
-from datasites.blobs import MAX_BLOB_BYTES
+from datasites.blobs import MAX_BLOB_BYTES, Blobs
 from syft_code import accounts
+from syft_code.errors import InvalidMessage
 from tests.hostile.conftest import OurSite, sentence
 
 pytestmark = pytest.mark.timeout(300)
@@ -287,32 +290,40 @@ def test_an_upload_past_the_limit_is_refused_before_it_is_read(ours: OurSite) ->
         assert sent.recv(65536).startswith(b"HTTP/1.1 400")
 
 
-def test_uploads_of_one_blob_at_once_never_make_a_wrong_one(ours: OurSite) -> None:
-    """One honest upload, and others that append, finish and delete while it is checked."""
-    name, data = blob(8 * 2**20)
-    stop = threading.Event()
+def test_uploads_of_one_blob_at_once_never_make_a_wrong_one(tmp_path: Path) -> None:
+    """One thread finishes an honest upload while others append to it, many times over."""
+    blobs = Blobs(tmp_path)
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
 
-    def disturb(number: int) -> None:
-        while not stop.is_set():
-            put(ours, name, b"x", f"bytes {len(data)}-{len(data)}/{len(data) + 1}")
-            if number == 0:
-                send(ours, "DELETE", f"/blobs/{name}")
+    def append_more(name: str, ready: threading.Barrier) -> None:
+        ready.wait()
+        for offset in (64, 65, 64):
+            with contextlib.suppress(InvalidMessage):
+                blobs.append(name, b"x", offset=offset)
 
-    with ThreadPoolExecutor(3) as pool:
-        for number in range(3):
-            pool.submit(disturb, number)
-        try:
-            for _ in range(6):
-                put(ours, name, data)
-                with contextlib.suppress(httpx.RemoteProtocolError):  # cut short by a deletion
-                    answer = send(ours, "GET", f"/blobs/{name}")
-                    assert answer.status_code in (200, 403)
-                    assert answer.status_code == 403 or answer.content == data
-        finally:
-            stop.set()
-    for path in (ours.site.desk / "blobs").iterdir():
-        if len(path.name) == 64:
-            assert hashlib.sha256(path.read_bytes()).hexdigest() == path.name
+    def finish(name: str, ready: threading.Barrier) -> None:
+        ready.wait()
+        with contextlib.suppress(InvalidMessage):
+            blobs.finish(name, size_bytes=64)
+
+    try:
+        with ThreadPoolExecutor(3) as pool:
+            for _ in range(600):
+                name, data = blob()
+                blobs.append(name, data, offset=0)
+                ready = threading.Barrier(3)
+                works = [
+                    pool.submit(work, name, ready) for work in (finish, append_more, append_more)
+                ]
+                for work in works:
+                    work.result()
+    finally:
+        sys.setswitchinterval(interval)
+    whole = [path for path in tmp_path.iterdir() if len(path.name) == 64]
+    assert whole
+    for path in whole:
+        assert hashlib.sha256(path.read_bytes()).hexdigest() == path.name
 
 
 @pytest.mark.parametrize(

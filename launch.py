@@ -36,11 +36,10 @@ from federation import config as federations
 from federation import local_aggregator, results, studies
 from federation.baselines import HospitalCohorts
 from federation.client import Account
-from federation.config import AggregatorEntry, FederationConfig, HospitalEntry, Kind
+from federation.config import FederationConfig, HospitalEntry, Kind
 from federation.parties import Party, require_alive, running
 from federation.progress import Display
 from federation.researcher import Credentials, Researcher
-from federation.results import Results
 from federation.study import Outcome, Weights
 from policies.rules import Budget, KnownParties, SitePolicy
 from syft_code.errors import ConsiliumError, InvalidInput, Refused
@@ -51,14 +50,6 @@ console = Console()
 
 ASSETS: dict[Kind, str] = {"ham10000": "skin-lesions", "brats": "gliomas"}
 SIZES_PX: dict[Kind, int] = {"ham10000": 32, "brats": 64}
-SHOWN = (
-    "balanced_accuracy",
-    "melanoma_auc",
-    "accuracy",
-    "dice_whole",
-    "dice_core",
-    "dice_enhancing",
-)
 ROOT = Path(__file__).parent
 NOTEBOOKS = (
     "researcher_notebooks/train_a_model.ipynb",
@@ -145,35 +136,36 @@ def demo(
     budget: Annotated[float | None, typer.Option(help="Epsilon of each hospital.")] = None,
     out: Annotated[Path, typer.Option(help="Where runs are kept.")] = Path("runs"),
     first_port: Annotated[int, typer.Option(help="First port of the parties.")] = 8301,
+    keep: Annotated[bool, typer.Option(help="Keep the parties' folders, patients too.")] = False,
 ) -> None:
     """Play every party once: publish, request, approve, train, evaluate, report."""
     began = time.monotonic()
     kind = _kind(study)
     folder = out / time.strftime("%Y-%m-%d_%H-%M-%S")
-    reading = readers.read(
-        kind, _data_folder(folder, kind, str(data or "")), size_px=SIZES_PX[kind]
-    )
+    state = folder / "federation"
+    reading = readers.read(kind, _data_folder(state, kind, str(data or "")), size_px=SIZES_PX[kind])
     if reading.spec.stand_in:
         console.print(STAND_IN_NOTICE)
     config = federations.default(
         first_port=first_port,
-        hospitals=min(len(federations.DEFAULT_HOSPITALS), len(reading.patient_ids)),
+        hospitals=min(4, len(reading.patient_ids)),
         epsilon=budget or federations.DEFAULT_EPSILON,
         kind=kind,
     )
     _say(
         began, f"Starting {len(config.hospital)} hospitals and {len(config.aggregator)} aggregators"
     )
-    with _federation(config, folder):
-        owners = _owners(config, folder)
+    with _federation(config, state):
+        owners = _owners(config, state)
         _say(began, "Each owner publishes a cohort to the vault and a mock to the front desk")
-        _introduce(config, folder, owners)
+        _introduce(config, state, owners)
         splits = _publish_parts(reading, owners)
-        credentials = _invite(config, folder, owners)
-        credentials.save(folder / "researcher.json")
-        outcome, weights = _research(began, kind, Researcher(credentials), owners)
+        researcher = Researcher(_invite(config, state, owners))
+        outcome, weights = _research(began, kind, researcher, owners)
     budgets = {entry.name: entry.epsilon for entry in config.hospital}
     _conclude(began, folder, reading, outcome, weights, splits, budgets)
+    if not keep:
+        shutil.rmtree(state)
 
 
 def _say(began: float, sentence: str) -> None:
@@ -236,7 +228,7 @@ def _conclude(
     splits: dict[str, SplitCohort],
     budgets: dict[str, float],
 ) -> None:
-    """Write what stays, print the figures, and fail if not everything happened."""
+    """Compare with the baselines, write what stays, print the figures."""
     if not outcome.rounds:
         raise Refused(outcome.stopped)
     _say(began, "Comparing with pooled training and with each hospital alone")
@@ -252,36 +244,11 @@ def _conclude(
         samples=stand_ins.mock(reading.spec, seed=1, slices=12),
         budgets=budgets,
     )
-    console.print(_figures(outcome, found))
+    console.print(results.table(outcome, found))
     if reading.spec.stand_in:
         console.print(STAND_IN_NOTICE)
     for name in ("model.safetensors", "certificate.json", "report.html"):
         console.print(f"  {folder / name}", highlight=False)
-    _say(began, "Done")
-    if outcome.stopped:
-        raise Refused(outcome.stopped)
-
-
-def _figures(outcome: Outcome, found: Results) -> Table:
-    """The federated model beside the baselines; exact figures, as only a demo has them."""
-    shown = [name for name in found.exact if name in SHOWN]
-    table = Table(
-        "Model",
-        "ε of a patient",
-        *(name.replace("_", " ") for name in shown),
-        title="Exact figures on held-out patients: possible only in a demo, which owns all data",
-    )
-    spent = max(max(record.epsilon.values()) for record in outcome.rounds)
-    rows = [("Federated, this run", spent, found.exact)]
-    rows += [(one.name, one.epsilon, one.metrics) for one in found.baselines]
-    for name, epsilon, metrics in rows:
-        cost = "no limit" if epsilon is None else f"{epsilon:.2f}"
-        table.add_row(name, cost, *(f"{metrics[key]:.3f}" for key in shown))
-    noised = outcome.rounds[-1].metrics
-    if noised:
-        cells = (f"{noised[key]:.3f}" if key in noised else "" for key in shown)
-        table.add_row("Federated, as the researcher sees it (noised)", f"{spent:.2f}", *cells)
-    return table
 
 
 def _kind(text: str) -> Kind:
@@ -302,10 +269,13 @@ def _aggregator_home(state: Path, name: str) -> Path:
 @contextlib.contextmanager
 def _federation(config: FederationConfig, state: Path) -> Iterator[list[Party]]:
     """Every party of a federation, healthy, until the block ends."""
+    parties: list[Party] = []
     for entry in config.hospital:
-        sites.create(_home(state, entry.name), _settings(config, entry))
-    parties = [party for entry in config.hospital for party in _hospital_parties(state, entry)]
-    parties += [_aggregator_party(state, entry) for entry in config.aggregator]
+        site = sites.create(_home(state, entry.name), _settings(config, entry))
+        parties += hospital.parties(site)
+    for adder in config.aggregator:
+        home = _aggregator_home(state, adder.name)
+        parties.append(local_aggregator.party(home, name=adder.name, port=adder.port))
     with running(parties):
         yield parties
 
@@ -318,41 +288,6 @@ def _settings(config: FederationConfig, entry: HospitalEntry) -> SiteSettings:
         min_patients=entry.min_patients,
     )
     return SiteSettings(name=entry.name, port=entry.port, policy=policy)
-
-
-def _hospital_parties(state: Path, entry: HospitalEntry) -> list[Party]:
-    home = _home(state, entry.name)
-    arguments = ("--home", str(home), "--end-with-starter")
-    return [
-        Party(
-            name=f"{entry.name}'s vault",
-            module=hospital.VAULT_MODULE,
-            arguments=arguments,
-            healthy=lambda: hospital.vault_is_healthy(home),
-            log_path=home / "vault" / "process.log",
-        ),
-        Party(
-            name=f"{entry.name}'s front desk",
-            module=hospital.DESK_MODULE,
-            arguments=arguments,
-            healthy=lambda: hospital.desk_is_healthy(home),
-            log_path=home / "desk" / "process.log",
-            port=entry.port,
-        ),
-    ]
-
-
-def _aggregator_party(state: Path, entry: AggregatorEntry) -> Party:
-    home = _aggregator_home(state, entry.name)
-    arguments = ("--home", str(home), "--name", entry.name, "--port", str(entry.port))
-    return Party(
-        name=entry.name,
-        module=local_aggregator.MODULE,
-        arguments=(*arguments, "--end-with-starter"),
-        healthy=lambda: local_aggregator.is_healthy(home),
-        log_path=home.with_suffix(".log"),
-        port=entry.port,
-    )
 
 
 def _owners(config: FederationConfig, state: Path) -> list[Owner]:

@@ -7,9 +7,30 @@ from pathlib import Path
 from datasites import wire
 from datasites.site import Site
 from syft_code.errors import ConsiliumError
+from syft_code.party import Party
 
-VAULT_MODULE = "datasites.vault_process"
-DESK_MODULE = "datasites.desk_process"
+
+def parties(site: Site) -> list[Party]:
+    """A hospital's vault and its front desk, ready to be started."""
+    settings = site.settings()
+    arguments = ("--home", str(site.home), "--end-with-starter")
+    return [
+        Party(
+            name=f"{settings.name}'s vault",
+            module="datasites.vault_process",
+            arguments=arguments,
+            healthy=lambda: vault_is_healthy(site.home),
+            log_path=site.vault / "process.log",
+        ),
+        Party(
+            name=f"{settings.name}'s front desk",
+            module="datasites.desk_process",
+            arguments=arguments,
+            healthy=lambda: desk_is_healthy(site.home),
+            log_path=site.desk / "process.log",
+            port=settings.port,
+        ),
+    ]
 
 
 def vault_is_healthy(home: Path) -> bool:

@@ -90,14 +90,17 @@ class FederationConfig:
 
 DEFAULT_EPSILON = 8.0
 DEFAULT_DELTA = 1e-5
-DEFAULT_HOSPITALS = ("vidir-molemax", "vidir-modern", "rosendahl", "vienna-dias")
-"""The four sites that HAM10000 really comes from."""
+DEFAULT_HOSPITALS: dict[Kind, tuple[str, ...]] = {
+    "ham10000": ("vidir-molemax", "vidir-modern", "rosendahl", "vienna-dias"),
+    "brats": ("hospital-1", "hospital-2", "hospital-3", "hospital-4"),
+}
+"""The four sites that HAM10000 really comes from; BraTS does not name its own."""
 
 
 def default(
     *,
     first_port: int = 8101,
-    hospitals: int = len(DEFAULT_HOSPITALS),
+    hospitals: int = 4,
     epsilon: float = DEFAULT_EPSILON,
     kind: Kind = "ham10000",
 ) -> FederationConfig:
@@ -107,7 +110,7 @@ def default(
             HospitalEntry(
                 name=name, port=first_port + i, epsilon=epsilon, delta=DEFAULT_DELTA, kind=kind
             )
-            for i, name in enumerate(DEFAULT_HOSPITALS[:hospitals])
+            for i, name in enumerate(DEFAULT_HOSPITALS[kind][:hospitals])
         ),
         aggregator=tuple(
             AggregatorEntry(name=f"aggregator-{i}", port=first_port + 99 + i) for i in (1, 2, 3)

@@ -5,10 +5,23 @@ from pathlib import Path
 from federation.collector import AggregatorClient
 from syft_code import canonical
 from syft_code.errors import ConsiliumError, InvalidInput, Unavailable
+from syft_code.party import Party
 from syft_code.plan import Aggregator
 
-MODULE = "federation.aggregator"
 CONNECT_S = 0.5
+
+
+def party(home: Path, *, name: str, port: int) -> Party:
+    """An aggregator with this folder, ready to be started."""
+    arguments = ("--home", str(home), "--name", name, "--port", str(port), "--end-with-starter")
+    return Party(
+        name=name,
+        module="federation.aggregator",
+        arguments=arguments,
+        healthy=lambda: is_healthy(home),
+        log_path=home.with_suffix(".log"),
+        port=port,
+    )
 
 
 def public_entry(home: Path) -> Aggregator:

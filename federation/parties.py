@@ -7,30 +7,15 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from syft_code.errors import Unavailable
+from syft_code.party import Party
 
 POLL_S = 0.1
 STOP_S = 8.0
 TAIL_LINES = 3
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Party:
-    """One process: a module with arguments, how to see that it is healthy, and its log.
-
-    `port` is the one that it will listen on (0 if none), so that a port in use is named.
-    """
-
-    name: str
-    module: str
-    arguments: tuple[str, ...]
-    healthy: Callable[[], bool]
-    log_path: Path
-    port: int = 0
 
 
 @contextlib.contextmanager

@@ -250,10 +250,9 @@ class Study:
         refusals: dict[str, str],
     ) -> NDArray[np.float64]:
         if len(done) < self.plan.min_hospitals:
-            why = "; ".join(f"{name}: {sentence}" for name, sentence in refusals.items())
             raise Refused(
                 f"Round {number} needs {self.plan.min_hospitals} hospitals and {len(done)} took "
-                f"part, so the study stops here. {why}"
+                f"part, so the study stops here. {_by_sentence(refusals)}"
             )
         total, _ = collect(
             self.plan,
@@ -276,6 +275,18 @@ def _progress(hospital: str, ticket: Ticket) -> Progress:
         steps=ticket.steps,
         epsilon=ticket.epsilon,
     )
+
+
+def _by_sentence(refusals: dict[str, str]) -> str:
+    """Who said no, and why; hospitals with the same reason together.
+
+    >>> _by_sentence({"north": "No.", "south": "No.", "east": "Away."})
+    'north, south: No. east: Away.'
+    """
+    names: dict[str, list[str]] = {}
+    for name, sentence in refusals.items():
+        names.setdefault(sentence, []).append(name)
+    return " ".join(f"{', '.join(who)}: {sentence}" for sentence, who in names.items())
 
 
 def model_sha256(weights: Weights) -> str:

@@ -1,5 +1,6 @@
 """A plain PySyft datasite and one of our hospitals, side by side, and an attacker's tools."""
 
+import functools
 import inspect
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -39,6 +40,10 @@ with quiet_import():
     from syft.types.uid import UID
 
 PRIVATE_AGES, PUBLIC_AGES = np.array([41.0, 52.0, 63.0]), np.ones(3)
+
+
+HTTP = httpx.Client(trust_env=False, timeout=60)
+"""One for all tests: a new one loads the system's certificates each time."""
 
 
 def pack(value: Any) -> bytes:
@@ -109,16 +114,16 @@ class Desk:
     url: str
 
     def metadata(self) -> dict[str, Any]:
-        found: dict[str, Any] = httpx.get(f"{self.url}/api/v2/metadata", trust_env=False).json()
+        found: dict[str, Any] = HTTP.get(f"{self.url}/api/v2/metadata").json()
         return found
 
     @property
     def uid(self) -> UID:
-        return UID.from_string(self.metadata()["id"])
+        return _uid(self.url)
 
     def post(self, data: bytes) -> httpx.Response:
         """Send packed bytes as a call."""
-        return httpx.post(f"{self.url}/api/v2/api_call", content=data, timeout=60, trust_env=False)
+        return HTTP.post(f"{self.url}/api/v2/api_call", content=data)
 
     def sign(
         self,
@@ -142,6 +147,11 @@ class Desk:
     def call(self, key: SyftSigningKey, path: str, *args: Any, **options: Any) -> Any:
         """Make a call and unpack its answer."""
         return unpack(self.post(self.sign(key, path, *args, **options)))
+
+
+@functools.cache
+def _uid(url: str) -> UID:
+    return UID.from_string(Desk(url).metadata()["id"])
 
 
 def unpack(response: httpx.Response) -> Any:
@@ -240,35 +250,14 @@ def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Site, De
     ours = site.create(folder / "north", SiteSettings(name="north", port=port, policy=POLICY))
     (folder / "plain").mkdir()
     plain = Desk(f"http://127.0.0.1:{port + 1}")
-    with running([*_our_parties(ours), _plain_party(folder, plain, port)], timeout_s=180):
+    with running([*hospital.parties(ours), _plain_party(folder, plain, port)], timeout_s=180):
         yield ours, plain, port + 2
-
-
-def _our_parties(ours: Site) -> list[Party]:
-    arguments = ("--home", str(ours.home), "--end-with-starter")
-    return [
-        Party(
-            name="the vault",
-            module=hospital.VAULT_MODULE,
-            arguments=arguments,
-            healthy=lambda: hospital.vault_is_healthy(ours.home),
-            log_path=ours.home / "vault" / "process.log",
-        ),
-        Party(
-            name="the front desk",
-            module=hospital.DESK_MODULE,
-            arguments=arguments,
-            healthy=lambda: hospital.desk_is_healthy(ours.home),
-            log_path=ours.home / "desk" / "process.log",
-            port=ours.settings().port,
-        ),
-    ]
 
 
 def _plain_party(folder: Path, plain: Desk, port: int) -> Party:
     def healthy() -> bool:
         try:
-            return httpx.get(f"{plain.url}/api/v2/", timeout=2, trust_env=False).is_success
+            return HTTP.get(f"{plain.url}/api/v2/", timeout=2).is_success
         except httpx.TransportError:
             return False
 

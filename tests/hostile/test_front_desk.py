@@ -12,7 +12,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import httpx
 import numpy as np
 import pytest
 
@@ -22,6 +21,7 @@ from syft_code.errors import NotApproved, Refused
 from syft_code.messages import RoundCall
 from syft_code.quiet import quiet_import
 from tests.hostile.conftest import (
+    HTTP,
     OurSite,
     new_key,
     pack,
@@ -106,13 +106,9 @@ def test_every_path_outside_a_roles_list_is_refused_in_words(ours: OurSite, who:
     assert str(root.verify_key) == ours.desk.metadata()["verify_key"]
     key, allowed = keys[who]
     uid = ours.desk.uid
-    with httpx.Client(base_url=ours.desk.url, trust_env=False, timeout=60) as http:
-        for path in PATHS:
-            if path in allowed:
-                continue
-            data = ours.desk.sign(key, path, server=uid, uid=uid)
-            answer = unpack(http.post("/api/v2/api_call", content=data))
-            assert "does not answer" in refusal(answer), path
+    for path in PATHS:
+        if path not in allowed:
+            assert "does not answer" in refusal(ours.desk.call(key, path, uid=uid)), path
 
 
 @pytest.mark.parametrize("role", [ServiceRole.DATA_SCIENTIST, ServiceRole.DATA_OWNER])
@@ -172,9 +168,7 @@ def test_nobody_else_on_the_machine_enters_the_hospitals_folders(ours: OurSite) 
     ],
 )
 def test_routes_that_nobody_needs_are_gone(ours: OurSite, method: str, path: str) -> None:
-    answer = httpx.request(
-        method, ours.desk.url + path, headers={"content-length": "0"}, trust_env=False
-    )
+    answer = HTTP.request(method, ours.desk.url + path, headers={"content-length": "0"})
     assert answer.status_code in (404, 405)
 
 
@@ -221,11 +215,10 @@ def test_oversized_and_unannounced_bodies_are_refused_before_they_are_read(
     [b"", b"[", b"[" * 200_000, b'{"email": 1}', b"\xff\xfe", b'{"email": "a", "password": []}'],
 )
 def test_a_login_of_nonsense_is_refused_without_an_echo(ours: OurSite, body: bytes) -> None:
-    answer = httpx.post(
+    answer = HTTP.post(
         f"{ours.desk.url}/api/v2/login",
         content=body,
         headers={"content-type": "application/json"},
-        trust_env=False,
     )
     assert answer.status_code == 400
     assert len(answer.content) < 200
@@ -299,7 +292,7 @@ UNWELCOME: dict[str, Callable[[], bytes]] = {
         "UID", [("value", pack(b"0" * 16)), ("value", pack(b"1" * 16))]
     ),
     "a type of another version": lambda: pack_fields("UID", [("value", pack(b"0" * 16))], 9),
-    "thousands of levels": lambda: nested(2000),
+    "hundreds of levels": lambda: nested(400),
     "half a message": lambda: pack("x" * 100)[:64],
     "no bytes": lambda: b"",
     "zeros": lambda: b"\x00" * 64,

@@ -18,6 +18,7 @@ from datasites.site import Site
 from syft_code import traveller
 from syft_code.quiet import quiet_import
 from tests.hostile.conftest import (
+    HTTP,
     PRIVATE_AGES,
     PUBLIC_AGES,
     Desk,
@@ -228,7 +229,7 @@ def test_s11_anybody_lists_the_root_keys_calls_there_and_not_here(
     plain: PlainSite, ours: OurSite
 ) -> None:
     def listing(desk: Desk, **query: str) -> httpx.Response:
-        return httpx.get(f"{desk.url}/api/v2/api", params=query, timeout=60, trust_env=False)
+        return HTTP.get(f"{desk.url}/api/v2/api", params=query)
 
     root = plain.desk.metadata()["verify_key"]
     told = listing(plain.desk, verify_key=root, communication_protocol="4")

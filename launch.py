@@ -49,7 +49,7 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_
 console = Console()
 
 ASSETS: dict[Kind, str] = {"ham10000": "skin-lesions", "brats": "gliomas"}
-SIZES_PX: dict[Kind, int] = {"ham10000": 32, "brats": 64}
+SIZES_PX: dict[Kind, int] = {"ham10000": 32, "brats": 48}
 ROOT = Path(__file__).parent
 NOTEBOOKS = (
     "researcher_notebooks/train_a_model.ipynb",
@@ -149,7 +149,7 @@ def demo(
     config = federations.default(
         first_port=first_port,
         hospitals=min(4, len(reading.patient_ids)),
-        epsilon=budget or federations.DEFAULT_EPSILON,
+        epsilon=federations.DEFAULT_EPSILON if budget is None else budget,
         kind=kind,
     )
     _say(

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from policies.rules import Budget, KnownParties
 from syft_code import canonical
+from syft_code.errors import InvalidMessage, require
 from syft_code.recipes import DataSpec
 
 MAX_AGE_S = 300.0
@@ -20,11 +21,20 @@ def _new_id() -> str:
     return secrets.token_hex(16)
 
 
+def _check_reason(reason: str) -> None:
+    require(
+        bool(reason.strip()),
+        "A denial or a revocation must say in a sentence why: the researcher reads it.",
+        error=InvalidMessage,
+    )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Publication:
     """The owner hands a cohort to the vault, under a name; `cohort_sha256` is of the body.
 
     `patients` is the number of training patients that the owner declares to the public.
+    `split_rule` names how patients are held out (`partition.rule`); an asset keeps its rule.
     """
 
     __pydantic_config__ = canonical.STRICT
@@ -32,6 +42,7 @@ class Publication:
     spec: DataSpec
     patients: int
     cohort_sha256: str
+    split_rule: str
     budget: Budget
     act_id: str = field(default_factory=_new_id)
     at_unix_s: float = field(default_factory=time.time)
@@ -76,6 +87,9 @@ class Denial:
     act_id: str = field(default_factory=_new_id)
     at_unix_s: float = field(default_factory=time.time)
 
+    def __post_init__(self) -> None:
+        _check_reason(self.reason)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Revocation:
@@ -86,6 +100,9 @@ class Revocation:
     reason: str
     act_id: str = field(default_factory=_new_id)
     at_unix_s: float = field(default_factory=time.time)
+
+    def __post_init__(self) -> None:
+        _check_reason(self.reason)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,15 +11,19 @@ from syft_code.cohort import Cohort
 from syft_code.errors import InvalidData, require
 from syft_code.recipes import DataSpec
 
-NAMES = {"images", "labels", "patient", "held_out"}
+NAMES = {"images", "labels", "patient", "held_out", "split_rule"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)
 class SplitCohort:
-    """A cohort and, for each patient, whether it is held out (bool `[patients]`)."""
+    """A cohort and, for each patient, whether it is held out (bool `[patients]`).
+
+    `split_rule` names the rule that says so: `partition.rule`.
+    """
 
     cohort: Cohort
     held_out: NDArray[np.bool_]
+    split_rule: str
 
     def training(self) -> Cohort:
         """The patients to train on."""
@@ -38,6 +42,7 @@ def pack(split: SplitCohort) -> bytes:
             "labels": np.ascontiguousarray(split.cohort.labels),
             "patient": np.ascontiguousarray(split.cohort.patient),
             "held_out": split.held_out.astype(np.uint8),
+            "split_rule": np.frombuffer(split.split_rule.encode("ascii"), dtype=np.uint8),
         }
     )
 
@@ -62,6 +67,7 @@ def unpack(data: bytes, spec: DataSpec) -> SplitCohort:
     split = SplitCohort(
         cohort=Cohort(images=arrays["images"], labels=arrays["labels"], patient=arrays["patient"]),
         held_out=arrays["held_out"].astype(np.bool_),
+        split_rule=arrays["split_rule"].tobytes().decode("ascii", "replace"),
     )
     _check(split, spec)
     return split

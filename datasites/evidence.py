@@ -44,6 +44,7 @@ class Evidence:
         return [
             ("Researcher", f"{self.request.researcher}, signing key {plan.researcher_key[:16]}…"),
             ("Status", self.status),
+            ("The vault", self._in_the_vault(plan, account)),
             ("What runs", self._what_runs(plan)),
             ("On", self._on(plan)),
             ("Privacy", self._privacy(plan)),
@@ -72,6 +73,12 @@ class Evidence:
     def text(self) -> str:
         """The card as lines of text."""
         return cards.text(self.rows())
+
+    def _in_the_vault(self, plan: Plan, account: wire.Account) -> str:
+        """The vault's own word: the front desk's status is a notice and no more."""
+        if plan.hash in account.approved:
+            return "holds your approval: the plan may run"
+        return "holds no approval of yours that is in force: the plan can't run"
 
     def _what_runs(self, plan: Plan) -> str:
         count = parameter_count(plan.recipe, plan.data)
@@ -113,7 +120,7 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Statement:
-    """What the ledger says of one asset: spent, left, and every event that was paid for."""
+    """What the vault says of one asset: spent, left, what may run, every event paid for."""
 
     hospital: str
     account: wire.Account
@@ -127,6 +134,7 @@ class Statement:
             ("Budget", f"epsilon {account.budget_epsilon:.2f} at delta {account.delta:g}"),
             ("Spent", f"epsilon {account.spent_epsilon:.2f}"),
             ("Left", f"epsilon {left:.2f}, by subtraction; what fits is asked of the accountant"),
+            *(("May run now", f"the plan {plan_hash}") for plan_hash in account.approved),
             *((f"{number} x", event) for event, number in counted.items()),
         ]
 

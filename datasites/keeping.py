@@ -1,7 +1,9 @@
 """Files that only their owner may read, written whole or not at all."""
 
+import fcntl
 import os
 from pathlib import Path
+from typing import BinaryIO
 
 from nacl.signing import SigningKey
 
@@ -30,6 +32,24 @@ def write_private(path: Path, data: bytes) -> None:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def hold(path: Path) -> BinaryIO:
+    """Be the only one who holds a file, until it is closed or this process ends.
+
+    Raises:
+        Unavailable: if another process holds it.
+    """
+    file = path.open("ab")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        file.close()
+        raise Unavailable(
+            f"The folder {path.parent} must be used by one process, and another one uses it: "
+            "stop that one first."
+        ) from None
+    return file
 
 
 def read_kept(path: Path) -> bytes:

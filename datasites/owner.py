@@ -7,6 +7,7 @@ vault acts on the signature alone.
 
 import secrets
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from datasites.evidence import Evidence, Statement
 from datasites.readers import Reading
 from datasites.server import CodeRequest, OwnerSession
 from datasites.site import Site
-from policies.rules import Budget, KnownParties, review
+from policies.rules import KnownParties, review
 from syft_code import accounting, canonical, messages, traveller
 from syft_code.accounting import Event
 from syft_code.catalogue import AssetCard
@@ -76,7 +77,8 @@ class Owner:
 
         `chosen` (bool `[patients]`) are the hospital's patients, all unless told. With fewer
         than `FEW_PATIENTS` nobody is held out unless `held_out` says so, and evaluations
-        of this hospital then count nobody.
+        of this hospital then count nobody. A later version must be split with the fraction of
+        the first, however many patients it has: say `held_out` then.
         """
         picked = np.ones(len(reading.patient_ids), np.bool_) if chosen is None else chosen
         ids = [name for name, mine in zip(reading.patient_ids, picked, strict=True) if mine]
@@ -87,8 +89,12 @@ class Owner:
             error=InvalidData,
         )
         part = held_out if held_out is not None else HELD_OUT if len(ids) >= FEW_PATIENTS else 0.0
-        held = partition.held_out(ids, part, self._split_salt())
-        return SplitCohort(cohort=reading.cohort.select(picked), held_out=held)
+        salt = self._split_salt()
+        return SplitCohort(
+            cohort=reading.cohort.select(picked),
+            held_out=partition.held_out(ids, part, salt),
+            split_rule=partition.rule(part, salt),
+        )
 
     def publish(
         self,
@@ -110,6 +116,7 @@ class Owner:
             spec=spec,
             patients=patients,
             cohort_sha256=canonical.sha256(body),
+            split_rule=split.split_rule,
             budget=self.settings.policy.budget,
         )
         accepted = self._act(publication, body)
@@ -144,7 +151,7 @@ class Owner:
             code_sha256=traveller.source_sha256(plan.hash),
             asset=entry.asset,
             asset_version=entry.asset_version,
-            budget=Budget(epsilon=epsilon or budget.epsilon, delta=budget.delta),
+            budget=budget if epsilon is None else replace(budget, epsilon=epsilon),
             expires_unix_s=time.time() + days * 86_400,
         )
         self._act(approval)
@@ -152,16 +159,18 @@ class Owner:
 
     def deny(self, evidence: Evidence, reason: str) -> None:
         """Refuse a request, with a reason that the researcher reads."""
-        if evidence.plan is not None:
-            self._act(acts.Denial(plan_hash=evidence.plan.hash, reason=_reason(reason)))
-        self._session.deny(evidence.request_id, _reason(reason))
+        plan_hash = evidence.request.plan_hash  # of the code: a plan can be deleted at the desk
+        self._act(acts.Denial(plan_hash=plan_hash, reason=reason))
+        self._session.deny(evidence.request_id, reason)
 
     def revoke(self, evidence: Evidence, reason: str) -> None:
         """Take an approval back; from now on the vault runs no round of the plan."""
-        if evidence.plan is None:
-            raise Refused("There is nothing to revoke: this request was never a plan.")
-        self._act(acts.Revocation(plan_hash=evidence.plan.hash, reason=_reason(reason)))
-        self._session.deny(evidence.request_id, _reason(reason))
+        self.revoke_plan(evidence.request.plan_hash, reason)
+        self._session.deny(evidence.request_id, reason)
+
+    def revoke_plan(self, plan_hash: str, reason: str) -> None:
+        """The same in the vault alone, for a plan that the front desk does not show any more."""
+        self._act(acts.Revocation(plan_hash=plan_hash, reason=reason))
 
     def account(self, asset: str) -> wire.Account:
         """What the ledger says of an asset."""
@@ -177,10 +186,13 @@ class Owner:
     def _evidence(self, request: CodeRequest) -> Evidence:
         """Read the request's plan and weigh it; what is wrong with it becomes a sentence."""
         try:
-            plan = self._plan(request.plan_hash)
-            account = self.account(plan.hospital(self.name).asset)
+            return self._weighed(request)
         except ConsiliumError as problem:
             return Evidence(request=request, hospital=self.name, problem=str(problem))
+
+    def _weighed(self, request: CodeRequest) -> Evidence:
+        plan = self._plan(request.plan_hash)
+        account = self.account(plan.hospital(self.name).asset)
         spent = [
             canonical.parse(Event, text.encode("ascii"), what="ledger entry")
             for text in account.events
@@ -262,9 +274,3 @@ def declared(patients: int) -> int:
     """
     unit: int = 10 ** max(len(str(patients)) - 2, 0)
     return patients // unit * unit
-
-
-def _reason(reason: str) -> str:
-    text = reason.strip()
-    require(bool(text), "Say in a sentence why: the researcher reads it.", error=Refused)
-    return text

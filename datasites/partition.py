@@ -60,8 +60,8 @@ def held_out(patient_ids: Sequence[str], fraction: float, salt: bytes) -> NDArra
     beforehand, and what training and evaluation spend composes in parallel: the larger of the
     two, not their sum (McSherry 2009, theorem 4).
 
-    Does not protect: against a salt that changes while an asset lives. A patient could then
-    be in both groups over time. Draw it once, and keep it with the vault's keys.
+    Does not protect: against a salt or a fraction that changes while an asset lives. A patient
+    could then be in both groups over time; the vault refuses a version with another `rule`.
 
     >>> held_out(["a", "b", "c"], 0.5, bytes(16)).shape
     (3,)
@@ -78,6 +78,15 @@ def held_out(patient_ids: Sequence[str], fraction: float, salt: bytes) -> NDArra
     )
     below = int(fraction * 2**64)
     return np.array([_number(salt, patient) < below for patient in patient_ids], dtype=np.bool_)
+
+
+def rule(fraction: float, salt: bytes) -> str:
+    """The name (hex) of the rule by which `held_out` decides; tells nothing of the salt.
+
+    >>> rule(0.2, bytes(32)) == rule(0.2, bytes(32)) != rule(0.3, bytes(32))
+    True
+    """
+    return hmac.new(salt, f"held out below {fraction!r}".encode("ascii"), "sha256").hexdigest()
 
 
 def _number(salt: bytes, patient_id: str) -> int:

@@ -139,6 +139,21 @@ class Records:
             raise NotApproved("The approval of this plan has expired: ask the data owner.")
         return Approved(approval=approval, plan=Plan.decode(approval.plan.encode("ascii")))
 
+    def standing(self, asset: str, *, now_unix_s: float) -> tuple[str, ...]:
+        """The hashes of the plans that may run on an asset now."""
+        query = "SELECT plan_hash, approval FROM approval WHERE withdrawn = '' ORDER BY rowid"
+        with self._open() as database:
+            rows = database.execute(query).fetchall()
+        approvals: list[tuple[str, Approval]] = [
+            (plan_hash, canonical.parse(Approval, text.encode(), what="approval"))
+            for plan_hash, text in rows
+        ]
+        return tuple(
+            plan_hash
+            for plan_hash, approval in approvals
+            if approval.asset == asset and now_unix_s < approval.expires_unix_s
+        )
+
     def ticket(self, ticket: str) -> Ticket:
         """Where a ticket stands, as far as the disk knows; raise `Refused` if there is none."""
         query = (
@@ -148,7 +163,10 @@ class Records:
         with self._open() as database:
             row = database.execute(query, (ticket,)).fetchone()
         if row is None:
-            raise Refused("There is no such ticket here: call the round to get one.")
+            raise Refused(
+                "There is no such ticket here, or the vault was stopped before the round ended: "
+                "call the round (again); it is paid for once."
+            )
         purpose, number, state, sentence, shares, steps, epsilon, delta = row
         return Ticket(
             ticket=ticket,
@@ -163,8 +181,14 @@ class Records:
             sentence=sentence,
         )
 
+    def has_ticket(self, ticket: str) -> bool:
+        """Whether a round is queued, runs or has ended here."""
+        query = "SELECT 1 FROM ticket WHERE ticket = ?"
+        with self._open() as database:
+            return database.execute(query, (ticket,)).fetchone() is not None
+
     def open_ticket(self, plan_hash: str, ticket: Ticket) -> None:
-        """Write a round down as queued; a round that failed before starts anew."""
+        """Write a round down as queued."""
         row = (
             ticket.ticket,
             plan_hash,
@@ -178,7 +202,7 @@ class Records:
             ticket.delta,
         )
         with self._open() as database:
-            database.execute("INSERT OR REPLACE INTO ticket VALUES (?,?,?,?,?,?,?,?,?,?)", row)
+            database.execute("INSERT INTO ticket VALUES (?,?,?,?,?,?,?,?,?,?)", row)
 
     def set_state(
         self, ticket: str, state: State, *, shares: tuple[str, ...] = (), sentence: str = ""
@@ -190,14 +214,10 @@ class Records:
                 "UPDATE ticket SET state = ?, shares = ?, sentence = ? WHERE ticket = ?", row
             )
 
-    def fail_unfinished(self, sentence: str) -> None:
-        """After a restart: what was under way has failed, and says so."""
+    def forget_unfinished(self) -> None:
+        """After a restart: what was under way left nothing, and can be called again."""
         with self._open() as database:
-            database.execute(
-                "UPDATE ticket SET state = 'failed', sentence = ? WHERE state IN "
-                "('queued', 'running')",
-                (sentence,),
-            )
+            database.execute("DELETE FROM ticket WHERE state IN ('queued', 'running')")
 
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:

@@ -24,7 +24,7 @@ from syft_code.cohort import Cohort
 from syft_code.errors import InvalidData, require
 from syft_code.recipes import DataSpec
 
-DEFAULT_PATIENTS = {"ham10000": 1600, "brats": 48}
+DEFAULT_PATIENTS = {"ham10000": 1600, "brats": 240}
 IMAGE_PX = 112
 BRAIN_SHAPE = (64, 64, 24)
 SECOND_IMAGE = 0.2  # the share of lesions with two images

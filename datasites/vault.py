@@ -44,7 +44,6 @@ from syft_code.plan import Plan
 from syft_code.recipes import parameter_count
 
 LOG = logging.getLogger("consilium.vault")
-INTERRUPTED = "The vault was stopped while this round ran; it stays paid. Call the round again."
 FAILED = "The round failed inside the hospital; the data owner's log says why."
 """What leaves of an error that nobody foresaw."""
 
@@ -64,6 +63,7 @@ class Vault:
 
     def __init__(self, site: Site) -> None:
         self._site = site
+        self._held = keeping.hold(site.vault / "lock")
         self._settings = site.settings()
         self._key = keeping.signing_key(site.vault / "key")
         self._owner_key = keeping.read_kept(site.vault / "owner.pub").hex()
@@ -73,9 +73,10 @@ class Vault:
         self._sealed = keeping.private_folder(site.vault / "sealed")
         self._cohorts = keeping.private_folder(site.vault / "cohorts")
         self._steps: dict[str, int] = {}
-        self._starting = threading.Lock()
+        self._deciding = threading.Lock()
+        self._closing = threading.Event()
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="round")
-        self._records.fail_unfinished(INTERRUPTED)
+        self._records.forget_unfinished()
 
     @property
     def verify_key(self) -> str:
@@ -84,8 +85,10 @@ class Vault:
 
     def close(self) -> None:
         """End the training process; what was under way is lost and stays paid."""
+        self._closing.set()
         self._workroom.close()
         self._worker.shutdown(wait=True, cancel_futures=True)
+        self._held.close()
 
     def answer(self, request: object, body: bytes) -> tuple[object, bytes]:
         """Do what one request asks for; raise a `ConsiliumError` to say no."""
@@ -108,12 +111,13 @@ class Vault:
     def start_round(self, signed: Signed, weights: bytes) -> Ticket:
         """Check a round call, reserve its price durably, queue it, and return its ticket.
 
-        The same call again returns the same ticket; a round that failed starts anew, on the
-        price that it has paid. Nothing left the hospital in the failed attempt.
+        The same call again returns the same ticket. A round that the vault's end cut short has
+        none, and runs on the price that it has paid. One that failed is over: whether it fails
+        can depend on its noised result, so each try would tell what only one has paid for.
         """
         asked = self._checked(signed, weights)
         plan, call = asked.approved.plan, asked.call
-        with self._starting:
+        with self._deciding:
             price = accounting.event(plan, call.purpose)
             spend = Spend(
                 asset=plan.hospital(call.hospital).asset,
@@ -125,7 +129,7 @@ class Vault:
             publication = self._records.publication(spend.asset)
             caps = (asked.approved.approval.budget, publication.budget)
             new = self._ledger.reserve(spend, price, study_budget=caps[0], budget=caps[1])
-            if not new and self.ticket(asked.ticket).state != "failed":
+            if not new and self._records.has_ticket(asked.ticket):
                 return self.ticket(asked.ticket)
             self._records.open_ticket(
                 call.plan_hash,
@@ -197,18 +201,21 @@ class Vault:
     # The round itself, on a thread of its own
 
     def _run(self, asked: _Round) -> None:
-        """Train or evaluate, and leave sealed shares or a sentence behind."""
+        """Train or evaluate, and leave sealed shares or a sentence behind.
+
+        The approval is looked up anew: it may have been revoked while the round was queued.
+        """
         ticket = asked.ticket
         self._records.set_state(ticket, "running")
         try:
+            self._records.approved(asked.call.plan_hash, now_unix_s=time.time())
             shares = self._shares(asked)
         except ConsiliumError as problem:
             LOG.warning("round %s failed: %s", ticket, problem)
-            sentence = FAILED if isinstance(problem, InvalidInput) else str(problem)
-            self._records.set_state(ticket, "failed", sentence=sentence)
+            self._fail(ticket, FAILED if isinstance(problem, InvalidInput) else str(problem))
         except Exception:
             LOG.exception("round %s failed", ticket)
-            self._records.set_state(ticket, "failed", sentence=FAILED)
+            self._fail(ticket, FAILED)
         else:
             hashes = tuple(canonical.sha256(share) for share in shares)
             for name, share in zip(hashes, shares, strict=True):
@@ -216,6 +223,11 @@ class Vault:
             self._records.set_state(ticket, "done", shares=hashes)
         finally:
             self._steps.pop(ticket, None)
+
+    def _fail(self, ticket: str, sentence: str) -> None:
+        """Say why a round failed; one that is cut by the vault's own end stays unfinished."""
+        if not self._closing.is_set():
+            self._records.set_state(ticket, "failed", sentence=sentence)
 
     def _shares(self, asked: _Round) -> list[bytes]:
         """Train in the training process, pass the airlock, encode, shard, seal."""
@@ -281,10 +293,26 @@ class Vault:
             error=InvalidMessage,
         )
         cohort_file.unpack(body, act.spec)
-        self._records.remember(act, signed)
-        version = self._records.newest_version(act.asset) + 1
-        keeping.write_private(self._cohort_path(act.asset, version), body)
-        return wire.Accepted(version=self._records.publish(act))
+        with self._deciding:
+            version = self._records.newest_version(act.asset) + 1
+            self._check_split(act, version)
+            self._records.remember(act, signed)
+            keeping.write_private(self._cohort_path(act.asset, version), body)
+            return wire.Accepted(version=self._records.publish(act))
+
+    def _check_split(self, act: acts.Publication, version: int) -> None:
+        """No version may move a patient to the other group: groups are paid for in parallel."""
+        if version == 1:
+            return
+        before = self._records.publication(act.asset)
+        require(
+            (act.split_rule, act.spec.patient_unit)
+            == (before.split_rule, before.spec.patient_unit),
+            f"A new version of {act.asset} must hold patients out by the rule of the one before "
+            "(the same salt, fraction and unit): split it as before, or publish it under "
+            "another name if its patients are others.",
+            error=Refused,
+        )
 
     def _approve(self, act: acts.Approval, signed: Signed) -> wire.Accepted:
         """Check that the approval fits this hospital, its asset and its policy; then keep it."""
@@ -323,6 +351,7 @@ class Vault:
             budget_epsilon=budget.epsilon,
             delta=budget.delta,
             events=tuple(canonical.encode(event).decode("ascii") for event in events),
+            approved=self._records.standing(act.asset, now_unix_s=time.time()),
         )
 
     def _cohort_path(self, asset: str, version: int) -> Path:

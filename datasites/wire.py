@@ -106,7 +106,7 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Account:
-    """What the ledger says of one asset, to the owner."""
+    """What the vault says of one asset, to the owner; `approved` are hashes of plans."""
 
     __pydantic_config__ = canonical.STRICT
     asset: str
@@ -114,6 +114,7 @@ class Account:
     budget_epsilon: float
     delta: float
     events: tuple[str, ...]
+    approved: tuple[str, ...]
     kind: Literal["account"] = "account"
 
 
@@ -215,11 +216,12 @@ def ask(vault_home: Path, request: object, body: bytes = b"") -> tuple[Any, byte
             "The hospital's vault does not answer: ask the data owner to see whether it runs."
         ) from None
     if isinstance(reply, Failure):
-        raise _as_error(reply)
+        raise as_error(reply)
     return reply, data
 
 
-def _as_error(failure: Failure) -> ConsiliumError:
+def as_error(failure: Failure) -> ConsiliumError:
+    """A refusal as an error of the class that it names."""
     kind = getattr(errors, failure.error, ConsiliumError)
     known = isinstance(kind, type) and issubclass(kind, ConsiliumError)
     return (kind if known else ConsiliumError)(failure.sentence)

@@ -19,7 +19,7 @@ from syft_code.errors import InvalidMessage, TrainingFailed
 
 ENDED = (
     "The training process of this hospital ended before its result was there; nothing left the "
-    "hospital and the round stays paid. Call the round again."
+    "hospital and the round stays paid. Go on with the next one."
 )
 
 
@@ -38,6 +38,7 @@ class Workroom:
 
         Raises:
             TrainingFailed: if the process died or spoke out of turn; a new one starts next time.
+            ConsiliumError: what the process says went wrong.
         """
         with self._one_job:
             try:
@@ -101,7 +102,7 @@ def _converse(
     while True:
         answer, body = wire.receive(process.stdout, Answer)
         if isinstance(answer, wire.Failure):
-            raise TrainingFailed(answer.sentence)
+            raise wire.as_error(answer)
         if not isinstance(answer, Step):
             return body
         on_step(answer.step)

@@ -146,6 +146,7 @@ def _round(record: RoundRecord) -> Certificate:
         "round": record.round,
         "hospitals": sorted(record.trained),
         "evaluated": bool(record.metrics),
+        "evaluators": sorted(record.evaluated),
         "seconds": round(record.seconds, 2),
         "upload_bytes": record.upload_bytes,
     }

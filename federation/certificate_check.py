@@ -78,6 +78,7 @@ def _check_rounds(content: Certificate, plan: Plan) -> list[str]:
     rounds = content["rounds"]
     numbers = [one["round"] for one in rounds]
     evaluated = [one["round"] for one in rounds if one["evaluated"]]
+    paid = {one["round"] for one in rounds if one["evaluated"] or one["evaluators"]}
     planned = plan.evaluation.after_rounds if plan.evaluation else ()
     few = [one["round"] for one in rounds if len(set(one["hospitals"])) < plan.min_hospitals]
     whole = len(numbers) == plan.rounds or content["stopped_early"]
@@ -87,7 +88,7 @@ def _check_rounds(content: Certificate, plan: Plan) -> list[str]:
         ),
         "A study with fewer rounds than planned must say why it stopped early.": bool(whole),
         f"Each round needs {plan.min_hospitals} hospitals, rounds {few} had fewer.": not few,
-        "Only rounds that the plan names may be evaluated.": set(evaluated) <= set(planned),
+        "Only rounds that the plan names may be evaluated.": paid <= set(planned),
         "There must be noised figures for each evaluated round and for no other.": (
             list(content["utility"]["noised_by_round"]) == [str(n) for n in evaluated]
         ),
@@ -113,10 +114,11 @@ def _check_hospital(own: Certificate, content: Certificate, plan: Plan) -> list[
         ),
         "its rounds must be those that the list of rounds names it in": (
             list(part.trained) == [one["round"] for one in trained]
-            and list(part.evaluated) == [one["round"] for one in trained if one["evaluated"]]
+            and list(part.evaluated)
+            == [one["round"] for one in content["rounds"] if entry.name in one["evaluators"]]
         ),
     }
-    if part.trained:
+    if part.trained or part.evaluated:
         statements |= _epsilon_statements(own, plan, part)
     else:
         statements["it took part in no round, so it has no epsilon"] = own["epsilon"] is None

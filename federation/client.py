@@ -26,8 +26,14 @@ with quiet_import():
     from syft.service.code.user_code import SubmitUserCode
     from syft.service.policy.policy import MixedInputPolicy, SingleExecutionExactOutput
     from syft.types.errors import SyftException
+    from syft.types.syft_object_registry import SyftObjectRegistry
 
 silence("syft")
+
+for _name in ("_GenericAlias", "_UnionGenericAlias"):
+    # Unpacking one of these calls a function of the sender's choice, and a front desk may be
+    # in an attacker's hands; nothing that a researcher needs holds them.
+    SyftObjectRegistry.__object_serialization_registry__.pop(_name, None)
 
 _NOT_APPROVED = re.compile(r"UserCodeStatus\.(DENIED|PENDING)(?:.*?Reason: (.+))?", re.DOTALL)
 Status = Literal["none", "pending", "approved", "denied"]

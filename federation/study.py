@@ -149,17 +149,11 @@ class Study:
         done, refusals = self._ask_all("train", number, weights, on_progress)
         total = self._collect("train", number, done, refusals)
         updated = (weights + total[:-1] / total[-1]).astype(np.float32)
-        figures: dict[str, float] = {}
-        evaluators: tuple[str, ...] = ()
         epsilon = {name: ticket.epsilon for name, (ticket, _) in done.items()}
         delta = {name: ticket.delta for name, (ticket, _) in done.items()}
-        if self.plan.evaluation and number in self.plan.evaluation.after_rounds:
-            evaluated, missing = self._ask_all("evaluate", number, updated, on_progress)
-            sums = self._collect("evaluate", number, evaluated, missing)
-            figures = scoring.report(sums[:-1], self.plan.data)
-            evaluators = tuple(evaluated)
-            epsilon |= {name: ticket.epsilon for name, (ticket, _) in evaluated.items()}
-            delta |= {name: ticket.delta for name, (ticket, _) in evaluated.items()}
+        evaluated, figures = self._evaluate(number, updated, on_progress)
+        epsilon |= {name: ticket.epsilon for name, (ticket, _) in evaluated.items()}
+        delta |= {name: ticket.delta for name, (ticket, _) in evaluated.items()}
         record = RoundRecord(
             round=number,
             trained=tuple(done),
@@ -167,11 +161,26 @@ class Study:
             delta=delta,
             refusals=refusals,
             metrics=figures,
-            evaluated=evaluators,
+            evaluated=tuple(evaluated),
             upload_bytes=sum(size for _, size in done.values()),
             seconds=time.monotonic() - began,
         )
         return updated, record
+
+    def _evaluate(
+        self, number: int, weights: Weights, on_progress: Callable[[Progress], None]
+    ) -> tuple[dict[str, tuple[Ticket, int]], dict[str, float]]:
+        """Who evaluated the round's model, and the figures; none if too few hospitals did.
+
+        The trained round stands either way: it is paid for.
+        """
+        if not self.plan.evaluation or number not in self.plan.evaluation.after_rounds:
+            return {}, {}
+        evaluated, missing = self._ask_all("evaluate", number, weights, on_progress)
+        if len(evaluated) < self.plan.min_hospitals:
+            return evaluated, {}
+        sums = self._collect("evaluate", number, evaluated, missing)
+        return evaluated, scoring.report(sums[:-1], self.plan.data)
 
     def _ask_all(
         self,

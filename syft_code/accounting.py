@@ -5,9 +5,9 @@ stored or added: every question composes all events anew, with dp_accounting's p
 loss distributions (PLD) under the relation *adding or removing one patient*.
 
 Training and held-out patients are two groups of an asset. A patient's group follows
-from that patient alone, so one patient is touched by the events of one group only, and
-an asset's epsilon is the larger of its groups' (parallel composition, McSherry 2009,
-Theorem 4).
+from that patient alone, by a rule that no version of the asset may change (the vault
+refuses it). So one patient is touched by the events of one group only, and an asset's
+epsilon is the larger of its groups' (parallel composition, McSherry 2009, Theorem 4).
 """
 
 import math
@@ -33,6 +33,8 @@ RDP_TOLERANCE = 0.25
 """The RDP accountant's bound is looser than PLD's: it may lie up to this part above it."""
 PLD_INTERVAL = 5e-4
 """Grid of the PLD accountant; it rounds up, by less than 0.2 % against a grid of 1e-4."""
+PLD_LIMIT = 100.0
+"""Past this epsilon, far from any budget, a PLD's memory grows without end and RDP answers."""
 RDP_ORDERS = (*range(2, 64), 80, 96, 128, 192, 256, 384, 512)
 
 
@@ -90,6 +92,8 @@ def plan_events(plan: Plan) -> list[DpSgdEvent | GaussianEvent]:
 def epsilon(events: Sequence[DpSgdEvent | GaussianEvent], *, delta: float) -> float:
     """The epsilon of everything that left an asset, by PLD: the larger of its groups'.
 
+    Where the looser RDP says more than `PLD_LIMIT`, that is the answer.
+
     Guarantee: the composed mechanism is (epsilon, delta)-DP for adding or removing one
         patient; PLD's pessimistic discretisation rounds up.
     Raises:
@@ -127,15 +131,19 @@ def _largest(
     require(0 < delta < 1, f"delta must lie between 0 and 1, got {delta}.")
     values = [0.0]
     for name in ("training", "held-out"):
-        counts = Counter(e for e in events if group(e) == name)
+        counts = frozenset(Counter(e for e in events if group(e) == name).items())
         if counts:
-            values.append(_composed(frozenset(counts.items()), delta, method))
+            bound = _composed(counts, delta, "rdp")
+            loose = method == "rdp" or bound > PLD_LIMIT
+            values.append(bound if loose else _composed(counts, delta, "pld"))
     return max(values)
 
 
 @lru_cache(maxsize=256)
 def _composed(
-    counts: frozenset[tuple[DpSgdEvent | GaussianEvent, int]], delta: float, method: str
+    counts: frozenset[tuple[DpSgdEvent | GaussianEvent, int]],
+    delta: float,
+    method: Literal["pld", "rdp"],
 ) -> float:
     accountant: dp_accounting.PrivacyAccountant = (
         PLDAccountant(RELATION, value_discretization_interval=PLD_INTERVAL)

@@ -45,6 +45,12 @@ class DpSgd:
             math.isfinite(self.max_grad_norm) and self.max_grad_norm > 0,
             f"max_grad_norm must be a finite number above 0, got {self.max_grad_norm}.",
         )
+        noise_std = self.noise_multiplier * self.max_grad_norm
+        require(
+            1e-30 <= noise_std <= 1e30,
+            f"noise_multiplier x max_grad_norm must lie in [1e-30, 1e30], where noise does not "
+            f"round to nothing, got {noise_std:g}.",
+        )
         require(
             0 < self.sample_rate <= 1,
             f"sample_rate must be in (0, 1], got {self.sample_rate}.",

@@ -31,15 +31,23 @@ def cohort(patients: int = 40, *, seed: int = 0) -> SplitCohort:
             patient=np.arange(patients, dtype=np.int32),
         ),
         held_out=np.arange(patients) % 4 == 3,
+        split_rule="every fourth",
     )
 
 
-def publication(body: bytes, *, patients: int = 41, budget: Budget = BUDGET) -> acts.Publication:
+def publication(
+    body: bytes,
+    *,
+    patients: int = 41,
+    budget: Budget = BUDGET,
+    split_rule: str = "every fourth",
+) -> acts.Publication:
     return acts.Publication(
         asset="skin-lesions",
         spec=SKIN,
         patients=patients,
         cohort_sha256=canonical.sha256(body),
+        split_rule=split_rule,
         budget=budget,
     )
 

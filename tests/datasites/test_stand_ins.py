@@ -45,7 +45,7 @@ def test_default_stand_ins_are_quick_to_write_and_to_read(
     assert lesions[1] < 15
     start = time.perf_counter()
     stand_ins.write("brats", tmp_path / "brats", seed=1)
-    assert read("brats", tmp_path / "brats", size_px=64).cohort.patients == 48
+    assert read("brats", tmp_path / "brats", size_px=64).cohort.patients == 240
     assert time.perf_counter() - start < 15
 
 

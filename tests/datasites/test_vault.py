@@ -151,9 +151,8 @@ def test_a_round_that_was_cut_by_a_restart_says_so_and_runs_again_on_its_price(
     vault.close()
     restarted = Vault(hospital.site)
     try:
-        cut = hospital.finished(restarted, restarted.ticket(ticket.ticket))
-        if cut.state == "failed":
-            assert "stays paid" in cut.sentence
+        with pytest.raises(Refused, match="again"):
+            restarted.ticket(ticket.ticket)
         again = restarted.start_round(hospital.call(agreed, 1), hospital.weights(agreed))
         assert hospital.finished(restarted, again).state == "done"
         account = hospital.act(restarted, acts.Inquiry(asset="skin-lesions"))
@@ -197,6 +196,57 @@ def test_weights_that_blow_up_stay_in_the_hospital(hospital: OneHospital, vault:
     assert "stays here" in failed.sentence
     with pytest.raises(Refused):
         vault.share(failed.ticket, 1)
+    again = vault.start_round(hospital.call(wild, 1), hospital.weights(wild))
+    assert again == failed, "whether it fails depends on the noised result: one try is paid for"
+
+
+def test_a_round_that_was_paid_for_just_before_a_crash_still_runs(
+    hospital: OneHospital, vault: Vault, agreed: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def crash(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(vault._records, "open_ticket", crash)
+        vault.start_round(hospital.call(agreed, 1), hospital.weights(agreed))
+    assert len(vault._ledger.events("skin-lesions")) == 1
+    ticket = vault.start_round(hospital.call(agreed, 1), hospital.weights(agreed))
+    assert hospital.finished(vault, ticket).state == "done"
+    assert len(vault._ledger.events("skin-lesions")) == 1
+
+
+def test_a_round_that_is_queued_when_its_approval_is_revoked_does_not_run(
+    hospital: OneHospital, vault: Vault, agreed: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queue: list[tuple[object, ...]] = []
+    with monkeypatch.context() as patched:
+        patched.setattr(vault._worker, "submit", lambda *call: queue.append(call))
+        ticket = vault.start_round(hospital.call(agreed, 1), hospital.weights(agreed))
+    hospital.act(vault, acts.Revocation(plan_hash=agreed.hash, reason="consent withdrawn"))
+    vault._worker.submit(*queue[0])  # type: ignore[arg-type]
+    failed = hospital.finished(vault, ticket)
+    assert failed.state == "failed"
+    assert "taken the approval back" in failed.sentence
+
+
+def test_a_new_version_may_not_move_patients_between_the_groups(
+    hospital: OneHospital, vault: Vault
+) -> None:
+    body = cohort_file.pack(cohort(seed=1))
+    with pytest.raises(Refused, match="by the rule of the one before"):
+        hospital.act(vault, publication(body, split_rule="every fifth"), body)
+    assert vault._records.newest_version("skin-lesions") == 1
+
+
+@pytest.mark.parametrize("kind", [acts.Denial, acts.Revocation])
+def test_taking_an_approval_back_needs_a_reason(kind: type[acts.Revocation]) -> None:
+    with pytest.raises(InvalidMessage, match="why"):
+        kind(plan_hash="0" * 64, reason=" ")
+
+
+def test_a_folder_has_one_vault_at_a_time(hospital: OneHospital, vault: Vault) -> None:
+    with pytest.raises(Unavailable, match="another one uses it"):
+        Vault(hospital.site)
 
 
 @pytest.mark.parametrize(
@@ -246,7 +296,10 @@ def test_an_expired_approval_covers_nothing(hospital: OneHospital, vault: Vault)
 def test_a_revoked_approval_covers_nothing_until_the_owner_approves_again(
     hospital: OneHospital, vault: Vault, agreed: Plan
 ) -> None:
+    inquiry = acts.Inquiry(asset="skin-lesions")
+    assert hospital.act(vault, inquiry).approved == (agreed.hash,)  # type: ignore[attr-defined]
     hospital.act(vault, acts.Revocation(plan_hash=agreed.hash, reason="consent withdrawn"))
+    assert hospital.act(vault, inquiry).approved == ()  # type: ignore[attr-defined]
     with pytest.raises(NotApproved):
         vault.start_round(hospital.call(agreed, 1), hospital.weights(agreed))
     hospital.act(vault, approval(agreed))

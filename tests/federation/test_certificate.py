@@ -141,6 +141,17 @@ def test_a_hospital_that_gave_nothing_states_no_epsilon_and_says_why(skin_demo) 
     assert certificate.check(content) == []
 
 
+def test_a_hospital_may_train_in_a_round_and_not_evaluate_it(skin_demo) -> None:
+    rounds = [
+        dataclasses.replace(one, evaluated=tuple(n for n in one.evaluated if n != "south"))
+        for one in skin_demo.outcome.rounds
+    ]
+    outcome = dataclasses.replace(skin_demo.outcome, rounds=tuple(rounds))
+    content = certificate.certificate(outcome)
+    assert content["hospitals"][1]["rounds_evaluated"] == []
+    assert certificate.check(content) == []
+
+
 def test_a_study_that_stopped_early_says_so(skin_demo) -> None:
     outcome = dataclasses.replace(
         skin_demo.outcome, rounds=skin_demo.outcome.rounds[:2], stopped="South & north said no."

@@ -42,8 +42,8 @@ with quiet_import():
 PRIVATE_AGES, PUBLIC_AGES = np.array([41.0, 52.0, 63.0]), np.ones(3)
 
 
-HTTP = httpx.Client(trust_env=False, timeout=60, limits=httpx.Limits(keepalive_expiry=1))
-"""One for all tests: a new one loads the system's certificates each time."""
+HTTP = httpx.Client(trust_env=False, timeout=60, limits=httpx.Limits(max_keepalive_connections=0))
+"""One for all tests (a new one loads the system's certificates), a connection for each call."""
 
 
 def pack(value: Any) -> bytes:

@@ -7,6 +7,8 @@ calls, its HTTP routes, what it unpacks, code requests, values, and other people
 import re
 import socket
 import struct
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -38,7 +40,6 @@ from tests.plans import plan
 
 with quiet_import():
     from syft.client.api import SyftAPICall
-    from syft.serde.deserialize import _deserialize
     from syft.serde.recursive_primitives import iterable_schema
     from syft.server.credentials import SyftSigningKey
     from syft.service.action.action_object import ActionObject, TwinMode
@@ -295,15 +296,31 @@ def test_what_a_call_does_not_need_is_refused_before_it_is_unpacked(
     assert isinstance(ours.desk.call(ours.alice_key, "user.get_current_user"), SyftSuccess)
 
 
-def test_the_owners_own_client_makes_no_call_by_name_for_a_front_desk_that_was_taken(
-    tmp_path: Path,
+@pytest.mark.parametrize(
+    ("module", "runs"), [("syft", True), ("datasites.server", False), ("federation.client", False)]
+)
+def test_a_front_desk_that_was_taken_runs_no_program_at_its_clients(
+    tmp_path: Path, module: str, runs: bool
 ) -> None:
+    """Answers are unpacked by owners and researchers; plain PySyft calls what they name."""
     mark = tmp_path / "mark"
-    for name in ("_GenericAlias", "_UnionGenericAlias"):
-        answer = pack_blob(name, pack({"path": "subprocess.Popen", "args": ["touch", str(mark)]}))
-        with pytest.raises(Exception, match=r"not in SyftObjectRegistry|does not answer"):
-            _deserialize(answer, from_bytes=True)
-    assert not mark.exists()
+    calls = {"path": "subprocess.Popen", "args": ["touch", str(mark)]}
+    answers = [
+        pack_blob(name, pack(calls)).hex() for name in ("_GenericAlias", "_UnionGenericAlias")
+    ]
+    code = (
+        f"import contextlib, sys, time, {module}\n"
+        "from syft.serde.deserialize import _deserialize\n"
+        "for answer in sys.argv[1:]:\n"
+        "    with contextlib.suppress(Exception):\n"
+        "        _deserialize(bytes.fromhex(answer), from_bytes=True)\n"
+        "time.sleep(0.3)"
+    )
+    root = Path(__file__).parents[2]
+    subprocess.run(
+        [sys.executable, "-c", code, *answers], cwd=root, capture_output=True, check=True
+    )
+    assert mark.exists() == runs
 
 
 def one_place_many_times(item: bytes, times: int) -> bytes:

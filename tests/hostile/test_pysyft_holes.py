@@ -269,11 +269,15 @@ def test_n1_unpacking_a_strangers_bytes_runs_a_program_there_and_none_here(
     wait_for(in_a_call)
 
     bomb, key = call_by_name(here), ours.alice_key
+    in_the_envelope = pack_fields(
+        "SignedSyftAPICall",
+        [("credentials", bomb), ("serialized_message", pack(b"")), ("signature", pack(b""))],
+    )
     for packed in (
         bomb,
         pack_signed(key, bomb),
         pack_call(key, ours.desk.uid, "action.get", bomb),
-        pack_signed(key, b"").replace(pack(key.verify_key), bomb),
+        in_the_envelope,
     ):
         refusal(unpack(ours.desk.post(packed)))
     time.sleep(0.3)

@@ -194,7 +194,9 @@ def test_what_was_denied_or_revoked_does_not_run(live: Live, researcher: Researc
     owners = [live.owner(position) for position in range(3)]
     for owner in owners:
         owner.approve(owner.requests()[-1])
+    researcher.hospitals[0].bulk.delete(study.plan.hash)  # which must not keep a plan running
     owners[0].revoke(owners[0].requests()[-1], "A patient withdrew consent.")
+    assert study.plan.hash not in owners[0].account("skin-lesions").approved
     denied = live.owner(3)
     denied.deny(denied.requests()[-1], "Not this year.")
     states = study.status()

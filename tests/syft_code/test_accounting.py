@@ -74,6 +74,12 @@ def test_a_delta_outside_0_and_1_is_refused(delta: float) -> None:
         accounting.epsilon([GaussianEvent(noise_multiplier=1.0)], delta=delta)
 
 
+@pytest.mark.parametrize("sigma", [1e-9, 0.001, 0.05])
+def test_noise_that_protects_nobody_is_priced_without_running_out_of_memory(sigma: float) -> None:
+    event = GaussianEvent(noise_multiplier=sigma)
+    assert accounting.epsilon([event], delta=1e-5) > accounting.PLD_LIMIT
+
+
 def test_an_evaluation_that_is_not_planned_has_no_price() -> None:
     with pytest.raises(InvalidPlan, match="no evaluation"):
         accounting.event(plan(evaluation=None), "evaluate")

@@ -89,6 +89,12 @@ def test_privacy_parameters_must_be_real_numbers_above_zero(value: float) -> Non
         Evaluation(noise_multiplier=value, after_rounds=())
 
 
+def test_a_clip_norm_so_small_that_noise_rounds_to_nothing_is_refused() -> None:
+    assert 0.5 * 5e-324 == 0.0
+    with pytest.raises(InvalidPlan, match="round to nothing"):
+        DpSgd(noise_multiplier=0.5, max_grad_norm=5e-324, sample_rate=0.01, steps=1)
+
+
 def test_bytes_that_are_not_canonical_are_refused() -> None:
     data = plan().encode()
     spaced = json.dumps(json.loads(data)).encode()

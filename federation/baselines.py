@@ -33,7 +33,7 @@ from syft_code.recipes import DataSpec
 ADAM_LEARNING_RATE = 2e-3
 BATCH_SLICES = 32
 LEAST_EPOCHS, MOST_EPOCHS = 8, 40
-LEAST_STEPS = 500
+LEAST_STEPS = 200
 """Of training without privacy: small data sets go through more often, to get that far."""
 
 
@@ -201,10 +201,10 @@ def _train_privately(plan: Plan, patients: Cohort, *, declared_patients: int) ->
 
 
 def _train_openly(plan: Plan, patients: Cohort) -> Weights:
-    """Adam, with as many passes as the private training draws each patient, within limits."""
+    """Adam, on about as many slices as the private training draws, within limits."""
     model = _start(plan)
-    drawn = round(plan.rounds * plan.dp_sgd.steps * plan.dp_sgd.sample_rate)
-    epochs = min(max(drawn, LEAST_EPOCHS), MOST_EPOCHS)
+    drawn = plan.rounds * plan.dp_sgd.steps * plan.dp_sgd.sample_rate * patients.patients
+    epochs = min(max(round(drawn / len(patients.images)), LEAST_EPOCHS), MOST_EPOCHS)
     steps_each = -(-len(patients.images) // BATCH_SLICES)
     dp_sgd.train_without_privacy(
         model,

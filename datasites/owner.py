@@ -108,6 +108,9 @@ class Owner:
         Publishing again under the same name makes the next version; what was spent on the
         patients stays spent. The number of training patients is declared in public, rounded
         down to two digits.
+
+        Does not protect: patients who are published under two names. The ledger counts per
+            asset, so they then have two budgets.
         """
         body = cohort_file.pack(split)
         patients = declared(int((~split.held_out).sum()))

@@ -30,7 +30,7 @@ from datasites.trainer_messages import Job
 from datasites.workroom import Workroom
 from policies.decision import Deny
 from policies.rules import review
-from syft_code import accounting, canonical, envelope, messages, scoring, sharing, traveller
+from syft_code import accounting, canonical, envelope, messages, sharing, traveller
 from syft_code.errors import (
     ConsiliumError,
     InvalidInput,
@@ -39,7 +39,7 @@ from syft_code.errors import (
     Refused,
     require,
 )
-from syft_code.messages import Purpose, RoundCall, Signed, Ticket
+from syft_code.messages import RoundCall, Signed, Ticket
 from syft_code.plan import Plan
 from syft_code.recipes import parameter_count
 
@@ -244,7 +244,7 @@ class Vault:
         raw = self._workroom.run(
             job, asked.weights, on_step=lambda step: self._steps.update({asked.ticket: step})
         )
-        length = _result_length(plan, call.purpose)
+        length = envelope.vector_length(plan, call.purpose) - 1
         vector = airlock.inspect(raw, length=length, bound=plan.sharing.bound / weight)
         weighted = np.append(vector * weight, weight)
         encoded = sharing.encode(weighted, plan.sharing, hospitals=len(plan.hospitals))
@@ -358,19 +358,10 @@ class Vault:
         return self._cohorts / f"{asset}.{version}.safetensors"
 
 
-def _result_length(plan: Plan, purpose: Purpose) -> int:
-    """How many numbers the training process must hand over."""
-    if purpose == "train":
-        return parameter_count(plan.recipe, plan.data)
-    return scoring.evaluation_length(plan.data)
-
-
 def _check_round(plan: Plan, call: RoundCall) -> None:
     """The plan has such a round."""
-    evaluated = plan.evaluation.after_rounds if plan.evaluation else ()
-    allowed = range(1, plan.rounds + 1) if call.purpose == "train" else evaluated
     require(
-        call.round in allowed,
+        call.round in plan.rounds_of(call.purpose),
         f"The approved plan has no round {call.round} to {call.purpose}: call one that it has.",
         error=NotApproved,
     )

@@ -159,12 +159,12 @@ def collect(
     )
     signed = messages.sign(call, researcher_key)
     ordered = _in_roster_order(plan, clients)
-    limit_bytes = _longest(plan, purpose) * plan.sharing.ring_bits // 8
+    limit_bytes = envelope.vector_length(plan, purpose) * plan.sharing.ring_bits // 8
     with ThreadPoolExecutor(len(ordered)) as pool:
         answers = list(pool.map(lambda c: c.release(signed, limit_bytes=limit_bytes), ordered))
     headers = [header for header, _ in answers]
     for party, header in enumerate(headers, start=1):
-        _check_sum(plan, header, call=call, party=party, length=headers[0].length)
+        _check_sum(plan, header, call=call, party=party)
     dtype = sharing.ring_dtype(plan.sharing.ring_bits)
     total = sharing.unshard([np.frombuffer(data, dtype) for _, data in answers])
     return sharing.decode(total, plan.sharing), total
@@ -181,23 +181,15 @@ def _in_roster_order(plan: Plan, clients: Sequence[AggregatorClient]) -> list[Ag
     return [by_key[key] for key in keys]
 
 
-def _longest(plan: Plan, purpose: Purpose) -> int:
-    return envelope.train_length(plan) if purpose == "train" else envelope.MAX_EVALUATION_LENGTH
-
-
-def _check_sum(
-    plan: Plan, header: SumHeader, *, call: ReleaseCall, party: int, length: int
-) -> None:
+def _check_sum(plan: Plan, header: SumHeader, *, call: ReleaseCall, party: int) -> None:
     """A partial sum must be what was asked for, and one that the others can be added to."""
-    if call.purpose == "train":
-        length = envelope.train_length(plan)
     fits = (
         (header.plan_hash, call.plan_hash),
         (header.purpose, call.purpose),
         (header.round, call.round),
         (header.hospitals, call.hospitals),
         (header.party, party),
-        (header.length, length),
+        (header.length, envelope.vector_length(plan, call.purpose)),
         (header.ring_bits, plan.sharing.ring_bits),
     )
     require(

@@ -1,7 +1,7 @@
 """What each party of a study saw, and what nobody promises, in sentences with numbers."""
 
 from federation.study import Outcome
-from syft_code import envelope, scoring
+from syft_code import envelope
 from syft_code.plan import Plan
 from syft_code.recipes import parameter_count
 from syft_code.sharing import SEED_BYTES
@@ -52,7 +52,7 @@ def not_promised(plan: Plan) -> list[str]:
 
 
 def _vector_bytes(plan: Plan) -> int:
-    return envelope.train_length(plan) * plan.sharing.ring_bits // 8
+    return envelope.vector_length(plan, "train") * plan.sharing.ring_bits // 8
 
 
 def _evaluations(outcome: Outcome) -> int:
@@ -85,8 +85,8 @@ def _front_desk(outcome: Outcome) -> list[str]:
 
 def _vault(outcome: Outcome) -> list[str]:
     plan = outcome.plan
-    left = f"one vector of {envelope.train_length(plan):,} numbers, clipped and noised"
-    evaluation = scoring.evaluation_length(plan.data) + 1
+    left = f"one vector of {envelope.vector_length(plan, 'train'):,} numbers, clipped and noised"
+    evaluation = envelope.vector_length(plan, "evaluate")
     extra = f" and, after an evaluation, one of {evaluation} noised numbers"
     return [
         "Its own hospital's patients. Nothing of another hospital's but the model's weights.",
@@ -97,10 +97,10 @@ def _vault(outcome: Outcome) -> list[str]:
 
 def _researcher(outcome: Outcome) -> list[str]:
     plan, done = outcome.plan, len(outcome.rounds)
-    evaluation = scoring.evaluation_length(plan.data) + 1
+    evaluation = envelope.vector_length(plan, "evaluate")
     carried = sum(record.upload_bytes for record in outcome.rounds)
     sentences = [
-        f"{done} sums of {envelope.train_length(plan):,} numbers, each over at least "
+        f"{done} sums of {envelope.vector_length(plan, 'train'):,} numbers, each over at least "
         f"{plan.min_hospitals} hospitals, and never one hospital's update.",
         f"{carried:,} bytes of sealed training shares, which it carried and cannot open.",
         "Public metadata and mocks; how far each hospital's training was, and when; each "

@@ -20,7 +20,7 @@ from nacl.exceptions import CryptoError
 from nacl.public import PrivateKey, PublicKey, SealedBox
 from nacl.signing import SigningKey
 
-from syft_code import canonical, messages, sharing
+from syft_code import canonical, messages, scoring, sharing
 from syft_code.errors import InvalidMessage, InvalidPlan, SharingError, require
 from syft_code.messages import Purpose, ShareHeader, Signed
 from syft_code.plan import Plan
@@ -28,7 +28,6 @@ from syft_code.recipes import parameter_count
 
 SEAL_BYTES = 48  # of a SealedBox: an ephemeral X25519 key and a Poly1305 tag
 CONTEXT_BYTES = 32
-MAX_EVALUATION_LENGTH = 2**20
 MAX_HEADER_BYTES = 8192
 MAGIC = b"consilium share 1\n"
 _LENGTHS = struct.Struct("<IQ")
@@ -120,14 +119,10 @@ def seal(
     ]
 
 
-def check_header(
-    plan: Plan, party: int, signed: Signed, *, length: int | None = None
-) -> ShareHeader:
+def check_header(plan: Plan, party: int, signed: Signed) -> ShareHeader:
     """Aggregator: read a share's header and check all that can be checked before its body.
 
-    `party` is who is asking, from 1. `length` is the number of ring elements that must have
-    been shared; without it, a training share must fit the plan's recipe and an evaluation
-    share must be reasonably short.
+    `party` is who is asking, from 1.
 
     Raises:
         InvalidMessage: with one sentence, if anything does not fit the plan.
@@ -143,8 +138,11 @@ def check_header(
         (header.parties == parties, "be made for as many aggregators as the plan names"),
         (header.ring_bits == plan.sharing.ring_bits, "be in the plan's ring"),
         (header.payload == payload_kind(header.party, parties), "be of the kind for its party"),
-        (header.round in _rounds(plan, header.purpose), "be for a round that the plan names"),
-        (_length_fits(plan, header, length), "have as many elements as the plan asks for"),
+        (header.round in plan.rounds_of(header.purpose), "be for a round that the plan names"),
+        (
+            header.length == vector_length(plan, header.purpose),
+            "have as many elements as the plan asks for",
+        ),
     )
     for holds, what in fits:
         require(holds, f"A share must {what}; this one does not.", error=InvalidMessage)
@@ -152,14 +150,14 @@ def check_header(
 
 
 def open_share(
-    plan: Plan, party: int, share: SealedShare, *, seal_key: PrivateKey, length: int | None = None
+    plan: Plan, party: int, share: SealedShare, *, seal_key: PrivateKey
 ) -> tuple[ShareHeader, bytes]:
     """Aggregator: check a share against the plan and open it; returns header and payload.
 
     Raises:
         InvalidMessage: if the header, the hash, the seal or the payload is not as it must be.
     """
-    header = check_header(plan, party, share.header, length=length)
+    header = check_header(plan, party, share.header)
     require(
         len(share.sealed) == sealed_bytes(header)
         and canonical.sha256(share.sealed) == header.sealed_sha256,
@@ -199,9 +197,11 @@ def sealed_bytes(header: ShareHeader) -> int:
     return SEAL_BYTES + CONTEXT_BYTES + payload_bytes(header)
 
 
-def train_length(plan: Plan) -> int:
-    """Anyone: the length of a training vector: every parameter, then the weight."""
-    return parameter_count(plan.recipe, plan.data) + 1
+def vector_length(plan: Plan, purpose: Purpose) -> int:
+    """Anyone: the length of a shared vector: every parameter or sum, then the weight."""
+    if purpose == "train":
+        return parameter_count(plan.recipe, plan.data) + 1
+    return scoring.evaluation_length(plan.data) + 1
 
 
 def _seal_one(
@@ -224,17 +224,3 @@ def _hospital_key(plan: Plan, hospital: str) -> str:
         return plan.hospital(hospital).verify_key
     except InvalidPlan:
         raise InvalidMessage("A share must come from a hospital of the plan's roster.") from None
-
-
-def _rounds(plan: Plan, purpose: Purpose) -> Sequence[int]:
-    if purpose == "train":
-        return range(1, plan.rounds + 1)
-    return plan.evaluation.after_rounds if plan.evaluation else ()
-
-
-def _length_fits(plan: Plan, header: ShareHeader, length: int | None) -> bool:
-    if length is None and header.purpose == "train":
-        length = train_length(plan)
-    if length is None:
-        return 1 <= header.length <= MAX_EVALUATION_LENGTH
-    return header.length == length

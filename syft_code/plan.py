@@ -8,6 +8,7 @@ keys. A plan holds no patient value, no secret and no randomness.
 
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
@@ -15,6 +16,7 @@ from pydantic import Field
 
 from syft_code import canonical
 from syft_code.errors import InvalidPlan, require
+from syft_code.messages import Purpose
 from syft_code.recipes import DataSpec, Recipe
 
 NAME = re.compile(r"[a-z][a-z0-9_-]{0,39}")
@@ -223,6 +225,12 @@ class Plan:
         """Read a plan from its canonical JSON; raise `InvalidPlan` on anything else."""
         plan: Plan = canonical.parse(cls, data, what="plan", error=InvalidPlan)
         return plan
+
+    def rounds_of(self, purpose: Purpose) -> Sequence[int]:
+        """The rounds in which hospitals train, or after which they evaluate."""
+        if purpose == "train":
+            return range(1, self.rounds + 1)
+        return self.evaluation.after_rounds if self.evaluation else ()
 
     def hospital(self, name: str) -> Hospital:
         """The roster's entry for a hospital; raise `InvalidPlan` if it has none."""

@@ -57,7 +57,7 @@ def test_an_approved_round_ends_in_one_sealed_share_for_each_aggregator(
     )
     done = hospital.finished(vault, ticket)
     assert (done.state, done.step, done.steps) == ("done", 3, 3)
-    total = np.zeros(envelope.train_length(agreed), np.uint64)
+    total = np.zeros(envelope.vector_length(agreed, "train"), np.uint64)
     for party, seal in enumerate(hospital.keys.seals, start=1):
         share = envelope.SealedShare.from_bytes(vault.share(done.ticket, party))
         header, payload = envelope.open_share(agreed, party, share, seal_key=seal)
@@ -82,7 +82,7 @@ def test_the_shares_add_up_to_what_was_encoded_bit_for_bit(
     done = hospital.finished(
         vault, vault.start_round(hospital.call(agreed, 1), hospital.weights(agreed))
     )
-    total = np.zeros(envelope.train_length(agreed), np.uint64)
+    total = np.zeros(envelope.vector_length(agreed, "train"), np.uint64)
     for party, seal in enumerate(hospital.keys.seals, start=1):
         share = envelope.SealedShare.from_bytes(vault.share(done.ticket, party))
         header, payload = envelope.open_share(agreed, party, share, seal_key=seal)

@@ -162,7 +162,9 @@ def make_plan(parties: Sequence[Party], study: str, *, features: int = 64, ring:
 def update_of(plan: Plan, hospital: str, *, length: int | None = None) -> np.ndarray:
     """What a hospital would share: a weighted update, then its weight."""
     seed = int.from_bytes(f"{plan.study}/{hospital}".encode(), "little") % 2**63
-    values = np.random.default_rng(seed).normal(size=length or envelope.train_length(plan))
+    values = np.random.default_rng(seed).normal(
+        size=length or envelope.vector_length(plan, "train")
+    )
     values[-1] = 100.0
     return values
 
@@ -243,19 +245,20 @@ def test_four_hospitals_of_which_one_drops_out_give_the_exact_sum(
     assert largest <= raw.nbytes + 4000, "on the wire: about one vector for any k"
 
 
-def test_an_evaluation_is_summed_at_the_length_that_the_first_share_names(
+def test_an_evaluation_is_summed_at_the_length_that_follows_from_the_plan(
     parties: list[Party], clients: list[AggregatorClient]
 ) -> None:
     plan = make_plan(parties, "evaluation")
-    open_and_submit(plan, clients, THREE, purpose="evaluate", round_number=2, length=7)
-    longer = make_shares(plan, "west", purpose="evaluate", round_number=2, length=8)
-    with pytest.raises(Refused, match="same length"):
+    length = envelope.vector_length(plan, "evaluate")
+    open_and_submit(plan, clients, THREE, purpose="evaluate", round_number=2, length=length)
+    longer = make_shares(plan, "west", purpose="evaluate", round_number=2, length=length + 1)
+    with pytest.raises(InvalidMessage, match="as many elements"):
         clients[0].submit(longer[0])
     vector, raw = total_of(plan, clients, THREE, purpose="evaluate", round_number=2)
-    assert np.array_equal(raw, sum(encoded_of(plan, name, length=7) for name in THREE))
+    assert np.array_equal(raw, sum(encoded_of(plan, name, length=length) for name in THREE))
     assert vector[-1] == 300.0
     with pytest.raises(InvalidMessage, match="round that the plan names"):
-        clients[0].submit(make_shares(plan, "west", purpose="evaluate", length=7)[0])
+        clients[0].submit(make_shares(plan, "west", purpose="evaluate", length=length)[0])
 
 
 def test_health_tells_the_entry_of_the_roster(

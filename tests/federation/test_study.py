@@ -32,7 +32,9 @@ def test_a_round_whose_evaluation_finds_too_few_hospitals_keeps_its_training(
         return {hospital.name: (ticket, 10) for hospital in agreed.hospitals}, {}
 
     monkeypatch.setattr(study, "_ask_all", ask_all)
-    monkeypatch.setattr(study, "_collect", lambda *a: np.ones(envelope.train_length(agreed)))
+    monkeypatch.setattr(
+        study, "_collect", lambda *a: np.ones(envelope.vector_length(agreed, "train"))
+    )
     outcome = study.train()
     assert outcome.stopped == ""
     assert [record.round for record in outcome.rounds] == [1, 2, 3]

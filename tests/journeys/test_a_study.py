@@ -114,7 +114,7 @@ def test_the_decoded_sum_is_the_plain_fixed_point_sum(
     """Whoever holds all aggregators' keys (this test) can open every share: add them plainly."""
     outcome, _ = trained
     plan = outcome.plan
-    plain = np.zeros(envelope.train_length(plan), np.uint64)
+    plain = np.zeros(envelope.vector_length(plan, "train"), np.uint64)
     for name in outcome.rounds[0].epsilon:
         plain += opened(live, plan, name, round_number=1)
     decoded = sharing.decode(plain, plan.sharing)
@@ -127,7 +127,7 @@ def test_the_decoded_sum_is_the_plain_fixed_point_sum(
 
 def opened(live: Live, plan: Plan, hospital: str, *, round_number: int) -> sharing.Ring:
     """One hospital's encoded update, put together from all three aggregators' disks."""
-    parts = np.zeros(envelope.train_length(plan), np.uint64)
+    parts = np.zeros(envelope.vector_length(plan, "train"), np.uint64)
     found = 0
     for party in range(1, len(plan.aggregators) + 1):
         home = live.state / "hospitals" / hospital / "vault" / "sealed"

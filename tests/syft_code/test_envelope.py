@@ -62,7 +62,7 @@ def make_plan(*, study: str = "study", rounds: int = 2) -> Plan:
 
 
 PLAN = make_plan()
-LENGTH = envelope.train_length(PLAN)
+LENGTH = envelope.vector_length(PLAN, "train")
 
 
 def make_shares(plan: Plan = PLAN, *, hospital: str = "north", purpose: str = "train",
@@ -137,7 +137,7 @@ def test_a_header_of_absurd_length_is_refused_before_it_is_read() -> None:
         ({"purpose": "evaluate"}, "round that the plan names"),
         ({"sealed_sha256": "0" * 64}, "whole and unchanged"),
         ({"round": 2}, "sealed under the header"),
-        ({"purpose": "evaluate", "round": 2}, "sealed under the header"),
+        ({"purpose": "evaluate", "round": 2}, "as many elements"),
     ],
 )
 def test_a_signed_header_that_does_not_fit_is_refused(
@@ -201,11 +201,13 @@ def test_a_payload_of_the_wrong_size_is_refused_even_when_signed() -> None:
         open_first(forge(short, sealed_sha256=canonical.sha256(sealed)))
 
 
-def test_an_evaluation_has_the_length_that_the_caller_asks_for() -> None:
-    share = make_shares(purpose="evaluate", round_number=2, length=5)[0]
+def test_an_evaluation_has_the_length_that_follows_from_the_plan() -> None:
+    length = envelope.vector_length(PLAN, "evaluate")
+    share = make_shares(purpose="evaluate", round_number=2, length=length)[0]
     assert len(open_first(share)) == 32
+    longer = make_shares(purpose="evaluate", round_number=2, length=length + 1)[0]
     with pytest.raises(InvalidMessage, match="as many elements"):
-        envelope.open_share(PLAN, 1, share, seal_key=SEALS[0], length=6)
+        open_first(longer)
 
 
 def test_a_header_that_is_not_ascii_is_refused() -> None:

@@ -166,6 +166,9 @@ def demo(
     _conclude(began, folder, reading, outcome, weights, splits, budgets)
     if not keep:
         shutil.rmtree(state)
+    if outcome.stopped:
+        raise Refused(outcome.stopped)
+    _say(began, "Done")
 
 
 def _say(began: float, sentence: str) -> None:

@@ -14,7 +14,7 @@ import pytest
 
 import launch
 from datasites import hospital, stand_ins
-from federation import local_aggregator
+from federation import certificate, local_aggregator, model_file
 from tests.conftest import free_ports
 
 pytestmark = pytest.mark.timeout(400)
@@ -188,3 +188,30 @@ def test_wrong_words_on_the_command_line_are_one_sentence(
         ("demo", "--study", "brats", "--data", str(ROOT / "tests"), "--out", str(tmp_path / "r")),
     ):
         assert refusal(capsys, *arguments)
+
+
+def test_a_demo_with_a_small_budget_ends_with_what_is_left_and_keeps_what_it_has(
+    tmp_path: Path,
+) -> None:
+    data, out = tmp_path / "data", tmp_path / "runs"
+    stand_ins.write("ham10000", data, patients=160, seed=3)
+    ended = run(
+        "demo", "--data", str(data), "--out", str(out), "--budget", "1.8",
+        "--first-port", str(free_ports(110)),
+    )  # fmt: skip
+    told = ended.stdout.replace("\n", " ")
+    assert ended.returncode == 1, "not all of it happened"
+    assert "Epsilon would reach 2.00 of 1.80; 1.47 is spent and 0.33 is left" in told
+    assert "STAND-IN DATA" in told
+    assert "Done" not in told
+    assert "Traceback" not in told + ended.stderr
+    assert not ended.stderr, "no warning and no stray print"
+    (folder,) = out.iterdir()
+    left = {path.name for path in folder.iterdir()}
+    assert left == {"model.safetensors", "certificate.json", "report.html"}, "no patient is kept"
+    content = certificate.read(folder / "certificate.json")
+    assert certificate.check(content) == []
+    assert "took part" in content["stopped_early"]
+    model = model_file.load(folder / "model.safetensors")
+    assert model.plan_hash == content["plan_hash"]
+    assert "STAND-IN" in (folder / "report.html").read_text()

@@ -7,13 +7,10 @@ PY := $(VENV)/bin/python
 PYTHON ?= $(shell command -v python3.11 || command -v python3 || command -v python)
 STUDY ?= ham10000
 
-.PHONY: demo study test check lab clean
+.PHONY: demo test check lab clean
 
 demo: $(VENV)/.installed
 	@$(PY) launch.py demo --study $(STUDY) $(if $(DATA),--data "$(DATA)") $(if $(BUDGET),--budget $(BUDGET))
-
-study: $(VENV)/.installed
-	@$(PY) launch.py demo --long --study $(STUDY) $(if $(DATA),--data "$(DATA)")
 
 test: check
 	@$(PY) -m pytest -q

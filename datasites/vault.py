@@ -179,6 +179,11 @@ class Vault:
             "upload them and call again.",
             error=InvalidMessage,
         )
+        require(
+            bool(np.isfinite(np.frombuffer(weights, "<f4")).all()),
+            "The weights must be finite numbers: nothing was spent; call again with others.",
+            error=InvalidMessage,
+        )
         ticket = canonical.sha256(canonical.encode([call.plan_hash, call.purpose, call.round]))
         return _Round(ticket=ticket[:32], call=call, approved=approved, weights=weights)
 

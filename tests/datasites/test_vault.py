@@ -269,6 +269,18 @@ def test_a_call_for_something_else_is_refused(
     assert not vault._ledger.events("skin-lesions"), "nothing is spent on a refusal"
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_weights_that_are_not_finite_cost_nothing(
+    hospital: OneHospital, vault: Vault, agreed: Plan, value: float
+) -> None:
+    weights = np.frombuffer(hospital.weights(agreed), "<f4").copy()
+    weights[-1] = value
+    call = hospital.call(agreed, 1, weights_sha256=canonical.sha256(weights.tobytes()))
+    with pytest.raises(InvalidMessage, match="finite"):
+        vault.start_round(call, weights.tobytes())
+    assert not vault._ledger.events("skin-lesions")
+
+
 @pytest.mark.parametrize("number", [0, -1, 4, 10**9])
 def test_a_round_that_the_plan_does_not_have_is_refused(
     hospital: OneHospital, vault: Vault, agreed: Plan, number: int

@@ -4,6 +4,8 @@ python launch.py up          hospitals and aggregators, until Ctrl-C
 python launch.py demo        the whole story, once, with every party on this machine
 python launch.py lab         JupyterLab on the notebooks, with the federation running
 python launch.py stand-ins   synthetic data in the published layouts
+python launch.py requests    the owner's desk: also ledger, policy, approvers, patients, log
+python launch.py audit       export a hospital's signed log, or verify one: anybody may
 """
 
 import contextlib
@@ -29,11 +31,13 @@ from rich.table import Column, Table
 from datasites import hospital, partition, readers, stand_ins
 from datasites import site as sites
 from datasites.cohort_file import SplitCohort
+from datasites.commands import ledgers, requests, rules
+from datasites.commands.speech import Spoken
 from datasites.owner import Owner
 from datasites.readers import Reading
 from datasites.site import SiteSettings
+from federation import audit_command, local_aggregator, results, studies
 from federation import config as federations
-from federation import local_aggregator, results, studies
 from federation.baselines import HospitalCohorts
 from federation.client import Account
 from federation.config import FederationConfig, HospitalEntry, Kind
@@ -41,11 +45,22 @@ from federation.parties import Party, require_alive, running
 from federation.progress import Display
 from federation.researcher import Credentials, Researcher
 from federation.study import Outcome, Weights
-from policies.rules import Budget, KnownParties, SitePolicy
+from policies import site_policy
+from policies.rules import KnownParties
+from policies.site_policy import SitePolicy
+from syft_code.catalogue import Terms
 from syft_code.errors import ConsiliumError, InvalidInput, Refused
 from syft_code.recipes import DataSpec
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True)
+app.add_typer(requests.app, name="requests")
+app.add_typer(rules.policy, name="policy")
+app.add_typer(rules.approvers, name="approvers")
+app.add_typer(rules.patients, name="patients")
+app.add_typer(ledgers.audit, name="audit")
+app.add_typer(ledgers.log, name="log")
+app.command(cls=Spoken)(ledgers.ledger)
+ledgers.audit.command(cls=Spoken)(audit_command.verify)
 console = Console()
 
 ASSETS: dict[Kind, str] = {"ham10000": "skin-lesions", "brats": "gliomas"}
@@ -274,7 +289,11 @@ def _federation(config: FederationConfig, state: Path) -> Iterator[list[Party]]:
     """Every party of a federation, healthy, until the block ends."""
     parties: list[Party] = []
     for entry in config.hospital:
-        site = sites.create(_home(state, entry.name), _settings(config, entry))
+        site = sites.create(
+            _home(state, entry.name),
+            SiteSettings(name=entry.name, port=entry.port),
+            policy=site_policy.text(_policy(config, entry)),
+        )
         parties += hospital.parties(site)
     for adder in config.aggregator:
         home = _aggregator_home(state, adder.name)
@@ -283,14 +302,15 @@ def _federation(config: FederationConfig, state: Path) -> Iterator[list[Party]]:
         yield parties
 
 
-def _settings(config: FederationConfig, entry: HospitalEntry) -> SiteSettings:
-    policy = SitePolicy(
-        budget=Budget(epsilon=entry.epsilon, delta=entry.delta),
-        min_hospitals=config.min_hospitals,
+def _policy(config: FederationConfig, entry: HospitalEntry) -> SitePolicy:
+    terms = Terms(
+        epsilon=entry.epsilon,
+        delta=entry.delta,
         min_noise_multiplier=entry.min_noise_multiplier,
         min_patients=entry.min_patients,
+        min_hospitals=config.min_hospitals,
     )
-    return SiteSettings(name=entry.name, port=entry.port, policy=policy)
+    return SitePolicy(terms=terms)
 
 
 def _owners(config: FederationConfig, state: Path) -> list[Owner]:
@@ -311,7 +331,7 @@ def _first_start(config: FederationConfig, state: Path) -> None:
 
 
 def _introduce(config: FederationConfig, state: Path, owners: Sequence[Owner]) -> None:
-    """Tell every owner the keys of the others, taken from the parties themselves."""
+    """Put every policy into force, and tell the owners each other's keys, from the parties."""
     aggregators = [
         local_aggregator.public_entry(_aggregator_home(state, entry.name))
         for entry in config.aggregator
@@ -321,6 +341,7 @@ def _introduce(config: FederationConfig, state: Path, owners: Sequence[Owner]) -
         aggregators=tuple((one.verify_key, one.seal_key) for one in aggregators),
     )
     for owner in owners:
+        owner.adopt()
         owner.trust(known)
 
 

@@ -1,17 +1,28 @@
-"""What a data owner does, as messages signed with the owner's key.
+"""What a hospital's owner and approvers do, as messages signed with their keys.
 
 The vault acts on nothing else: not on PySyft's idea of an approval, nor on the word of
 the front desk. Each act has an id that is used once and a time that must be recent, so
 that an old act can't be played back.
+
+| act                                      | takes force when signed by                       |
+|------------------------------------------|--------------------------------------------------|
+| Adoption, Trust, Enrolment, Dismissal    | as many different people as the policy asks for  |
+| Approval                                 | the same; the strictest of their limits counts   |
+| Publication, Denial, Revocation, Strike, | any one of them                                  |
+| Question                                 |                                                  |
+| Inquiry, Inspection, Overview, Export    | any one of them; they read and change nothing    |
 """
 
 import secrets
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from policies.rules import Budget, KnownParties
+from policies.rules import KnownParties
+from policies.site_policy import Budget, SitePolicy
 from syft_code import canonical
 from syft_code.errors import InvalidMessage, require
+from syft_code.notes import check_text
+from syft_code.plan import HEX_KEY
 from syft_code.recipes import DataSpec
 
 MAX_AGE_S = 300.0
@@ -21,98 +32,158 @@ def _new_id() -> str:
     return secrets.token_hex(16)
 
 
-def _check_reason(reason: str) -> None:
-    require(
-        bool(reason.strip()),
-        "A denial or a revocation must say in a sentence why: the researcher reads it.",
-        error=InvalidMessage,
-    )
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Act:
+    """What every act has: an id that is used once, and when it was signed."""
+
+    __pydantic_config__ = canonical.STRICT
+    act_id: str = field(default_factory=_new_id)
+    at_unix_s: float = field(default_factory=time.time)
+
+    @property
+    def subject(self) -> str:
+        """The hash (hex) of what is done, whoever signs it and when."""
+        return canonical.sha256(canonical.encode(replace(self, act_id="", at_unix_s=0.0)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Publication:
+class _Sentence(_Act):
+    """An act that says something about a plan, in a sentence."""
+
+    plan_hash: str
+    reason: str
+
+    def __post_init__(self) -> None:
+        require(
+            HEX_KEY.fullmatch(self.plan_hash) is not None,
+            "A decision must name its plan by hash, 64 lower-case hexadecimal digits.",
+            error=InvalidMessage,
+        )
+        check_text(self.reason, what=f"The sentence of a {type(self).__name__.lower()}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Adoption(_Act):
+    """The hospital's policy from now on, budgets included."""
+
+    policy: SitePolicy
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trust(_Act):
+    """The other parties that this hospital works with, in place of any named before."""
+
+    parties: KnownParties
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Enrolment(_Act):
+    """One more person who approves here, by the key that they made for themselves."""
+
+    name: str
+    verify_key: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dismissal(_Act):
+    """An approver leaves; what they signed counts no more."""
+
+    verify_key: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Publication(_Act):
     """The owner hands a cohort to the vault, under a name; `cohort_sha256` is of the body.
 
     `patients` is the number of training patients that the owner declares to the public.
     `split_rule` names how patients are held out (`partition.rule`); an asset keeps its rule.
     """
 
-    __pydantic_config__ = canonical.STRICT
     asset: str
     spec: DataSpec
     patients: int
     cohort_sha256: str
     split_rule: str
-    budget: Budget
-    act_id: str = field(default_factory=_new_id)
-    at_unix_s: float = field(default_factory=time.time)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Trust:
-    """The owner names the other parties that this hospital works with, in place of any before."""
+class Strike(_Act):
+    """A patient leaves every cohort, and stays out of later versions: `token` is theirs."""
 
-    __pydantic_config__ = canonical.STRICT
-    parties: KnownParties
-    act_id: str = field(default_factory=_new_id)
-    at_unix_s: float = field(default_factory=time.time)
+    token: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Approval:
-    """The owner lets one plan run: these exact bytes, on this version of this asset, until then.
+class Approval(_Act):
+    """Let one plan run: these exact bytes, on this version of this asset, until then.
 
     `plan` is the plan's canonical JSON; it names the researcher's key, the roster and the
-    privacy parameters. `code_sha256` is of the traveller's text.
+    privacy parameters. `code_sha256` is of the traveller's text. `researcher` is the account
+    that asked. Units: `rounds` counts training rounds.
     """
 
-    __pydantic_config__ = canonical.STRICT
     plan: str
     code_sha256: str
     asset: str
     asset_version: int
+    researcher: str
     budget: Budget
+    rounds: int
     expires_unix_s: float
-    act_id: str = field(default_factory=_new_id)
-    at_unix_s: float = field(default_factory=time.time)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Denial:
-    """The owner says no to a plan, with a reason."""
+class Denial(_Sentence):
+    """No to a plan, with a reason, which the researcher reads only if told to."""
 
-    __pydantic_config__ = canonical.STRICT
-    plan_hash: str
-    reason: str
-    act_id: str = field(default_factory=_new_id)
-    at_unix_s: float = field(default_factory=time.time)
-
-    def __post_init__(self) -> None:
-        _check_reason(self.reason)
+    tell_researcher: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Revocation:
-    """The owner takes an approval back, with a reason; rounds that have left stay spent."""
+class Revocation(_Sentence):
+    """An approval is taken back, with a reason; rounds that have left stay spent."""
 
-    __pydantic_config__ = canonical.STRICT
-    plan_hash: str
-    reason: str
-    act_id: str = field(default_factory=_new_id)
-    at_unix_s: float = field(default_factory=time.time)
-
-    def __post_init__(self) -> None:
-        _check_reason(self.reason)
+    tell_researcher: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Inquiry:
-    """The owner asks what the ledger says of an asset."""
+class Question(_Sentence):
+    """A question to the researcher; the request stays undecided. `reason` is its text."""
 
-    __pydantic_config__ = canonical.STRICT
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inquiry(_Act):
+    """What does the ledger say of an asset?"""
+
     asset: str
-    act_id: str = field(default_factory=_new_id)
-    at_unix_s: float = field(default_factory=time.time)
 
 
-Act = Publication | Trust | Approval | Denial | Revocation | Inquiry
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inspection(_Act):
+    """What does the policy say to a plan (canonical JSON) of this account, and who decided what?"""
+
+    plan: str
+    researcher: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overview(_Act):
+    """Which policy is in force, who approves, who is known, what waits for a signature?"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Export(_Act):
+    """The audit log, for anybody to check."""
+
+
+Reading = Inquiry | Inspection | Overview | Export
+Rule = Adoption | Trust | Enrolment | Dismissal
+"""What changes who may do what: the two-person rule holds for these."""
+Act = Rule | Publication | Strike | Approval | Denial | Revocation | Question | Reading
+KINDS: dict[str, type[Act]] = {
+    kind.__name__: kind
+    for kind in (
+        Adoption, Trust, Enrolment, Dismissal, Publication, Strike, Approval, Denial, Revocation,
+        Question, Inquiry, Inspection, Overview, Export,
+    )
+}  # fmt: skip

@@ -1,5 +1,6 @@
 """A cohort on disk: one safetensors file, which can hold arrays and nothing that runs."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,18 +12,22 @@ from syft_code.cohort import Cohort
 from syft_code.errors import InvalidData, require
 from syft_code.recipes import DataSpec
 
-NAMES = {"images", "labels", "patient", "held_out", "split_rule"}
+NAMES = {"images", "labels", "patient", "held_out", "tokens", "split_rule"}
+TOKEN_BYTES = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)
 class SplitCohort:
     """A cohort and, for each patient, whether it is held out (bool `[patients]`).
 
-    `split_rule` names the rule that says so: `partition.rule`.
+    `tokens` (uint8 `[patients, 16]`) are keyed hashes of the patients' identifiers, by which the
+    hospital knows a patient again: `partition.tokens`. `split_rule` names the rule of the
+    held-out: `partition.rule`.
     """
 
     cohort: Cohort
     held_out: NDArray[np.bool_]
+    tokens: NDArray[np.uint8]
     split_rule: str
 
     def training(self) -> Cohort:
@@ -33,6 +38,20 @@ class SplitCohort:
         """The patients that no training ever sees."""
         return self.cohort.select(self.held_out)
 
+    def names(self) -> list[str]:
+        """Each patient's token (hex)."""
+        return [bytes(token).hex() for token in self.tokens]
+
+    def without(self, struck: Collection[str]) -> "SplitCohort":
+        """The same without the patients of these tokens; nobody else changes groups."""
+        kept = np.array([name not in struck for name in self.names()], dtype=np.bool_)
+        return SplitCohort(
+            cohort=self.cohort.select(kept),
+            held_out=self.held_out[kept],
+            tokens=self.tokens[kept],
+            split_rule=self.split_rule,
+        )
+
 
 def pack(split: SplitCohort) -> bytes:
     """Write a cohort and its split as bytes; read them again with `unpack`."""
@@ -42,6 +61,7 @@ def pack(split: SplitCohort) -> bytes:
             "labels": np.ascontiguousarray(split.cohort.labels),
             "patient": np.ascontiguousarray(split.cohort.patient),
             "held_out": split.held_out.astype(np.uint8),
+            "tokens": np.ascontiguousarray(split.tokens),
             "split_rule": np.frombuffer(split.split_rule.encode("ascii"), dtype=np.uint8),
         }
     )
@@ -67,6 +87,7 @@ def unpack(data: bytes, spec: DataSpec) -> SplitCohort:
     split = SplitCohort(
         cohort=Cohort(images=arrays["images"], labels=arrays["labels"], patient=arrays["patient"]),
         held_out=arrays["held_out"].astype(np.bool_),
+        tokens=arrays["tokens"],
         split_rule=arrays["split_rule"].tobytes().decode("ascii", "replace"),
     )
     _check(split, spec)
@@ -93,7 +114,14 @@ def _check(split: SplitCohort, spec: DataSpec) -> None:
         error=InvalidData,
     )
     require(
-        split.held_out.shape == (cohort.patients,) and bool((~split.held_out).any()),
-        "Each patient must be held out or not, and at least one must be left for training.",
+        split.held_out.shape == (cohort.patients,),
+        "Each patient must be held out or not.",
+        error=InvalidData,
+    )
+    require(
+        split.tokens.shape == (cohort.patients, TOKEN_BYTES)
+        and split.tokens.dtype == np.uint8
+        and len(set(split.names())) == cohort.patients,
+        f"Each patient must have a token of {TOKEN_BYTES} bytes, and no two the same.",
         error=InvalidData,
     )

@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+from collections.abc import Collection
 from pathlib import Path
 from typing import BinaryIO
 
@@ -61,6 +62,13 @@ def read_kept(path: Path) -> bytes:
             f"The folder {path.parent} is half written: {path.name} is missing or can't be read. "
             "Put it back from a copy, or start again with --reset, which forgets everything."
         ) from None
+
+
+def forget_others(folder: Path, kept: Collection[str]) -> None:
+    """Delete every file of a folder but these, unfinished ones too."""
+    for path in folder.iterdir():
+        if path.name not in kept:
+            path.unlink(missing_ok=True)
 
 
 def signing_key(path: Path) -> SigningKey:

@@ -1,33 +1,47 @@
-"""The data owner's desk: publish, look at requests, approve, deny, revoke, ask the ledger.
+"""The data owner's desk: publish, look at requests, decide, keep the rules and the books.
 
 Runs on the owner's machine beside the vault, in a notebook or a command. A decision is
 signed with the owner's key for the vault, and told to PySyft for the researcher; the
-vault acts on the signature alone.
+vault acts on the signature alone. Where only one of the two was done, an error says so,
+and a request's evidence shows it.
 """
 
 import secrets
 import time
+from collections.abc import Callable
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from datasites import acts, cohort_file, keeping, partition, stand_ins, wire
+from datasites import acts, cohort_file, keeping, mock_run, partition, stand_ins, wire
 from datasites.blobs import Blobs
 from datasites.cohort_file import SplitCohort
 from datasites.evidence import Evidence, Statement
+from datasites.notes import Notes
 from datasites.readers import Reading
 from datasites.server import CodeRequest, OwnerSession
 from datasites.site import Site
-from policies.rules import KnownParties, review
-from syft_code import accounting, canonical, messages, traveller
-from syft_code.accounting import Event
+from policies import site_policy
+from policies.rules import KnownParties
+from policies.site_policy import SitePolicy
+from syft_code import canonical, messages, traveller
 from syft_code.catalogue import AssetCard
-from syft_code.errors import ConsiliumError, InvalidData, NotApproved, Refused, require
+from syft_code.errors import (
+    ConsiliumError,
+    InvalidData,
+    InvalidInput,
+    NotApproved,
+    Refused,
+    require,
+)
 from syft_code.plan import Plan
 from syft_code.recipes import DataSpec
 
+T = TypeVar("T")
 HELD_OUT = 0.2
 """Part of the patients that no training sees, unless the owner says otherwise."""
 FEW_PATIENTS = 10
@@ -36,20 +50,28 @@ APPROVAL_DAYS = 30.0
 
 
 class Owner:
-    """One hospital's data owner."""
+    """Somebody who decides at one hospital: its data owner, or an approver beside them.
 
-    def __init__(self, home: Path) -> None:
+    An approver has made a key of their own in the folder `keys`, and the owner has enrolled
+    them. The front desk has one account for all of them; the vault tells them apart.
+    """
+
+    def __init__(self, home: Path, *, keys: Path | None = None) -> None:
         self._site = Site(home.resolve())
         self.settings = self._site.settings()
         self.name = self.settings.name
-        self._key = keeping.signing_key(self._site.owner / "key")
-        self._session = OwnerSession(self._site)
+        self._key = keeping.signing_key((keys or self._site.owner) / "key")
 
-    def invite(self, email: str) -> str:
-        """Make a researcher's account at the front desk, and return its random password."""
-        password = secrets.token_urlsafe(24)
-        self._session.invite(email, password)
-        return password
+    @cached_property
+    def _session(self) -> OwnerSession:
+        return OwnerSession(self._site)
+
+    # Who works here, and by which rules
+
+    @property
+    def signing_key(self) -> str:
+        """The public half (hex) of the key that signs here, for an enrolment."""
+        return self._key.verify_key.encode().hex()
 
     @property
     def verify_key(self) -> str:
@@ -57,14 +79,52 @@ class Owner:
         healthy, _ = wire.ask(self._site.vault, wire.AskHealth())
         return str(healthy.verify_key)
 
-    def trust(self, parties: KnownParties) -> None:
-        """Name the hospitals and aggregators that this hospital works with.
+    def invite(self, email: str) -> str:
+        """Make a researcher's account at the front desk, and return its random password."""
+        password = secrets.token_urlsafe(24)
+        self._session.invite(email, password)
+        return password
+
+    def adopt(self, policy: SitePolicy | None = None) -> int:
+        """Put a policy into force, that of policy.toml unless told; how many must still sign.
+
+        Budgets are part of it: nothing else can raise them.
+        """
+        wanted = policy or self._written_policy()
+        missing = self._act(acts.Adoption(policy=wanted)).missing
+        if not missing:
+            page = self._site.desk / "policy.json"
+            keeping.write_private(page, canonical.encode(wanted.terms))
+        return missing
+
+    def policy(self) -> SitePolicy:
+        """The policy in force; raise `Refused` if there is none yet."""
+        policy = self.house().policy
+        if policy is None:
+            raise Refused(f"{self.name} has no policy in force yet: adopt one first.")
+        return policy
+
+    def trust(self, parties: KnownParties) -> int:
+        """Name the hospitals and aggregators that this hospital works with; who must still sign.
 
         Take their keys from the parties themselves, never from a plan: a plan that names any
         other is refused.
         """
-        self._act(acts.Trust(parties=parties))
-        keeping.write_private(self._site.owner / "known.json", canonical.encode(parties))
+        return self._act(acts.Trust(parties=parties)).missing
+
+    def enrol(self, name: str, verify_key: str) -> int:
+        """Let another person approve here, by a key that they made; how many must still sign."""
+        return self._act(acts.Enrolment(name=name, verify_key=verify_key)).missing
+
+    def dismiss(self, verify_key: str) -> int:
+        """An approver leaves, and their approvals with them; how many must still sign."""
+        return self._act(acts.Dismissal(verify_key=verify_key)).missing
+
+    def house(self) -> wire.House:
+        """The rules in force: policy, approvers, known parties, what waits for a signature."""
+        return self._read(acts.Overview(), wire.House)
+
+    # Patients
 
     def split(
         self,
@@ -89,10 +149,11 @@ class Owner:
             error=InvalidData,
         )
         part = held_out if held_out is not None else HELD_OUT if len(ids) >= FEW_PATIENTS else 0.0
-        salt = self._split_salt()
+        salt = keeping.read_kept(self._site.owner / "salt")
         return SplitCohort(
             cohort=reading.cohort.select(picked),
             held_out=partition.held_out(ids, part, salt),
+            tokens=partition.tokens(ids, salt),
             split_rule=partition.rule(part, salt),
         )
 
@@ -105,12 +166,11 @@ class Owner:
     ) -> AssetCard:
         """Hand a cohort to the vault and show its card and a mock in the catalogue.
 
-        Publishing again under the same name makes the next version; what was spent on the
-        patients stays spent. The number of training patients is declared in public, rounded
-        down to two digits.
+        Publishing again under the same name makes the next version. What was spent on a patient
+        stays spent, under any name that the patient is published. The number of training
+        patients is declared in public, rounded down to two digits.
 
-        Does not protect: patients who are published under two names. The ledger counts per
-            asset, so they then have two budgets.
+        Does not protect: a patient whom the data files under two identifiers.
         """
         body = cohort_file.pack(split)
         patients = declared(int((~split.held_out).sum()))
@@ -120,7 +180,6 @@ class Owner:
             patients=patients,
             cohort_sha256=canonical.sha256(body),
             split_rule=split.split_rule,
-            budget=self.settings.policy.budget,
         )
         accepted = self._act(publication, body)
         card = self._card(publication, accepted.version, held_out=bool(split.held_out.any()))
@@ -130,16 +189,48 @@ class Owner:
         )
         return card
 
+    def strike(self, patient_id: str) -> None:
+        """Take a patient out of every cohort; from the next round on nothing trains on them.
+
+        Later versions leave the patient out too. What earlier rounds have spent stays spent.
+        """
+        salt = keeping.read_kept(self._site.owner / "salt")
+        self._act(acts.Strike(token=bytes(partition.tokens([patient_id], salt)[0]).hex()))
+
+    # Decisions
+
     def requests(self) -> list[Evidence]:
-        """Every code request with what there is to know about it, oldest first."""
+        """Every code request with what there is to know about it, oldest first.
+
+        All but a mock run, which takes longer: `examine` adds it.
+        """
         return [self._evidence(request) for request in self._session.requests()]
 
-    def approve(
-        self, evidence: Evidence, *, days: float = APPROVAL_DAYS, epsilon: float | None = None
-    ) -> None:
-        """Let a plan run: sign for the vault, then tell PySyft.
+    def examine(self, evidence: Evidence) -> Evidence:
+        """The same with a mock run: the plan tried out on the public mock, fewer steps, no patient.
 
-        `epsilon` caps this study; without it, the asset's whole budget does.
+        Takes up to `mock_run.LIMIT_S`. What fails in it is its result.
+
+        Raises:
+            NotApproved: if there is no plan to try out.
+        """
+        if evidence.plan is None:
+            raise NotApproved(f"There is no plan here to try out: {evidence.problem}")
+        mock = mock_run.run(evidence.plan, hospital=self.name, slices=MOCK_SLICES)
+        return replace(evidence, mock=mock)
+
+    def approve(
+        self,
+        evidence: Evidence,
+        *,
+        days: float = APPROVAL_DAYS,
+        epsilon: float | None = None,
+        rounds: int | None = None,
+    ) -> int:
+        """Let a plan run: sign for the vault, then tell PySyft; how many must still sign.
+
+        `epsilon` caps this study, else the asset's budget does; `rounds` limits its training
+        rounds, else the plan does.
 
         Raises:
             NotApproved: if the site's policy forbids it, or there is no plan to approve.
@@ -148,70 +239,90 @@ class Owner:
         if plan is None:
             raise NotApproved(f"This request can't be approved: {evidence.problem}")
         entry = plan.hospital(self.name)
-        budget = self.settings.policy.budget
+        budget = self.policy().budget(entry.asset)
         approval = acts.Approval(
             plan=plan.encode().decode("ascii"),
             code_sha256=traveller.source_sha256(plan.hash),
             asset=entry.asset,
             asset_version=entry.asset_version,
+            researcher=evidence.request.researcher,
             budget=budget if epsilon is None else replace(budget, epsilon=epsilon),
+            rounds=plan.rounds if rounds is None else rounds,
             expires_unix_s=time.time() + days * 86_400,
         )
-        self._act(approval)
-        self._session.approve(evidence.request_id)
+        missing = self._act(approval).missing
+        if not missing:
+            self._tell(lambda: self._session.approve(evidence.request_id))
+        return missing
 
-    def deny(self, evidence: Evidence, reason: str) -> None:
-        """Refuse a request, with a reason that the researcher reads."""
-        plan_hash = evidence.request.plan_hash  # of the code: a plan can be deleted at the desk
-        self._act(acts.Denial(plan_hash=plan_hash, reason=reason))
-        self._session.deny(evidence.request_id, reason)
+    def deny(self, evidence: Evidence, reason: str, *, tell_researcher: bool = False) -> None:
+        """Refuse a request, with a reason that the researcher reads only if they shall.
 
-    def revoke(self, evidence: Evidence, reason: str) -> None:
+        Untold, the researcher can't tell a refusal from a request that nobody has looked at.
+        """
+        plan_hash = _subject(evidence.request)
+        self._act(acts.Denial(plan_hash=plan_hash, reason=reason, tell_researcher=tell_researcher))
+        self._close(evidence, plan_hash, reason, tell_researcher)
+
+    def revoke(self, evidence: Evidence, reason: str, *, tell_researcher: bool = False) -> None:
         """Take an approval back; from now on the vault runs no round of the plan."""
-        self.revoke_plan(evidence.request.plan_hash, reason)
-        self._session.deny(evidence.request_id, reason)
+        plan_hash = _subject(evidence.request)
+        self._revoke(plan_hash, reason, tell_researcher)
+        self._close(evidence, plan_hash, reason, tell_researcher)
 
     def revoke_plan(self, plan_hash: str, reason: str) -> None:
         """The same in the vault alone, for a plan that the front desk does not show any more."""
-        self._act(acts.Revocation(plan_hash=plan_hash, reason=reason))
+        self._revoke(plan_hash, reason, False)
+
+    def ask(self, evidence: Evidence, question: str) -> None:
+        """Ask the researcher something; the request stays undecided until you decide."""
+        plan_hash = _subject(evidence.request)
+        self._act(acts.Question(plan_hash=plan_hash, reason=question))
+        self._tell(lambda: self._notes.add(plan_hash, author="owner", text=question))
+
+    # The books
 
     def account(self, asset: str) -> wire.Account:
         """What the ledger says of an asset."""
-        account = self._ask(acts.Inquiry(asset=asset))
-        if not isinstance(account, wire.Account):
-            raise Refused("The vault gave no account of this asset.")
-        return account
+        return self._read(acts.Inquiry(asset=asset), wire.Account)
 
     def statement(self, asset: str) -> Statement:
         """The same as a card to look at."""
         return Statement(hospital=self.name, account=self.account(asset))
 
+    def audit_log(self) -> bytes:
+        """The whole audit log, in a form that anybody can check (`syft_code.audit.verify`)."""
+        reply, body = self._ask(acts.Export())
+        require(isinstance(reply, wire.LogFile), "The vault gave no audit log.", error=Refused)
+        return body
+
+    @property
+    def _notes(self) -> Notes:
+        return Notes(self._site.desk / "notes")
+
     def _evidence(self, request: CodeRequest) -> Evidence:
         """Read the request's plan and weigh it; what is wrong with it becomes a sentence."""
-        try:
-            return self._weighed(request)
-        except ConsiliumError as problem:
-            return Evidence(request=request, hospital=self.name, problem=str(problem))
-
-    def _weighed(self, request: CodeRequest) -> Evidence:
-        plan = self._plan(request.plan_hash)
-        account = self.account(plan.hospital(self.name).asset)
-        spent = [
-            canonical.parse(Event, text.encode("ascii"), what="ledger entry")
-            for text in account.events
-        ]
-        policy = self.settings.policy
-        whole = accounting.plan_events(plan)
-        return Evidence(
+        asked = Evidence(
             request=request,
             hospital=self.name,
+            approval_days=APPROVAL_DAYS,
+            notes=self._notes.read(_subject(request)),
+        )
+        try:
+            return self._weighed(asked)
+        except ConsiliumError as problem:
+            return replace(asked, problem=str(problem))
+
+    def _weighed(self, asked: Evidence) -> Evidence:
+        plan = self._plan(asked.request.plan_hash)
+        inspection = acts.Inspection(
+            plan=plan.encode().decode("ascii"), researcher=asked.request.researcher
+        )
+        return replace(
+            asked,
             plan=plan,
-            decision=review(
-                plan, hospital=self.name, policy=policy, known=self._known(), spent=spent
-            ),
-            study_epsilon=accounting.epsilon(whole, delta=account.delta),
-            after_epsilon=accounting.epsilon([*spent, *whole], delta=account.delta),
-            account=account,
+            account=self.account(plan.hospital(self.name).asset),
+            state=self._read(inspection, wire.PlanState),
         )
 
     def _plan(self, plan_hash: str) -> Plan:
@@ -224,23 +335,35 @@ class Owner:
         )
         return plan
 
-    def _known(self) -> KnownParties:
-        path = self._site.owner / "known.json"
-        if not path.exists():
-            return KnownParties()
-        known: KnownParties = canonical.parse(
-            KnownParties, keeping.read_kept(path), what="list of known parties"
-        )
-        return known
+    def _revoke(self, plan_hash: str, reason: str, tell: bool) -> None:
+        self._act(acts.Revocation(plan_hash=plan_hash, reason=reason, tell_researcher=tell))
 
-    def _split_salt(self) -> bytes:
-        path = self._site.owner / "split_salt"
-        if not path.exists():
-            keeping.write_private(path, secrets.token_bytes(32))
-        return keeping.read_kept(path)
+    def _close(self, evidence: Evidence, plan_hash: str, reason: str, tell: bool) -> None:
+        self._tell(lambda: self._session.deny(evidence.request_id, reason))
+        if tell:
+            self._tell(lambda: self._notes.add(plan_hash, author="owner", text=reason))
+
+    def _tell(self, tell: Callable[[], object]) -> None:
+        """Tell the front desk what the vault already holds; say so if that does not work."""
+        try:
+            tell()
+        except ConsiliumError as problem:
+            raise type(problem)(
+                f"Your decision is signed and in force in the vault, and the front desk was not "
+                f"told: {problem} Decide the same again when it answers."
+            ) from None
+
+    def _written_policy(self) -> SitePolicy:
+        try:
+            text = self._site.policy.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError):
+            raise InvalidInput(
+                f"There must be a policy to adopt, as text in {self._site.policy}: write one, see "
+                "policies/site_policy.py."
+            ) from None
+        return site_policy.read(text)
 
     def _card(self, publication: acts.Publication, version: int, *, held_out: bool) -> AssetCard:
-        policy = self.settings.policy
         return AssetCard(
             hospital=self.name,
             verify_key=self.verify_key,
@@ -249,24 +372,35 @@ class Owner:
             patients=publication.patients,
             held_out=held_out,
             spec=publication.spec,
-            budget_epsilon=policy.budget.epsilon,
-            delta=policy.budget.delta,
-            min_hospitals=policy.min_hospitals,
-            min_noise_multiplier=policy.min_noise_multiplier,
-            min_patients=policy.min_patients,
         )
 
     def _act(self, act: acts.Act, body: bytes = b"") -> wire.Accepted:
-        reply = self._ask(act, body)
-        if not isinstance(reply, wire.Accepted):
-            raise Refused("The vault did not accept the act.")
+        reply, _ = self._ask(act, body)
+        require(
+            isinstance(reply, wire.Accepted), "The vault did not accept the act.", error=Refused
+        )
+        accepted: wire.Accepted = reply
+        return accepted
+
+    def _read(self, act: acts.Reading, kind: type[T]) -> T:
+        reply, _ = self._ask(act)
+        if not isinstance(reply, kind):
+            raise Refused("The vault gave no answer to this question.")
         return reply
 
-    def _ask(self, act: acts.Act, body: bytes = b"") -> object:
-        signed = messages.sign(act, self._key)
-        request = wire.OwnerAct(act=signed, name=type(act).__name__)  # type: ignore[arg-type]
-        reply, _ = wire.ask(self._site.vault, request, body)
-        return reply
+    def _ask(self, act: acts.Act, body: bytes = b"") -> tuple[Any, bytes]:
+        request = wire.OwnerAct(
+            act=messages.sign(act, self._key), name=type(act).__name__, signer=self.signing_key
+        )
+        return wire.ask(self._site.vault, request, body)
+
+
+def _subject(request: CodeRequest) -> str:
+    """What a decision is on: the plan that the code names, or the code itself if it names none."""
+    try:
+        return request.plan_hash
+    except NotApproved:
+        return canonical.sha256(request.code.encode("utf-8", "replace"))
 
 
 def declared(patients: int) -> int:

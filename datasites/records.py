@@ -1,32 +1,39 @@
-"""What a vault remembers beside the ledger: acts of its owner, assets, tickets.
+"""What a vault remembers beside the ledger: acts, assets, decisions on plans, tickets.
 
-One SQLite file, `synchronous=FULL`, opened anew for each question. Acts are kept as they
-were signed, so that the record can be checked against the owner's key at any time.
+Acts are kept as they were signed, so that each can be checked against its signer's key
+whenever it is used.
 """
 
 import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Literal
 
-from datasites.acts import Act, Approval, Denial, Publication, Revocation, Trust
-from policies.rules import KnownParties
+from datasites.acts import Act, Approval, Denial, Publication, Revocation
+from datasites.store import Store
 from syft_code import canonical
-from syft_code.errors import InvalidMessage, NotApproved, Refused
+from syft_code.errors import InvalidMessage, NotApproved, Refused, require
 from syft_code.messages import Signed, State, Ticket
 from syft_code.plan import Plan
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS act (
-    act_id TEXT PRIMARY KEY, name TEXT NOT NULL, message TEXT NOT NULL, signature TEXT NOT NULL
+    number INTEGER PRIMARY KEY, act_id TEXT NOT NULL UNIQUE, name TEXT NOT NULL,
+    subject TEXT NOT NULL, signer TEXT NOT NULL, message TEXT NOT NULL, signature TEXT NOT NULL,
+    at_unix_s REAL NOT NULL, state TEXT NOT NULL
 ) STRICT;
 CREATE TABLE IF NOT EXISTS asset (
     name TEXT NOT NULL, version INTEGER NOT NULL, publication TEXT NOT NULL,
-    PRIMARY KEY (name, version)
+    cohort_sha256 TEXT NOT NULL, PRIMARY KEY (name, version)
 ) STRICT;
+CREATE TABLE IF NOT EXISTS struck (token TEXT PRIMARY KEY) STRICT;
+CREATE TABLE IF NOT EXISTS plan (plan_hash TEXT PRIMARY KEY, plan TEXT NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS approval (
-    plan_hash TEXT PRIMARY KEY, approval TEXT NOT NULL, withdrawn TEXT NOT NULL DEFAULT ''
+    plan_hash TEXT NOT NULL, signer TEXT NOT NULL, message TEXT NOT NULL, signature TEXT NOT NULL,
+    PRIMARY KEY (plan_hash, signer)
+) STRICT;
+CREATE TABLE IF NOT EXISTS refusal (
+    plan_hash TEXT PRIMARY KEY, kind TEXT NOT NULL, reason TEXT NOT NULL
 ) STRICT;
 CREATE TABLE IF NOT EXISTS ticket (
     ticket TEXT PRIMARY KEY, plan_hash TEXT NOT NULL, purpose TEXT NOT NULL,
@@ -35,124 +42,221 @@ CREATE TABLE IF NOT EXISTS ticket (
     UNIQUE (plan_hash, purpose, round)
 ) STRICT;
 """
+ActState = Literal["waiting", "in force", "counted"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Approved:
-    """An approval that stands, with the plan that it covers."""
+class KeptAct:
+    """An act as it was signed."""
 
-    approval: Approval
-    plan: Plan
+    name: str
+    signer: str
+    signed: Signed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeptAsset:
+    """One version of an asset: how it was published, and the hash of its cohort's file now."""
+
+    publication: Publication
+    version: int
+    cohort_sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """The last no to a plan."""
+
+    kind: Literal["denied", "revoked"]
+    reason: str
 
 
 class Records:
-    """The file of a vault's records."""
+    """The tables of a vault's records."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        with self._open() as database:
-            database.executescript(SCHEMA)
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        store.create(SCHEMA)
 
-    def remember(self, act: Act, signed: Signed) -> None:
+    # Acts
+
+    def remember(self, act: Act, signer: str, signed: Signed, *, state: ActState) -> None:
         """Keep an act as it was signed; raise `InvalidMessage` if its id was used before."""
-        row = (act.act_id, type(act).__name__, signed.message, signed.signature)
+        row = (
+            act.act_id, type(act).__name__, act.subject, signer, signed.message, signed.signature,
+            act.at_unix_s, state,
+        )  # fmt: skip
+        columns = "act_id, name, subject, signer, message, signature, at_unix_s, state"
         try:
-            with self._open() as database:
-                database.execute("INSERT INTO act VALUES (?, ?, ?, ?)", row)
+            with self._store.writing() as database:
+                database.execute(f"INSERT INTO act ({columns}) VALUES (?,?,?,?,?,?,?,?)", row)  # noqa: S608
         except sqlite3.IntegrityError:
             raise InvalidMessage(
                 "An owner's act can be used once, and this one was used before: sign a new one."
             ) from None
 
-    def publish(self, publication: Publication) -> int:
-        """Keep an asset's next version, and return its number."""
-        with self._open() as database:
-            database.execute("BEGIN IMMEDIATE")
-            query = "SELECT COALESCE(MAX(version), 0) + 1 FROM asset WHERE name = ?"
-            (version,) = database.execute(query, (publication.asset,)).fetchone()
-            text = canonical.encode(publication).decode("ascii")
-            row = (publication.asset, version, text)
-            database.execute("INSERT INTO asset VALUES (?, ?, ?)", row)
-            database.commit()
-        return int(version)
+    def acts(self, *names: str, state: ActState = "in force") -> list[KeptAct]:
+        """The acts of these names in this state, oldest first."""
+        query = "SELECT name, signer, message, signature FROM act WHERE state = ? ORDER BY number"
+        with self._store.reading() as database:
+            rows = database.execute(query, (state,)).fetchall()
+        return [
+            KeptAct(name=name, signer=signer, signed=Signed(message=message, signature=signature))
+            for name, signer, message, signature in rows
+            if name in names
+        ]
 
-    def publication(self, asset: str, version: int | None = None) -> Publication:
-        """How an asset was published (its newest version, unless told); raise `Refused` if not."""
-        query = (
-            "SELECT publication FROM asset WHERE name = ? AND version = COALESCE(?, version) "
-            "ORDER BY version DESC LIMIT 1"
-        )
-        with self._open() as database:
-            row = database.execute(query, (asset, version)).fetchone()
-        if row is None:
-            raise Refused(f"There is no asset {asset!r} of that version here: see the catalogue.")
-        found: Publication = canonical.parse(Publication, row[0].encode(), what="publication")
-        return found
+    def waiting_signers(self, subject: str, *, since_unix_s: float) -> set[str]:
+        """Who has signed a thing that is not in force yet."""
+        query = "SELECT signer FROM act WHERE subject = ? AND state = 'waiting' AND at_unix_s >= ?"
+        with self._store.reading() as database:
+            return {signer for (signer,) in database.execute(query, (subject, since_unix_s))}
+
+    def settle(self, subject: str) -> None:
+        """A thing has come into force: the signatures that waited for it have been counted."""
+        with self._store.writing() as database:
+            database.execute(
+                "UPDATE act SET state = 'counted' WHERE subject = ? AND state = 'waiting'",
+                (subject,),
+            )
+
+    # Assets
+
+    def publish(self, publication: Publication, *, cohort_sha256: str) -> int:
+        """Keep an asset's next version, and return its number."""
+        text = canonical.encode(publication).decode("ascii")
+        with self._store.writing() as database:
+            version = self.newest_version(publication.asset) + 1
+            row = (publication.asset, version, text, cohort_sha256)
+            database.execute("INSERT INTO asset VALUES (?, ?, ?, ?)", row)
+        return version
 
     def newest_version(self, asset: str) -> int:
         """The number of an asset's newest version, 0 if it was never published."""
         query = "SELECT COALESCE(MAX(version), 0) FROM asset WHERE name = ?"
-        with self._open() as database:
-            (version,) = database.execute(query, (asset,)).fetchone()
-        return int(version)
+        with self._store.reading() as database:
+            return int(database.execute(query, (asset,)).fetchone()[0])
 
-    def known_parties(self) -> KnownParties:
-        """The parties that the owner named last; nobody, if no owner ever did."""
-        query = "SELECT message FROM act WHERE name = 'Trust' ORDER BY rowid DESC LIMIT 1"
-        with self._open() as database:
-            row = database.execute(query).fetchone()
-        if row is None:
-            return KnownParties()
-        act: Trust = canonical.parse(Trust, row[0].encode("ascii"), what="act of trust")
-        return act.parties
-
-    def approve(self, approval: Approval, plan: Plan) -> None:
-        """Let a plan run; an approval after a denial or a revocation stands again."""
-        text = canonical.encode(approval).decode("ascii")
-        with self._open() as database:
-            database.execute(
-                "INSERT INTO approval (plan_hash, approval) VALUES (?, ?) ON CONFLICT (plan_hash) "
-                "DO UPDATE SET approval = excluded.approval, withdrawn = ''",
-                (plan.hash, text),
-            )
-
-    def withdraw(self, act: Denial | Revocation) -> None:
-        """Let a plan run no longer."""
-        with self._open() as database:
-            database.execute(
-                "UPDATE approval SET withdrawn = ? WHERE plan_hash = ?", (act.reason, act.plan_hash)
-            )
-
-    def approved(self, plan_hash: str, *, now_unix_s: float) -> Approved:
-        """The approval that covers a plan now; raise `NotApproved` if there is none."""
-        with self._open() as database:
-            row = database.execute(
-                "SELECT approval, withdrawn FROM approval WHERE plan_hash = ?", (plan_hash,)
-            ).fetchone()
-        if row is None or row[1]:
-            raise NotApproved(
-                "The data owner has not approved this plan, or has taken the approval back: ask "
-                "the data owner."
-            )
-        approval: Approval = canonical.parse(Approval, row[0].encode(), what="approval")
-        if not now_unix_s < approval.expires_unix_s:
-            raise NotApproved("The approval of this plan has expired: ask the data owner.")
-        return Approved(approval=approval, plan=Plan.decode(approval.plan.encode("ascii")))
-
-    def standing(self, asset: str, *, now_unix_s: float) -> tuple[str, ...]:
-        """The hashes of the plans that may run on an asset now."""
-        query = "SELECT plan_hash, approval FROM approval WHERE withdrawn = '' ORDER BY rowid"
-        with self._open() as database:
-            rows = database.execute(query).fetchall()
-        approvals: list[tuple[str, Approval]] = [
-            (plan_hash, canonical.parse(Approval, text.encode(), what="approval"))
-            for plan_hash, text in rows
-        ]
-        return tuple(
-            plan_hash
-            for plan_hash, approval in approvals
-            if approval.asset == asset and now_unix_s < approval.expires_unix_s
+    def versions(self, asset: str) -> list[KeptAsset]:
+        """Every version of an asset, oldest first."""
+        query = (
+            "SELECT publication, version, cohort_sha256 FROM asset WHERE name = ? ORDER BY version"
         )
+        with self._store.reading() as database:
+            rows = database.execute(query, (asset,)).fetchall()
+        return [
+            KeptAsset(
+                publication=canonical.parse(Publication, text.encode(), what="publication"),
+                version=version,
+                cohort_sha256=digest,
+            )
+            for text, version, digest in rows
+        ]
+
+    def asset(self, name: str) -> KeptAsset:
+        """An asset's newest version; raise `Refused` if there is none."""
+        versions = self.versions(name)
+        if not versions:
+            raise Refused(f"There is no asset {name!r} here: see the catalogue.")
+        return versions[-1]
+
+    def cohorts(self) -> set[str]:
+        """The hashes of every cohort file that an asset still has."""
+        with self._store.reading() as database:
+            return {digest for (digest,) in database.execute("SELECT cohort_sha256 FROM asset")}
+
+    def replace_cohort(self, asset: str, version: int, *, cohort_sha256: str) -> None:
+        """A version of an asset has another file from now on."""
+        with self._store.writing() as database:
+            database.execute(
+                "UPDATE asset SET cohort_sha256 = ? WHERE name = ? AND version = ?",
+                (cohort_sha256, asset, version),
+            )
+
+    def strike(self, token: str) -> None:
+        """Keep a patient out of everything that is published from now on."""
+        with self._store.writing() as database:
+            database.execute("INSERT OR IGNORE INTO struck VALUES (?)", (token,))
+
+    def struck(self) -> set[str]:
+        """The patients who have left."""
+        with self._store.reading() as database:
+            return {token for (token,) in database.execute("SELECT token FROM struck")}
+
+    # Decisions on plans
+
+    def keep_plan(self, plan: Plan) -> None:
+        """Know a plan from now on; once more does nothing."""
+        row = (plan.hash, plan.encode().decode("ascii"))
+        with self._store.writing() as database:
+            database.execute("INSERT OR REPLACE INTO plan VALUES (?, ?)", row)
+
+    def plan(self, plan_hash: str) -> Plan | None:
+        """A plan that was approved or offered here, None if it never was.
+
+        Raises:
+            NotApproved: if what is kept no longer has the hash that it was kept under.
+        """
+        with self._store.reading() as database:
+            row = database.execute(
+                "SELECT plan FROM plan WHERE plan_hash = ?", (plan_hash,)
+            ).fetchone()
+        if row is None:
+            return None
+        data = row[0].encode("utf-8")
+        require(
+            canonical.sha256(data) == plan_hash,
+            "A kept plan must be the bytes that were approved, and is not: it was changed since. "
+            "Submit and approve it again.",
+            error=NotApproved,
+        )
+        return Plan.decode(data)
+
+    def plans(self) -> list[str]:
+        """The hashes of the plans that are known here, oldest first."""
+        with self._store.reading() as database:
+            rows = database.execute("SELECT plan_hash FROM plan ORDER BY rowid").fetchall()
+        return [plan_hash for (plan_hash,) in rows]
+
+    def approve(self, plan: Plan, signer: str, signed: Signed) -> None:
+        """Keep one person's approval; what was said against the plan before is over."""
+        row = (plan.hash, signer, signed.message, signed.signature)
+        with self._store.writing() as database:
+            self.keep_plan(plan)
+            database.execute("DELETE FROM refusal WHERE plan_hash = ?", (plan.hash,))
+            database.execute("INSERT OR REPLACE INTO approval VALUES (?, ?, ?, ?)", row)
+
+    def approvals(self, plan_hash: str) -> list[KeptAct]:
+        """Everybody's approval of a plan."""
+        query = "SELECT signer, message, signature FROM approval WHERE plan_hash = ? ORDER BY rowid"
+        with self._store.reading() as database:
+            rows = database.execute(query, (plan_hash,)).fetchall()
+        return [
+            KeptAct(
+                name=Approval.__name__,
+                signer=signer,
+                signed=Signed(message=message, signature=signature),
+            )
+            for signer, message, signature in rows
+        ]
+
+    def refuse(self, act: Denial | Revocation) -> None:
+        """Let a plan run no longer, whoever approved it."""
+        kind = "denied" if isinstance(act, Denial) else "revoked"
+        with self._store.writing() as database:
+            database.execute("DELETE FROM approval WHERE plan_hash = ?", (act.plan_hash,))
+            row = (act.plan_hash, kind, act.reason)
+            database.execute("INSERT OR REPLACE INTO refusal VALUES (?, ?, ?)", row)
+
+    def refusal(self, plan_hash: str) -> Refusal | None:
+        """What stands against a plan, None if nothing does."""
+        with self._store.reading() as database:
+            row = database.execute(
+                "SELECT kind, reason FROM refusal WHERE plan_hash = ?", (plan_hash,)
+            ).fetchone()
+        return Refusal(kind=row[0], reason=row[1]) if row else None
+
+    # Tickets
 
     def ticket(self, ticket: str) -> Ticket:
         """Where a ticket stands, as far as the disk knows; raise `Refused` if there is none."""
@@ -160,7 +264,7 @@ class Records:
             "SELECT purpose, round, state, sentence, shares, steps, epsilon, delta FROM ticket "
             "WHERE ticket = ?"
         )
-        with self._open() as database:
+        with self._store.reading() as database:
             row = database.execute(query, (ticket,)).fetchone()
         if row is None:
             raise Refused(
@@ -181,27 +285,25 @@ class Records:
             sentence=sentence,
         )
 
+    def shares(self) -> set[str]:
+        """The hashes of every sealed share that a ticket has let out."""
+        with self._store.reading() as database:
+            rows = database.execute("SELECT shares FROM ticket").fetchall()
+        return {digest for (hashes,) in rows for digest in hashes.split()}
+
     def has_ticket(self, ticket: str) -> bool:
         """Whether a round is queued, runs or has ended here."""
         query = "SELECT 1 FROM ticket WHERE ticket = ?"
-        with self._open() as database:
+        with self._store.reading() as database:
             return database.execute(query, (ticket,)).fetchone() is not None
 
     def open_ticket(self, plan_hash: str, ticket: Ticket) -> None:
         """Write a round down as queued."""
-        row = (
-            ticket.ticket,
-            plan_hash,
-            ticket.purpose,
-            ticket.round,
-            "queued",
-            "",
-            "",
-            ticket.steps,
-            ticket.epsilon,
-            ticket.delta,
-        )
-        with self._open() as database:
+        row: Sequence[str | int | float] = (
+            ticket.ticket, plan_hash, ticket.purpose, ticket.round, "queued", "", "",
+            ticket.steps, ticket.epsilon, ticket.delta,
+        )  # fmt: skip
+        with self._store.writing() as database:
             database.execute("INSERT INTO ticket VALUES (?,?,?,?,?,?,?,?,?,?)", row)
 
     def set_state(
@@ -209,21 +311,12 @@ class Records:
     ) -> None:
         """Write down how far a round is."""
         row = (state, " ".join(shares), sentence, ticket)
-        with self._open() as database:
+        with self._store.writing() as database:
             database.execute(
                 "UPDATE ticket SET state = ?, shares = ?, sentence = ? WHERE ticket = ?", row
             )
 
     def forget_unfinished(self) -> None:
         """After a restart: what was under way left nothing, and can be called again."""
-        with self._open() as database:
+        with self._store.writing() as database:
             database.execute("DELETE FROM ticket WHERE state IN ('queued', 'running')")
-
-    @contextmanager
-    def _open(self) -> Iterator[sqlite3.Connection]:
-        database = sqlite3.connect(self._path, timeout=60, isolation_level=None)
-        try:
-            database.execute("PRAGMA synchronous = FULL")
-            yield database
-        finally:
-            database.close()

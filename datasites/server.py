@@ -6,42 +6,35 @@ application: PySyft's own routes, filtered, with our bulk routes beside them.
 
     bytes ─▶ intake: signature, types ─▶ role's list ─▶ PySyft unpacks ─▶ arguments ─▶ PySyft acts
 
-Guarantee: PySyft answers only the calls on a role's list below, never from its queue,
+Guarantee: PySyft answers only the calls on a role's list (`calls`), never from its queue,
     never to a guest or to the root key, and unpacks nothing else. Text that a researcher
     sent is compared with the thin traveller of a plan and never executed. What PySyft
-    holds of an asset is a handle.
+    holds of an asset is a handle. A researcher can't tell a denied request from a pending one.
 Does not protect: against whoever owns this process. That is what the vault is for.
 """
 
 import logging
 import os
-import re
 import secrets
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Set
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
-from fastapi import APIRouter, FastAPI, Request, Response
-from fastapi.concurrency import run_in_threadpool
-from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi import FastAPI
 from nacl.signing import SigningKey
 
-from datasites import bulk, door, keeping
-from datasites.blobs import MAX_BLOB_BYTES, Blobs
+from datasites import calls, door, keeping, quiet_no, reception
+from datasites.code_request import CodeRequest as CodeRequest
 from datasites.intake import Intake, Packing
+from datasites.limits import FAILED, LOG, MAX_CALL_BYTES
+from datasites.login import Logins
+from datasites.refusals import RefusalLog
 from datasites.site import Site
+from datasites.throttle import Throttle
+from datasites.tickets import Tickets
 from syft_code import canonical, traveller
 from syft_code.catalogue import AssetCard
-from syft_code.errors import (
-    ConsiliumError,
-    InvalidMessage,
-    NotApproved,
-    Refused,
-    Unavailable,
-    require,
-)
+from syft_code.errors import ConsiliumError, Refused, Unavailable, require
 from syft_code.quiet import quiet_import, silence
 
 with quiet_import():
@@ -57,82 +50,44 @@ with quiet_import():
     from syft.server.routes import make_routes
     from syft.server.uvicorn import get_lifetime
     from syft.service.action import action_service
-    from syft.service.code.user_code import UserCodeExecutionOutput
+    from syft.service.code.user_code import (
+        ApprovalDecision,
+        UserCodeExecutionOutput,
+        UserCodeStatus,
+        UserCodeStatusCollection,
+        get_code_hash,
+    )
     from syft.service.context import AuthedServiceContext
     from syft.service.policy.policy import MixedInputPolicy, OutputPolicyExecuteOnce
     from syft.service.response import SyftError
+    from syft.service.user.user import User, UserPrivateKey, check_pwd, salt_and_hash_password
     from syft.service.user.user_roles import ServiceRole
     from syft.store.blob_storage.on_disk import (
         OnDiskBlobStorageClientConfig,
         OnDiskBlobStorageConfig,
     )
     from syft.store.db.sqlite import SQLiteDBConfig
+    from syft.store.document_store_errors import NotFoundException
     from syft.types.errors import SyftException
     from syft.types.syft_object_registry import SyftObjectRegistry
     from syft.types.uid import UID
 
 silence("syft")
 
-LOG = logging.getLogger("consilium.desk")
-FAILED = "The front desk failed to answer; the data owner's log says why."
-"""What leaves of an error that nobody foresaw."""
 UNEXPECTED = "Something unexpected"
 """How PySyft's word for such an error begins, when it hides the traceback."""
 NONSENSE = (
     "PySyft could not act on this call as it stands: use federation.study (researchers) or "
     "datasites.owner (owners)."
 )
-MAX_CALL_BYTES = 8 * 2**20
-MAX_RESEARCHER_CALL_BYTES = 2**18
-PREFIX = "/api/v2"
-OPEN_ROUTES = {"/", "/metadata", "/api", "/login"}
-"""What is left of PySyft's HTTP routes: no sign-up, no password reset, no streams."""
-
-_LINK = {"LinkedObject", "type UserCode", "type UserCodeService"}
-_VALUE = {"AnyActionObject", "TwinMode", "type str"}
-_ASSET = {"Asset", "Contributor", "DateTime", "MarkdownDescription"}
-_MOCK = {"TwinObject", "numpy_ndarray", "type dict"}
-_POLICY = {"Matches", "UserOwned", "ServerIdentity", "type MixedInputPolicy"}
-_SIGNATURE = {"inspect_Signature", "inspect_Parameter", "inspect_ParameterKind"}
-_CODE = {"SubmitUserCode", "type OutputPolicyExecuteOnce", "type inspect_empty", "type str"}
-
-_MEMBER_CALLS: dict[str, Set[str]] = {
-    "user.get_current_user": set(),
-    "metadata.get_metadata": set(),
-    "dataset.get_all": set(),
-    "action.get_mock": set(),
-    "request.get_all": set(),
-    "notifications.resolve_object": _LINK,
-}
-ALLOWED_CALLS: dict[ServiceRole, dict[str, Set[str]]] = {
-    ServiceRole.DATA_SCIENTIST: _MEMBER_CALLS
-    | {
-        "code.request_code_execution": _CODE | _POLICY | _SIGNATURE,
-        "code.call": _VALUE | _ASSET,
-        "action.set": _VALUE,
-        "action.get": set(),
-        "action.has_storage_permission": set(),
-    },
-    ServiceRole.DATA_OWNER: _MEMBER_CALLS
-    | {
-        "action.set": _VALUE | _MOCK,
-        "dataset.add": _ASSET | {"CreateDataset", "CreateAsset", "numpy_ndarray"},
-        "request.apply": set(),
-        "request.undo": set(),
-        "user.create": {"ServiceRole"},
-    },
-}
-"""Every call that is answered, by role, with the types that it may hold beside plain values.
-
-Nothing else is answered: not to guests, not to the root key.
-"""
-
-_PROTOCOL = {"communication_protocol"}  # PySyft's client adds it to every call
-_ACCOUNT_FIELDS = {"name", "email", "password", "password_verify", "role"} | _PROTOCOL
-_ROUND_FIELDS = {"uid", "patients", "call"}
+EXPECTED = calls.Expected(
+    researcher_role=ServiceRole.DATA_SCIENTIST,
+    input_policy=MixedInputPolicy,
+    output_policy=OutputPolicyExecuteOnce,
+)
 
 
-def _fields(name: str, version: int) -> Set[str]:
+def _fields(name: str, version: int) -> set[str]:
     """The fields that PySyft packs of a type's version, none if it does not know it."""
     if not SyftObjectRegistry.has_serde_class(name, version):
         return set()
@@ -152,20 +107,30 @@ for _name in ("_GenericAlias", "_UnionGenericAlias"):
 class FrontDesk(Datasite):  # type: ignore[misc]
     """PySyft's datasite with one chokepoint for calls; the one for code is `_run_traveller`."""
 
+    site: Site
+    refusals: RefusalLog
+    tickets: Tickets
+
     def answer(self, data: bytes) -> bytes:
         """Answer a packed call if its sender's role may make it; say no in words if not."""
+        account = path = ""
         try:
-            self._admit(data)
+            call = INTAKE.open(data)
+            account, path = call.account, call.path
+            allowed = calls.allowed_types(
+                call.path, role=self.role_of(account).name, size_bytes=len(data)
+            )
+            INTAKE.check(call, allowed=allowed)
             result = self.handle_api_call(_deserialize(data, from_bytes=True))
         except ConsiliumError as problem:
+            self.refusals.write("call", who=account, path=path, sentence=str(problem))
             result = self._no(str(problem))
         except SyftException as problem:
             result = self._no(problem.public_message)
         except Exception:
             LOG.exception("a call failed")
             result = self._no(FAILED)
-        packed: bytes = _serialize(result, to_bytes=True)
-        return packed
+        return _pack(result)
 
     def handle_api_call_with_unsigned_result(
         self, api_call: Any, job_id: Any = None, check_call_location: bool = True
@@ -177,11 +142,17 @@ class FrontDesk(Datasite):  # type: ignore[misc]
             "This front desk has no queue and no peers: send a blocking call to it.",
             error=Refused,
         )
-        _check_arguments(call)
+        calls.check_arguments(call, EXPECTED)
         result = super().handle_api_call_with_unsigned_result(api_call, job_id, check_call_location)
         if isinstance(result, SyftError) and (result.tb or UNEXPECTED in result.message):
             LOG.warning("%s: %s %s", call.path, result.message, result.tb or "")
             return SyftError(message=NONSENSE)
+        if isinstance(result, SyftError) or not self._is_researcher(api_call.credentials):
+            return result
+        if call.path == "request.get_all":
+            result.value = [quiet_no.without_denial(request) for request in result.value]
+        if call.path == "code.request_code_execution":
+            self._offer(calls.submitted_code([*call.args, *call.kwargs.values()]), result.value)
         return result
 
     def role_of(self, account: str) -> ServiceRole:
@@ -191,70 +162,77 @@ class FrontDesk(Datasite):  # type: ignore[misc]
             return ServiceRole.GUEST
         return self.get_role_for_credentials(credentials=key)
 
-    def _admit(self, data: bytes) -> None:
-        """The sender's role has this call on its list, and the call holds nothing else."""
-        call = INTAKE.open(data)
-        role = self.role_of(call.account)
-        calls = ALLOWED_CALLS.get(role, {})
-        require(
-            call.path in calls,
-            f"This front desk does not answer {call.path[:80]!r} to a {role.name.lower()}: use "
-            "federation.study (researchers) or datasites.owner (owners).",
-            error=Refused,
+    def is_member(self, account: str) -> bool:
+        """Whether an account key (hex) belongs to somebody with a role here."""
+        return self.role_of(account).name in calls.ALLOWED_CALLS
+
+    def has_submitted(self, account: str, plan_hash: str) -> bool:
+        """Whether an account (hex) has a code request for a plan."""
+        key = SyftVerifyKey.from_string(account)
+        code_hash = get_code_hash(traveller.source(plan_hash), key)
+        find = self.services.user_code.stash.get_by_code_hash
+        return _found(lambda: find(self.verify_key, code_hash)) is not None
+
+    def user_of(self, email: str) -> User | None:
+        """The user of an e-mail, None if there is none."""
+        return _found(lambda: self.services.user.stash.get_by_email(self.verify_key, email))
+
+    @property
+    def root(self) -> AuthedServiceContext:
+        """The desk's own right to do what the vault or its start asks for."""
+        return AuthedServiceContext(
+            server=self, credentials=self.verify_key, role=ServiceRole.ADMIN
         )
-        require(
-            role != ServiceRole.DATA_SCIENTIST or len(data) <= MAX_RESEARCHER_CALL_BYTES,
-            f"A researcher's call may have at most {MAX_RESEARCHER_CALL_BYTES} bytes: what is "
-            "larger travels as a blob beside PySyft.",
-            error=Refused,
-        )
-        INTAKE.check(call, allowed=calls[call.path])
+
+    def pack_login(self, user: User) -> bytes:
+        """What a user gets who logged in: the account's key, packed."""
+        return _pack(user.to(UserPrivateKey))
+
+    def pack_error(self, sentence: str) -> bytes:
+        """A sentence that PySyft's client shows, packed."""
+        return _pack(SyftError(message=sentence))
+
+    def protocols(self) -> set[str]:
+        """The versions of PySyft's protocol that are spoken here."""
+        return {str(known) for known in get_data_protocol().supported_protocols}
+
+    def _offer(self, code: Any, request: Any) -> None:
+        """Approve a new request if the vault says that a standing approval covers its plan."""
+        if door.offer_plan(self.site, traveller.plan_hash_of(code.code)):
+            try:
+                self.services.request.apply(context=self.root, uid=request.id)
+            except SyftException:
+                LOG.exception("a request that a standing approval covers was not approved")
+
+    def _is_researcher(self, key: SyftVerifyKey) -> bool:
+        return bool(self.get_role_for_credentials(credentials=key).name == calls.RESEARCHER)
 
     def _no(self, sentence: str) -> Any:
         return SyftAPIData(data=SyftError(message=sentence)).sign(self.signing_key)
 
 
-def _check_arguments(call: Any) -> None:
-    """What the list of types can't say of a call's arguments."""
-    match call.path:
-        case "code.request_code_execution":
-            _check_submission([*call.args, *call.kwargs.values()])
-        case "code.call":
-            require(
-                not call.args and set(call.kwargs) - _PROTOCOL == _ROUND_FIELDS,
-                f"A round call must have the arguments {sorted(_ROUND_FIELDS)}, by name.",
-                error=Refused,
-            )
-        case "user.create":
-            require(
-                not call.args
-                and set(call.kwargs) <= _ACCOUNT_FIELDS
-                and call.kwargs.get("role") is ServiceRole.DATA_SCIENTIST,
-                "An owner can invite researchers (DATA_SCIENTIST) and nobody else.",
-                error=Refused,
-            )
+def _pack(value: Any) -> bytes:
+    packed: bytes = _serialize(value, to_bytes=True)
+    return packed
 
 
-def _check_submission(arguments: list[Any]) -> None:
-    """A code request carries the thin traveller, to be called as travellers are, and no more."""
-    codes = [argument for argument in arguments if hasattr(argument, "code")]
-    require(
-        len(codes) == 1,
-        "A code request must carry one function, the plan's thin traveller.",
-        error=NotApproved,
-    )
-    (code,) = codes
-    plan_hash = traveller.plan_hash_of(code.code)
-    require(
-        code.func_name == traveller.function_name(plan_hash)
-        and code.input_kwargs == ["patients", "call"]
-        and code.input_policy_type is MixedInputPolicy
-        and code.output_policy_type is OutputPolicyExecuteOnce
-        and set(code.output_policy_init_kwargs or {}) <= {"id"}
-        and code.worker_pool_name is None,
-        "A code request must name and call its traveller as federation.study does.",
-        error=NotApproved,
-    )
+def _found(ask: Callable[[], Any]) -> Any:
+    """What PySyft's store finds, None if there is nothing."""
+    try:
+        return ask().unwrap()
+    except NotFoundException:
+        return None
+
+
+_status_message = UserCodeStatusCollection.get_status_message_l2
+
+
+def _quiet_status_message(status: Any, context: Any) -> str:
+    """In place of PySyft's message, which tells a denied code from a pending one, and why."""
+    if not status.get_is_approved(context):
+        status = quiet_no.as_pending(status, ApprovalDecision(status=UserCodeStatus.PENDING))
+    message: str = _status_message(status, context)
+    return message
 
 
 def _run_traveller(code_item: Any, kwargs: dict[str, Any], context: Any) -> Any:
@@ -266,6 +244,9 @@ def _run_traveller(code_item: Any, kwargs: dict[str, Any], context: Any) -> Any:
     result = door.start_round(
         patients=kwargs["patients"], plan_hash=plan_hash, call=str(kwargs["call"])
     )
+    ticket = door.ticket_of(result)
+    if ticket is not None:
+        context.server.tickets.give(ticket, str(context.credentials))
     return UserCodeExecutionOutput(
         user_code_id=code_item.id,
         stdout="",
@@ -284,6 +265,7 @@ def build(site: Site) -> FastAPI:
     desk = _start(site)
     _ensure_owner(desk, site)
     action_service.execute_byte_code = _run_traveller
+    UserCodeStatusCollection.get_status_message_l2 = _quiet_status_message
     app = FastAPI(
         title=desk.name,
         lifespan=get_lifetime(desk),
@@ -291,13 +273,7 @@ def build(site: Site) -> FastAPI:
         redoc_url=None,
         openapi_url=None,
     )
-    app.include_router(_open_routes(desk), prefix=PREFIX)
-    blobs = Blobs(site.desk / "blobs")
-    app.include_router(bulk.routes(blobs, site.vault, members=lambda key: _is_member(desk, key)))
-    for kind in (ConsiliumError, RequestValidationError, Exception):
-        app.add_exception_handler(kind, _explain)
-    app.middleware("http")(_limit(desk))
-    return app
+    return reception.build(app, desk, pysyft=make_routes(worker=desk), logins=_logins(desk))
 
 
 def _start(site: Site) -> FrontDesk:
@@ -307,7 +283,7 @@ def _start(site: Site) -> FrontDesk:
     uid_path = site.desk / "uid"
     if not uid_path.exists():
         keeping.write_private(uid_path, UID().no_dash.encode("ascii"))
-    return FrontDesk(
+    desk = FrontDesk(
         name=settings.name,
         id=UID(keeping.read_kept(uid_path).decode("ascii")),
         signing_key=SyftSigningKey(signing_key=key),
@@ -323,6 +299,9 @@ def _start(site: Site) -> FrontDesk:
             min_blob_size=MAX_CALL_BYTES // 2**20,  # in MiB: whatever fits a call stays in it
         ),
     )
+    desk.site, desk.refusals = site, RefusalLog(site.desk)
+    desk.tickets = Tickets(site.desk / "tickets")
+    return desk
 
 
 def owner_email(hospital: str) -> str:
@@ -336,101 +315,29 @@ def _ensure_owner(desk: FrontDesk, site: Site) -> None:
     if path.exists():
         return
     password = secrets.token_urlsafe(24)
-    _create_user(desk, owner_email(desk.name), password, ServiceRole.DATA_OWNER)
-    keeping.write_private(path, password.encode("ascii"))
-
-
-def _create_user(desk: FrontDesk, email: str, password: str, role: ServiceRole) -> None:
-    context = AuthedServiceContext(server=desk, credentials=desk.verify_key, role=ServiceRole.ADMIN)
+    email = owner_email(desk.name)
     desk.services.user.create(
-        context=context,
+        context=desk.root,
         name=email,
         email=email,
         password=password,
         password_verify=password,
-        role=role,
+        role=ServiceRole.DATA_OWNER,
     )
+    keeping.write_private(path, password.encode("ascii"))
 
 
-def _open_routes(desk: FrontDesk) -> APIRouter:
-    """PySyft's routes that are left, and ours in place of the one for calls."""
-    router: APIRouter = make_routes(worker=desk)
-    router.routes = [r for r in router.routes if getattr(r, "path", "") in OPEN_ROUTES]
-
-    @router.post("/api_call")
-    async def api_call(request: Request) -> Response:
-        answer = await run_in_threadpool(desk.answer, await request.body())
-        return Response(answer, media_type="application/octet-stream")
-
-    return router
-
-
-def _is_member(desk: FrontDesk, account: str) -> bool:
-    return desk.role_of(account) in ALLOWED_CALLS
-
-
-def _limit(desk: FrontDesk) -> Callable[..., Awaitable[Response]]:
-    """Before anything reads a request: its size, and whom an API listing is for."""
-
-    async def limit(request: Request, call_next: Callable[..., Awaitable[Response]]) -> Response:
-        path = request.scope["path"]  # `request.url` would believe the Host header
-        try:
-            _check_size(request, MAX_CALL_BYTES if path.startswith(PREFIX) else MAX_BLOB_BYTES)
-            if path == f"{PREFIX}/api":
-                _check_listing(desk, request.query_params)
-        except ConsiliumError as problem:
-            return bulk.error_response(problem)
-        return await call_next(request)
-
-    return limit
-
-
-def _check_size(request: Request, most: int) -> None:
-    without_body = request.method in ("GET", "HEAD", "DELETE")
-    size = request.headers.get("content-length", "0" if without_body else "")
-    require(
-        "transfer-encoding" not in request.headers
-        and re.fullmatch("[0-9]{1,15}", size) is not None
-        and int(size) <= most,
-        f"A request must announce its size (Content-Length), here at most {most} bytes.",
-        error=InvalidMessage,
+def _logins(desk: FrontDesk) -> Logins[User]:
+    """Log-ins against PySyft's accounts; the hash for unknown e-mails is made like theirs."""
+    _, hashed = salt_and_hash_password(secrets.token_urlsafe(32), 12)
+    return Logins(
+        user_of=desk.user_of,
+        hash_of=lambda user: user.hashed_password,
+        matches=check_pwd,
+        nobodys_hash=hashed,
+        throttle=Throttle(spared={owner_email(desk.name)}),
+        log=desk.refusals,
     )
-
-
-def _check_listing(desk: FrontDesk, asked: Mapping[str, str]) -> None:
-    key, protocol = asked.get("verify_key", ""), asked.get("communication_protocol", "")
-    require(
-        re.fullmatch("[0-9a-f]{64}", key) is not None
-        and _is_member(desk, key)
-        and protocol in {str(known) for known in get_data_protocol().supported_protocols},
-        "Only members may list this front desk's calls, in a protocol that it speaks: ask its "
-        "data owner to invite you.",
-        error=Refused,
-    )
-
-
-async def _explain(request: Request, problem: Exception) -> Response:
-    """Every error as a sentence; one that nobody foresaw stands in the log, and stays there."""
-    if isinstance(problem, RequestValidationError):
-        problem = InvalidMessage("A request must have the fields that PySyft's client sends.")
-    if isinstance(problem, ConsiliumError):
-        return bulk.error_response(problem)
-    return JSONResponse({"error": "ConsiliumError", "sentence": FAILED}, status_code=500)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CodeRequest:
-    """A researcher's code request as it stands at the front desk."""
-
-    id: str
-    researcher: str
-    code: str
-    status: str
-
-    @property
-    def plan_hash(self) -> str:
-        """The plan that it is for; raise `NotApproved` if its code is not a traveller."""
-        return traveller.plan_hash_of(self.code)
 
 
 class OwnerSession:
@@ -443,6 +350,10 @@ class OwnerSession:
             self._client = syft.login(
                 url=settings.url, email=owner_email(settings.name), password=password
             )
+        except SyftException as problem:
+            raise Refused(
+                f"{settings.name} did not accept its owner's login: {problem.public_message}"
+            ) from None
         except Exception as problem:  # PySyft raises many kinds for a server that is away
             raise Unavailable(
                 f"The front desk of {settings.name} does not answer at {settings.url}: start it "

@@ -1,17 +1,17 @@
 """A hospital's folder: what stands where, and the settings that its processes share.
 
-HOME/site.json      name, port and policy (public)
-HOME/public.json    what a researcher needs to know (public, written at start)
-HOME/owner/         the owner's key and passwords
-HOME/vault/         cohorts, approvals, ledger, sealed shares, the hospital's key
+HOME/site.json      name and port (public)
+HOME/policy.toml    the policy as its owner writes it; in force once it is signed
+HOME/owner/         the owner's key, the salt of patients' hashes, the front desk's password
+HOME/vault/         cohorts, approvals, ledger, audit log, sealed shares, the hospital's key
 HOME/desk/          PySyft's database, blobs on their way
 """
 
+import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
 from datasites import keeping
-from policies.rules import SitePolicy
 from syft_code import canonical
 from syft_code.errors import InvalidInput
 
@@ -23,7 +23,6 @@ class SiteSettings:
     __pydantic_config__ = canonical.STRICT
     name: str
     port: int
-    policy: SitePolicy
 
     @property
     def url(self) -> str:
@@ -41,6 +40,11 @@ class Site:
     def owner(self) -> Path:
         """The owner's own folder: the key that signs acts, and passwords."""
         return self.home / "owner"
+
+    @property
+    def policy(self) -> Path:
+        """The policy's TOML text."""
+        return self.home / "policy.toml"
 
     @property
     def vault(self) -> Path:
@@ -62,15 +66,18 @@ class Site:
 
 
 NEEDED = {
-    "site.json": ("owner/key", "vault/owner.pub"),
-    "vault/records.db": ("vault/key", "vault/ledger.db"),
+    "site.json": ("owner/key", "owner/salt", "vault/owner.pub"),
+    "vault/vault.db": ("vault/key",),
     "desk/syft.db": ("desk/key", "desk/uid"),
+    "desk/policy.json": ("vault/key", "vault/vault.db"),
 }
 """Once the file on the left exists, the folder is whole only with those on the right."""
 
 
-def create(home: Path, settings: SiteSettings) -> Site:
+def create(home: Path, settings: SiteSettings, *, policy: str = "") -> Site:
     """Make a hospital's folder with its owner's key, or go on with the one that is there.
+
+    `policy` is the text of the first policy.toml; one that is there already stays.
 
     Raises:
         Unavailable: if the folder is half written; nothing is changed then.
@@ -81,7 +88,11 @@ def create(home: Path, settings: SiteSettings) -> Site:
     for folder in (home, site.owner, site.vault, site.desk):
         keeping.private_folder(folder)
     owner_key = keeping.signing_key(site.owner / "key")
+    if not (site.owner / "salt").exists():
+        keeping.write_private(site.owner / "salt", secrets.token_bytes(32))
     keeping.write_private(site.vault / "owner.pub", owner_key.verify_key.encode())
+    if policy and not site.policy.exists():
+        keeping.write_private(site.policy, policy.encode("utf-8"))
     keeping.write_private(home / "site.json", canonical.encode(settings))
     return site
 

@@ -1,4 +1,4 @@
-"""The training process of a vault: `python -m datasites.trainer`, spoken to by pipes.
+"""What runs in the training process of a vault (`trainer_process`), spoken to by pipes.
 
 It reads jobs from standard input and answers on standard output with steps, and at the
 end with bytes for the airlock. It is started without the vault's keys or ledger, and it
@@ -15,9 +15,8 @@ import torch
 
 from datasites import cohort_file, wire
 from datasites.trainer_messages import Job, Result, Step
-from syft_code import dp_sgd, metrics, networks, scoring
-from syft_code.errors import ConsiliumError, TrainingFailed
-from syft_code.lifetime import end_with_parent
+from syft_code import canonical, dp_sgd, metrics, networks, scoring
+from syft_code.errors import ConsiliumError, TrainingFailed, require
 from syft_code.noise import NoiseSource
 from syft_code.plan import Plan
 
@@ -30,7 +29,13 @@ def perform(job: Job, weights: bytes, *, on_step: Callable[[int], None]) -> byte
     """
     torch.set_num_threads(job.threads)
     plan = Plan.decode(job.plan.encode("ascii"))
-    split = cohort_file.unpack(Path(job.cohort_path).read_bytes(), plan.data)
+    data = Path(job.cohort_path).read_bytes()
+    require(
+        canonical.sha256(data) == job.cohort_sha256,
+        "The cohort must be the bytes that the vault checked, and is not.",
+        error=TrainingFailed,
+    )
+    split = cohort_file.unpack(data, plan.data)
     model = networks.build(plan.recipe, plan.data)
     networks.from_vector(model, np.frombuffer(weights, dtype="<f4"))
     randomness = NoiseSource.from_os()
@@ -70,11 +75,6 @@ def serve(jobs: wire.Readable, answers: wire.Writable) -> None:
 
 def main() -> None:
     """Keep the pipe for answers alone: whatever a library prints goes to the owner's log."""
-    end_with_parent()
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     serve(sys.stdin.buffer, answers)
-
-
-if __name__ == "__main__":
-    main()

@@ -12,13 +12,17 @@ from syft_code.messages import Purpose
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """One round or evaluation; the body is the global weights (float32, little endian)."""
+    """One round or evaluation; the body is the global weights (float32, little endian).
+
+    `cohort_sha256` is of the bytes that must stand at `cohort_path`.
+    """
 
     __pydantic_config__ = canonical.STRICT
     plan: str
     hospital: str
     purpose: Purpose
     cohort_path: str
+    cohort_sha256: str
     threads: int
     kind: Literal["job"] = "job"
 

@@ -2,41 +2,44 @@
 
 It does what a valid call asks for, and nothing else (`vault_process` is its socket):
 
-    front desk ─ a researcher's signed round call ─▶ approval? roster? budget? reserve!
+    front desk ─ a researcher's signed round call ─▶ grant? roster? cohort? budget? reserve!
                                                      ─▶ training process ─▶ airlock ─▶ shares
-    owner      ─ a signed act ─▶ publish, approve, deny, revoke, ask the ledger
+    owner      ─ a signed act ─▶ `office`
 
 Guarantee: whoever owns the front desk can delay or refuse service; it cannot read a
     patient, approve, or spend, because every act carries a signature that the vault checks.
-Does not protect: against whoever can read this process's files or memory.
+Does not protect: against whoever can read or write this process's files or memory.
 """
 
 import logging
 import secrets
 import threading
-import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 
-from datasites import acts, airlock, cohort_file, keeping, wire
-from datasites.ledger import Ledger, Spend
-from datasites.records import Approved, Records
+from datasites import airlock, keeping, wire
+from datasites.audit_log import AuditLog
+from datasites.cohorts import Cohorts
+from datasites.ledger import Caps, Ledger, Spend
+from datasites.mandate import Grant, Mandate
+from datasites.office import Office
+from datasites.records import Records
 from datasites.site import Site
+from datasites.store import Store
 from datasites.trainer_messages import Job
 from datasites.workroom import Workroom
-from policies.decision import Deny
-from policies.rules import review
-from syft_code import accounting, canonical, envelope, messages, sharing, traveller
+from policies.site_policy import Budget
+from syft_code import accounting, canonical, envelope, messages, sharing
 from syft_code.errors import (
+    BudgetExceeded,
     ConsiliumError,
     InvalidInput,
     InvalidMessage,
     NotApproved,
     Refused,
+    Unavailable,
     require,
 )
 from syft_code.messages import RoundCall, Signed, Ticket
@@ -46,6 +49,8 @@ from syft_code.recipes import parameter_count
 LOG = logging.getLogger("consilium.vault")
 FAILED = "The round failed inside the hospital; the data owner's log says why."
 """What leaves of an error that nobody foresaw."""
+NO_PART = "This hospital takes no part in this round."
+"""What leaves of a no, unless the policy lets researchers read why."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,29 +59,77 @@ class _Round:
 
     ticket: str
     call: RoundCall
-    approved: Approved
+    grant: Grant
     weights: bytes
+
+    @property
+    def spend(self) -> Spend:
+        """What the ledger keeps of it."""
+        return Spend(
+            asset=self.grant.asset,
+            plan_hash=self.call.plan_hash,
+            researcher=self.grant.researcher,
+            purpose=self.call.purpose,
+            round=self.call.round,
+            weights_sha256=self.call.weights_sha256,
+        )
 
 
 class Vault:
     """What the vault knows and does, apart from its socket."""
 
     def __init__(self, site: Site) -> None:
-        self._site = site
         self._held = keeping.hold(site.vault / "lock")
-        self._settings = site.settings()
+        self._name = site.settings().name
+        store = Store(site.vault / "vault.db")
         self._key = keeping.signing_key(site.vault / "key")
-        self._owner_key = keeping.read_kept(site.vault / "owner.pub").hex()
-        self._records = Records(site.vault / "records.db")
-        self._ledger = Ledger(site.vault / "ledger.db")
+        self._store = store
+        self._records = Records(store)
+        self._ledger = Ledger(store)
+        self._log = AuditLog(store, hospital=self._name, key=self._key)
+        self._cohorts = Cohorts(site.vault / "cohorts")
+        self._mandate = Mandate(
+            site,
+            store,
+            verify_key=self.verify_key,
+            records=self._records,
+            ledger=self._ledger,
+            log=self._log,
+        )
+        self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="round")
+        self._office = Office(
+            store,
+            self._mandate,
+            records=self._records,
+            ledger=self._ledger,
+            log=self._log,
+            cohorts=self._cohorts,
+            after_rounds=self._worker.submit,
+        )
         self._workroom = Workroom(site.vault / "vault.log")
         self._sealed = keeping.private_folder(site.vault / "sealed")
-        self._cohorts = keeping.private_folder(site.vault / "cohorts")
         self._steps: dict[str, int] = {}
         self._deciding = threading.Lock()
         self._closing = threading.Event()
-        self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="round")
+        try:
+            self._open()
+        except ConsiliumError:
+            self.close()
+            raise
+
+    def _open(self) -> None:
+        """Check that nothing was taken out since the last time, and go on."""
+        self._log.check()
+        require(
+            self._log.count("round reserved") == self._ledger.count(),
+            "The ledger must hold just the rounds that the audit log says were reserved, and does "
+            "not: something was taken out. Put the vault's folder back from a copy.",
+            error=Unavailable,
+        )
         self._records.forget_unfinished()
+        self._cohorts.forget_others(self._records.cohorts())
+        keeping.forget_others(self._sealed, self._records.shares())
+        self._log.append("vault started", verify_key=self.verify_key)
 
     @property
     def verify_key(self) -> str:
@@ -96,15 +149,22 @@ class Vault:
             case wire.AskHealth():
                 return wire.Healthy(verify_key=self.verify_key), b""
             case wire.StartRound():
-                return self.start_round(request.call, body), b""
+                return self._start_politely(request.call, body), b""
             case wire.AskTicket():
                 return self.ticket(request.ticket), b""
             case wire.FetchShare():
                 return wire.Share(), self.share(request.ticket, request.party)
+            case wire.OfferPlan():
+                self._mandate.offer(Plan.decode(request.plan.encode("ascii", "replace")))
+                return wire.Accepted(), b""
             case wire.OwnerAct():
-                return self._obey(request, body), b""
+                return self._office.obey(request, body)
             case _:
                 raise InvalidMessage("A vault answers its own kinds of request and no others.")
+
+    def check_act(self, request: wire.OwnerAct) -> None:
+        """Raise `InvalidMessage` unless somebody who decides here signed an act just now."""
+        self._mandate.authentic(request.act, request.name, request.signer)
 
     # What a researcher can cause, through the front desk
 
@@ -115,35 +175,15 @@ class Vault:
         none, and runs on the price that it has paid. One that failed is over: whether it fails
         can depend on its noised result, so each try would tell what only one has paid for.
         """
-        asked = self._checked(signed, weights)
-        plan, call = asked.approved.plan, asked.call
-        with self._deciding:
-            price = accounting.event(plan, call.purpose)
-            spend = Spend(
-                asset=plan.hospital(call.hospital).asset,
-                plan_hash=call.plan_hash,
-                purpose=call.purpose,
-                round=call.round,
-                weights_sha256=call.weights_sha256,
-            )
-            publication = self._records.publication(spend.asset)
-            caps = (asked.approved.approval.budget, publication.budget)
-            new = self._ledger.reserve(spend, price, study_budget=caps[0], budget=caps[1])
-            if not new and self._records.has_ticket(asked.ticket):
-                return self.ticket(asked.ticket)
-            self._records.open_ticket(
-                call.plan_hash,
-                Ticket(
-                    ticket=asked.ticket,
-                    purpose=call.purpose,
-                    round=call.round,
-                    state="queued",
-                    step=0,
-                    steps=plan.dp_sgd.steps if call.purpose == "train" else 1,
-                    epsilon=self._ledger.study_epsilon(call.plan_hash, delta=caps[1].delta),
-                    delta=caps[1].delta,
-                ),
-            )
+        call, plan = self._authentic(signed)
+        try:
+            asked = self._granted(call, plan, weights)
+            with self._deciding, self._store.writing():
+                new = self._reserve(asked)
+        except (NotApproved, BudgetExceeded) as refusal:
+            self._note_refusal(call, str(refusal))
+            raise
+        if new:
             self._worker.submit(self._run, asked)
         return self.ticket(asked.ticket)
 
@@ -162,16 +202,47 @@ class Vault:
         )
         return keeping.read_kept(self._sealed / known.shares[party - 1])
 
-    def _checked(self, signed: Signed, weights: bytes) -> _Round:
-        """Approval, signature, roster, round and weights of a call, in that order."""
+    def _start_politely(self, signed: Signed, weights: bytes) -> Ticket:
+        """The same; whoever asks learns why this hospital says no only if its policy lets them."""
+        try:
+            return self.start_round(signed, weights)
+        except (NotApproved, BudgetExceeded) as refusal:
+            LOG.info("refused a round: %s", refusal)
+            raise self._public(refusal) from None
+
+    def _public(self, refusal: ConsiliumError) -> ConsiliumError:
+        try:
+            told = self._mandate.policy().tell_researchers
+        except ConsiliumError:
+            told = False
+        return refusal if told else Refused(NO_PART)
+
+    def _authentic(self, signed: Signed) -> tuple[RoundCall, Plan]:
+        """A call of a plan that is known here, by the researcher that the plan names."""
         claimed: RoundCall = canonical.parse(
             RoundCall, signed.message.encode("ascii", "replace"), what="round call"
         )
-        approved = self._records.approved(claimed.plan_hash, now_unix_s=time.time())
-        plan = approved.plan
+        plan = self._records.plan(claimed.plan_hash)
+        if plan is None:
+            raise NotApproved("No data owner here has approved this plan: ask the data owner.")
         call = messages.verify(RoundCall, signed, plan.researcher_key)
-        self._check_own_place(plan, call.hospital, approved.approval.asset_version)
-        _check_round(plan, call)
+        entry = plan.hospital(call.hospital)
+        require(
+            entry.name == self._name and entry.verify_key == self.verify_key,
+            "The call is for another hospital than this one: send it where its roster says.",
+            error=InvalidMessage,
+        )
+        return call, plan
+
+    def _granted(self, call: RoundCall, plan: Plan, weights: bytes) -> _Round:
+        """The mandate covers this very round, the asset is untouched, the weights are in order."""
+        grant = self._mandate.grant(call.plan_hash)
+        require(
+            call.round in plan.rounds_of(call.purpose),
+            f"The approved plan has no round {call.round} to {call.purpose}: call one that it has.",
+            error=NotApproved,
+        )
+        self._cohorts.check(self._records.asset(grant.asset).cohort_sha256)
         require(
             len(weights) == 4 * parameter_count(plan.recipe, plan.data)
             and canonical.sha256(weights) == call.weights_sha256,
@@ -185,65 +256,119 @@ class Vault:
             error=InvalidMessage,
         )
         ticket = canonical.sha256(canonical.encode([call.plan_hash, call.purpose, call.round]))
-        return _Round(ticket=ticket[:32], call=call, approved=approved, weights=weights)
+        return _Round(ticket=ticket[:32], call=call, grant=grant, weights=weights)
 
-    def _check_own_place(self, plan: Plan, hospital: str, asset_version: int) -> None:
-        """The roster names this hospital with this key, and the asset as it is now."""
-        entry = plan.hospital(hospital)
-        require(
-            entry.name == self._settings.name and entry.verify_key == self.verify_key,
-            "The call is for another hospital than this one: send it where its roster says.",
-            error=InvalidMessage,
+    def _reserve(self, asked: _Round) -> bool:
+        """Price, log and ticket in one transaction; False if the round is under way or over."""
+        plan, call, spend = asked.grant.plan, asked.call, asked.spend
+        price = accounting.event(plan, call.purpose)
+        policy = self._mandate.policy()
+        budget, cap = policy.budget(spend.asset), policy.terms.researcher_epsilon
+        caps = Caps(
+            of_asset=policy.budget,
+            study=asked.grant.budget,
+            researcher=None if cap is None else Budget(epsilon=cap, delta=budget.delta),
+            rounds=asked.grant.rounds,
         )
-        newest = self._records.newest_version(entry.asset)
-        require(
-            entry.asset_version == asset_version == newest,
-            f"The approval is for version {asset_version} of {entry.asset}, which is now at "
-            f"version {newest}: write the plan anew and ask for approval.",
-            error=NotApproved,
+        if self._ledger.reserve(spend, price, caps):
+            self._log.append(
+                "round reserved",
+                asset=spend.asset,
+                plan_hash=call.plan_hash,
+                researcher=spend.researcher,
+                purpose=call.purpose,
+                round=str(call.round),
+                weights_sha256=call.weights_sha256,
+                event=canonical.encode(price).decode("ascii"),
+            )
+        if self._records.has_ticket(asked.ticket):
+            return False
+        ticket = Ticket(
+            ticket=asked.ticket,
+            purpose=call.purpose,
+            round=call.round,
+            state="queued",
+            step=0,
+            steps=plan.dp_sgd.steps if call.purpose == "train" else 1,
+            epsilon=self._ledger.study_epsilon(call.plan_hash, delta=budget.delta),
+            delta=budget.delta,
         )
+        self._records.open_ticket(call.plan_hash, ticket)
+        return True
+
+    def _note_refusal(self, call: RoundCall, reason: str) -> None:
+        """Once for each round and reason: a call can be repeated without end."""
+        facts = {
+            "plan_hash": call.plan_hash,
+            "purpose": call.purpose,
+            "round": str(call.round),
+            "reason": reason,
+        }
+        if not self._log.has("round refused", **facts):
+            self._log.append("round refused", **facts)
 
     # The round itself, on a thread of its own
 
     def _run(self, asked: _Round) -> None:
         """Train or evaluate, and leave sealed shares or a sentence behind.
 
-        The approval is looked up anew: it may have been revoked while the round was queued.
+        The grant is worked out anew: it may have been revoked while the round was queued.
         """
         ticket = asked.ticket
         self._records.set_state(ticket, "running")
         try:
-            self._records.approved(asked.call.plan_hash, now_unix_s=time.time())
+            self._mandate.grant(asked.call.plan_hash)
             shares = self._shares(asked)
+        except NotApproved as refusal:
+            self._fail(asked, str(refusal), public=str(self._public(refusal)))
         except ConsiliumError as problem:
             LOG.warning("round %s failed: %s", ticket, problem)
-            self._fail(ticket, FAILED if isinstance(problem, InvalidInput) else str(problem))
+            hidden = isinstance(problem, InvalidInput)
+            self._fail(asked, str(problem), public=FAILED if hidden else str(problem))
         except Exception:
             LOG.exception("round %s failed", ticket)
-            self._fail(ticket, FAILED)
+            self._fail(asked, FAILED, public=FAILED)
         else:
-            hashes = tuple(canonical.sha256(share) for share in shares)
-            for name, share in zip(hashes, shares, strict=True):
-                keeping.write_private(self._sealed / name, share)
-            self._records.set_state(ticket, "done", shares=hashes)
+            self._release(asked, shares)
         finally:
             self._steps.pop(ticket, None)
 
-    def _fail(self, ticket: str, sentence: str) -> None:
+    def _release(self, asked: _Round, shares: list[bytes]) -> None:
+        """Write the shares down, then let them out: ledger, log and ticket say so together."""
+        hashes = tuple(canonical.sha256(share) for share in shares)
+        for name, share in zip(hashes, shares, strict=True):
+            keeping.write_private(self._sealed / name, share)
+        with self._store.writing():
+            self._ledger.commit(asked.spend)
+            self._records.set_state(asked.ticket, "done", shares=hashes)
+            self._end(asked, "round released", shares=" ".join(hashes))
+
+    def _fail(self, asked: _Round, sentence: str, *, public: str) -> None:
         """Say why a round failed; one that is cut by the vault's own end stays unfinished."""
-        if not self._closing.is_set():
-            self._records.set_state(ticket, "failed", sentence=sentence)
+        if self._closing.is_set():
+            return
+        with self._store.writing():
+            self._records.set_state(asked.ticket, "failed", sentence=public)
+            self._end(asked, "round failed", reason=sentence)
+
+    def _end(self, asked: _Round, kind: str, **facts: str) -> None:
+        call = asked.call
+        self._log.append(
+            kind, plan_hash=call.plan_hash, purpose=call.purpose, round=str(call.round), **facts
+        )
 
     def _shares(self, asked: _Round) -> list[bytes]:
         """Train in the training process, pass the airlock, encode, shard, seal."""
-        plan, call = asked.approved.plan, asked.call
+        plan, call = asked.grant.plan, asked.call
         entry = plan.hospital(call.hospital)
         weight = float(entry.patients) if call.purpose == "train" else 1.0
+        cohort = self._records.asset(asked.grant.asset).cohort_sha256
         job = Job(
-            plan=asked.approved.approval.plan,
+            plan=plan.encode().decode("ascii"),
             hospital=call.hospital,
             purpose=call.purpose,
-            cohort_path=str(self._cohort_path(entry.asset, entry.asset_version)),
+            cohort_path=str(self._cohorts.path(cohort)),
+            cohort_sha256=cohort,
             threads=1,
         )
         raw = self._workroom.run(
@@ -260,113 +385,7 @@ class Vault:
             round_number=call.round,
             encoded=encoded,
             hospital_key=self._key,
+            log_head=self._log.head(),
             seeds=[secrets.token_bytes(sharing.SEED_BYTES) for _ in plan.aggregators[1:]],
         )
         return [share.to_bytes() for share in sealed]
-
-    # What the owner can cause
-
-    def _obey(self, request: wire.OwnerAct, body: bytes) -> object:
-        """Check that the owner signed an act, just now and for the first time; then do it."""
-        kind: Callable[..., acts.Act] = getattr(acts, request.name)
-        act = messages.verify(kind, request.act, self._owner_key)  # type: ignore[arg-type]
-        require(
-            abs(time.time() - act.at_unix_s) <= acts.MAX_AGE_S,
-            f"An owner's act must be at most {acts.MAX_AGE_S:.0f} s old: sign a new one.",
-            error=InvalidMessage,
-        )
-        match act:
-            case acts.Publication():
-                return self._publish(act, request.act, body)
-            case acts.Approval():
-                return self._approve(act, request.act)
-            case acts.Trust():
-                self._records.remember(act, request.act)
-                return wire.Accepted()
-            case acts.Inquiry():
-                return self._account(act)
-            case _:
-                self._records.remember(act, request.act)
-                self._records.withdraw(act)
-                return wire.Accepted()
-
-    def _publish(self, act: acts.Publication, signed: Signed, body: bytes) -> wire.Accepted:
-        """Check a cohort, keep it, then give it its version: all of it or nothing."""
-        require(
-            canonical.sha256(body) == act.cohort_sha256,
-            "The cohort must be the bytes that the publication names: publish it again.",
-            error=InvalidMessage,
-        )
-        cohort_file.unpack(body, act.spec)
-        with self._deciding:
-            version = self._records.newest_version(act.asset) + 1
-            self._check_split(act, version)
-            self._records.remember(act, signed)
-            keeping.write_private(self._cohort_path(act.asset, version), body)
-            return wire.Accepted(version=self._records.publish(act))
-
-    def _check_split(self, act: acts.Publication, version: int) -> None:
-        """No version may move a patient to the other group: groups are paid for in parallel."""
-        if version == 1:
-            return
-        before = self._records.publication(act.asset)
-        require(
-            (act.split_rule, act.spec.patient_unit)
-            == (before.split_rule, before.spec.patient_unit),
-            f"A new version of {act.asset} must hold patients out by the rule of the one before "
-            "(the same salt, fraction and unit): split it as before, or publish it under "
-            "another name if its patients are others.",
-            error=Refused,
-        )
-
-    def _approve(self, act: acts.Approval, signed: Signed) -> wire.Accepted:
-        """Check that the approval fits this hospital, its asset and its policy; then keep it."""
-        plan = Plan.decode(act.plan.encode("ascii"))
-        self._check_own_place(plan, self._settings.name, act.asset_version)
-        publication = self._records.publication(act.asset, act.asset_version)
-        entry = plan.hospital(self._settings.name)
-        require(
-            entry.asset == act.asset
-            and entry.patients == publication.patients
-            and plan.data == publication.spec
-            and act.code_sha256 == traveller.source_sha256(plan.hash),
-            "The plan must say of the asset what its publication says, and the code must be the "
-            "plan's traveller: ask the researcher to write the plan from the catalogue.",
-            error=NotApproved,
-        )
-        decision = review(
-            plan,
-            hospital=self._settings.name,
-            policy=self._settings.policy,
-            known=self._records.known_parties(),
-            spent=self._ledger.events(act.asset),
-        )
-        if isinstance(decision, Deny):
-            raise NotApproved(decision.reason)
-        self._records.remember(act, signed)
-        self._records.approve(act, plan)
-        return wire.Accepted()
-
-    def _account(self, act: acts.Inquiry) -> wire.Account:
-        budget = self._records.publication(act.asset).budget
-        events = self._ledger.events(act.asset)
-        return wire.Account(
-            asset=act.asset,
-            spent_epsilon=accounting.epsilon(events, delta=budget.delta),
-            budget_epsilon=budget.epsilon,
-            delta=budget.delta,
-            events=tuple(canonical.encode(event).decode("ascii") for event in events),
-            approved=self._records.standing(act.asset, now_unix_s=time.time()),
-        )
-
-    def _cohort_path(self, asset: str, version: int) -> Path:
-        return self._cohorts / f"{asset}.{version}.safetensors"
-
-
-def _check_round(plan: Plan, call: RoundCall) -> None:
-    """The plan has such a round."""
-    require(
-        call.round in plan.rounds_of(call.purpose),
-        f"The approved plan has no round {call.round} to {call.purpose}: call one that it has.",
-        error=NotApproved,
-    )

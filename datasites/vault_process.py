@@ -17,10 +17,9 @@ from typing import Annotated, cast
 
 import typer
 
-from datasites import acts, keeping, wire
+from datasites import wire
 from datasites.site import Site
 from datasites.vault import Vault
-from syft_code import messages
 from syft_code.errors import ConsiliumError, Refused
 from syft_code.lifetime import end_with_parent
 from syft_code.recipes import MAX_PARAMETERS
@@ -69,7 +68,6 @@ class _Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
         Path(wire.SOCKET_NAME).unlink(missing_ok=True)
         super().__init__(wire.SOCKET_NAME, _Connection)
         Path(wire.SOCKET_NAME).chmod(0o600)
-        self._owner_key = keeping.read_kept(folder / "owner.pub").hex()
 
     def max_body_bytes(self, request: object) -> int:
         """Weights for a round, a cohort only after the owner's signature, else nothing."""
@@ -77,7 +75,7 @@ class _Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
             case wire.StartRound():
                 return 4 * MAX_PARAMETERS
             case wire.OwnerAct(name="Publication"):
-                messages.verify(acts.Publication, request.act, self._owner_key)
+                self.vault.check_act(request)
                 return wire.MAX_BODY_BYTES
             case _:
                 return 0

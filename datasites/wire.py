@@ -17,6 +17,8 @@ from typing import Annotated, Any, Literal, Protocol
 
 from pydantic import Field
 
+from policies.rules import KnownParties
+from policies.site_policy import Budget, SitePolicy
 from syft_code import canonical, errors
 from syft_code.errors import ConsiliumError, InvalidMessage, Unavailable
 from syft_code.messages import Signed, Ticket
@@ -64,17 +66,31 @@ class FetchShare:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OfferPlan:
+    """Front desk: a plan (canonical JSON) that a standing approval may cover."""
+
+    __pydantic_config__ = canonical.STRICT
+    plan: str
+    kind: Literal["offer_plan"] = "offer_plan"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OwnerAct:
-    """Owner: a signed act of `datasites.acts`; the body is a cohort for a publication."""
+    """Owner or approver: a signed act of `datasites.acts`; the body is a publication's cohort.
+
+    `name` is the act's class, `signer` the key (hex) of who signed it.
+    """
 
     __pydantic_config__ = canonical.STRICT
     act: Signed
-    name: Literal["Publication", "Trust", "Approval", "Denial", "Revocation", "Inquiry"]
+    name: str
+    signer: str
     kind: Literal["owner_act"] = "owner_act"
 
 
 Request = Annotated[
-    AskHealth | StartRound | AskTicket | FetchShare | OwnerAct, Field(discriminator="kind")
+    AskHealth | StartRound | AskTicket | FetchShare | OfferPlan | OwnerAct,
+    Field(discriminator="kind"),
 ]
 
 
@@ -97,25 +113,81 @@ class Share:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Accepted:
-    """An owner's act is recorded; `version` is that of a published asset, else 0."""
+    """An act is recorded; `missing` people must still sign it before it takes force.
+
+    `version` is that of a published asset, else 0.
+    """
 
     __pydantic_config__ = canonical.STRICT
     version: int = 0
+    missing: int = 0
     kind: Literal["accepted"] = "accepted"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Account:
-    """What the vault says of one asset, to the owner; `approved` are hashes of plans."""
+    """What the ledger says of one asset, to the owner.
+
+    `events` are all that count for its patients, those of `sharing` assets among them.
+    """
 
     __pydantic_config__ = canonical.STRICT
     asset: str
     spent_epsilon: float
-    budget_epsilon: float
-    delta: float
+    budget: Budget
     events: tuple[str, ...]
-    approved: tuple[str, ...]
+    sharing: tuple[str, ...]
+    in_force: tuple[str, ...]
     kind: Literal["account"] = "account"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanState:
+    """What the vault says of one plan, to the owner; `sentence` says the state in words.
+
+    `verdict` and `weighed` are the policy's answer. Units: epsilons at the asset's delta, of
+    the whole plan and of everything with it. `signers` are the names of those whose approval
+    stands; `last_approved` is the newest other plan (canonical JSON) that was approved here,
+    empty if there is none.
+    """
+
+    __pydantic_config__ = canonical.STRICT
+    state: Literal["undecided", "waiting", "in force", "not in force", "denied", "revoked"]
+    sentence: str
+    verdict: Literal["approve", "deny", "ask owner"]
+    weighed: str
+    study_epsilon: float
+    after_epsilon: float
+    signers: tuple[str, ...] = ()
+    signatures_needed: int = 1
+    expires_unix_s: float = 0.0
+    rounds_called: int = 0
+    last_approved: str = ""
+    kind: Literal["plan_state"] = "plan_state"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class House:
+    """The rules of one hospital as they are in force, to the owner.
+
+    `approvers` are (key, name); `waiting` are (act, subject, signer's key) of what lacks a
+    signature.
+    """
+
+    __pydantic_config__ = canonical.STRICT
+    policy: SitePolicy | None
+    approvers: tuple[tuple[str, str], ...]
+    known: KnownParties
+    waiting: tuple[tuple[str, str, str], ...]
+    kind: Literal["house"] = "house"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogFile:
+    """The audit log is in the body."""
+
+    __pydantic_config__ = canonical.STRICT
+    kind: Literal["log_file"] = "log_file"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,7 +201,8 @@ class Failure:
 
 
 Reply = Annotated[
-    Healthy | Ticket | Share | Accepted | Account | Failure, Field(discriminator="kind")
+    Healthy | Ticket | Share | Accepted | Account | PlanState | House | LogFile | Failure,
+    Field(discriminator="kind"),
 ]
 
 

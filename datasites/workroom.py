@@ -6,6 +6,7 @@ file but its pipes and its log, and ends with the vault.
 """
 
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -21,6 +22,8 @@ ENDED = (
     "The training process of this hospital ended before its result was there; nothing left the "
     "hospital and the round stays paid. Go on with the next one."
 )
+
+_PEAK = re.compile(r"^VmHWM:\s+(\d+) kB$", re.MULTILINE)
 
 
 class Workroom:
@@ -46,6 +49,11 @@ class Workroom:
             except (OSError, EOFError, ValueError, InvalidMessage):
                 self._end()
                 raise TrainingFailed(ENDED) from None
+
+    def peak_mib(self) -> float:
+        """The most memory that the training process has held so far; 0 if there is none."""
+        process = self._process
+        return _peak_mib(process.pid) if process is not None else 0.0
 
     def close(self) -> None:
         """End the training process for good; no other is started."""
@@ -73,6 +81,16 @@ class Workroom:
                 return
 
 
+def _peak_mib(process_id: int) -> float:
+    """VmHWM as Linux tells it; 0 of a process that has ended."""
+    try:
+        told = Path(f"/proc/{process_id}/status").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return 0.0
+    found = _PEAK.search(told)
+    return int(found.group(1)) / 1024 if found else 0.0
+
+
 def _start(log: IO[bytes]) -> "subprocess.Popen[bytes]":
     environment = {
         "PATH": os.environ.get("PATH", os.defpath),
@@ -80,7 +98,7 @@ def _start(log: IO[bytes]) -> "subprocess.Popen[bytes]":
         "PYTHONUNBUFFERED": "1",
     }
     return subprocess.Popen(
-        [sys.executable, "-m", "datasites.trainer"],
+        [sys.executable, "-m", "datasites.trainer_process", str(os.getpid())],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=log,

@@ -3,6 +3,10 @@
 One rule matters most: for each round of a study it releases one partial sum, for one set
 of at least `min_hospitals` hospitals, whoever asks and however often. With two sums of
 overlapping sets, all aggregators' sums subtracted would be one hospital's update.
+
+Each share's signed header names the head of its hospital's audit log. An aggregator keeps the
+headers for good, gives them to whoever checks that log, and takes no share from a hospital
+whose log holds two different entries of one number.
 """
 
 import hashlib
@@ -11,6 +15,7 @@ import threading
 
 import numpy as np
 
+from federation import wire
 from federation.aggregator_files import Slot
 from federation.aggregator_identity import Identity
 from federation.aggregator_store import Store
@@ -18,7 +23,7 @@ from syft_code import canonical, envelope, messages, sharing
 from syft_code.envelope import SealedShare
 from syft_code.errors import InvalidMessage, Refused, require
 from syft_code.messages import ReleaseCall, ShareHeader, Signed, SumHeader
-from syft_code.plan import Aggregator, Plan
+from syft_code.plan import HEX_KEY, Aggregator, Plan
 
 log = logging.getLogger(__name__)
 
@@ -50,15 +55,21 @@ class Aggregation:
         """Judge a share by its header, before its body is read; and whether it is here already."""
         plan = self._store.plan(_named_plan(ShareHeader, signed))
         header = envelope.check_header(plan, self._party(plan), signed)
-        return header, self._store.holds(header, signed)
+        verify_key = plan.hospital(header.hospital).verify_key
+        return header, self._store.holds(header, signed, verify_key=verify_key)
 
     def submit(self, share: SealedShare) -> None:
-        """Open a share and keep its payload for good."""
+        """Open a share and keep its payload for good.
+
+        Does not protect: a smaller number in `log_head` than before is no proof of a shortened
+        log, since shares may arrive out of order; `anchors` are for whoever checks the log.
+        """
         plan = self._store.plan(_named_plan(ShareHeader, share.header))
         header, payload = envelope.open_share(
             plan, self._party(plan), share, seal_key=self._identity.seal_key
         )
-        self._store.keep(header, share.header, payload)
+        verify_key = plan.hospital(header.hospital).verify_key
+        self._store.keep(header, share.header, payload, verify_key=verify_key)
         log.info(
             "share of %s taken (%s, %s, round %d)",
             header.hospital, plan.hash[:12], header.purpose, header.round,
@@ -78,6 +89,21 @@ class Aggregation:
             len(hospitals), plan.hash[:12], slot.purpose, slot.round,
         )  # fmt: skip
         return header, self._store.total(slot)
+
+    def anchors(self, verify_key: str) -> list[Signed]:
+        """The share headers that the hospital with this key signed, over all studies.
+
+        They are in the order of its audit log, the newest last; of many, the newest
+        `wire.MAX_ANCHORS`.
+
+        Does not protect: anybody may ask, and learns the plan hashes and rounds of that hospital.
+        """
+        require(
+            HEX_KEY.fullmatch(verify_key) is not None,
+            "A hospital's key must be 64 hexadecimal digits: take it from a plan's roster.",
+            error=InvalidMessage,
+        )
+        return self._store.headers(verify_key, at_most=wire.MAX_ANCHORS)
 
     def _add_up(self, plan: Plan, slot: Slot, hospitals: tuple[str, ...], length: int) -> Signed:
         party = self._party(plan)

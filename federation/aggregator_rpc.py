@@ -47,6 +47,7 @@ def serve(server: grpc.Server, aggregation: Aggregation) -> None:
         "OpenStudy": grpc.unary_unary_rpc_method_handler(answers.open_study),
         "SubmitShare": grpc.stream_unary_rpc_method_handler(answers.submit_share),
         "Release": grpc.unary_stream_rpc_method_handler(answers.release),
+        "Anchors": grpc.unary_stream_rpc_method_handler(answers.anchors),
     }
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(wire.SERVICE, handlers),))
     server.start()
@@ -86,6 +87,11 @@ class _Answers:
             header, total = self._aggregation.release(signed)
             yield canonical.encode(header)
             yield from wire.chunks(total)
+
+    def anchors(self, request: bytes, context: grpc.ServicerContext) -> Iterator[bytes]:
+        with _answering(context):
+            for signed in self._aggregation.anchors(request.decode("ascii", "replace")):
+                yield canonical.encode(signed)
 
 
 @contextmanager

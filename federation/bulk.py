@@ -1,4 +1,4 @@
-"""The researcher's side of what travels beside PySyft: blobs and tickets over HTTP.
+"""The researcher's side of what travels beside PySyft: blobs, tickets, notes, the policy.
 
 Every request is signed with the key of the PySyft account. Uploads and downloads go on
 where they stopped when a connection is lost.
@@ -12,13 +12,14 @@ from nacl.signing import SigningKey
 from syft_code import accounts, canonical, errors
 from syft_code.errors import ConsiliumError, InvalidMessage, Unavailable
 from syft_code.messages import Ticket
+from syft_code.notes import Answer, Note, NoteList
 
 CHUNK_BYTES = 4 * 2**20
 ATTEMPTS = 5
 
 
 class Bulk:
-    """Blobs and tickets of one hospital's front desk."""
+    """What one hospital's front desk takes and gives beside PySyft."""
 
     def __init__(self, url: str, account_key: SigningKey) -> None:
         self._url = url
@@ -68,6 +69,26 @@ class Bulk:
         content = self._send("GET", f"/tickets/{ticket}").content
         found: Ticket = canonical.parse(Ticket, content, what="ticket")
         return found
+
+    def notes(self, plan_hash: str) -> tuple[Note, ...]:
+        """What was written on one's own code request for a plan, the oldest first.
+
+        Raises:
+            Refused: if this account has no code request for the plan.
+        """
+        content = self._send("GET", f"/requests/{plan_hash}/notes").content
+        found: NoteList = canonical.parse(NoteList, content, what="list of notes")
+        return found.notes
+
+    def answer(self, plan_hash: str, text: str) -> None:
+        """Write a note on one's own code request; its hash is part of what is signed."""
+        body = canonical.encode(Answer(text=text))
+        path = f"/requests/{plan_hash}/notes/{canonical.sha256(body)}"
+        self._send("POST", path, content=body)
+
+    def policy(self) -> bytes:
+        """What the hospital asks of a plan: canonical JSON, as its owner published it."""
+        return self._send("GET", "/policy").content
 
     def _upload_from(self, path: str, data: bytes, offset: int) -> None:
         while offset < len(data):

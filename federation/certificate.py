@@ -5,8 +5,11 @@
 Whoever gets a model reads the certificate with any text editor, and `check`
 (`certificate_check`) works out anew whatever follows from the plan.
 
-Does not protect: a certificate is not signed. The hospitals' ledgers and signed logs are
-the evidence; this is the account that can be held against them.
+Each hospital that contributed stands in it with a log anchor: the head of its audit log, in a
+header that it signed. A log that was shortened or rewritten since can't meet it.
+
+Does not protect: a certificate as a whole is not signed. The hospitals' ledgers and signed
+logs are the evidence; this is the account that can be held against them.
 """
 
 import importlib.metadata
@@ -20,10 +23,12 @@ from federation import figures, model_file, spending, witnesses
 from federation.baselines import Baseline
 from federation.certificate_check import FORMAT, facts_of_plan
 from federation.certificate_check import Certificate as Certificate
+from federation.certificate_check import anchors_of as anchors_of
 from federation.certificate_check import check as check
 from federation.study import Outcome, RoundRecord, model_sha256
-from syft_code import accounting, canonical
+from syft_code import accounting, canonical, messages
 from syft_code.errors import InvalidInput, require
+from syft_code.messages import ShareHeader
 from syft_code.recipes import parameter_count
 
 RELATION = "add or remove one patient"
@@ -78,7 +83,7 @@ def certificate(
             "groups": "Training and held-out patients are disjoint groups that each patient's own "
             "number decides, so the larger epsilon of the two counts for everybody.",
         },
-        "hospitals": [spending.account(outcome, entry.name) for entry in plan.hospitals],
+        "hospitals": [_hospital(outcome, entry.name) for entry in plan.hospitals],
         "utility": _utility(outcome, exact, baselines),
         "what_each_party_saw": witnesses.what_each_saw(outcome),
         "not_promised": witnesses.not_promised(plan),
@@ -141,10 +146,26 @@ def _baseline(baseline: Baseline) -> Certificate:
     }
 
 
+def _hospital(outcome: Outcome, name: str) -> Certificate:
+    """What one hospital gave and what it cost, with the head of its audit log when it gave it."""
+    headers = [record.anchors[name] for record in outcome.rounds if name in record.anchors]
+    facts = spending.account(outcome, name)
+    if not headers:
+        return facts
+    header = messages.verify(ShareHeader, headers[-1], outcome.plan.hospital(name).verify_key)
+    anchor = {
+        "number": header.log_head.number,
+        "sha256": header.log_head.sha256,
+        "header": {"message": headers[-1].message, "signature": headers[-1].signature},
+    }
+    return facts | {"log_anchor": anchor}
+
+
 def _round(record: RoundRecord) -> Certificate:
     return {
         "round": record.round,
         "hospitals": sorted(record.trained),
+        "absent": record.absent,
         "evaluated": bool(record.metrics),
         "evaluators": sorted(record.evaluated),
         "seconds": round(record.seconds, 2),

@@ -7,12 +7,13 @@ from typing import Any
 from federation import model_file, spending
 from federation.spending import Part
 from federation.study import model_sha256
-from syft_code import canonical, traveller
-from syft_code.errors import ConsiliumError
+from syft_code import canonical, messages, traveller
+from syft_code.errors import ConsiliumError, InvalidInput
+from syft_code.messages import LogHead, ShareHeader, Signed
 from syft_code.plan import Plan
 
 Certificate = dict[str, Any]
-FORMAT = "consilium-certificate-1"
+FORMAT = "consilium-certificate-2"
 TOLERANCE = 0.01
 """An epsilon may lie off the one worked out anew by this part, for rounding."""
 
@@ -35,8 +36,9 @@ def facts_of_plan(plan: Plan) -> Certificate:
 def check(content: Certificate, *, model: Path | None = None) -> list[str]:
     """Sentences that say what in a certificate does not hold; none if all does.
 
-    Works out the hashes of plan and code, the roster, the rounds and every epsilon anew, and
-    with `model` the hashes of the model's file. A ledger that states more than the events come
+    Works out the hashes of plan and code, the roster, the rounds and every epsilon anew, checks
+    the hospitals' signatures over the heads of their audit logs, and with `model` the hashes of
+    the model's file. A ledger that states more than the events come
     to is fine: a round that failed stays paid. One that states less is not.
 
     Does not protect: against a certificate that was made up as a whole; ask the hospitals.
@@ -44,9 +46,9 @@ def check(content: Certificate, *, model: Path | None = None) -> list[str]:
     if content.get("format") != FORMAT:
         return [f"The format must be {FORMAT}, it is {str(content.get('format'))[:60]!r}."]
     try:
-        plan = Plan.decode(canonical.encode(content.get("plan")))
-    except (ConsiliumError, ValueError, TypeError) as problem:
-        return [f"The plan inside must be a valid plan. {problem}"]
+        plan = _plan_of(content)
+    except InvalidInput as problem:
+        return [str(problem)]
     checks: list[Callable[[], list[str]]] = [
         lambda: _check_facts(content, plan),
         lambda: _check_rounds(content, plan),
@@ -55,6 +57,13 @@ def check(content: Certificate, *, model: Path | None = None) -> list[str]:
     if model is not None:
         checks.append(lambda: _check_model(content, plan, model))
     return [sentence for one in checks for sentence in _guarded(one)]
+
+
+def _plan_of(content: Certificate) -> Plan:
+    try:
+        return Plan.decode(canonical.encode(content.get("plan")))
+    except (ConsiliumError, ValueError, TypeError) as problem:
+        raise InvalidInput(f"The plan inside must be a valid plan. {problem}") from None
 
 
 def _guarded(one: Callable[[], list[str]]) -> list[str]:
@@ -81,6 +90,8 @@ def _check_rounds(content: Certificate, plan: Plan) -> list[str]:
     paid = {one["round"] for one in rounds if one["evaluated"] or one["evaluators"]}
     planned = plan.evaluation.after_rounds if plan.evaluation else ()
     few = [one["round"] for one in rounds if len(set(one["hospitals"])) < plan.min_hospitals]
+    roster = len(plan.hospitals)
+    counted = all(one["absent"] == roster - len(one["hospitals"]) for one in rounds)
     whole = len(numbers) == plan.rounds or content["stopped_early"]
     statements = {
         "The rounds must count up from 1, within the plan.": (
@@ -88,6 +99,7 @@ def _check_rounds(content: Certificate, plan: Plan) -> list[str]:
         ),
         "A study with fewer rounds than planned must say why it stopped early.": bool(whole),
         f"Each round needs {plan.min_hospitals} hospitals, rounds {few} had fewer.": not few,
+        f"Of {roster} hospitals, a round's absent must be those that it does not name.": counted,
         "Only rounds that the plan names may be evaluated.": paid <= set(planned),
         "There must be noised figures for each evaluated round and for no other.": (
             list(content["utility"]["noised_by_round"]) == [str(n) for n in evaluated]
@@ -119,10 +131,54 @@ def _check_hospital(own: Certificate, content: Certificate, plan: Plan) -> list[
         ),
     }
     if part.trained or part.evaluated:
-        statements |= _epsilon_statements(own, plan, part)
+        statements |= _epsilon_statements(own, plan, part) | _anchor_statements(own, plan, part)
     else:
-        statements["it took part in no round, so it has no epsilon"] = own["epsilon"] is None
+        none = own["epsilon"] is None and "log_anchor" not in own
+        statements["it took part in no round, so it has no epsilon and no log anchor"] = none
     return [f"{entry.name}: {sentence}." for sentence, holds in statements.items() if not holds]
+
+
+def _anchor_statements(own: Certificate, plan: Plan, part: Part) -> dict[str, bool]:
+    """What must hold of the head of its audit log, which the hospital signed with its last share."""
+    header, anchor = _signed_header(own, plan), own["log_anchor"]
+    last = max((*part.trained, *part.evaluated))
+    purpose = "evaluate" if last in part.evaluated else "train"
+    return {
+        "its log anchor must be of this plan and hospital": (
+            (header.plan_hash, header.hospital) == (plan.hash, own["name"])
+        ),
+        f"its log anchor must be of its last share, round {last} ({purpose})": (
+            (header.round, header.purpose) == (last, purpose)
+        ),
+        "the number and hash of its log anchor must be those that it signed": (
+            (anchor["number"], anchor["sha256"]) == (header.log_head.number, header.log_head.sha256)
+        ),
+    }
+
+
+def anchors_of(content: Certificate) -> list[tuple[str, LogHead]]:
+    """Each hospital that contributed, with the head of its audit log: signed, and so its word.
+
+    Raises:
+        InvalidInput: if there is no valid plan inside, or an anchor lacks the signature of the
+            key that the plan names.
+
+    Does not protect: against a plan that somebody made up, with keys of their own. Whoever
+    holds a hospital's log against an anchor knows that hospital's key.
+    """
+    plan = _plan_of(content)
+    try:
+        own = [entry for entry in content["hospitals"] if "log_anchor" in entry]
+        return [(str(entry["name"]), _signed_header(entry, plan).log_head) for entry in own]
+    except (KeyError, TypeError, ValueError) as problem:
+        raise InvalidInput(f"A log anchor is missing or malformed: {problem!r}."[:200]) from None
+
+
+def _signed_header(own: Certificate, plan: Plan) -> ShareHeader:
+    """The header of a hospital's anchor; raise `InvalidMessage` if it did not sign it."""
+    data = canonical.encode(own["log_anchor"]["header"])
+    signed: Signed = canonical.parse(Signed, data, what="log anchor's header")
+    return messages.verify(ShareHeader, signed, plan.hospital(own["name"]).verify_key)
 
 
 def _epsilon_statements(own: Certificate, plan: Plan, part: Part) -> dict[str, bool]:

@@ -7,16 +7,24 @@ beside it (`bulk`).
 
 import inspect
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from federation.bulk import Bulk
 from syft_code import canonical, errors, traveller
-from syft_code.catalogue import AssetCard
+from syft_code.catalogue import AssetCard, Terms
 from syft_code.cohort import Cohort
-from syft_code.errors import ConsiliumError, InvalidMessage, NotApproved, Refused, Unavailable
+from syft_code.errors import (
+    ConsiliumError,
+    InvalidInput,
+    InvalidMessage,
+    NotApproved,
+    Refused,
+    Unavailable,
+)
 from syft_code.messages import Signed, Ticket
 from syft_code.plan import Plan
 from syft_code.quiet import quiet_import, silence
@@ -36,7 +44,8 @@ for _name in ("_GenericAlias", "_UnionGenericAlias"):
     SyftObjectRegistry.__object_serialization_registry__.pop(_name, None)
 
 _NOT_APPROVED = re.compile(r"UserCodeStatus\.(DENIED|PENDING)(?:.*?Reason: (.+))?", re.DOTALL)
-Status = Literal["none", "pending", "approved", "denied"]
+NO_PART = "This hospital takes no part in this round."
+"""All that a hospital says to a round it refuses, unless its owner lets researchers read why."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -76,6 +85,16 @@ class HospitalClient:
                 newest[card.asset] = card
         return list(newest.values())
 
+    def terms(self) -> Terms:
+        """What the hospital asks of every study."""
+        try:
+            found: Terms = canonical.parse(Terms, self.bulk.policy(), what="hospital's policy")
+        except InvalidInput as problem:
+            raise InvalidMessage(
+                f"The terms of {self.name} can't be used, ask its data owner. {problem}"
+            ) from None
+        return found
+
     def mock(self, asset: str) -> Cohort:
         """The public mock of an asset: stand-in slices of the right shape."""
         _, entry = self._asset(asset)
@@ -89,7 +108,7 @@ class HospitalClient:
     def submit(self, plan: Plan) -> None:
         """Send the plan and its thin traveller to the owner; a second time changes nothing."""
         self.bulk.upload(plan.encode())
-        if self.status(plan.hash) != "none":
+        if self._decisions(plan.hash):
             return
         _, asset = self._asset(plan.hospital(self.name).asset)
         policy = MixedInputPolicy(patients=asset, call=str, client=self._client)
@@ -110,14 +129,9 @@ class HospitalClient:
         )
         self._call(lambda: self._client.code.request_code_execution(code))
 
-    def status(self, plan_hash: str) -> Status:
-        """What the owner has decided on a plan so far, as the front desk tells it."""
-        name = traveller.function_name(plan_hash)
-        requests = self._call(lambda: self._client.requests.get_all())
-        states = [r.status.name.lower() for r in requests if r.code.service_func_name == name]
-        if not states:
-            return "none"
-        return {"approved": "approved", "rejected": "denied"}.get(states[-1], "pending")  # type: ignore[return-value]
+    def has_approved(self, plan_hash: str) -> bool:
+        """Whether the owner has approved a plan, as the front desk tells it."""
+        return self._decisions(plan_hash)[-1:] == ["approved"]
 
     def start_round(self, plan: Plan, call: Signed) -> Ticket:
         """Send a signed round call through PySyft to the vault; return its ticket.
@@ -132,12 +146,13 @@ class HospitalClient:
         if function is None:
             raise NotApproved("This hospital has no such code request: submit the plan first.")
         answer = self._call(lambda: function(patients=asset, call=text).get())
-        if answer.get("kind") == "ticket":
-            ticket: Ticket = canonical.parse(Ticket, answer["ticket"].encode(), what="ticket")
-            return ticket
-        kind = getattr(errors, str(answer.get("error")), Refused)
-        known = isinstance(kind, type) and issubclass(kind, ConsiliumError)
-        raise (kind if known else Refused)(str(answer.get("sentence", "The hospital said no.")))
+        return _ticket(answer)
+
+    def _decisions(self, plan_hash: str) -> list[str]:
+        """Where each request for a plan stands, the newest last; mostly there is one."""
+        name = traveller.function_name(plan_hash)
+        requests = self._call(lambda: self._client.requests.get_all())
+        return [r.status.name.lower() for r in requests if r.code.service_func_name == name]
 
     def _assets(self) -> list[tuple[AssetCard, Any]]:
         datasets = self._call(lambda: self._client.datasets.get_all())
@@ -162,13 +177,28 @@ class HospitalClient:
             ) from None
 
 
+def _ticket(answer: object) -> Ticket:
+    """The ticket that a vault's answer holds; raise the error that it holds instead."""
+    told = answer if isinstance(answer, Mapping) else {}
+    if told.get("kind") == "ticket":
+        text = str(told.get("ticket")).encode("utf-8", "replace")
+        ticket: Ticket = canonical.parse(Ticket, text, what="ticket")
+        return ticket
+    kind = getattr(errors, str(told.get("error")), Refused)
+    known = isinstance(kind, type) and issubclass(kind, ConsiliumError)
+    raise (kind if known else Refused)(str(told.get("sentence", NO_PART)))
+
+
 def _refusal(message: str) -> ConsiliumError:
-    """PySyft's words for a request that was not approved, as ours; others as they are."""
+    """PySyft's words for a request that is not approved, as ours; others as they are.
+
+    A reason is there only where the owner lets researchers read it.
+    """
     found = _NOT_APPROVED.search(message)
     if found is None:
         return Refused(message)
-    reason = f" The owner's reason: {found.group(2)}" if found.group(2) else ""
-    return NotApproved(f"The data owner has not approved this plan.{reason}")
+    reason = found.group(2)
+    return NotApproved(f"{NO_PART} The owner's reason: {reason}" if reason else NO_PART)
 
 
 def _card(dataset: Any) -> AssetCard:

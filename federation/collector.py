@@ -23,7 +23,7 @@ from federation import wire
 from syft_code import canonical, envelope, messages, sharing
 from syft_code.envelope import SealedShare
 from syft_code.errors import InvalidMessage, SharingError, require
-from syft_code.messages import Purpose, ReleaseCall, Signed, SumHeader
+from syft_code.messages import LogHead, Purpose, ReleaseCall, ShareHeader, Signed, SumHeader
 from syft_code.plan import Aggregator, Plan
 from syft_code.recipes import MAX_PARAMETERS
 
@@ -93,9 +93,40 @@ class AggregatorClient:
         )
         return header, data
 
+    def anchors(self, verify_key: str) -> list[LogHead]:
+        """The audit log's heads that it holds of the hospital with this key, the newest last.
+
+        Guarantee: the hospital signed each of them. Does not protect: against an aggregator that
+        keeps some to itself; ask several.
+
+        Raises:
+            InvalidMessage: if one is not the hospital's word, or there are too many.
+        """
+        limit_bytes = wire.MAX_ANCHORS * envelope.MAX_HEADER_BYTES
+        answer = self._call(
+            lambda: self._stream("Anchors", verify_key.encode("ascii", "replace"), limit_bytes)
+        )
+        require(
+            len(answer) <= wire.MAX_ANCHORS,
+            f"Aggregator {self.aggregator.name} must give at most {wire.MAX_ANCHORS} anchors and "
+            f"gave {len(answer)}: don't use them.",
+            error=InvalidMessage,
+        )
+        return [self._anchor(data, verify_key) for data in answer]
+
     def close(self) -> None:
         """Let go of the connection."""
         self._channel.close()
+
+    def _anchor(self, data: bytes, verify_key: str) -> LogHead:
+        try:
+            signed = envelope.read_signed(data, what="share header")
+            return messages.verify(ShareHeader, signed, verify_key).log_head
+        except InvalidMessage:
+            raise InvalidMessage(
+                f"Aggregator {self.aggregator.name} must give share headers that the hospital "
+                "signed, and one is not: don't use its anchors."
+            ) from None
 
     def _unary(self, name: str, request: bytes) -> bytes:
         call = self._channel.unary_unary(wire.method(name))
@@ -112,8 +143,8 @@ class AggregatorClient:
             if size_bytes > limit_bytes + envelope.MAX_HEADER_BYTES:
                 stream.cancel()
                 raise InvalidMessage(
-                    f"The sum of aggregator {self.aggregator.name} must have the length that the "
-                    "plan asks for; it is longer."
+                    f"The answer of aggregator {self.aggregator.name} must have the length that "
+                    "was asked for; it is longer."
                 )
             answer.append(chunk)
         return answer

@@ -9,8 +9,7 @@ import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from federation import certificate as certificates
-from federation import plots, sample_plots
+from federation import plots, report_evidence, sample_plots
 from federation.baselines import Baseline
 from federation.certificate import Certificate
 from federation.figures import NOISE_ERROR, ON_TRAINING_PATIENTS, PATIENTS
@@ -27,7 +26,7 @@ from federation.report_page import (
     section,
     table,
 )
-from federation.study import Outcome, RoundRecord
+from federation.study import Outcome
 from syft_code.cohort import Cohort
 from syft_code.errors import InvalidInput, require
 
@@ -77,7 +76,7 @@ def write(
         _hospitals(outcome, final, baselines),
         _witnesses(certificate),
         section("What is not promised", bullets(certificate["not_promised"])),
-        _evidence(outcome, certificate),
+        report_evidence.section_of(outcome, certificate),
     ]
     path.write_text(page(f"Study {outcome.plan.study}: report", *parts), encoding="utf-8")
 
@@ -227,11 +226,6 @@ def _privacy(outcome: Outcome, certificate: Certificate, budgets: Mapping[str, f
                 f"{budgets[own['name']]:g}" if own["name"] in budgets else "–",
             ]
         )
-    refusals = [
-        f"{own['name']}, round {turn}: {sentence}"
-        for own in certificate["hospitals"]
-        for turn, sentence in own["refusals"].items()
-    ]
     return section(
         "What it cost the patients",
         element("p", privacy["unit_sentence"]),
@@ -244,7 +238,6 @@ def _privacy(outcome: Outcome, certificate: Certificate, budgets: Mapping[str, f
         ),
         table([*head, "by RDP", "Delta", "Budget"], rows, numbers=1),
         picture(plots.epsilon(outcome, budgets), "As each hospital's ledger stated it."),
-        *([element("h3", "Who did not take part"), bullets(refusals)] if refusals else []),
     )
 
 
@@ -266,38 +259,6 @@ def _witnesses(certificate: Certificate) -> Html:
         for party, sentences in certificate["what_each_party_saw"].items()
     ]
     return section("What each party saw", table(["Party", "Saw"], rows))
-
-
-def _evidence(outcome: Outcome, certificate: Certificate) -> Html:
-    wrong = certificates.check(certificate)
-    verdict = "The certificate was checked as this report was written: everything in it that follows from the plan was worked out anew, and holds."
-    keys = [[h["name"], element("code", h["verify_key"])] for h in certificate["hospitals"]]
-    keys += [[a["name"], element("code", a["verify_key"])] for a in certificate["aggregators"]]
-    hashes = {
-        "Plan": certificate["plan_hash"],
-        "Code that ran": certificate["code_sha256"],
-        "Model's weights": certificate["model"]["weights_sha256"],
-        "Model's file": certificate["model"]["file_sha256"],
-    }
-    return section(
-        "Evidence",
-        element("div", verdict, of="note")
-        if not wrong
-        else element("div", "The certificate does not hold: ", bullets(wrong), of="note wrong"),
-        table(["SHA-256 of", ""], [[name, element("code", one)] for name, one in hashes.items()]),
-        table(["Key (Ed25519) of", ""], keys),
-        table(
-            ["Round", "Hospitals", "Seconds", "Bytes carried"],
-            [_round(record) for record in outcome.rounds],
-            numbers=2,
-        ),
-        element("footer", "The certificate beside this report holds all of it as JSON."),
-    )
-
-
-def _round(record: RoundRecord) -> list[str]:
-    who = ", ".join(sorted(record.trained))
-    return [str(record.round), who, f"{record.seconds:.1f}", f"{record.upload_bytes:,}"]
 
 
 def _data_name(outcome: Outcome) -> str:

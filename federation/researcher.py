@@ -12,7 +12,7 @@ from federation.client import Account, HospitalClient
 from federation.collector import AggregatorClient
 from federation.study import Study
 from syft_code import canonical
-from syft_code.catalogue import AssetCard
+from syft_code.catalogue import AssetCard, Terms
 from syft_code.errors import InvalidInput, Refused, require
 from syft_code.plan import Aggregator, Hospital, Plan
 
@@ -75,11 +75,16 @@ class Researcher:
         """Every asset of every hospital."""
         return [card for hospital in self.hospitals for card in hospital.catalogue()]
 
+    def terms(self) -> dict[str, Terms]:
+        """What each hospital asks of every study, by its name."""
+        return {hospital.name: hospital.terms() for hospital in self.hospitals}
+
     def study(self, *, asset: str, **choices: Any) -> Study:
         """Write a plan over one asset that several hospitals offer, and make a study of it.
 
         `choices` are the fields of `Plan` that are the researcher's: study, recipe, dp_sgd,
-        optimizer, rounds, and as wished min_hospitals, evaluation and sharing.
+        optimizer, rounds, and as wished min_hospitals, evaluation and sharing. Without
+        min_hospitals it is the most that any of these hospitals' terms ask for.
         """
         cards = [card for card in self.catalogue() if card.asset == asset]
         if not cards:
@@ -89,7 +94,9 @@ class Researcher:
             f"The hospitals offer {asset!r} in different shapes: choose another asset.",
             error=Refused,
         )
-        least = max(card.min_hospitals for card in cards)
+        offering = {card.hospital for card in cards}
+        hospitals = [h for h in self.hospitals if h.name in offering]
+        least = max(hospital.terms().min_hospitals for hospital in hospitals)
         plan = Plan(
             researcher_key=self.key.verify_key.encode().hex(),
             data=cards[0].spec,
@@ -98,8 +105,6 @@ class Researcher:
             min_hospitals=choices.pop("min_hospitals", least),
             **choices,
         )
-        taking_part = {card.hospital for card in cards}
-        hospitals = [h for h in self.hospitals if h.name in taking_part]
         return Study(plan, hospitals=hospitals, aggregators=self.aggregators, key=self.key)
 
 

@@ -71,9 +71,6 @@ def account(outcome: Outcome, hospital: str) -> dict[str, Any]:
         "declared_patients": entry.patients,
         "rounds_trained": list(part.trained),
         "rounds_evaluated": list(part.evaluated),
-        "refusals": {
-            str(r.round): r.refusals[hospital] for r in outcome.rounds if hospital in r.refusals
-        },
     }
     if not own:
         note = (

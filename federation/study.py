@@ -3,36 +3,35 @@
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 import numpy as np
 from nacl.signing import SigningKey
 from numpy.typing import NDArray
 
-from federation.client import HospitalClient, Status
+from federation.approvals import Approvals
+from federation.client import HospitalClient
 from federation.collector import AggregatorClient, collect
-from syft_code import canonical, messages, networks, scoring
-from syft_code.envelope import SealedShare
-from syft_code.errors import ConsiliumError, Refused, TrainingFailed, Unavailable
-from syft_code.messages import Purpose, RoundCall, State, Ticket
+from federation.relay import Answers, OnProgress, Relay, reasons_of
+from federation.relay import Progress as Progress
+from syft_code import canonical, networks, scoring
+from syft_code.errors import (
+    ConsiliumError,
+    InvalidInput,
+    NotApproved,
+    Refused,
+    Unavailable,
+    require,
+)
+from syft_code.messages import Purpose, Signed
+from syft_code.notes import Note
 from syft_code.plan import Plan
 
-POLL_S = 0.2
+T = TypeVar("T")
+ASK_AGAIN_S = 1.0
+LONGEST_ROUND_S = 6 * 3600.0
 Weights = NDArray[np.float32]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Progress:
-    """How far one hospital is in one round. Holds no loss and no metric."""
-
-    round: int
-    purpose: Purpose
-    hospital: str
-    state: State
-    step: int
-    steps: int
-    epsilon: float
-    sentence: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,16 +39,20 @@ class RoundRecord:
     """What one round came to.
 
     `trained` and `evaluated` name the hospitals that contributed; `epsilon` is what each of
-    them says that the study has spent there, this round and its evaluation included;
-    `refusals` are the sentences of those that did not train; `metrics` are noised, over the
-    held-out patients of those that evaluated.
+    them says that the study has spent there, this round and its evaluation included; `anchors`
+    are the headers of their last shares, which they signed over the heads of their audit logs.
+    `absent` is how many of the roster did not train, and `reasons` what owners let researchers
+    read of why, without names. `metrics` are noised, over the held-out patients of those that
+    evaluated.
     """
 
     round: int
     trained: tuple[str, ...]
     epsilon: dict[str, float]
     delta: dict[str, float]
-    refusals: dict[str, str] = field(default_factory=dict)
+    absent: int = 0
+    reasons: tuple[str, ...] = ()
+    anchors: dict[str, Signed] = field(default_factory=dict)
     metrics: dict[str, float] = field(default_factory=dict)
     evaluated: tuple[str, ...] = ()
     upload_bytes: int = 0
@@ -60,13 +63,15 @@ class RoundRecord:
 class Outcome:
     """A trained model (float32 `[parameters]`) and the story of its rounds.
 
-    `stopped` is empty if every round ran, else the sentence that says why not.
+    `stopped` is empty if every round ran, else the sentence that says why not, in numbers;
+    `reasons` are what owners let researchers read about the round that did not run.
     """
 
     plan: Plan
     weights: Weights
     rounds: tuple[RoundRecord, ...]
     stopped: str = ""
+    reasons: tuple[str, ...] = ()
 
 
 class Study:
@@ -86,216 +91,189 @@ class Study:
         self._key = key
 
     def submit(self) -> None:
-        """Send the code request to every hospital; hospitals decide for themselves."""
-        with ThreadPoolExecutor(len(self._hospitals)) as pool:
-            list(pool.map(lambda hospital: hospital.submit(self.plan), self._hospitals))
+        """Send the code request to every hospital; hospitals decide for themselves.
 
-    def status(self) -> dict[str, Status]:
-        """What each owner has decided so far."""
-        return {h.name: h.status(self.plan.hash) for h in self._hospitals}
+        Submitting again reaches those that were away, and changes nothing for the others.
 
-    def wait_for_approval(self, *, timeout_s: float = 3600.0) -> None:
-        """Wait until `min_hospitals` owners have approved and nobody is undecided, or raise."""
+        Raises:
+            Unavailable: if fewer hospitals than `min_hospitals` took the request.
+        """
+        answers = self._every(lambda hospital: hospital.submit(self.plan))
+        problems = [one for one in answers if isinstance(one, ConsiliumError)]
+        reached, least = len(answers) - len(problems), self.plan.min_hospitals
+        reasons = reasons_of(zip(self._hospitals, answers, strict=True))
+        require(
+            reached >= least,
+            f"The request must reach at least {least} hospitals and reached {reached}: log in anew "
+            f"to see which front desks answer, and submit again. {' '.join(reasons)}".rstrip(),
+            error=Unavailable,
+        )
+
+    def status(self) -> Approvals:
+        """How many owners have approved so far."""
+        answers = self._every(lambda hospital: hospital.has_approved(self.plan.hash))
+        approved = sum(1 for answer in answers if answer is True)
+        return Approvals(approved=approved, hospitals=len(self._hospitals))
+
+    def wait_for_approval(
+        self, *, hospitals: int | None = None, timeout_s: float = 3600.0
+    ) -> Approvals:
+        """Wait until so many hospitals have approved, all of the roster if no number is given.
+
+        When the time is up, `min_hospitals` of them are enough: nobody learns who said no, so
+        nobody can be waited for in vain.
+
+        Raises:
+            NotApproved: if fewer have approved by then.
+        """
+        least, roster = self.plan.min_hospitals, len(self._hospitals)
+        wanted = roster if hospitals is None else hospitals
+        require(
+            least <= wanted <= roster,
+            f"hospitals must be a number from {least} to the {roster} of the roster, got {wanted}.",
+            error=InvalidInput,
+        )
         deadline = time.monotonic() + timeout_s
-        while True:
-            states = list(self.status().values())
-            approved, pending = states.count("approved"), states.count("pending")
-            if approved >= self.plan.min_hospitals and not pending:
-                return
-            if approved + pending < self.plan.min_hospitals:
-                raise Refused(
-                    f"At least {self.plan.min_hospitals} hospitals must approve, {approved} did: "
-                    "talk to the data owners, or write another plan."
-                )
-            if time.monotonic() > deadline:
-                raise Unavailable(
-                    f"{approved} of {self.plan.min_hospitals} approvals are there after "
-                    f"{timeout_s:.0f} s: ask the data owners, and wait again."
-                )
-            time.sleep(1.0)
+        while (status := self.status()).approved < wanted:
+            left_s = deadline - time.monotonic()
+            if not left_s > 0:
+                break
+            time.sleep(min(ASK_AGAIN_S, left_s))
+        require(
+            status.approved >= least,
+            f"At least {least} hospitals must approve, {status.approved} did within "
+            f"{timeout_s:.0f} s: talk to the data owners and wait again, or write another plan.",
+            error=NotApproved,
+        )
+        return status
+
+    def notes(self) -> list[tuple[str, Note]]:
+        """What owners asked about this plan and what was answered, the oldest first.
+
+        An owner who asks has chosen to speak; hospitals that did not are not among them.
+        """
+        pairs: list[tuple[str, Note]] = []
+        answers = self._every(lambda hospital: hospital.bulk.notes(self.plan.hash))
+        for hospital, notes in zip(self._hospitals, answers, strict=True):
+            if not isinstance(notes, ConsiliumError):
+                pairs += [(hospital.name, note) for note in notes]
+        return sorted(pairs, key=lambda pair: pair[1].at_unix_s)
+
+    def answer(self, hospital: str, text: str) -> None:
+        """Answer the owner of one hospital of the roster; nobody else reads it."""
+        self.plan.hospital(hospital)
+        for client in self._hospitals:
+            if client.name == hospital:
+                client.bulk.answer(self.plan.hash, text)
 
     def train(
         self,
         *,
-        on_progress: Callable[[Progress], None] = lambda progress: None,
+        on_progress: OnProgress = lambda progress: None,
         on_round: Callable[[RoundRecord, Weights], None] = lambda record, weights: None,
+        round_timeout_s: float = LONGEST_ROUND_S,
     ) -> Outcome:
         """Run every round that enough hospitals take part in; return what came of it.
 
-        A hospital that refuses or fails drops out of that round and nobody else is stopped,
-        as long as `min_hospitals` are left.
+        A hospital that refuses, fails or needs more than `round_timeout_s` drops out of that
+        round and nobody else is stopped, as long as `min_hospitals` are left.
         """
         for aggregator in self._aggregators:
             aggregator.open_study(self.plan)
+        relay = Relay(
+            self.plan,
+            hospitals=self._hospitals,
+            aggregators=self._aggregators,
+            key=self._key,
+            on_progress=on_progress,
+            timeout_s=round_timeout_s,
+        )
         seed = int(self.plan.hash[:8], 16)
         weights = networks.initial_weights(self.plan.recipe, self.plan.data, seed=seed)
         records: list[RoundRecord] = []
-        stopped = ""
         for number in range(1, self.plan.rounds + 1):
+            began = time.monotonic()
+            answers = relay.ask_all("train", number, weights)
             try:
-                weights, record = self._round(number, weights, on_progress)
-            except Refused as problem:
-                stopped = str(problem)
-                break
-            records.append(record)
-            on_round(record, weights)
-        return Outcome(plan=self.plan, weights=weights, rounds=tuple(records), stopped=stopped)
+                weights, record = self._finish(number, weights, answers, relay)
+            except (Refused, Unavailable) as problem:
+                return Outcome(
+                    plan=self.plan,
+                    weights=weights,
+                    rounds=tuple(records),
+                    stopped=str(problem),
+                    reasons=answers.reasons,
+                )
+            records.append(replace(record, seconds=time.monotonic() - began))
+            on_round(records[-1], weights)
+        return Outcome(plan=self.plan, weights=weights, rounds=tuple(records))
 
-    def _round(
-        self, number: int, weights: Weights, on_progress: Callable[[Progress], None]
+    def _finish(
+        self, number: int, weights: Weights, trained: Answers, relay: Relay
     ) -> tuple[Weights, RoundRecord]:
         """One FedAvg round (McMahan et al. 2017, Algorithm 1), and its evaluation if planned."""
-        began = time.monotonic()
-        done, refusals = self._ask_all("train", number, weights, on_progress)
-        total = self._collect("train", number, done, refusals)
+        total = self._collect("train", number, trained)
         updated = (weights + total[:-1] / total[-1]).astype(np.float32)
-        epsilon = {name: ticket.epsilon for name, (ticket, _) in done.items()}
-        delta = {name: ticket.delta for name, (ticket, _) in done.items()}
-        evaluated, figures = self._evaluate(number, updated, on_progress)
-        epsilon |= {name: ticket.epsilon for name, (ticket, _) in evaluated.items()}
-        delta |= {name: ticket.delta for name, (ticket, _) in evaluated.items()}
+        evaluated, figures = self._evaluate(number, updated, relay)
+        last = trained.done | evaluated.done
         record = RoundRecord(
             round=number,
-            trained=tuple(done),
-            epsilon=epsilon,
-            delta=delta,
-            refusals=refusals,
+            trained=tuple(trained.done),
+            epsilon={name: one.ticket.epsilon for name, one in last.items()},
+            delta={name: one.ticket.delta for name, one in last.items()},
+            absent=trained.absent,
+            reasons=tuple(sorted({*trained.reasons, *evaluated.reasons})),
+            anchors={name: one.header for name, one in last.items()},
             metrics=figures,
-            evaluated=tuple(evaluated),
-            upload_bytes=sum(size for _, size in done.values()),
-            seconds=time.monotonic() - began,
+            evaluated=tuple(evaluated.done),
+            upload_bytes=sum(one.upload_bytes for one in trained.done.values()),
         )
         return updated, record
 
     def _evaluate(
-        self, number: int, weights: Weights, on_progress: Callable[[Progress], None]
-    ) -> tuple[dict[str, tuple[Ticket, int]], dict[str, float]]:
+        self, number: int, weights: Weights, relay: Relay
+    ) -> tuple[Answers, dict[str, float]]:
         """Who evaluated the round's model, and the figures; none if too few hospitals did.
 
         The trained round stands either way: it is paid for.
         """
-        if not self.plan.evaluation or number not in self.plan.evaluation.after_rounds:
-            return {}, {}
-        evaluated, missing = self._ask_all("evaluate", number, weights, on_progress)
-        if len(evaluated) < self.plan.min_hospitals:
+        if number not in self.plan.rounds_of("evaluate"):
+            return Answers(), {}
+        evaluated = relay.ask_all("evaluate", number, weights)
+        if len(evaluated.done) < self.plan.min_hospitals:
             return evaluated, {}
-        sums = self._collect("evaluate", number, evaluated, missing)
+        sums = self._collect("evaluate", number, evaluated)
         return evaluated, scoring.report(sums[:-1], self.plan.data)
 
-    def _ask_all(
-        self,
-        purpose: Purpose,
-        number: int,
-        weights: Weights,
-        on_progress: Callable[[Progress], None],
-    ) -> tuple[dict[str, tuple[Ticket, int]], dict[str, str]]:
-        """Run one round at every hospital side by side; who is done, and why others are not."""
-        data = weights.astype("<f4").tobytes()
-
-        def ask(hospital: HospitalClient) -> tuple[Ticket, int] | str:
-            try:
-                return self._ask(hospital, purpose, number, data, on_progress)
-            except ConsiliumError as problem:
-                on_progress(
-                    Progress(
-                        round=number,
-                        purpose=purpose,
-                        hospital=hospital.name,
-                        state="failed",
-                        step=0,
-                        steps=0,
-                        epsilon=0.0,
-                        sentence=str(problem),
-                    )
-                )
-                return str(problem)
-
-        with ThreadPoolExecutor(len(self._hospitals)) as pool:
-            answers = list(zip(self._hospitals, pool.map(ask, self._hospitals), strict=True))
-        done = {h.name: answer for h, answer in answers if not isinstance(answer, str)}
-        refusals = {h.name: answer for h, answer in answers if isinstance(answer, str)}
-        return done, refusals
-
-    def _ask(
-        self,
-        hospital: HospitalClient,
-        purpose: Purpose,
-        number: int,
-        data: bytes,
-        on_progress: Callable[[Progress], None],
-    ) -> tuple[Ticket, int]:
-        """One round at one hospital: weights there, ticket, wait, shares to the aggregators."""
-        weights_sha256 = hospital.bulk.upload(data)
-        call = RoundCall(
-            plan_hash=self.plan.hash,
-            hospital=hospital.name,
-            purpose=purpose,
-            round=number,
-            weights_sha256=weights_sha256,
+    def _collect(self, purpose: Purpose, number: int, answers: Answers) -> NDArray[np.float64]:
+        least, took_part = self.plan.min_hospitals, len(answers.done)
+        require(
+            took_part >= least,
+            f"Round {number} needs {least} hospitals and {took_part} took part, so the study stops "
+            "here: talk to the data owners, or write another plan.",
+            error=Refused,
         )
-        ticket = hospital.start_round(self.plan, messages.sign(call, self._key))
-        while True:
-            on_progress(_progress(hospital.name, ticket))
-            if ticket.state == "failed":
-                raise TrainingFailed(ticket.sentence)
-            if ticket.state == "done":
-                break
-            time.sleep(POLL_S)
-            ticket = hospital.bulk.ticket(ticket.ticket)
-        size = 0
-        for name, aggregator in zip(ticket.shares, self._aggregators, strict=True):
-            sealed = hospital.bulk.download(name)
-            aggregator.submit(SealedShare.from_bytes(sealed))
-            hospital.bulk.delete(name)
-            size += len(sealed)
-        hospital.bulk.delete(weights_sha256)
-        return ticket, size
-
-    def _collect(
-        self,
-        purpose: Purpose,
-        number: int,
-        done: dict[str, tuple[Ticket, int]],
-        refusals: dict[str, str],
-    ) -> NDArray[np.float64]:
-        if len(done) < self.plan.min_hospitals:
-            raise Refused(
-                f"Round {number} needs {self.plan.min_hospitals} hospitals and {len(done)} took "
-                f"part, so the study stops here. {_by_sentence(refusals)}"
-            )
         total, _ = collect(
             self.plan,
             self._aggregators,
             purpose=purpose,
             round_number=number,
-            hospitals=sorted(done),
+            hospitals=sorted(answers.done),
             researcher_key=self._key,
         )
         return total
 
+    def _every(self, ask: Callable[[HospitalClient], T]) -> list[T | ConsiliumError]:
+        """Ask every hospital side by side; what one of them raises is its answer."""
 
-def _progress(hospital: str, ticket: Ticket) -> Progress:
-    return Progress(
-        round=ticket.round,
-        purpose=ticket.purpose,
-        hospital=hospital,
-        state=ticket.state,
-        step=ticket.step,
-        steps=ticket.steps,
-        epsilon=ticket.epsilon,
-    )
+        def answer(hospital: HospitalClient) -> T | ConsiliumError:
+            try:
+                return ask(hospital)
+            except ConsiliumError as problem:
+                return problem
 
-
-def _by_sentence(refusals: dict[str, str]) -> str:
-    """Who said no, and why; hospitals with the same reason together.
-
-    >>> _by_sentence({"north": "No.", "south": "No.", "east": "Away."})
-    'north, south: No. east: Away.'
-    """
-    names: dict[str, list[str]] = {}
-    for name, sentence in refusals.items():
-        names.setdefault(sentence, []).append(name)
-    return " ".join(f"{', '.join(who)}: {sentence}" for sentence, who in names.items())
+        with ThreadPoolExecutor(len(self._hospitals)) as pool:
+            return list(pool.map(answer, self._hospitals))
 
 
 def model_sha256(weights: Weights) -> str:

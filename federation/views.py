@@ -1,7 +1,8 @@
-"""What a researcher looks at in a notebook: the catalogue as a table, a mock as pictures."""
+"""What a researcher looks at in a notebook: catalogue and terms as a table, a mock as pictures."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 
 import matplotlib as mpl
 import numpy as np
@@ -10,34 +11,70 @@ from matplotlib.figure import Figure
 
 from federation.plots import STYLE, Plot
 from federation.plots import epsilon as epsilon
-from syft_code.catalogue import AssetCard
+from syft_code.catalogue import AssetCard, Terms
 from syft_code.cohort import Cohort
+from syft_code.notes import Note
 from syft_code.plan import Plan
 from syft_code.recipes import parameter_count
 
-__all__ = ["Plot", "catalogue", "epsilon", "mock", "plan"]
+__all__ = ["Plot", "catalogue", "epsilon", "mock", "notes", "plan"]
 COLUMNS = 8
 
 
-def catalogue(cards: Sequence[AssetCard]) -> pd.DataFrame:
-    """One row an asset: what it is, and what its hospital asks of a study."""
+def catalogue(cards: Sequence[AssetCard], terms: Mapping[str, Terms]) -> pd.DataFrame:
+    """One column an asset: what it is, and below that what its hospital asks of every study."""
+    columns = [_asset(card) | _asked(terms[card.hospital]) for card in cards]
+    names = [(card.hospital, f"{card.asset} v{card.version}") for card in cards]
+    table = pd.DataFrame(columns, dtype=object).T
+    table.columns = pd.MultiIndex.from_tuples(names, names=["hospital", "asset"])
+    return table
+
+
+def _asset(card: AssetCard) -> dict[str, object]:
+    return {
+        "declared training patients": card.patients,
+        "holds others out": _yes(card.held_out),
+        "one patient is": card.spec.patient_unit,
+        "slice": f"{len(card.spec.channels)} x {card.spec.height_px} x {card.spec.width_px}",
+        "stand-in": _yes(card.spec.stand_in),
+    }
+
+
+def _asked(terms: Terms) -> dict[str, object]:
+    return {
+        "epsilon in all, for ever": f"{terms.epsilon:g}",
+        "at delta": f"{terms.delta:g}",
+        "epsilon of one study": _cap(terms.study_epsilon),
+        "epsilon of one researcher": _cap(terms.researcher_epsilon),
+        "least noise (std / clip norm)": f"{terms.min_noise_multiplier:g}",
+        "least hospitals in a sum": terms.min_hospitals,
+        "least training patients": terms.min_patients,
+        "models": ", ".join(terms.recipes),
+        "custom code": _yes(terms.custom_code),
+        "people who must approve": terms.approvers,
+    }
+
+
+def _cap(epsilon: float | None) -> str:
+    return "no cap of its own" if epsilon is None else f"{epsilon:g}"
+
+
+def _yes(holds: bool) -> str:
+    return "yes" if holds else "no"
+
+
+def notes(pairs: Sequence[tuple[str, Note]]) -> pd.DataFrame:
+    """What owners asked about a plan and what was answered, in the order in which it was said."""
     rows = [
         {
-            "hospital": card.hospital,
-            "asset": card.asset,
-            "version": card.version,
-            "declared training patients": card.patients,
-            "one patient is": card.spec.patient_unit,
-            "slice": f"{len(card.spec.channels)} x {card.spec.height_px} x {card.spec.width_px}",
-            "stand-in": card.spec.stand_in,
-            "budget epsilon": card.budget_epsilon,
-            "delta": card.delta,
-            "least hospitals": card.min_hospitals,
-            "least noise": card.min_noise_multiplier,
+            "hospital": hospital,
+            "who": note.author,
+            "said": note.text,
+            "when (UTC)": datetime.fromtimestamp(note.at_unix_s, UTC).strftime("%Y-%m-%d %H:%M"),
         }
-        for card in cards
+        for hospital, note in pairs
     ]
-    return pd.DataFrame(rows).set_index("hospital")
+    return pd.DataFrame(rows, columns=["hospital", "who", "said", "when (UTC)"])
 
 
 def plan(study: Plan) -> pd.DataFrame:

@@ -6,6 +6,7 @@
 | OpenStudy   | the plan's canonical JSON                 | empty                            |
 | SubmitShare | stream: signed header, then sealed chunks | empty                            |
 | Release     | signed ReleaseCall                        | stream: signed header, sum chunks|
+| Anchors     | a hospital's verify key, hexadecimal      | stream: signed share headers     |
 
 Messages are canonical JSON; vectors travel in chunks. An error travels as a status code
 with one public sentence, and becomes an error of `syft_code.errors` again at the other end.
@@ -30,6 +31,7 @@ os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # read when the first channel o
 SERVICE = "consilium.Aggregator"
 CHUNK_BYTES = 1024 * 1024
 MAX_PLAN_BYTES = 1024 * 1024
+MAX_ANCHORS = 1000
 LONGEST_ASKED_S = 600.0  # by a collector
 LONGEST_CALL_S = 900.0  # allowed by an aggregator; more, because gRPC rounds deadlines up
 SLOWEST_BYTES_PER_S = 1_000_000.0

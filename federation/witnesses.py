@@ -39,6 +39,10 @@ def not_promised(plan: Plan) -> list[str]:
         "nothing bounds a whole hospital, since nobody sees single updates.",
         "The number of patients that each owner declared, the names of who takes part, and how "
         "long a round takes are public.",
+        "Who took part in a round is known, and so by elimination who did not. Why is not: a "
+        "hospital that has not decided, one that refuses and one that does not answer look the "
+        "same in all that is written down here. Whoever asks a front desk directly sees whether "
+        "it answers, and the researcher sees whether a training that began came to an end.",
         "Whoever follows the progress of a hospital's training with a stopwatch sees about how many "
         "patients a step drew; epsilon does not cover what time tells.",
         "A front desk that is broken into can delay or refuse service. A kernel exploit or a "
@@ -103,8 +107,10 @@ def _researcher(outcome: Outcome) -> list[str]:
         f"{done} sums of {envelope.vector_length(plan, 'train'):,} numbers, each over at least "
         f"{plan.min_hospitals} hospitals, and never one hospital's update.",
         f"{carried:,} bytes of sealed training shares, which it carried and cannot open.",
-        "Public metadata and mocks; how far each hospital's training was, and when; each "
-        "hospital's epsilon; the sentence of each hospital that did not take part.",
+        "Public metadata, mocks and each hospital's terms; of each hospital that took part its "
+        "epsilon, the head of its audit log, and how far its training was, and when.",
+        "How many hospitals did not take part in a round, and not why, unless an owner lets "
+        "researchers read it or asked the researcher something.",
     ]
     if _evaluations(outcome):
         sentences.insert(

@@ -1,37 +1,19 @@
-"""What a hospital's policy says to a plan, and to its next round."""
+"""What a hospital's policy says to a plan, and to its next round.
 
-import math
-from collections.abc import Sequence
+The rules stand in one order and the first refusal wins. A plan that none of them forbids
+is the owner's to weigh, unless a standing approval covers it.
+"""
+
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from policies.decision import Approve, AskOwner, Decision, Deny
+from policies.site_policy import Budget, SitePolicy
 from syft_code import accounting, canonical
 from syft_code.accounting import DpSgdEvent, GaussianEvent
-from syft_code.errors import InvalidInput, require
-from syft_code.plan import Plan
+from syft_code.plan import Hospital, Plan
 
 Events = Sequence[DpSgdEvent | GaussianEvent]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Budget:
-    """What one patient of an asset may lose in all, for ever: (epsilon, delta)-DP."""
-
-    __pydantic_config__ = canonical.STRICT
-    epsilon: float
-    delta: float
-
-    def __post_init__(self) -> None:
-        require(
-            math.isfinite(self.epsilon) and self.epsilon > 0,
-            f"A budget's epsilon must be a finite number above 0, got {self.epsilon}.",
-            error=InvalidInput,
-        )
-        require(
-            0 < self.delta < 1,
-            f"A budget's delta must lie between 0 and 1, got {self.delta}.",
-            error=InvalidInput,
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,63 +31,75 @@ class KnownParties:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SitePolicy:
-    """What one hospital allows, readable by researchers before they submit.
+class Case:
+    """A plan before a hospital's policy, with what the hospital's own records say.
 
-    Units: `min_noise_multiplier` is noise std ÷ clip norm; `min_patients` counts declared
-    training patients.
+    `spent` is everything that ever left the plan's asset; `of_researcher` what this researcher's
+    studies took of it; `approvers` are the keys (hex) of those who decide here.
     """
 
-    __pydantic_config__ = canonical.STRICT
-    budget: Budget
-    min_hospitals: int
-    min_noise_multiplier: float
-    min_patients: int
+    plan: Plan
+    hospital: str
+    known: KnownParties
+    approvers: tuple[str, ...] = ()
+    spent: Events = ()
+    of_researcher: Events = ()
+    now_unix_s: float = 0.0
+
+    @property
+    def entry(self) -> Hospital:
+        """This hospital's line of the roster."""
+        return self.plan.hospital(self.hospital)
 
 
-def review(
-    plan: Plan, *, hospital: str, policy: SitePolicy, known: KnownParties, spent: Events
-) -> Decision:
-    """What the policy says to a plan before an owner decides; the first refusal wins.
+def review(case: Case, policy: SitePolicy) -> Decision:
+    """What the policy says before an owner decides: Approve only under a standing approval.
 
-    A plan that does not fit the budget left is the owner's to weigh: its first rounds may
-    fit, and the ledger will refuse the rest.
+    A plan that does not fit the asset's budget left is the owner's to weigh: its first rounds
+    may fit, and the ledger will refuse the rest.
     """
-    strangers = unknown_parties(plan, known)
-    if strangers:
-        return Deny(
-            f"Every hospital and aggregator of a plan must be known here by its keys; not known: "
-            f"{', '.join(strangers)}. Ask the data owner which ones are."
+    refusal = forbidden(case, policy)
+    if refusal is not None:
+        return refusal
+    asked = accounting.plan_events(case.plan)
+    budget = policy.budget(case.entry.asset)
+    fits = within_budget(asked=asked, spent=case.spent, budget=budget)
+    if isinstance(fits, Deny):
+        return AskOwner(
+            f"All {case.plan.rounds} rounds do not fit. {fits.reason} If you approve, the first "
+            "rounds run and the ledger refuses the first one that does not fit."
         )
-    if plan.min_hospitals < policy.min_hospitals:
-        return Deny(
-            f"A sum must hide this hospital among at least {policy.min_hospitals}; the plan says "
-            f"{plan.min_hospitals}: raise min_hospitals."
-        )
-    if not plan.dp_sgd.noise_multiplier >= policy.min_noise_multiplier:
-        return Deny(
-            f"noise_multiplier must be at least {policy.min_noise_multiplier:g}, the plan has "
-            f"{plan.dp_sgd.noise_multiplier:g}: use more noise."
-        )
-    if plan.hospital(hospital).patients < policy.min_patients:
-        return Deny(
-            f"A study needs at least {policy.min_patients} training patients here, the asset has "
-            f"{plan.hospital(hospital).patients}: ask for a larger asset."
-        )
-    return _whole_plan_within_budget(plan, policy=policy, spent=spent)
+    if covered(case, policy):
+        return Approve()
+    cost = accounting.epsilon(asked, delta=budget.delta)
+    after = accounting.epsilon([*case.spent, *asked], delta=budget.delta)
+    return AskOwner(
+        f"The rules allow it. Is it worth epsilon {cost:.2f}, after which {after:.2f} of "
+        f"{budget.epsilon:.2f} would be spent?"
+    )
 
 
-def unknown_parties(plan: Plan, known: KnownParties) -> list[str]:
-    """The names of a roster's parties whose keys this hospital does not know."""
-    hospitals = [h.name for h in plan.hospitals if h.verify_key not in known.hospitals]
-    aggregators = [
-        a.name for a in plan.aggregators if (a.verify_key, a.seal_key) not in known.aggregators
-    ]
-    return hospitals + aggregators
+def forbidden(case: Case, policy: SitePolicy) -> Deny | None:
+    """The first rule that stands against a plan, at its approval and at each round."""
+    for rule in RULES:
+        refusal = rule(case, policy)
+        if refusal is not None:
+            return refusal
+    return None
+
+
+def covered(case: Case, policy: SitePolicy) -> bool:
+    """Whether a standing approval that has not expired names this plan and asset version."""
+    standing = policy.standing_for(case.plan.hash)
+    return (
+        standing is not None
+        and standing.asset_version == case.entry.asset_version
+        and case.now_unix_s < standing.expires_unix_s
+    )
 
 
 def within_budget(*, asked: Events, spent: Events, budget: Budget) -> Decision:
-    """Whether some events still fit, composed with everything that ever left the asset."""
+    """Whether some events still fit, composed with everything that was spent before."""
     total = accounting.epsilon([*spent, *asked], delta=budget.delta)
     if total <= budget.epsilon:
         return Approve()
@@ -117,12 +111,108 @@ def within_budget(*, asked: Events, spent: Events, budget: Budget) -> Decision:
     )
 
 
-def _whole_plan_within_budget(plan: Plan, *, policy: SitePolicy, spent: Events) -> Decision:
-    asked = accounting.plan_events(plan)
-    decision = within_budget(asked=asked, spent=spent, budget=policy.budget)
-    if isinstance(decision, Deny):
-        return AskOwner(
-            f"All {plan.rounds} rounds do not fit. {decision.reason} If you approve, the first "
-            "rounds run and the ledger refuses the first one that does not fit."
-        )
-    return decision
+def unknown_parties(plan: Plan, known: KnownParties) -> list[str]:
+    """The names of a roster's parties whose keys this hospital does not know."""
+    hospitals = [h.name for h in plan.hospitals if h.verify_key not in known.hospitals]
+    aggregators = [
+        a.name for a in plan.aggregators if (a.verify_key, a.seal_key) not in known.aggregators
+    ]
+    return hospitals + aggregators
+
+
+def _parties_are_known(case: Case, policy: SitePolicy) -> Deny | None:
+    strangers = unknown_parties(case.plan, case.known)
+    if not strangers:
+        return None
+    return Deny(
+        f"Every hospital and aggregator of a plan must be known here by its keys; not known: "
+        f"{', '.join(strangers)}. Ask the data owner which ones are."
+    )
+
+
+def _submitter_does_not_approve(case: Case, policy: SitePolicy) -> Deny | None:
+    if case.plan.researcher_key not in case.approvers:
+        return None
+    return Deny(
+        "Whoever submits a plan must not be one of those who approve here, and the plan's "
+        "researcher key is one of theirs: let another person submit it."
+    )
+
+
+def _recipe_is_allowed(case: Case, policy: SitePolicy) -> Deny | None:
+    kind, allowed = case.plan.recipe.model.kind, policy.terms.recipes
+    if kind in allowed:
+        return None
+    return Deny(f"A model must be of the kind {' or '.join(allowed)}, the plan has {kind}.")
+
+
+def _enough_hospitals(case: Case, policy: SitePolicy) -> Deny | None:
+    least, asked = policy.terms.min_hospitals, case.plan.min_hospitals
+    if asked >= least:
+        return None
+    return Deny(
+        f"A sum must hide this hospital among at least {least}; the plan says {asked}: raise "
+        "min_hospitals."
+    )
+
+
+def _enough_noise(case: Case, policy: SitePolicy) -> Deny | None:
+    plan, least = case.plan, policy.terms.min_noise_multiplier
+    asked = {"noise_multiplier": plan.dp_sgd.noise_multiplier}
+    if plan.evaluation:
+        asked["the evaluation's noise_multiplier"] = plan.evaluation.noise_multiplier
+    for name, value in asked.items():
+        if not value >= least:
+            return Deny(
+                f"{name} must be at least {least:g}, the plan has {value:g}: use more noise."
+            )
+    return None
+
+
+def _enough_patients(case: Case, policy: SitePolicy) -> Deny | None:
+    least, declared = policy.terms.min_patients, case.entry.patients
+    if declared >= least:
+        return None
+    return Deny(
+        f"A study needs at least {least} training patients here, the asset has {declared}: ask for "
+        "a larger asset."
+    )
+
+
+def _study_within_its_cap(case: Case, policy: SitePolicy) -> Deny | None:
+    cap, delta = policy.terms.study_epsilon, policy.budget(case.entry.asset).delta
+    cost = accounting.epsilon(accounting.plan_events(case.plan), delta=delta)
+    if cap is None or cost <= cap:
+        return None
+    return Deny(
+        f"One study may spend epsilon {cap:.2f} here, all rounds of this plan come to {cost:.2f}: "
+        "ask for fewer rounds or more noise."
+    )
+
+
+def _researcher_within_their_cap(case: Case, policy: SitePolicy) -> Deny | None:
+    """Of what is spent already: what a plan will come to is the ledger's to refuse."""
+    cap, delta = policy.terms.researcher_epsilon, policy.budget(case.entry.asset).delta
+    if cap is None:
+        return None
+    already = accounting.epsilon(case.of_researcher, delta=delta)
+    if already < cap:
+        return None
+    return Deny(
+        f"One researcher's studies may spend epsilon {cap:.2f} here and have spent {already:.2f}: "
+        "ask the data owner to raise the cap."
+    )
+
+
+Rule = Callable[[Case, SitePolicy], Deny | None]
+RULES: tuple[Rule, ...] = (
+    _parties_are_known,
+    _submitter_does_not_approve,
+    _recipe_is_allowed,
+    _enough_hospitals,
+    _enough_noise,
+    _enough_patients,
+    _study_within_its_cap,
+    _researcher_within_their_cap,
+)
+"""In the order in which they are asked."""

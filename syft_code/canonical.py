@@ -6,6 +6,7 @@ sorted keys and no spaces, so that equal values have equal bytes on every machin
 """
 
 import dataclasses
+import functools
 import hashlib
 import json
 from collections.abc import Mapping
@@ -17,6 +18,12 @@ from syft_code.errors import InvalidInput, InvalidMessage
 
 STRICT = ConfigDict(extra="forbid", allow_inf_nan=False, strict=True)
 """Set as `__pydantic_config__` on each dataclass that outside text is parsed into."""
+
+
+@functools.cache
+def _adapter(kind: Any) -> "TypeAdapter[Any]":
+    """Making one costs far more than using it."""
+    return TypeAdapter(kind)
 
 
 def _plain(value: Any) -> Any:
@@ -61,7 +68,7 @@ def parse(kind: Any, data: bytes, *, what: str, error: type[InvalidInput] = Inva
         InvalidInput: of the class `error`, naming the first field that is wrong.
     """
     try:
-        value = TypeAdapter(kind).validate_json(data, strict=True)
+        value = _adapter(kind).validate_json(data, strict=True)
     except ValidationError as problem:
         first = problem.errors(include_url=False, include_input=False)[0]
         field = ".".join(str(part) for part in first["loc"]) or "the whole"

@@ -13,16 +13,19 @@ passing as a signature over another.
 """
 
 from dataclasses import dataclass
-from typing import Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 from nacl.exceptions import BadSignatureError
 from nacl.signing import SigningKey, VerifyKey
+from pydantic import Field
 
 from syft_code import canonical
 from syft_code.errors import InvalidMessage
 
 T = TypeVar("T")
 Purpose = Literal["train", "evaluate"]
+LAST_NUMBER = 2**53 - 1
+"""No log has more entries: every reader of JSON and every database holds such a number."""
 State = Literal["queued", "running", "done", "failed"]
 
 
@@ -62,11 +65,21 @@ class Ticket:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LogHead:
+    """How many entries a hospital's audit log has, and the SHA-256 of the last one: an anchor."""
+
+    __pydantic_config__ = canonical.STRICT
+    number: Annotated[int, Field(ge=1, le=LAST_NUMBER)]
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ShareHeader:
     """What one sealed share is: the hospital's word to one aggregator.
 
     `party` counts from 1 to `parties`; `length` is the number of ring elements of the shared
-    vector; `payload` says whether the sealed bytes are a 32-byte seed or the vector itself.
+    vector; `payload` says whether the sealed bytes are a 32-byte seed or the vector itself;
+    `log_head` is that of the hospital's audit log when it sealed.
     """
 
     __pydantic_config__ = canonical.STRICT
@@ -79,6 +92,7 @@ class ShareHeader:
     length: int
     ring_bits: int
     payload: Literal["seed", "vector"]
+    log_head: LogHead
     sealed_sha256: str
 
 

@@ -3,22 +3,43 @@
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from nacl.signing import SigningKey
 
-from datasites import acts, cohort_file, keeping, site, wire
+from datasites import acts, cohort_file, keeping, partition, site, wire
 from datasites.cohort_file import SplitCohort
 from datasites.site import Site, SiteSettings
 from datasites.vault import Vault
-from policies.rules import Budget, KnownParties, SitePolicy
+from policies.rules import KnownParties
+from policies.site_policy import Budget, SitePolicy
 from syft_code import canonical, messages, networks, traveller
+from syft_code.catalogue import Terms
 from syft_code.cohort import Cohort
 from syft_code.messages import Purpose, RoundCall, Signed, Ticket
 from syft_code.plan import Plan
-from tests.plans import SKIN, Keys, plan
+from tests.plans import SKIN, Keys, plan, public
 
 BUDGET = Budget(epsilon=8.0, delta=1e-5)
-POLICY = SitePolicy(budget=BUDGET, min_hospitals=3, min_noise_multiplier=0.3, min_patients=5)
+RESEARCHER = "alice@example.org"
+
+
+def policy(budget: Budget = BUDGET, **changes: object) -> SitePolicy:
+    """A policy that lets the plans of `tests.plans` through and tells why it says no."""
+    own = {name: changes.pop(name) for name in ("assets", "standing") if name in changes}
+    told = bool(changes.pop("tell_researchers", True))
+    fields: dict[str, object] = {
+        "epsilon": budget.epsilon,
+        "delta": budget.delta,
+        "min_noise_multiplier": 0.3,
+        "min_patients": 5,
+    }
+    terms = Terms(**(fields | changes))  # type: ignore[arg-type]
+    return SitePolicy(terms=terms, tell_researchers=told, **own)  # type: ignore[arg-type]
+
+
+POLICY = policy()
 
 
 def cohort(patients: int = 40, *, seed: int = 0) -> SplitCohort:
@@ -31,6 +52,7 @@ def cohort(patients: int = 40, *, seed: int = 0) -> SplitCohort:
             patient=np.arange(patients, dtype=np.int32),
         ),
         held_out=np.arange(patients) % 4 == 3,
+        tokens=partition.tokens([f"patient-{i}" for i in range(patients)], bytes(32)),
         split_rule="every fourth",
     )
 
@@ -39,16 +61,17 @@ def publication(
     body: bytes,
     *,
     patients: int = 41,
-    budget: Budget = BUDGET,
     split_rule: str = "every fourth",
+    asset: str = "skin-lesions",
+    **changes: float,
 ) -> acts.Publication:
     return acts.Publication(
-        asset="skin-lesions",
+        asset=asset,
         spec=SKIN,
         patients=patients,
         cohort_sha256=canonical.sha256(body),
         split_rule=split_rule,
-        budget=budget,
+        **changes,  # type: ignore[arg-type]
     )
 
 
@@ -58,7 +81,9 @@ def approval(agreed: Plan, **changes: object) -> acts.Approval:
         "code_sha256": traveller.source_sha256(agreed.hash),
         "asset": "skin-lesions",
         "asset_version": 1,
+        "researcher": RESEARCHER,
         "budget": BUDGET,
+        "rounds": agreed.rounds,
         "expires_unix_s": time.time() + 3600,
     }
     return acts.Approval(**(fields | changes))  # type: ignore[arg-type]
@@ -72,6 +97,11 @@ def known(agreed: Plan) -> KnownParties:
     )
 
 
+def signed_act(act: acts.Act, key: SigningKey) -> wire.OwnerAct:
+    """An act as the vault's socket takes it."""
+    return wire.OwnerAct(act=messages.sign(act, key), name=type(act).__name__, signer=public(key))
+
+
 @dataclass(kw_only=True)
 class OneHospital:
     """hospital-1 of `tests.plans.plan`, with its owner's and the researcher's keys."""
@@ -81,10 +111,7 @@ class OneHospital:
     keys: Keys = field(default_factory=Keys)
 
     def __post_init__(self) -> None:
-        policy = SitePolicy(
-            budget=self.budget, min_hospitals=3, min_noise_multiplier=0.3, min_patients=5
-        )
-        settings = SiteSettings(name="hospital-1", port=1, policy=policy)
+        settings = SiteSettings(name="hospital-1", port=1)
         self.site: Site = site.create(self.home, settings)
         key = self.site.vault / "key"
         if not key.exists():
@@ -92,15 +119,17 @@ class OneHospital:
         self.owner_key = keeping.signing_key(self.site.owner / "key")
 
     def publish(self, vault: Vault) -> None:
-        """Name the other parties and hand the cohort over."""
+        """Adopt a policy, name the other parties and hand the cohort over."""
+        self.act(vault, acts.Adoption(policy=policy(self.budget)))
         self.act(vault, acts.Trust(parties=known(self.plan())))
         body = cohort_file.pack(cohort())
-        self.act(vault, publication(body, budget=self.budget), body)
+        self.act(vault, publication(body), body)
 
-    def act(self, vault: Vault, act: acts.Act, body: bytes = b"") -> object:
-        """Sign an act as the owner and hand it to the vault."""
-        request = wire.OwnerAct(act=messages.sign(act, self.owner_key), name=type(act).__name__)  # type: ignore[arg-type]
-        return vault.answer(request, body)[0]
+    def act(
+        self, vault: Vault, act: acts.Act, body: bytes = b"", *, key: SigningKey | None = None
+    ) -> Any:
+        """Sign an act as the owner, or with another key, and hand it to the vault."""
+        return vault.answer(signed_act(act, key or self.owner_key), body)[0]
 
     def plan(self, **changes: object) -> Plan:
         return plan(self.keys, **changes)

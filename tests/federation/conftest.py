@@ -1,16 +1,19 @@
 """A small study that was really trained, without the processes around it."""
 
+import dataclasses
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import pytest
 import torch
+from nacl.signing import SigningKey
 
 from federation.baselines import HospitalCohorts
 from federation.study import Outcome, RoundRecord
-from syft_code import accounting, dp_sgd, metrics, networks, scoring
+from syft_code import accounting, canonical, dp_sgd, envelope, messages, metrics, networks, scoring
 from syft_code.cohort import Cohort
+from syft_code.messages import LogHead, ShareHeader, Signed
 from syft_code.noise import NoiseSource
 from syft_code.plan import Aggregator, DpSgd, Evaluation, Hospital, Plan, Sgd
 from syft_code.recipes import (
@@ -56,6 +59,7 @@ RECIPES = {
     "brats": Recipe(model=UNet(widths=(4, 8)), loss=DiceCrossEntropy()),
 }
 PATIENTS = {"north": 60, "south": 40, "east": 30, "west": 20}
+KEYS = {name: SigningKey(bytes([i]) * 32) for i, name in enumerate(PATIENTS)}
 
 
 def a_plan(data: DataSpec = SKIN, **changes: object) -> Plan:
@@ -70,12 +74,12 @@ def a_plan(data: DataSpec = SKIN, **changes: object) -> Plan:
         "hospitals": tuple(
             Hospital(
                 name=name,
-                verify_key=f"{number:064x}",
+                verify_key=KEYS[name].verify_key.encode().hex(),
                 asset="pictures",
                 asset_version=1,
                 patients=patients,
             )
-            for number, (name, patients) in enumerate(PATIENTS.items())
+            for name, patients in PATIENTS.items()
         ),
         "aggregators": tuple(
             Aggregator(
@@ -190,10 +194,46 @@ def a_record(plan: Plan, number: int, figures: dict[str, float]) -> RoundRecord:
         evaluated=tuple(names) if figures else (),
         epsilon=dict.fromkeys(names, epsilon),
         delta=dict.fromkeys(names, DELTA),
+        anchors={name: a_header(plan, name, number, evaluated=bool(figures)) for name in names},
         metrics=figures,
         upload_bytes=123_456,
         seconds=1.5,
     )
+
+
+def a_header(plan: Plan, hospital: str, number: int, *, evaluated: bool = False) -> Signed:
+    """The header of a hospital's last share of a round, over a log that grows by five entries."""
+    header = ShareHeader(
+        plan_hash=plan.hash,
+        hospital=hospital,
+        purpose="evaluate" if evaluated else "train",
+        round=number,
+        party=len(plan.aggregators),
+        parties=len(plan.aggregators),
+        length=envelope.vector_length(plan, "evaluate" if evaluated else "train"),
+        ring_bits=plan.sharing.ring_bits,
+        payload="vector",
+        log_head=LogHead(
+            number=5 * number, sha256=canonical.sha256(f"{hospital}{number}".encode())
+        ),
+        sealed_sha256="00" * 32,
+    )
+    return messages.sign(header, KEYS[hospital])
+
+
+def under_another_plan(outcome: Outcome, plan: Plan) -> Outcome:
+    """The same rounds as if they had been of this plan; every hospital signs anew."""
+    rounds = tuple(
+        dataclasses.replace(
+            record,
+            anchors={
+                name: a_header(plan, name, record.round, evaluated=name in record.evaluated)
+                for name in record.anchors
+            },
+        )
+        for record in outcome.rounds
+    )
+    return dataclasses.replace(outcome, plan=plan, rounds=rounds)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -220,3 +260,15 @@ def brain_demo() -> Demo:
 def train_study() -> Callable[[Plan, list[HospitalCohorts]], Demo]:
     """The function that trains a study, for plans of a test's own."""
     return run_study
+
+
+@pytest.fixture(scope="session")
+def sign_header() -> Callable[..., Signed]:
+    """The function with which a hospital of the demo signs a share's header."""
+    return a_header
+
+
+@pytest.fixture(scope="session")
+def rewritten() -> Callable[[Outcome, Plan], Outcome]:
+    """The function that puts an outcome under another plan."""
+    return under_another_plan

@@ -21,20 +21,22 @@ import numpy as np
 import pytest
 from nacl.signing import SigningKey
 
-from federation import collector, wire
+from federation import aggregator_store, collector, wire
+from federation.aggregation import Aggregation
 from federation.aggregator_files import Slot
 from federation.aggregator_store import Store
 from federation.collector import AggregatorClient, collect
-from syft_code import canonical, envelope, messages, sharing
+from syft_code import audit, canonical, envelope, messages, sharing
 from syft_code.envelope import SealedShare
 from syft_code.errors import InvalidMessage, Refused, SharingError, Unavailable
-from syft_code.messages import Purpose, ReleaseCall, ShareHeader, Signed, SumHeader
+from syft_code.messages import LogHead, Purpose, ReleaseCall, ShareHeader, Signed, SumHeader
 from syft_code.plan import Aggregator, DpSgd, Evaluation, Hospital, Plan, Sgd
 from syft_code.recipes import CrossEntropy, DataSpec, LayerStack, Linear, Recipe
 
 HOSPITALS = {name: SigningKey.generate() for name in ("north", "south", "east", "west")}
 THREE = ("north", "south", "east")
 RESEARCHER = SigningKey.generate()
+HEAD = LogHead(number=1, sha256="1a" * 32)
 START_S = 30
 
 
@@ -181,6 +183,7 @@ def make_shares(
     purpose: Purpose = "train",
     round_number: int = 1,
     length: int | None = None,
+    log_head: LogHead = HEAD,
 ) -> list[SealedShare]:
     return envelope.seal(
         plan,
@@ -189,6 +192,7 @@ def make_shares(
         round_number=round_number,
         encoded=encoded_of(plan, hospital, length=length),
         hospital_key=HOSPITALS[hospital],
+        log_head=log_head,
         seeds=[os.urandom(32) for _ in plan.aggregators[1:]],
     )
 
@@ -544,6 +548,184 @@ def test_all_aggregators_of_the_plan_are_needed(
     for some in (clients[:2], [*clients, clients[0]], [clients[0], clients[1], clients[1]]):
         with pytest.raises(SharingError, match="each of the plan's 3 aggregators"):
             total_of(plan, some, THREE)
+
+
+# --- anchors of the hospitals' audit logs ----------------------------------------------------
+
+
+@pytest.fixture
+def north(monkeypatch: pytest.MonkeyPatch) -> SigningKey:
+    """A hospital that no aggregator has met."""
+    key = SigningKey.generate()
+    monkeypatch.setitem(HOSPITALS, "north", key)
+    return key
+
+
+def hex_of(key: SigningKey) -> str:
+    return bytes(key.verify_key).hex()
+
+
+def share_with(plan: Plan, number: int, sha256: str, **about: object) -> SealedShare:
+    """The first aggregator's share, made by north when its log had this head."""
+    head = LogHead(number=number, sha256=sha256)
+    return make_shares(plan, "north", log_head=head, **about)[0]  # type: ignore[arg-type]
+
+
+def make_log(count: int, key: SigningKey) -> list[Signed]:
+    log: list[Signed] = []
+    for number in range(1, count + 1):
+        before = audit.entry_sha256(log[-1]) if log else audit.START
+        entry = audit.Entry(number=number, at_unix_s=0, kind="round", previous_sha256=before)
+        log.append(messages.sign(entry, key))
+    return log
+
+
+def test_an_aggregator_holds_the_anchors_of_a_hospital_over_all_studies(
+    parties: list[Party], clients: list[AggregatorClient], north: SigningKey
+) -> None:
+    plans = [make_plan(parties, f"anchors-{n}") for n in (1, 2)]
+    for plan in plans:
+        clients[0].open_study(plan)
+    assert clients[0].anchors(hex_of(north)) == []
+    heads = [LogHead(number=n, sha256=f"{n:064x}") for n in (3, 7, 2**40)]
+    clients[0].submit(share_with(plans[0], 7, heads[1].sha256))  # before the one with 3
+    clients[0].submit(share_with(plans[1], 3, heads[0].sha256))
+    clients[0].submit(share_with(plans[1], 2**40, heads[2].sha256, round_number=2))
+    clients[0].submit(make_shares(plans[0], "south")[0])  # another hospital's
+    assert clients[0].anchors(hex_of(north)) == heads
+    parties[0].restart()
+    assert clients[0].anchors(hex_of(north)) == heads
+    assert clients[1].anchors(hex_of(north)) == [], "of what it holds itself"
+
+
+def test_anchors_stay_after_the_release_and_find_a_log_that_was_cut(
+    parties: list[Party], clients: list[AggregatorClient], north: SigningKey
+) -> None:
+    plan = make_plan(parties, "anchors-of-a-cut-log")
+    log = make_log(9, north)
+    head = LogHead(number=9, sha256=audit.entry_sha256(log[-1]))
+    open_and_submit(plan, clients[:1], THREE, log_head=head)
+    clients[0].release(call_for(plan))
+    (anchor,) = clients[0].anchors(hex_of(north))
+    assert anchor == head
+    anchors = [audit.Anchor(head=anchor, source="agg-1")]
+    for count, problems in ((9, 0), (8, 1)):
+        data = audit.export("north", north, log[:count])
+        verdict = audit.verify(data, verify_key=hex_of(north), anchors=anchors)
+        assert len(verdict.problems) == problems
+        assert all("agg-1 holds an anchor to entry 9" in text for text in verdict.problems)
+
+
+def test_a_share_of_a_hospital_that_rewrote_its_log_is_refused(
+    parties: list[Party], clients: list[AggregatorClient], north: SigningKey
+) -> None:
+    first, second = make_plan(parties, "rewritten-1"), make_plan(parties, "rewritten-2")
+    for plan in (first, second):
+        clients[0].open_study(plan)
+    clients[0].submit(share_with(first, 7, "aa" * 32))
+    log_file = parties[0].home / "aggregator.log"
+    with pytest.raises(Refused, match=r"log was rewritten: entry 7 .* ask its data owner"):
+        clients[0].submit(share_with(second, 7, "bb" * 32))
+    assert "WARNING the audit log of north was rewritten (entry 7)" in log_file.read_text()
+    with pytest.raises(Refused, match="log was rewritten"):
+        clients[0].submit(share_with(first, 7, "bb" * 32, round_number=2))
+    clients[0].submit(share_with(second, 7, "aa" * 32))  # nothing was written in between
+    clients[0].submit(share_with(second, 6, "cc" * 32, round_number=2))  # it was on its way
+    head = LogHead(number=7, sha256="dd" * 32)
+    clients[0].submit(make_shares(second, "south", log_head=head)[0])  # a log of its own
+    assert [head.sha256[:2] for head in clients[0].anchors(hex_of(north))] == ["cc", "aa", "aa"]
+
+
+def test_of_two_histories_at_once_one_is_taken(
+    parties: list[Party], clients: list[AggregatorClient], north: SigningKey
+) -> None:
+    plans = [make_plan(parties, f"race-of-logs-{n}") for n in range(6)]
+    for plan in plans:
+        clients[0].open_study(plan)
+    rivals = [share_with(plan, 5, f"{n:064x}") for n, plan in enumerate(plans)]
+
+    def taken(share: SealedShare) -> bool:
+        try:
+            clients[0].submit(share)
+        except Refused:
+            return False
+        return True
+
+    with ThreadPoolExecutor(6) as pool:
+        assert sum(pool.map(taken, rivals)) == 1
+
+
+def test_a_log_was_rewritten_also_if_it_shows_between_judging_and_keeping(
+    tmp_path: Path, parties: list[Party], north: SigningKey
+) -> None:
+    """Two shares may pass their headers' check before either is kept: `keep` looks again."""
+    plan = make_plan(parties, "in-between")
+    aggregator_store.create(tmp_path)
+    store = Store(tmp_path)
+    store.add_study(plan)
+    for number, sha256 in ((1, "aa" * 32), (2, "bb" * 32)):
+        share = share_with(plan, 5, sha256, round_number=number)
+        header = messages.verify(ShareHeader, share.header, hex_of(north))
+        with pytest.raises(Refused, match="rewritten") if number == 2 else contextlib.nullcontext():
+            store.keep(header, share.header, bytes(32), verify_key=hex_of(north))
+    assert len(store.headers(hex_of(north), at_most=9)) == 1
+    store.close()
+
+
+def test_of_many_anchors_the_furthest_are_given(
+    tmp_path: Path, parties: list[Party], north: SigningKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wire, "MAX_ANCHORS", 3)
+    aggregator_store.create(tmp_path)
+    store = Store(tmp_path)
+    for number in (4, 9, 2, 7, 5):
+        plan = make_plan(parties, f"many-{number}")
+        store.add_study(plan)
+        share = share_with(plan, number, f"{number:064x}")
+        header = messages.verify(ShareHeader, share.header, hex_of(north))
+        store.keep(header, share.header, bytes(32), verify_key=hex_of(north))
+    given = Aggregation(None, store, parties[0].entry).anchors(hex_of(north))  # type: ignore[arg-type]
+    heads = [messages.verify(ShareHeader, signed, hex_of(north)).log_head for signed in given]
+    assert [head.number for head in heads] == [5, 7, 9]
+    store.close()
+
+
+def test_a_log_longer_than_any_can_be_is_refused(
+    parties: list[Party], clients: list[AggregatorClient], north: SigningKey
+) -> None:
+    plan = make_plan(parties, "absurd-log")
+    clients[0].open_study(plan)
+    for number in (2**53, 2**63, 10**4000):
+        with pytest.raises(InvalidMessage, match=r"log_head\.number"):
+            clients[0].submit(share_with(plan, number, "ab" * 32))
+
+
+@pytest.mark.parametrize("key", ["", "ab" * 31, "AB" * 32, "é" * 64, "0" * 65, "a b" * 32])
+def test_anchors_are_asked_for_by_a_whole_key(clients: list[AggregatorClient], key: str) -> None:
+    with pytest.raises(InvalidMessage, match="64 hexadecimal digits"):
+        clients[0].anchors(key)
+
+
+def test_anchors_that_the_hospital_did_not_sign_are_not_believed(
+    parties: list[Party], clients: list[AggregatorClient], north: SigningKey
+) -> None:
+    plan = make_plan(parties, "made-up-anchors")
+    clients[0].open_study(plan)
+    share = share_with(plan, 7, "aa" * 32)
+    clients[0].submit(share)
+    other_head = LogHead(number=9, sha256="bb" * 32)
+    forged = canonical.encode(resign(share, by="south", log_head=other_head).header)
+    wrong = {
+        "one is not": [[forged], [b"{}"]],
+        "at most 1000": [[canonical.encode(share.header)] * 1001],
+    }
+    liar = Liar(parties[0].entry)
+    for sentence, additions in wrong.items():
+        for more in additions:
+            liar.lie = lambda answer, more=more: [*answer, *more]  # type: ignore[method-assign]
+            with pytest.raises(InvalidMessage, match=sentence):
+                liar.anchors(hex_of(north))
+    liar.close()
 
 
 # --- the wire --------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from dp_accounting.pld import PLDAccountant
 from federation import baselines, certificate, model_file
 from federation.certificate import DEMO_ONLY
 from federation.study import Outcome, model_sha256
-from syft_code import networks, traveller
+from syft_code import canonical, networks, traveller
 from syft_code.errors import InvalidInput
 from syft_code.plan import Evaluation
 
@@ -41,7 +41,8 @@ def without(outcome: Outcome, hospital: str, *, in_rounds: set[int]) -> Outcome:
             evaluated=tuple(name for name in r.evaluated if name != hospital),
             epsilon={k: v for k, v in r.epsilon.items() if k != hospital},
             delta={k: v for k, v in r.delta.items() if k != hospital},
-            refusals={hospital: "Not today."},
+            anchors={k: v for k, v in r.anchors.items() if k != hospital},
+            absent=r.absent + 1,
         )
         if r.round in in_rounds
         else r
@@ -128,22 +129,31 @@ def test_a_round_that_failed_after_it_was_reserved_is_not_left_out(skin_demo) ->
     outcome = without(skin_demo.outcome, "south", in_rounds={2})
     content = certificate.certificate(outcome)
     own = content["hospitals"][1]
-    assert own["rounds_trained"] == [1, 3] and own["refusals"] == {"2": "Not today."}
+    assert own["rounds_trained"] == [1, 3]
+    assert [one["absent"] for one in content["rounds"]] == [0, 1, 0]
     assert own["epsilon"] == own["epsilon_stated_by_ledger"] > own["epsilon_pld"]
     assert certificate.check(content) == []
 
 
-def test_a_hospital_that_gave_nothing_states_no_epsilon_and_says_why(skin_demo) -> None:
+def test_a_hospital_that_gave_nothing_states_no_epsilon_and_has_no_anchor(skin_demo) -> None:
     outcome = without(skin_demo.outcome, "south", in_rounds={1, 2, 3})
     content = certificate.certificate(outcome)
     own = content["hospitals"][1]
     assert own["epsilon"] is None and "stays paid" in own["note"]
+    assert "log_anchor" not in own
     assert certificate.check(content) == []
+    own["log_anchor"] = anchor(content)
+    assert any("no log anchor" in sentence for sentence in certificate.check(content))
 
 
-def test_a_hospital_may_train_in_a_round_and_not_evaluate_it(skin_demo) -> None:
+def test_a_hospital_may_train_in_a_round_and_not_evaluate_it(skin_demo, sign_header) -> None:
+    plan = skin_demo.outcome.plan
     rounds = [
-        dataclasses.replace(one, evaluated=tuple(n for n in one.evaluated if n != "south"))
+        dataclasses.replace(
+            one,
+            evaluated=tuple(n for n in one.evaluated if n != "south"),
+            anchors=one.anchors | {"south": sign_header(plan, "south", one.round)},
+        )
         for one in skin_demo.outcome.rounds
     ]
     outcome = dataclasses.replace(skin_demo.outcome, rounds=tuple(rounds))
@@ -215,6 +225,30 @@ TAMPERINGS = {
 }
 
 
+TAMPERINGS |= {
+    "one absent too few": (lambda c: c["rounds"][1].update(absent=-1), "absent must be"),
+    "no anchor": (lambda c: c["hospitals"][0].pop("log_anchor"), "missing"),
+    "a shorter log": (lambda c: anchor(c).update(number=1), "that it signed"),
+    "another log": (lambda c: anchor(c).update(sha256="00" * 32), "that it signed"),
+    "another signature": (lambda c: anchor(c)["header"].update(signature="00" * 64), "signature"),
+    "a header of its own making": (
+        lambda c: anchor(c)["header"].update(
+            message=anchor(c)["header"]["message"].replace('"number":15', '"number":9')
+        ),
+        "signature",
+    ),
+    "another hospital's anchor": (
+        lambda c: c["hospitals"][0].update(log_anchor=anchor(c, 1)),
+        "signature",
+    ),
+    "a header with more in it": (lambda c: anchor(c)["header"].update(note="x"), "well formed"),
+}
+
+
+def anchor(content: dict, position: int = 0) -> dict:
+    return content["hospitals"][position]["log_anchor"]
+
+
 def scale(content: dict, key: str, factor: float) -> None:
     content["hospitals"][0][key] *= factor
 
@@ -230,6 +264,73 @@ def test_tampering_is_found_and_named(content, tampering) -> None:
     change(tampered)
     sentences = certificate.check(tampered)
     assert any(named in sentence for sentence in sentences), sentences
+
+
+def test_an_anchor_of_an_earlier_round_is_found_out(skin_demo, content, sign_header) -> None:
+    plan = skin_demo.outcome.plan
+    for header, named in (
+        (sign_header(plan, "north", 2, evaluated=True), "of its last share, round 3 (evaluate)"),
+        (sign_header(plan, "north", 3), "of its last share, round 3 (evaluate)"),
+        (
+            sign_header(dataclasses.replace(plan, study="other"), "north", 3, evaluated=True),
+            "of this plan and hospital",
+        ),
+    ):
+        replayed = copy.deepcopy(content)
+        head = json.loads(header.message)["log_head"]
+        signed = {"message": header.message, "signature": header.signature}
+        replayed["hospitals"][0]["log_anchor"] = head | {"header": signed}
+        sentences = certificate.check(replayed)
+        assert len(sentences) == 1 and named in sentences[0], sentences
+
+
+def test_the_anchors_of_a_certificate_are_the_hospitals_signed_words(content) -> None:
+    found = certificate.anchors_of(content)
+    assert [name for name, _ in found] == ["north", "south", "east", "west"]
+    for (name, head), own in zip(found, content["hospitals"], strict=True):
+        assert head.number == 15 and head.sha256 == canonical.sha256(f"{name}3".encode())
+        assert own["log_anchor"]["number"] == head.number
+
+
+def test_anchors_are_read_from_what_is_signed_or_not_at_all(content) -> None:
+    lying = copy.deepcopy(content)
+    anchor(lying).update(number=1, sha256="00" * 32)
+    assert certificate.anchors_of(lying) == certificate.anchors_of(content)
+    anchor(lying)["header"]["signature"] = "00" * 64
+    with pytest.raises(InvalidInput, match="signature"):
+        certificate.anchors_of(lying)
+    anchor(lying).pop("header")
+    with pytest.raises(InvalidInput, match="missing"):
+        certificate.anchors_of(lying)
+    with pytest.raises(InvalidInput, match="valid plan"):
+        certificate.anchors_of({})
+
+
+def test_a_hospital_that_gave_nothing_has_no_anchor_to_read(skin_demo) -> None:
+    outcome = without(skin_demo.outcome, "south", in_rounds={1, 2, 3})
+    found = certificate.anchors_of(certificate.certificate(outcome))
+    assert [name for name, _ in found] == ["north", "east", "west"]
+
+
+def test_a_header_that_a_hospital_did_not_sign_gets_into_no_certificate(skin_demo) -> None:
+    last = skin_demo.outcome.rounds[-1]
+    forged = dataclasses.replace(last, anchors=last.anchors | {"north": last.anchors["south"]})
+    outcome = dataclasses.replace(
+        skin_demo.outcome, rounds=(*skin_demo.outcome.rounds[:-1], forged)
+    )
+    with pytest.raises(InvalidInput, match="signature"):
+        certificate.certificate(outcome)
+
+
+def test_reasons_that_owners_let_be_read_stay_out_of_a_certificate(skin_demo) -> None:
+    rounds = tuple(
+        dataclasses.replace(one, reasons=("Our board has not met.",))
+        for one in skin_demo.outcome.rounds
+    )
+    outcome = dataclasses.replace(
+        skin_demo.outcome, rounds=rounds, reasons=("Our board has not met.",)
+    )
+    assert "board" not in json.dumps(certificate.certificate(outcome))
 
 
 def test_exact_figures_stand_only_under_the_key_that_says_demo(skin_demo, content) -> None:
@@ -263,6 +364,8 @@ def test_what_each_party_saw_names_every_party_with_numbers(skin_demo, content) 
     assert f"{3 * 123_456:,} bytes" in " ".join(saw["the network"])
     assert {"each data owner", "each front desk", "each vault"} <= saw.keys()
     assert len(content["not_promised"]) > 5
+    assert "and not why" in " ".join(saw["the researcher"])
+    assert "by elimination who did not" in " ".join(content["not_promised"])
 
 
 def test_a_model_file_gives_the_same_network_back(skin_demo, tmp_path) -> None:

@@ -106,11 +106,12 @@ def test_it_says_what_it_cost_who_saw_what_and_what_is_not_promised(skin_demo, t
     assert "nan" not in page.text.split()
 
 
-def test_a_real_study_has_no_banner_no_exact_figure_and_no_demo(skin_demo, tmp_path) -> None:
+def test_a_real_study_has_no_banner_no_exact_figure_and_no_demo(
+    skin_demo, rewritten, tmp_path
+) -> None:
     data = dataclasses.replace(skin_demo.outcome.plan.data, stand_in=False)
-    outcome = dataclasses.replace(
-        skin_demo.outcome, plan=dataclasses.replace(skin_demo.outcome.plan, data=data)
-    )
+    plan = dataclasses.replace(skin_demo.outcome.plan, data=data)
+    outcome = rewritten(skin_demo.outcome, plan)
     page = a_page(tmp_path, outcome)
     assert "STAND-IN" not in page.text
     assert "exact" not in page.text.lower()
@@ -120,19 +121,37 @@ def test_a_real_study_has_no_banner_no_exact_figure_and_no_demo(skin_demo, tmp_p
 
 def test_whatever_others_wrote_is_escaped(skin_demo, tmp_path) -> None:
     evil = "<script>alert('x')</script><img src=x onerror=alert(1)>"
-    rounds = list(skin_demo.outcome.rounds[:2])
-    rounds[1] = dataclasses.replace(
-        rounds[1],
-        epsilon={k: v for k, v in rounds[1].epsilon.items() if k != "west"},
-        delta={k: v for k, v in rounds[1].delta.items() if k != "west"},
-        refusals={"west": evil},
-    )
-    outcome = dataclasses.replace(skin_demo.outcome, rounds=tuple(rounds), stopped=evil)
+    rounds = skin_demo.outcome.rounds[:2]
+    outcome = dataclasses.replace(skin_demo.outcome, rounds=rounds, stopped=evil)
     page = a_page(tmp_path, outcome)
     assert "script" not in page.tags
     assert "onerror" not in {name for _, name, _ in page.attributes}
-    assert page.text.count("alert('x')") == 2
-    assert "The study stopped early." in page.text and "west, round 2:" in page.text
+    assert page.text.count("alert('x')") == 1
+    assert "The study stopped early." in page.text
+
+
+def test_it_says_how_many_took_no_part_and_where_each_log_stood(skin_demo, tmp_path) -> None:
+    rounds = list(skin_demo.outcome.rounds)
+    rounds[1] = dataclasses.replace(
+        rounds[1],
+        trained=("north", "south", "east"),
+        evaluated=("north", "south", "east"),
+        absent=1,
+        reasons=("Our board has not met.",),
+        **{
+            name: {k: v for k, v in getattr(rounds[1], name).items() if k != "west"}
+            for name in ("epsilon", "delta", "anchors")
+        },
+    )
+    outcome = dataclasses.replace(skin_demo.outcome, rounds=tuple(rounds))
+    page = a_page(tmp_path, outcome)
+    assert "worked out anew, and holds" in page.text
+    assert "2 east, north, south 1 1.5 123,456" in page.text
+    assert "1 east, north, south, west 0 1.5 123,456" in page.text
+    assert "Our board" not in page.text
+    for own in certificate.certificate(outcome)["hospitals"]:
+        anchor = own["log_anchor"]
+        assert f"{own['name']} 15 {anchor['sha256']}" in page.text
 
 
 def test_plain_strings_are_escaped_and_elements_are_not_escaped_twice() -> None:

@@ -3,6 +3,7 @@
 import functools
 import inspect
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -204,8 +205,9 @@ def sentence(response: httpx.Response) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class PlainSite:
-    """The plain datasite: one private asset, its root, one researcher."""
+    """The plain datasite: its folder, one private asset, its root, one researcher."""
 
+    home: Path
     desk: Desk
     queue_port: int
     root: Any
@@ -271,36 +273,46 @@ def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Site, De
     """Both sites' processes, started side by side: our folder, the plain desk, its queue's port."""
     folder = tmp_path_factory.mktemp("hostile")
     port = free_ports(3)
-    ours = site.create(folder / "north", SiteSettings(name="north", port=port, policy=POLICY))
-    (folder / "plain").mkdir()
-    plain = Desk(f"http://127.0.0.1:{port + 1}")
-    with running([*hospital.parties(ours), _plain_party(folder, plain, port)], timeout_s=180):
-        yield ours, plain, port + 2
+    ours = site.create(folder / "north", SiteSettings(name="north", port=port))
+    plain = _plain_party(folder / "plain", port + 1, "--queue-port", str(port + 2))
+    with running([*hospital.parties(ours), plain], timeout_s=180):
+        yield ours, Desk(f"http://127.0.0.1:{plain.port}"), port + 2
         HTTP.close()
 
 
-def _plain_party(folder: Path, plain: Desk, port: int) -> Party:
+@contextmanager
+def plain_site_of_its_own(folder: Path, *options: str) -> Iterator[PlainSite]:
+    """Another plain datasite, without a queue: for attacks that leave it broken."""
+    party = _plain_party(folder, free_ports(1), *options)
+    with running([party], timeout_s=90):
+        yield _furnished(folder, Desk(f"http://127.0.0.1:{party.port}"))
+
+
+def _plain_party(home: Path, port: int, *options: str) -> Party:
     def healthy() -> bool:
         try:
-            return HTTP.get(f"{plain.url}/api/v2/", timeout=2).is_success
+            return HTTP.get(f"http://127.0.0.1:{port}/api/v2/", timeout=2).is_success
         except httpx.TransportError:
             return False
 
-    home = str(folder / "plain")
     return Party(
         name="the plain site",
         module="tests.hostile.plain_site",
-        arguments=("--home", home, "--port", str(port + 1), "--queue-port", str(port + 2)),
+        arguments=("--home", str(home), "--port", str(port), *options),
         healthy=healthy,
-        log_path=folder / "plain.log",
-        port=port + 1,
+        log_path=home.with_suffix(".log"),
+        port=port,
     )
 
 
 @pytest.fixture(scope="session")
 def plain(started: tuple[Site, Desk, int]) -> PlainSite:
     """The plain datasite with an asset and a researcher."""
-    _, desk, queue_port = started
+    home, desk, queue_port = started
+    return _furnished(home.home.with_name("plain"), desk, queue_port)
+
+
+def _furnished(home: Path, desk: Desk, queue_port: int = 0) -> PlainSite:
     root = syft.login(url=desk.url, email=ROOT_EMAIL, password=ROOT_PASSWORD)
     ages = syft.Asset(name="ages", data=PRIVATE_AGES, mock=PUBLIC_AGES)
     root.upload_dataset(syft.Dataset(name="patients", asset_list=[ages]))
@@ -313,7 +325,7 @@ def plain(started: tuple[Site, Desk, int]) -> PlainSite:
         role=ServiceRole.DATA_SCIENTIST,
     )
     alice = syft.login(url=desk.url, email=email, password=password)
-    return PlainSite(desk=desk, queue_port=queue_port, root=root, alice=alice)
+    return PlainSite(home=home, desk=desk, queue_port=queue_port, root=root, alice=alice)
 
 
 @pytest.fixture(scope="session")
@@ -321,6 +333,7 @@ def ours(started: tuple[Site, Desk, int]) -> Iterator[OurSite]:
     """Our hospital with an asset, two researchers, an approved and a pending plan."""
     home, _, _ = started
     owner = Owner(home.home)
+    owner.adopt(POLICY)
     card = owner.publish(cohort(), spec=SKIN, asset="skin-lesions")
     keys = Keys()
     entry = Hospital(

@@ -16,9 +16,10 @@ import httpx
 import pytest
 from nacl.signing import SigningKey
 
-from datasites.blobs import MAX_BLOB_BYTES, Blobs
-from syft_code import accounts
-from syft_code.errors import InvalidMessage
+from datasites.blobs import MAX_BLOB_BYTES, Blobs, Room
+from syft_code import accounts, messages, networks
+from syft_code.errors import InvalidMessage, Refused
+from syft_code.messages import RoundCall
 from tests.hostile.conftest import HTTP, OurSite, sentence
 
 pytestmark = pytest.mark.timeout(300)
@@ -203,7 +204,7 @@ def test_no_name_leads_out_of_the_folder(ours: OurSite, path: str) -> None:
         assert status in (400, 403, 404, 405), answer[:300]
         assert b"Traceback" not in answer
         assert b"policy" not in answer
-    assert not [name.name for name in (ours.site.desk / "blobs").iterdir() if len(name.name) < 64]
+    assert not [name.name for name in (ours.site.desk / "blobs").rglob("*") if len(name.name) < 64]
 
 
 @pytest.mark.parametrize(
@@ -267,7 +268,7 @@ def test_an_upload_with_another_hash_vanishes(ours: OurSite) -> None:
     name, data = blob()
     assert "must have the hash" in sentence(put(ours, name, data[::-1]))
     assert state(ours, name) == ("0", "0")
-    assert not list((ours.site.desk / "blobs").glob(f"{name}*"))
+    assert not list((ours.site.desk / "blobs").rglob(f"{name}*"))
 
 
 def test_an_upload_past_the_limit_is_refused_before_it_is_read(ours: OurSite) -> None:
@@ -284,7 +285,7 @@ def test_an_upload_past_the_limit_is_refused_before_it_is_read(ours: OurSite) ->
 
 def test_uploads_of_one_blob_at_once_never_make_a_wrong_one(tmp_path: Path) -> None:
     """One thread finishes an honest upload while others append to it, many times over."""
-    blobs = Blobs(tmp_path)
+    room = Blobs(tmp_path).room("ab" * 32)
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
 
@@ -293,18 +294,18 @@ def test_uploads_of_one_blob_at_once_never_make_a_wrong_one(tmp_path: Path) -> N
         time.sleep(random.random() / 2000)
         for offset in (64, 65):
             with contextlib.suppress(InvalidMessage):
-                blobs.append(name, b"x", offset=offset)
+                room.append(name, b"x", offset=offset)
 
     def finish(name: str, ready: threading.Barrier) -> None:
         ready.wait()
         with contextlib.suppress(InvalidMessage):
-            blobs.finish(name, size_bytes=64)
+            room.finish(name, size_bytes=64)
 
     try:
         with ThreadPoolExecutor(3) as pool:
             for _ in range(600):
                 name, data = blob()
-                blobs.append(name, data, offset=0)
+                room.append(name, data, offset=0)
                 ready = threading.Barrier(3)
                 works = [
                     pool.submit(work, name, ready) for work in (finish, append_more, append_more)
@@ -313,7 +314,7 @@ def test_uploads_of_one_blob_at_once_never_make_a_wrong_one(tmp_path: Path) -> N
                     work.result()
     finally:
         sys.setswitchinterval(interval)
-    whole = [path for path in tmp_path.iterdir() if len(path.name) == 64]
+    whole = [path for path in (tmp_path / ("ab" * 32)).iterdir() if len(path.name) == 64]
     assert whole
     for path in whole:
         assert hashlib.sha256(path.read_bytes()).hexdigest() == path.name
@@ -330,6 +331,133 @@ def test_a_download_of_many_ranges_is_refused(ours: OurSite, span: str) -> None:
     answer = send(ours, "GET", f"/blobs/{name}", {"range": span})
     assert answer.status_code in (400, 431)
     assert time.monotonic() - began < 5
+
+
+# One's own and other people's
+
+
+def other(ours: OurSite) -> SigningKey:
+    key: SigningKey = ours.bob_key.signing_key
+    return key
+
+
+def test_a_member_reads_and_deletes_no_blob_of_another(ours: OurSite) -> None:
+    name, data = blob()
+    assert put(ours, name, data).status_code == 200
+    assert "no such blob" in sentence(send(ours, "GET", f"/blobs/{name}", key=other(ours)))
+    found = send(ours, "HEAD", f"/blobs/{name}", key=other(ours)).headers
+    assert (found["upload-offset"], found["upload-complete"]) == ("0", "0")
+    assert send(ours, "DELETE", f"/blobs/{name}", key=other(ours)).status_code == 200
+    assert send(ours, "GET", f"/blobs/{name}").content == data
+
+
+def test_two_members_store_the_same_blob_each_for_themselves(ours: OurSite) -> None:
+    name, data = blob(100)
+    assert put(ours, name, data[:50], "bytes 0-49/100").status_code == 200
+    span = {"content-range": "bytes 0-99/100"}
+    assert send(ours, "PUT", f"/blobs/{name}", span, data, key=other(ours)).status_code == 200
+    assert state(ours, name) == ("50", "0")  # half an upload is one's own, too
+    assert put(ours, name, data[50:], "bytes 50-99/100").status_code == 200
+    assert send(ours, "DELETE", f"/blobs/{name}").status_code == 200
+    assert send(ours, "GET", f"/blobs/{name}", key=other(ours)).content == data
+    assert Blobs(ours.site.desk / "blobs").path(name).read_bytes() == data
+    assert send(ours, "DELETE", f"/blobs/{name}", key=other(ours)).status_code == 200
+    with pytest.raises(Refused):
+        Blobs(ours.site.desk / "blobs").path(name)
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rooms of ten blocks, and a desk of twenty."""
+    monkeypatch.setattr("datasites.blobs.MAX_MEMBER_BYTES", 10 * 4096)
+    monkeypatch.setattr("datasites.blobs.MAX_STORED_BYTES", 20 * 4096)
+
+
+def fill(room: Room, *, blocks: int) -> list[str]:
+    """Store tiny blobs until they are refused; each takes a block of the disk."""
+    names = []
+    for _ in range(blocks):
+        name, data = blob()
+        room.append(name, data, offset=0)
+        room.finish(name, size_bytes=len(data))
+        names.append(name)
+    return names
+
+
+@pytest.mark.usefixtures("small")
+def test_a_member_fills_the_own_room_and_no_other(tmp_path: Path) -> None:
+    blobs = Blobs(tmp_path)
+    mine, yours = blobs.room("aa" * 32), blobs.room("bb" * 32)
+    names = fill(mine, blocks=10)
+    name, data = blob()
+    with pytest.raises(Refused, match="A member's blobs"):
+        mine.append(name, data, offset=0)
+    with pytest.raises(Refused, match="A member's blobs"):
+        mine.put(name, data)
+    yours.put(name, data)
+    fill(yours, blocks=9)
+    with pytest.raises(Refused, match="is full"):
+        blobs.room("cc" * 32).append(name, data, offset=0)
+    mine.delete(names[0])
+    mine.append(name, data, offset=0)
+
+
+@pytest.mark.usefixtures("small")
+def test_what_is_deleted_refused_or_put_twice_leaves_no_trace_in_the_count(tmp_path: Path) -> None:
+    room = Blobs(tmp_path).room("aa" * 32)
+    for _ in range(50):
+        name, data = blob(3 * 4096)
+        for offset in range(0, len(data), 1000):
+            room.append(name, data[offset : offset + 1000], offset=offset)
+        room.finish(name, size_bytes=len(data))
+        room.put(name, data)
+        room.delete(name)
+        room.delete(name)
+        name, data = blob()
+        room.append(name, data[::-1], offset=0)
+        with pytest.raises(InvalidMessage):
+            room.finish(name, size_bytes=len(data))
+    fill(room, blocks=10)
+
+
+@pytest.mark.usefixtures("small")
+def test_a_restart_counts_what_is_on_the_disk(tmp_path: Path) -> None:
+    names = fill(Blobs(tmp_path).room("aa" * 32), blocks=10)
+    room = Blobs(tmp_path).room("aa" * 32)
+    name, data = blob()
+    with pytest.raises(Refused, match="A member's blobs"):
+        room.append(name, data, offset=0)
+    room = Blobs(tmp_path).room("aa" * 32)
+    room.delete(names[0])  # the first thing that this process does
+    room.append(name, data, offset=0)
+    with pytest.raises(Refused, match="A member's blobs"):
+        room.append(blob()[0], data, offset=0)
+
+
+@pytest.mark.parametrize("account", ["", "..", "../vault", "A" * 64, "aa" * 31])
+def test_a_room_is_named_by_a_key_alone(tmp_path: Path, account: str) -> None:
+    with pytest.raises(InvalidMessage):
+        Blobs(tmp_path).room(account)
+
+
+def test_a_ticket_is_for_the_account_that_started_the_round(ours: OurSite) -> None:
+    weights = networks.initial_weights(ours.agreed.recipe, ours.agreed.data, seed=1)
+    call = RoundCall(
+        plan_hash=ours.agreed.hash,
+        hospital="north",
+        purpose="train",
+        round=1,
+        weights_sha256=ours.alice.bulk.upload(weights.astype("<f4").tobytes()),
+    )
+    ticket = ours.alice.start_round(ours.agreed, messages.sign(call, ours.keys.researcher)).ticket
+    assert ours.alice.bulk.ticket(ticket).ticket == ticket
+    path = f"/tickets/{ticket}"
+    assert "no such ticket" in sentence(send(ours, "GET", path, key=other(ours)))
+    assert "no such ticket" in sentence(send(ours, "GET", path, key=ours.owner_account.signing_key))
+    room = ours.site.desk / "blobs" / str(ours.bob_key.verify_key)
+    assert not room.exists() or not {path.name for path in room.iterdir()} & set(
+        ours.alice.bulk.ticket(ticket).shares
+    )
 
 
 def test_a_ticket_that_nobody_got_is_refused(ours: OurSite) -> None:

@@ -1,5 +1,6 @@
 """From four hospitals' folders to one model, over the network, with nothing replaced."""
 
+import json
 import secrets
 import sqlite3
 from collections import Counter
@@ -10,12 +11,13 @@ import pytest
 from nacl.public import PrivateKey
 
 from datasites import readers
+from federation import certificate
 from federation.researcher import Researcher
 from federation.study import Outcome, Progress, Study
 from syft_code import accounting, canonical, envelope, messages, networks, sharing
 from syft_code.accounting import Event
-from syft_code.errors import InvalidMessage, NotApproved, Refused
-from syft_code.messages import RoundCall
+from syft_code.errors import InvalidMessage, Refused
+from syft_code.messages import RoundCall, ShareHeader
 from syft_code.plan import DpSgd, Evaluation, Plan, Sgd
 from tests.conftest import Live
 from tests.plans import TINY
@@ -56,7 +58,7 @@ def trained(live: Live, researcher: Researcher) -> tuple[Outcome, list[Progress]
             owner.deny(evidence, "Our ethics board meets next month.")
         else:
             owner.approve(evidence)
-    study.wait_for_approval(timeout_s=30)
+    assert study.wait_for_approval(hospitals=3, timeout_s=30).approved == 3
     seen: list[Progress] = []
     return study.train(on_progress=seen.append), seen
 
@@ -69,10 +71,48 @@ def test_three_hospitals_train_one_model_and_the_fourth_stops_nobody(
     assert [record.round for record in outcome.rounds] == [1, 2]
     for record in outcome.rounds:
         assert set(record.epsilon) == {"vidir-molemax", "vidir-modern", "rosendahl"}
-        assert "has not approved" in record.refusals["vienna-dias"]
+        assert set(record.anchors) == set(record.trained) == set(record.epsilon)
+        assert record.absent == 1
+        assert record.reasons == (), "no owner lets researchers read why"
     start = networks.initial_weights(outcome.plan.recipe, outcome.plan.data, seed=0)
     assert outcome.weights.shape == start.shape
     assert np.isfinite(outcome.weights).all()
+
+
+def test_nothing_that_the_researcher_holds_says_who_refused_or_why(
+    trained: tuple[Outcome, list[Progress]],
+) -> None:
+    outcome, seen = trained
+    assert not any(progress.hospital == "vienna-dias" for progress in seen)
+    content = certificate.certificate(outcome)
+    assert certificate.check(content) == []
+    assert [one["absent"] for one in content["rounds"]] == [1, 1]
+    for text in (json.dumps(content), repr(outcome), repr(seen)):
+        for word in ("ethics board", "denied", "rejected", "takes no part"):
+            assert word not in text, word
+
+
+def test_each_contribution_is_anchored_in_its_hospitals_signed_log(
+    trained: tuple[Outcome, list[Progress]],
+) -> None:
+    outcome, _ = trained
+    anchors = dict(certificate.anchors_of(certificate.certificate(outcome)))
+    assert set(anchors) == set(outcome.rounds[-1].trained)
+    for name, head in anchors.items():
+        key = outcome.plan.hospital(name).verify_key
+        header = messages.verify(ShareHeader, outcome.rounds[0].anchors[name], key)
+        assert header.log_head.number < head.number, "the log grew from round to round"
+
+
+def test_a_hospitals_terms_are_known_before_anything_is_submitted(
+    live: Live, researcher: Researcher
+) -> None:
+    terms = researcher.terms()
+    assert set(terms) == {entry.name for entry in live.config.hospital}
+    for entry in live.config.hospital:
+        asked = terms[entry.name]
+        assert (asked.epsilon, asked.delta) == (entry.epsilon, entry.delta)
+        assert asked.min_hospitals == live.config.min_hospitals
 
 
 def test_the_ledgers_epsilon_is_the_plans_own(
@@ -98,7 +138,7 @@ def test_progress_shows_steps_and_epsilon_and_nothing_unpaid(
     _, seen = trained
     assert {progress.state for progress in seen} >= {"done"}
     assert set(Progress.__slots__) == {
-        "round", "purpose", "hospital", "state", "step", "steps", "epsilon", "sentence",
+        "round", "purpose", "hospital", "state", "step", "steps", "epsilon",
     }  # fmt: skip
 
 
@@ -149,7 +189,7 @@ def opened(live: Live, plan: Plan, hospital: str, *, round_number: int) -> shari
 
 def round_two_input(live: Live, plan: Plan) -> str:
     """The hash of the weights with which round 2 was called, as a ledger has it."""
-    path = live.homes[0] / "vault" / "ledger.db"
+    path = live.homes[0] / "vault" / "vault.db"
     with sqlite3.connect(path) as database:
         (name,) = database.execute(
             "SELECT weights_sha256 FROM spent WHERE plan_hash = ? AND purpose = 'train' "
@@ -196,16 +236,36 @@ def test_what_was_denied_or_revoked_does_not_run(live: Live, researcher: Researc
         owner.approve(owner.requests()[-1])
     researcher.hospitals[0].bulk.delete(study.plan.hash)  # which must not keep a plan running
     owners[0].revoke(owners[0].requests()[-1], "A patient withdrew consent.")
-    assert study.plan.hash not in owners[0].account("skin-lesions").approved
+    assert study.plan.hash not in owners[0].account("skin-lesions").in_force
     denied = live.owner(3)
     denied.deny(denied.requests()[-1], "Not this year.")
-    states = study.status()
-    assert list(states.values()).count("approved") == 2
-    with pytest.raises(Refused, match="At least 3 hospitals must approve"):
-        study.wait_for_approval(timeout_s=10)
+    assert study.status().approved == 2, "one denied, one took its approval back"
+    assert study.status().undecided_or_refused == 2
+    with pytest.raises(Refused, match="At least 3 hospitals must approve, 2 did"):
+        study.wait_for_approval(timeout_s=3)
     outcome = study.train()
     assert not outcome.rounds
     assert "needs 3 hospitals and 2 took part" in outcome.stopped
+    assert outcome.reasons == ()
+
+
+def test_an_owner_asks_the_researcher_answers_and_only_what_is_told_is_read(
+    live: Live, researcher: Researcher
+) -> None:
+    study = new_study(researcher)
+    study.submit()
+    assert study.notes() == []
+    asking, silent = live.owner(1), live.owner(2)
+    asking.ask(asking.requests()[-1], "Why two rounds?")
+    study.answer(asking.name, "One learns too little.")
+    asking.deny(asking.requests()[-1], "One would do.", tell_researcher=True)
+    silent.deny(silent.requests()[-1], "We do not like it.")
+    assert [(name, note.author, note.text) for name, note in study.notes()] == [
+        (asking.name, "owner", "Why two rounds?"),
+        (asking.name, "researcher", "One learns too little."),
+        (asking.name, "owner", "One would do."),
+    ]
+    assert study.status().approved == 0
 
 
 def test_a_call_signed_by_another_key_is_refused(
@@ -231,6 +291,7 @@ def test_a_plan_that_nobody_approved_does_not_run(researcher: Researcher) -> Non
     study.submit()
     outcome = study.train()
     assert "0 took part" in outcome.stopped
+    assert outcome.reasons == ()
     hospital = researcher.hospitals[0]
     call = RoundCall(
         plan_hash=study.plan.hash,
@@ -239,7 +300,7 @@ def test_a_plan_that_nobody_approved_does_not_run(researcher: Researcher) -> Non
         round=1,
         weights_sha256=hospital.bulk.upload(b"\0" * 4),
     )
-    with pytest.raises((NotApproved, Refused)):
+    with pytest.raises(Refused, match="This hospital takes no part in this round"):
         hospital.start_round(study.plan, messages.sign(call, researcher.key))
 
 
@@ -270,7 +331,7 @@ def test_the_folders_of_a_hospital_are_private(live: Live) -> None:
     for home in live.homes:
         for folder in (home, home / "vault", home / "desk", home / "owner"):
             assert folder.stat().st_mode & 0o077 == 0, folder
-        for name in ("owner/key", "owner/password", "vault/key", "vault/ledger.db", "desk/syft.db"):
+        for name in ("owner/key", "owner/password", "vault/key", "vault/vault.db", "desk/syft.db"):
             assert (home / name).stat().st_mode & 0o077 == 0, name
 
 

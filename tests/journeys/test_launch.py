@@ -1,6 +1,8 @@
 """`launch.py` as a person runs it: up, again, a busy port, a broken folder, Ctrl-C."""
 
+import json
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -9,13 +11,18 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 import launch
 from datasites import hospital, stand_ins
 from federation import certificate, local_aggregator, model_file
-from tests.conftest import free_ports
+from federation.researcher import Researcher
+from syft_code.plan import DpSgd, Sgd
+from tests.conftest import Live, free_ports
+from tests.plans import TINY
 
 pytestmark = pytest.mark.timeout(400)
 ROOT = Path(__file__).parents[2]
@@ -215,3 +222,54 @@ def test_a_demo_with_a_small_budget_ends_with_what_is_left_and_keeps_what_it_has
     model = model_file.load(folder / "model.safetensors")
     assert model.plan_hash == content["plan_hash"]
     assert "STAND-IN" in (folder / "report.html").read_text()
+
+
+def told(*words: object) -> Any:
+    """What a command prints with --json, run in this process."""
+    done = CliRunner(mix_stderr=False).invoke(launch.app, [*map(str, words), "--json"])
+    assert (done.exit_code, done.stderr) == (0, ""), (done.stdout, done.stderr, done.exception)
+    return json.loads(done.stdout)
+
+
+def test_owners_approve_at_the_command_line_and_anybody_holds_their_logs_to_account(
+    live: Live, tmp_path: Path
+) -> None:
+    researcher = Researcher.connect(live.credentials)
+    study = researcher.study(
+        study=f"commands-{secrets.token_hex(4)}",
+        asset="skin-lesions",
+        recipe=TINY,
+        dp_sgd=DpSgd(noise_multiplier=1.0, max_grad_norm=1.0, sample_rate=0.25, steps=2),
+        optimizer=Sgd(learning_rate=0.5),
+        rounds=1,
+    )
+    study.submit()
+    homes = [("--state", live.state, "--hospital", home.name) for home in live.homes]
+    before = told("ledger", *homes[0])["assets"][0]
+    for home in homes:
+        assert told("requests", "approve", study.plan.hash, "--days", "1", *home)["in_force"]
+    study.wait_for_approval(timeout_s=30)
+    outcome = study.train()
+    researcher.close()
+    assert [len(record.trained) for record in outcome.rounds] == [len(homes)]
+    after = told("ledger", *homes[0])["assets"][0]
+    assert after["spent_epsilon"] > before["spent_epsilon"]
+    assert len(after["events"]) == len(before["events"]) + 1
+    assert study.plan.hash in after["in_force"]
+
+    log, model = tmp_path / "log", tmp_path / "certificate.json"
+    exported = told("audit", "export", "--out", log, *homes[0])
+    certificate.write(model, certificate.certificate(outcome))
+    adder = live.state / "aggregators" / live.config.aggregator[0].name / "public.json"
+    checked = told("audit", "verify", log, "--certificate", model, "--aggregator", adder)
+    assert checked["sound"] and checked["key_from"] == "certificate"
+    assert checked["verify_key"] == exported["verify_key"]
+    assert {one["source"].split()[0] for one in checked["anchors"]} == {"certificate", "aggregator"}
+    assert not checked["without_anchor"]
+
+
+def test_a_command_at_the_command_line_says_one_sentence_and_no_more(tmp_path: Path) -> None:
+    refused = run("ledger", "--state", str(tmp_path), "--hospital", "../north", "--json")
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert refused.stderr.startswith("There must be a hospital in ")
+    assert refused.stderr.count("\n") == 1

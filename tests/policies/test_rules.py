@@ -1,19 +1,25 @@
 """A rule says yes or no, and a no says what would pass."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from policies.decision import Approve, AskOwner, Deny
-from policies.rules import Budget, KnownParties, SitePolicy, review, within_budget
+from policies.rules import RULES, Case, KnownParties, forbidden, review, within_budget
+from policies.site_policy import AssetBudget, Budget, SitePolicy, StandingApproval
 from syft_code import accounting
 from syft_code.accounting import DpSgdEvent
+from syft_code.catalogue import Terms
 from syft_code.errors import InvalidInput
-from syft_code.plan import DpSgd, Plan
-from tests.plans import Keys
+from syft_code.plan import DpSgd, Evaluation, Plan
+from tests.plans import Keys, public
 from tests.plans import plan as any_plan
 
 KEYS = Keys()
+ROUND = DpSgdEvent(noise_multiplier=1.0, sample_rate=0.2, steps=5)
+TERMS = Terms(epsilon=8.0, delta=1e-5, min_noise_multiplier=0.5, min_patients=10)
 
 
 def plan(**changes: object) -> Plan:
@@ -24,53 +30,114 @@ KNOWN = KnownParties(
     hospitals=tuple(h.verify_key for h in plan().hospitals),
     aggregators=tuple((a.verify_key, a.seal_key) for a in plan().aggregators),
 )
-POLICY = SitePolicy(
-    budget=Budget(epsilon=8.0, delta=1e-5),
-    min_hospitals=3,
-    min_noise_multiplier=0.5,
-    min_patients=10,
-)
-ROUND = DpSgdEvent(noise_multiplier=1.0, sample_rate=0.2, steps=5)
 
 
-def test_a_plan_within_the_policy_is_approved() -> None:
-    assert review(plan(), hospital="hospital-1", policy=POLICY, known=KNOWN, spent=[]) == Approve()
+def case(asked: Plan | None = None, **changes: object) -> Case:
+    fields = {"plan": asked or plan(), "hospital": "hospital-1", "known": KNOWN, "now_unix_s": 1e9}
+    return Case(**(fields | changes))  # type: ignore[arg-type]
 
 
-def test_too_little_noise_is_denied_with_what_would_pass() -> None:
-    weak = plan(dp_sgd=DpSgd(noise_multiplier=0.4, max_grad_norm=1.0, sample_rate=0.2, steps=3))
-    decision = review(weak, hospital="hospital-1", policy=POLICY, known=KNOWN, spent=[])
+def policy(**changes: object) -> SitePolicy:
+    return SitePolicy(terms=replace(TERMS, **changes))  # type: ignore[arg-type]
+
+
+def test_a_plan_that_no_rule_forbids_is_the_owners_to_weigh() -> None:
+    decision = review(case(), policy())
+    assert isinstance(decision, AskOwner)
+    cost = accounting.epsilon(accounting.plan_events(plan()), delta=1e-5)
+    assert f"{cost:.2f}" in decision.question
+
+
+WEAK = DpSgd(noise_multiplier=0.4, max_grad_norm=1.0, sample_rate=0.2, steps=3)
+FORBIDDEN: dict[str, tuple[Case, SitePolicy, str]] = {
+    "a stranger": (
+        case(known=KnownParties(hospitals=KNOWN.hospitals)),
+        policy(),
+        "aggregator-1, aggregator-2, aggregator-3",
+    ),
+    "the submitter approves": (
+        case(approvers=(public(KEYS.researcher),)),
+        policy(),
+        "let another person",
+    ),
+    "another model": (case(), policy(recipes=("unet",)), "of the kind unet, the plan has layers"),
+    "few hospitals": (case(), policy(min_hospitals=4), "at least 4; the plan says 3"),
+    "little noise": (case(plan(dp_sgd=WEAK)), policy(), "at least 0.5, the plan has 0.4"),
+    "little noise in evaluations": (
+        case(plan(evaluation=Evaluation(noise_multiplier=0.4, after_rounds=(1,)))),
+        policy(),
+        "the evaluation's noise_multiplier must be at least 0.5",
+    ),
+    "few patients": (case(), policy(min_patients=1000), "at least 1000 training patients"),
+    "a dear study": (case(), policy(study_epsilon=0.5), "One study may spend epsilon 0.50"),
+    "a busy researcher": (
+        case(of_researcher=[ROUND]),
+        policy(researcher_epsilon=0.5),
+        "raise the cap",
+    ),
+}
+
+
+@pytest.mark.parametrize("why", FORBIDDEN)
+def test_what_a_rule_forbids_is_denied_with_what_would_pass(why: str) -> None:
+    asked, rules, words = FORBIDDEN[why]
+    decision = review(asked, rules)
     assert isinstance(decision, Deny)
-    assert "at least 0.5" in decision.reason
+    assert words in decision.reason
+    assert forbidden(asked, rules) == decision
 
 
-@pytest.mark.parametrize("change", [{"min_hospitals": 4}, {"min_patients": 1000}])
-def test_a_site_that_asks_for_more_denies(change: dict[str, int]) -> None:
-    policy = SitePolicy(
-        **(
-            {
-                "budget": POLICY.budget,
-                "min_hospitals": 3,
-                "min_noise_multiplier": 0.5,
-                "min_patients": 10,
-            }
-            | change
-        )  # type: ignore[arg-type]
-    )
-    assert isinstance(
-        review(plan(), hospital="hospital-1", policy=policy, known=KNOWN, spent=[]), Deny
-    )
+def test_every_rule_has_a_case_that_it_alone_forbids() -> None:
+    alone = {
+        rule
+        for asked, rules, _ in FORBIDDEN.values()
+        for rule in RULES
+        if rule(asked, rules) and not any(r(asked, rules) for r in RULES if r is not rule)
+    }
+    assert alone == set(RULES)
 
 
-def test_a_plan_with_strangers_is_denied_by_name() -> None:
-    nobody = KnownParties(hospitals=KNOWN.hospitals)
-    decision = review(plan(), hospital="hospital-1", policy=POLICY, known=nobody, spent=[])
+def test_the_first_refusal_wins() -> None:
+    both = policy(min_hospitals=4, min_patients=1000)
+    decision = review(case(), both)
     assert isinstance(decision, Deny)
-    assert "aggregator-1, aggregator-2, aggregator-3" in decision.reason
+    assert "at least 4" in decision.reason
+
+
+def test_a_standing_approval_covers_this_very_plan_until_it_expires() -> None:
+    standing = StandingApproval(
+        plan_hash=plan().hash, researcher="a", asset_version=1, rounds=3, expires_unix_s=2e9
+    )
+    rules = replace(policy(), standing=(standing,))
+    assert review(case(), rules) == Approve()
+    assert isinstance(review(case(plan(study="other")), rules), AskOwner)
+    assert isinstance(review(case(now_unix_s=2e9), rules), AskOwner)
+    old = replace(policy(), standing=(replace(standing, asset_version=2),))
+    assert isinstance(review(case(), old), AskOwner)
+
+
+def test_a_standing_approval_passes_no_rule_and_no_budget() -> None:
+    standing = StandingApproval(
+        plan_hash=plan().hash, researcher="a", asset_version=1, rounds=3, expires_unix_s=2e9
+    )
+    strict = replace(policy(min_patients=1000), standing=(standing,))
+    assert isinstance(review(case(), strict), Deny)
+    spent = replace(policy(epsilon=1.0), standing=(standing,))
+    assert isinstance(review(case(spent=[ROUND]), spent), AskOwner)
+
+
+def test_an_asset_can_have_a_budget_of_its_own() -> None:
+    own = AssetBudget(name="skin-lesions", budget=Budget(epsilon=0.1, delta=1e-6))
+    rules = replace(policy(), assets=(own,))
+    assert rules.budget("skin-lesions").epsilon == 0.1
+    assert rules.budget("gliomas").epsilon == 8.0
+    decision = review(case(), rules)
+    assert isinstance(decision, AskOwner)
+    assert "do not fit" in decision.question
 
 
 def test_a_plan_past_the_budget_is_the_owners_to_weigh() -> None:
-    decision = review(plan(rounds=100), hospital="hospital-1", policy=POLICY, known=KNOWN, spent=[])
+    decision = review(case(plan(rounds=100)), policy())
     assert isinstance(decision, AskOwner)
     assert "ledger refuses" in decision.question
 

@@ -1,0 +1,20 @@
+"""A researcher's code request, as the owner's side reads it from the front desk."""
+
+from dataclasses import dataclass
+
+from syft_code import traveller
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CodeRequest:
+    """A researcher's code request as it stands at the front desk."""
+
+    id: str
+    researcher: str
+    code: str
+    status: str
+
+    @property
+    def plan_hash(self) -> str:
+        """The plan that it is for; raise `NotApproved` if its code is not a traveller."""
+        return traveller.plan_hash_of(self.code)

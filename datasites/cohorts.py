@@ -1,0 +1,44 @@
+"""The cohort files of a vault, each named by the SHA-256 of its bytes."""
+
+import hashlib
+from collections.abc import Collection
+from pathlib import Path
+
+from datasites import keeping
+from syft_code import canonical
+from syft_code.errors import NotApproved, require
+
+
+class Cohorts:
+    """A folder of cohorts. A name is a promise about the bytes, checked before each round."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = keeping.private_folder(folder)
+
+    def keep(self, body: bytes) -> str:
+        """Write a cohort down durably, and return its hash."""
+        digest = canonical.sha256(body)
+        keeping.write_private(self.path(digest), body)
+        return digest
+
+    def path(self, digest: str) -> Path:
+        """Where a cohort stands."""
+        return self._folder / f"{digest}.safetensors"
+
+    def check(self, digest: str) -> None:
+        """Raise `NotApproved` unless a cohort's file still has the bytes that were published."""
+        path = self.path(digest)
+        found = ""
+        if path.is_file():
+            with path.open("rb") as file:
+                found = hashlib.file_digest(file, "sha256").hexdigest()
+        require(
+            found == digest,
+            "The asset's file must be the bytes that its owner published, and is not: it was "
+            "changed or removed after that. Publish the asset again.",
+            error=NotApproved,
+        )
+
+    def forget_others(self, kept: Collection[str]) -> None:
+        """Delete every cohort but these."""
+        keeping.forget_others(self._folder, {self.path(digest).name for digest in kept})

@@ -1,0 +1,331 @@
+"""`requests`: look at code requests and decide on them. Needs the vault and the front desk."""
+
+import json
+import math
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from datasites import books, hospital
+from datasites.commands import places, speech
+from datasites.commands.places import STATE, Keys, Name, State
+from datasites.commands.speech import SHORT, AsJson, Spoken
+from datasites.evidence import Evidence
+from datasites.owner import APPROVAL_DAYS, Owner
+from syft_code.errors import InvalidInput, NotApproved, Refused, require
+from syft_code.plan import HEX_KEY
+
+app = typer.Typer(no_args_is_help=True, help="Look at code requests, and decide on them.")
+MAX_DAYS = 3650.0
+LATEST = "latest"
+Id = Annotated[
+    str,
+    typer.Argument(
+        metavar="ID",
+        help="The request's id or its plan's hash, or how one of them begins; 'latest' for the "
+        "newest.",
+    ),
+]
+Tell = Annotated[bool, typer.Option("--tell", help="Let the researcher read the reason.")]
+
+
+@app.command("list", cls=Spoken)
+def list_requests(state: State = STATE, name: Name = "", as_json: AsJson = False) -> None:
+    """List every code request, the oldest first.
+
+    JSON: hospital, requests: id, plan_hash, study, researcher, asset, front_desk, vault,
+    sentence, study_epsilon, after_epsilon, problem. What a request without a plan lacks is null.
+    """
+    owner = places.owner(state, name, desk=True)
+    found = owner.requests()
+    if as_json:
+        speech.document({"hospital": owner.name, "requests": [facts(one) for one in found]})
+        return
+    if not found:
+        speech.sentence(f"Nobody has asked {owner.name} for anything yet.")
+        return
+    columns = ("Request", "Study", "Researcher", "Asset", "Vault", "Would cost", "Front desk")
+    speech.table(columns, [row(one) for one in found])
+
+
+@app.command(cls=Spoken)
+def show(
+    wanted: Id,
+    state: State = STATE,
+    name: Name = "",
+    mock: Annotated[bool, typer.Option(help="Try the plan out on the public mock.")] = True,
+    as_json: AsJson = False,
+) -> None:
+    """Show all that there is to know about a request, before you decide.
+
+    JSON: the evidence pack, as datasites.evidence writes it.
+    """
+    owner = places.owner(state, name, desk=True)
+    evidence = chosen(owner.requests(), wanted)
+    if mock and evidence.plan is not None:
+        evidence = owner.examine(evidence)
+    if as_json:
+        speech.document(json.loads(evidence.as_json()))
+    else:
+        speech.sentence(evidence.text())
+
+
+@app.command(cls=Spoken)
+def approve(
+    wanted: Id,
+    days: Annotated[float, typer.Option(help="How long it may run.")] = APPROVAL_DAYS,
+    epsilon: Annotated[
+        float | None, typer.Option(help="Most that it may spend; else the asset's budget.")
+    ] = None,
+    rounds: Annotated[
+        int | None, typer.Option(help="Most training rounds; else the plan's.")
+    ] = None,
+    state: State = STATE,
+    name: Name = "",
+    keys: Keys = None,
+    as_json: AsJson = False,
+) -> None:
+    """Let a plan run here, within limits.
+
+    JSON: decision, hospital, request, plan_hash, study, researcher, rounds, epsilon,
+    expires_unix_s, missing_signatures, in_force.
+    """
+    _check_limits(days, epsilon)
+    owner = places.owner(state, name, keys=keys, desk=True)
+    evidence = chosen(owner.requests(), wanted)
+    plan, account = evidence.plan, evidence.account
+    if plan is None or account is None:
+        raise NotApproved(f"This request can't be approved: {evidence.problem}")
+    most = plan.rounds if rounds is None else rounds
+    require(
+        1 <= most <= plan.rounds,
+        f"--rounds must lie between 1 and the plan's {plan.rounds}, got {most}.",
+        error=InvalidInput,
+    )
+    cap = account.budget.epsilon if epsilon is None else epsilon
+    until = time.time() + days * 86_400
+    missing = owner.approve(evidence, days=days, epsilon=epsilon, rounds=most)
+    limits = {"rounds": most, "epsilon": cap, "expires_unix_s": until}
+    signed = {"missing_signatures": missing, "in_force": not missing}
+    _tell(
+        _decision("approve", owner.name, evidence) | limits | signed,
+        f"Approved at {owner.name}: {_subject(evidence)}. At most {most} training rounds and "
+        f"epsilon {cap:.2f}, until {books.day(until)}.\n{speech.in_force(missing)}",
+        as_json=as_json,
+    )
+
+
+@app.command(cls=Spoken)
+def deny(
+    wanted: Id,
+    reason: Annotated[str, typer.Option(help="Why, in a sentence.")],
+    tell: Tell = False,
+    state: State = STATE,
+    name: Name = "",
+    keys: Keys = None,
+    as_json: AsJson = False,
+) -> None:
+    """Refuse a request; untold, the researcher can't tell a no from a request not yet read.
+
+    JSON: decision, hospital, request, plan_hash, study, researcher, told_researcher.
+    """
+    why = speech.paragraph(reason, what="reason")
+    owner = places.owner(state, name, keys=keys, desk=True)
+    evidence = chosen(owner.requests(), wanted)
+    owner.deny(evidence, why, tell_researcher=tell)
+    _tell(
+        _decision("deny", owner.name, evidence) | {"told_researcher": tell},
+        f"Denied at {owner.name}: {_subject(evidence)}. {_told(tell)}",
+        as_json=as_json,
+    )
+
+
+@app.command(cls=Spoken)
+def ask(
+    wanted: Id,
+    question: Annotated[str, typer.Option(help="What you want to know, in a sentence.")],
+    state: State = STATE,
+    name: Name = "",
+    keys: Keys = None,
+    as_json: AsJson = False,
+) -> None:
+    """Ask the researcher something; the request stays undecided.
+
+    JSON: decision, hospital, request, plan_hash, study, researcher.
+    """
+    text = speech.paragraph(question, what="question")
+    owner = places.owner(state, name, keys=keys, desk=True)
+    evidence = chosen(owner.requests(), wanted)
+    owner.ask(evidence, text)
+    _tell(
+        _decision("ask", owner.name, evidence),
+        f"Asked about {_subject(evidence)}. The request stays undecided until you decide.",
+        as_json=as_json,
+    )
+
+
+@app.command(cls=Spoken)
+def revoke(
+    wanted: Id,
+    reason: Annotated[str, typer.Option(help="Why, in a sentence.")],
+    tell: Tell = False,
+    state: State = STATE,
+    name: Name = "",
+    keys: Keys = None,
+    as_json: AsJson = False,
+) -> None:
+    """Take an approval back: from now on no round of the plan runs here.
+
+    By the plan's whole hash it works without the front desk too, and the researcher is not told.
+
+    JSON: decision, hospital, request, plan_hash, study, researcher, told_researcher.
+    """
+    why = speech.paragraph(reason, what="reason")
+    owner = places.owner(state, name, keys=keys)
+    evidence = _shown(owner, places.site(state, name).home, wanted)
+    if evidence is None:
+        _revoke_unshown(owner, wanted, why, as_json=as_json)
+        return
+    owner.revoke(evidence, why, tell_researcher=tell)
+    _tell(
+        _decision("revoke", owner.name, evidence) | {"told_researcher": tell},
+        f"Revoked at {owner.name}: {_subject(evidence)}. {_told(tell)}",
+        as_json=as_json,
+    )
+
+
+def chosen(requests: Sequence[Evidence], wanted: str) -> Evidence:
+    """The request that an id, a plan's hash, how one of them begins, or 'latest' names.
+
+    Raises:
+        Refused: if it names none, or more than one.
+    """
+    require(bool(requests), "There is no request here yet.", error=Refused)
+    if wanted == LATEST:
+        return requests[-1]
+    exact = [one for one in requests if one.request_id == wanted]
+    found = exact or [one for one in requests if wanted and _begins(one, wanted)]
+    require(
+        bool(found),
+        f"No request's id or plan hash begins with {speech.quoted(wanted)}: see `requests list`.",
+        error=Refused,
+    )
+    require(
+        len(found) == 1,
+        f"{speech.quoted(wanted)} must name one request, and {len(found)} begin so: "
+        f"{', '.join(one.request_id for one in found[:5])}. Write more of the id.",
+        error=Refused,
+    )
+    return found[0]
+
+
+def facts(evidence: Evidence) -> dict[str, Any]:
+    """A request as `requests list --json` writes it."""
+    plan, state = evidence.plan, evidence.state
+    asset = plan.hospital(evidence.hospital).asset if plan else None
+    return {
+        "id": evidence.request_id,
+        "plan_hash": plan_hash(evidence) or None,
+        "study": plan.study if plan else None,
+        "researcher": evidence.request.researcher,
+        "asset": asset,
+        "front_desk": evidence.status,
+        "vault": state.state if state else None,
+        "sentence": state.sentence if state else None,
+        "study_epsilon": state.study_epsilon if state else None,
+        "after_epsilon": state.after_epsilon if state else None,
+        "problem": evidence.problem or None,
+    }
+
+
+def row(evidence: Evidence) -> tuple[str, ...]:
+    """A request as a line of the table for people."""
+    told = facts(evidence)
+    cost = f"epsilon {told['study_epsilon']:.2f}" if evidence.state else ""
+    return (
+        evidence.request_id[:SHORT],
+        told["study"] or "no plan",
+        evidence.request.researcher,
+        told["asset"] or "",
+        told["vault"] or evidence.problem,
+        cost,
+        evidence.status,
+    )
+
+
+def plan_hash(evidence: Evidence) -> str:
+    """The plan that a request is for; empty if its code names none."""
+    try:
+        return evidence.plan.hash if evidence.plan else evidence.request.plan_hash
+    except NotApproved:
+        return ""
+
+
+def _begins(evidence: Evidence, wanted: str) -> bool:
+    return evidence.request_id.startswith(wanted) or plan_hash(evidence).startswith(wanted)
+
+
+def _check_limits(days: float, epsilon: float | None) -> None:
+    require(
+        0 < days <= MAX_DAYS,
+        f"--days must be a number above 0 and at most {MAX_DAYS:g}, got {days:g}.",
+        error=InvalidInput,
+    )
+    require(
+        epsilon is None or (math.isfinite(epsilon) and epsilon > 0),
+        f"--epsilon must be a finite number above 0, got {epsilon}.",
+        error=InvalidInput,
+    )
+
+
+def _shown(owner: Owner, home: Path, wanted: str) -> Evidence | None:
+    """The request as the front desk shows it; None if it shows none of a plan named in full."""
+    if HEX_KEY.fullmatch(wanted) is None:
+        places.require_desk(home)
+        return chosen(owner.requests(), wanted)
+    if not hospital.desk_is_healthy(home):
+        return None
+    return next((one for one in owner.requests()[::-1] if plan_hash(one) == wanted), None)
+
+
+def _revoke_unshown(owner: Owner, wanted: str, why: str, *, as_json: bool) -> None:
+    owner.revoke_plan(wanted, why)
+    unknown = dict.fromkeys(("request", "study", "researcher"))
+    _tell(
+        {"decision": "revoke", "hospital": owner.name, "plan_hash": wanted, **unknown}
+        | {"told_researcher": False},
+        f"Revoked at {owner.name}: the plan {wanted}. The front desk does not show it, and nobody "
+        "was told.",
+        as_json=as_json,
+    )
+
+
+def _decision(decision: str, name: str, evidence: Evidence) -> dict[str, Any]:
+    told = facts(evidence)
+    return {
+        "decision": decision,
+        "hospital": name,
+        "request": told["id"],
+        "plan_hash": told["plan_hash"],
+        "study": told["study"],
+        "researcher": told["researcher"],
+    }
+
+
+def _subject(evidence: Evidence) -> str:
+    what = f"study {speech.quoted(evidence.plan.study)}" if evidence.plan else "a request"
+    return f"{what} of {evidence.request.researcher}, request {evidence.request_id[:SHORT]}"
+
+
+def _told(tell: bool) -> str:
+    return "The researcher can read why." if tell else "The researcher is not told."
+
+
+def _tell(answer: dict[str, Any], words: str, *, as_json: bool) -> None:
+    if as_json:
+        speech.document(answer)
+    else:
+        speech.sentence(words)

@@ -1,0 +1,62 @@
+"""One SQLite file, written durably: where the vault keeps what it must not forget.
+
+Records, ledger and audit log share it, so that what belongs together is committed
+together: a round's price, its ticket and its line in the log, or none of them.
+"""
+
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+class Store:
+    """The file. Every use opens it anew, so any thread and any process may use it."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._mine = threading.local()
+
+    def create(self, schema: str) -> None:
+        """Make the tables of a schema that are not there yet."""
+        with self._opened() as database:
+            database.executescript(schema)
+
+    @contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """A connection to ask; inside `writing`, the one that writes."""
+        current: sqlite3.Connection | None = getattr(self._mine, "connection", None)
+        if current is not None:
+            yield current
+            return
+        with self._opened() as database:
+            yield database
+
+    @contextmanager
+    def writing(self) -> Iterator[sqlite3.Connection]:
+        """One transaction, the only one that writes; all of it is on disk afterwards, or nothing.
+
+        A `writing` inside another on the same thread belongs to the outer one.
+        """
+        current: sqlite3.Connection | None = getattr(self._mine, "connection", None)
+        if current is not None:
+            yield current
+            return
+        with self._opened() as database:
+            database.execute("BEGIN IMMEDIATE")
+            self._mine.connection = database
+            try:
+                yield database
+                database.execute("COMMIT")
+            finally:
+                self._mine.connection = None  # closing rolls back what was not committed
+
+    @contextmanager
+    def _opened(self) -> Iterator[sqlite3.Connection]:
+        database = sqlite3.connect(self._path, timeout=60, isolation_level=None)
+        try:
+            database.execute("PRAGMA synchronous = FULL")
+            yield database
+        finally:
+            database.close()

@@ -1,0 +1,245 @@
+"""A hospital's policy as data, and its TOML text.
+
+    epsilon = 8.0                  # for each asset, in all, for ever
+    delta = 1e-5
+    study_epsilon = 6.0            # optional: most that one study may spend
+    researcher_epsilon = 8.0       # optional: most for all studies of one researcher
+    min_noise_multiplier = 0.3
+    min_patients = 10
+    min_hospitals = 3
+    recipes = ["layers", "unet"]
+    custom_code = false
+    approvers = 1                  # 2: the two-person rule
+    tell_researchers = false       # whether researchers read why this hospital takes no part
+
+    [[asset]]                      # optional: a budget of its own
+    name = "gliomas"
+    epsilon = 4.0
+    delta = 1e-6
+
+    [[standing]]                   # optional: this very plan may run without being asked about
+    plan_hash = "64 hexadecimal digits"
+    researcher = "alice@example.org"
+    asset_version = 1
+    rounds = 20
+    expires = 2027-01-31
+
+A policy is in force when the owner has signed it; the file alone changes nothing.
+"""
+
+import datetime as dt
+import json
+import math
+import tomllib
+from dataclasses import dataclass, fields
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from syft_code import canonical
+from syft_code.catalogue import Terms
+from syft_code.errors import InvalidInput, require
+from syft_code.plan import HEX_KEY, NAME
+
+MAX_TOML_BYTES = 2**18
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """What one patient may lose in all, for ever: (epsilon, delta)-DP."""
+
+    __pydantic_config__ = canonical.STRICT
+    epsilon: float
+    delta: float
+
+    def __post_init__(self) -> None:
+        require(
+            math.isfinite(self.epsilon) and self.epsilon > 0,
+            f"A budget's epsilon must be a finite number above 0, got {self.epsilon}.",
+            error=InvalidInput,
+        )
+        require(
+            0 < self.delta < 1,
+            f"A budget's delta must lie between 0 and 1, got {self.delta}.",
+            error=InvalidInput,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AssetBudget:
+    """A budget that is one asset's own."""
+
+    __pydantic_config__ = canonical.STRICT
+    name: str
+    budget: Budget
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StandingApproval:
+    """One plan, by its exact hash, that may run without being asked about.
+
+    `researcher` is the account whose cap it counts for.
+    Units: `rounds` counts training rounds, the same one again not twice; `expires_unix_s` is
+    the first second in which nothing runs any more.
+    """
+
+    __pydantic_config__ = canonical.STRICT
+    plan_hash: str
+    researcher: str
+    asset_version: int
+    rounds: int
+    expires_unix_s: float
+
+    def __post_init__(self) -> None:
+        require(
+            HEX_KEY.fullmatch(self.plan_hash) is not None,
+            "A standing approval must name a plan's hash, 64 lower-case hexadecimal digits.",
+            error=InvalidInput,
+        )
+        require(
+            self.asset_version >= 1 and self.rounds >= 1,
+            "A standing approval must be for at least one round of an asset's version from 1.",
+            error=InvalidInput,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SitePolicy:
+    """What one hospital allows. `terms` are public; the rest is the hospital's own."""
+
+    __pydantic_config__ = canonical.STRICT
+    terms: Terms
+    assets: tuple[AssetBudget, ...] = ()
+    standing: tuple[StandingApproval, ...] = ()
+    tell_researchers: bool = False
+
+    def __post_init__(self) -> None:
+        names = [one.name for one in self.assets]
+        hashes = [one.plan_hash for one in self.standing]
+        require(
+            len(set(names)) == len(names) and len(set(hashes)) == len(hashes),
+            "A policy must name an asset, and a plan, once.",
+            error=InvalidInput,
+        )
+        require(
+            all(NAME.fullmatch(name) for name in names),
+            "An asset's name must be 1 to 40 lower-case letters, digits, '-' or '_'.",
+            error=InvalidInput,
+        )
+
+    def budget(self, asset: str) -> Budget:
+        """What a patient of an asset may lose in all."""
+        for one in self.assets:
+            if one.name == asset:
+                return one.budget
+        return Budget(epsilon=self.terms.epsilon, delta=self.terms.delta)
+
+    def standing_for(self, plan_hash: str) -> StandingApproval | None:
+        """The standing approval of a plan, expired or not; None if there is none."""
+        return next((one for one in self.standing if one.plan_hash == plan_hash), None)
+
+
+def read(text: str) -> SitePolicy:
+    """Read a policy's TOML; raise `InvalidInput` with one sentence that names what is wrong."""
+    require(
+        len(text.encode("utf-8", "replace")) <= MAX_TOML_BYTES,
+        f"A policy may have at most {MAX_TOML_BYTES} bytes.",
+        error=InvalidInput,
+    )
+    try:
+        found = tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError) as problem:
+        raise InvalidInput(f"A policy must be TOML, and can't be read: {problem}.") from None
+    own = {
+        "assets": [_asset(entry) for entry in _tables(found, "asset")],
+        "standing": [_standing(entry) for entry in _tables(found, "standing")],
+        "tell_researchers": found.pop("tell_researchers", False),
+    }
+    return _validated(
+        own | {"terms": {name: _number(name, value) for name, value in found.items()}}
+    )
+
+
+def text(policy: SitePolicy) -> str:
+    """A policy as the TOML that `read` reads.
+
+    >>> terms = Terms(epsilon=8.0, delta=1e-5, min_noise_multiplier=0.3, min_patients=10)
+    >>> read(text(SitePolicy(terms=terms))) == SitePolicy(terms=terms)
+    True
+    """
+    own = {field.name: getattr(policy.terms, field.name) for field in fields(Terms)}
+    lines = _lines(own | {"tell_researchers": policy.tell_researchers})
+    for one in policy.assets:
+        budget = {"epsilon": one.budget.epsilon, "delta": one.budget.delta}
+        lines += ["", "[[asset]]", *_lines({"name": one.name, **budget})]
+    for standing in policy.standing:
+        expires = dt.datetime.fromtimestamp(standing.expires_unix_s, dt.UTC)
+        values = {
+            field.name: getattr(standing, field.name)
+            for field in fields(StandingApproval)
+            if field.name != "expires_unix_s"
+        }
+        lines += ["", "[[standing]]", *_lines(values), f"expires = {expires.isoformat()}"]
+    return "\n".join(lines) + "\n"
+
+
+def _lines(values: dict[str, Any]) -> list[str]:
+    """TOML writes strings, lists, numbers and truth values as JSON does."""
+    return [f"{name} = {json.dumps(value)}" for name, value in values.items() if value is not None]
+
+
+def _validated(value: dict[str, Any]) -> SitePolicy:
+    try:
+        policy: SitePolicy = TypeAdapter(SitePolicy).validate_json(
+            canonical.encode(value), strict=True
+        )
+    except (ValidationError, ValueError, TypeError) as problem:
+        raise InvalidInput(_sentence(problem)) from None
+    return policy
+
+
+def _sentence(problem: Exception) -> str:
+    if not isinstance(problem, ValidationError):
+        return "A policy must hold numbers, words and lists, and nothing else."
+    first = problem.errors(include_url=False, include_input=False)[0]
+    field = ".".join(str(part) for part in first["loc"] if part != "terms") or "the whole"
+    return f"A site's policy must be well formed; in {field}: {first['msg'].removeprefix('Value error, ')}."
+
+
+_FLOATS = {field.name for field in fields(Terms) if "float" in str(field.type)}
+
+
+def _number(name: str, value: Any) -> Any:
+    """TOML knows whole numbers: `epsilon = 8` means 8.0."""
+    return float(value) if name in _FLOATS and type(value) is int else value
+
+
+def _tables(found: dict[str, Any], name: str) -> list[dict[str, Any]]:
+    tables = found.pop(name, [])
+    require(
+        isinstance(tables, list) and all(isinstance(entry, dict) for entry in tables),
+        f"In a policy, each {name} must be a table of its own: [[{name}]].",
+        error=InvalidInput,
+    )
+    return list(tables)
+
+
+def _asset(entry: dict[str, Any]) -> dict[str, Any]:
+    rest = {key: value for key, value in entry.items() if key not in ("epsilon", "delta")}
+    budget = {key: _number(key, entry[key]) for key in ("epsilon", "delta") if key in entry}
+    return rest | {"budget": budget}
+
+
+def _standing(entry: dict[str, Any]) -> dict[str, Any]:
+    """`expires` is a date, whose whole day (UTC) counts, or a date with a time and its offset."""
+    expires = entry.get("expires")
+    rest = {key: value for key, value in entry.items() if key != "expires"}
+    if isinstance(expires, dt.datetime) and expires.tzinfo is not None:
+        return rest | {"expires_unix_s": expires.timestamp()}
+    if isinstance(expires, dt.date) and not isinstance(expires, dt.datetime):
+        end = dt.datetime.combine(expires, dt.time(tzinfo=dt.UTC)) + dt.timedelta(days=1)
+        return rest | {"expires_unix_s": end.timestamp()}
+    raise InvalidInput(
+        "A standing approval must say when it expires: a date such as 2027-01-31, or a time with "
+        "its offset such as 2027-01-31T12:00:00Z."
+    )

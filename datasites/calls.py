@@ -55,6 +55,9 @@ ALLOWED_CALLS: dict[str, dict[str, Set[str]]] = {
 }
 """Every call that is answered, by role, with the types that it may hold beside plain values."""
 
+UNASKED = {"migration._get_object"}
+"""What PySyft's client calls by itself, and goes on without: refused, and not worth a line."""
+
 _PROTOCOL = {"communication_protocol"}  # PySyft's client adds it to every call
 _ACCOUNT_FIELDS = {"name", "email", "password", "password_verify", "role"} | _PROTOCOL
 _ROUND_FIELDS = {"uid", "patients", "call"}

@@ -252,6 +252,7 @@ class Office:
             approvers=tuple(self._mandate.approvers().items()),
             known=self._mandate.known(),
             waiting=tuple(self._mandate.waiting()),
+            assets=tuple(self._records.assets()),
         )
 
 

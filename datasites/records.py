@@ -153,6 +153,12 @@ class Records:
             for text, version, digest in rows
         ]
 
+    def assets(self) -> list[str]:
+        """The names of all assets, oldest first."""
+        with self._store.reading() as database:
+            rows = database.execute("SELECT name FROM asset WHERE version = 1 ORDER BY rowid")
+            return [name for (name,) in rows]
+
     def asset(self, name: str) -> KeptAsset:
         """An asset's newest version; raise `Refused` if there is none."""
         versions = self.versions(name)

@@ -123,7 +123,8 @@ class FrontDesk(Datasite):  # type: ignore[misc]
             INTAKE.check(call, allowed=allowed)
             result = self.handle_api_call(_deserialize(data, from_bytes=True))
         except ConsiliumError as problem:
-            self.refusals.write("call", who=account, path=path, sentence=str(problem))
+            if path not in calls.UNASKED:
+                self.refusals.write("call", who=account, path=path, sentence=str(problem))
             result = self._no(str(problem))
         except SyftException as problem:
             result = self._no(problem.public_message)

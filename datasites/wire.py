@@ -171,7 +171,7 @@ class House:
     """The rules of one hospital as they are in force, to the owner.
 
     `approvers` are (key, name); `waiting` are (act, subject, signer's key) of what lacks a
-    signature.
+    signature; `assets` are the names that were ever published, oldest first.
     """
 
     __pydantic_config__ = canonical.STRICT
@@ -179,6 +179,7 @@ class House:
     approvers: tuple[tuple[str, str], ...]
     known: KnownParties
     waiting: tuple[tuple[str, str, str], ...]
+    assets: tuple[str, ...] = ()
     kind: Literal["house"] = "house"
 
 

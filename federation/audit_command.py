@@ -260,16 +260,10 @@ def _entry(path: Path) -> Aggregator:
 def _read(path: Path, what: str, most_bytes: int) -> bytes:
     """A file's bytes; what is no file, or can't be read, is refused in words."""
     try:
-        there = path.is_file()
-        fits = there and path.stat().st_size <= most_bytes
         require(
-            there,
-            f"The {what} {_quoted(path)} must be a file, and is none.",
-            error=InvalidInput,
-        )
-        require(
-            fits,
-            f"The {what} {_quoted(path)} must have at most {most_bytes:,} bytes, and has more.",
+            path.is_file() and path.stat().st_size <= most_bytes,
+            f"The {what} {_quoted(path)} must be a file of at most {most_bytes:,} bytes, and is "
+            "none.",
             error=InvalidInput,
         )
         return path.read_bytes()

@@ -28,7 +28,7 @@ def ledger(
     in_force (plan hashes), sharing (assets with patients in common).
     """
     owner = places.owner(state, name, keys=keys)
-    assets = published(owner.audit_log())
+    assets = owner.house().assets
     if as_json:
         accounts = [account_facts(owner.account(asset)) for asset in assets]
         speech.document({"hospital": owner.name, "assets": accounts})
@@ -92,19 +92,12 @@ def list_refusals(
     if not found:
         speech.sentence(f"The front desk of {hospital} has refused nothing yet.")
         return
-    columns = ("When", "What", "Who", "Path", "Answer")
-    rows = [
-        (books.day(one.at_unix_s), one.kind, _who(one.who), one.path, one.sentence)
-        for one in found[-last:]
-    ]
-    speech.table(columns, rows)
-    speech.sentence(f"The last {len(rows)} of {len(found)} that are kept.")
-
-
-def published(log_file: bytes) -> list[str]:
-    """The assets that an audit log says were published, in the order of their first versions."""
-    entries = audit_log.entries(log_file)
-    return list(dict.fromkeys(one.facts["asset"] for one in entries if one.kind == "cohort kept"))
+    shown = found[-last:]
+    for one in shown:
+        when = books.day(one.at_unix_s)
+        who = one.who or "nobody named"
+        speech.sentence(f"{when}, {one.kind} {one.path} of {who}:\n    {one.sentence}")
+    speech.sentence(f"The last {len(shown)} of {len(found)} that are kept.")
 
 
 def account_facts(account: wire.Account) -> dict[str, Any]:
@@ -145,7 +138,3 @@ def _line(refusal: Refusal) -> dict[str, Any]:
         "path": refusal.path,
         "sentence": refusal.sentence,
     }
-
-
-def _who(who: str) -> str:
-    return who if "@" in who else who[:16]

@@ -3,24 +3,23 @@
 import json
 import math
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from datasites import books, hospital
-from datasites.commands import places, speech
+from datasites.commands import listing, places, speech
+from datasites.commands.listing import chosen, facts, plan_hash
 from datasites.commands.places import STATE, Keys, Name, State
 from datasites.commands.speech import SHORT, AsJson, Spoken
 from datasites.evidence import Evidence
 from datasites.owner import APPROVAL_DAYS, Owner
-from syft_code.errors import InvalidInput, NotApproved, Refused, require
+from syft_code.errors import InvalidInput, NotApproved, require
 from syft_code.plan import HEX_KEY
 
 app = typer.Typer(no_args_is_help=True, help="Look at code requests, and decide on them.")
 MAX_DAYS = 3650.0
-LATEST = "latest"
 Id = Annotated[
     str,
     typer.Argument(
@@ -47,8 +46,8 @@ def list_requests(state: State = STATE, name: Name = "", as_json: AsJson = False
     if not found:
         speech.sentence(f"Nobody has asked {owner.name} for anything yet.")
         return
-    columns = ("Request", "Study", "Researcher", "Asset", "Vault", "Would cost", "Front desk")
-    speech.table(columns, [row(one) for one in found])
+    columns = ("Request", "Study", "Researcher", "Asset", "State", "Would cost")
+    speech.table(columns, [listing.row(one) for one in found])
 
 
 @app.command(cls=Spoken)
@@ -195,77 +194,6 @@ def revoke(
         f"Revoked at {owner.name}: {_subject(evidence)}. {_told(tell)}",
         as_json=as_json,
     )
-
-
-def chosen(requests: Sequence[Evidence], wanted: str) -> Evidence:
-    """The request that an id, a plan's hash, how one of them begins, or 'latest' names.
-
-    Raises:
-        Refused: if it names none, or more than one.
-    """
-    require(bool(requests), "There is no request here yet.", error=Refused)
-    if wanted == LATEST:
-        return requests[-1]
-    exact = [one for one in requests if one.request_id == wanted]
-    found = exact or [one for one in requests if wanted and _begins(one, wanted)]
-    require(
-        bool(found),
-        f"No request's id or plan hash begins with {speech.quoted(wanted)}: see `requests list`.",
-        error=Refused,
-    )
-    require(
-        len(found) == 1,
-        f"{speech.quoted(wanted)} must name one request, and {len(found)} begin so: "
-        f"{', '.join(one.request_id for one in found[:5])}. Write more of the id.",
-        error=Refused,
-    )
-    return found[0]
-
-
-def facts(evidence: Evidence) -> dict[str, Any]:
-    """A request as `requests list --json` writes it."""
-    plan, state = evidence.plan, evidence.state
-    asset = plan.hospital(evidence.hospital).asset if plan else None
-    return {
-        "id": evidence.request_id,
-        "plan_hash": plan_hash(evidence) or None,
-        "study": plan.study if plan else None,
-        "researcher": evidence.request.researcher,
-        "asset": asset,
-        "front_desk": evidence.status,
-        "vault": state.state if state else None,
-        "sentence": state.sentence if state else None,
-        "study_epsilon": state.study_epsilon if state else None,
-        "after_epsilon": state.after_epsilon if state else None,
-        "problem": evidence.problem or None,
-    }
-
-
-def row(evidence: Evidence) -> tuple[str, ...]:
-    """A request as a line of the table for people."""
-    told = facts(evidence)
-    cost = f"epsilon {told['study_epsilon']:.2f}" if evidence.state else ""
-    return (
-        evidence.request_id[:SHORT],
-        told["study"] or "no plan",
-        evidence.request.researcher,
-        told["asset"] or "",
-        told["vault"] or evidence.problem,
-        cost,
-        evidence.status,
-    )
-
-
-def plan_hash(evidence: Evidence) -> str:
-    """The plan that a request is for; empty if its code names none."""
-    try:
-        return evidence.plan.hash if evidence.plan else evidence.request.plan_hash
-    except NotApproved:
-        return ""
-
-
-def _begins(evidence: Evidence, wanted: str) -> bool:
-    return evidence.request_id.startswith(wanted) or plan_hash(evidence).startswith(wanted)
 
 
 def _check_limits(days: float, epsilon: float | None) -> None:

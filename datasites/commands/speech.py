@@ -80,7 +80,9 @@ def sentence(text: str) -> None:
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, kept: int = 1) -> None:
     """Print a table; the first `kept` columns are never broken over lines."""
-    heads = [Column(name, no_wrap=place < kept) for place, name in enumerate(columns)]
+    heads = [
+        Column(name, no_wrap=place < kept, overflow="fold") for place, name in enumerate(columns)
+    ]
     shown = Table(*heads)
     for row in rows:
         shown.add_row(*(Text(plain(cell)) for cell in row))

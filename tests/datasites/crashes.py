@@ -73,7 +73,7 @@ class Hospital:
         self._one = OneHospital(home=self.home)
         (self._one.site.vault / "key").unlink()  # the vault makes its own
         self.told = Told(owner=self._one.owner_key)
-        self._books = Books()
+        self.books = Books()
         self._life: Life
         self._orphans: dict[int, float] = {}
 
@@ -107,7 +107,7 @@ class Hospital:
         shutil.copytree(self.home, copy, ignore=shutil.ignore_patterns("*.sock"))
         site = replace(self._one.site, home=copy)
         found = promises.check(site, self.told)
-        self._books = found.books
+        self.books = found.books
         self._tally.traces += found.traces
 
     def _watch_orphans(self) -> None:
@@ -155,11 +155,11 @@ class Hospital:
         }  # fmt: skip
 
     def _set_up(self) -> None:
-        if not self._books.policy:
+        if not self.books.policy:
             self._act(acts.Adoption(policy=policy()))
-        if not self._books.trust:
+        if not self.books.trust:
             self._act(acts.Trust(parties=known(self._plan("first"))))
-        if not self._books.version:
+        if not self.books.version:
             self._publish()
 
     def _something(self) -> None:
@@ -177,7 +177,7 @@ class Hospital:
             self._life.ask(signed, body)
         self.told.asked.discard(act.act_id)
         self.told.accepted.add(act.act_id)
-        self._books.take(act)
+        self.books.take(act)
         self._tally.acts[type(act).__name__] += 1
 
     def _adopt(self) -> None:
@@ -185,18 +185,18 @@ class Hospital:
 
     def _publish(self) -> None:
         """The next version, with half of its patients new."""
-        body = cohort_file.pack(_cohort(self._books.version + 1, self._rng.randrange(2**32)))
+        body = cohort_file.pack(_cohort(self.books.version + 1, self._rng.randrange(2**32)))
         self._act(publication(body), body)
 
     def _strike(self) -> None:
         """A patient of the newest version leaves; few enough that training goes on."""
-        first = self._books.version * PATIENTS // 2
+        first = self.books.version * PATIENTS // 2
         token = _tokens(first, 1 + self._rng.randrange(6))[-1]
         self._act(acts.Strike(token=bytes(token).hex()))
 
     def _revoke(self) -> None:
         """An approval is taken back; the plan's next round needs another."""
-        for plan_hash in sorted(self._books.approved)[-1:]:
+        for plan_hash in sorted(self.books.approved)[-1:]:
             self._act(acts.Revocation(plan_hash=plan_hash, reason="consent withdrawn"))
 
     def _plan(self, study: str) -> Plan:
@@ -206,14 +206,14 @@ class Hospital:
             dp_sgd=DpSgd(noise_multiplier=10.0, max_grad_norm=1.0, sample_rate=0.2, steps=30),
             evaluation=Evaluation(noise_multiplier=10.0, after_rounds=(1, 2, 3)),
         )
-        own = replace(plan.hospitals[0], asset=ASSET, asset_version=max(self._books.version, 1))
+        own = replace(plan.hospitals[0], asset=ASSET, asset_version=max(self.books.version, 1))
         return replace(plan, hospitals=(own, *plan.hospitals[1:]))
 
     def _next_round(self) -> None:
         """The first round or evaluation that nobody has called, of the newest plan or a new one."""
         told = self.told
         for plan in reversed(told.plans.values()):
-            if plan.hospitals[0].asset_version == self._books.version:
+            if plan.hospitals[0].asset_version == self.books.version:
                 for number in plan.rounds_of("train"):
                     for purpose in ("train", "evaluate"):
                         key: Round = (plan.hash, purpose, number)
@@ -228,7 +228,7 @@ class Hospital:
         """Call a round, or one that was cut again; take its shares, once the ticket is done."""
         told, life, (plan_hash, purpose, number) = self.told, self._life, key
         plan = told.plans[plan_hash]
-        if key not in told.done and plan_hash not in self._books.approved:
+        if key not in told.done and plan_hash not in self.books.approved:
             self._act(approval(plan, asset_version=plan.hospitals[0].asset_version))
         call = wire.StartRound(call=self._one.call(plan, number, purpose))
         told.called.add(key)

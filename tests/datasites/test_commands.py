@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 import launch
 from datasites import hospital, keeping, site, wire
-from datasites.commands import ledgers, requests, speech
+from datasites.commands import ledgers, listing, speech
 from datasites.evidence import Evidence
 from datasites.owner import Owner
 from datasites.server import CodeRequest
@@ -272,7 +272,7 @@ def test_a_plan_that_the_front_desk_hides_is_revoked_in_the_vault(ours: Ours) ->
 def test_an_id_that_names_no_request_is_one_sentence(wrong: str) -> None:
     one = built(1, code=traveller.source("a" * 64))
     with pytest.raises(Refused, match="No request's id or plan hash begins with") as said:
-        requests.chosen([one], wrong)
+        listing.chosen([one], wrong)
     assert len(str(said.value)) < 200
     assert str(said.value).isprintable()
 
@@ -324,24 +324,24 @@ def built(number: int, *, code: str, study: str = "a-study") -> Evidence:
 def test_an_id_or_a_hash_or_its_beginning_names_one_request_or_none() -> None:
     first, second = (built(n, code=traveller.source(c * 64)) for n, c in ((0x11, "a"), (0x12, "b")))
     pair = [first, second]
-    assert requests.chosen(pair, "latest") is second
-    assert requests.chosen(pair, first.request_id) is first
-    assert requests.chosen(pair, "aaaa") is first
-    assert requests.chosen(pair, "b" * 64) is second
+    assert listing.chosen(pair, "latest") is second
+    assert listing.chosen(pair, first.request_id) is first
+    assert listing.chosen(pair, "aaaa") is first
+    assert listing.chosen(pair, "b" * 64) is second
     with pytest.raises(Refused, match="must name one request, and 2 begin so"):
-        requests.chosen(pair, "0000")
+        listing.chosen(pair, "0000")
     with pytest.raises(Refused, match="no request here"):
-        requests.chosen([], "latest")
+        listing.chosen([], "latest")
     twice = [first, replace(first, request=replace(first.request, id="0" * 31 + "9"))]
     with pytest.raises(Refused, match="2 begin so"):
-        requests.chosen(twice, "a" * 64)
+        listing.chosen(twice, "a" * 64)
 
 
 def test_a_request_without_a_plan_is_listed_and_its_code_does_not_steer_the_terminal() -> None:
     evil = built(1, code="print('\x1b[2J')")
-    assert requests.facts(evil)["plan_hash"] is None
-    assert requests.facts(evil)["study_epsilon"] is None
-    assert requests.row(evil)[1] == "no plan"
+    assert listing.facts(evil)["plan_hash"] is None
+    assert listing.facts(evil)["study_epsilon"] is None
+    assert listing.row(evil)[1] == "no plan"
     assert "\x1b" not in speech.plain("a\x1b[2Jb\u202e")
     assert speech.plain("two\nlines") == "two\nlines"
 

@@ -37,7 +37,9 @@ def test_a_vault_that_is_killed_at_any_moment_keeps_what_it_told(
 
 def test_a_training_process_whose_vault_is_gone_ends_before_it_imports_torch() -> None:
     command = [sys.executable, "-X", "importtime", "-m", "datasites.trainer_process", "1"]
-    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    ended = subprocess.run(
+        command, cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True
+    )
     assert ended.returncode == -signal.SIGTERM
     assert "syft_code.lifetime" in ended.stderr
     assert "torch" not in ended.stderr
@@ -59,9 +61,9 @@ def test_a_start_clears_away_what_a_kill_left_and_keeps_what_left(
 
 @pytest.fixture(scope="module")
 def killed(tmp_path_factory: pytest.TempPathFactory) -> Hospital:
-    """A hospital that has released a round or two, then killed."""
+    """A hospital that has released a round or two and lets a plan run, killed."""
     hospital = Hospital(tmp_path_factory.mktemp("killed"), random.Random(0), Tally())
-    while len(hospital.told.shares) < 3:
+    while len(hospital.told.shares) < 3 or not hospital.books.approved:
         hospital.die(Aim(name="after a round", cards=0, window_s=2.0, phase=Phase.FETCH))
     hospital.leave_nothing()
     return hospital
@@ -109,7 +111,9 @@ TAMPERINGS: dict[str, Callable[[Site], None]] = {
     "a release is not marked": sql("UPDATE spent SET released = 0"),
     "a ticket is gone": sql("DELETE FROM ticket"),
     "an approval is gone": sql("DELETE FROM approval"),
-    "an approval is back": sql("INSERT INTO refusal SELECT plan_hash, 'denied', '.' FROM plan"),
+    "a refusal is nobody's wish": sql(
+        "INSERT OR REPLACE INTO refusal SELECT plan_hash, 'denied', '.' FROM plan"
+    ),
     "a version is gone": sql("DELETE FROM asset"),
     "a policy is gone": sql("DELETE FROM act WHERE name = 'Adoption'"),
     "a struck patient is nobody's wish": sql("INSERT INTO struck VALUES ('00')"),

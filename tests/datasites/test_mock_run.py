@@ -38,10 +38,12 @@ def started(monkeypatch: pytest.MonkeyPatch) -> Iterator[list["subprocess.Popen[
     yield found
 
 
-def pretend(monkeypatch: pytest.MonkeyPatch, code: str) -> None:
-    """Let the training process run this code instead of the trainer."""
+def pretend(monkeypatch: pytest.MonkeyPatch, code: str) -> list[str]:
+    """Let the training process run this code instead of the trainer; one entry for each start."""
+    starts: list[str] = []
 
     def start(log: IO[bytes]) -> "subprocess.Popen[bytes]":
+        starts.append(code)
         return subprocess.Popen(
             [sys.executable, "-c", code],
             stdin=subprocess.PIPE,
@@ -50,6 +52,7 @@ def pretend(monkeypatch: pytest.MonkeyPatch, code: str) -> None:
         )
 
     monkeypatch.setattr(workroom, "_start", start)
+    return starts
 
 
 def test_a_plan_is_tried_out_in_a_process_of_its_own_and_leaves_nothing_behind(
@@ -141,8 +144,9 @@ def test_loading_the_libraries_does_not_count_for_the_limit(
 def test_a_process_that_dies_is_a_result_with_its_last_words(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    pretend(monkeypatch, "raise SystemExit('out of memory')")
+    starts = pretend(monkeypatch, "raise SystemExit('out of memory')")
     tried = run()
+    assert len(starts) == 1, "what can't start is not started again"
     assert not tried.ok
     assert tried.sentence == "The training process died on the mock: out of memory"
 

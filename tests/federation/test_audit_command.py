@@ -244,7 +244,7 @@ def test_what_cannot_be_read_is_one_sentence(log: Path, tmp_path: Path) -> None:
 
 def test_a_log_that_is_too_large_is_not_read(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(audit_command, "MAX_LOG_BYTES", 100)
-    assert "must have at most 100 bytes, and has more" in refusal(log)
+    assert "must be a file of at most 100 bytes, and is none" in refusal(log)
 
 
 def test_an_aggregator_that_is_away_is_one_sentence(

@@ -297,16 +297,16 @@ def test_an_owner_who_asks_is_heard_and_answered(parties: StandInFederation) -> 
     def note(author: str, text: str, at: int) -> SimpleNamespace:
         return SimpleNamespace(author=author, text=text, at_unix_s=at)
 
-    parties.hospitals["oslo"].said = [note("owner", "Why so many rounds?", 20)]
-    parties.hospitals["lisbon"].said = [note("owner", "Who pays?", 10)]
+    parties.hospitals["oslo"].said = [note("owner", "Why so many rounds?", 10)]
+    parties.hospitals["lisbon"].said = [note("owner", "Who pays?", 20)]
     parties.hospitals["vienna"].away = True
     heard = parties.study.notes()
     assert [(name, one.text) for name, one in heard] == [
-        ("lisbon", "Who pays?"),
         ("oslo", "Why so many rounds?"),
+        ("lisbon", "Who pays?"),
     ]
     shown = views.notes(heard)
-    assert list(shown["hospital"]) == ["lisbon", "oslo"]
+    assert list(shown["hospital"]) == ["oslo", "lisbon"]
     assert shown["when (UTC)"][0] == "1970-01-01 00:00"
     assert views.notes([]).empty
     parties.study.answer("oslo", "Fewer learn nothing.")

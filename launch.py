@@ -27,6 +27,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.panel import Panel
 from rich.table import Column, Table
+from rich.text import Text
 
 from datasites import hospital, partition, readers, stand_ins
 from datasites import site as sites
@@ -166,6 +167,7 @@ def demo(
         hospitals=min(4, len(reading.patient_ids)),
         epsilon=federations.DEFAULT_EPSILON if budget is None else budget,
         kind=kind,
+        tell_researchers=True,  # everybody is on this machine: the demo shows the reasons too
     )
     _say(
         began, f"Starting {len(config.hospital)} hospitals and {len(config.aggregator)} aggregators"
@@ -182,7 +184,7 @@ def demo(
     if not keep:
         shutil.rmtree(state)
     if outcome.stopped:
-        raise Refused(outcome.stopped)
+        raise Refused(" ".join((outcome.stopped, *outcome.reasons)))
     _say(began, "Done")
 
 
@@ -222,7 +224,8 @@ def _research(
     for position, owner in enumerate(owners):
         evidence = owner.requests()[-1]
         if position == 0:
-            console.print(Panel(evidence.text(), title=f"What the owner of {owner.name} sees"))
+            pack = Text(owner.examine(evidence).text())
+            console.print(Panel(pack, title=f"What the owner of {owner.name} sees"))
         owner.approve(evidence)
     _say(began, f"{len(owners)} owners have approved; training {study.plan.rounds} rounds")
     study.wait_for_approval(timeout_s=60.0)
@@ -248,7 +251,7 @@ def _conclude(
 ) -> None:
     """Compare with the baselines, write what stays, print the figures."""
     if not outcome.rounds:
-        raise Refused(outcome.stopped)
+        raise Refused(" ".join((outcome.stopped, *outcome.reasons)))
     _say(began, "Comparing with pooled training and with each hospital alone")
     cohorts = [
         HospitalCohorts(name=name, training=split.training(), held_out=split.evaluation())
@@ -310,7 +313,7 @@ def _policy(config: FederationConfig, entry: HospitalEntry) -> SitePolicy:
         min_patients=entry.min_patients,
         min_hospitals=config.min_hospitals,
     )
-    return SitePolicy(terms=terms)
+    return SitePolicy(terms=terms, tell_researchers=entry.tell_researchers)
 
 
 def _owners(config: FederationConfig, state: Path) -> list[Owner]:

@@ -104,10 +104,10 @@ class Ledger:
             query = "SELECT asset FROM patient WHERE token = ? ORDER BY asset"
             return [asset for (asset,) in database.execute(query, (token,))]
 
-    def events(self, asset: str) -> Events:
-        """Everything that was ever spent on an asset's patients, in order."""
+    def events(self, asset: str, *, apart_from: str = "") -> Events:
+        """Everything that was ever spent on an asset's patients, apart from one plan's part."""
         with self._store.reading() as database:
-            return _of_asset(database, asset)
+            return _of_asset(database, asset, apart_from=apart_from)
 
     def of_researcher(self, asset: str, researcher: str) -> Events:
         """The part of it that one researcher's studies took."""
@@ -222,14 +222,20 @@ def _of_study(database: sqlite3.Connection, plan_hash: str) -> Events:
     return _events(database.execute(query, (plan_hash,)))
 
 
-def _of_asset(database: sqlite3.Connection, asset: str, *, researcher: str | None = None) -> Events:
+def _of_asset(
+    database: sqlite3.Connection,
+    asset: str,
+    *,
+    researcher: str | None = None,
+    apart_from: str = "",
+) -> Events:
     """What was spent on an asset and on those that share a patient with it."""
     names = _neighbours(database, asset)
     query = (
         f"SELECT event FROM spent WHERE asset IN ({', '.join('?' * len(names))}) "  # noqa: S608 - only question marks
-        "AND researcher = COALESCE(?, researcher) ORDER BY number"
+        "AND researcher = COALESCE(?, researcher) AND plan_hash <> ? ORDER BY number"
     )
-    return _events(database.execute(query, (*names, researcher)))
+    return _events(database.execute(query, (*names, researcher, apart_from)))
 
 
 def _events(rows: Iterable[tuple[str]]) -> Events:

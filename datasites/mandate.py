@@ -169,7 +169,7 @@ class Mandate:
             hospital=self.hospital,
             known=self.known(),
             approvers=tuple(self.approvers()),
-            spent=self._ledger.events(entry.asset),
+            spent=self._ledger.events(entry.asset, apart_from=plan.hash),
             of_researcher=self._ledger.of_researcher(entry.asset, researcher),
             now_unix_s=time.time(),
         )

@@ -260,13 +260,13 @@ class Owner:
 
         Untold, the researcher can't tell a refusal from a request that nobody has looked at.
         """
-        plan_hash = _subject(evidence.request)
+        plan_hash = evidence.subject
         self._act(acts.Denial(plan_hash=plan_hash, reason=reason, tell_researcher=tell_researcher))
         self._close(evidence, plan_hash, reason, tell_researcher)
 
     def revoke(self, evidence: Evidence, reason: str, *, tell_researcher: bool = False) -> None:
         """Take an approval back; from now on the vault runs no round of the plan."""
-        plan_hash = _subject(evidence.request)
+        plan_hash = evidence.subject
         self._revoke(plan_hash, reason, tell_researcher)
         self._close(evidence, plan_hash, reason, tell_researcher)
 
@@ -276,7 +276,7 @@ class Owner:
 
     def ask(self, evidence: Evidence, question: str) -> None:
         """Ask the researcher something; the request stays undecided until you decide."""
-        plan_hash = _subject(evidence.request)
+        plan_hash = evidence.subject
         self._act(acts.Question(plan_hash=plan_hash, reason=question))
         self._tell(lambda: self._notes.add(plan_hash, author="owner", text=question))
 
@@ -302,12 +302,8 @@ class Owner:
 
     def _evidence(self, request: CodeRequest) -> Evidence:
         """Read the request's plan and weigh it; what is wrong with it becomes a sentence."""
-        asked = Evidence(
-            request=request,
-            hospital=self.name,
-            approval_days=APPROVAL_DAYS,
-            notes=self._notes.read(_subject(request)),
-        )
+        bare = Evidence(request=request, hospital=self.name, approval_days=APPROVAL_DAYS)
+        asked = replace(bare, notes=self._notes.read(bare.subject))
         try:
             return self._weighed(asked)
         except ConsiliumError as problem:
@@ -393,14 +389,6 @@ class Owner:
             act=messages.sign(act, self._key), name=type(act).__name__, signer=self.signing_key
         )
         return wire.ask(self._site.vault, request, body)
-
-
-def _subject(request: CodeRequest) -> str:
-    """What a decision is on: the plan that the code names, or the code itself if it names none."""
-    try:
-        return request.plan_hash
-    except NotApproved:
-        return canonical.sha256(request.code.encode("utf-8", "replace"))
 
 
 def declared(patients: int) -> int:

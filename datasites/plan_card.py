@@ -79,13 +79,10 @@ def privacy(plan: Plan, account: Account, state: PlanState) -> Section:
         ),
     ]
     if state.rounds_called:
-        rows.append(
-            (
-                "Counted twice",
-                f"{state.rounds_called} of the plan's {plan.rounds} training rounds are already "
-                "in what is spent, and once more in what is after it",
-            )
+        called = (
+            f"{state.rounds_called} of the plan's {plan.rounds} training rounds are already paid"
         )
+        rows.append(("Called so far", called))
     return Section(
         title="Privacy",
         prose="For one patient more or less, whatever else anybody knows. The ledger composes "

@@ -39,6 +39,7 @@ from syft_code.errors import (
     InvalidMessage,
     NotApproved,
     Refused,
+    TrainingFailed,
     Unavailable,
     require,
 )
@@ -318,18 +319,14 @@ class Vault:
         self._records.set_state(ticket, "running")
         try:
             self._mandate.grant(asked.call.plan_hash)
-            shares = self._shares(asked)
-        except NotApproved as refusal:
-            self._fail(asked, str(refusal), public=str(self._public(refusal)))
+            self._release(asked, self._shares(asked))
         except ConsiliumError as problem:
             LOG.warning("round %s failed: %s", ticket, problem)
-            hidden = isinstance(problem, InvalidInput)
-            self._fail(asked, str(problem), public=FAILED if hidden else str(problem))
+            hidden = TrainingFailed(FAILED) if isinstance(problem, InvalidInput) else problem
+            self._fail(asked, str(problem), public=str(self._public(hidden)))
         except Exception:
             LOG.exception("round %s failed", ticket)
-            self._fail(asked, FAILED, public=FAILED)
-        else:
-            self._release(asked, shares)
+            self._fail(asked, FAILED, public=str(self._public(TrainingFailed(FAILED))))
         finally:
             self._steps.pop(ticket, None)
 

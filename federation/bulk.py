@@ -4,13 +4,15 @@ Every request is signed with the key of the PySyft account. Uploads and download
 where they stopped when a connection is lost.
 """
 
+import re
+from collections.abc import Mapping
 from typing import Any
 
 import httpx
 from nacl.signing import SigningKey
 
 from syft_code import accounts, canonical, errors
-from syft_code.errors import ConsiliumError, InvalidMessage, Unavailable
+from syft_code.errors import ConsiliumError, InvalidMessage, Unavailable, require
 from syft_code.messages import Ticket
 from syft_code.notes import Answer, Note, NoteList
 
@@ -35,11 +37,11 @@ class Bulk:
         name = canonical.sha256(data)
         path = f"/blobs/{name}"
         for attempt in range(ATTEMPTS):
-            here = self._send("HEAD", path).headers
-            if here["upload-complete"] == "1":
+            whole, offset = _received(self._send("HEAD", path).headers)
+            if whole:
                 return name
             try:
-                self._upload_from(path, data, int(here["upload-offset"]))
+                self._upload_from(path, data, offset)
             except Unavailable:
                 if attempt == ATTEMPTS - 1:
                     raise
@@ -122,3 +124,14 @@ def _as_error(response: httpx.Response) -> ConsiliumError:
         return Unavailable(f"The front desk answered with HTTP status {response.status_code}.")
     known = isinstance(kind, type) and issubclass(kind, ConsiliumError)
     return (kind if known else ConsiliumError)(sentence)
+
+
+def _received(headers: Mapping[str, str]) -> tuple[bool, int]:
+    """Whether a blob is whole, and how many bytes of it are there, as a front desk says."""
+    offset = headers.get("upload-offset", "")
+    require(
+        re.fullmatch("[0-9]{1,15}", offset) is not None,
+        "A front desk must say how much of a blob it has, and this one does not.",
+        error=InvalidMessage,
+    )
+    return headers.get("upload-complete") == "1", int(offset)

@@ -210,8 +210,8 @@ def _card(dataset: Any) -> AssetCard:
 def _login_error(account: Account, problem: Exception) -> ConsiliumError:
     if isinstance(problem, SyftException):
         return InvalidMessage(
-            f"{account.hospital} did not accept the login of {account.email}: check the e-mail and "
-            "the password, or ask its data owner to invite you."
+            f"{account.hospital} did not accept the login of {account.email}: "
+            f"{problem.public_message}"
         )
     return Unavailable(
         f"The front desk of {account.hospital} does not answer at {account.url}: see that it runs. "

@@ -33,7 +33,7 @@ Kind = Literal["ham10000", "brats"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HospitalEntry:
-    """One hospital; a policy's numbers have the meaning that `policies.rules` gives them."""
+    """One hospital, with what its first policy.toml says: see `policies.site_policy`."""
 
     __pydantic_config__ = canonical.STRICT
     name: str
@@ -44,6 +44,7 @@ class HospitalEntry:
     data: str = ""
     min_noise_multiplier: float = 0.3
     min_patients: int = 1
+    tell_researchers: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,12 +104,18 @@ def default(
     hospitals: int = 4,
     epsilon: float = DEFAULT_EPSILON,
     kind: Kind = "ham10000",
+    tell_researchers: bool = False,
 ) -> FederationConfig:
     """The federation that needs no file: four hospitals and three aggregators."""
     return FederationConfig(
         hospital=tuple(
             HospitalEntry(
-                name=name, port=first_port + i, epsilon=epsilon, delta=DEFAULT_DELTA, kind=kind
+                name=name,
+                port=first_port + i,
+                epsilon=epsilon,
+                delta=DEFAULT_DELTA,
+                kind=kind,
+                tell_researchers=tell_researchers,
             )
             for i, name in enumerate(DEFAULT_HOSPITALS[kind][:hospitals])
         ),

@@ -34,8 +34,8 @@ class KnownParties:
 class Case:
     """A plan before a hospital's policy, with what the hospital's own records say.
 
-    `spent` is everything that ever left the plan's asset; `of_researcher` what this researcher's
-    studies took of it; `approvers` are the keys (hex) of those who decide here.
+    `spent` is everything that ever left the plan's asset but for this plan; `of_researcher` what
+    this researcher's studies took of it, this one too; `approvers` are the keys (hex) of those who decide here.
     """
 
     plan: Plan

@@ -183,11 +183,11 @@ def test_a_plan_that_does_not_fit_the_budget_says_by_how_much() -> None:
         assert "it does not fit" in text
 
 
-def test_rounds_that_ran_already_are_said_to_be_counted_twice() -> None:
+def test_rounds_that_ran_already_are_said_to_be_paid() -> None:
     for text in both(pack(state=replace(STATE, rounds_called=2))):
         assert "2 of the plan's 8 training rounds" in text
     for text in both(pack()):
-        assert "Counted twice" not in text
+        assert "Called so far" not in text
 
 
 def test_what_changed_since_the_last_approval_is_shown_with_a_diff_of_the_code() -> None:

@@ -300,6 +300,18 @@ def test_a_standing_approval_runs_its_plan_and_no_other(
         vault.answer(offer, b"")
 
 
+def test_rounds_that_ran_are_not_counted_a_second_time(
+    hospital: OneHospital, vault: Vault, agreed: Plan
+) -> None:
+    asked = acts.Inspection(plan=agreed.encode().decode("ascii"), researcher=RESEARCHER)
+    before = hospital.act(vault, asked)
+    call(hospital, vault, agreed, 1)
+    call(hospital, vault, agreed, 2)
+    after = hospital.act(vault, replace(asked, act_id="f" * 32))
+    assert (before.after_epsilon, after.after_epsilon) == (before.study_epsilon,) * 2
+    assert (before.rounds_called, after.rounds_called) == (0, 2)
+
+
 # What the researcher reads of a no
 
 

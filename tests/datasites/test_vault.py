@@ -200,6 +200,20 @@ def test_weights_that_blow_up_stay_in_the_hospital(hospital: OneHospital, vault:
     assert again == failed, "whether it fails depends on the noised result: one try is paid for"
 
 
+def test_shares_that_can_not_be_written_down_fail_the_round_in_words(
+    hospital: OneHospital, vault: Vault, agreed: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*arguments: object) -> None:
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(keeping, "write_private", full)
+    ticket = vault.start_round(hospital.call(agreed, 1), hospital.weights(agreed))
+    failed = hospital.finished(vault, ticket)
+    assert failed.state == "failed"
+    assert "owner's log" in failed.sentence
+    assert len(vault._ledger.events("skin-lesions")) == 1, "paid, and over"
+
+
 def test_price_ticket_and_log_are_written_together_or_not_at_all(
     hospital: OneHospital, vault: Vault, agreed: Plan, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -200,7 +200,10 @@ class Mandate:
             self._records.approve(plan, signer, signed)
             self.write_down(act, signer, signed)
             present = {kept.signer for kept, _ in self._good_approvals(plan.hash)}
-            return max(self.signatures_needed() - len(present), 0)
+            missing = max(self.signatures_needed() - len(present), 0)
+            if not missing:
+                self._records.forget_refusal(plan.hash)
+            return missing
 
     def refuse(self, act: acts.Denial | acts.Revocation, signer: str, signed: Signed) -> None:
         """Take every approval of a plan away; one person is enough."""

@@ -37,6 +37,7 @@ class Office:
         log: AuditLog,
         cohorts: Cohorts,
         after_rounds: Callable[[Callable[[], None]], object],
+        stop_unless_granted: Callable[[], None],
     ) -> None:
         self._store = store
         self._mandate = mandate
@@ -45,6 +46,7 @@ class Office:
         self._log = log
         self._cohorts = cohorts
         self._after_rounds = after_rounds
+        self._stop_unless_granted = stop_unless_granted
         self._changing = threading.Lock()  # one at a time changes cohort files
 
     def obey(self, request: wire.OwnerAct, body: bytes) -> tuple[object, bytes]:
@@ -54,11 +56,13 @@ class Office:
         match act:
             case acts.Adoption() | acts.Trust() | acts.Enrolment() | acts.Dismissal():
                 missing = self._mandate.change_rules(act, signer, signed)
+                self._stop_unless_granted()
                 return wire.Accepted(missing=missing), b""
             case acts.Approval():
                 return wire.Accepted(missing=self._mandate.approve(act, signer, signed)), b""
             case acts.Denial() | acts.Revocation():
                 self._mandate.refuse(act, signer, signed)
+                self._stop_unless_granted()
                 return wire.Accepted(), b""
             case acts.Question():
                 self._keep(act, signer, signed)

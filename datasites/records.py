@@ -225,11 +225,10 @@ class Records:
         return [plan_hash for (plan_hash,) in rows]
 
     def approve(self, plan: Plan, signer: str, signed: Signed) -> None:
-        """Keep one person's approval; what was said against the plan before is over."""
+        """Keep one person's approval."""
         row = (plan.hash, signer, signed.message, signed.signature)
         with self._store.writing() as database:
             self.keep_plan(plan)
-            database.execute("DELETE FROM refusal WHERE plan_hash = ?", (plan.hash,))
             database.execute("INSERT OR REPLACE INTO approval VALUES (?, ?, ?, ?)", row)
 
     def approvals(self, plan_hash: str) -> list[KeptAct]:
@@ -253,6 +252,11 @@ class Records:
             database.execute("DELETE FROM approval WHERE plan_hash = ?", (act.plan_hash,))
             row = (act.plan_hash, kind, act.reason)
             database.execute("INSERT OR REPLACE INTO refusal VALUES (?, ?, ?)", row)
+
+    def forget_refusal(self, plan_hash: str) -> None:
+        """Enough people have approved a plan: what was said against it before is over."""
+        with self._store.writing() as database:
+            database.execute("DELETE FROM refusal WHERE plan_hash = ?", (plan_hash,))
 
     def refusal(self, plan_hash: str) -> Refusal | None:
         """What stands against a plan, None if nothing does."""
@@ -296,6 +300,13 @@ class Records:
         with self._store.reading() as database:
             rows = database.execute("SELECT shares FROM ticket").fetchall()
         return {digest for (hashes,) in rows for digest in hashes.split()}
+
+    def plan_of(self, ticket: str) -> str:
+        """The hash of the plan that a ticket's round belongs to, empty if there is no ticket."""
+        query = "SELECT plan_hash FROM ticket WHERE ticket = ?"
+        with self._store.reading() as database:
+            row = database.execute(query, (ticket,)).fetchone()
+        return str(row[0]) if row else ""
 
     def has_ticket(self, ticket: str) -> bool:
         """Whether a round is queued, runs or has ended here."""

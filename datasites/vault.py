@@ -106,10 +106,12 @@ class Vault:
             log=self._log,
             cohorts=self._cohorts,
             after_rounds=self._worker.submit,
+            stop_unless_granted=self._stop_unless_granted,
         )
         self._workroom = Workroom(site.vault / "vault.log")
         self._sealed = keeping.private_folder(site.vault / "sealed")
         self._steps: dict[str, int] = {}
+        self._running = ""  # the hash of the plan whose round is under way
         self._deciding = threading.Lock()
         self._closing = threading.Event()
         try:
@@ -197,6 +199,11 @@ class Vault:
         """The sealed share of a finished round for one aggregator: the same bytes each time."""
         known = self._records.ticket(ticket)
         require(
+            self._records.refusal(self._records.plan_of(ticket)) is None,
+            NO_PART,  # taken back before this left
+            error=Refused,
+        )
+        require(
             known.state == "done" and 1 <= party <= len(known.shares),
             "Shares can be fetched when the ticket is done, one for each aggregator from 1.",
             error=Refused,
@@ -233,16 +240,16 @@ class Vault:
             "The call is for another hospital than this one: send it where its roster says.",
             error=InvalidMessage,
         )
+        require(
+            call.round in plan.rounds_of(call.purpose),
+            f"The plan has no round {call.round} to {call.purpose}: call one that it has.",
+            error=InvalidMessage,
+        )
         return call, plan
 
     def _granted(self, call: RoundCall, plan: Plan, weights: bytes) -> _Round:
         """The mandate covers this very round, the asset is untouched, the weights are in order."""
         grant = self._mandate.grant(call.plan_hash)
-        require(
-            call.round in plan.rounds_of(call.purpose),
-            f"The approved plan has no round {call.round} to {call.purpose}: call one that it has.",
-            error=NotApproved,
-        )
         self._cohorts.check(self._records.asset(grant.asset).cohort_sha256)
         require(
             len(weights) == 4 * parameter_count(plan.recipe, plan.data)
@@ -313,13 +320,17 @@ class Vault:
     def _run(self, asked: _Round) -> None:
         """Train or evaluate, and leave sealed shares or a sentence behind.
 
-        The grant is worked out anew: it may have been revoked while the round was queued.
+        The grant is worked out anew, before and after: it may have been taken back while the
+        round was queued, or while it ran.
         """
-        ticket = asked.ticket
+        ticket, plan_hash = asked.ticket, asked.call.plan_hash
         self._records.set_state(ticket, "running")
+        self._running = plan_hash
         try:
-            self._mandate.grant(asked.call.plan_hash)
-            self._release(asked, self._shares(asked))
+            self._mandate.grant(plan_hash)
+            shares = self._shares(asked)
+            self._mandate.grant(plan_hash)
+            self._release(asked, shares)
         except ConsiliumError as problem:
             LOG.warning("round %s failed: %s", ticket, problem)
             hidden = TrainingFailed(FAILED) if isinstance(problem, InvalidInput) else problem
@@ -328,7 +339,16 @@ class Vault:
             LOG.exception("round %s failed", ticket)
             self._fail(asked, FAILED, public=str(self._public(TrainingFailed(FAILED))))
         finally:
+            self._running = ""
             self._steps.pop(ticket, None)
+
+    def _stop_unless_granted(self) -> None:
+        """After the rules or a decision changed: end the round under way if it may not run now."""
+        try:
+            if self._running:
+                self._mandate.grant(self._running)
+        except ConsiliumError:
+            self._workroom.stop()
 
     def _release(self, asked: _Round, shares: list[bytes]) -> None:
         """Write the shares down, then let them out: ledger, log and ticket say so together."""

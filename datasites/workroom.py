@@ -55,6 +55,10 @@ class Workroom:
         process = self._process
         return _peak_mib(process.pid) if process is not None else 0.0
 
+    def stop(self) -> None:
+        """End the job under way, if there is one: it fails, and the next gets a new process."""
+        self._end()
+
     def close(self) -> None:
         """End the training process for good; no other is started."""
         self._closed = True

@@ -151,6 +151,30 @@ def test_either_of_two_can_say_no_alone(
     assert hospital.act(vault, approval(plan)).missing == 1, "both must approve again"
 
 
+def test_one_approval_does_not_lift_anothers_no_for_a_standing_approval(
+    hospital: OneHospital, vault: Vault, second: SigningKey
+) -> None:
+    plan = hospital.plan()
+    standing = StandingApproval(
+        plan_hash=plan.hash,
+        researcher=RESEARCHER,
+        asset_version=1,
+        rounds=3,
+        expires_unix_s=time.time() + 3600,
+    )
+    for key in (hospital.owner_key, second):
+        wanted = acts.Adoption(policy=policy(approvers=2, standing=(standing,)))
+        hospital.act(vault, wanted, key=key)
+    vault.answer(wire.OfferPlan(plan=plan.encode().decode("ascii")), b"")
+    assert call(hospital, vault, plan, 1)
+    hospital.act(vault, acts.Denial(plan_hash=plan.hash, reason="Not any more."), key=second)
+    hospital.act(vault, approval(plan))
+    with pytest.raises(NotApproved, match="denied this plan"):
+        call(hospital, vault, plan, 2)
+    hospital.act(vault, approval(plan), key=second)
+    assert call(hospital, vault, plan, 2)
+
+
 def test_who_leaves_takes_their_approvals_along(
     hospital: OneHospital, vault: Vault, second: SigningKey
 ) -> None:

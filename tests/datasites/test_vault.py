@@ -23,8 +23,16 @@ from syft_code.errors import (
     Refused,
     Unavailable,
 )
+from syft_code.messages import Ticket
 from syft_code.plan import DpSgd, Plan, Sgd
-from tests.datasites.hospitals import OneHospital, approval, cohort, publication, signed_act
+from tests.datasites.hospitals import (
+    OneHospital,
+    approval,
+    cohort,
+    policy,
+    publication,
+    signed_act,
+)
 from tests.plans import public
 
 
@@ -94,7 +102,7 @@ def test_an_evaluation_gives_noised_sums(hospital: OneHospital, vault: Vault, ag
     call = hospital.call(agreed, 3, "evaluate")
     done = hospital.finished(vault, vault.start_round(call, hospital.weights(agreed)))
     assert done.state == "done"
-    with pytest.raises(NotApproved, match="no round 1 to evaluate"):
+    with pytest.raises(InvalidMessage, match="no round 1 to evaluate"):
         vault.start_round(hospital.call(agreed, 1, "evaluate"), hospital.weights(agreed))
 
 
@@ -170,21 +178,78 @@ def test_the_training_process_may_die_and_the_round_fails_with_a_sentence(
     with pytest.raises(BudgetExceeded):
         hospital.act(vault, approval(slow))
         vault.start_round(hospital.call(slow, 1), hospital.weights(slow))
-    longer = hospital.plan(
-        dp_sgd=DpSgd(noise_multiplier=300.0, max_grad_norm=1.0, sample_rate=0.5, steps=20_000)
-    )
-    hospital.act(vault, approval(longer))
-    ticket = vault.start_round(hospital.call(longer, 1), hospital.weights(longer))
-    deadline = time.monotonic() + 60
-    while vault.ticket(ticket.ticket).step == 0:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    _, ticket = long_round(hospital, vault)
     process = vault._workroom._process
     assert process is not None
     process.kill()
     failed = hospital.finished(vault, ticket)
     assert failed.state == "failed"
     assert "nothing left the hospital" in failed.sentence
+
+
+def long_round(hospital: OneHospital, vault: Vault) -> tuple[Plan, Ticket]:
+    """A round that would take minutes, under way."""
+    dp = DpSgd(noise_multiplier=300.0, max_grad_norm=1.0, sample_rate=0.5, steps=20_000)
+    plan = hospital.plan(dp_sgd=dp)
+    hospital.act(vault, approval(plan))
+    ticket = vault.start_round(hospital.call(plan, 1), hospital.weights(plan))
+    deadline = time.monotonic() + 60
+    while vault.ticket(ticket.ticket).step == 0:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    return plan, ticket
+
+
+@pytest.mark.parametrize("how", ["a revocation", "a stricter policy"])
+def test_a_round_under_way_ends_when_it_may_not_run_any_more(
+    hospital: OneHospital, vault: Vault, how: str
+) -> None:
+    plan, ticket = long_round(hospital, vault)
+    act: acts.Act = acts.Revocation(plan_hash=plan.hash, reason="A patient withdrew consent.")
+    if how == "a stricter policy":
+        act = acts.Adoption(policy=policy(min_noise_multiplier=1000.0))
+    began = time.monotonic()
+    hospital.act(vault, act)
+    failed = hospital.finished(vault, ticket)
+    assert failed.state == "failed"
+    assert time.monotonic() - began < 20
+    other = hospital.plan(study="other")
+    hospital.act(vault, acts.Adoption(policy=policy()))
+    hospital.act(vault, approval(other))
+    again = vault.start_round(hospital.call(other, 1), hospital.weights(other))
+    assert hospital.finished(vault, again).state == "done", "others go on"
+
+
+def test_a_round_under_way_goes_on_when_another_plan_is_revoked(
+    hospital: OneHospital, vault: Vault
+) -> None:
+    _, ticket = long_round(hospital, vault)
+    other = hospital.plan(study="other")
+    hospital.act(vault, approval(other))
+    hospital.act(vault, acts.Revocation(plan_hash=other.hash, reason="No."))
+    step = vault.ticket(ticket.ticket).step
+    deadline = time.monotonic() + 30
+    while vault.ticket(ticket.ticket).step <= step:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_what_was_taken_back_while_it_ran_does_not_leave(
+    hospital: OneHospital, vault: Vault, agreed: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = vault._workroom.run
+
+    def revoked_at_the_end(*arguments: object, **options: object) -> bytes:
+        result = run(*arguments, **options)  # type: ignore[arg-type]
+        hospital.act(vault, acts.Revocation(plan_hash=agreed.hash, reason="Just in time."))
+        return result
+
+    monkeypatch.setattr(vault._workroom, "run", revoked_at_the_end)
+    ticket = vault.start_round(hospital.call(agreed, 1), hospital.weights(agreed))
+    failed = hospital.finished(vault, ticket)
+    assert failed.state == "failed"
+    assert "Just in time" in failed.sentence
+    assert not list((hospital.site.vault / "sealed").iterdir())
 
 
 def test_weights_that_blow_up_stay_in_the_hospital(hospital: OneHospital, vault: Vault) -> None:
@@ -300,8 +365,21 @@ def test_weights_that_are_not_finite_cost_nothing(
 def test_a_round_that_the_plan_does_not_have_is_refused(
     hospital: OneHospital, vault: Vault, agreed: Plan, number: int
 ) -> None:
-    with pytest.raises(NotApproved, match="no round"):
+    with pytest.raises(InvalidMessage, match="no round"):
         vault.start_round(hospital.call(agreed, number), hospital.weights(agreed))
+    assert vault._log.count("round refused") == 0, "there is no end of such rounds"
+
+
+def test_a_finished_share_that_was_not_fetched_stays_when_the_approval_is_revoked(
+    hospital: OneHospital, vault: Vault, agreed: Plan
+) -> None:
+    done = hospital.finished(
+        vault, vault.start_round(hospital.call(agreed, 1), hospital.weights(agreed))
+    )
+    assert vault.share(done.ticket, 1)
+    hospital.act(vault, acts.Revocation(plan_hash=agreed.hash, reason="consent withdrawn"))
+    with pytest.raises(Refused, match="takes no part"):
+        vault.share(done.ticket, 1)
 
 
 def test_a_call_by_another_researcher_is_refused(

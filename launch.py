@@ -29,13 +29,14 @@ from rich.panel import Panel
 from rich.table import Column, Table
 from rich.text import Text
 
-from datasites import hospital, partition, readers, stand_ins
+from datasites import hospital
 from datasites import site as sites
-from datasites.cohort_file import SplitCohort
 from datasites.commands import ledgers, requests, rules
 from datasites.commands.speech import Spoken
+from datasites.data import partition, readers, stand_ins
+from datasites.data.cohort_file import SplitCohort
+from datasites.data.readers import Reading
 from datasites.owner import Owner
-from datasites.readers import Reading
 from datasites.site import SiteSettings
 from federation import audit_command, local_aggregator, results, studies
 from federation import config as federations

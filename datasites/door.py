@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 
 from datasites import wire
-from datasites.blobs import Blobs
+from datasites.desk.blobs import Blobs
 from datasites.site import Site
 from syft_code import canonical
 from syft_code.errors import ConsiliumError, InvalidMessage, Refused

@@ -17,14 +17,14 @@ def parties(site: Site) -> list[Party]:
     return [
         Party(
             name=f"{settings.name}'s vault",
-            module="datasites.vault_process",
+            module="datasites.vault.process",
             arguments=arguments,
             healthy=lambda: vault_is_healthy(site.home),
             log_path=site.vault / "process.log",
         ),
         Party(
             name=f"{settings.name}'s front desk",
-            module="datasites.desk_process",
+            module="datasites.desk.process",
             arguments=arguments,
             healthy=lambda: desk_is_healthy(site.home),
             log_path=site.desk / "process.log",

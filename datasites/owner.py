@@ -17,12 +17,14 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from datasites import acts, cohort_file, keeping, mock_run, partition, stand_ins, wire
-from datasites.blobs import Blobs
-from datasites.cohort_file import SplitCohort
-from datasites.evidence import Evidence, Statement
-from datasites.notes import Notes
-from datasites.readers import Reading
+from datasites import acts, keeping, wire
+from datasites.data import cohort_file, partition, stand_ins
+from datasites.data.cohort_file import SplitCohort
+from datasites.data.readers import Reading
+from datasites.desk.blobs import Blobs
+from datasites.desk.notes import Notes
+from datasites.review import mock_run
+from datasites.review.evidence import Evidence, Statement
 from datasites.server import CodeRequest, OwnerSession
 from datasites.site import Site
 from policies import site_policy

@@ -23,15 +23,16 @@ from typing import Any
 from fastapi import FastAPI
 from nacl.signing import SigningKey
 
-from datasites import calls, door, keeping, quiet_no, reception
-from datasites.code_request import CodeRequest as CodeRequest
-from datasites.intake import Intake, Packing
-from datasites.limits import FAILED, LOG, MAX_CALL_BYTES
-from datasites.login import Logins
-from datasites.refusals import RefusalLog
+from datasites import door, keeping
+from datasites.desk import calls, quiet_no, reception
+from datasites.desk.code_request import CodeRequest as CodeRequest
+from datasites.desk.intake import Intake, Packing
+from datasites.desk.limits import FAILED, LOG, MAX_CALL_BYTES
+from datasites.desk.login import Logins
+from datasites.desk.refusals import RefusalLog
+from datasites.desk.throttle import Throttle
+from datasites.desk.tickets import Tickets
 from datasites.site import Site
-from datasites.throttle import Throttle
-from datasites.tickets import Tickets
 from syft_code import canonical, traveller
 from syft_code.catalogue import AssetCard
 from syft_code.errors import ConsiliumError, Refused, Unavailable, require

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import launch
-from datasites import stand_ins
+from datasites.data import stand_ins
 from datasites.owner import Owner
 from federation import config as federations
 from federation.config import FederationConfig

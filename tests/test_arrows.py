@@ -41,6 +41,23 @@ def test_a_room_imports_only_along_the_arrows(room: str) -> None:
         assert not wrong, f"{path.relative_to(ROOT)} imports {wrong}"
 
 
+@pytest.mark.parametrize(
+    ("part", "others"),
+    [
+        ("desk", {"vault", "review", "data", "owner", "commands"}),
+        ("vault", {"desk", "review", "owner", "server", "commands"}),
+        ("data", {"desk", "vault", "review", "owner", "server", "commands"}),
+    ],
+)
+def test_a_hospitals_parts_know_each_other_by_messages_alone(part: str, others: set[str]) -> None:
+    for path in files(f"datasites/{part}"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("datasites"):
+                _, *inner = str(node.module).split(".")
+                named = set(inner[:1]) or {alias.name for alias in node.names}
+                assert not named & others, f"{path.relative_to(ROOT)} imports {named & others}"
+
+
 def test_two_files_import_pysyft_and_no_others() -> None:
     importing = {
         str(path.relative_to(ROOT))

@@ -6,11 +6,13 @@ from typing import Annotated, Any
 
 import typer
 
-from datasites import books, keeping, refusals, wire
+from datasites import keeping, wire
 from datasites.commands import places, speech
 from datasites.commands.places import STATE, Keys, Name, State
 from datasites.commands.speech import AsJson, Spoken
-from datasites.refusals import Refusal
+from datasites.desk import refusals
+from datasites.desk.refusals import Refusal
+from datasites.review import books
 from syft_code import audit as audit_log
 from syft_code.errors import InvalidInput, Refused, require
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from datasites.commands import speech
 from datasites.commands.speech import SHORT
-from datasites.evidence import Evidence
+from datasites.review.evidence import Evidence
 from syft_code.errors import NotApproved, Refused, require
 
 LATEST = "latest"

@@ -8,13 +8,14 @@ from typing import Annotated, Any
 
 import typer
 
-from datasites import books, hospital
+from datasites import hospital
 from datasites.commands import listing, places, speech
 from datasites.commands.listing import chosen, facts, plan_hash
 from datasites.commands.places import STATE, Keys, Name, State
 from datasites.commands.speech import SHORT, AsJson, Spoken
-from datasites.evidence import Evidence
 from datasites.owner import APPROVAL_DAYS, Owner
+from datasites.review import books
+from datasites.review.evidence import Evidence
 from syft_code.errors import InvalidInput, NotApproved, require
 from syft_code.plan import HEX_KEY
 
@@ -60,7 +61,7 @@ def show(
 ) -> None:
     """Show all that there is to know about a request, before you decide.
 
-    JSON: the evidence pack, as datasites.evidence writes it.
+    JSON: the evidence pack, as datasites.review.evidence writes it.
     """
     owner = places.owner(state, name, desk=True)
     evidence = chosen(owner.requests(), wanted)

@@ -12,7 +12,7 @@ from rich.table import Column, Table
 from rich.text import Text
 from typer.core import TyperCommand
 
-from datasites import cards
+from datasites.review import cards
 from syft_code.errors import ConsiliumError, InvalidInput, require
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]

@@ -25,8 +25,9 @@ import numpy as np
 from nacl.signing import SigningKey
 from numpy.typing import NDArray
 
-from datasites import acts, cohort_file, partition, wire
-from datasites.cohort_file import SplitCohort
+from datasites import acts, wire
+from datasites.data import cohort_file, partition
+from datasites.data.cohort_file import SplitCohort
 from syft_code.errors import ConsiliumError
 from syft_code.messages import Ticket
 from syft_code.plan import DpSgd, Evaluation, Plan

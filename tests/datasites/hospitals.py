@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 from nacl.signing import SigningKey
 
-from datasites import acts, cohort_file, keeping, partition, site, wire
-from datasites.cohort_file import SplitCohort
+from datasites import acts, keeping, site, wire
+from datasites.data import cohort_file, partition
+from datasites.data.cohort_file import SplitCohort
 from datasites.site import Site, SiteSettings
-from datasites.vault import Vault
+from datasites.vault.vault import Vault
 from policies.rules import KnownParties
 from policies.site_policy import Budget, SitePolicy
 from syft_code import canonical, messages, networks, traveller

@@ -125,7 +125,7 @@ class Life:
         self._log = log
         with log.open("wb") as errors:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "datasites.vault_process", "--home", str(home),
+                [sys.executable, "-m", "datasites.vault.process", "--home", str(home),
                  "--end-with-starter"],
                 stdin=subprocess.DEVNULL, stdout=errors, stderr=errors, cwd=ROOT,
             )  # fmt: skip

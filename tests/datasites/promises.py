@@ -17,7 +17,7 @@ from nacl.signing import SigningKey
 
 from datasites import acts
 from datasites.site import Site
-from datasites.vault import Vault
+from datasites.vault.vault import Vault
 from syft_code import accounting, audit, canonical, envelope, sharing
 from syft_code.accounting import DpSgdEvent, GaussianEvent
 from syft_code.audit import Anchor, Entry

@@ -15,8 +15,8 @@ from typer.testing import CliRunner
 import launch
 from datasites import hospital, keeping, site, wire
 from datasites.commands import ledgers, listing, speech
-from datasites.evidence import Evidence
 from datasites.owner import Owner
+from datasites.review.evidence import Evidence
 from datasites.server import CodeRequest
 from datasites.site import SiteSettings
 from federation.client import Account, HospitalClient
@@ -33,7 +33,7 @@ from tests.plans import SKIN, Keys, plan, public
 pytestmark = pytest.mark.timeout(400)
 RUNNER = CliRunner(mix_stderr=False)
 NONSENSE = ("", "zz", "../../etc/passwd", "\x1b[2J", "é" * 10_000, "\udcff", "--", "[red]x[/]")
-DESK_WORDS = ("front desk of south", "launch.py up", "datasites.desk_process --home")
+DESK_WORDS = ("front desk of south", "launch.py up", "datasites.desk.process --home")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -172,7 +172,7 @@ def test_without_the_vault_a_command_says_so_and_how_to_start_it(
 ) -> None:
     said = ours.refusal(*words, at="east")
     assert said.startswith("The vault of east must run for this, and does not answer: start ")
-    assert "datasites.vault_process --home" in said
+    assert "datasites.vault.process --home" in said
 
 
 @pytest.mark.parametrize(

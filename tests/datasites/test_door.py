@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from datasites import door, wire
-from datasites.blobs import Blobs
+from datasites.desk.blobs import Blobs
 from datasites.site import Site
 from syft_code.errors import ConsiliumError, NotApproved, Unavailable
 from tests.plans import plan

@@ -45,9 +45,9 @@ def cpu_s(process: int) -> float:
 
 def training_process(site: Site) -> int:
     """The process in which a vault trains: one that it has started."""
-    (vault,) = processes("datasites.vault_process", site.home)
+    (vault,) = processes("datasites.vault.process", site.home)
     named = [(child, " ".join(words_of(child))) for child in descendants(vault)]
-    return [child for child, words in named if "datasites.trainer" in words][-1]
+    return [child for child, words in named if "datasites.vault.trainer" in words][-1]
 
 
 def descendants(process: int) -> list[int]:

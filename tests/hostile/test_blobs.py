@@ -16,7 +16,7 @@ import httpx
 import pytest
 from nacl.signing import SigningKey
 
-from datasites.blobs import MAX_BLOB_BYTES, Blobs, Room
+from datasites.desk.blobs import MAX_BLOB_BYTES, Blobs, Room
 from syft_code import accounts, messages, networks
 from syft_code.errors import InvalidMessage, Refused
 from syft_code.messages import RoundCall
@@ -369,8 +369,8 @@ def test_two_members_store_the_same_blob_each_for_themselves(ours: OurSite) -> N
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Rooms of ten blocks, and a desk of twenty."""
-    monkeypatch.setattr("datasites.blobs.MAX_MEMBER_BYTES", 10 * 4096)
-    monkeypatch.setattr("datasites.blobs.MAX_STORED_BYTES", 20 * 4096)
+    monkeypatch.setattr("datasites.desk.blobs.MAX_MEMBER_BYTES", 10 * 4096)
+    monkeypatch.setattr("datasites.desk.blobs.MAX_STORED_BYTES", 20 * 4096)
 
 
 def fill(room: Room, *, blocks: int) -> list[str]:

@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from datasites.calls import ALLOWED_CALLS, MAX_RESEARCHER_CALL_BYTES, OWNER, RESEARCHER
-from datasites.limits import MAX_CALL_BYTES
+from datasites.desk.calls import ALLOWED_CALLS, MAX_RESEARCHER_CALL_BYTES, OWNER, RESEARCHER
+from datasites.desk.limits import MAX_CALL_BYTES
 from syft_code import messages, networks, traveller
 from syft_code.errors import NotApproved
 from syft_code.messages import RoundCall

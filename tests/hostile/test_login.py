@@ -8,9 +8,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from datasites.login import WRONG, Logins, TooManyTries
-from datasites.refusals import RefusalLog, refusals
-from datasites.throttle import FREE_TRIES, Throttle
+from datasites.desk.login import WRONG, Logins, TooManyTries
+from datasites.desk.refusals import RefusalLog, refusals
+from datasites.desk.throttle import FREE_TRIES, Throttle
 from syft_code.errors import InvalidMessage
 from syft_code.quiet import quiet_import
 from tests.hostile.conftest import HTTP, OurSite, new_key, unpack

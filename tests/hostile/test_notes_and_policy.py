@@ -5,7 +5,7 @@ import pytest
 from nacl.signing import SigningKey
 
 from datasites import keeping
-from datasites.notes import MAX_NOTES, Notes
+from datasites.desk.notes import MAX_NOTES, Notes
 from syft_code import accounts, canonical
 from syft_code.errors import InvalidMessage, Refused
 from syft_code.notes import Answer

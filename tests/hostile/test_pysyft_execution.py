@@ -201,7 +201,7 @@ def test_s7_approved_code_takes_the_server_down_there_and_never_enters_it_here(
         assert processes("tests.hostile.plain_site", tmp_path / "doomed") == []
 
     mark.unlink()
-    desk, vault = "datasites.desk_process", "datasites.vault_process"
+    desk, vault = "datasites.desk.process", "datasites.vault.process"
     before = [processes(each, ours.site.home) for each in (desk, vault)]
     _, text = as_traveller(ours.pending, leaving)
     code = travelling(ours, ours.pending, code=text)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from nacl.public import PrivateKey
 
-from datasites import readers
+from datasites.data import readers
 from federation import certificate
 from federation.researcher import Researcher
 from federation.study import Outcome, Progress, Study

@@ -17,7 +17,8 @@ import pytest
 from typer.testing import CliRunner
 
 import launch
-from datasites import hospital, stand_ins
+from datasites import hospital
+from datasites.data import stand_ins
 from federation import certificate, local_aggregator, model_file
 from federation.researcher import Researcher
 from syft_code.plan import DpSgd, Sgd

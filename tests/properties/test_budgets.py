@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from nacl.signing import SigningKey
 
-from datasites import acts, cohort_file
-from datasites.vault import Vault
+from datasites import acts
+from datasites.data import cohort_file
+from datasites.vault.vault import Vault
 from policies.site_policy import Budget
 from syft_code import accounting
 from syft_code.accounting import DpSgdEvent, GaussianEvent

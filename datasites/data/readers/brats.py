@@ -1,0 +1,286 @@
+"""BraTS brain tumours as axial slices of four standardised modalities.
+
+What is cut out is decided from the images alone, never from the labels: a slice that was
+chosen for its tumour would teach a network where to expect one.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from datasites.data.readers import files, nifti
+from datasites.data.readers.brats_cases import (
+    BRATS_2013_TO_2021,
+    DECATHLON_ORDER,
+    MODALITIES,
+    Case,
+    find_cases,
+)
+from datasites.data.readers.nifti import Volume
+from datasites.data.readers.reading import Reading, counted
+from syft_code.cohort import Cohort
+from syft_code.errors import InvalidData, require
+from syft_code.recipes import DataSpec
+
+CLASSES = ("background", "core", "edema", "enhancing")
+CLIP = 5.0  # standard deviations
+MIN_BRAIN = 0.1  # a slice counts if it has this share of the brain area of the widest slice
+MIN_BORDER = 0.1  # the background's share of the volume's six faces
+ROUNDING = 1e-3  # masks are also stored as floats such as 0.99999997
+THREADS = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)
+class _Slices:
+    """Shapes: `images` float16 `[slices, 4, size, size]`; `labels` uint8 `[slices, size, size]`."""
+
+    images: NDArray[np.float16]
+    labels: NDArray[np.uint8]
+    missing: tuple[str, ...]
+    stored_labels: frozenset[int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)
+class _Frame:
+    """Where to cut: slices `z`, and a square in mm, from `left` to `right` and `back` to `front`.
+
+    Units: voxels, from the outer edge of the first; the square may reach past the volume.
+    """
+
+    z: tuple[int, ...]
+    left: float
+    right: float
+    back: float
+    front: float
+
+
+def spec(*, size_px: int, stand_in: bool) -> DataSpec:
+    """The public shape of a BraTS asset."""
+    return DataSpec(
+        kind="brats",
+        task="segmentation",
+        channels=MODALITIES,
+        height_px=size_px,
+        width_px=size_px,
+        classes=CLASSES,
+        patient_unit="patient (BraTS subject)",
+        stand_in=stand_in,
+    )
+
+
+def read(
+    folder: Path, *, size_px: int = 64, slices_per_patient: int = 16, stand_in: bool = False
+) -> Reading:
+    """Read every case; a slice has the front on top and the patient's left on the left.
+
+    A patient has `slices_per_patient` slices at most, shared among the time points, one each
+    at least.
+
+    Raises:
+        InvalidData: naming the first file or case that is not acceptable, and why.
+    """
+    require(8 <= size_px <= 512, f"size_px must be 8 to 512, got {size_px}.", error=InvalidData)
+    require(
+        1 <= slices_per_patient <= 256,
+        f"slices_per_patient must be 1 to 256, got {slices_per_patient}.",
+        error=InvalidData,
+    )
+    root = files.open_folder(folder)
+    cases = find_cases(root)
+    time_points = Counter(case.patient for case in cases)
+
+    def cut(case: Case) -> _Slices:
+        count = max(1, slices_per_patient // time_points[case.patient])
+        return _cut(root, case, size_px=size_px, count=count)
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        parts = list(pool.map(cut, cases))
+    patients = sorted(time_points)
+    number = {patient: index for index, patient in enumerate(patients)}
+    numbers = np.array([number[case.patient] for case in cases], dtype=np.int32)
+    return Reading(
+        cohort=Cohort(
+            images=np.concatenate([part.images for part in parts]),
+            labels=np.concatenate([part.labels for part in parts]),
+            patient=np.repeat(numbers, [len(part.labels) for part in parts]),
+        ),
+        patient_ids=tuple(patients),
+        site=("",) * len(patients),
+        spec=spec(size_px=size_px, stand_in=stand_in),
+        remarks=_remarks(cases, parts),
+    )
+
+
+def _cut(root: Path, case: Case, *, size_px: int, count: int) -> _Slices:
+    """One case: read, check, standardise, cut."""
+    images = _images(root, case)
+    mask = nifti.read(root, case.files["seg"])
+    for volume in images.values():
+        require(
+            mask.voxels.ndim == 3 and volume.voxels.ndim == 3 and mask.same_grid(volume),
+            f"{_where(case)} must have all its files on one grid, and their shapes or affines "
+            "differ. Register them to one another.",
+            error=InvalidData,
+        )
+    stored_labels = _stored_labels(mask.voxels, case)
+    classes = np.array(case.layout.classes, dtype=np.uint8)
+    brains = {name: _brain(volume.voxels, name, case) for name, volume in images.items()}
+    frame = _frame(np.logical_or.reduce(list(brains.values())), mask.spacing_mm, count)
+    cut = np.zeros((len(frame.z), len(MODALITIES), size_px, size_px), dtype=np.float16)
+    for name, volume in images.items():
+        planes = _standardised(volume.voxels, brains[name], frame, f"{_where(case)}, {name},")
+        cut[:, MODALITIES.index(name)] = [_resized(plane, frame, size_px) for plane in planes]
+    labels = [classes[np.rint(mask.voxels[:, :, z]).astype(np.uint8)] for z in frame.z]
+    return _Slices(
+        images=cut,
+        labels=np.stack([_resized(plane, frame, size_px) for plane in labels]),
+        missing=tuple(name for name in MODALITIES if name not in images),
+        stored_labels=stored_labels,
+    )
+
+
+def _where(case: Case) -> str:
+    return f"The case '{files.printable(case.name)}'"
+
+
+def _images(root: Path, case: Case) -> dict[str, Volume]:
+    """The images of a case by modality; a 4-D image is taken apart."""
+    if "stack" not in case.files:
+        return {
+            name: nifti.read(root, case.files[name]) for name in MODALITIES if name in case.files
+        }
+    stack = nifti.read(root, case.files["stack"])
+    require(
+        stack.voxels.ndim == 4 and stack.voxels.shape[3] == len(DECATHLON_ORDER),
+        f"{_where(case)} must have an image with {len(DECATHLON_ORDER)} channels, and its shape "
+        f"is {' x '.join(map(str, stack.voxels.shape))}. Put the published file there.",
+        error=InvalidData,
+    )
+    return {
+        name: Volume(voxels=stack.voxels[..., channel], affine=stack.affine)
+        for channel, name in enumerate(DECATHLON_ORDER)
+    }
+
+
+def _stored_labels(voxels: NDArray[Any], case: Case) -> frozenset[int]:
+    """The labels that a mask uses for tumour; all of its values are checked."""
+    known = len(case.layout.classes)
+    values = voxels[voxels != 0]
+    whole = np.rint(values)
+    require(
+        bool(((whole >= 0) & (whole < known) & (np.abs(values - whole) <= ROUNDING)).all()),
+        f"{_where(case)} must have a mask of whole labels from 0 to {known - 1}, and has another "
+        "value. Check which edition of BraTS its names belong to.",
+        error=InvalidData,
+    )
+    tumour = np.count_nonzero(whole)
+    require(
+        0 < tumour < voxels.size,
+        f"{_where(case)} must have a mask with tumour and background, and it is "
+        f"{'tumour throughout' if tumour else 'empty'}. Replace its mask or remove the case.",
+        error=InvalidData,
+    )
+    return frozenset(np.unique(whole[whole > 0]).astype(int).tolist())
+
+
+def _brain(voxels: NDArray[Any], name: str, case: Case) -> NDArray[np.bool_]:
+    """Which voxels are not background; the background is what most of the six faces hold.
+
+    It need not be 0: volumes that were standardised before have a negative one.
+    """
+    ends = [voxels[[0, -1]], voxels[:, [0, -1]], voxels[:, :, [0, -1]]]
+    values, counts = np.unique(np.concatenate([end.ravel() for end in ends]), return_counts=True)
+    brain: NDArray[np.bool_] = voxels != values[counts.argmax()]
+    require(
+        bool(counts.max() >= MIN_BORDER * counts.sum()) and bool(brain.any()),
+        f"{_where(case)} must have a brain on a constant background in {name}, and has not. "
+        "Take the published, skull-stripped file.",
+        error=InvalidData,
+    )
+    return brain
+
+
+def _frame(brain: NDArray[np.bool_], spacing_mm: tuple[float, float, float], count: int) -> _Frame:
+    """Slices evenly over the brain, and the smallest square around it (in mm, not in voxels)."""
+    area = np.count_nonzero(brain, axis=(0, 1))
+    z = np.flatnonzero(area >= MIN_BRAIN * area.max())
+    count = min(count, len(z))
+    chosen = z[((np.arange(count) + 0.5) * len(z) / count).astype(int)]
+    x = np.flatnonzero(brain.any(axis=(1, 2)))
+    y = np.flatnonzero(brain.any(axis=(0, 2)))
+    wide, deep, _ = spacing_mm
+    half_mm = max((x[-1] + 1 - x[0]) * wide, (y[-1] + 1 - y[0]) * deep) / 2
+    middle_x, middle_y = (x[-1] + 1 + x[0]) / 2, (y[-1] + 1 + y[0]) / 2
+    return _Frame(
+        z=tuple(chosen.tolist()),
+        left=float(middle_x - half_mm / wide),
+        right=float(middle_x + half_mm / wide),
+        back=float(middle_y - half_mm / deep),
+        front=float(middle_y + half_mm / deep),
+    )
+
+
+def _standardised(
+    voxels: NDArray[Any], brain: NDArray[np.bool_], frame: _Frame, what: str
+) -> list[NDArray[np.float32]]:
+    """The frame's planes with mean 0 and deviation 1 over the brain, clipped; 0 outside it."""
+    inside = voxels[brain].astype(np.float64)
+    mean, deviation = float(inside.mean()), float(inside.std())
+    require(
+        deviation > 1e-6 * abs(mean),
+        f"{what} must vary inside the brain, and is constant. Replace the file or remove it.",
+        error=InvalidData,
+    )
+    planes = [(voxels[:, :, z].astype(np.float64) - mean) / deviation for z in frame.z]
+    return [
+        np.where(brain[:, :, z], np.clip(plane, -CLIP, CLIP), 0).astype(np.float32)
+        for z, plane in zip(frame.z, planes, strict=True)
+    ]
+
+
+def _resized(plane: NDArray[Any], frame: _Frame, size_px: int) -> NDArray[Any]:
+    """Cut the frame's square from `[x, y]` and resize it to `[height, width]`, front on top.
+
+    Images (float32) by an area-weighted linear filter, labels (uint8) by the nearest voxel.
+    """
+    wide, deep = plane.shape
+    reach = max(0.0, -frame.left, -frame.back, frame.right - wide, frame.front - deep)
+    pad = int(np.ceil(reach))
+    picture = Image.fromarray(np.ascontiguousarray(np.pad(plane, pad).T[::-1]))
+    filter_ = Image.Resampling.NEAREST if plane.dtype == np.uint8 else Image.Resampling.BILINEAR
+    top, bottom = deep + pad - frame.front, deep + pad - frame.back
+    box = (frame.left + pad, top, frame.right + pad, bottom)
+    return np.asarray(picture.resize((size_px, size_px), filter_, box=box))
+
+
+def _remarks(cases: Sequence[Case], parts: Sequence[_Slices]) -> tuple[str, ...]:
+    patients = len({case.patient for case in cases})
+    remarks = [counted(patients, "{} patient was read.", "{} patients were read.")]
+    if patients < len(cases):
+        remarks.append(
+            f"They have {len(cases):,} cases: time points of one subject are one patient."
+        )
+    for name in MODALITIES:
+        lacking = sum(name in part.missing for part in parts)
+        if lacking:
+            one, many = f"{{}} case has no {name}", f"{{}} cases have no {name}"
+            end = ": that channel is zero there."
+            remarks.append(counted(lacking, one + end, many + end))
+    old = [
+        part.stored_labels
+        for case, part in zip(cases, parts, strict=True)
+        if case.layout is BRATS_2013_TO_2021
+    ]
+    if any(3 in stored for stored in old) and not any(4 in stored for stored in old):
+        remarks.append(
+            "Label 3 was read as core, as in BraTS 2013, yet no case has label 4: if these files "
+            "are of 2023 or later, name them so (-t1n, -t1c, -t2w, -t2f)."
+        )
+    return tuple(remarks)

@@ -1,0 +1,307 @@
+"""What an owner sees of a code request: who asks, what would run, what it would cost.
+
+    front desk ─ code, status, notes ─┐
+    vault ─ plan's state, account ────┼─▶ Evidence ─▶ card (notebook), text (terminal), JSON
+    mock run, if one was asked for ───┘
+
+It says what both hold, the front desk, which the researcher sees, and the vault, which
+alone lets anything run. Where the two disagree, that comes first.
+"""
+
+import json
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from datasites import wire
+from datasites.desk.code_request import CodeRequest
+from datasites.review import books, changes, plan_card, releases
+from datasites.review.books import Rules, Statement
+from datasites.review.cards import Card, Section, Tone
+from datasites.review.mock_run import MockRun
+from policies import static_review
+from policies.static_review import Finding
+from syft_code import canonical, traveller
+from syft_code.errors import NotApproved
+from syft_code.notes import Note
+from syft_code.plan import Plan
+
+__all__ = ["Evidence", "Rules", "Statement"]
+
+FORMAT = "consilium-evidence-1"
+_VERDICTS: dict[str, tuple[Tone, str]] = {
+    "approve": ("good", "A standing approval covers it"),
+    "ask owner": ("open", "The rules allow it: yours to decide"),
+    "deny": ("bad", "The rules forbid it"),
+}
+_STATES: dict[str, Tone] = {"in force": "good", "denied": "bad", "revoked": "bad"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """One code request, weighed. Shows itself as a card in a notebook; `text` for a terminal.
+
+    Units: epsilons at the asset's delta; `approval_days` is what an approval gives unless told.
+    Without a `plan` there is a `problem` instead. `mock` is there once `Owner.examine` ran it.
+    """
+
+    request: CodeRequest
+    hospital: str
+    approval_days: float
+    plan: Plan | None = None
+    problem: str = ""
+    account: wire.Account | None = None
+    state: wire.PlanState | None = None
+    notes: tuple[Note, ...] = ()
+    mock: MockRun | None = None
+
+    @property
+    def request_id(self) -> str:
+        """The id of the request at the front desk."""
+        return self.request.id
+
+    @property
+    def status(self) -> str:
+        """What PySyft says: pending, approved or rejected."""
+        return self.request.status
+
+    @property
+    def subject(self) -> str:
+        """What a decision is on: the plan that the code names, or the code if it names none."""
+        try:
+            return self.request.plan_hash
+        except NotApproved:
+            return self.code_sha256
+
+    @property
+    def code_sha256(self) -> str:
+        """The hash of the submitted text."""
+        return canonical.sha256(self.request.code.encode("utf-8", "replace"))
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """What the static review says to the code. Advisory: none does not mean harmless."""
+        return static_review.findings(self.request.code)
+
+    @property
+    def last_approved(self) -> Plan | None:
+        """The newest other plan that was approved here."""
+        told = self.state.last_approved if self.state else ""
+        return Plan.decode(told.encode("ascii")) if told else None
+
+    @property
+    def releases(self) -> tuple[releases.Release, ...]:
+        """Everything that the plan would let out, to the byte."""
+        return releases.of_plan(self.plan, self.hospital) if self.plan else ()
+
+    @property
+    def disagreement(self) -> str:
+        """How the front desk and the vault contradict each other; empty if they do not."""
+        return disagreement(self.status, self.state)
+
+    def as_json(self) -> str:
+        """All of it as JSON, with full keys: for a file, a meeting or another program.
+
+        The keys, always all of them; `null` where there is nothing:
+
+        - `format`, `hospital`, `problem`, `disagreement`, `approval_days`
+        - `request`: `id`, `researcher`, `status`, `code`, `code_sha256`
+        - `findings`: each `line`, `reason`
+        - `notes`: each `author`, `text`, `at_unix_s`
+        - `plan_hash`, `plan`: the plan field by field, as it is hashed
+        - `changes`: `compared_with` (plan hash), `fields` (each `field`, `before`, `after`),
+          `code_diff`
+        - `account`: `asset`, `spent_epsilon`, `budget` (`epsilon`, `delta`), `events`, `sharing`,
+          `in_force`
+        - `state`: `state`, `sentence`, `verdict`, `weighed`, `study_epsilon`, `after_epsilon`,
+          `signers`, `signatures_needed`, `expires_unix_s` (0 if nothing is in force),
+          `rounds_called`, `last_approved`
+        - `releases`: each `purpose`, `times`, `meaning`, `parts` (each `name`, `shape`, `dtype`,
+          `bytes`, `to`); `bytes_in_all`
+        - `mock`: the fields of `mock_run.MockRun`, and `ok`
+        """
+        facts = json.loads(canonical.encode(self._facts()))
+        return json.dumps(facts, indent=2, sort_keys=True, ensure_ascii=True)
+
+    def text(self) -> str:
+        """The card as lines of text."""
+        return self._card().text()
+
+    def _repr_html_(self) -> str:
+        return self._card().html()
+
+    def _facts(self) -> dict[str, Any]:
+        return {
+            "format": FORMAT,
+            "hospital": self.hospital,
+            "problem": self.problem,
+            "disagreement": self.disagreement,
+            "approval_days": self.approval_days,
+            "request": {
+                "id": self.request.id,
+                "researcher": self.request.researcher,
+                "status": self.status,
+                "code": self.request.code,
+                "code_sha256": self.code_sha256,
+            },
+            "findings": self.findings,
+            "notes": self.notes,
+            "plan_hash": self.plan.hash if self.plan else None,
+            "plan": self.plan,
+            "changes": self._changes(),
+            "account": _fields(self.account),
+            "state": _fields(self.state),
+            "releases": self.releases,
+            "bytes_in_all": sum(release.bytes_in_all for release in self.releases),
+            "mock": _fields(self.mock, ok=self.mock.ok) if self.mock else None,
+        }
+
+    def _changes(self) -> dict[str, Any] | None:
+        before = self.last_approved
+        if self.plan is None or before is None:
+            return None
+        return {
+            "compared_with": before.hash,
+            "fields": changes.of_plans(before, self.plan),
+            "code_diff": changes.of_code(traveller.source(before.hash), self.request.code),
+        }
+
+    def _card(self) -> Card:
+        alarms = tuple(filter(None, (self.disagreement, self.problem)))
+        if self.plan is None or self.account is None or self.state is None:
+            return Card(
+                title=f"A request at {self.hospital} that can't be weighed",
+                verdicts=(("bad", "Nothing of it can run"),),
+                alarms=alarms,
+                sections=(
+                    self._asked(),
+                    plan_card.code(self.request.code, self.findings),
+                    *self._notes(),
+                ),
+            )
+        return Card(
+            title=f"{self.plan.study} at {self.hospital}",
+            verdicts=self._verdicts(self.state),
+            figures=_figures(self.account, self.state),
+            alarms=alarms,
+            sections=self._sections(self.plan, self.account, self.state),
+        )
+
+    def _verdicts(self, state: wire.PlanState) -> tuple[tuple[Tone, str], ...]:
+        found = [
+            _VERDICTS[state.verdict],
+            (_STATES.get(state.state, "open"), f"Vault: {state.state}"),
+            _desk(self.status),
+        ]
+        if self.mock is not None:
+            found.append(("good", "Mock run ok") if self.mock.ok else ("bad", "Mock run failed"))
+        return tuple(found)
+
+    def _sections(
+        self, plan: Plan, account: wire.Account, state: wire.PlanState
+    ) -> tuple[Section, ...]:
+        before = self.last_approved
+        return (
+            self._asked(),
+            *self._notes(),
+            plan_card.privacy(plan, account, state),
+            plan_card.what_runs(plan, self.hospital),
+            plan_card.what_changed(
+                before,
+                plan,
+                code_before=traveller.source(before.hash) if before else "",
+                code=self.request.code,
+            ),
+            plan_card.code(self.request.code, self.findings),
+            plan_card.tried_out(self.mock),
+            plan_card.what_leaves(self.releases, plan.min_hospitals),
+            plan_card.who(plan, self.hospital, self.request.researcher),
+        )
+
+    def _asked(self) -> Section:
+        """Who asks, and where the request stands with everybody who has a say."""
+        rows = [("Researcher", self.request.researcher), ("The front desk says", self.status)]
+        if self.state is not None:
+            rows += self._standing(self.state)
+        rows.append(("Plan or code, SHA-256", self.subject))
+        return Section(title="Where it stands", rows=tuple(rows))
+
+    def _standing(self, state: wire.PlanState) -> list[tuple[str, str]]:
+        needed, signers = state.signatures_needed, state.signers
+        if state.expires_unix_s:
+            expiry = f"the approval ends {books.day(state.expires_unix_s)}"
+        else:
+            end = time.time() + self.approval_days * 86_400
+            expiry = (
+                f"approve() would give {self.approval_days:g} days, until {books.day(end)}, unless "
+                "you say otherwise"
+            )
+        return [
+            ("The vault says", f"{state.state}: {state.sentence}".removesuffix(": ")),
+            ("The policy says", f"{state.verdict}: {state.weighed}"),
+            ("Signatures", f"{len(signers)} of {needed}: {', '.join(signers) or 'nobody yet'}"),
+            ("Expiry", expiry),
+        ]
+
+    def _notes(self) -> tuple[Section, ...]:
+        if not self.notes:
+            return ()
+        rows = tuple((note.author, books.day(note.at_unix_s), note.text) for note in self.notes)
+        return (Section(title="Notes", head=("who", "when", "what"), rows=rows),)
+
+
+def disagreement(status: str, state: wire.PlanState | None) -> str:
+    """What the front desk (`status`) says against the vault (`state`), and what to do; or nothing.
+
+    A denial that the researcher is not told of leaves the front desk as it was: both say no.
+
+    >>> disagreement("approved", None)[:48]
+    'The front desk says approved, and the vault know'
+    """
+    if state is None:
+        if status != "approved":
+            return ""
+        return (
+            "The front desk says approved, and the vault knows no plan of this request: nothing "
+            "runs. Deny it, so that the researcher sees that."
+        )
+    if state.state == "in force" and status != "approved":
+        return (
+            f"The vault holds an approval in force, and the front desk says {status}: the vault "
+            "would run the plan, and the researcher is told otherwise. Approve it again, or revoke "
+            "it."
+        )
+    if state.state != "in force" and status == "approved":
+        return (
+            f"The front desk says approved, and in the vault the plan is {state.state}: nothing "
+            "runs, and the researcher is told otherwise. Approve it here, or deny it."
+        )
+    if state.state in ("waiting", "undecided") and status == "rejected":
+        return (
+            f"The front desk says rejected, and in the vault the plan is {state.state}: an approval "
+            "that is signed would still run it. Deny it here too, or approve it."
+        )
+    return ""
+
+
+def _figures(account: wire.Account, state: wire.PlanState) -> tuple[tuple[str, str], ...]:
+    budget = account.budget.epsilon
+    left = max(budget - state.after_epsilon, 0.0)
+    return (
+        (f"ε {state.study_epsilon:.2f}", "this study, all rounds"),
+        (f"ε {account.spent_epsilon:.2f}", f"spent so far, of {budget:.2f}"),
+        (f"ε {left:.2f}", "left after it" if left else "left after it: it does not fit"),
+    )
+
+
+def _desk(status: str) -> tuple[Tone, str]:
+    tones: dict[str, Tone] = {"approved": "good", "rejected": "bad"}
+    return tones.get(status, "open"), f"Front desk: {status}"
+
+
+def _fields(told: object, **more: object) -> dict[str, Any] | None:
+    """The fields of what a party told, apart from the message's kind."""
+    facts: dict[str, Any] | None = json.loads(canonical.encode(told))
+    if facts is None:
+        return None
+    return {name: value for name, value in facts.items() if name != "kind"} | more

@@ -1,0 +1,316 @@
+"""A plan tried out on the public mock: does it run, how long, in how much memory, what comes out?
+
+plan, fewer steps ─▶ mock cohort in a private folder ─▶ a fresh training process ─▶ airlock
+
+The process is that of the vault's rounds (`datasites.vault.workroom`), with no patient in reach.
+What hangs, dies or fails is a result here, and no exception.
+
+Does not protect: a mock has few patients and easy ones. A plan that runs here can still fail
+    on the real data.
+"""
+
+import statistics
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from datasites import keeping
+from datasites.data import cohort_file, partition, stand_ins
+from datasites.data.cohort_file import SplitCohort
+from datasites.vault import airlock
+from datasites.vault.trainer_messages import Job
+from datasites.vault.workroom import ENDED, Workroom
+from syft_code import canonical, envelope, networks
+from syft_code.errors import ConsiliumError, TrainingFailed
+from syft_code.messages import Purpose
+from syft_code.plan import DpSgd, Plan
+
+LIMIT_S = 30.0
+START_LIMIT_S = 60.0
+"""The process may take so long to load its libraries, which is no fault of a plan's."""
+MOST_STEPS = 5
+TIMED_STEPS = 3
+HELD_OUT_EVERY = 5
+LEAST_SLICES = 10
+MOST_PIXELS = 32 * 256 * 256
+"""Of large slices fewer are drawn, since drawing takes time too."""
+MAX_LOG_LINE = 200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Output:
+    """What one job gave, before it would be shared; `sentence` says why the airlock kept it.
+
+    Units: `norm` is L2; None if a number is not finite or the length is wrong.
+    """
+
+    purpose: Purpose
+    length: int
+    bytes: int
+    finite: bool
+    norm: float | None
+    bound: float
+    sentence: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MockRun:
+    """What a mock run showed; `sentence` says what failed, and is empty if nothing did.
+
+    Units: `patients` train in the mock, `declared_patients` in a real round. `seconds_a_step`
+    is a median without the first step; `seconds_a_round` is an estimate for a real round, from
+    a straight line through the times of steps with few and with all of the mock's patients.
+    `peak_mib` is the training process's, its libraries included.
+    """
+
+    sentence: str
+    steps: int
+    steps_a_round: int
+    patients: int
+    declared_patients: int
+    seconds: float
+    seconds_a_step: float | None
+    seconds_a_round: float | None
+    peak_mib: float
+    limit_s: float
+    outputs: tuple[Output, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether all of it ran, and everything would pass the airlock."""
+        return not self.sentence and not any(output.sentence for output in self.outputs)
+
+
+def run(
+    plan: Plan,
+    *,
+    hospital: str,
+    slices: int,
+    limit_s: float = LIMIT_S,
+    start_limit_s: float = START_LIMIT_S,
+) -> MockRun:
+    """Train (and evaluate, if planned) once on a mock of `slices` slices, in at most `limit_s`.
+
+    Before that a process is started, in at most `start_limit_s`, and the mock drawn, in seconds.
+    """
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="consilium-mock-") as folder:
+        bench = _Bench(Path(folder), plan, hospital=hospital, limit_s=limit_s)
+        try:
+            bench.set_up(slices)
+            with bench.at_most(start_limit_s):
+                bench.start()
+            with bench.at_most(limit_s):
+                bench.try_out()
+        except ConsiliumError as problem:
+            bench.sentence = bench.explained(problem)
+        finally:
+            bench.close()
+        return bench.result(seconds=time.monotonic() - began)
+
+
+def seconds_a_round(
+    dp: DpSgd, declared_patients: int, *, patients: int, as_planned: float | None, everybody: float
+) -> float:
+    """Estimate a real round's time from a mock's: of a step as planned, and with all `patients`.
+
+    A step has a fixed price and one for each patient drawn. Where the two times lie too close
+    together to tell them apart, all of it counts as the patients'.
+
+    >>> dp = DpSgd(noise_multiplier=1.0, max_grad_norm=1.0, sample_rate=0.1, steps=10)
+    >>> round(seconds_a_round(dp, 1000, patients=10, as_planned=0.02, everybody=0.11), 6)
+    10.1
+    """
+    drawn, expected = dp.sample_rate * patients, dp.sample_rate * declared_patients
+    if as_planned is None or not patients - drawn >= 1:
+        return dp.steps * expected * everybody / patients
+    each = max(everybody - as_planned, 0.0) / (patients - drawn)
+    fixed = max(as_planned - each * drawn, 0.0)
+    return dp.steps * (fixed + each * expected)
+
+
+class _Bench:
+    """One mock run: a training process, a stopwatch, a meter for memory, and an end in time."""
+
+    def __init__(self, folder: Path, plan: Plan, *, hospital: str, limit_s: float) -> None:
+        self._folder = folder
+        self._plan = plan
+        self._hospital = plan.hospital(hospital)
+        self._limit_s = limit_s
+        self._room = Workroom(folder / "log")
+        self._too_late = ""
+        self._started = False
+        self._peak_mib = 0.0
+        self._moments: list[float] = []
+        self._split: SplitCohort | None = None
+        self._steps = 0
+        self._as_planned: float | None = None
+        self._round_s: float | None = None
+        self._outputs: list[Output] = []
+        self.sentence = ""
+
+    def set_up(self, slices: int) -> None:
+        """Draw the mock that the catalogue shows, and lay it where the process finds it."""
+        spec, version = self._plan.data, self._hospital.asset_version
+        fit = MOST_PIXELS // (spec.height_px * spec.width_px)
+        cohort = stand_ins.mock(spec, seed=version, slices=max(LEAST_SLICES, min(slices, fit)))
+        self._split = SplitCohort(
+            cohort=cohort,
+            held_out=np.arange(1, cohort.patients + 1) % HELD_OUT_EVERY == 0,
+            tokens=partition.tokens([f"mock-{i}" for i in range(cohort.patients)], bytes(32)),
+            split_rule="mock",
+        )
+        keeping.write_private(self._folder / "cohort", cohort_file.pack(self._split))
+
+    @contextmanager
+    def at_most(self, limit_s: float) -> Iterator[None]:
+        """End the process if what is done here is not over in time."""
+        alarm = threading.Timer(limit_s, self._end, [limit_s])
+        alarm.start()
+        try:
+            yield
+        finally:
+            alarm.cancel()
+
+    def start(self) -> None:
+        """Wait until the process answers: to a job on a cohort that is not there, with a no."""
+        try:
+            self._perform(self._plan, "train", cohort_sha256="")
+        except TrainingFailed as answer:
+            if str(answer) == ENDED:
+                raise
+        self._started = True
+
+    def try_out(self) -> None:
+        """Train as planned but fewer steps, evaluate, then time a step with everybody drawn."""
+        plan, dp = self._plan, self._plan.dp_sgd
+        fewer = replace(plan, dp_sgd=replace(dp, steps=min(dp.steps, MOST_STEPS)))
+        update = self._perform(fewer, "train")
+        self._steps = len(self._moments)
+        self._as_planned = self._seconds_a_step()
+        weight = float(self._hospital.patients)
+        self._keep("train", update, bound=plan.sharing.bound / weight)
+        if plan.evaluation is not None and plan.evaluation.after_rounds:
+            self._keep("evaluate", self._perform(plan, "evaluate"), bound=plan.sharing.bound)
+        try:
+            self._perform(
+                replace(plan, dp_sgd=replace(dp, steps=TIMED_STEPS, sample_rate=1.0)), "train"
+            )
+        except ConsiliumError:
+            return  # the plan itself ran; only the estimate is missing
+        everybody = self._seconds_a_step()
+        if everybody is not None:
+            self._round_s = seconds_a_round(
+                dp,
+                self._hospital.patients,
+                patients=self._patients,
+                as_planned=self._as_planned,
+                everybody=everybody,
+            )
+
+    def explained(self, problem: ConsiliumError) -> str:
+        """What went wrong, for an owner: a process that dies leaves its last words in its log."""
+        self._steps = self._steps or len(self._moments)
+        if self._too_late:
+            return self._too_late
+        if str(problem) != ENDED:
+            return str(problem)
+        log = self._folder / "log"
+        words = log.read_text(encoding="utf-8", errors="replace").strip() if log.exists() else ""
+        last = words.rsplit("\n", 1)[-1][:MAX_LOG_LINE] or "it left no word"
+        return f"The training process died on the mock: {last}"
+
+    def close(self) -> None:
+        """End the process; nothing of it is left."""
+        self._room.close()
+
+    def result(self, *, seconds: float) -> MockRun:
+        """All that was seen."""
+        return MockRun(
+            sentence=self.sentence,
+            steps=self._steps,
+            steps_a_round=self._plan.dp_sgd.steps,
+            patients=self._patients,
+            declared_patients=self._hospital.patients,
+            seconds=seconds,
+            seconds_a_step=self._as_planned,
+            seconds_a_round=self._round_s,
+            peak_mib=self._peak_mib,
+            limit_s=self._limit_s,
+            outputs=tuple(self._outputs),
+        )
+
+    @property
+    def _patients(self) -> int:
+        return int((~self._split.held_out).sum()) if self._split is not None else 0
+
+    def _perform(self, plan: Plan, purpose: Purpose, *, cohort_sha256: str | None = None) -> bytes:
+        self._moments.clear()
+        cohort = self._folder / "cohort"
+        digest = canonical.sha256(cohort.read_bytes()) if cohort_sha256 is None else cohort_sha256
+        job = Job(
+            plan=plan.encode().decode("ascii"),
+            hospital=self._hospital.name,
+            purpose=purpose,
+            cohort_path=str(cohort),
+            cohort_sha256=digest,
+            threads=1,
+        )
+        weights = networks.initial_weights(plan.recipe, plan.data, seed=0)
+        raw = self._room.run(job, weights.astype("<f4").tobytes(), on_step=self._note_step)
+        self._note_memory()
+        return raw
+
+    def _note_step(self, step: int) -> None:
+        self._moments.append(time.monotonic())
+        self._note_memory()
+
+    def _note_memory(self) -> None:
+        self._peak_mib = max(self._peak_mib, self._room.peak_mib())
+
+    def _seconds_a_step(self) -> float | None:
+        """The median of the times between steps; the first step, which warms up, does not count."""
+        gaps = np.diff(self._moments).tolist()
+        return float(statistics.median(gaps)) if gaps else None
+
+    def _end(self, limit_s: float) -> None:
+        self._too_late = f"The mock run was not over after {limit_s:g} s and was ended."
+        if not self._started:
+            self._too_late = f"The training process did not start within {limit_s:g} s."
+        self._note_memory()
+        self._room.close()
+
+    def _keep(self, purpose: Purpose, raw: bytes, *, bound: float) -> None:
+        length = envelope.vector_length(self._plan, purpose) - 1
+        self._outputs.append(weighed(purpose, raw, length=length, bound=bound))
+
+
+def weighed(purpose: Purpose, raw: bytes, *, length: int, bound: float) -> Output:
+    """What the airlock says to a job's raw bytes, with their figures. Of a mock, never of patients.
+
+    >>> weighed("train", np.array([3.0, 4.0]).tobytes(), length=2, bound=5.0).norm
+    5.0
+    """
+    values = np.frombuffer(raw[: len(raw) // 8 * 8], dtype="<f8")
+    finite = bool(np.isfinite(values).all())
+    norm = float(np.linalg.norm(values)) if finite else None
+    sentence = ""
+    try:
+        airlock.inspect(raw, length=length, bound=bound)
+    except ConsiliumError as refusal:
+        sentence = str(refusal)
+    return Output(
+        purpose=purpose,
+        length=len(values),
+        bytes=len(raw),
+        finite=finite,
+        norm=norm if norm is not None and np.isfinite(norm) else None,
+        bound=bound,
+        sentence=sentence,
+    )

@@ -1,0 +1,282 @@
+"""A plan in words and numbers: the parts of a card that follow from what the plan says."""
+
+from collections.abc import Sequence
+
+from datasites.review import changes
+from datasites.review.cards import Section
+from datasites.review.mock_run import HELD_OUT_EVERY, MockRun, Output
+from datasites.review.releases import Release
+from datasites.wire import Account, PlanState
+from policies.static_review import Finding
+from syft_code.plan import Plan
+from syft_code.recipes import (
+    Activation,
+    Conv,
+    GroupNorm,
+    Layer,
+    LayerStack,
+    Linear,
+    Model,
+    Pool,
+    parameter_count,
+)
+
+
+def what_runs(plan: Plan, hospital: str) -> Section:
+    """The training, as an owner would say it to a colleague."""
+    entry, dp = plan.hospital(hospital), plan.dp_sgd
+    count = parameter_count(plan.recipe, plan.data)
+    marked = " (stand-in data)" if plan.data.stand_in else ""
+    evaluation = "none"
+    if plan.evaluation and plan.evaluation.after_rounds:
+        rounds = ", ".join(map(str, plan.evaluation.after_rounds))
+        evaluation = (
+            f"after round {rounds}: sums over held-out patients, noise multiplier "
+            f"{plan.evaluation.noise_multiplier:g}"
+        )
+    return Section(
+        title="What runs",
+        prose="No code of the researcher runs: the model is a description, and trusted code "
+        "builds it here.",
+        rows=(
+            (
+                "On",
+                f"{entry.asset} version {entry.asset_version}: {entry.patients:,} declared "
+                f"training patients, one patient is one {plan.data.patient_unit}{marked}",
+            ),
+            ("Model", f"{_model(plan.recipe.model)}; {count:,} parameters"),
+            ("Loss", plan.recipe.loss.kind.replace("_", " ") + _weights(plan)),
+            (
+                "Training",
+                f"{plan.algorithm}, {plan.rounds} rounds of {dp.steps} steps, learning rate "
+                f"{plan.optimizer.learning_rate:g}, momentum {plan.optimizer.momentum:g}",
+            ),
+            (
+                "DP-SGD",
+                f"each step draws a patient with probability {dp.sample_rate:g} (about "
+                f"{dp.sample_rate * entry.patients:.1f} patients), clip norm {dp.max_grad_norm:g}, "
+                f"noise multiplier {dp.noise_multiplier:g}",
+            ),
+            ("Evaluation", evaluation),
+        ),
+    )
+
+
+def privacy(plan: Plan, account: Account, state: PlanState) -> Section:
+    """What the plan would cost the patients, and whose else it counts for."""
+    budget = account.budget
+    rows = [
+        ("This study", f"epsilon {state.study_epsilon:.2f}, all rounds and evaluations together"),
+        ("Spent so far", f"epsilon {account.spent_epsilon:.2f} of {budget.epsilon:.2f}"),
+        ("After it", f"epsilon {state.after_epsilon:.2f} of {budget.epsilon:.2f}"),
+        ("Left after it", left_after(account, state)),
+        ("Delta", f"{budget.delta:g}"),
+        (
+            "Shares patients with",
+            ", ".join(account.sharing) + ": what runs there counts here, and the other way round"
+            if account.sharing
+            else "no other asset of this hospital",
+        ),
+    ]
+    if state.rounds_called:
+        called = (
+            f"{state.rounds_called} of the plan's {plan.rounds} training rounds are already paid"
+        )
+        rows.append(("Called so far", called))
+    return Section(
+        title="Privacy",
+        prose="For one patient more or less, whatever else anybody knows. The ledger composes "
+        "everything that ever left; epsilons are not added up.",
+        rows=tuple(rows),
+    )
+
+
+def left_after(account: Account, state: PlanState) -> str:
+    """What is left of the budget after all of a plan, or by how much it does not fit."""
+    left = account.budget.epsilon - state.after_epsilon
+    if left >= 0:
+        return f"epsilon {left:.2f}"
+    return (
+        f"nothing: {-left:.2f} too much, and the ledger refuses the first round that does not fit"
+    )
+
+
+def who(plan: Plan, hospital: str, researcher: str) -> Section:
+    """The researcher, the roster and the aggregators, by name and by the first digits of keys."""
+    hospitals = [
+        (
+            h.name,
+            "this hospital" if h.name == hospital else "hospital",
+            changes.short(h.verify_key),
+            f"{h.asset} version {h.asset_version}, {h.patients:,} declared patients",
+        )
+        for h in plan.hospitals
+    ]
+    aggregators = [
+        (
+            a.name,
+            "aggregator",
+            changes.short(a.verify_key),
+            f"seal key {changes.short(a.seal_key)}, at {a.address}",
+        )
+        for a in plan.aggregators
+    ]
+    return Section(
+        title="Who takes part",
+        prose=f"A sum is released only over at least {plan.min_hospitals} of the "
+        f"{len(plan.hospitals)} hospitals. Keys are cut short here; the JSON has all of them.",
+        head=("party", "role", "key", "with"),
+        rows=(
+            (researcher, "researcher", changes.short(plan.researcher_key), ""),
+            *hospitals,
+            *aggregators,
+        ),
+    )
+
+
+def what_leaves(releases: Sequence[Release], min_hospitals: int) -> Section:
+    """Names, shapes, types and bytes of everything that a plan makes, and where it goes."""
+    rows = [
+        (
+            f"{'training round' if release.purpose == 'train' else 'evaluation'}, "
+            f"{release.times} x",
+            part.name,
+            "x".join(map(str, part.shape)),
+            part.dtype,
+            f"{part.bytes:,}",
+            part.to or "stays here",
+        )
+        for release in releases
+        for part in release.parts
+    ]
+    total = sum(release.bytes_in_all for release in releases)
+    meanings = " ".join(
+        f"{'An update' if r.purpose == 'train' else 'An evaluation'}: {r.meaning}."
+        for r in releases
+    )
+    return Section(
+        title="What leaves",
+        prose=f"At most {total:,} bytes over the whole plan, all of them sealed shares. Each alone "
+        f"is random; together they give only a sum over at least {min_hospitals} hospitals. "
+        f"{meanings} Beside them the researcher sees, of each round, whether it is done, its "
+        "step, its epsilon and the hashes of its shares.",
+        head=("release", "what", "shape", "type", "bytes", "goes to"),
+        rows=tuple(rows),
+    )
+
+
+def what_changed(before: Plan | None, after: Plan, *, code_before: str, code: str) -> Section:
+    """The plan and the code against the last ones that were approved here."""
+    title = "What changed since the last approval"
+    if before is None:
+        return Section(
+            title=title,
+            prose="No other plan was ever approved here: all of it is new.",
+        )
+    rows = tuple((c.field, c.before, c.after) for c in changes.of_plans(before, after))
+    return Section(
+        title=title,
+        prose=f"Against {before.study}, the newest other plan approved here (hash "
+        f"{changes.short(before.hash)}). The code is the same but for the plan's hash; what "
+        "really differs is the plan.",
+        head=("field of the plan", "approved before", "asked for now"),
+        rows=rows,
+        diff=changes.of_code(code_before, code),
+    )
+
+
+def code(text: str, findings: Sequence[Finding]) -> Section:
+    """The submitted text and what the static review says to it."""
+    found = "nothing unusual" if not findings else f"{len(findings)} findings"
+    return Section(
+        title="The code",
+        prose=f"Static review: {found}. It is advisory: it reads words, and code without a "
+        "finding is not thereby harmless. Nothing rests on it: the vault runs the plan, never a text "
+        "that it was sent.",
+        head=("line", "finding") if findings else (),
+        rows=tuple((str(finding.line), finding.reason) for finding in findings),
+        code=text.rstrip("\n"),
+    )
+
+
+def tried_out(mock: MockRun | None) -> Section:
+    """What the mock run showed, or how to start one."""
+    title = "Mock run"
+    if mock is None:
+        return Section(
+            title=title,
+            prose="Not tried out yet: owner.examine(evidence) runs it on the public mock, in a "
+            "process of its own, and adds time, memory and the result here.",
+        )
+    rows = [
+        ("Result", "ok" if mock.ok else f"failed: {_failure(mock)}"),
+        (
+            "Ran",
+            f"{mock.steps} of the {mock.steps_a_round} steps of a round, on {mock.patients} "
+            f"training patients of the public mock (every {HELD_OUT_EVERY}th is held out)",
+        ),
+        ("Time", f"{_time(mock)}; {mock.seconds:.1f} s in all, with the start of the process"),
+        ("Memory", f"at most {mock.peak_mib:,.0f} MiB in the training process, libraries included"),
+    ]
+    names = {"train": "Update", "evaluate": "Evaluation"}
+    rows += [(names[output.purpose], _output(output)) for output in mock.outputs]
+    return Section(
+        title=title,
+        prose="On drawn data, in a fresh training process like the vault's own, for at most "
+        f"{mock.limit_s:g} s. A plan that runs here can still fail on real patients.",
+        rows=tuple(rows),
+    )
+
+
+def _failure(mock: MockRun) -> str:
+    sentences = [mock.sentence, *(output.sentence for output in mock.outputs)]
+    return " ".join(sentence for sentence in sentences if sentence)
+
+
+def _time(mock: MockRun) -> str:
+    step = "no step timed" if mock.seconds_a_step is None else f"{mock.seconds_a_step:.3f} s a step"
+    if mock.seconds_a_round is None:
+        return f"{step}, a real round not estimated"
+    return (
+        f"{step}; a real round of {mock.steps_a_round} steps with {mock.declared_patients:,} "
+        f"patients about {mock.seconds_a_round:.1f} s (a rough estimate)"
+    )
+
+
+def _output(output: Output) -> str:
+    size = f"{output.length:,} numbers ({output.bytes:,} bytes)"
+    finite = "all finite" if output.finite else "NOT all finite"
+    norm = "" if output.norm is None else f", L2 norm {output.norm:.4g}"
+    door = "passes" if not output.sentence else "does NOT pass"
+    return f"{size}, {finite}{norm}; {door} the airlock (no number past {output.bound:,.4g})"
+
+
+def _model(model: Model) -> str:
+    if isinstance(model, LayerStack):
+        return ", ".join(map(_layer, model.layers)) + ", linear to the classes"
+    return f"a U-Net of widths {', '.join(map(str, model.widths))} in {model.groups} groups"
+
+
+def _layer(layer: Layer) -> str:
+    match layer:
+        case Conv():
+            stride = f" stride {layer.stride}" if layer.stride > 1 else ""
+            return f"conv {layer.channels} ({layer.kernel_px}x{layer.kernel_px}{stride})"
+        case GroupNorm():
+            return f"group norm {layer.groups}"
+        case Activation():
+            return layer.function
+        case Pool():
+            return f"{layer.function} pool {layer.size_px}"
+        case Linear():
+            return f"linear {layer.features}"
+        case _:
+            return "global average"
+
+
+def _weights(plan: Plan) -> str:
+    given = plan.recipe.loss.class_weights
+    if not given:
+        return ""
+    pairs = zip(plan.data.classes, given, strict=True)
+    return ", weighing " + ", ".join(f"{name} {weight:g}" for name, weight in pairs)

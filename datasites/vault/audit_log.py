@@ -1,0 +1,120 @@
+"""The hospital's audit log: append-only, each entry chained to the one before and signed.
+
+Kept in the vault's store, so an entry is committed with the act or the spending that it
+tells of. What an entry and an export look like, and how anybody checks them, stands in
+`syft_code.audit`.
+"""
+
+import time
+
+from nacl.signing import SigningKey
+
+from datasites.vault.store import Store
+from syft_code import audit, canonical, messages
+from syft_code.audit import Entry
+from syft_code.errors import InvalidInput, InvalidMessage, Unavailable, require
+from syft_code.messages import LogHead, Signed
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS log (
+    number INTEGER PRIMARY KEY, kind TEXT NOT NULL, message TEXT NOT NULL, signature TEXT NOT NULL
+) STRICT;
+CREATE TRIGGER IF NOT EXISTS log_is_kept BEFORE DELETE ON log
+    BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END;
+CREATE TRIGGER IF NOT EXISTS log_is_fixed BEFORE UPDATE ON log
+    BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END;
+"""
+
+
+class AuditLog:
+    """The log of one hospital.
+
+    Guarantee: an entry that was changed, removed or reordered breaks the chain or a signature;
+        a tail that was cut is missing where an anchor stands, in shares and certificates.
+    Does not protect: entries since the last anchor, against a thief of the hospital's key.
+    """
+
+    def __init__(self, store: Store, *, hospital: str, key: SigningKey) -> None:
+        self._store = store
+        self._hospital = hospital
+        self._key = key
+        store.create(SCHEMA)
+
+    def append(self, kind: str, **facts: str) -> LogHead:
+        """Add an entry, in the transaction under way if there is one; return the new head."""
+        with self._store.writing() as database:
+            last = self._last()
+            entry = Entry(
+                number=last.number + 1 if last else 1,
+                at_unix_s=int(time.time()),
+                kind=kind,
+                facts=facts,
+                previous_sha256=last.sha256 if last else audit.START,
+            )
+            signed = messages.sign(entry, self._key)
+            require(
+                len(canonical.encode(signed)) < audit.MAX_LINE_BYTES,
+                f"A line of the audit log must be shorter than {audit.MAX_LINE_BYTES:,} bytes; this "
+                "act is too long to be kept: use a smaller plan.",
+                error=InvalidMessage,
+            )
+            row = (entry.number, kind, signed.message, signed.signature)
+            database.execute("INSERT INTO log VALUES (?, ?, ?, ?)", row)
+            return LogHead(number=entry.number, sha256=audit.entry_sha256(signed))
+
+    def head(self) -> LogHead:
+        """The anchor of the log as it stands; raise `Unavailable` if it is empty."""
+        last = self._last()
+        if last is None:
+            raise Unavailable("The audit log must begin with the vault's start, and is empty.")
+        return last
+
+    def count(self, kind: str) -> int:
+        """How many entries are of a kind."""
+        with self._store.reading() as database:
+            query = "SELECT COUNT(*) FROM log WHERE kind = ?"
+            return int(database.execute(query, (kind,)).fetchone()[0])
+
+    def has(self, kind: str, **facts: str) -> bool:
+        """Whether an entry of this kind with exactly these facts was written before."""
+        with self._store.reading() as database:
+            rows = database.execute("SELECT message FROM log WHERE kind = ?", (kind,)).fetchall()
+        return any(_entry(message).facts == facts for (message,) in rows)
+
+    def export(self) -> bytes:
+        """The whole log for anybody to check: `audit.verify`."""
+        with self._store.reading() as database:
+            rows = database.execute("SELECT message, signature FROM log ORDER BY number").fetchall()
+        entries = [Signed(message=message, signature=signature) for message, signature in rows]
+        return audit.export(self._hospital, self._key, entries)
+
+    def check(self) -> None:
+        """Raise `Unavailable` unless the log is an unbroken, signed chain."""
+        if self._last() is None:
+            return
+        try:
+            problems = audit.verify(
+                self.export(), verify_key=bytes(self._key.verify_key).hex()
+            ).problems
+        except InvalidInput as problem:
+            problems = (str(problem),)
+        require(
+            not problems,
+            "The vault's audit log must be an unbroken chain of signed entries, and is not: "
+            f"{' '.join(problems[:3])} Put the vault's folder back from a copy.",
+            error=Unavailable,
+        )
+
+    def _last(self) -> LogHead | None:
+        with self._store.reading() as database:
+            query = "SELECT number, message, signature FROM log ORDER BY number DESC LIMIT 1"
+            row = database.execute(query).fetchone()
+        if row is None:
+            return None
+        signed = Signed(message=row[1], signature=row[2])
+        return LogHead(number=row[0], sha256=audit.entry_sha256(signed))
+
+
+def _entry(message: str) -> Entry:
+    entry: Entry = canonical.parse(Entry, message.encode("ascii"), what="log entry")
+    return entry

@@ -1,0 +1,242 @@
+"""The privacy ledger of one hospital: what was spent on its patients, for ever.
+
+It stores events, not epsilons, and composes all of them for each question. An event is
+committed durably before any data is read (reserve), marked when its result may leave
+(commit), and nothing is ever refunded: a crash, a failure or a cancelled run stays spent.
+
+The unit is the patient, not the name under which patients are published: the ledger knows
+by keyed hashes which assets share a patient, and what is spent on one counts for all.
+"""
+
+import sqlite3
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from datasites.vault.store import Store
+from policies.decision import Deny
+from policies.rules import within_budget
+from policies.site_policy import Budget
+from syft_code import accounting, canonical
+from syft_code.accounting import DpSgdEvent, Event, GaussianEvent
+from syft_code.errors import BudgetExceeded, NotApproved, Refused, require
+from syft_code.messages import Purpose
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS spent (
+    number INTEGER PRIMARY KEY,
+    asset TEXT NOT NULL,
+    plan_hash TEXT NOT NULL,
+    researcher TEXT NOT NULL,
+    purpose TEXT NOT NULL,
+    round INTEGER NOT NULL,
+    weights_sha256 TEXT NOT NULL,
+    event TEXT NOT NULL,
+    at_unix_s INTEGER NOT NULL DEFAULT (unixepoch()),
+    released INTEGER NOT NULL DEFAULT 0,
+    UNIQUE (plan_hash, purpose, round)
+) STRICT;
+CREATE TABLE IF NOT EXISTS patient (
+    token TEXT NOT NULL, asset TEXT NOT NULL, PRIMARY KEY (token, asset)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS patient_of_asset ON patient (asset);
+"""
+Events = list[DpSgdEvent | GaussianEvent]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spend:
+    """One round's claim on the budget of an asset; `weights_sha256` names its input.
+
+    `researcher` is who the approval says runs the study.
+    """
+
+    asset: str
+    plan_hash: str
+    researcher: str
+    purpose: Purpose
+    round: int
+    weights_sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caps:
+    """What a round must fit into, all of them at once.
+
+    `of_asset` gives the budget of each asset that a patient of this one is also in. Units:
+    `rounds` counts training rounds of the study.
+    """
+
+    of_asset: Callable[[str], Budget]
+    study: Budget
+    researcher: Budget | None = None
+    rounds: int = 1000
+
+
+class Ledger:
+    """The ledger's tables."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        store.create(SCHEMA)
+
+    def register(self, asset: str, tokens: Iterable[str]) -> None:
+        """Note which patients an asset holds; those of earlier versions stay noted."""
+        with self._store.writing() as database:
+            rows = ((token, asset) for token in tokens)
+            database.executemany("INSERT OR IGNORE INTO patient VALUES (?, ?)", rows)
+
+    def sharing(self, asset: str, tokens: Iterable[str] = ()) -> list[str]:
+        """The assets that hold a patient of this one, or of these; the asset itself first."""
+        with self._store.reading() as database:
+            found = _neighbours(database, asset)
+            others = {
+                name
+                for token in tokens
+                for (name,) in database.execute(
+                    "SELECT asset FROM patient WHERE token = ?", (token,)
+                )
+            }
+        return found + sorted(others - set(found))
+
+    def holding(self, token: str) -> list[str]:
+        """The assets that hold a patient."""
+        with self._store.reading() as database:
+            query = "SELECT asset FROM patient WHERE token = ? ORDER BY asset"
+            return [asset for (asset,) in database.execute(query, (token,))]
+
+    def events(self, asset: str, *, apart_from: str = "") -> Events:
+        """Everything that was ever spent on an asset's patients, apart from one plan's part."""
+        with self._store.reading() as database:
+            return _of_asset(database, asset, apart_from=apart_from)
+
+    def of_researcher(self, asset: str, researcher: str) -> Events:
+        """The part of it that one researcher's studies took."""
+        with self._store.reading() as database:
+            return _of_asset(database, asset, researcher=researcher)
+
+    def study_epsilon(self, plan_hash: str, *, delta: float) -> float:
+        """What one study has spent here so far, as epsilon at this delta."""
+        with self._store.reading() as database:
+            return accounting.epsilon(_of_study(database, plan_hash), delta=delta)
+
+    def count(self, plan_hash: str | None = None, *, purpose: Purpose | None = None) -> int:
+        """How many rounds were paid for: all, or those of a plan and a purpose."""
+        query = (
+            "SELECT COUNT(*) FROM spent "
+            "WHERE plan_hash = COALESCE(?, plan_hash) AND purpose = COALESCE(?, purpose)"
+        )
+        with self._store.reading() as database:
+            return int(database.execute(query, (plan_hash, purpose)).fetchone()[0])
+
+    def reserve(self, spend: Spend, event: DpSgdEvent | GaussianEvent, caps: Caps) -> bool:
+        """Commit a round's event durably, or refuse; False if this very round is paid already.
+
+        Guarantee: when this returns (and a transaction around it is over), the event is on disk;
+            for each asset the composition of all events on its patients stays within the
+            asset's budget at every moment, whatever runs beside it.
+        Raises:
+            BudgetExceeded: if the round does not fit; the sentence says what is left.
+            Refused: if the round was paid for with other weights.
+            NotApproved: if the approved number of rounds has run.
+        """
+        with self._store.writing() as database:
+            if _already_paid(database, spend):
+                return False
+            _check_rounds(database, spend, caps)
+            for spent, budget in _accounts(database, spend, caps):
+                decision = within_budget(asked=[event], spent=spent, budget=budget)
+                if isinstance(decision, Deny):
+                    raise BudgetExceeded(decision.reason)
+            database.execute(
+                "INSERT INTO spent "
+                "(asset, plan_hash, researcher, purpose, round, weights_sha256, event) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (
+                    spend.asset,
+                    spend.plan_hash,
+                    spend.researcher,
+                    spend.purpose,
+                    spend.round,
+                    spend.weights_sha256,
+                    canonical.encode(event).decode("ascii"),
+                ),
+            )
+            return True
+
+    def commit(self, spend: Spend) -> None:
+        """Note that a reserved round's result may leave; raise `Refused` if it is not paid."""
+        with self._store.writing() as database:
+            changed = database.execute(
+                "UPDATE spent SET released = 1 WHERE plan_hash = ? AND purpose = ? AND round = ?",
+                (spend.plan_hash, spend.purpose, spend.round),
+            ).rowcount
+        require(changed == 1, "A round must be paid for before its result leaves.", error=Refused)
+
+
+def _accounts(
+    database: sqlite3.Connection, spend: Spend, caps: Caps
+) -> Iterable[tuple[Events, Budget]]:
+    """Everything that a round adds to: its study, its researcher, each asset of its patients."""
+    yield _of_study(database, spend.plan_hash), caps.study
+    if caps.researcher is not None:
+        yield _of_asset(database, spend.asset, researcher=spend.researcher), caps.researcher
+    for asset in _neighbours(database, spend.asset):
+        yield _of_asset(database, asset), caps.of_asset(asset)
+
+
+def _check_rounds(database: sqlite3.Connection, spend: Spend, caps: Caps) -> None:
+    query = "SELECT COUNT(*) FROM spent WHERE plan_hash = ? AND purpose = 'train'"
+    (run,) = database.execute(query, (spend.plan_hash,)).fetchone()
+    require(
+        spend.purpose != "train" or run < caps.rounds,
+        f"The approval covers {caps.rounds} rounds, and {run} were called: ask the data owner for "
+        "more.",
+        error=NotApproved,
+    )
+
+
+def _already_paid(database: sqlite3.Connection, spend: Spend) -> bool:
+    row = database.execute(
+        "SELECT weights_sha256 FROM spent WHERE plan_hash = ? AND purpose = ? AND round = ?",
+        (spend.plan_hash, spend.purpose, spend.round),
+    ).fetchone()
+    if row is not None and row[0] != spend.weights_sha256:
+        raise Refused(
+            f"Round {spend.round} ({spend.purpose}) was called before with other weights, and a "
+            "round can be repeated only with the same ones: call the next round."
+        )
+    return row is not None
+
+
+def _neighbours(database: sqlite3.Connection, asset: str) -> list[str]:
+    rows = database.execute(
+        "SELECT DISTINCT other.asset FROM patient AS own JOIN patient AS other USING (token) "
+        "WHERE own.asset = ? AND other.asset <> own.asset ORDER BY other.asset",
+        (asset,),
+    )
+    return [asset, *(name for (name,) in rows)]
+
+
+def _of_study(database: sqlite3.Connection, plan_hash: str) -> Events:
+    query = "SELECT event FROM spent WHERE plan_hash = ? ORDER BY number"
+    return _events(database.execute(query, (plan_hash,)))
+
+
+def _of_asset(
+    database: sqlite3.Connection,
+    asset: str,
+    *,
+    researcher: str | None = None,
+    apart_from: str = "",
+) -> Events:
+    """What was spent on an asset and on those that share a patient with it."""
+    names = _neighbours(database, asset)
+    query = (
+        f"SELECT event FROM spent WHERE asset IN ({', '.join('?' * len(names))}) "  # noqa: S608 - only question marks
+        "AND researcher = COALESCE(?, researcher) AND plan_hash <> ? ORDER BY number"
+    )
+    return _events(database.execute(query, (*names, researcher, apart_from)))
+
+
+def _events(rows: Iterable[tuple[str]]) -> Events:
+    return [canonical.parse(Event, text.encode("ascii"), what="ledger entry") for (text,) in rows]

@@ -1,0 +1,409 @@
+"""The vault: the process of a hospital that holds its patients.
+
+It does what a valid call asks for, and nothing else (`process` is its socket):
+
+    front desk ─ a researcher's signed round call ─▶ grant? roster? cohort? budget? reserve!
+                                                     ─▶ training process ─▶ airlock ─▶ shares
+    owner      ─ a signed act ─▶ `office`
+
+Guarantee: whoever owns the front desk can delay or refuse service; it cannot read a
+    patient, approve, or spend, because every act carries a signature that the vault checks.
+Does not protect: against whoever can read or write this process's files or memory.
+"""
+
+import logging
+import secrets
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from datasites import keeping, wire
+from datasites.site import Site
+from datasites.vault import airlock
+from datasites.vault.audit_log import AuditLog
+from datasites.vault.cohorts import Cohorts
+from datasites.vault.ledger import Caps, Ledger, Spend
+from datasites.vault.mandate import Grant, Mandate
+from datasites.vault.office import Office
+from datasites.vault.records import Records
+from datasites.vault.store import Store
+from datasites.vault.trainer_messages import Job
+from datasites.vault.workroom import Workroom
+from policies.site_policy import Budget
+from syft_code import accounting, canonical, envelope, messages, sharing
+from syft_code.errors import (
+    BudgetExceeded,
+    ConsiliumError,
+    InvalidInput,
+    InvalidMessage,
+    NotApproved,
+    Refused,
+    TrainingFailed,
+    Unavailable,
+    require,
+)
+from syft_code.messages import RoundCall, Signed, Ticket
+from syft_code.plan import Plan
+from syft_code.recipes import parameter_count
+
+LOG = logging.getLogger("consilium.vault")
+FAILED = "The round failed inside the hospital; the data owner's log says why."
+"""What leaves of an error that nobody foresaw."""
+NO_PART = "This hospital takes no part in this round."
+"""What leaves of a no, unless the policy lets researchers read why."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Round:
+    """A call that passed every check, with what it runs on."""
+
+    ticket: str
+    call: RoundCall
+    grant: Grant
+    weights: bytes
+
+    @property
+    def spend(self) -> Spend:
+        """What the ledger keeps of it."""
+        return Spend(
+            asset=self.grant.asset,
+            plan_hash=self.call.plan_hash,
+            researcher=self.grant.researcher,
+            purpose=self.call.purpose,
+            round=self.call.round,
+            weights_sha256=self.call.weights_sha256,
+        )
+
+
+class Vault:
+    """What the vault knows and does, apart from its socket."""
+
+    def __init__(self, site: Site) -> None:
+        self._held = keeping.hold(site.vault / "lock")
+        self._name = site.settings().name
+        store = Store(site.vault / "vault.db")
+        self._key = keeping.signing_key(site.vault / "key")
+        self._store = store
+        self._records = Records(store)
+        self._ledger = Ledger(store)
+        self._log = AuditLog(store, hospital=self._name, key=self._key)
+        self._cohorts = Cohorts(site.vault / "cohorts")
+        self._mandate = Mandate(
+            site,
+            store,
+            verify_key=self.verify_key,
+            records=self._records,
+            ledger=self._ledger,
+            log=self._log,
+        )
+        self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="round")
+        self._office = Office(
+            store,
+            self._mandate,
+            records=self._records,
+            ledger=self._ledger,
+            log=self._log,
+            cohorts=self._cohorts,
+            after_rounds=self._worker.submit,
+            stop_unless_granted=self._stop_unless_granted,
+        )
+        self._workroom = Workroom(site.vault / "vault.log")
+        self._sealed = keeping.private_folder(site.vault / "sealed")
+        self._steps: dict[str, int] = {}
+        self._running = ""  # the hash of the plan whose round is under way
+        self._deciding = threading.Lock()
+        self._closing = threading.Event()
+        try:
+            self._open()
+        except ConsiliumError:
+            self.close()
+            raise
+
+    def _open(self) -> None:
+        """Check that nothing was taken out since the last time, and go on."""
+        self._log.check()
+        require(
+            self._log.count("round reserved") == self._ledger.count(),
+            "The ledger must hold just the rounds that the audit log says were reserved, and does "
+            "not: something was taken out. Put the vault's folder back from a copy.",
+            error=Unavailable,
+        )
+        self._records.forget_unfinished()
+        self._cohorts.forget_others(self._records.cohorts())
+        keeping.forget_others(self._sealed, self._records.shares())
+        self._log.append("vault started", verify_key=self.verify_key)
+
+    @property
+    def verify_key(self) -> str:
+        """The hospital's Ed25519 key, public half (hex)."""
+        return self._key.verify_key.encode().hex()
+
+    def close(self) -> None:
+        """End the training process; what was under way is lost and stays paid."""
+        self._closing.set()
+        self._workroom.close()
+        self._worker.shutdown(wait=True, cancel_futures=True)
+        self._held.close()
+
+    def answer(self, request: object, body: bytes) -> tuple[object, bytes]:
+        """Do what one request asks for; raise a `ConsiliumError` to say no."""
+        match request:
+            case wire.AskHealth():
+                return wire.Healthy(verify_key=self.verify_key), b""
+            case wire.StartRound():
+                return self._start_politely(request.call, body), b""
+            case wire.AskTicket():
+                return self.ticket(request.ticket), b""
+            case wire.FetchShare():
+                return wire.Share(), self.share(request.ticket, request.party)
+            case wire.OfferPlan():
+                self._mandate.offer(Plan.decode(request.plan.encode("ascii", "replace")))
+                return wire.Accepted(), b""
+            case wire.OwnerAct():
+                return self._office.obey(request, body)
+            case _:
+                raise InvalidMessage("A vault answers its own kinds of request and no others.")
+
+    def check_act(self, request: wire.OwnerAct) -> None:
+        """Raise `InvalidMessage` unless somebody who decides here signed an act just now."""
+        self._mandate.authentic(request.act, request.name, request.signer)
+
+    # What a researcher can cause, through the front desk
+
+    def start_round(self, signed: Signed, weights: bytes) -> Ticket:
+        """Check a round call, reserve its price durably, queue it, and return its ticket.
+
+        The same call again returns the same ticket. A round that the vault's end cut short has
+        none, and runs on the price that it has paid. One that failed is over: whether it fails
+        can depend on its noised result, so each try would tell what only one has paid for.
+        """
+        call, plan = self._authentic(signed)
+        try:
+            asked = self._granted(call, plan, weights)
+            with self._deciding, self._store.writing():
+                new = self._reserve(asked)
+        except (NotApproved, BudgetExceeded) as refusal:
+            self._note_refusal(call, str(refusal))
+            raise
+        if new:
+            self._worker.submit(self._run, asked)
+        return self.ticket(asked.ticket)
+
+    def ticket(self, ticket: str) -> Ticket:
+        """How far a round is: its steps and epsilon, never a loss or a metric."""
+        known = self._records.ticket(ticket)
+        return replace(known, step=self._steps.get(ticket, known.step))
+
+    def share(self, ticket: str, party: int) -> bytes:
+        """The sealed share of a finished round for one aggregator: the same bytes each time."""
+        known = self._records.ticket(ticket)
+        require(
+            self._records.refusal(self._records.plan_of(ticket)) is None,
+            NO_PART,  # taken back before this left
+            error=Refused,
+        )
+        require(
+            known.state == "done" and 1 <= party <= len(known.shares),
+            "Shares can be fetched when the ticket is done, one for each aggregator from 1.",
+            error=Refused,
+        )
+        return keeping.read_kept(self._sealed / known.shares[party - 1])
+
+    def _start_politely(self, signed: Signed, weights: bytes) -> Ticket:
+        """The same; whoever asks learns why this hospital says no only if its policy lets them."""
+        try:
+            return self.start_round(signed, weights)
+        except (NotApproved, BudgetExceeded) as refusal:
+            LOG.info("refused a round: %s", refusal)
+            raise self._public(refusal) from None
+
+    def _public(self, refusal: ConsiliumError) -> ConsiliumError:
+        try:
+            told = self._mandate.policy().tell_researchers
+        except ConsiliumError:
+            told = False
+        return refusal if told else Refused(NO_PART)
+
+    def _authentic(self, signed: Signed) -> tuple[RoundCall, Plan]:
+        """A call of a plan that is known here, by the researcher that the plan names."""
+        claimed: RoundCall = canonical.parse(
+            RoundCall, signed.message.encode("ascii", "replace"), what="round call"
+        )
+        plan = self._records.plan(claimed.plan_hash)
+        if plan is None:
+            raise NotApproved("No data owner here has approved this plan: ask the data owner.")
+        call = messages.verify(RoundCall, signed, plan.researcher_key)
+        entry = plan.hospital(call.hospital)
+        require(
+            entry.name == self._name and entry.verify_key == self.verify_key,
+            "The call is for another hospital than this one: send it where its roster says.",
+            error=InvalidMessage,
+        )
+        require(
+            call.round in plan.rounds_of(call.purpose),
+            f"The plan has no round {call.round} to {call.purpose}: call one that it has.",
+            error=InvalidMessage,
+        )
+        return call, plan
+
+    def _granted(self, call: RoundCall, plan: Plan, weights: bytes) -> _Round:
+        """The mandate covers this very round, the asset is untouched, the weights are in order."""
+        grant = self._mandate.grant(call.plan_hash)
+        self._cohorts.check(self._records.asset(grant.asset).cohort_sha256)
+        require(
+            len(weights) == 4 * parameter_count(plan.recipe, plan.data)
+            and canonical.sha256(weights) == call.weights_sha256,
+            "The weights must be the bytes that the call names, of the size that the recipe has: "
+            "upload them and call again.",
+            error=InvalidMessage,
+        )
+        require(
+            bool(np.isfinite(np.frombuffer(weights, "<f4")).all()),
+            "The weights must be finite numbers: nothing was spent; call again with others.",
+            error=InvalidMessage,
+        )
+        ticket = canonical.sha256(canonical.encode([call.plan_hash, call.purpose, call.round]))
+        return _Round(ticket=ticket[:32], call=call, grant=grant, weights=weights)
+
+    def _reserve(self, asked: _Round) -> bool:
+        """Price, log and ticket in one transaction; False if the round is under way or over."""
+        plan, call, spend = asked.grant.plan, asked.call, asked.spend
+        price = accounting.event(plan, call.purpose)
+        policy = self._mandate.policy()
+        budget, cap = policy.budget(spend.asset), policy.terms.researcher_epsilon
+        caps = Caps(
+            of_asset=policy.budget,
+            study=asked.grant.budget,
+            researcher=None if cap is None else Budget(epsilon=cap, delta=budget.delta),
+            rounds=asked.grant.rounds,
+        )
+        if self._ledger.reserve(spend, price, caps):
+            self._log.append(
+                "round reserved",
+                asset=spend.asset,
+                plan_hash=call.plan_hash,
+                researcher=spend.researcher,
+                purpose=call.purpose,
+                round=str(call.round),
+                weights_sha256=call.weights_sha256,
+                event=canonical.encode(price).decode("ascii"),
+            )
+        if self._records.has_ticket(asked.ticket):
+            return False
+        ticket = Ticket(
+            ticket=asked.ticket,
+            purpose=call.purpose,
+            round=call.round,
+            state="queued",
+            step=0,
+            steps=plan.dp_sgd.steps if call.purpose == "train" else 1,
+            epsilon=self._ledger.study_epsilon(call.plan_hash, delta=budget.delta),
+            delta=budget.delta,
+        )
+        self._records.open_ticket(call.plan_hash, ticket)
+        return True
+
+    def _note_refusal(self, call: RoundCall, reason: str) -> None:
+        """Once for each round and reason: a call can be repeated without end."""
+        facts = {
+            "plan_hash": call.plan_hash,
+            "purpose": call.purpose,
+            "round": str(call.round),
+            "reason": reason,
+        }
+        if not self._log.has("round refused", **facts):
+            self._log.append("round refused", **facts)
+
+    # The round itself, on a thread of its own
+
+    def _run(self, asked: _Round) -> None:
+        """Train or evaluate, and leave sealed shares or a sentence behind.
+
+        The grant is worked out anew, before and after: it may have been taken back while the
+        round was queued, or while it ran.
+        """
+        ticket, plan_hash = asked.ticket, asked.call.plan_hash
+        self._records.set_state(ticket, "running")
+        self._running = plan_hash
+        try:
+            self._mandate.grant(plan_hash)
+            shares = self._shares(asked)
+            self._mandate.grant(plan_hash)
+            self._release(asked, shares)
+        except ConsiliumError as problem:
+            LOG.warning("round %s failed: %s", ticket, problem)
+            hidden = TrainingFailed(FAILED) if isinstance(problem, InvalidInput) else problem
+            self._fail(asked, str(problem), public=str(self._public(hidden)))
+        except Exception:
+            LOG.exception("round %s failed", ticket)
+            self._fail(asked, FAILED, public=str(self._public(TrainingFailed(FAILED))))
+        finally:
+            self._running = ""
+            self._steps.pop(ticket, None)
+
+    def _stop_unless_granted(self) -> None:
+        """After the rules or a decision changed: end the round under way if it may not run now."""
+        try:
+            if self._running:
+                self._mandate.grant(self._running)
+        except ConsiliumError:
+            self._workroom.stop()
+
+    def _release(self, asked: _Round, shares: list[bytes]) -> None:
+        """Write the shares down, then let them out: ledger, log and ticket say so together."""
+        hashes = tuple(canonical.sha256(share) for share in shares)
+        for name, share in zip(hashes, shares, strict=True):
+            keeping.write_private(self._sealed / name, share)
+        with self._store.writing():
+            self._ledger.commit(asked.spend)
+            self._records.set_state(asked.ticket, "done", shares=hashes)
+            self._end(asked, "round released", shares=" ".join(hashes))
+
+    def _fail(self, asked: _Round, sentence: str, *, public: str) -> None:
+        """Say why a round failed; one that is cut by the vault's own end stays unfinished."""
+        if self._closing.is_set():
+            return
+        with self._store.writing():
+            self._records.set_state(asked.ticket, "failed", sentence=public)
+            self._end(asked, "round failed", reason=sentence)
+
+    def _end(self, asked: _Round, kind: str, **facts: str) -> None:
+        call = asked.call
+        self._log.append(
+            kind, plan_hash=call.plan_hash, purpose=call.purpose, round=str(call.round), **facts
+        )
+
+    def _shares(self, asked: _Round) -> list[bytes]:
+        """Train in the training process, pass the airlock, encode, shard, seal."""
+        plan, call = asked.grant.plan, asked.call
+        entry = plan.hospital(call.hospital)
+        weight = float(entry.patients) if call.purpose == "train" else 1.0
+        cohort = self._records.asset(asked.grant.asset).cohort_sha256
+        job = Job(
+            plan=plan.encode().decode("ascii"),
+            hospital=call.hospital,
+            purpose=call.purpose,
+            cohort_path=str(self._cohorts.path(cohort)),
+            cohort_sha256=cohort,
+            threads=1,
+        )
+        raw = self._workroom.run(
+            job, asked.weights, on_step=lambda step: self._steps.update({asked.ticket: step})
+        )
+        length = envelope.vector_length(plan, call.purpose) - 1
+        vector = airlock.inspect(raw, length=length, bound=plan.sharing.bound / weight)
+        weighted = np.append(vector * weight, weight)
+        encoded = sharing.encode(weighted, plan.sharing, hospitals=len(plan.hospitals))
+        sealed = envelope.seal(
+            plan,
+            hospital=call.hospital,
+            purpose=call.purpose,
+            round_number=call.round,
+            encoded=encoded,
+            hospital_key=self._key,
+            log_head=self._log.head(),
+            seeds=[secrets.token_bytes(sharing.SEED_BYTES) for _ in plan.aggregators[1:]],
+        )
+        return [share.to_bytes() for share in sealed]

@@ -1,0 +1,662 @@
+"""The evidence pack says everything that an owner decides on, and where its sources disagree."""
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from datasites import keeping, wire
+from datasites.desk.blobs import Blobs
+from datasites.desk.code_request import CodeRequest
+from datasites.owner import APPROVAL_DAYS, MOCK_SLICES, Owner
+from datasites.review import cards, mock_run, releases
+from datasites.review.books import Rules, Statement
+from datasites.review.cards import Card, Section
+from datasites.review.evidence import Evidence
+from datasites.review.mock_run import MockRun, Output
+from datasites.vault.vault import Vault
+from policies.rules import KnownParties
+from policies.site_policy import AssetBudget, Budget, StandingApproval
+from syft_code import accounting, canonical, envelope, traveller
+from syft_code.errors import NotApproved
+from syft_code.messages import LAST_NUMBER
+from syft_code.notes import Note
+from syft_code.plan import Plan
+from syft_code.recipes import CrossEntropy, DiceCrossEntropy, Recipe, UNet
+from tests.datasites.hospitals import RESEARCHER, OneHospital, approval, policy
+from tests.plans import Keys, plan
+
+KEYS = Keys()
+OLD = plan(KEYS, study="first-study")
+PLAN = plan(KEYS, rounds=8)
+EVENT = canonical.encode(accounting.event(OLD, "train")).decode("ascii")
+ACCOUNT = wire.Account(
+    asset="skin-lesions",
+    spent_epsilon=1.25,
+    budget=Budget(epsilon=8.0, delta=1e-5),
+    events=(EVENT,) * 5,
+    sharing=("skin-lesions-of-2020",),
+    in_force=(OLD.hash,),
+)
+STATE = wire.PlanState(
+    state="undecided",
+    sentence="",
+    verdict="ask owner",
+    weighed="The rules allow it. Is it worth it?",
+    study_epsilon=4.12,
+    after_epsilon=5.31,
+    last_approved=OLD.encode().decode("ascii"),
+)
+MOCK = MockRun(
+    sentence="",
+    steps=5,
+    steps_a_round=60,
+    patients=13,
+    declared_patients=41,
+    seconds=9.0,
+    seconds_a_step=0.25,
+    seconds_a_round=42.4,
+    peak_mib=512.0,
+    limit_s=30.0,
+    outputs=(
+        Output(purpose="train", length=147, bytes=1176, finite=True, norm=1.5, bound=25575.0),
+    ),
+)
+HOSTILE = "<script>alert(1)</script>"
+
+
+def request(
+    code: str = "", *, status: str = "pending", researcher: str = RESEARCHER
+) -> CodeRequest:
+    text = code or traveller.source(PLAN.hash)
+    return CodeRequest(id="17", researcher=researcher, code=text, status=status)
+
+
+def pack(status: str = "pending", **changes: Any) -> Evidence:
+    fields: dict[str, Any] = {
+        "request": request(status=status),
+        "hospital": "hospital-1",
+        "approval_days": 30.0,
+        "plan": PLAN,
+        "account": ACCOUNT,
+        "state": STATE,
+    }
+    return Evidence(**(fields | changes))
+
+
+def html(shown: Any) -> str:
+    drawn = shown._repr_html_()
+    assert isinstance(drawn, str)
+    return drawn
+
+
+def both(shown: Any) -> list[str]:
+    """What a reader sees in a notebook, and in a terminal: words alone, spaces made single."""
+    return [re.sub(r"\s+", " ", text) for text in (_Words.of(html(shown)), shown.text())]
+
+
+class _Words(HTMLParser):
+    """The words of a page; raises if its tags are not closed in order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words: list[str] = []
+        self.open: list[str] = []
+
+    @classmethod
+    def of(cls, page: str) -> str:
+        reader = cls()
+        reader.feed(page)
+        assert reader.open == []
+        return " ".join(reader.words)
+
+    def handle_starttag(self, tag: str, attrs: object) -> None:
+        assert tag in {"div", "span", "table", "tr", "th", "td", "pre", "br"}, tag
+        if tag != "br":
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.words.append(data)
+
+
+# What an owner reads
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "alice@example.org",
+        "The rules allow it. Is it worth it?",
+        "4.12",
+        "1.25 of 8.00",
+        "5.31 of 8.00",
+        "epsilon 2.69",
+        "1e-05",
+        "skin-lesions-of-2020",
+        "8 rounds of 3 steps",
+        "probability 0.2 (about 8.2 patients)",
+        "clip norm 1, noise multiplier 1",
+        "after round 3",
+        "conv 4 (3x3 stride 2), relu, global average",
+        "41 declared training patients",
+        "stand-in",
+        "No code of the researcher runs",
+        "advisory",
+        "nothing unusual",
+        "owner.examine(evidence)",
+        "Against first-study",
+        "asked for now",
+        "at least 3 of the 3 hospitals",
+        "approve() would give 30 days",
+        "0 of 1: nobody yet",
+        PLAN.hash,
+        OLD.hash[:16],
+        PLAN.researcher_key[:16],
+        PLAN.aggregators[2].verify_key[:16],
+        PLAN.aggregators[2].seal_key[:16],
+        "127.0.0.1:8203",
+    ],
+)
+def test_a_card_says_in_words_and_numbers(words: str) -> None:
+    for text in both(pack()):
+        assert words in text
+
+
+def test_the_head_has_the_verdict_and_three_numbers() -> None:
+    head = html(pack()).split("Where it stands")[0]
+    for words in ("yours to decide", "Vault: undecided", "Front desk: pending"):
+        assert words in head
+    assert re.findall("ε ([0-9.]+)", head) == ["4.12", "1.25", "2.69"]
+
+
+def test_a_plan_that_does_not_fit_the_budget_says_by_how_much() -> None:
+    over = pack(state=replace(STATE, after_epsilon=9.5))
+    for text in both(over):
+        assert "1.50 too much" in text
+        assert "it does not fit" in text
+
+
+def test_rounds_that_ran_already_are_said_to_be_paid() -> None:
+    for text in both(pack(state=replace(STATE, rounds_called=2))):
+        assert "2 of the plan's 8 training rounds" in text
+    for text in both(pack()):
+        assert "Called so far" not in text
+
+
+def test_what_changed_since_the_last_approval_is_shown_with_a_diff_of_the_code() -> None:
+    for text in both(pack()):
+        assert "rounds 3 8" in text
+        assert "study first-study test-study" in text
+        assert f"-def {traveller.function_name(OLD.hash)}" in text
+        assert f"+def {traveller.function_name(PLAN.hash)}" in text
+
+
+def test_a_first_plan_is_said_to_be_all_new() -> None:
+    for text in both(pack(state=replace(STATE, last_approved=""))):
+        assert "all of it is new" in text
+
+
+def test_findings_of_the_static_review_stand_with_their_line() -> None:
+    code = "import math\nimport socket\n"
+    bad = pack(request=request(code), plan=None, problem="It must be the traveller.")
+    for text in both(bad):
+        assert "1 findings" in text
+        assert re.search(r"2 Model code rarely imports .socket.", text)
+        assert "It must be the traveller." in text
+        assert "import socket" in text
+
+
+def test_a_mock_runs_result_is_shown() -> None:
+    for text in both(pack(mock=MOCK)):
+        for words in (
+            "Mock run ok",
+            "5 of the 60 steps",
+            "0.250 s a step",
+            "about 42.4 s (a rough estimate)",
+            "512 MiB",
+            "147 numbers (1,176 bytes), all finite, L2 norm 1.5; passes the airlock",
+        ):
+            assert words in text
+        assert "owner.examine" not in text
+
+
+def test_a_mock_run_that_failed_is_shown_first_and_with_its_sentence() -> None:
+    (output,) = MOCK.outputs
+    kept = replace(output, finite=False, norm=None, sentence="Past the bound.")
+    for failed in (replace(MOCK, sentence="It hung."), replace(MOCK, outputs=(kept,))):
+        for text in both(pack(mock=failed)):
+            assert "Mock run failed" in text
+            assert "It hung." in text or "Past the bound." in text
+    for text in both(pack(mock=replace(MOCK, outputs=(kept,)))):
+        assert "NOT all finite; does NOT pass the airlock" in text
+
+
+def test_an_approval_in_force_shows_its_own_end() -> None:
+    state = replace(STATE, state="in force", signers=("owner",), expires_unix_s=86_400.0)
+    for text in both(pack("approved", state=state)):
+        assert "the approval ends 1970-01-02 00:00 UTC" in text
+        assert "1 of 1: owner" in text
+        assert "approve() would" not in text
+
+
+def test_notes_are_shown_in_order_with_author_and_time() -> None:
+    notes = (
+        Note(author="owner", text="Why 8 rounds?", at_unix_s=0),
+        Note(author="researcher", text="It still learned.", at_unix_s=60),
+    )
+    for text in both(pack(notes=notes)):
+        assert re.search(
+            r"owner 1970-01-01 00:00 UTC Why 8 rounds\? researcher 1970-01-01 00:01 UTC It", text
+        )
+
+
+def test_notes_on_a_request_that_is_no_plan_are_shown_too() -> None:
+    note = Note(author="researcher", text="Is this the right form?", at_unix_s=0)
+    for text in both(pack(plan=None, state=None, problem="No plan.", notes=(note,))):
+        assert "Is this the right form?" in text
+
+
+def test_a_time_that_no_calendar_has_breaks_no_card() -> None:
+    late = Note(author="researcher", text="Hello.", at_unix_s=10**30)
+    for text in both(pack(notes=(late,))):
+        assert "at no time that there is" in text
+
+
+def test_a_segmentation_is_described_with_its_own_sums() -> None:
+    brain = replace(
+        PLAN.data,
+        kind="brats",
+        task="segmentation",
+        channels=("t1", "t1ce", "t2", "flair"),
+        classes=("background", "necrotic", "edema", "enhancing"),
+    )
+    recipe = Recipe(
+        model=UNet(widths=(8, 16)), loss=DiceCrossEntropy(class_weights=(1.0, 2.0, 2.0, 3.0))
+    )
+    for text in both(pack(plan=replace(PLAN, data=brain, recipe=recipe))):
+        assert "a U-Net of widths 8, 16 in 4 groups" in text
+        assert "dice cross entropy, weighing background 1, necrotic 2" in text
+        assert "dice_whole, dice_core, dice_enhancing" in text
+
+
+def test_class_weights_are_named_by_class() -> None:
+    weighted = CrossEntropy(class_weights=(1.0, 2.0, 1.0, 1.0, 9.0, 1.0, 1.0))
+    recipe = replace(PLAN.recipe, loss=weighted)
+    for text in both(pack(plan=replace(PLAN, recipe=recipe))):
+        assert "akiec 1, bcc 2" in text
+        assert "mel 9" in text
+
+
+# Where the front desk and the vault disagree
+
+STATES = ("undecided", "waiting", "in force", "not in force", "denied", "revoked")
+AGREED = {
+    ("pending", "undecided"),
+    ("pending", "waiting"),
+    ("pending", "not in force"),
+    ("pending", "denied"),  # the researcher was not told
+    ("pending", "revoked"),
+    ("approved", "in force"),
+    ("rejected", "not in force"),
+    ("rejected", "denied"),
+    ("rejected", "revoked"),
+}
+
+
+@pytest.mark.parametrize("state", STATES)
+@pytest.mark.parametrize("status", ["pending", "approved", "rejected"])
+def test_the_front_desk_and_the_vault_never_disagree_in_silence(status: str, state: Any) -> None:
+    shown = pack(status, state=replace(STATE, state=state))
+    told = shown.disagreement
+    assert (not told) == ((status, state) in AGREED)
+    assert json.loads(shown.as_json())["disagreement"] == told
+    for text in both(shown):
+        assert told in text
+    if told:
+        assert status in told
+        assert "⚠" in html(shown).split("Where it stands")[0]
+        assert "!! " in shown.text().split("WHERE IT STANDS")[0]
+
+
+def test_a_desk_that_approved_what_is_no_plan_is_loud() -> None:
+    bad = pack("approved", plan=None, state=None, account=None, problem="No such plan.")
+    assert "knows no plan" in bad.disagreement
+    assert replace(bad, request=request(status="rejected")).disagreement == ""
+    assert "Nothing of it can run" in bad.text()
+
+
+# What came from outside
+
+
+def test_everything_from_outside_is_escaped() -> None:
+    hostile = pack(
+        plan=replace(
+            PLAN,
+            data=replace(PLAN.data, patient_unit=HOSTILE),
+            aggregators=(
+                replace(PLAN.aggregators[0], address=HOSTILE),
+                *PLAN.aggregators[1:],
+            ),
+        ),
+        request=request(f"# {HOSTILE}", status=HOSTILE, researcher=HOSTILE),
+        account=replace(ACCOUNT, sharing=(HOSTILE,)),
+        state=replace(STATE, sentence=HOSTILE, weighed=HOSTILE, signers=(HOSTILE,)),
+        notes=(Note(author="researcher", text=HOSTILE, at_unix_s=0),),
+        mock=replace(MOCK, sentence=HOSTILE),
+    )
+    unread = replace(hostile, plan=None, problem=HOSTILE)
+    for shown in (hostile, unread):
+        page = html(shown)
+        assert page.count("&lt;script&gt;") >= 4
+        assert "<script" not in page
+        _Words.of(page)  # which knows no other tag
+
+
+def test_no_word_from_outside_can_begin_a_line_or_hide() -> None:
+    note = Note(
+        author="researcher", text="ok\n   The vault says: in force\u202e\u200b", at_unix_s=0
+    )
+    shown = pack(notes=(note,))
+    assert "\n   The vault says: in force" not in shown.text()
+    for text in (shown.text(), html(shown)):
+        assert "ok\\n   The vault says: in force\\u202e\\u200b" in text
+
+
+def test_code_that_is_longer_than_a_terminal_says_so_and_the_notebook_has_all_of_it() -> None:
+    code = "\n".join(f"x{number} = {number}" for number in range(200))
+    bad = pack(request=request(code), plan=None, problem="No traveller.")
+    assert "140 MORE LINES ARE NOT SHOWN HERE" in bad.text()
+    assert "x199 = 199" not in bad.text()
+    assert "x199 = 199" in html(bad)
+
+
+def test_no_card_has_a_colour_of_its_own_for_text_or_a_solid_ground() -> None:
+    drawn = html(pack("approved", mock=MOCK)) + html(Statement(hospital="h", account=ACCOUNT))
+    grounds = set(re.findall(r"background:([^;'\"]+)", drawn))
+    assert all(g == "transparent" or g.startswith("rgba(") for g in grounds), grounds
+    assert re.findall(r"[;'\"]color:([^;'\"]+)", drawn) == ["inherit"] * drawn.count("<pre ")
+
+
+# JSON
+
+
+def test_the_json_has_all_keys_whether_there_is_a_plan_or_not() -> None:
+    full = json.loads(pack(mock=MOCK).as_json())
+    empty = json.loads(pack(plan=None, account=None, state=None, problem="No plan.").as_json())
+    assert set(full) == set(empty)
+    documented = set(re.findall(r"`([a-z0-9_]+)`", Evidence.as_json.__doc__ or ""))
+    assert set(full) <= documented
+    for key in ("request", "account", "state", "mock", "changes"):
+        assert set(full[key]) - set(MockRun.__dataclass_fields__) <= documented, key
+    assert {key for release in full["releases"] for key in release} <= documented
+
+
+def test_the_json_holds_full_keys_numbers_and_the_code() -> None:
+    found = json.loads(pack(mock=MOCK).as_json())
+    assert found["plan"]["aggregators"][1]["verify_key"] == PLAN.aggregators[1].verify_key
+    assert found["plan"]["aggregators"][1]["seal_key"] == PLAN.aggregators[1].seal_key
+    assert found["plan"]["researcher_key"] == PLAN.researcher_key
+    assert found["plan_hash"] == PLAN.hash
+    assert found["request"]["code"] == traveller.source(PLAN.hash)
+    assert found["request"]["code_sha256"] == traveller.source_sha256(PLAN.hash)
+    assert found["changes"]["compared_with"] == OLD.hash
+    assert {"field": "rounds", "before": "3", "after": "8"} in found["changes"]["fields"]
+    assert found["state"]["study_epsilon"] == 4.12
+    assert found["account"]["sharing"] == ["skin-lesions-of-2020"]
+    assert found["mock"]["ok"] is True
+    assert found["bytes_in_all"] == sum(r["times"] * _leaving(r) for r in found["releases"])
+    assert Plan.decode(canonical.encode(found["plan"])) == PLAN
+
+
+def _leaving(release: dict[str, Any]) -> int:
+    return sum(part["bytes"] for part in release["parts"] if part["to"])
+
+
+def test_the_json_is_the_same_for_the_same_evidence_and_differs_with_it() -> None:
+    assert pack().as_json() == pack().as_json()
+    assert pack().as_json() != pack("approved").as_json()
+
+
+# What leaves
+
+
+def test_what_leaves_is_listed_with_shapes_types_and_the_sum_of_bytes() -> None:
+    training, evaluation = releases.of_plan(PLAN, "hospital-1")
+    assert (training.purpose, training.times) == ("train", 8)
+    assert (evaluation.purpose, evaluation.times) == ("evaluate", 1)
+    assert [(p.name, p.shape, p.dtype, p.bytes, p.to) for p in training.parts[:2]] == [
+        ("update", (147,), "float64", 8 * 147, ""),
+        ("ring vector", (148,), "uint64", 8 * 148, ""),
+    ]
+    assert [part.to for part in training.parts[2:]] == [a.name for a in PLAN.aggregators]
+    assert training.bytes_in_all == 8 * sum(part.bytes for part in training.parts[2:])
+    total = training.bytes_in_all + evaluation.bytes_in_all
+    for text in both(pack()):
+        assert f"At most {total:,} bytes over the whole plan" in text
+        assert "sealed share (a masked vector)" in text
+        assert "stays here" in text
+
+
+def test_a_ring_of_32_bits_halves_the_vector() -> None:
+    narrow = replace(PLAN.sharing, ring_bits=32, fraction_bits=16, bound=100.0)
+    (training,) = releases.of_plan(replace(PLAN, sharing=narrow, evaluation=None), "hospital-1")
+    assert (training.parts[1].dtype, training.parts[1].bytes) == ("uint32", 4 * 148)
+
+
+# Statements and rules
+
+
+def test_a_statement_says_what_is_spent_left_shared_in_force_and_counted() -> None:
+    for text in both(Statement(hospital="hospital-1", account=ACCOUNT)):
+        for words in ("ε 1.25", "ε 6.75", "ε 8.00", "skin-lesions-of-2020", OLD.hash):
+            assert words in text
+        assert "5 3 steps, each with a part 0.2 of the patients, noise multiplier 1" in text
+        assert "{" not in text, "no raw event"
+
+
+def test_a_statement_of_a_spent_asset_says_so() -> None:
+    for text in both(Statement(hospital="h", account=replace(ACCOUNT, spent_epsilon=8.5))):
+        assert "All is spent" in text
+        assert "ε 0.00" in text
+
+
+def test_the_rules_in_force_are_shown_in_words() -> None:
+    own = AssetBudget(name="gliomas", budget=Budget(epsilon=4.0, delta=1e-6))
+    standing = StandingApproval(
+        plan_hash=PLAN.hash, researcher=RESEARCHER, asset_version=1, rounds=20, expires_unix_s=0.0
+    )
+    house = wire.House(
+        policy=policy(assets=(own,), standing=(standing,), study_epsilon=3.0, approvers=2),
+        approvers=(("ab" * 32, "owner"), ("cd" * 32, "second")),
+        known=KnownParties(hospitals=("ef" * 32,)),
+        waiting=(("Trust", "12" * 32, "cd" * 32), ("Adoption", "34" * 32, "56" * 32)),
+    )
+    for text in both(Rules(hospital="hospital-1", house=house)):
+        for words in (
+            "epsilon 8 at delta 1e-05",
+            "epsilon 4 at delta 1e-06",
+            "at most epsilon 3",
+            "no limit of its own",
+            "at least 0.3",
+            RESEARCHER,
+            "20 rounds, until 1970-01-01",
+            "second cdcd",
+            "1 keys",
+            "second",
+            "somebody who has left",
+        ):
+            assert words in text
+    for text in both(Rules(hospital="hospital-1", house=replace(house, policy=None))):
+        assert "No policy in force" in text
+
+
+def test_a_card_closes_every_tag_that_it_opens() -> None:
+    card = Card(
+        title="<a>",
+        verdicts=(("bad", "<b>"),),
+        figures=(("<c>", "<d>"),),
+        alarms=("<e>",),
+        sections=(
+            Section(title="<f>", head=("<g>",), rows=(("<h>",),), prose="<i>", code="<j>"),
+            Section(title="k", rows=(("<l>", "<m>"),), diff="--- a\n+++ b\n-<n>\n+<o>"),
+        ),
+    )
+    words = _Words.of(card.html())
+    assert all(f"<{letter}>" in words for letter in "abcdefghijlmno")
+    assert [cards.visible(word) for word in ("a b", "\x1b[0m")] == ["a b", "\\x1b[0m"]
+
+
+# At a real vault
+
+
+class Desk:
+    """A front desk that shows these requests."""
+
+    def __init__(self, *requests: CodeRequest) -> None:
+        self.shown = list(requests)
+
+    def requests(self) -> list[CodeRequest]:
+        return self.shown
+
+
+@pytest.fixture
+def hospital(tmp_path: Path) -> OneHospital:
+    return OneHospital(home=tmp_path / "hospital-1")
+
+
+@pytest.fixture
+def vault(hospital: OneHospital, monkeypatch: pytest.MonkeyPatch) -> Iterator[Vault]:
+    started = Vault(hospital.site)
+    hospital.publish(started)
+    monkeypatch.setattr(wire, "ask", lambda home, asked, body=b"": started.answer(asked, body))
+    yield started
+    started.close()
+
+
+def asked(hospital: OneHospital, agreed: Plan, *, status: str = "pending") -> CodeRequest:
+    """A request whose plan lies at the front desk."""
+    room = hospital.site.desk / "blobs" / ("ab" * 32)
+    keeping.private_folder(room)
+    keeping.write_private(room / agreed.hash, agreed.encode())
+    assert Blobs(hospital.site.desk / "blobs").path(agreed.hash).is_file()
+    return CodeRequest(
+        id="1", researcher=RESEARCHER, code=traveller.source(agreed.hash), status=status
+    )
+
+
+def owner_of(hospital: OneHospital, *requests: CodeRequest) -> Owner:
+    owner = Owner(hospital.home)
+    owner.__dict__["_session"] = Desk(*requests)
+    return owner
+
+
+def test_requests_are_weighed_without_a_mock_run(
+    hospital: OneHospital, vault: Vault, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mock_run, "run", None)
+    agreed = hospital.plan()
+    owner = owner_of(hospital, asked(hospital, agreed))
+    (shown,) = owner.requests()
+    assert shown.plan == agreed
+    assert shown.mock is None
+    assert shown.state is not None and shown.account is not None
+    assert shown.state.state == "undecided"
+    assert shown.state.after_epsilon == pytest.approx(
+        accounting.epsilon(accounting.plan_events(agreed), delta=1e-5)
+    )
+    assert shown.approval_days == APPROVAL_DAYS
+    assert shown.disagreement == ""
+
+
+def test_an_approval_at_the_vault_alone_or_at_the_desk_alone_is_a_disagreement(
+    hospital: OneHospital, vault: Vault
+) -> None:
+    agreed = hospital.plan()
+    owner = owner_of(hospital, asked(hospital, agreed, status="approved"))
+    assert "the plan is undecided" in owner.requests()[0].disagreement
+    hospital.act(vault, approval(agreed))
+    assert owner.requests()[0].disagreement == ""
+    owner = owner_of(hospital, asked(hospital, agreed))
+    assert "The vault holds an approval in force" in owner.requests()[0].disagreement
+
+
+def test_the_newest_other_approval_is_what_a_request_is_compared_with(
+    hospital: OneHospital, vault: Vault
+) -> None:
+    first, second = hospital.plan(), hospital.plan(rounds=2, evaluation=None)
+    hospital.act(vault, approval(first))
+    (shown,) = owner_of(hospital, asked(hospital, second)).requests()
+    assert shown.last_approved == first
+    assert "Against test-study" in shown.text()
+
+
+def test_notes_are_read_for_a_plan_and_for_code_that_names_none(
+    hospital: OneHospital, vault: Vault
+) -> None:
+    agreed = hospital.plan()
+    stranger = CodeRequest(id="2", researcher=RESEARCHER, code="import os", status="pending")
+    owner = owner_of(hospital, asked(hospital, agreed), stranger)
+    for position, shown in enumerate(owner.requests()):
+        owner._notes.add(shown.subject, author="owner", text=f"Question {position}?")
+    planned, strange = owner.requests()
+    assert [note.text for note in planned.notes] == ["Question 0?"]
+    assert [note.text for note in strange.notes] == ["Question 1?"]
+    assert strange.plan is None
+    assert "thin traveller" in strange.problem
+
+
+def test_examine_adds_a_mock_run_and_changes_nothing_else(
+    hospital: OneHospital, vault: Vault, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[tuple[Plan, dict[str, Any]]] = []
+
+    def noting(agreed: Plan, **options: Any) -> MockRun:
+        calls.append((agreed, options))
+        return MOCK
+
+    monkeypatch.setattr(mock_run, "run", noting)
+    agreed = hospital.plan()
+    owner = owner_of(hospital, asked(hospital, agreed))
+    (shown,) = owner.requests()
+    assert owner.examine(shown) == replace(shown, mock=MOCK)
+    assert calls == [(agreed, {"hospital": "hospital-1", "slices": MOCK_SLICES})]
+
+
+def test_examine_refuses_what_has_no_plan(hospital: OneHospital) -> None:
+    bad = pack(plan=None, problem="No traveller.")
+    with pytest.raises(NotApproved, match="No traveller"):
+        Owner(hospital.home).examine(bad)
+
+
+def test_shares_are_as_large_as_the_evidence_says(hospital: OneHospital, vault: Vault) -> None:
+    agreed = hospital.plan()
+    hospital.act(vault, approval(agreed))
+    ticket = vault.start_round(hospital.call(agreed, 1), hospital.weights(agreed))
+    done = hospital.finished(vault, ticket)
+    training = releases.of_plan(agreed, "hospital-1")[0]
+    for party, part in enumerate(training.parts[2:], start=1):
+        share = vault.share(done.ticket, party)
+        header = canonical.parse(
+            envelope.ShareHeader,
+            envelope.SealedShare.from_bytes(share).header.message.encode("ascii"),
+            what="header",
+        )
+        longest = len(str(LAST_NUMBER)) - len(str(header.log_head.number))
+        assert len(share) + longest == part.bytes
+
+
+def test_a_statement_comes_from_the_ledger(hospital: OneHospital, vault: Vault) -> None:
+    agreed = hospital.plan()
+    hospital.act(vault, approval(agreed))
+    vault.start_round(hospital.call(agreed, 1), hospital.weights(agreed))
+    shown = Owner(hospital.home).statement("skin-lesions")
+    assert shown.account.in_force == (agreed.hash,)
+    assert "1 3 steps, each with a part 0.2" in re.sub(r"\s+", " ", shown.text())

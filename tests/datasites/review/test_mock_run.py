@@ -1,0 +1,226 @@
+"""A mock run tells an owner how a plan behaves, whatever it does, and never in their process."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import pytest
+
+from datasites.data import stand_ins
+from datasites.review import mock_run
+from datasites.review.mock_run import MockRun
+from datasites.vault import workroom
+from syft_code.errors import TrainingFailed
+from syft_code.plan import DpSgd, Plan, Sgd, Sharing
+from tests.plans import plan
+
+PLAN = plan()
+
+
+def run(agreed: Plan = PLAN, **options: Any) -> MockRun:
+    return mock_run.run(agreed, **({"hospital": "hospital-1", "slices": 32} | options))
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> Iterator[list["subprocess.Popen[bytes]"]]:
+    """The processes that mock runs start."""
+    found: list[subprocess.Popen[bytes]] = []
+    start = workroom._start
+
+    def noting(log: IO[bytes]) -> "subprocess.Popen[bytes]":
+        found.append(start(log))
+        return found[-1]
+
+    monkeypatch.setattr(workroom, "_start", noting)
+    yield found
+
+
+def pretend(monkeypatch: pytest.MonkeyPatch, code: str) -> list[str]:
+    """Let the training process run this code instead of the trainer; one entry for each start."""
+    starts: list[str] = []
+
+    def start(log: IO[bytes]) -> "subprocess.Popen[bytes]":
+        starts.append(code)
+        return subprocess.Popen(
+            [sys.executable, "-c", code],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+        )
+
+    monkeypatch.setattr(workroom, "_start", start)
+    return starts
+
+
+def test_a_plan_is_tried_out_in_a_process_of_its_own_and_leaves_nothing_behind(
+    started: list["subprocess.Popen[bytes]"], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    long = replace(PLAN, dp_sgd=replace(PLAN.dp_sgd, steps=60))
+    tried = run(long)
+    assert tried.ok, tried.sentence
+    assert len(started) == 1, "one fresh process for all of it"
+    assert started[0].pid != os.getpid()
+    assert started[0].returncode is not None, "and it has ended"
+    assert list(tmp_path.iterdir()) == []
+    assert (tried.steps, tried.steps_a_round) == (mock_run.MOST_STEPS, 60)
+    assert (tried.patients, tried.declared_patients) == (13, 41)
+    assert tried.peak_mib > 100, "libraries included"
+    assert tried.seconds_a_step is not None and 0 < tried.seconds_a_step < tried.seconds
+    assert tried.seconds_a_round is not None and tried.seconds_a_round > tried.seconds_a_step
+    update, sums = tried.outputs
+    assert (update.purpose, update.length, update.bytes, update.finite) == (
+        "train",
+        147,
+        1176,
+        True,
+    )
+    assert update.norm is not None and update.norm > 0
+    assert update.bound == PLAN.sharing.bound / 41
+    assert (sums.purpose, sums.length, sums.bound) == ("evaluate", 32, PLAN.sharing.bound)
+
+
+def test_an_update_past_the_plans_bound_fails_at_the_airlock() -> None:
+    narrow = replace(PLAN, sharing=Sharing(bound=43.0), optimizer=Sgd(learning_rate=1000.0))
+    tried = run(replace(narrow, evaluation=None))
+    assert not tried.ok
+    assert [output.purpose for output in tried.outputs] == ["train"], "no evaluation was planned"
+    assert not tried.sentence, "the run itself went well"
+    assert "past the plan's bound" in tried.outputs[0].sentence
+
+
+def test_weights_that_run_away_are_a_result_with_the_trainers_sentence() -> None:
+    tried = run(replace(PLAN, optimizer=Sgd(learning_rate=1e42)))
+    assert not tried.ok
+    assert "Lower the learning rate" in tried.sentence
+    assert tried.outputs == ()
+
+
+READY = """
+import sys, time
+from datasites import wire
+from datasites.vault.trainer_messages import Job
+wire.receive(sys.stdin.buffer, Job)
+wire.send(sys.stdout.buffer, wire.Failure(error="TrainingFailed", sentence="No such cohort."))
+wire.receive(sys.stdin.buffer, Job)
+"""
+
+
+def test_a_run_that_hangs_is_ended_in_time_and_is_a_result(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pretend(monkeypatch, f"{READY}\ntime.sleep(600)")
+    tried = run(limit_s=1.0)
+    assert not tried.ok
+    assert tried.sentence == "The mock run was not over after 1 s and was ended."
+    assert tried.peak_mib > 0, "read before the end"
+
+
+def test_a_process_that_never_starts_is_ended_in_time_and_is_a_result(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pretend(monkeypatch, "import time; time.sleep(600)")
+    tried = run(start_limit_s=1.0)
+    assert not tried.ok
+    assert tried.sentence == "The training process did not start within 1 s."
+
+
+def test_a_process_that_dies_in_the_middle_is_a_result(monkeypatch: pytest.MonkeyPatch) -> None:
+    pretend(monkeypatch, f"{READY}\nraise SystemExit('killed')")
+    assert run().sentence == "The training process died on the mock: killed"
+
+
+def test_loading_the_libraries_does_not_count_for_the_limit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pretend(monkeypatch, f"import time; time.sleep(1.5)\n{READY}\nraise SystemExit('in time')")
+    assert run(limit_s=1.0).sentence == "The training process died on the mock: in time"
+
+
+def test_a_process_that_dies_is_a_result_with_its_last_words(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    starts = pretend(monkeypatch, "raise SystemExit('out of memory')")
+    tried = run()
+    assert len(starts) == 1, "what can't start is not started again"
+    assert not tried.ok
+    assert tried.sentence == "The training process died on the mock: out of memory"
+
+
+def test_data_that_no_mock_can_be_drawn_for_is_a_result() -> None:
+    strange = replace(PLAN, data=replace(PLAN.data, channels=("grey",)))
+    assert "must have the channels" in run(strange).sentence
+
+
+def test_a_plan_whose_estimate_fails_is_still_ok(monkeypatch: pytest.MonkeyPatch) -> None:
+    perform = mock_run._Bench._perform
+
+    def failing(bench: Any, agreed: Plan, purpose: Any, **options: Any) -> bytes:
+        if agreed.dp_sgd.sample_rate == 1.0:
+            raise TrainingFailed("too late")
+        return perform(bench, agreed, purpose, **options)
+
+    monkeypatch.setattr(mock_run._Bench, "_perform", failing)
+    tried = run()
+    assert tried.ok, tried.sentence
+    assert tried.seconds_a_round is None
+
+
+def test_large_slices_are_drawn_in_small_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[int] = []
+
+    def noting(spec: object, *, seed: int, slices: int) -> Any:
+        drawn.append(slices)
+        raise TrainingFailed("enough")
+
+    monkeypatch.setattr(stand_ins, "mock", noting)
+    for size_px in (16, 1024):
+        run(replace(PLAN, data=replace(PLAN.data, height_px=size_px, width_px=size_px)))
+    assert drawn == [32, mock_run.LEAST_SLICES]
+
+
+def test_the_mock_is_the_one_of_the_catalogue(monkeypatch: pytest.MonkeyPatch) -> None:
+    seeds: list[int] = []
+
+    def noting(spec: object, *, seed: int, slices: int) -> Any:
+        seeds.append(seed)
+        raise TrainingFailed("enough")
+
+    monkeypatch.setattr(stand_ins, "mock", noting)
+    second = tuple(replace(hospital, asset_version=2) for hospital in PLAN.hospitals)
+    run(replace(PLAN, hospitals=second))
+    assert seeds == [2]
+
+
+def dp(sample_rate: float) -> DpSgd:
+    return DpSgd(noise_multiplier=1.0, max_grad_norm=1.0, sample_rate=sample_rate, steps=10)
+
+
+def test_a_round_is_estimated_from_a_fixed_price_and_one_for_each_patient() -> None:
+    estimate = mock_run.seconds_a_round(
+        dp(0.1), 1000, patients=20, as_planned=0.5 + 2 * 0.01, everybody=0.5 + 20 * 0.01
+    )
+    assert estimate == pytest.approx(10 * (0.5 + 100 * 0.01))
+
+
+def test_a_round_is_estimated_in_proportion_where_one_time_is_all_there_is() -> None:
+    for rate, as_planned in ((1.0, 0.2), (0.1, None)):
+        estimate = mock_run.seconds_a_round(
+            dp(rate), 1000, patients=20, as_planned=as_planned, everybody=0.2
+        )
+        assert estimate == pytest.approx(10 * rate * 1000 * 0.01)
+
+
+def test_an_output_of_the_wrong_size_or_with_a_nan_does_not_pass() -> None:
+    cut = mock_run.weighed("train", bytes(15), length=2, bound=1.0)
+    assert (cut.length, cut.bytes) == (1, 15)
+    assert "not the size" in cut.sentence
+    broken = mock_run.weighed("train", np.array([np.nan, 0.0]).tobytes(), length=2, bound=1.0)
+    assert (broken.finite, broken.norm) == (False, None)
+    assert "not finite" in broken.sentence

@@ -1,0 +1,183 @@
+"""The log tells of everything, together with what it tells of, and a change in it is found."""
+
+import sqlite3
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from datasites import acts
+from datasites.vault.vault import Vault
+from policies.site_policy import Budget
+from syft_code import accounting, audit, envelope
+from syft_code.audit import Anchor
+from syft_code.errors import BudgetExceeded, ConsiliumError, InvalidMessage, Unavailable
+from syft_code.plan import Plan
+from tests.datasites.hospitals import OneHospital, approval
+
+
+@pytest.fixture
+def hospital(tmp_path: Path) -> OneHospital:
+    return OneHospital(home=tmp_path / "hospital-1")
+
+
+@pytest.fixture
+def vault(hospital: OneHospital) -> Iterator[Vault]:
+    started = Vault(hospital.site)
+    hospital.publish(started)
+    yield started
+    started.close()
+
+
+@pytest.fixture
+def agreed(hospital: OneHospital, vault: Vault) -> Plan:
+    agreed = hospital.plan()
+    hospital.act(vault, approval(agreed))
+    return agreed
+
+
+def kinds(vault: Vault) -> list[str]:
+    return [entry.kind for entry in audit.entries(vault._log.export())]
+
+
+def test_a_study_can_be_told_from_the_log(
+    hospital: OneHospital, vault: Vault, agreed: Plan
+) -> None:
+    hospital.finished(vault, vault.start_round(hospital.call(agreed, 1), hospital.weights(agreed)))
+    hospital.act(vault, acts.Revocation(plan_hash=agreed.hash, reason="Enough."))
+    for _ in range(3):
+        with pytest.raises(ConsiliumError):
+            vault.start_round(hospital.call(agreed, 2), hospital.weights(agreed))
+    assert kinds(vault) == [
+        "vault started",
+        "act: Adoption",
+        "act: Trust",
+        "act: Publication",
+        "cohort kept",
+        "act: Approval",
+        "round reserved",
+        "round released",
+        "act: Revocation",
+        "round refused",  # once, however often it is asked for
+    ]
+    told = audit.entries(vault._log.export())[5].facts
+    assert agreed.researcher_key in told["message"], "the approval stands there as it was signed"
+
+
+def test_the_export_verifies_and_a_shares_anchor_is_met(
+    hospital: OneHospital, vault: Vault, agreed: Plan
+) -> None:
+    done = hospital.finished(
+        vault, vault.start_round(hospital.call(agreed, 1), hospital.weights(agreed))
+    )
+    share = envelope.SealedShare.from_bytes(vault.share(done.ticket, 1))
+    header = envelope.check_header(agreed, 1, share.header)
+    anchor = Anchor(head=header.log_head, source="a share")
+    verdict = audit.verify(vault._log.export(), verify_key=vault.verify_key, anchors=[anchor])
+    assert not verdict.problems
+    reserved = audit.entries(vault._log.export())[header.log_head.number - 1]
+    assert reserved.kind == "round reserved", "the anchor covers the round's own price"
+
+
+def test_acts_that_are_refused_leave_no_line(hospital: OneHospital, vault: Vault) -> None:
+    before = kinds(vault)
+    with pytest.raises(ConsiliumError):
+        hospital.act(vault, approval(hospital.plan(), code_sha256="0" * 64))
+    with pytest.raises(InvalidMessage):
+        act = acts.Strike(token="0" * 32, at_unix_s=0.0)
+        hospital.act(vault, act)
+    assert kinds(vault) == before
+
+
+def changed(vault: Vault, *sql: str) -> None:
+    """Change the log's table behind the vault's back, past its triggers."""
+    database = sqlite3.connect(vault._store._path)
+    with database:
+        for trigger in ("log_is_kept", "log_is_fixed"):
+            database.execute(f"DROP TRIGGER {trigger}")
+        for statement in sql:
+            database.execute(statement)
+    database.close()
+
+
+TAMPERED = {
+    "the last line made nonsense": [
+        "UPDATE log SET message = 'x' WHERE number = (SELECT MAX(number) FROM log)"
+    ],
+    "changed": ["UPDATE log SET message = replace(message, 'alice', 'carol') WHERE number = 6"],
+    "removed": ["DELETE FROM log WHERE number = 4"],
+    "removed and closed up": [
+        "DELETE FROM log WHERE number = 4",
+        "UPDATE log SET number = -(number - 1) WHERE number > 4",
+        "UPDATE log SET number = -number WHERE number < 0",
+    ],
+    "reordered": [
+        "UPDATE log SET number = 1000 WHERE number = 3",
+        "UPDATE log SET number = 3 WHERE number = 4",
+        "UPDATE log SET number = 4 WHERE number = 1000",
+    ],
+    "beginning cut": ["DELETE FROM log WHERE number < 3"],
+    "end cut past a round": ["DELETE FROM log WHERE number > 6"],
+    "a round taken out of the ledger": ["DELETE FROM spent"],
+}
+
+
+@pytest.mark.parametrize("how", TAMPERED)
+def test_a_vault_does_not_start_on_a_log_that_was(
+    hospital: OneHospital, vault: Vault, agreed: Plan, how: str
+) -> None:
+    hospital.finished(vault, vault.start_round(hospital.call(agreed, 1), hospital.weights(agreed)))
+    vault.close()
+    changed(vault, *TAMPERED[how])
+    with pytest.raises(Unavailable, match="from a copy"):
+        Vault(hospital.site)
+
+
+def test_the_log_can_not_be_changed_by_accident(vault: Vault) -> None:
+    for statement in ("UPDATE log SET kind = 'x'", "DELETE FROM log"):
+        with (
+            pytest.raises(sqlite3.IntegrityError, match="append-only"),
+            vault._store.writing() as database,
+        ):
+            database.execute(statement)
+
+
+def test_a_log_that_grows_from_many_threads_is_one_chain(vault: Vault) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda i: vault._log.append("test", number=str(i)), range(40)))
+    assert not audit.verify(vault._log.export(), verify_key=vault.verify_key).problems
+    assert kinds(vault).count("test") == 40
+
+
+def test_twenty_rounds_at_once_against_a_budget_for_three(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = OneHospital(home=tmp_path / "probe").plan(rounds=20)
+    price = accounting.event(plan, "train")
+    here, more = (accounting.epsilon([price] * n, delta=1e-5) for n in (3, 4))
+    hospital = OneHospital(
+        home=tmp_path / "hospital-1", budget=Budget(epsilon=(here + more) / 2, delta=1e-5)
+    )
+    vault = Vault(hospital.site)
+    monkeypatch.setattr(vault._worker, "submit", lambda *call: None)
+    hospital.publish(vault)
+    agreed = hospital.plan(rounds=20)
+    hospital.act(vault, approval(agreed))
+
+    def attempt(number: int) -> bool:
+        try:
+            vault.start_round(hospital.call(agreed, number), hospital.weights(agreed))
+        except BudgetExceeded:
+            return False
+        return True
+
+    try:
+        with ThreadPoolExecutor(20) as pool:
+            granted = sum(pool.map(attempt, range(1, 21)))
+        assert granted == 3
+        assert len(vault._ledger.events("skin-lesions")) == 3
+        assert kinds(vault).count("round reserved") == 3
+        assert kinds(vault).count("round refused") == 17
+    finally:
+        vault.close()

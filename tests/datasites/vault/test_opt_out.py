@@ -1,0 +1,151 @@
+"""A patient who leaves is in no cohort any more, and in no later version."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from datasites import acts
+from datasites.data import cohort_file, partition
+from datasites.data.cohort_file import SplitCohort
+from datasites.vault.vault import Vault
+from syft_code import audit
+from syft_code.errors import NotApproved, Refused
+from tests.datasites.hospitals import OneHospital, approval, cohort, publication
+from tests.plans import SKIN
+
+
+@pytest.fixture
+def hospital(tmp_path: Path) -> OneHospital:
+    return OneHospital(home=tmp_path / "hospital-1")
+
+
+@pytest.fixture
+def vault(hospital: OneHospital) -> Iterator[Vault]:
+    started = Vault(hospital.site)
+    hospital.publish(started)
+    yield started
+    started.close()
+
+
+def token(number: int) -> str:
+    return bytes(partition.tokens([f"patient-{number}"], bytes(32))[0]).hex()
+
+
+def on_disk(hospital: OneHospital, vault: Vault, asset: str = "skin-lesions") -> SplitCohort:
+    """The newest version's file, as the training process reads it."""
+    digest = vault._records.asset(asset).cohort_sha256
+    path = hospital.site.vault / "cohorts" / f"{digest}.safetensors"
+    return cohort_file.unpack(path.read_bytes(), SKIN)
+
+
+def test_the_next_round_trains_without_a_patient_who_left(
+    hospital: OneHospital, vault: Vault, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = hospital.plan()
+    hospital.act(vault, approval(plan))
+    seen: list[int] = []
+    run = vault._workroom.run
+
+    def watching(job: object, *arguments: object, **options: object) -> bytes:
+        data = Path(job.cohort_path).read_bytes()  # type: ignore[attr-defined]
+        seen.append(cohort_file.unpack(data, SKIN).training().patients)
+        return run(job, *arguments, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(vault._workroom, "run", watching)
+    weights = hospital.weights(plan)
+    hospital.finished(vault, vault.start_round(hospital.call(plan, 1), weights))
+    hospital.act(vault, acts.Strike(token=token(2)))
+    done = hospital.finished(vault, vault.start_round(hospital.call(plan, 2), weights))
+    assert done.state == "done", "the approval stands: what was approved has become less"
+    assert seen == [30, 29]
+
+
+def test_nobody_else_changes_groups_and_nothing_of_the_patient_is_left(
+    hospital: OneHospital, vault: Vault
+) -> None:
+    before = on_disk(hospital, vault)
+    struck = before.cohort.images[2].tobytes()
+    hospital.act(vault, acts.Strike(token=token(2)))
+    vault._worker.submit(lambda: None).result()
+    after = on_disk(hospital, vault)
+    groups = dict(zip(before.names(), before.held_out, strict=True))
+    assert groups.keys() - set(after.names()) == {token(2)}
+    assert all(groups[n] == h for n, h in zip(after.names(), after.held_out, strict=True))
+    files = list((hospital.site.vault / "cohorts").iterdir())
+    assert len(files) == 1
+    assert struck in cohort_file.pack(before)
+    assert struck not in files[0].read_bytes()
+
+
+def test_a_later_version_leaves_the_patient_out_too(hospital: OneHospital, vault: Vault) -> None:
+    hospital.act(vault, acts.Strike(token=token(2)))
+    body = cohort_file.pack(cohort(seed=5))
+    hospital.act(vault, publication(body), body)
+    assert token(2) not in on_disk(hospital, vault).names()
+    assert on_disk(hospital, vault).cohort.patients == 39
+
+
+def test_a_patient_leaves_every_asset_at_once(hospital: OneHospital, vault: Vault) -> None:
+    body = cohort_file.pack(cohort(seed=5))
+    hospital.act(vault, publication(body, asset="again"), body)
+    hospital.act(vault, acts.Strike(token=token(7)))
+    for asset in ("skin-lesions", "again"):
+        assert token(7) not in on_disk(hospital, vault, asset).names()
+
+
+def test_every_training_patient_may_leave_and_a_round_is_noise_then(
+    hospital: OneHospital, vault: Vault
+) -> None:
+    plan = hospital.plan()
+    hospital.act(vault, approval(plan))
+    few = cohort(patients=4)
+    body = cohort_file.pack(few)
+    hospital.act(vault, publication(body, asset="few", patients=41), body)
+    entries = tuple(replace(h, asset="few") for h in plan.hospitals)
+    small = replace(plan, hospitals=entries, evaluation=None)
+    hospital.act(vault, approval(small, asset="few"))
+    for number in range(4):
+        hospital.act(vault, acts.Strike(token=token(number)))
+    assert on_disk(hospital, vault, "few").cohort.patients == 0
+    call = vault.start_round(hospital.call(small, 1), hospital.weights(small))
+    assert hospital.finished(vault, call).state == "done"
+
+
+def test_an_unknown_patient_is_refused_and_a_second_time_changes_nothing(
+    hospital: OneHospital, vault: Vault
+) -> None:
+    with pytest.raises(Refused, match="identifier"):
+        hospital.act(vault, acts.Strike(token="0" * 32))
+    hospital.act(vault, acts.Strike(token=token(2)))
+    digest = vault._records.asset("skin-lesions").cohort_sha256
+    hospital.act(vault, acts.Strike(token=token(2)))
+    assert vault._records.asset("skin-lesions").cohort_sha256 == digest
+
+
+def test_what_was_spent_on_a_patient_who_left_stays_with_the_asset(
+    hospital: OneHospital, vault: Vault
+) -> None:
+    hospital.act(vault, acts.Strike(token=token(2)))
+    body = cohort_file.pack(cohort(seed=5))
+    hospital.act(vault, publication(body, asset="again"), body)
+    assert vault._ledger.sharing("again") == ["again", "skin-lesions"]
+
+
+def test_the_log_tells_of_the_strike_by_its_token(hospital: OneHospital, vault: Vault) -> None:
+    hospital.act(vault, acts.Strike(token=token(2)))
+    entries = audit.entries(vault._log.export())
+    (entry,) = [e for e in entries if e.kind == "act: Strike"]
+    assert token(2) in entry.facts["message"]
+    digest = vault._records.asset("skin-lesions").cohort_sha256
+    assert [e.facts["cohort_sha256"] for e in entries if e.kind == "cohort kept"][-1] == digest
+
+
+def test_a_file_that_was_swapped_is_not_rewritten_as_if_it_were_the_asset(
+    hospital: OneHospital, vault: Vault
+) -> None:
+    (path,) = (hospital.site.vault / "cohorts").iterdir()
+    path.write_bytes(cohort_file.pack(cohort(seed=9)))
+    with pytest.raises(NotApproved, match="bytes that its owner published"):
+        hospital.act(vault, acts.Strike(token=token(2)))

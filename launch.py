@@ -179,7 +179,7 @@ def demo(
         _introduce(config, state, owners)
         splits = _publish_parts(reading, owners)
         researcher = Researcher(_invite(config, state, owners))
-        outcome, weights = _research(began, kind, researcher, owners)
+        outcome, weights = _research(began, folder, kind, researcher, owners)
     budgets = {entry.name: entry.epsilon for entry in config.hospital}
     _conclude(began, folder, reading, outcome, weights, splits, budgets)
     if not keep:
@@ -206,7 +206,7 @@ def _publish_parts(reading: Reading, owners: Sequence[Owner]) -> dict[str, Split
 
 
 def _research(
-    began: float, kind: Kind, researcher: Researcher, owners: Sequence[Owner]
+    began: float, folder: Path, kind: Kind, researcher: Researcher, owners: Sequence[Owner]
 ) -> tuple[Outcome, list[Weights]]:
     """The researcher submits, the owners look and approve, the rounds run."""
     cards = researcher.catalogue()
@@ -225,8 +225,10 @@ def _research(
     for position, owner in enumerate(owners):
         evidence = owner.requests()[-1]
         if position == 0:
-            pack = Text(owner.examine(evidence).text())
-            console.print(Panel(pack, title=f"What the owner of {owner.name} sees"))
+            pack = owner.examine(evidence)
+            (folder / "evidence.html").write_text(pack.page(), encoding="utf-8")
+            console.print(Panel(Text(pack.brief()), title=f"What the owner of {owner.name} sees"))
+            console.print(f"  All of it: {folder / 'evidence.html'}", highlight=False)
         owner.approve(evidence)
     _say(began, f"{len(owners)} owners have approved; training {study.plan.rounds} rounds")
     study.wait_for_approval(timeout_s=60.0)

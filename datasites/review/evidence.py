@@ -10,7 +10,7 @@ alone lets anything run. Where the two disagree, that comes first.
 
 import json
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from datasites import wire
@@ -126,6 +126,16 @@ class Evidence:
     def text(self) -> str:
         """The card as lines of text."""
         return self._card().text()
+
+    def brief(self) -> str:
+        """Its head as lines of text: where it stands, and what it costs."""
+        card = self._card()
+        return replace(card, sections=card.sections[:2]).text()
+
+    def page(self) -> str:
+        """The card as a web page of its own."""
+        head = "<!doctype html><meta charset='utf-8'><title>Evidence</title>"
+        return f"{head}<body style='font-family:sans-serif'>{self._repr_html_()}</body>"
 
     def _repr_html_(self) -> str:
         return self._card().html()

@@ -184,6 +184,14 @@ def test_a_plan_that_does_not_fit_the_budget_says_by_how_much() -> None:
         assert "it does not fit" in text
 
 
+def test_the_brief_is_the_head_and_the_page_is_all() -> None:
+    shown = pack()
+    assert shown.text().startswith(shown.brief())
+    assert "PRIVACY" in shown.brief()
+    assert "WHAT LEAVES" not in shown.brief()
+    assert shown._repr_html_() in shown.page()
+
+
 def test_rounds_that_ran_already_are_said_to_be_paid() -> None:
     for text in both(pack(state=replace(STATE, rounds_called=2))):
         assert "2 of the plan's 8 training rounds" in text

@@ -99,7 +99,7 @@ def up(
         shutil.rmtree(state, ignore_errors=True)
     with contextlib.suppress(KeyboardInterrupt), _federation(config, state) as parties:
         _first_start(config, state)
-        console.print(_table(config, state))
+        console.print(_table(config))
         console.print(
             f"Researcher's credentials: {state / 'researcher.json'}. Stop with Ctrl-C.",
             soft_wrap=True,
@@ -127,7 +127,7 @@ def lab(
     environment = os.environ | {"CONSILIUM_STATE": str(state.resolve())}
     with contextlib.suppress(KeyboardInterrupt), _federation(config, state):
         _first_start(config, state)
-        console.print(_table(config, state))
+        console.print(_table(config))
         for notebook in NOTEBOOKS:
             console.print(f"Notebook: {notebook}", highlight=False)
         console.print("JupyterLab prints its address below. Stop with Ctrl-C.")
@@ -396,7 +396,7 @@ def _invite(config: FederationConfig, state: Path, owners: Sequence[Owner]) -> C
     )
 
 
-def _table(config: FederationConfig, state: Path) -> Table:
+def _table(config: FederationConfig) -> Table:
     table = Table(Column("Name", no_wrap=True), Column("URL", no_wrap=True), "Data", "Budget")
     for entry in config.hospital:
         budget = f"ε {entry.epsilon:g}, δ {entry.delta:g}"

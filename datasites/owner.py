@@ -107,7 +107,7 @@ class Owner:
         return policy
 
     def trust(self, parties: KnownParties) -> int:
-        """Name the hospitals and aggregators that this hospital works with; who must still sign.
+        """Name the hospitals and aggregators that are known here; how many must still sign.
 
         Take their keys from the parties themselves, never from a plan: a plan that names any
         other is refused.

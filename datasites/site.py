@@ -4,7 +4,7 @@ HOME/site.json      name and port (public)
 HOME/policy.toml    the policy as its owner writes it; in force once it is signed
 HOME/owner/         the owner's key, the salt of patients' hashes, the front desk's password
 HOME/vault/         cohorts, approvals, ledger, audit log, sealed shares, the hospital's key
-HOME/desk/          PySyft's database, blobs on their way
+HOME/desk/          PySyft's database, blobs on their way, notes, the log of refusals
 """
 
 import secrets
@@ -38,7 +38,7 @@ class Site:
 
     @property
     def owner(self) -> Path:
-        """The owner's own folder: the key that signs acts, and passwords."""
+        """The owner's own folder: the key that signs acts, the salt, the password."""
         return self.home / "owner"
 
     @property

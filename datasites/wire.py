@@ -296,9 +296,7 @@ def ask(vault_home: Path, request: object, body: bytes = b"") -> tuple[Any, byte
 
 def as_error(failure: Failure) -> ConsiliumError:
     """A refusal as an error of the class that it names."""
-    kind = getattr(errors, failure.error, ConsiliumError)
-    known = isinstance(kind, type) and issubclass(kind, ConsiliumError)
-    return (kind if known else ConsiliumError)(failure.sentence)
+    return (errors.named(failure.error) or ConsiliumError)(failure.sentence)
 
 
 @contextmanager

@@ -91,7 +91,7 @@ class Checked:
         for anchor in self.anchors:
             newest[anchor.source] = max(anchor.head.number, newest.get(anchor.source, 0))
         lines = [f"Held against {source}, up to entry {n}." for source, n in newest.items()]
-        lines += [f"{source} holds no anchor to it." for source in self.silent]
+        lines += [f"No anchor to it is held by {source}." for source in self.silent]
         if not newest:
             lines.append(
                 "Nobody else's anchor was held against it, so entries cut off at its end would not "

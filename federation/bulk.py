@@ -119,11 +119,10 @@ def _as_error(response: httpx.Response) -> ConsiliumError:
     """The error that the front desk named, in its words."""
     try:
         told: dict[str, Any] = response.json()
-        kind, sentence = getattr(errors, told["error"]), str(told["sentence"])
-    except (ValueError, KeyError, TypeError, AttributeError):
+        name, sentence = told["error"], str(told["sentence"])
+    except (ValueError, KeyError, TypeError):
         return Unavailable(f"The front desk answered with HTTP status {response.status_code}.")
-    known = isinstance(kind, type) and issubclass(kind, ConsiliumError)
-    return (kind if known else ConsiliumError)(sentence)
+    return (errors.named(name) or ConsiliumError)(sentence)
 
 
 def _received(headers: Mapping[str, str]) -> tuple[bool, int]:

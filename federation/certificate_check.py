@@ -38,8 +38,8 @@ def check(content: Certificate, *, model: Path | None = None) -> list[str]:
 
     Works out the hashes of plan and code, the roster, the rounds and every epsilon anew, checks
     the hospitals' signatures over the heads of their audit logs, and with `model` the hashes of
-    the model's file. A ledger that states more than the events come
-    to is fine: a round that failed stays paid. One that states less is not.
+    the model's file. A ledger that states more than the events come to is fine: a round that
+    failed stays paid. One that states less is not.
 
     Does not protect: against a certificate that was made up as a whole; ask the hospitals.
     """

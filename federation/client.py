@@ -25,7 +25,7 @@ from syft_code.errors import (
     Refused,
     Unavailable,
 )
-from syft_code.messages import Signed, Ticket
+from syft_code.messages import NO_PART, Signed, Ticket
 from syft_code.plan import Plan
 from syft_code.quiet import quiet_import, silence
 
@@ -44,8 +44,6 @@ for _name in ("_GenericAlias", "_UnionGenericAlias"):
     SyftObjectRegistry.__object_serialization_registry__.pop(_name, None)
 
 _NOT_APPROVED = re.compile(r"UserCodeStatus\.(DENIED|PENDING)(?:.*?Reason: (.+))?", re.DOTALL)
-NO_PART = "This hospital takes no part in this round."
-"""All that a hospital says to a round it refuses, unless its owner lets researchers read why."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -184,9 +182,7 @@ def _ticket(answer: object) -> Ticket:
         text = str(told.get("ticket")).encode("utf-8", "replace")
         ticket: Ticket = canonical.parse(Ticket, text, what="ticket")
         return ticket
-    kind = getattr(errors, str(told.get("error")), Refused)
-    known = isinstance(kind, type) and issubclass(kind, ConsiliumError)
-    raise (kind if known else Refused)(str(told.get("sentence", NO_PART)))
+    raise (errors.named(told.get("error")) or Refused)(str(told.get("sentence", NO_PART)))
 
 
 def _refusal(message: str) -> ConsiliumError:

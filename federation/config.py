@@ -142,6 +142,4 @@ def load(path: Path) -> FederationConfig:
     except tomllib.TOMLDecodeError as problem:
         raise InvalidInput(f"{path} must be TOML; {problem}.") from None
     except ValidationError as problem:
-        first = problem.errors(include_url=False, include_input=False)[0]
-        field = ".".join(str(part) for part in first["loc"]) or "the whole"
-        raise InvalidInput(f"In {path}, {field}: {first['msg']}.") from None
+        raise InvalidInput(f"In {path}, {canonical.first_problem(problem)}.") from None

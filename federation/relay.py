@@ -18,12 +18,13 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 from nacl.signing import SigningKey
 from numpy.typing import NDArray
 
-from federation.client import NO_PART, HospitalClient
+from federation.client import HospitalClient
 from federation.collector import AggregatorClient
 from syft_code import envelope, messages
 from syft_code.envelope import SealedShare
@@ -35,9 +36,10 @@ from syft_code.errors import (
     Unavailable,
     require,
 )
-from syft_code.messages import Purpose, RoundCall, Signed, State, Ticket
+from syft_code.messages import NO_PART, Purpose, RoundCall, Signed, State, Ticket
 from syft_code.plan import Plan
 
+T = TypeVar("T")
 POLL_S = 0.2
 LONGEST_REASON = 400
 
@@ -104,15 +106,10 @@ class Relay:
         """Run one round at every hospital side by side; one hospital's no stops nobody."""
         data = weights.astype("<f4").tobytes()
 
-        def ask(hospital: HospitalClient) -> Contribution | ConsiliumError:
-            try:
-                ticket = self._train(hospital, purpose, number, data)
-                return self._carry(hospital, ticket)
-            except ConsiliumError as problem:
-                return problem
+        def ask(hospital: HospitalClient) -> Contribution:
+            return self._carry(hospital, self._train(hospital, purpose, number, data))
 
-        with ThreadPoolExecutor(len(self._hospitals)) as pool:
-            answers = list(zip(self._hospitals, pool.map(ask, self._hospitals), strict=True))
+        answers = side_by_side(self._hospitals, ask)
         done = {h.name: one for h, one in answers if isinstance(one, Contribution)}
         return Answers(done=done, absent=len(answers) - len(done), reasons=reasons_of(answers))
 
@@ -198,6 +195,21 @@ def _progress(hospital: str, ticket: Ticket) -> Progress:
         steps=ticket.steps,
         epsilon=ticket.epsilon,
     )
+
+
+def side_by_side(
+    hospitals: Sequence[HospitalClient], ask: Callable[[HospitalClient], T]
+) -> list[tuple[HospitalClient, T | ConsiliumError]]:
+    """Ask all hospitals at once; what one of them raises is its answer."""
+
+    def answer(hospital: HospitalClient) -> T | ConsiliumError:
+        try:
+            return ask(hospital)
+        except ConsiliumError as problem:
+            return problem
+
+    with ThreadPoolExecutor(len(hospitals)) as pool:
+        return list(zip(hospitals, pool.map(answer, hospitals), strict=True))
 
 
 def reasons_of(answers: Iterable[tuple[HospitalClient, object]]) -> tuple[str, ...]:

@@ -2,9 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from typing import TypeVar
 
 import numpy as np
 from nacl.signing import SigningKey
@@ -13,7 +11,7 @@ from numpy.typing import NDArray
 from federation.approvals import Approvals
 from federation.client import HospitalClient
 from federation.collector import AggregatorClient, collect
-from federation.relay import Answers, OnProgress, Relay, reasons_of
+from federation.relay import Answers, OnProgress, Relay, reasons_of, side_by_side
 from federation.relay import Progress as Progress
 from syft_code import canonical, networks, scoring
 from syft_code.errors import (
@@ -28,7 +26,6 @@ from syft_code.messages import Purpose, Signed
 from syft_code.notes import Note
 from syft_code.plan import Plan
 
-T = TypeVar("T")
 ASK_AGAIN_S = 1.0
 LONGEST_ROUND_S = 6 * 3600.0
 Weights = NDArray[np.float32]
@@ -98,10 +95,9 @@ class Study:
         Raises:
             Unavailable: if fewer hospitals than `min_hospitals` took the request.
         """
-        answers = self._every(lambda hospital: hospital.submit(self.plan))
-        problems = [one for one in answers if isinstance(one, ConsiliumError)]
-        reached, least = len(answers) - len(problems), self.plan.min_hospitals
-        reasons = reasons_of(zip(self._hospitals, answers, strict=True))
+        answers = side_by_side(self._hospitals, lambda hospital: hospital.submit(self.plan))
+        reached = sum(1 for _, answer in answers if not isinstance(answer, ConsiliumError))
+        least, reasons = self.plan.min_hospitals, reasons_of(answers)
         require(
             reached >= least,
             f"The request must reach at least {least} hospitals and reached {reached}: log in anew "
@@ -111,8 +107,8 @@ class Study:
 
     def status(self) -> Approvals:
         """How many owners have approved so far."""
-        answers = self._every(lambda hospital: hospital.has_approved(self.plan.hash))
-        approved = sum(1 for answer in answers if answer is True)
+        answers = side_by_side(self._hospitals, lambda one: one.has_approved(self.plan.hash))
+        approved = sum(1 for _, answer in answers if answer is True)
         return Approvals(approved=approved, hospitals=len(self._hospitals))
 
     def wait_for_approval(
@@ -153,8 +149,8 @@ class Study:
         An owner who asks has chosen to speak; hospitals that did not are not among them.
         """
         pairs: list[tuple[str, Note]] = []
-        answers = self._every(lambda hospital: hospital.bulk.notes(self.plan.hash))
-        for hospital, notes in zip(self._hospitals, answers, strict=True):
+        answers = side_by_side(self._hospitals, lambda one: one.bulk.notes(self.plan.hash))
+        for hospital, notes in answers:
             if not isinstance(notes, ConsiliumError):
                 pairs += [(hospital.name, note) for note in notes]
         return sorted(pairs, key=lambda pair: pair[1].at_unix_s)
@@ -262,18 +258,6 @@ class Study:
             researcher_key=self._key,
         )
         return total
-
-    def _every(self, ask: Callable[[HospitalClient], T]) -> list[T | ConsiliumError]:
-        """Ask every hospital side by side; what one of them raises is its answer."""
-
-        def answer(hospital: HospitalClient) -> T | ConsiliumError:
-            try:
-                return ask(hospital)
-            except ConsiliumError as problem:
-                return problem
-
-        with ThreadPoolExecutor(len(self._hospitals)) as pool:
-            return list(pool.map(answer, self._hospitals))
 
 
 def model_sha256(weights: Weights) -> str:

@@ -34,8 +34,9 @@ class KnownParties:
 class Case:
     """A plan before a hospital's policy, with what the hospital's own records say.
 
-    `spent` is everything that ever left the plan's asset but for this plan; `of_researcher` what
-    this researcher's studies took of it, this one too; `approvers` are the keys (hex) of those who decide here.
+    `spent` is everything that ever left the plan's asset, apart from this plan's own part;
+    `of_researcher` is what this researcher's studies took of it, this one too; `approvers` are
+    the keys (hex) of those who decide here.
     """
 
     plan: Plan
@@ -143,7 +144,10 @@ def _recipe_is_allowed(case: Case, policy: SitePolicy) -> Deny | None:
     kind, allowed = case.plan.recipe.model.kind, policy.terms.recipes
     if kind in allowed:
         return None
-    return Deny(f"A model must be of the kind {' or '.join(allowed)}, the plan has {kind}.")
+    return Deny(
+        f"A model must be of the kind {' or '.join(allowed)}, the plan has {kind}: write it as one "
+        "of those."
+    )
 
 
 def _enough_hospitals(case: Case, policy: SitePolicy) -> Deny | None:
@@ -151,8 +155,8 @@ def _enough_hospitals(case: Case, policy: SitePolicy) -> Deny | None:
     if asked >= least:
         return None
     return Deny(
-        f"A sum must hide this hospital among at least {least}; the plan says {asked}: raise "
-        "min_hospitals."
+        f"A sum must hide this hospital among at least {least} hospitals, the plan says {asked}: "
+        "raise min_hospitals."
     )
 
 

@@ -98,7 +98,8 @@ class StandingApproval:
         )
         require(
             self.asset_version >= 1 and self.rounds >= 1,
-            "A standing approval must be for at least one round of an asset's version from 1.",
+            "A standing approval must be for at least one round, on a version from 1 on; "
+            f"got {self.rounds} rounds on version {self.asset_version}.",
             error=InvalidInput,
         )
 
@@ -118,7 +119,8 @@ class SitePolicy:
         hashes = [one.plan_hash for one in self.standing]
         require(
             len(set(names)) == len(names) and len(set(hashes)) == len(hashes),
-            "A policy must name an asset, and a plan, once.",
+            "A policy must name each asset and each plan once, and names one twice: leave one of "
+            "the two entries out.",
             error=InvalidInput,
         )
         require(
@@ -201,9 +203,8 @@ def _validated(value: dict[str, Any]) -> SitePolicy:
 def _sentence(problem: Exception) -> str:
     if not isinstance(problem, ValidationError):
         return "A policy must hold numbers, words and lists, and nothing else."
-    first = problem.errors(include_url=False, include_input=False)[0]
-    field = ".".join(str(part) for part in first["loc"] if part != "terms") or "the whole"
-    return f"A site's policy must be well formed; in {field}: {first['msg'].removeprefix('Value error, ')}."
+    wrong = canonical.first_problem(problem).removeprefix("terms.")
+    return f"A site's policy must be well formed; in {wrong}."
 
 
 _FLOATS = {field.name for field in fields(Terms) if "float" in str(field.type)}

@@ -70,12 +70,16 @@ def parse(kind: Any, data: bytes, *, what: str, error: type[InvalidInput] = Inva
     try:
         value = _adapter(kind).validate_json(data, strict=True)
     except ValidationError as problem:
-        first = problem.errors(include_url=False, include_input=False)[0]
-        field = ".".join(str(part) for part in first["loc"]) or "the whole"
-        reason = first["msg"].removeprefix("Value error, ")
-        raise error(f"A {what} must be well formed; in {field}: {reason}.") from None
+        raise error(f"A {what} must be well formed; in {first_problem(problem)}.") from None
     if encode(value) != data:
         raise error(
             f"A {what} must be in canonical form: sorted keys, no spaces, floats as floats."
         )
     return value
+
+
+def first_problem(found: ValidationError) -> str:
+    """The first field that is wrong and what is wrong with it, without the value that it has."""
+    first = found.errors(include_url=False, include_input=False)[0]
+    field = ".".join(str(part) for part in first["loc"]) or "the whole"
+    return f"{field}: {first['msg'].removeprefix('Value error, ')}"

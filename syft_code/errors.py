@@ -67,6 +67,16 @@ class Unavailable(ConsiliumError):
     """A party can't be reached or did not start."""
 
 
+def named(name: object) -> type[ConsiliumError] | None:
+    """The class of the tree that another party's answer names, None if it names none.
+
+    >>> named("Refused"), named("require")
+    (<class 'syft_code.errors.Refused'>, None)
+    """
+    found = globals().get(name) if isinstance(name, str) else None
+    return found if isinstance(found, type) and issubclass(found, ConsiliumError) else None
+
+
 def require(holds: bool, sentence: str, *, error: type[ConsiliumError] = InvalidPlan) -> None:
     """Raise `error` with the sentence unless the condition holds.
 

@@ -27,6 +27,8 @@ Purpose = Literal["train", "evaluate"]
 LAST_NUMBER = 2**53 - 1
 """No log has more entries: every reader of JSON and every database holds such a number."""
 State = Literal["queued", "running", "done", "failed"]
+NO_PART = "This hospital takes no part in this round."
+"""All that a hospital says to a round it refuses, unless its owner lets researchers read why."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -112,8 +112,8 @@ def approve(
     signed = {"missing_signatures": missing, "in_force": not missing}
     _tell(
         _decision("approve", owner.name, evidence) | limits | signed,
-        f"Approved at {owner.name}: {_subject(evidence)}. At most {most} training rounds and "
-        f"epsilon {cap:.2f}, until {books.day(until)}.\n{speech.in_force(missing)}",
+        f"Approved at {owner.name}: {_subject(evidence)}. Training rounds: at most {most}; "
+        f"epsilon: at most {cap:.2f}; until {books.day(until)}.\n{speech.in_force(missing)}",
         as_json=as_json,
     )
 

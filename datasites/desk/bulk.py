@@ -7,7 +7,7 @@
     GET    /tickets/TICKET           state, steps, epsilon; once done, the shares' hashes
     GET    /requests/PLAN/notes      notes on one's own code request, for a plan's hash
     POST   /requests/PLAN/notes/SHA256   {"text": ...}, canonical JSON with that hash
-    GET    /policy                   what the hospital asks of a plan, as the owner wrote it
+    GET    /policy                   what the hospital asks of a plan: the terms that are in force
 
 Every request is signed by the key of a PySyft account of this hospital; a guest gets
 nothing, and a member only what is the member's own. An upload's Content-Length is that of

@@ -9,7 +9,6 @@ Does not protect: notes are neither encrypted nor signed. Whoever owns the front
 
 import fcntl
 import os
-import re
 import time
 from pathlib import Path
 
@@ -17,8 +16,8 @@ from datasites import keeping
 from syft_code import canonical
 from syft_code.errors import InvalidMessage, Refused, require
 from syft_code.notes import Author, Note, check_text
+from syft_code.plan import HEX_KEY
 
-_PLAN_HASH = re.compile("[0-9a-f]{64}")
 MAX_NOTES = 50
 """Notes on one plan; each side may fill half of them."""
 
@@ -62,7 +61,7 @@ class Notes:
 
     def _path(self, plan_hash: str) -> Path:
         require(
-            _PLAN_HASH.fullmatch(plan_hash) is not None,
+            HEX_KEY.fullmatch(plan_hash) is not None,
             "A plan is named by its SHA-256, 64 lower-case hexadecimal digits.",
             error=InvalidMessage,
         )

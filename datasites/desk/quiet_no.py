@@ -13,7 +13,7 @@ from typing import Any
 
 
 def without_denial(request: Any) -> Any:
-    """A request as a researcher sees it: one that was not approved, or no more, is pending."""
+    """A request as a researcher sees it: one that is not approved, or no longer, is pending."""
     last = {status.change_id: status for status in request.history}
     if len(last) == len(request.changes) and all(status.applied for status in last.values()):
         return request.model_copy(update={"history": list(last.values())})

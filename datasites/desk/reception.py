@@ -8,7 +8,6 @@
 Nothing here imports PySyft; `server` hands over what PySyft has to do with it.
 """
 
-import re
 from collections.abc import Mapping, Set
 from typing import Annotated, Any, Protocol
 
@@ -22,6 +21,7 @@ from datasites.desk.refusals import RefusalLog
 from datasites.desk.tickets import Tickets
 from datasites.site import Site
 from syft_code.errors import ConsiliumError, Refused, require
+from syft_code.plan import HEX_KEY
 
 OPEN_ROUTES = {"/", "/metadata", "/api"}
 """What is left of PySyft's HTTP routes: no sign-up, no password reset, no streams."""
@@ -101,9 +101,7 @@ def _check_listing(desk: Desk, asked: Mapping[str, str]) -> None:
     """An API listing is for a member, in a protocol that PySyft speaks."""
     key, protocol = asked.get("verify_key", ""), asked.get("communication_protocol", "")
     require(
-        re.fullmatch("[0-9a-f]{64}", key) is not None
-        and desk.is_member(key)
-        and protocol in desk.protocols(),
+        HEX_KEY.fullmatch(key) is not None and desk.is_member(key) and protocol in desk.protocols(),
         "Only members may list this front desk's calls, in a protocol that it speaks: ask its "
         "data owner to invite you.",
         error=Refused,

@@ -55,8 +55,10 @@ class Statement:
                 Section(
                     title="What was paid for",
                     prose="What is left is a subtraction; whether a plan fits is worked out from "
-                    "all of these together.",
-                    head=("times", "release", "of"),
+                    "all of these together."
+                    if counted
+                    else "Nothing yet.",
+                    head=("times", "release", "of") if counted else (),
                     rows=tuple((str(times), *in_words(text)) for text, times in counted.items()),
                 ),
             ),

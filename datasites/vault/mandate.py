@@ -14,7 +14,7 @@ from datasites import acts, keeping
 from datasites.site import Site
 from datasites.vault.audit_log import AuditLog
 from datasites.vault.ledger import Ledger
-from datasites.vault.records import KeptAct, KeptAsset, Records
+from datasites.vault.records import ActState, KeptAct, KeptAsset, Records
 from datasites.vault.store import Store
 from policies.decision import Approve, Decision
 from policies.rules import Case, KnownParties, covered, forbidden, review
@@ -140,24 +140,24 @@ class Mandate:
             before = self._records.waiting_signers(act.subject, since_unix_s=since)
             present = (before & set(self.approvers())) | {signer}
             missing = max(needed - len(present), 0)
-            state = "waiting" if missing else "in force"
-            self._records.remember(act, signer, signed, state=state)  # type: ignore[arg-type]
+            self.keep(act, signer, signed, state="waiting" if missing else "in force")
             if not missing:
                 self._records.settle(act.subject)
-            self.write_down(act, signer, signed, state=state)
         return missing
 
-    def write_down(
-        self, act: acts.Act, signer: str, signed: Signed, *, state: str = "in force"
+    def keep(
+        self, act: acts.Act, signer: str, signed: Signed, *, state: ActState = "in force"
     ) -> None:
-        """Put an act into the audit log as it was signed."""
-        self._log.append(
-            f"act: {type(act).__name__}",
-            signer=signer,
-            state=state,
-            message=signed.message,
-            signature=signed.signature,
-        )
+        """Remember an act and log it, as it was signed; both or, if it was used before, neither."""
+        with self._store.writing():
+            self._records.remember(act, signer, signed, state=state)
+            self._log.append(
+                f"act: {type(act).__name__}",
+                signer=signer,
+                state=state,
+                message=signed.message,
+                signature=signed.signature,
+            )
 
     # What may run
 
@@ -196,9 +196,8 @@ class Mandate:
         )
         self._check_policy(plan, act.researcher)
         with self._store.writing():
-            self._records.remember(act, signer, signed, state="in force")
+            self.keep(act, signer, signed)
             self._records.approve(plan, signer, signed)
-            self.write_down(act, signer, signed)
             present = {kept.signer for kept, _ in self._good_approvals(plan.hash)}
             missing = max(self.signatures_needed() - len(present), 0)
             if not missing:
@@ -208,9 +207,8 @@ class Mandate:
     def refuse(self, act: acts.Denial | acts.Revocation, signer: str, signed: Signed) -> None:
         """Take every approval of a plan away; one person is enough."""
         with self._store.writing():
-            self._records.remember(act, signer, signed, state="in force")
+            self.keep(act, signer, signed)
             self._records.refuse(act)
-            self.write_down(act, signer, signed)
 
     def offer(self, plan: Plan) -> None:
         """Take a plan in that a standing approval covers; raise `NotApproved` for any other."""
@@ -228,6 +226,13 @@ class Mandate:
                 self._records.keep_plan(plan)
                 self._log.append("plan taken in under a standing approval", plan_hash=plan.hash)
 
+    def plan(self, plan_hash: str) -> Plan:
+        """A plan that was approved or taken in here; raise `NotApproved` for any other."""
+        plan = self._records.plan(plan_hash)
+        if plan is None:
+            raise NotApproved("No data owner here has approved this plan: ask the data owner.")
+        return plan
+
     def grant(self, plan_hash: str) -> Grant:
         """What may run of a plan now; raise `NotApproved` with the reason if nothing may.
 
@@ -235,13 +240,11 @@ class Mandate:
             have not expired, or a standing approval covers them; no rule of the policy in force
             forbids the plan; the asset is at the approved version.
         """
-        plan = self._records.plan(plan_hash)
-        if plan is None:
-            raise NotApproved("No data owner here has approved this plan: ask the data owner.")
+        plan = self.plan(plan_hash)
         refusal = self._records.refusal(plan_hash)
         if refusal is not None:
             raise NotApproved(
-                f"The data owner has {refusal.kind} this plan: {refusal.reason} Ask the data owner."
+                f"Talk to the data owner, who has {refusal.kind} this plan: {refusal.reason}"
             )
         grant = self._from_approvals(plan) or self._from_standing(plan)
         if grant is None:
@@ -300,8 +303,10 @@ class Mandate:
         if any(act.expires_unix_s <= time.time() for _, act in kept):
             return "The approval of this plan has expired: ask the data owner."
         needed = self.signatures_needed()
+        people = "person" if needed == 1 else "people"
         return (
-            f"{needed} people must approve this plan here, and {len(kept)} did: ask the data owner."
+            f"{needed} {people} must approve this plan here, and {len(kept)} did: ask the data "
+            "owner."
         )
 
     def _good_approvals(self, plan_hash: str) -> list[tuple[KeptAct, acts.Approval]]:
@@ -355,8 +360,9 @@ class Mandate:
                     and HEX_KEY.fullmatch(act.verify_key) is not None
                     and act.verify_key not in approvers
                     and act.name not in approvers.values(),
-                    "An approver must be enrolled once, by a name of lower-case letters and a key "
-                    "of 64 hexadecimal digits that are nobody else's here.",
+                    "An approver needs a name of 1 to 40 lower-case letters and a key of 64 "
+                    f"hexadecimal digits, both nobody else's here; got {act.name[:40]!r} with the "
+                    f"key {act.verify_key[:16]!r}…: choose another name, or check the key.",
                     error=Refused,
                 )
             case acts.Dismissal():
@@ -364,8 +370,10 @@ class Mandate:
                     act.verify_key in approvers
                     and act.verify_key != self._owner_key
                     and len(approvers) > self.signatures_needed(),
-                    "An approver who leaves must be enrolled, must not be the owner, and must leave "
-                    "as many people as the policy asks for: enrol another first.",
+                    "Whoever leaves must be an approver beside the owner, and as many people must "
+                    f"stay as the policy asks for ({self.signatures_needed()}); got the key "
+                    f"{act.verify_key[:16]!r}…, and {len(approvers)} decide here: see who is "
+                    "enrolled, or enrol another first.",
                     error=Refused,
                 )
 

@@ -66,7 +66,7 @@ class Office:
                 self._stop_unless_granted()
                 return wire.Accepted(), b""
             case acts.Question():
-                self._keep(act, signer, signed)
+                self._mandate.keep(act, signer, signed)
                 return wire.Accepted(), b""
             case acts.Publication():
                 with self._changing:
@@ -84,11 +84,6 @@ class Office:
             case acts.Export():
                 return wire.LogFile(), self._log.export()
         raise InvalidMessage("A vault does the acts of datasites.acts and no others.")
-
-    def _keep(self, act: acts.Act, signer: str, signed: Signed) -> None:
-        with self._store.writing():
-            self._records.remember(act, signer, signed, state="in force")
-            self._mandate.write_down(act, signer, signed)
 
     # Patients
 
@@ -110,13 +105,14 @@ class Office:
         kept = split.without(struck) if struck else split
         require(
             bool((~kept.held_out).any()),
-            "At least one patient must be left for training.",
+            "At least one patient must be left for training, and without those who have left or "
+            "are held out there is none: publish a larger cohort.",
             error=InvalidData,
         )
         digest = self._cohorts.keep(cohort_file.pack(kept) if struck else body)
         with self._store.writing():
             self._check_neighbours(act, kept)  # a refusal leaves a file, which a start deletes
-            self._keep(act, signer, signed)
+            self._mandate.keep(act, signer, signed)
             self._ledger.register(act.asset, kept.names())
             version = self._records.publish(act, cohort_sha256=digest)
             self._note_cohort(act.asset, version, digest)
@@ -146,7 +142,7 @@ class Office:
         )
         rewritten = [new for asset in assets for new in self._without(asset, act.token)]
         with self._store.writing():
-            self._keep(act, signer, signed)
+            self._mandate.keep(act, signer, signed)
             self._records.strike(act.token)
             for asset, version, digest in rewritten:
                 self._records.replace_cohort(asset, version, cohort_sha256=digest)
@@ -227,10 +223,11 @@ class Office:
         try:
             grant = self._mandate.grant(plan_hash)
         except ConsiliumError as problem:
+            if not state.signers:
+                return replace(state, sentence="Nobody here has decided on this plan yet.")
             enough = len(state.signers) >= state.signatures_needed
-            some: Literal["waiting", "not in force"] = "not in force" if enough else "waiting"
             return replace(
-                state, state=some if state.signers else "undecided", sentence=str(problem)
+                state, state="not in force" if enough else "waiting", sentence=str(problem)
             )
         until = time.strftime("%Y-%m-%d %H:%M", time.gmtime(grant.expires_unix_s))
         return replace(

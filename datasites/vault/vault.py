@@ -44,15 +44,13 @@ from syft_code.errors import (
     Unavailable,
     require,
 )
-from syft_code.messages import RoundCall, Signed, Ticket
+from syft_code.messages import NO_PART, RoundCall, Signed, Ticket
 from syft_code.plan import Plan
 from syft_code.recipes import parameter_count
 
 LOG = logging.getLogger("consilium.vault")
 FAILED = "The round failed inside the hospital; the data owner's log says why."
 """What leaves of an error that nobody foresaw."""
-NO_PART = "This hospital takes no part in this round."
-"""What leaves of a no, unless the policy lets researchers read why."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -231,9 +229,7 @@ class Vault:
         claimed: RoundCall = canonical.parse(
             RoundCall, signed.message.encode("ascii", "replace"), what="round call"
         )
-        plan = self._records.plan(claimed.plan_hash)
-        if plan is None:
-            raise NotApproved("No data owner here has approved this plan: ask the data owner.")
+        plan = self._mandate.plan(claimed.plan_hash)
         call = messages.verify(RoundCall, signed, plan.researcher_key)
         entry = plan.hospital(call.hospital)
         require(

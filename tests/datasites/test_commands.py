@@ -247,7 +247,7 @@ def test_decisions_are_said_in_words(ours: Ours) -> None:
 
     said = ours.told("requests", "approve", "latest", "--rounds", "1")
     assert f"Approved at north: study '{wanted.study}'" in said
-    assert "At most 1 training rounds and epsilon 8.00, until 20" in said
+    assert "Training rounds: at most 1; epsilon: at most 8.00; until 20" in said
     assert "Signed and in force." in said
 
     said = ours.told("requests", "deny", "latest", "--reason", "Too early.", "--tell")
@@ -465,7 +465,7 @@ def test_two_people_enrol_adopt_and_the_second_signature_puts_a_policy_into_forc
     both = tmp_path / "both.toml"
     both.write_text(site_policy.text(policy(approvers=2)))
     assert ours.json("policy", "adopt", "--file", both, at="south")["in_force"] is True
-    assert "must leave as many people" in ours.refusal("approvers", "dismiss", "bea", at="south")
+    assert "as many people must stay" in ours.refusal("approvers", "dismiss", "bea", at="south")
 
     stricter = tmp_path / "stricter.toml"
     stricter.write_text(site_policy.text(policy(approvers=2, min_patients=9)))

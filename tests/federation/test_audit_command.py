@@ -168,7 +168,7 @@ def test_a_certificate_that_knows_nothing_of_the_hospital_is_said_to_hold_nothin
     assert (facts["sound"], facts["key_from"], facts["anchors"]) == (True, "log", [])
     assert len(facts["without_anchor"]) == 1
     words = run(stranger, "--certificate", model).stdout
-    assert "holds no anchor to it" in words and "taken from the log itself" in words
+    assert "No anchor to it is held by" in words and "taken from the log itself" in words
 
 
 def test_a_log_under_another_hospitals_name_is_not_sound(

@@ -6,12 +6,12 @@ import pytest
 from nacl.signing import SigningKey
 
 from federation import client, researcher, views
-from federation.client import NO_PART, HospitalClient
+from federation.client import HospitalClient
 from federation.researcher import Credentials, Researcher
 from syft_code import canonical
 from syft_code.catalogue import AssetCard, Terms
 from syft_code.errors import BudgetExceeded, InvalidMessage, NotApproved, Refused
-from syft_code.messages import Ticket
+from syft_code.messages import NO_PART, Ticket
 from tests.plans import SKIN, TINY, Keys, plan
 
 TERMS = Terms(epsilon=8.0, delta=1e-5, min_noise_multiplier=0.5, min_patients=10)

@@ -10,7 +10,6 @@ import pytest
 from rich.console import Console
 
 from federation import certificate, relay, report, study, views
-from federation.client import NO_PART
 from federation.progress import Display
 from federation.study import Outcome, Progress
 from syft_code import messages, networks
@@ -22,7 +21,7 @@ from syft_code.errors import (
     Refused,
     Unavailable,
 )
-from syft_code.messages import ShareHeader
+from syft_code.messages import NO_PART, ShareHeader
 from tests.federation.stand_in_parties import (
     StandInFederation,
     StandInHospital,

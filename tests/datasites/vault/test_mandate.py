@@ -11,11 +11,12 @@ from nacl.signing import SigningKey
 
 from datasites import acts, wire
 from datasites.data import cohort_file
-from datasites.vault.vault import NO_PART, Vault
+from datasites.vault.vault import Vault
 from policies.rules import KnownParties
 from policies.site_policy import AssetBudget, Budget, StandingApproval
 from syft_code import accounting
 from syft_code.errors import BudgetExceeded, InvalidMessage, NotApproved, Refused
+from syft_code.messages import NO_PART
 from syft_code.plan import Plan
 from tests.datasites.hospitals import (
     BUDGET,

@@ -18,11 +18,11 @@ import time
 from dataclasses import dataclass, field, replace
 
 from policies.rules import KnownParties
-from policies.site_policy import Budget, SitePolicy
+from policies.site_policy import LAST_UNIX_S, Budget, SitePolicy
 from syft_code import canonical
 from syft_code.errors import InvalidMessage, require
 from syft_code.notes import check_text
-from syft_code.plan import HEX_KEY
+from syft_code.plan import HEX_KEY, NAME
 from syft_code.recipes import DataSpec
 
 MAX_AGE_S = 300.0
@@ -105,6 +105,14 @@ class Publication(_Act):
     cohort_sha256: str
     split_rule: str
 
+    def __post_init__(self) -> None:
+        require(
+            NAME.fullmatch(self.asset) is not None and self.patients >= 1,
+            "A publication must name its asset by 1 to 40 lower-case letters, digits, '-' or '_', "
+            "and declare at least one patient.",
+            error=InvalidMessage,
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Strike(_Act):
@@ -130,6 +138,19 @@ class Approval(_Act):
     budget: Budget
     rounds: int
     expires_unix_s: float
+
+    def __post_init__(self) -> None:
+        require(
+            self.rounds >= 1 and self.at_unix_s < self.expires_unix_s <= LAST_UNIX_S,
+            "An approval must cover at least one round and expire after it is signed, before the "
+            "year 2100.",
+            error=InvalidMessage,
+        )
+        require(
+            bool(self.researcher.strip()),
+            "An approval must name the researcher's account.",
+            error=InvalidMessage,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

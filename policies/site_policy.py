@@ -37,11 +37,13 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from syft_code import canonical
-from syft_code.catalogue import Terms
+from syft_code.catalogue import LARGEST_DELTA, LEAST_DELTA, Terms
 from syft_code.errors import InvalidInput, require
 from syft_code.plan import HEX_KEY, NAME
 
 MAX_TOML_BYTES = 2**18
+LAST_UNIX_S = 4_102_444_800.0
+"""The first second of the year 2100, which every calendar can show."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,8 +61,9 @@ class Budget:
             error=InvalidInput,
         )
         require(
-            0 < self.delta < 1,
-            f"A budget's delta must lie between 0 and 1, got {self.delta}.",
+            LEAST_DELTA <= self.delta <= LARGEST_DELTA,
+            f"A budget's delta must lie between {LEAST_DELTA:g} and {LARGEST_DELTA:g}, got "
+            f"{self.delta}.",
             error=InvalidInput,
         )
 
@@ -100,6 +103,11 @@ class StandingApproval:
             self.asset_version >= 1 and self.rounds >= 1,
             "A standing approval must be for at least one round, on a version from 1 on; "
             f"got {self.rounds} rounds on version {self.asset_version}.",
+            error=InvalidInput,
+        )
+        require(
+            bool(self.researcher.strip()) and self.expires_unix_s <= LAST_UNIX_S,
+            "A standing approval must name the researcher's account and expire before the year 2100.",
             error=InvalidInput,
         )
 

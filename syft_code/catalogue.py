@@ -9,6 +9,8 @@ from syft_code.errors import InvalidInput, require
 from syft_code.recipes import DataSpec
 
 ModelKind = Literal["layers", "unet"]
+LEAST_DELTA, LARGEST_DELTA = 1e-15, 0.01
+"""Accountants are exact down to the one; past the other, delta itself gives patients away."""
 LEAST_HOSPITALS = 3
 """With two, one hospital and the researcher could subtract the other out."""
 
@@ -61,7 +63,10 @@ class Terms:
                 value is None or (math.isfinite(value) and value > 0),
                 f"{name} must be a finite number above 0, got {value}.",
             )
-        _require(0 < self.delta < 1, f"delta must lie between 0 and 1, got {self.delta}.")
+        _require(
+            LEAST_DELTA <= self.delta <= LARGEST_DELTA,
+            f"delta must lie between {LEAST_DELTA:g} and {LARGEST_DELTA:g}, got {self.delta}.",
+        )
         _require(
             math.isfinite(self.min_noise_multiplier) and self.min_noise_multiplier > 0,
             f"min_noise_multiplier must be a finite number above 0, got {self.min_noise_multiplier}.",

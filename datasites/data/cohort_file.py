@@ -14,6 +14,7 @@ from syft_code.recipes import DataSpec
 
 NAMES = {"images", "labels", "patient", "held_out", "tokens", "split_rule"}
 TOKEN_BYTES = 16
+MAX_RULE_BYTES = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)
@@ -88,10 +89,19 @@ def unpack(data: bytes, spec: DataSpec) -> SplitCohort:
         cohort=Cohort(images=arrays["images"], labels=arrays["labels"], patient=arrays["patient"]),
         held_out=arrays["held_out"].astype(np.bool_),
         tokens=arrays["tokens"],
-        split_rule=arrays["split_rule"].tobytes().decode("ascii", "replace"),
+        split_rule=_rule(arrays["split_rule"].tobytes()),
     )
     _check(split, spec)
     return split
+
+
+def _rule(data: bytes) -> str:
+    require(
+        data.isascii() and len(data) <= MAX_RULE_BYTES,
+        f"The name of a split's rule must be at most {MAX_RULE_BYTES} ASCII characters.",
+        error=InvalidData,
+    )
+    return data.decode("ascii")
 
 
 def _check(split: SplitCohort, spec: DataSpec) -> None:

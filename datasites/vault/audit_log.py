@@ -5,10 +5,13 @@ tells of. What an entry and an export look like, and how anybody checks them, st
 `syft_code.audit`.
 """
 
+import threading
 import time
+from pathlib import Path
 
 from nacl.signing import SigningKey
 
+from datasites import keeping
 from datasites.vault.store import Store
 from syft_code import audit, canonical, messages
 from syft_code.audit import Entry
@@ -34,11 +37,15 @@ class AuditLog:
     Does not protect: entries since the last anchor, against a thief of the hospital's key.
     """
 
-    def __init__(self, store: Store, *, hospital: str, key: SigningKey) -> None:
+    def __init__(self, store: Store, *, hospital: str, key: SigningKey, head_path: Path) -> None:
         self._store = store
+        self._head_path = head_path
         self._hospital = hospital
+        self._written: LogHead | None = None
+        self._heads = threading.Lock()
         self._key = key
         store.create(SCHEMA)
+        store.after_writing(self._write_head)
 
     def append(self, kind: str, **facts: str) -> LogHead:
         """Add an entry, in the transaction under way if there is one; return the new head."""
@@ -87,6 +94,29 @@ class AuditLog:
             rows = database.execute("SELECT message, signature FROM log ORDER BY number").fetchall()
         entries = [Signed(message=message, signature=signature) for message, signature in rows]
         return audit.export(self._hospital, self._key, entries)
+
+    def entries(self) -> list[Entry]:
+        """All entries, oldest first."""
+        with self._store.reading() as database:
+            rows = database.execute("SELECT message FROM log ORDER BY number").fetchall()
+        return [_entry(message) for (message,) in rows]
+
+    def reaches_its_head(self) -> bool:
+        """Whether the log still has the entry that was the last when its head was written down."""
+        if not self._head_path.exists():
+            return True
+        head = keeping.read_kept(self._head_path).decode("ascii", "replace")
+        with self._store.reading() as database:
+            rows = database.execute("SELECT message FROM log ORDER BY number DESC").fetchall()
+        return any(canonical.sha256(message.encode("ascii")) == head for (message,) in rows)
+
+    def _write_head(self) -> None:
+        """Beside the database, after each transaction: a shorter log is noticed at a start."""
+        with self._heads:
+            last = self._last()
+            if last is not None and last != self._written:
+                keeping.write_private(self._head_path, last.sha256.encode("ascii"))
+                self._written = last
 
     def check(self) -> None:
         """Raise `Unavailable` unless the log is an unbroken, signed chain."""

@@ -9,7 +9,7 @@ by keyed hashes which assets share a patient, and what is spent on one counts fo
 """
 
 import sqlite3
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from datasites.vault.store import Store
@@ -19,7 +19,7 @@ from policies.site_policy import Budget
 from syft_code import accounting, canonical
 from syft_code.accounting import DpSgdEvent, Event, GaussianEvent
 from syft_code.errors import BudgetExceeded, NotApproved, Refused, require
-from syft_code.messages import Purpose
+from syft_code.messages import Purpose, RoundCall
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS spent (
@@ -27,6 +27,7 @@ CREATE TABLE IF NOT EXISTS spent (
     asset TEXT NOT NULL,
     plan_hash TEXT NOT NULL,
     researcher TEXT NOT NULL,
+    researcher_key TEXT NOT NULL,
     purpose TEXT NOT NULL,
     round INTEGER NOT NULL,
     weights_sha256 TEXT NOT NULL,
@@ -36,7 +37,8 @@ CREATE TABLE IF NOT EXISTS spent (
     UNIQUE (plan_hash, purpose, round)
 ) STRICT;
 CREATE TABLE IF NOT EXISTS patient (
-    token TEXT NOT NULL, asset TEXT NOT NULL, PRIMARY KEY (token, asset)
+    token TEXT NOT NULL, asset TEXT NOT NULL, held_out INTEGER NOT NULL,
+    PRIMARY KEY (token, asset)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS patient_of_asset ON patient (asset);
 """
@@ -47,12 +49,14 @@ Events = list[DpSgdEvent | GaussianEvent]
 class Spend:
     """One round's claim on the budget of an asset; `weights_sha256` names its input.
 
-    `researcher` is who the approval says runs the study.
+    `researcher` is the account that the approval says runs the study, `researcher_key` the key
+    (hex) that the plan names.
     """
 
     asset: str
     plan_hash: str
     researcher: str
+    researcher_key: str
     purpose: Purpose
     round: int
     weights_sha256: str
@@ -62,14 +66,27 @@ class Spend:
 class Caps:
     """What a round must fit into, all of them at once.
 
-    `of_asset` gives the budget of each asset that a patient of this one is also in. Units:
-    `rounds` counts training rounds of the study.
+    `of_asset` gives the budget of each asset that a patient of this one is also in; each of `study`
+    caps the study. Units: `rounds` counts training rounds of the study.
     """
 
     of_asset: Callable[[str], Budget]
-    study: Budget
+    study: tuple[Budget, ...]
     researcher: Budget | None = None
     rounds: int = 1000
+
+
+FACTS = (
+    "asset", "plan_hash", "researcher", "researcher_key", "purpose", "round", "weights_sha256",
+    "event",
+)  # fmt: skip
+"""What the ledger and the audit log both say of a round that was paid for."""
+
+
+def facts(spend: Spend, event: DpSgdEvent | GaussianEvent) -> dict[str, str]:
+    """A round that was paid for, in words for the ledger and for the audit log."""
+    told = {name: str(getattr(spend, name)) for name in FACTS[:-1]}
+    return told | {"event": canonical.encode(event).decode("ascii")}
 
 
 class Ledger:
@@ -79,11 +96,34 @@ class Ledger:
         self._store = store
         store.create(SCHEMA)
 
-    def register(self, asset: str, tokens: Iterable[str]) -> None:
-        """Note which patients an asset holds; those of earlier versions stay noted."""
+    def register(self, asset: str, held_out: Mapping[str, bool]) -> str:
+        """Note which patients an asset holds, by token; those of earlier versions stay noted.
+
+        Returns the hash of all that are noted for the asset.
+
+        Raises:
+            Refused: if a patient was ever in the other group, training or held-out, under any
+                name: the groups are paid for in parallel.
+        """
         with self._store.writing() as database:
-            rows = ((token, asset) for token in tokens)
-            database.executemany("INSERT OR IGNORE INTO patient VALUES (?, ?)", rows)
+            for token, out in held_out.items():
+                row = database.execute(
+                    "SELECT 1 FROM patient WHERE token = ? AND held_out <> ?", (token, out)
+                ).fetchone()
+                require(
+                    row is None,
+                    "A patient must stay in the group, training or held-out, that they were in "
+                    "before, under any asset's name: split the cohort as before.",
+                    error=Refused,
+                )
+            rows = ((token, asset, out) for token, out in held_out.items())
+            database.executemany("INSERT OR IGNORE INTO patient VALUES (?, ?, ?)", rows)
+            return _registered(database, asset)
+
+    def registered_sha256(self, asset: str) -> str:
+        """The hash of the patients, with their groups, that are noted for an asset."""
+        with self._store.reading() as database:
+            return _registered(database, asset)
 
     def sharing(self, asset: str, tokens: Iterable[str] = ()) -> list[str]:
         """The assets that hold a patient of this one, or of these; the asset itself first."""
@@ -109,10 +149,10 @@ class Ledger:
         with self._store.reading() as database:
             return _of_asset(database, asset, apart_from=apart_from)
 
-    def of_researcher(self, asset: str, researcher: str) -> Events:
-        """The part of it that one researcher's studies took."""
+    def of_researcher(self, asset: str, researcher: str, key: str) -> Events:
+        """The part of it that a researcher's studies took: those of the account or of the key."""
         with self._store.reading() as database:
-            return _of_asset(database, asset, researcher=researcher)
+            return _of_researcher(database, asset, researcher, key)
 
     def study_epsilon(self, plan_hash: str, *, delta: float) -> float:
         """What one study has spent here so far, as epsilon at this delta."""
@@ -127,6 +167,18 @@ class Ledger:
         )
         with self._store.reading() as database:
             return int(database.execute(query, (plan_hash, purpose)).fetchone()[0])
+
+    def rows(self) -> list[dict[str, str]]:
+        """Every round that was paid for, as the audit log tells it, oldest first."""
+        query = f"SELECT {', '.join(FACTS)} FROM spent ORDER BY number"  # noqa: S608 - fixed names
+        with self._store.reading() as database:
+            found = database.execute(query).fetchall()
+        return [dict(zip(FACTS, map(str, row), strict=True)) for row in found]
+
+    def is_paid(self, call: RoundCall) -> bool:
+        """Whether this very round is paid; raise `Refused` if it was with other weights."""
+        with self._store.reading() as database:
+            return _already_paid(database, call)
 
     def reserve(self, spend: Spend, event: DpSgdEvent | GaussianEvent, caps: Caps) -> bool:
         """Commit a round's event durably, or refuse; False if this very round is paid already.
@@ -148,18 +200,8 @@ class Ledger:
                 if isinstance(decision, Deny):
                     raise BudgetExceeded(decision.reason)
             database.execute(
-                "INSERT INTO spent "
-                "(asset, plan_hash, researcher, purpose, round, weights_sha256, event) "
-                "VALUES (?, ?, ?, ?, ?, ?, ?)",
-                (
-                    spend.asset,
-                    spend.plan_hash,
-                    spend.researcher,
-                    spend.purpose,
-                    spend.round,
-                    spend.weights_sha256,
-                    canonical.encode(event).decode("ascii"),
-                ),
+                f"INSERT INTO spent ({', '.join(FACTS)}) VALUES (?,?,?,?,?,?,?,?)",  # noqa: S608
+                tuple(facts(spend, event).values()),
             )
             return True
 
@@ -177,9 +219,11 @@ def _accounts(
     database: sqlite3.Connection, spend: Spend, caps: Caps
 ) -> Iterable[tuple[Events, Budget]]:
     """Everything that a round adds to: its study, its researcher, each asset of its patients."""
-    yield _of_study(database, spend.plan_hash), caps.study
+    for budget in caps.study:
+        yield _of_study(database, spend.plan_hash), budget
     if caps.researcher is not None:
-        yield _of_asset(database, spend.asset, researcher=spend.researcher), caps.researcher
+        theirs = _of_researcher(database, spend.asset, spend.researcher, spend.researcher_key)
+        yield theirs, caps.researcher
     for asset in _neighbours(database, spend.asset):
         yield _of_asset(database, asset), caps.of_asset(asset)
 
@@ -195,7 +239,7 @@ def _check_rounds(database: sqlite3.Connection, spend: Spend, caps: Caps) -> Non
     )
 
 
-def _already_paid(database: sqlite3.Connection, spend: Spend) -> bool:
+def _already_paid(database: sqlite3.Connection, spend: Spend | RoundCall) -> bool:
     row = database.execute(
         "SELECT weights_sha256 FROM spent WHERE plan_hash = ? AND purpose = ? AND round = ?",
         (spend.plan_hash, spend.purpose, spend.round),
@@ -222,20 +266,31 @@ def _of_study(database: sqlite3.Connection, plan_hash: str) -> Events:
     return _events(database.execute(query, (plan_hash,)))
 
 
-def _of_asset(
-    database: sqlite3.Connection,
-    asset: str,
-    *,
-    researcher: str | None = None,
-    apart_from: str = "",
-) -> Events:
+def _of_asset(database: sqlite3.Connection, asset: str, *, apart_from: str = "") -> Events:
     """What was spent on an asset and on those that share a patient with it."""
-    names = _neighbours(database, asset)
+    where, names = _of_patients(database, asset)
+    query = f"SELECT event FROM spent WHERE {where} AND plan_hash <> ? ORDER BY number"  # noqa: S608
+    return _events(database.execute(query, (*names, apart_from)))
+
+
+def _of_researcher(database: sqlite3.Connection, asset: str, researcher: str, key: str) -> Events:
+    where, names = _of_patients(database, asset)
     query = (
-        f"SELECT event FROM spent WHERE asset IN ({', '.join('?' * len(names))}) "  # noqa: S608 - only question marks
-        "AND researcher = COALESCE(?, researcher) AND plan_hash <> ? ORDER BY number"
+        f"SELECT event FROM spent WHERE {where} AND (researcher = ? OR researcher_key = ?) "  # noqa: S608
+        "ORDER BY number"
     )
-    return _events(database.execute(query, (*names, researcher, apart_from)))
+    return _events(database.execute(query, (*names, researcher, key)))
+
+
+def _of_patients(database: sqlite3.Connection, asset: str) -> tuple[str, list[str]]:
+    """A condition of question marks alone, and what they stand for."""
+    names = _neighbours(database, asset)
+    return f"asset IN ({', '.join('?' * len(names))})", names
+
+
+def _registered(database: sqlite3.Connection, asset: str) -> str:
+    query = "SELECT token, held_out FROM patient WHERE asset = ? ORDER BY token"
+    return canonical.sha256(canonical.encode(database.execute(query, (asset,)).fetchall()))
 
 
 def _events(rows: Iterable[tuple[str]]) -> Events:

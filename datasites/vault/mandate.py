@@ -8,6 +8,8 @@ round, from signed acts whose signatures are checked again.
 """
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from datasites import acts, keeping
@@ -26,6 +28,9 @@ from syft_code.plan import HEX_KEY, NAME, Plan
 
 WAIT_S = 30 * 86_400.0
 """How long a signature waits for the others that an act needs."""
+NOBODY = (
+    "An act must be signed by somebody who decides at this hospital: ask its owner to enrol you."
+)
 NO_POLICY = (
     "This hospital has no policy in force: its owner must adopt one first (policy.toml, "
     "Owner.adopt)."
@@ -34,7 +39,7 @@ NO_POLICY = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grant:
-    """What the approvals of a plan come to: the strictest of their limits.
+    """What the approvals of a plan come to: the strictest of their limits, all of their budgets.
 
     Units: `rounds` counts training rounds.
     """
@@ -43,7 +48,7 @@ class Grant:
     asset: str
     asset_version: int
     researcher: str
-    budget: Budget
+    budgets: tuple[Budget, ...]
     rounds: int
     expires_unix_s: float
     signers: tuple[str, ...]
@@ -80,7 +85,7 @@ class Mandate:
             if isinstance(act, acts.Enrolment):
                 found[act.verify_key] = act.name
             elif isinstance(act, acts.Dismissal):
-                del found[act.verify_key]
+                found.pop(act.verify_key, None)
         return found
 
     def _ever(self) -> set[str]:
@@ -117,12 +122,7 @@ class Mandate:
 
     def authentic(self, signed: Signed, name: str, signer: str) -> acts.Act:
         """Read an act; raise `InvalidMessage` unless an approver signed it just now."""
-        require(
-            signer in self.approvers() and name in acts.KINDS,
-            "An act must be signed by somebody who decides at this hospital: ask its owner to "
-            "enrol you.",
-            error=InvalidMessage,
-        )
+        require(signer in self.approvers() and name in acts.KINDS, NOBODY, error=InvalidMessage)
         act = messages.verify(acts.KINDS[name], signed, signer)
         require(
             abs(time.time() - act.at_unix_s) <= acts.MAX_AGE_S,
@@ -131,10 +131,21 @@ class Mandate:
         )
         return act
 
-    def change_rules(self, act: acts.Rule, signer: str, signed: Signed) -> int:
-        """Let a rule take force once enough have signed it; how many signatures are missing."""
-        self._check_rule(act)
+    @contextmanager
+    def deciding(self, signer: str) -> Iterator[None]:
+        """One transaction in which a signer, who may have left since they were heard, decides."""
         with self._store.writing():
+            require(signer in self.approvers(), NOBODY, error=InvalidMessage)
+            yield
+
+    def change_rules(self, act: acts.Rule, signer: str, signed: Signed) -> int:
+        """Let a rule take force once enough have signed it; how many signatures are missing.
+
+        When one does, signatures that waited for other rules are void: they were given under
+        rules that are no longer the same.
+        """
+        with self.deciding(signer):
+            self._check_rule(act)
             needed = self.signatures_needed()
             since = time.time() - WAIT_S
             before = self._records.waiting_signers(act.subject, since_unix_s=since)
@@ -142,7 +153,9 @@ class Mandate:
             missing = max(needed - len(present), 0)
             self.keep(act, signer, signed, state="waiting" if missing else "in force")
             if not missing:
-                self._records.settle(act.subject)
+                self._records.settle()
+            if not missing and isinstance(act, acts.Dismissal):
+                self._records.forget_approver(act.verify_key)
         return missing
 
     def keep(
@@ -170,7 +183,7 @@ class Mandate:
             known=self.known(),
             approvers=tuple(self.approvers()),
             spent=self._ledger.events(entry.asset, apart_from=plan.hash),
-            of_researcher=self._ledger.of_researcher(entry.asset, researcher),
+            of_researcher=self._ledger.of_researcher(entry.asset, researcher, plan.researcher_key),
             now_unix_s=time.time(),
         )
 
@@ -181,32 +194,33 @@ class Mandate:
     def approve(self, act: acts.Approval, signer: str, signed: Signed) -> int:
         """Keep one person's approval of a plan; how many signatures are missing then."""
         plan = Plan.decode(act.plan.encode("ascii"))
-        asset = self._check_fits(plan, act.asset_version)
-        require(
-            plan.hospital(self.hospital).asset == act.asset
-            and act.code_sha256 == traveller.source_sha256(plan.hash),
-            "An approval must name the plan's own asset, and the code must be the plan's traveller: "
-            "take both from the request.",
-            error=NotApproved,
-        )
-        require(
-            act.budget.delta <= self.policy().budget(asset.publication.asset).delta,
-            "An approval's delta must be at most that of the asset's budget.",
-            error=NotApproved,
-        )
-        self._check_policy(plan, act.researcher)
-        with self._store.writing():
+        with self.deciding(signer):
+            asset = self._check_fits(plan, act.asset_version)
+            require(
+                plan.hospital(self.hospital).asset == act.asset
+                and act.code_sha256 == traveller.source_sha256(plan.hash),
+                "An approval must name the plan's own asset, and the code must be the plan's "
+                "traveller: take both from the request.",
+                error=NotApproved,
+            )
+            require(
+                act.budget.delta <= self.policy().budget(asset.publication.asset).delta,
+                "An approval's delta must be at most that of the asset's budget.",
+                error=NotApproved,
+            )
+            self._check_policy(plan, act.researcher)
             self.keep(act, signer, signed)
             self._records.approve(plan, signer, signed)
-            present = {kept.signer for kept, _ in self._good_approvals(plan.hash)}
-            missing = max(self.signatures_needed() - len(present), 0)
-            if not missing:
-                self._records.forget_refusal(plan.hash)
-            return missing
+            if self._from_approvals(plan) is None:
+                present = {kept.signer for kept, _ in self._good_approvals(plan.hash)}
+                return max(self.signatures_needed() - len(present), 1)
+            if self._records.forget_refusal(plan.hash):
+                self._log.append("refusal lifted", plan_hash=plan.hash)
+            return 0
 
     def refuse(self, act: acts.Denial | acts.Revocation, signer: str, signed: Signed) -> None:
         """Take every approval of a plan away; one person is enough."""
-        with self._store.writing():
+        with self.deciding(signer):
             self.keep(act, signer, signed)
             self._records.refuse(act)
 
@@ -276,7 +290,7 @@ class Mandate:
             asset=approvals[0].asset,
             asset_version=approvals[0].asset_version,
             researcher=approvals[0].researcher,
-            budget=min((a.budget for a in approvals), key=lambda budget: budget.epsilon),
+            budgets=tuple(a.budget for a in approvals),
             rounds=min(a.rounds for a in approvals),
             expires_unix_s=min(a.expires_unix_s for a in approvals),
             signers=tuple(signer for signer, _ in found),
@@ -292,7 +306,7 @@ class Mandate:
             asset=entry.asset,
             asset_version=standing.asset_version,
             researcher=standing.researcher,
-            budget=policy.budget(entry.asset),
+            budgets=(policy.budget(entry.asset),),
             rounds=standing.rounds,
             expires_unix_s=standing.expires_unix_s,
             signers=(),
@@ -358,7 +372,7 @@ class Mandate:
                 require(
                     NAME.fullmatch(act.name) is not None
                     and HEX_KEY.fullmatch(act.verify_key) is not None
-                    and act.verify_key not in approvers
+                    and act.verify_key not in self._ever()
                     and act.name not in approvers.values(),
                     "An approver needs a name of 1 to 40 lower-case letters and a key of 64 "
                     f"hexadecimal digits, both nobody else's here; got {act.name[:40]!r} with the "

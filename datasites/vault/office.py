@@ -66,7 +66,8 @@ class Office:
                 self._stop_unless_granted()
                 return wire.Accepted(), b""
             case acts.Question():
-                self._mandate.keep(act, signer, signed)
+                with self._mandate.deciding(signer):
+                    self._mandate.keep(act, signer, signed)
                 return wire.Accepted(), b""
             case acts.Publication():
                 with self._changing:
@@ -110,12 +111,13 @@ class Office:
             error=InvalidData,
         )
         digest = self._cohorts.keep(cohort_file.pack(kept) if struck else body)
-        with self._store.writing():
+        with self._mandate.deciding(signer):
             self._check_neighbours(act, kept)  # a refusal leaves a file, which a start deletes
             self._mandate.keep(act, signer, signed)
-            self._ledger.register(act.asset, kept.names())
+            groups = dict(zip(kept.names(), kept.held_out.tolist(), strict=True))
+            patients = self._ledger.register(act.asset, groups)
             version = self._records.publish(act, cohort_sha256=digest)
-            self._note_cohort(act.asset, version, digest)
+            self._note_cohort(act.asset, version, digest, patients_sha256=patients)
         return version
 
     def _check_neighbours(self, act: acts.Publication, split: SplitCohort) -> None:
@@ -141,7 +143,7 @@ class Office:
             error=Refused,
         )
         rewritten = [new for asset in assets for new in self._without(asset, act.token)]
-        with self._store.writing():
+        with self._mandate.deciding(signer):
             self._mandate.keep(act, signer, signed)
             self._records.strike(act.token)
             for asset, version, digest in rewritten:
@@ -164,8 +166,10 @@ class Office:
         with self._changing:
             self._cohorts.forget_others(self._records.cohorts())
 
-    def _note_cohort(self, asset: str, version: int, digest: str) -> None:
-        self._log.append("cohort kept", asset=asset, version=str(version), cohort_sha256=digest)
+    def _note_cohort(self, asset: str, version: int, digest: str, **facts: str) -> None:
+        self._log.append(
+            "cohort kept", asset=asset, version=str(version), cohort_sha256=digest, **facts
+        )
 
     # The books
 
@@ -234,7 +238,7 @@ class Office:
             state,
             state="in force",
             sentence=f"{state.rounds_called} of {grant.rounds} rounds called, until {until} UTC, "
-            f"epsilon at most {grant.budget.epsilon:.2f}",
+            f"epsilon at most {min(b.epsilon for b in grant.budgets):.2f}",
             signers=state.signers or ("a standing approval",),
             expires_unix_s=grant.expires_unix_s,
         )

@@ -112,13 +112,30 @@ class Records:
         with self._store.reading() as database:
             return {signer for (signer,) in database.execute(query, (subject, since_unix_s))}
 
-    def settle(self, subject: str) -> None:
-        """A thing has come into force: the signatures that waited for it have been counted."""
+    def settle(self) -> None:
+        """A rule has come into force: no signature waits any more, for it or for another rule."""
         with self._store.writing() as database:
-            database.execute(
-                "UPDATE act SET state = 'counted' WHERE subject = ? AND state = 'waiting'",
-                (subject,),
+            database.execute("UPDATE act SET state = 'counted' WHERE state = 'waiting'")
+
+    def forget_approver(self, signer: str) -> None:
+        """What somebody who leaves has approved counts no more, also if they came back."""
+        with self._store.writing() as database:
+            database.execute("DELETE FROM approval WHERE signer = ?", (signer,))
+
+    def every_act(self) -> list[tuple[KeptAct, bool]]:
+        """All acts that were kept, oldest first, and whether each took force by itself."""
+        query = "SELECT name, signer, message, signature, state FROM act ORDER BY number"
+        with self._store.reading() as database:
+            rows = database.execute(query).fetchall()
+        return [
+            (
+                KeptAct(
+                    name=name, signer=signer, signed=Signed(message=message, signature=signature)
+                ),
+                state == "in force",
             )
+            for name, signer, message, signature, state in rows
+        ]
 
     # Assets
 
@@ -166,10 +183,15 @@ class Records:
             raise Refused(f"There is no asset {name!r} here: see the catalogue.")
         return versions[-1]
 
+    def kept_cohorts(self) -> dict[tuple[str, int], str]:
+        """The hash of the cohort file of each asset's version."""
+        with self._store.reading() as database:
+            rows = database.execute("SELECT name, version, cohort_sha256 FROM asset").fetchall()
+        return {(name, version): digest for name, version, digest in rows}
+
     def cohorts(self) -> set[str]:
         """The hashes of every cohort file that an asset still has."""
-        with self._store.reading() as database:
-            return {digest for (digest,) in database.execute("SELECT cohort_sha256 FROM asset")}
+        return set(self.kept_cohorts().values())
 
     def replace_cohort(self, asset: str, version: int, *, cohort_sha256: str) -> None:
         """A version of an asset has another file from now on."""
@@ -253,10 +275,16 @@ class Records:
             row = (act.plan_hash, kind, act.reason)
             database.execute("INSERT OR REPLACE INTO refusal VALUES (?, ?, ?)", row)
 
-    def forget_refusal(self, plan_hash: str) -> None:
-        """Enough people have approved a plan: what was said against it before is over."""
+    def forget_refusal(self, plan_hash: str) -> bool:
+        """Enough people have approved a plan: what was said against it is over; whether it was."""
         with self._store.writing() as database:
-            database.execute("DELETE FROM refusal WHERE plan_hash = ?", (plan_hash,))
+            done = database.execute("DELETE FROM refusal WHERE plan_hash = ?", (plan_hash,))
+            return done.rowcount == 1
+
+    def refused(self) -> set[str]:
+        """The hashes of all plans that something stands against."""
+        with self._store.reading() as database:
+            return {plan_hash for (plan_hash,) in database.execute("SELECT plan_hash FROM refusal")}
 
     def refusal(self, plan_hash: str) -> Refusal | None:
         """What stands against a plan, None if nothing does."""

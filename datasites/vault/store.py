@@ -6,7 +6,7 @@ together: a round's price, its ticket and its line in the log, or none of them.
 
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,6 +17,11 @@ class Store:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._mine = threading.local()
+        self._after: list[Callable[[], None]] = []
+
+    def after_writing(self, act: Callable[[], None]) -> None:
+        """Do something after each transaction that was committed."""
+        self._after.append(act)
 
     def create(self, schema: str) -> None:
         """Make the tables of a schema that are not there yet."""
@@ -51,6 +56,8 @@ class Store:
                 database.execute("COMMIT")
             finally:
                 self._mine.connection = None  # closing rolls back what was not committed
+        for act in self._after:
+            act()
 
     @contextmanager
     def _opened(self) -> Iterator[sqlite3.Connection]:

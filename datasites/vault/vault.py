@@ -21,7 +21,7 @@ import numpy as np
 
 from datasites import keeping, wire
 from datasites.site import Site
-from datasites.vault import airlock
+from datasites.vault import airlock, ledger, start_check
 from datasites.vault.audit_log import AuditLog
 from datasites.vault.cohorts import Cohorts
 from datasites.vault.ledger import Caps, Ledger, Spend
@@ -41,7 +41,6 @@ from syft_code.errors import (
     NotApproved,
     Refused,
     TrainingFailed,
-    Unavailable,
     require,
 )
 from syft_code.messages import NO_PART, RoundCall, Signed, Ticket
@@ -49,6 +48,8 @@ from syft_code.plan import Plan
 from syft_code.recipes import parameter_count
 
 LOG = logging.getLogger("consilium.vault")
+MAX_REASON = 2000
+"""So much of what went wrong is kept: a training process may say more."""
 FAILED = "The round failed inside the hospital; the data owner's log says why."
 """What leaves of an error that nobody foresaw."""
 
@@ -69,10 +70,33 @@ class _Round:
             asset=self.grant.asset,
             plan_hash=self.call.plan_hash,
             researcher=self.grant.researcher,
+            researcher_key=self.grant.plan.researcher_key,
             purpose=self.call.purpose,
             round=self.call.round,
             weights_sha256=self.call.weights_sha256,
         )
+
+
+def _ticket_of(call: RoundCall) -> str:
+    """The ticket of a round: the same for the same round, whatever its weights."""
+    named = canonical.encode([call.plan_hash, call.purpose, call.round])
+    return canonical.sha256(named)[:32]
+
+
+def _check_weights(call: RoundCall, plan: Plan, weights: bytes) -> None:
+    """The weights are the call's and can be trained on, whoever may train."""
+    require(
+        len(weights) == 4 * parameter_count(plan.recipe, plan.data)
+        and canonical.sha256(weights) == call.weights_sha256,
+        "The weights must be the bytes that the call names, of the size that the recipe has: "
+        "upload them and call again.",
+        error=InvalidMessage,
+    )
+    require(
+        bool(np.isfinite(np.frombuffer(weights, "<f4")).all()),
+        "The weights must be finite numbers: nothing was spent; call again with others.",
+        error=InvalidMessage,
+    )
 
 
 class Vault:
@@ -86,7 +110,9 @@ class Vault:
         self._store = store
         self._records = Records(store)
         self._ledger = Ledger(store)
-        self._log = AuditLog(store, hospital=self._name, key=self._key)
+        self._log = AuditLog(
+            store, hospital=self._name, key=self._key, head_path=site.vault / "log_head"
+        )
         self._cohorts = Cohorts(site.vault / "cohorts")
         self._mandate = Mandate(
             site,
@@ -122,12 +148,7 @@ class Vault:
     def _open(self) -> None:
         """Check that nothing was taken out since the last time, and go on."""
         self._log.check()
-        require(
-            self._log.count("round reserved") == self._ledger.count(),
-            "The ledger must hold just the rounds that the audit log says were reserved, and does "
-            "not: something was taken out. Put the vault's folder back from a copy.",
-            error=Unavailable,
-        )
+        start_check.check(self._records, self._ledger, self._log)
         self._records.forget_unfinished()
         self._cohorts.forget_others(self._records.cohorts())
         keeping.forget_others(self._sealed, self._records.shares())
@@ -178,16 +199,21 @@ class Vault:
         can depend on its noised result, so each try would tell what only one has paid for.
         """
         call, plan = self._authentic(signed)
+        _check_weights(call, plan, weights)
+        ticket = _ticket_of(call)
         try:
-            asked = self._granted(call, plan, weights)
+            self._check_asset(plan)
             with self._deciding, self._store.writing():
-                new = self._reserve(asked)
+                if self._ledger.is_paid(call) and self._records.has_ticket(ticket):
+                    return self.ticket(ticket)
+                grant = self._mandate.grant(call.plan_hash)
+                asked = _Round(ticket=ticket, call=call, grant=grant, weights=weights)
+                self._reserve(asked)
         except (NotApproved, BudgetExceeded) as refusal:
             self._note_refusal(call, str(refusal))
             raise
-        if new:
-            self._worker.submit(self._run, asked)
-        return self.ticket(asked.ticket)
+        self._worker.submit(self._run, asked)
+        return self.ticket(ticket)
 
     def ticket(self, ticket: str) -> Ticket:
         """How far a round is: its steps and epsilon, never a loss or a metric."""
@@ -244,50 +270,25 @@ class Vault:
         )
         return call, plan
 
-    def _granted(self, call: RoundCall, plan: Plan, weights: bytes) -> _Round:
-        """The mandate covers this very round, the asset is untouched, the weights are in order."""
-        grant = self._mandate.grant(call.plan_hash)
-        self._cohorts.check(self._records.asset(grant.asset).cohort_sha256)
-        require(
-            len(weights) == 4 * parameter_count(plan.recipe, plan.data)
-            and canonical.sha256(weights) == call.weights_sha256,
-            "The weights must be the bytes that the call names, of the size that the recipe has: "
-            "upload them and call again.",
-            error=InvalidMessage,
-        )
-        require(
-            bool(np.isfinite(np.frombuffer(weights, "<f4")).all()),
-            "The weights must be finite numbers: nothing was spent; call again with others.",
-            error=InvalidMessage,
-        )
-        ticket = canonical.sha256(canonical.encode([call.plan_hash, call.purpose, call.round]))
-        return _Round(ticket=ticket[:32], call=call, grant=grant, weights=weights)
+    def _check_asset(self, plan: Plan) -> None:
+        """The asset's file has the bytes that its owner published; raise `NotApproved` if not."""
+        asset = self._records.asset(plan.hospital(self._name).asset)
+        self._cohorts.check(asset.cohort_sha256)
 
-    def _reserve(self, asked: _Round) -> bool:
-        """Price, log and ticket in one transaction; False if the round is under way or over."""
+    def _reserve(self, asked: _Round) -> None:
+        """Price, log and ticket, in the transaction under way."""
         plan, call, spend = asked.grant.plan, asked.call, asked.spend
         price = accounting.event(plan, call.purpose)
         policy = self._mandate.policy()
         budget, cap = policy.budget(spend.asset), policy.terms.researcher_epsilon
         caps = Caps(
             of_asset=policy.budget,
-            study=asked.grant.budget,
+            study=asked.grant.budgets,
             researcher=None if cap is None else Budget(epsilon=cap, delta=budget.delta),
             rounds=asked.grant.rounds,
         )
         if self._ledger.reserve(spend, price, caps):
-            self._log.append(
-                "round reserved",
-                asset=spend.asset,
-                plan_hash=call.plan_hash,
-                researcher=spend.researcher,
-                purpose=call.purpose,
-                round=str(call.round),
-                weights_sha256=call.weights_sha256,
-                event=canonical.encode(price).decode("ascii"),
-            )
-        if self._records.has_ticket(asked.ticket):
-            return False
+            self._log.append("round reserved", **ledger.facts(spend, price))
         ticket = Ticket(
             ticket=asked.ticket,
             purpose=call.purpose,
@@ -299,7 +300,6 @@ class Vault:
             delta=budget.delta,
         )
         self._records.open_ticket(call.plan_hash, ticket)
-        return True
 
     def _note_refusal(self, call: RoundCall, reason: str) -> None:
         """Once for each round and reason: a call can be repeated without end."""
@@ -321,9 +321,9 @@ class Vault:
         round was queued, or while it ran.
         """
         ticket, plan_hash = asked.ticket, asked.call.plan_hash
-        self._records.set_state(ticket, "running")
         self._running = plan_hash
         try:
+            self._records.set_state(ticket, "running")
             self._mandate.grant(plan_hash)
             shares = self._shares(asked)
             self._mandate.grant(plan_hash)
@@ -362,8 +362,8 @@ class Vault:
         if self._closing.is_set():
             return
         with self._store.writing():
-            self._records.set_state(asked.ticket, "failed", sentence=public)
-            self._end(asked, "round failed", reason=sentence)
+            self._records.set_state(asked.ticket, "failed", sentence=public[:MAX_REASON])
+            self._end(asked, "round failed", reason=sentence[:MAX_REASON])
 
     def _end(self, asked: _Round, kind: str, **facts: str) -> None:
         call = asked.call

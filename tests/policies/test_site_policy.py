@@ -53,7 +53,7 @@ WRONG = {
     "a negative budget": (LEAST.replace("8", "-8"), "above 0, got -8.0"),
     "not a number": (LEAST.replace("8", "nan"), "numbers, words and lists"),
     "no end": (LEAST.replace("8", "inf"), "numbers, words and lists"),
-    "a delta of one": (LEAST.replace("1e-5", "1.0"), "delta must lie between 0 and 1"),
+    "a delta of one": (LEAST.replace("1e-5", "1.0"), "delta must lie between 1e-15 and 0.01"),
     "two hospitals": (LEAST + "min_hospitals = 2\n", "min_hospitals must be at least 3"),
     "custom code": (LEAST + "custom_code = true\n", "custom_code must be false"),
     "three approvers": (LEAST + "approvers = 3\n", "two-person rule"),
@@ -101,7 +101,7 @@ def test_any_text_is_a_policy_or_a_sentence(text: str) -> None:
 
 
 POSITIVE = st.floats(1e-3, 1e3)
-DELTAS = st.floats(1e-9, 0.5)
+DELTAS = st.floats(1e-9, 0.01)
 
 
 @given(

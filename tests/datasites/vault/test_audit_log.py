@@ -14,7 +14,7 @@ from syft_code import accounting, audit, envelope
 from syft_code.audit import Anchor
 from syft_code.errors import BudgetExceeded, ConsiliumError, InvalidMessage, Unavailable
 from syft_code.plan import Plan
-from tests.datasites.hospitals import OneHospital, approval
+from tests.datasites.hospitals import OneHospital, approval, cohort
 
 
 @pytest.fixture
@@ -120,6 +120,19 @@ TAMPERED = {
     "beginning cut": ["DELETE FROM log WHERE number < 3"],
     "end cut past a round": ["DELETE FROM log WHERE number > 6"],
     "a round taken out of the ledger": ["DELETE FROM spent"],
+    "a round made cheap": ["UPDATE spent SET event = replace(event, '1.0', '9.0')"],
+    "a round moved to another asset": ["UPDATE spent SET asset = 'other'"],
+    "everything emptied": ["DELETE FROM log", "DELETE FROM spent", "DELETE FROM act"],
+    "the end cut by a line": ["DELETE FROM log WHERE number = (SELECT MAX(number) FROM log)"],
+    "an act taken out": ["DELETE FROM act WHERE name = 'Trust'"],
+    "an act that waits put into force": ["UPDATE act SET state = 'waiting' WHERE name = 'Trust'"],
+    "a refusal taken out": ["DELETE FROM refusal"],
+    "a patient brought back": ["DELETE FROM struck"],
+    "the patients of an asset forgotten": ["DELETE FROM patient"],
+    "a patient's group changed": ["UPDATE patient SET held_out = 1 - held_out"],
+    "another file for an asset": [
+        "UPDATE asset SET cohort_sha256 = replace(cohort_sha256, 'a', 'b')"
+    ],
 }
 
 
@@ -128,10 +141,27 @@ def test_a_vault_does_not_start_on_a_log_that_was(
     hospital: OneHospital, vault: Vault, agreed: Plan, how: str
 ) -> None:
     hospital.finished(vault, vault.start_round(hospital.call(agreed, 1), hospital.weights(agreed)))
+    hospital.act(vault, acts.Strike(token=cohort().names()[2]))
+    hospital.act(vault, acts.Denial(plan_hash="0" * 64, reason="No."))
     vault.close()
     changed(vault, *TAMPERED[how])
-    with pytest.raises(Unavailable, match="from a copy"):
+    with pytest.raises(Unavailable, match=r"folder back from (a|its newest) copy"):
         Vault(hospital.site)
+
+
+def test_a_vault_that_nobody_touched_starts_again(
+    hospital: OneHospital, vault: Vault, agreed: Plan
+) -> None:
+    hospital.finished(vault, vault.start_round(hospital.call(agreed, 1), hospital.weights(agreed)))
+    hospital.act(vault, acts.Strike(token=cohort().names()[2]))
+    hospital.act(vault, acts.Denial(plan_hash=agreed.hash, reason="No."))
+    hospital.act(vault, approval(agreed))
+    hospital.act(vault, acts.Denial(plan_hash="0" * 64, reason="No."))
+    for _ in range(2):
+        vault.close()
+        vault = Vault(hospital.site)
+    assert vault._mandate.grant(agreed.hash)
+    vault.close()
 
 
 def test_the_log_can_not_be_changed_by_accident(vault: Vault) -> None:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,7 @@ def spend(
         asset=asset,
         plan_hash=study,
         researcher=researcher,
+        researcher_key=f"key of {researcher}",
         purpose="train",
         round=number,
         weights_sha256=weights,
@@ -46,7 +48,7 @@ def caps(
     researcher: Budget | None = None,
     rounds: int = 1_000_000,
 ) -> Caps:
-    return Caps(of_asset=lambda name: asset, study=study, researcher=researcher, rounds=rounds)
+    return Caps(of_asset=lambda name: asset, study=(study,), researcher=researcher, rounds=rounds)
 
 
 def fitting(rounds: int) -> Budget:
@@ -156,9 +158,9 @@ def test_an_approval_covers_so_many_rounds_and_no_more(tmp_path: Path) -> None:
 
 def test_what_is_spent_on_a_patient_counts_under_every_name_of_theirs(tmp_path: Path) -> None:
     ledger = Ledger(Store(tmp_path / "ledger.db"))
-    ledger.register("skin", ["anna", "ben"])
-    ledger.register("skin-again", ["ben", "carl"])
-    ledger.register("lungs", ["dora"])
+    ledger.register("skin", {"anna": False, "ben": False})
+    ledger.register("skin-again", {"ben": False, "carl": True})
+    ledger.register("lungs", {"dora": False})
     assert ledger.reserve(spend(1), ROUND, caps(fitting(1)))
     with pytest.raises(BudgetExceeded):
         ledger.reserve(spend(1, study="b", asset="skin-again"), ROUND, caps(fitting(1)))
@@ -169,10 +171,39 @@ def test_what_is_spent_on_a_patient_counts_under_every_name_of_theirs(tmp_path: 
 
 def test_the_tightest_budget_among_assets_that_share_a_patient_holds(tmp_path: Path) -> None:
     ledger = Ledger(Store(tmp_path / "ledger.db"))
-    ledger.register("skin", ["anna"])
-    ledger.register("trial", ["anna"])
+    ledger.register("skin", {"anna": False})
+    ledger.register("trial", {"anna": False})
     budgets = {"skin": WIDE, "trial": fitting(1)}
-    limits = Caps(of_asset=budgets.__getitem__, study=WIDE)
+    limits = Caps(of_asset=budgets.__getitem__, study=(WIDE,))
+    assert ledger.reserve(spend(1), ROUND, limits)
+    with pytest.raises(BudgetExceeded):
+        ledger.reserve(spend(2), ROUND, limits)
+
+
+def test_a_patient_stays_in_one_group_under_every_name_and_for_ever(tmp_path: Path) -> None:
+    ledger = Ledger(Store(tmp_path / "ledger.db"))
+    ledger.register("skin", {"anna": False, "ben": True})
+    for asset in ("skin", "skin-again"):
+        with pytest.raises(Refused, match="stay in the group"):
+            ledger.register(asset, {"carl": False, "ben": False})
+    assert ledger.holding("carl") == [], "all of it or nothing"
+
+
+def test_a_researcher_is_the_account_and_the_key(tmp_path: Path) -> None:
+    ledger = Ledger(Store(tmp_path / "ledger.db"))
+    limits = caps(researcher=fitting(1))
+    assert ledger.reserve(spend(1, study="a"), ROUND, limits)
+    renamed = replace(spend(1, study="b", researcher="bob"), researcher_key="key of alice")
+    with pytest.raises(BudgetExceeded):
+        ledger.reserve(renamed, ROUND, limits)
+    with pytest.raises(BudgetExceeded):
+        ledger.reserve(replace(spend(1, study="c"), researcher_key="new"), ROUND, limits)
+
+
+def test_each_approvers_cap_on_a_study_holds_at_its_own_delta(tmp_path: Path) -> None:
+    ledger = Ledger(Store(tmp_path / "ledger.db"))
+    strict = Budget(epsilon=accounting.epsilon([ROUND], delta=1e-9) * 1.01, delta=1e-9)
+    limits = Caps(of_asset=lambda name: WIDE, study=(fitting(5), strict))
     assert ledger.reserve(spend(1), ROUND, limits)
     with pytest.raises(BudgetExceeded):
         ledger.reserve(spend(2), ROUND, limits)

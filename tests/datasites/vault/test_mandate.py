@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from nacl.signing import SigningKey
@@ -15,7 +16,13 @@ from datasites.vault.vault import Vault
 from policies.rules import KnownParties
 from policies.site_policy import AssetBudget, Budget, StandingApproval
 from syft_code import accounting
-from syft_code.errors import BudgetExceeded, InvalidMessage, NotApproved, Refused
+from syft_code.errors import (
+    BudgetExceeded,
+    InvalidData,
+    InvalidMessage,
+    NotApproved,
+    Refused,
+)
 from syft_code.messages import NO_PART
 from syft_code.plan import Plan
 from tests.datasites.hospitals import (
@@ -27,7 +34,9 @@ from tests.datasites.hospitals import (
     known,
     policy,
     publication,
+    signed_act,
 )
+from tests.plans import plan as any_plan
 from tests.plans import public
 
 
@@ -90,7 +99,8 @@ def test_the_strictest_of_two_approvals_counts(
     hospital.act(vault, approval(plan, rounds=2, budget=tight))
     hospital.act(vault, approval(plan, rounds=3, expires_unix_s=until), key=second)
     grant = vault._mandate.grant(plan.hash)
-    assert (grant.rounds, grant.budget, grant.expires_unix_s) == (2, tight, until)
+    assert (grant.rounds, grant.expires_unix_s) == (2, until)
+    assert tight in grant.budgets
     with pytest.raises(BudgetExceeded, match=r"of 0\.50"):
         call(hospital, vault, plan)
 
@@ -100,8 +110,9 @@ def test_two_approvals_may_not_name_different_researchers(
 ) -> None:
     plan = hospital.plan()
     hospital.act(vault, approval(plan))
-    hospital.act(vault, approval(plan, researcher="somebody@else.org"), key=second)
     with pytest.raises(NotApproved, match="must all be for"):
+        hospital.act(vault, approval(plan, researcher="somebody@else.org"), key=second)
+    with pytest.raises(NotApproved, match="and 1 did"):
         call(hospital, vault, plan)
 
 
@@ -195,6 +206,63 @@ def test_who_leaves_takes_their_approvals_along(
         hospital.act(vault, approval(plan), key=second)
 
 
+def test_who_left_may_not_come_back_under_another_name(hospital: OneHospital, vault: Vault) -> None:
+    key = SigningKey.generate()
+    plan = hospital.plan()
+    hospital.act(vault, acts.Enrolment(name="short", verify_key=public(key)))
+    hospital.act(vault, approval(plan), key=key)
+    hospital.act(vault, acts.Dismissal(verify_key=public(key)))
+    with pytest.raises(Refused, match="nobody else's"):
+        hospital.act(vault, acts.Enrolment(name="again", verify_key=public(key)))
+    assert not vault._records.approvals(plan.hash)
+
+
+def test_an_act_of_somebody_who_left_meanwhile_does_nothing(
+    hospital: OneHospital, vault: Vault, second: SigningKey
+) -> None:
+    third = SigningKey.generate()
+    for key in (hospital.owner_key, second):
+        hospital.act(vault, acts.Enrolment(name="third", verify_key=public(third)), key=key)
+    heard = acts.Enrolment(name="friend", verify_key=public(SigningKey.generate()))
+    signed = signed_act(heard, third)
+    vault.check_act(signed)  # they were heard while they still decided here
+    for key in (hospital.owner_key, second):
+        hospital.act(vault, acts.Dismissal(verify_key=public(third)), key=key)
+    with pytest.raises(InvalidMessage, match="somebody who decides"):
+        vault._mandate.change_rules(heard, public(third), signed.act)
+    with pytest.raises(InvalidMessage, match="somebody who decides"):
+        late = acts.Revocation(plan_hash="0" * 64, reason="Late.")
+        vault._mandate.refuse(late, public(third), signed_act(late, third).act)
+    assert len(vault._mandate.approvers()) == 2
+
+
+def test_signatures_that_wait_are_void_once_the_rules_are_others(
+    hospital: OneHospital, vault: Vault, second: SigningKey
+) -> None:
+    high = acts.Adoption(policy=policy(Budget(epsilon=100.0, delta=1e-5), approvers=2))
+    low = acts.Adoption(policy=policy(Budget(epsilon=1.0, delta=1e-5), approvers=2))
+    assert hospital.act(vault, high).missing == 1
+    for key in (hospital.owner_key, second):
+        hospital.act(vault, replace(low, act_id=public(key)[:32]), key=key)
+    assert hospital.act(vault, replace(high, act_id="f" * 32), key=second).missing == 1
+    assert vault._mandate.policy().terms.epsilon == 1.0
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"rounds": 0},
+        {"rounds": -5},
+        {"expires_unix_s": 1.0},
+        {"expires_unix_s": 1e300},
+        {"researcher": " "},
+    ],
+)
+def test_an_approval_of_nothing_is_none(change: dict[str, Any]) -> None:
+    with pytest.raises(InvalidMessage):
+        approval(any_plan(), **change)
+
+
 def test_the_rule_can_not_be_made_impossible(
     hospital: OneHospital, vault: Vault, second: SigningKey
 ) -> None:
@@ -275,6 +343,31 @@ def test_the_same_patients_under_another_name_have_one_budget(
     assert account.spent_epsilon == pytest.approx(one)
 
 
+def test_a_new_version_may_not_swap_the_groups_under_the_same_rule(
+    hospital: OneHospital, vault: Vault
+) -> None:
+    swapped = replace(cohort(), held_out=~cohort().held_out)
+    body = cohort_file.pack(swapped)
+    for asset in ("skin-lesions", "again"):
+        with pytest.raises(Refused, match="stay in the group"):
+            hospital.act(vault, publication(body, asset=asset), body)
+    assert vault._records.newest_version("skin-lesions") == 1
+
+
+def test_a_rule_with_a_name_that_can_not_be_written_again_is_refused(
+    hospital: OneHospital, vault: Vault
+) -> None:
+    body = cohort_file.pack(cohort()).replace(b"every fourth", b"every f\xffurth")
+    with pytest.raises(InvalidData, match="ASCII"):
+        hospital.act(vault, publication(body), body)
+
+
+@pytest.mark.parametrize("change", [{"asset": "A/../b"}, {"patients": 0}, {"patients": -5}])
+def test_a_publication_of_nonsense_is_none(change: dict[str, Any]) -> None:
+    with pytest.raises(InvalidMessage, match="name its asset"):
+        publication(b"x", **change)
+
+
 def test_the_same_patients_may_not_be_held_out_by_another_rule_elsewhere(
     hospital: OneHospital, vault: Vault
 ) -> None:
@@ -321,7 +414,7 @@ def test_a_standing_approval_runs_its_plan_and_no_other(
         vault.answer(wire.OfferPlan(plan=other.encode().decode("ascii")), b"")
     hospital.act(vault, acts.Denial(plan_hash=plan.hash, reason="Not any more."))
     with pytest.raises(NotApproved, match="denied this plan"):
-        call(hospital, vault, plan, 1)
+        call(hospital, vault, plan, 2)
     with pytest.raises(NotApproved):
         vault.answer(offer, b"")
 

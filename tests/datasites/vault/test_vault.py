@@ -253,6 +253,19 @@ def test_what_was_taken_back_while_it_ran_does_not_leave(
     assert not list((hospital.site.vault / "sealed").iterdir())
 
 
+def test_a_call_is_judged_by_what_is_in_force_when_it_is_paid(
+    hospital: OneHospital, vault: Vault, agreed: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slowly(digest: str) -> None:
+        act = acts.Revocation(plan_hash=agreed.hash, reason="While you were reading.")
+        hospital.act(vault, act)
+
+    monkeypatch.setattr(vault._cohorts, "check", slowly)
+    with pytest.raises(NotApproved, match="While you were reading"):
+        vault.start_round(hospital.call(agreed, 1), hospital.weights(agreed))
+    assert not vault._ledger.events("skin-lesions")
+
+
 def test_weights_that_blow_up_stay_in_the_hospital(hospital: OneHospital, vault: Vault) -> None:
     wild = hospital.plan(optimizer=Sgd(learning_rate=1e30))
     hospital.act(vault, approval(wild))
@@ -269,8 +282,12 @@ def test_weights_that_blow_up_stay_in_the_hospital(hospital: OneHospital, vault:
 def test_shares_that_can_not_be_written_down_fail_the_round_in_words(
     hospital: OneHospital, vault: Vault, agreed: Plan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(*arguments: object) -> None:
-        raise OSError("No space left on device")
+    write = keeping.write_private
+
+    def full(path: Path, data: bytes) -> None:
+        if path.parent.name == "sealed":
+            raise OSError("No space left on device")
+        write(path, data)
 
     monkeypatch.setattr(keeping, "write_private", full)
     ticket = vault.start_round(hospital.call(agreed, 1), hospital.weights(agreed))
@@ -394,7 +411,8 @@ def test_a_call_by_another_researcher_is_refused(
 
 def test_an_expired_approval_covers_nothing(hospital: OneHospital, vault: Vault) -> None:
     agreed = hospital.plan()
-    hospital.act(vault, approval(agreed, expires_unix_s=time.time() - 1))
+    hospital.act(vault, approval(agreed, expires_unix_s=time.time() + 0.2))
+    time.sleep(0.3)
     with pytest.raises(NotApproved, match="expired"):
         vault.start_round(hospital.call(agreed, 1), hospital.weights(agreed))
 

@@ -1,0 +1,109 @@
+"""Before a vault goes on: its tables say what its audit log says, and the log was not shortened.
+
+The log is checked as a chain first (`AuditLog.check`). Whoever changes a table behind the vault's
+back must then change the log too, and can't without the hospital's key.
+
+Does not protect: the whole folder put back as it was earlier, head and all. Aggregators and
+    certificates hold later anchors; a newer export than the log itself shows it too.
+"""
+
+from typing import TypeVar
+
+from datasites import acts
+from datasites.vault.audit_log import AuditLog
+from datasites.vault.ledger import Ledger
+from datasites.vault.records import Records
+from syft_code import canonical
+from syft_code.audit import Entry
+from syft_code.errors import Unavailable, require
+
+T = TypeVar("T")
+RESERVED = "round reserved"
+KEPT = "cohort kept"
+
+
+def check(records: Records, ledger: Ledger, log: AuditLog) -> None:
+    """Raise `Unavailable` if anything was added, changed or taken out since it was logged."""
+    entries = log.entries()
+    same = {
+        "its last entry": log.reaches_its_head(),
+        "the rounds that were paid for": ledger.rows() == _facts(entries, RESERVED),
+        "the acts of its owners": _acts_kept(records) == _acts_logged(entries),
+        "the plans that were refused": records.refused() == _refused(entries),
+        "the patients who left": records.struck() == _struck(entries),
+        "the files of its assets": records.kept_cohorts() == _cohorts(entries),
+        "the patients of its assets": all(
+            ledger.registered_sha256(asset) == digest
+            for asset, digest in _patients(entries).items()
+        ),
+    }
+    wrong = ", ".join(what for what, holds in same.items() if not holds)
+    require(
+        not wrong,
+        f"The vault must hold what its audit log tells of, and does not in: {wrong}. Something was "
+        "changed or taken out. Put the vault's folder back from its newest copy, and know that an "
+        "older one forgets what was spent since.",
+        error=Unavailable,
+    )
+
+
+def _facts(entries: list[Entry], kind: str) -> list[dict[str, str]]:
+    return [dict(entry.facts) for entry in entries if entry.kind == kind]
+
+
+def _acts_kept(records: Records) -> list[tuple[str, str, str, str, bool]]:
+    return [
+        (kept.name, kept.signer, kept.signed.message, kept.signed.signature, in_force)
+        for kept, in_force in records.every_act()
+    ]
+
+
+def _acts_logged(entries: list[Entry]) -> list[tuple[str, str, str, str, bool]]:
+    return [
+        (
+            entry.kind.removeprefix("act: "),
+            entry.facts["signer"],
+            entry.facts["message"],
+            entry.facts["signature"],
+            entry.facts["state"] == "in force",
+        )
+        for entry in entries
+        if entry.kind.startswith("act: ")
+    ]
+
+
+def _refused(entries: list[Entry]) -> set[str]:
+    """Refusals less those that enough approvals have lifted, in the order of the log."""
+    found: set[str] = set()
+    for entry in entries:
+        if entry.kind in ("act: Denial", "act: Revocation"):
+            kind = acts.Denial if entry.kind == "act: Denial" else acts.Revocation
+            found.add(_read(kind, entry).plan_hash)
+        elif entry.kind == "refusal lifted":
+            found.discard(entry.facts["plan_hash"])
+    return found
+
+
+def _struck(entries: list[Entry]) -> set[str]:
+    return {_read(acts.Strike, entry).token for entry in entries if entry.kind == "act: Strike"}
+
+
+def _cohorts(entries: list[Entry]) -> dict[tuple[str, int], str]:
+    return {
+        (facts["asset"], int(facts["version"])): facts["cohort_sha256"]
+        for facts in _facts(entries, KEPT)
+    }
+
+
+def _patients(entries: list[Entry]) -> dict[str, str]:
+    """The last word on each asset's patients: a publication's."""
+    return {
+        facts["asset"]: facts["patients_sha256"]
+        for facts in _facts(entries, KEPT)
+        if "patients_sha256" in facts
+    }
+
+
+def _read(kind: type[T], entry: Entry) -> T:
+    act: T = canonical.parse(kind, entry.facts["message"].encode("ascii"), what="act")
+    return act

@@ -102,7 +102,7 @@ class Told:
         signed = envelope.SealedShare.from_bytes(share).header
         header = canonical.parse(ShareHeader, signed.message.encode("ascii"), what="header")
         source = f"share {party} of round {key[2]} to {key[1]}"
-        self.anchors[key, party] = Anchor(head=header.log_head, source=source)
+        self.anchors[key, party] = Anchor(sha256=header.log_sha256, source=source)
 
 
 def opens(told: Told, key: Round, keys: Keys) -> bool:

@@ -4,9 +4,8 @@ One rule matters most: for each round of a study it releases one partial sum, fo
 of at least `min_hospitals` hospitals, whoever asks and however often. With two sums of
 overlapping sets, all aggregators' sums subtracted would be one hospital's update.
 
-Each share's signed header names the head of its hospital's audit log. An aggregator keeps the
-headers for good, gives them to whoever checks that log, and takes no share from a hospital
-whose log holds two different entries of one number.
+Each share's signed header names the last entry of its hospital's audit log by hash. An
+aggregator keeps the headers for good and gives them to whoever checks that log.
 """
 
 import hashlib
@@ -55,14 +54,13 @@ class Aggregation:
         """Judge a share by its header, before its body is read; and whether it is here already."""
         plan = self._store.plan(_named_plan(ShareHeader, signed))
         header = envelope.check_header(plan, self._party(plan), signed)
-        verify_key = plan.hospital(header.hospital).verify_key
-        return header, self._store.holds(header, signed, verify_key=verify_key)
+        return header, self._store.holds(header, signed)
 
     def submit(self, share: SealedShare) -> None:
         """Open a share and keep its payload for good.
 
-        Does not protect: a smaller number in `log_head` than before is no proof of a shortened
-        log, since shares may arrive out of order; `anchors` are for whoever checks the log.
+        Does not protect: a hash alone does not tell whether the hospital rewrote its audit log,
+        or forked it. `syft_code.audit.verify` finds it, with the `anchors` and the log.
         """
         plan = self._store.plan(_named_plan(ShareHeader, share.header))
         header, payload = envelope.open_share(
@@ -93,8 +91,8 @@ class Aggregation:
     def anchors(self, verify_key: str) -> list[Signed]:
         """The share headers that the hospital with this key signed, over all studies.
 
-        They are in the order of its audit log, the newest last; of many, the newest
-        `wire.MAX_ANCHORS`.
+        They are in the order in which they arrived, the newest last; of many, the newest
+        `wire.MAX_ANCHORS`. Of a log that was forked, no export meets all of them.
 
         Does not protect: anybody may ask, and learns the plan hashes and rounds of that hospital.
         """

@@ -7,7 +7,6 @@ sum leaves, and shares are deleted once their sum is on disk, so that a later th
 the disks finds sums only. Signed headers stay for good: they anchor the hospitals' audit logs.
 """
 
-import logging
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -28,32 +27,25 @@ CREATE TABLE study (plan_hash TEXT PRIMARY KEY, plan BLOB NOT NULL) STRICT;
 CREATE TABLE share (
     plan_hash TEXT NOT NULL REFERENCES study, purpose TEXT NOT NULL, round INTEGER NOT NULL,
     hospital TEXT NOT NULL, length INTEGER NOT NULL, signed_header BLOB NOT NULL,
-    verify_key TEXT NOT NULL, log_number INTEGER NOT NULL, log_sha256 TEXT NOT NULL,
+    verify_key TEXT NOT NULL,
     PRIMARY KEY (plan_hash, purpose, round, hospital)
 ) STRICT;
-CREATE INDEX share_by_log ON share (verify_key, log_number);
+CREATE INDEX share_by_key ON share (verify_key);
 CREATE TABLE release (
     plan_hash TEXT NOT NULL REFERENCES study, purpose TEXT NOT NULL, round INTEGER NOT NULL,
     hospitals TEXT NOT NULL, signed_header BLOB,
     PRIMARY KEY (plan_hash, purpose, round)
 ) STRICT;
-PRAGMA user_version = 2;
+PRAGMA user_version = 3;
 """
 _ADD_STUDY = "INSERT OR IGNORE INTO study VALUES (?, ?)"
 _PLAN = "SELECT plan FROM study WHERE plan_hash = ?"
-_ADD_SHARE = "INSERT INTO share VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_ADD_SHARE = "INSERT INTO share VALUES (?, ?, ?, ?, ?, ?, ?)"
 _SHARES = (
     "SELECT hospital, length, signed_header FROM share "
     "WHERE plan_hash = ? AND purpose = ? AND round = ?"
 )
-_REWRITTEN = (
-    "SELECT EXISTS (SELECT * FROM share "
-    "WHERE verify_key = ? AND log_number = ? AND log_sha256 != ?)"
-)
-_HEADERS = (
-    "SELECT signed_header FROM share WHERE verify_key = ? "
-    "ORDER BY log_number DESC, rowid DESC LIMIT ?"
-)
+_HEADERS = "SELECT signed_header FROM share WHERE verify_key = ? ORDER BY rowid DESC LIMIT ?"
 _WAITING = (
     "SELECT share.plan_hash, share.purpose, share.round, hospital FROM share LEFT JOIN release "
     "USING (plan_hash, purpose, round) WHERE release.signed_header IS NULL"
@@ -64,8 +56,6 @@ _RELEASE = (
 )
 _FINISH = "UPDATE release SET signed_header = ? WHERE plan_hash = ? AND purpose = ? AND round = ?"
 _FINISHED = "SELECT plan_hash, purpose, round FROM release WHERE signed_header IS NOT NULL"
-
-log = logging.getLogger(__name__)
 
 
 def create(home: Path) -> None:
@@ -113,30 +103,28 @@ class Store:
         require(row is not None, "The study must be opened here first.", error=Refused)
         return Plan.decode(row[0])
 
-    def holds(self, header: ShareHeader, signed: Signed, *, verify_key: str) -> bool:
-        """Whether exactly this share was taken before; `verify_key` is its hospital's.
+    def holds(self, header: ShareHeader, signed: Signed) -> bool:
+        """Whether exactly this share was taken before.
 
         Raises:
             Refused: if a share can't be taken any more, because another one of the hospital
-                was, the sum was released, or the others have another length; or if another
-                share shows that the hospital's audit log was rewritten.
+                was, the sum was released, or the others have another length.
         """
         with self._transaction() as database:
-            return _holds(database, header, signed, verify_key)
+            return _holds(database, header, signed)
 
     def keep(self, header: ShareHeader, signed: Signed, payload: bytes, *, verify_key: str) -> None:
-        """Take one hospital's payload for good; raise `Refused` as `holds` does."""
+        """Take the payload of the hospital with this key for good; raise `Refused` as `holds` does."""
         slot = Slot.of(header)
         with self._files.incoming(payload) as incoming, self._transaction() as database:
-            if _holds(database, header, signed, verify_key):
+            if _holds(database, header, signed):
                 return
             self._files.settle(incoming, self._files.share(slot, header.hospital))
             row = (*slot.key, header.hospital, header.length, canonical.encode(signed))
-            log_head = (header.log_head.number, header.log_head.sha256)
-            database.execute(_ADD_SHARE, (*row, verify_key, *log_head))
+            database.execute(_ADD_SHARE, (*row, verify_key))
 
     def headers(self, verify_key: str, *, at_most: int) -> list[Signed]:
-        """The signed share headers of a hospital's key, the furthest in its audit log last."""
+        """The signed share headers of a hospital's key, in the order in which they arrived."""
         with self._transaction() as database:
             rows = database.execute(_HEADERS, (verify_key, at_most)).fetchall()
         return [canonical.parse(Signed, data, what="share header") for (data,) in reversed(rows)]
@@ -222,7 +210,7 @@ def _connect(path: Path) -> sqlite3.Connection:
             database.execute(f"PRAGMA {name}").fetchone()
             for name in ("quick_check", "user_version")
         ]
-        sound = answers == [("ok",), (2,)]
+        sound = answers == [("ok",), (3,)]
     except sqlite3.DatabaseError:
         sound = False
     require(
@@ -238,23 +226,7 @@ def _slot(row: tuple[str, ...]) -> Slot:
     return Slot(plan_hash=row[0], purpose=row[1], round=int(row[2]))  # type: ignore[arg-type]
 
 
-def _check_log(database: sqlite3.Connection, header: ShareHeader, verify_key: str) -> None:
-    """Notice a hospital whose audit log had another entry of the same number before."""
-    number, sha256 = header.log_head.number, header.log_head.sha256
-    (rewritten,) = database.execute(_REWRITTEN, (verify_key, number, sha256)).fetchone()
-    if not rewritten:
-        return
-    log.warning("the audit log of %s was rewritten (entry %d)", header.hospital, number)
-    raise Refused(
-        f"The hospital's audit log was rewritten: entry {number} differs from the one in a share "
-        "that is here. Leave the hospital out, and ask its data owner to put the log back."
-    )
-
-
-def _holds(
-    database: sqlite3.Connection, header: ShareHeader, signed: Signed, verify_key: str
-) -> bool:
-    _check_log(database, header, verify_key)
+def _holds(database: sqlite3.Connection, header: ShareHeader, signed: Signed) -> bool:
     slot = Slot.of(header)
     shares = database.execute(_SHARES, slot.key).fetchall()
     for hospital, _, held in shares:

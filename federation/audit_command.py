@@ -2,7 +2,7 @@
 
     export ─┐
     key ────┼─▶ sound, or what is wrong
-    anchors ┘   the log's heads that certificates and aggregators hold
+    anchors ┘   the hashes of its entries that certificates and aggregators hold
 
 Where the hospital's key comes from decides what a check is worth, and is said: from whoever
 checks (--key), from a certificate's plan, or from the log itself.
@@ -21,7 +21,6 @@ from federation.collector import AggregatorClient
 from syft_code import audit, canonical
 from syft_code.audit import Anchor, Verdict
 from syft_code.errors import InvalidInput, require
-from syft_code.messages import LogHead
 from syft_code.plan import HEX_KEY, Aggregator, Plan
 
 MAX_LOG_BYTES = 2**30
@@ -63,10 +62,8 @@ class Checked:
             "key_from": self.key_from,
             "entries": self.verdict.entries,
             "head": {"number": head.number, "sha256": head.sha256} if head else None,
-            "anchors": [
-                {"source": one.source, "number": one.head.number, "sha256": one.head.sha256}
-                for one in self.anchors
-            ],
+            "anchors": [{"source": one.source, "sha256": one.sha256} for one in self.anchors],
+            "anchored": self.verdict.anchored,
             "without_anchor": list(self.silent),
             "problems": list(self.problems),
         }
@@ -87,12 +84,12 @@ class Checked:
         ]
 
     def _held_by(self) -> list[str]:
-        newest: dict[str, int] = {}
-        for anchor in self.anchors:
-            newest[anchor.source] = max(anchor.head.number, newest.get(anchor.source, 0))
-        lines = [f"Held against {source}, up to entry {n}." for source, n in newest.items()]
+        sources = " and ".join(dict.fromkeys(anchor.source for anchor in self.anchors))
+        met = self.verdict.anchored
+        reach = f"up to entry {met}" if met else "and no entry meets an anchor"
+        lines = [f"Held against {sources}, {reach}."] if sources else []
         lines += [f"No anchor to it is held by {source}." for source in self.silent]
-        if not newest:
+        if not sources:
             lines.append(
                 "Nobody else's anchor was held against it, so entries cut off at its end would not "
                 "show: name certificates (--certificate) or aggregators (--aggregator)."
@@ -128,8 +125,8 @@ def verify(
     """Check a hospital's audit log; exit code 1 if it is not sound.
 
     JSON: sound, hospital, verify_key, key_from (option, certificate or log), entries, head
-    (number, sha256), anchors: source, number, sha256; without_anchor (who was asked and holds
-    none), problems.
+    (number, sha256), anchors: source, sha256; anchored (the last entry that an anchor names),
+    without_anchor (who was asked and holds none), problems.
     """
     found = check(
         _read(log, "log", MAX_LOG_BYTES),
@@ -184,12 +181,12 @@ def _named(path: Path, header: Verdict, key: str) -> Named | None:
 
     A key that was given says which hospital it is, else the name, else the log's own key.
     """
-    plan, heads = _certificate(path)
+    plan, hashes = _certificate(path)
     by_name = [] if key else [h for h in plan.hospitals if h.name == header.hospital]
     by_key = [h for h in plan.hospitals if h.verify_key == (key or header.verify_key)]
     for entry in (*by_name, *by_key):
-        head = heads.get(entry.name)
-        anchors = (Anchor(head=head, source=_source(path)),) if head else ()
+        sha256 = hashes.get(entry.name)
+        anchors = (Anchor(sha256=sha256, source=_source(path)),) if sha256 else ()
         return Named(hospital=entry.name, verify_key=entry.verify_key, anchors=anchors)
     return None
 
@@ -220,10 +217,10 @@ def _held(aggregator: Aggregator, key: str) -> tuple[Anchor, ...]:
     """The anchors to a hospital's log that an aggregator holds."""
     client = AggregatorClient(aggregator, connect_timeout_s=CONNECT_S)
     try:
-        heads = client.anchors(key)
+        hashes = client.anchors(key)
     finally:
         client.close()
-    return tuple(Anchor(head=head, source=f"aggregator {aggregator.name}") for head in heads)
+    return tuple(Anchor(sha256=one, source=f"aggregator {aggregator.name}") for one in hashes)
 
 
 def _header(data: bytes) -> Verdict:
@@ -232,13 +229,13 @@ def _header(data: bytes) -> Verdict:
     return audit.verify(line + b"\n")
 
 
-def _certificate(path: Path) -> tuple[Plan, dict[str, LogHead]]:
-    """The plan in a certificate, and the log's head of each hospital that contributed."""
+def _certificate(path: Path) -> tuple[Plan, dict[str, str]]:
+    """The plan in a certificate, and the log's last hash of each hospital that contributed."""
     _read(path, "certificate", MAX_CERTIFICATE_BYTES)
     try:
         content = certificate.read(path)
-        heads = dict(certificate.anchors_of(content))
-        return Plan.decode(canonical.encode(content["plan"])), heads
+        hashes = dict(certificate.anchors_of(content))
+        return Plan.decode(canonical.encode(content["plan"])), hashes
     except RecursionError:
         raise InvalidInput(f"The {_source(path)} is too deeply nested to be one.") from None
 

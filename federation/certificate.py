@@ -5,8 +5,8 @@
 Whoever gets a model reads the certificate with any text editor, and `check`
 (`certificate_check`) works out anew whatever follows from the plan.
 
-Each hospital that contributed stands in it with a log anchor: the head of its audit log, in a
-header that it signed. A log that was shortened or rewritten since can't meet it.
+Each hospital that contributed stands in it with a log anchor: the hash of its audit log's last
+entry, in a header that it signed. A log that was shortened or rewritten since can't meet it.
 
 Does not protect: a certificate as a whole is not signed. The hospitals' ledgers and signed
 logs are the evidence; this is the account that can be held against them.
@@ -147,15 +147,14 @@ def _baseline(baseline: Baseline) -> Certificate:
 
 
 def _hospital(outcome: Outcome, name: str) -> Certificate:
-    """What one hospital gave and what it cost, with the head of its audit log when it gave it."""
+    """What one hospital gave and what it cost, with its audit log's last hash when it gave it."""
     headers = [record.anchors[name] for record in outcome.rounds if name in record.anchors]
     facts = spending.account(outcome, name)
     if not headers:
         return facts
     header = messages.verify(ShareHeader, headers[-1], outcome.plan.hospital(name).verify_key)
     anchor = {
-        "number": header.log_head.number,
-        "sha256": header.log_head.sha256,
+        "sha256": header.log_sha256,
         "header": {"message": headers[-1].message, "signature": headers[-1].signature},
     }
     return facts | {"log_anchor": anchor}

@@ -9,7 +9,7 @@ from federation.spending import Part
 from federation.study import model_sha256
 from syft_code import canonical, messages, traveller
 from syft_code.errors import ConsiliumError, InvalidInput
-from syft_code.messages import LogHead, ShareHeader, Signed
+from syft_code.messages import ShareHeader, Signed
 from syft_code.plan import Plan
 
 Certificate = dict[str, Any]
@@ -139,7 +139,7 @@ def _check_hospital(own: Certificate, content: Certificate, plan: Plan) -> list[
 
 
 def _anchor_statements(own: Certificate, plan: Plan, part: Part) -> dict[str, bool]:
-    """What must hold of the head of its audit log, which the hospital signed with its last share."""
+    """What must hold of its audit log's last hash, which the hospital signed with its last share."""
     header, anchor = _signed_header(own, plan), own["log_anchor"]
     last = max((*part.trained, *part.evaluated))
     purpose = "evaluate" if last in part.evaluated else "train"
@@ -150,14 +150,14 @@ def _anchor_statements(own: Certificate, plan: Plan, part: Part) -> dict[str, bo
         f"its log anchor must be of its last share, round {last} ({purpose})": (
             (header.round, header.purpose) == (last, purpose)
         ),
-        "the number and hash of its log anchor must be those that it signed": (
-            (anchor["number"], anchor["sha256"]) == (header.log_head.number, header.log_head.sha256)
+        "the hash of its log anchor must be the one that it signed": (
+            anchor["sha256"] == header.log_sha256
         ),
     }
 
 
-def anchors_of(content: Certificate) -> list[tuple[str, LogHead]]:
-    """Each hospital that contributed, with the head of its audit log: signed, and so its word.
+def anchors_of(content: Certificate) -> list[tuple[str, str]]:
+    """Each hospital that contributed, with its audit log's last hash: signed, and so its word.
 
     Raises:
         InvalidInput: if there is no valid plan inside, or an anchor lacks the signature of the
@@ -169,7 +169,7 @@ def anchors_of(content: Certificate) -> list[tuple[str, LogHead]]:
     plan = _plan_of(content)
     try:
         own = [entry for entry in content["hospitals"] if "log_anchor" in entry]
-        return [(str(entry["name"]), _signed_header(entry, plan).log_head) for entry in own]
+        return [(str(entry["name"]), _signed_header(entry, plan).log_sha256) for entry in own]
     except (KeyError, TypeError, ValueError) as problem:
         raise InvalidInput(f"A log anchor is missing or malformed: {problem!r}."[:200]) from None
 

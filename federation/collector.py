@@ -23,7 +23,7 @@ from federation import wire
 from syft_code import canonical, envelope, messages, sharing
 from syft_code.envelope import SealedShare
 from syft_code.errors import InvalidMessage, SharingError, require
-from syft_code.messages import LogHead, Purpose, ReleaseCall, ShareHeader, Signed, SumHeader
+from syft_code.messages import Purpose, ReleaseCall, ShareHeader, Signed, SumHeader
 from syft_code.plan import Aggregator, Plan
 from syft_code.recipes import MAX_PARAMETERS
 
@@ -93,8 +93,10 @@ class AggregatorClient:
         )
         return header, data
 
-    def anchors(self, verify_key: str) -> list[LogHead]:
-        """The audit log's heads that it holds of the hospital with this key, the newest last.
+    def anchors(self, verify_key: str) -> list[str]:
+        """The hashes that it holds of the audit log of the hospital with this key.
+
+        They are in the order in which their shares arrived.
 
         Guarantee: the hospital signed each of them. Does not protect: against an aggregator that
         keeps some to itself; ask several.
@@ -118,10 +120,10 @@ class AggregatorClient:
         """Let go of the connection."""
         self._channel.close()
 
-    def _anchor(self, data: bytes, verify_key: str) -> LogHead:
+    def _anchor(self, data: bytes, verify_key: str) -> str:
         try:
             signed = envelope.read_signed(data, what="share header")
-            return messages.verify(ShareHeader, signed, verify_key).log_head
+            return messages.verify(ShareHeader, signed, verify_key).log_sha256
         except InvalidMessage:
             raise InvalidMessage(
                 f"Aggregator {self.aggregator.name} must give share headers that the hospital "

@@ -46,14 +46,13 @@ def _round(record: RoundRecord) -> list[str]:
 
 
 def _anchors(certificate: Certificate) -> list[Html]:
-    """Where each hospital's audit log stood; it can be held against the log itself."""
+    """Where each hospital's audit log stood, by hash; it can be held against the log itself."""
     rows = [
         [
             own["name"],
-            str(own["log_anchor"]["number"]),
             element("code", own["log_anchor"]["sha256"]),
         ]
         for own in certificate["hospitals"]
         if "log_anchor" in own
     ]
-    return [table(["Audit log of", "Entries", "SHA-256 of the last"], rows)] if rows else []
+    return [table(["Audit log of", "SHA-256 of its last entry"], rows)] if rows else []

@@ -37,7 +37,7 @@ class RoundRecord:
 
     `trained` and `evaluated` name the hospitals that contributed; `epsilon` is what each of
     them says that the study has spent there, this round and its evaluation included; `anchors`
-    are the headers of their last shares, which they signed over the heads of their audit logs.
+    are the headers of their last shares, each with the hash of the last entry of its audit log.
     `absent` is how many of the roster did not train, and `reasons` what owners let researchers
     read of why, without names. `metrics` are noised, over the held-out patients of those that
     evaluated.

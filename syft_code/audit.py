@@ -1,9 +1,9 @@
-"""The audit log as anybody can check it: entries, their chain, and the head that anchors it.
+"""The audit log as anybody can check it: entries, their chain, and the anchors to it.
 
-    entry n: number, time, kind, facts, SHA-256 of entry n-1   ── signed by the hospital
+    entry n: number, time, kind, facts, salt, SHA-256 of entry n-1   ── signed by the hospital
 
-A hospital keeps the log (`datasites`); each share that leaves carries the log's head, so
-aggregators and certificates hold anchors that a shortened or rewritten log can't meet.
+A hospital keeps the log (`datasites`); each share that leaves carries the hash of the last
+entry, so aggregators and certificates hold anchors that a shortened or rewritten log can't meet.
 
     hospital   export   Signed ExportHeader │ Signed Entry 1 │ … │ Signed Entry N │ Signed LogHead
     anybody    verify   those lines, the hospital's key, anchors ─▶ Verdict
@@ -38,13 +38,18 @@ _SIGNATURE = re.compile(r"[0-9a-f]{128}")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """One line of a hospital's log; `facts` hold no patient's value."""
+    """One line of a hospital's log; `facts` hold no patient's value.
+
+    `salt` is random: without it, whoever holds two anchors could try guesses at the entries
+    between them, and so count them.
+    """
 
     __pydantic_config__ = canonical.STRICT
     number: Annotated[int, Field(ge=1, le=LAST_NUMBER)]
     at_unix_s: Annotated[int, Field(ge=0, le=LAST_NUMBER)]
     kind: str
     facts: dict[str, str] = field(default_factory=dict)
+    salt: Annotated[str, Field(pattern="^[0-9a-f]{32}$")]
     previous_sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
@@ -60,9 +65,9 @@ class ExportHeader:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Anchor:
-    """A head of a hospital's log that somebody else holds; `source` says who, in words."""
+    """The hash of an entry of a hospital's log that somebody else holds; `source` says who."""
 
-    head: LogHead
+    sha256: str
     source: str
 
 
@@ -71,7 +76,8 @@ class Verdict:
     """What a check found: the log is sound if `problems` is empty.
 
     `entries` counts those that carry the hospital's signature, each number once; `head` is that
-    of the export, if its signature holds; all text is fit to be printed.
+    of the export, if its signature holds; `anchored` is the highest number of an entry that an
+    anchor names, 0 if there is none; all text is fit to be printed.
     """
 
     hospital: str
@@ -79,6 +85,7 @@ class Verdict:
     entries: int
     head: LogHead | None
     problems: tuple[str, ...]
+    anchored: int = 0
 
 
 def entry_sha256(signed: Signed) -> str:
@@ -140,6 +147,7 @@ def verify(
         entries=len(reading.sha256),
         head=reading.head,
         problems=_bounded(reading.problems),
+        anchored=reading.anchored,
     )
 
 
@@ -174,6 +182,7 @@ class _Reading:
         self._ended = False
         self.sha256: dict[int, str] = {}  # of every entry that is signed as it must be
         self.head: LogHead | None = None
+        self.anchored = 0
         self.problems: list[str] = []
 
     def read(self, lines: Iterable[bytes]) -> None:
@@ -271,26 +280,19 @@ class _Reading:
             )
 
     def _check_anchors(self) -> None:
-        """Of each source, the newest anchor that the log does not reach and the oldest it denies."""
-        beyond: dict[str, int] = {}
-        denied: dict[str, int] = {}
+        """Look for each anchor's entry; a source that holds others is named once."""
+        numbers = {sha256: number for number, sha256 in self.sha256.items()}
+        unmet: dict[str, None] = {}
         for anchor in self._anchors:
-            number, source = anchor.head.number, anchor.source
-            if number > self._highest:
-                beyond[source] = max(number, beyond.get(source, number))
-            elif self.sha256.get(number) != anchor.head.sha256:
-                denied[source] = min(number, denied.get(source, number))
-        for source, number in denied.items():
-            self.problems.append(
-                f"Entry {number} differs from what {source} holds: the log was rewritten."
-                if number in self.sha256
-                else f"Entry {number} is not here as {source} holds it: removed or changed."
-            )
-        for source, number in beyond.items():
-            self.problems.append(
-                f"The log has only {self._highest} entries, and {source} holds an anchor to entry "
-                f"{number}: the end was cut, or this export is older than the anchor."
-            )
+            number = numbers.get(anchor.sha256, 0)
+            self.anchored = max(self.anchored, number)
+            if not number:
+                unmet[anchor.source] = None
+        self.problems += [
+            f"No entry has the hash that {source} holds: the end was cut, the log was rewritten, "
+            "or this export is older than the anchor."
+            for source in unmet
+        ]
 
 
 def _lines(data: bytes) -> Iterator[bytes]:

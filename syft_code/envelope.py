@@ -22,7 +22,7 @@ from nacl.signing import SigningKey
 
 from syft_code import canonical, messages, scoring, sharing
 from syft_code.errors import InvalidMessage, InvalidPlan, SharingError, require
-from syft_code.messages import LogHead, Purpose, ShareHeader, Signed
+from syft_code.messages import Purpose, ShareHeader, Signed
 from syft_code.plan import Plan
 from syft_code.recipes import parameter_count
 
@@ -79,12 +79,13 @@ def seal(
     round_number: int,
     encoded: sharing.Ring,
     hospital_key: SigningKey,
-    log_head: LogHead,
+    log_sha256: str,
     seeds: Sequence[bytes],
 ) -> list[SealedShare]:
     """Hospital: shard a vector (overwriting it) and make one share for each aggregator.
 
-    All of them carry `log_head`, the head of the hospital's audit log, signed and inside the seal.
+    All of them carry `log_sha256`, the hash of the last entry of the hospital's audit log, signed
+    and inside the seal.
 
     Does not protect: an update that is sealed twice for one round, with fresh seeds. Keep the
     shares of the first time and give those again.
@@ -112,7 +113,7 @@ def seal(
             length=len(encoded),
             ring_bits=plan.sharing.ring_bits,
             payload=payload_kind(party, parties),
-            log_head=log_head,
+            log_sha256=log_sha256,
             sealed_sha256="",
         )
         for party in range(1, parties + 1)

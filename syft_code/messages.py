@@ -68,7 +68,10 @@ class Ticket:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogHead:
-    """How many entries a hospital's audit log has, and the SHA-256 of the last one: an anchor."""
+    """How many entries a hospital's audit log has, and the SHA-256 of the last one.
+
+    It ends an export. It goes into no share: the number tells how busy a hospital was.
+    """
 
     __pydantic_config__ = canonical.STRICT
     number: Annotated[int, Field(ge=1, le=LAST_NUMBER)]
@@ -81,7 +84,10 @@ class ShareHeader:
 
     `party` counts from 1 to `parties`; `length` is the number of ring elements of the shared
     vector; `payload` says whether the sealed bytes are a 32-byte seed or the vector itself;
-    `log_head` is that of the hospital's audit log when it sealed.
+    `log_sha256` is the hash of the last entry of the hospital's audit log when it sealed: an anchor.
+
+    Guarantee: nobody can tell from it how many entries the log has, or what stands in them: each
+    entry holds a random salt.
     """
 
     __pydantic_config__ = canonical.STRICT
@@ -94,7 +100,7 @@ class ShareHeader:
     length: int
     ring_bits: int
     payload: Literal["seed", "vector"]
-    log_head: LogHead
+    log_sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
     sealed_sha256: str
 
 

@@ -9,11 +9,10 @@ It follows from the plan alone, so it can be shown before anybody decides.
 from dataclasses import dataclass
 
 from syft_code import canonical, envelope, scoring, sharing
-from syft_code.messages import LAST_NUMBER, LogHead, Purpose, ShareHeader, Signed
+from syft_code.messages import Purpose, ShareHeader, Signed
 from syft_code.plan import Plan
 from syft_code.recipes import DataSpec
 
-_HEAD = LogHead(number=LAST_NUMBER, sha256="0" * 64)
 _HASH = "0" * 64
 _SHARES = {"seed": "sealed share (a seed)", "vector": "sealed share (a masked vector)"}
 
@@ -23,7 +22,7 @@ class Part:
     """One thing that a release makes. Units: `bytes` of one such thing.
 
     `to` is the aggregator that it is sealed for; empty for what never leaves the hospital.
-    A share's bytes are the most that they can be: a log with more entries has a longer head.
+    A share's bytes are the most that they can be: a later round may have a longer number.
     """
 
     name: str
@@ -96,7 +95,7 @@ def _share(plan: Plan, hospital: str, purpose: Purpose, party: int) -> Part:
         length=envelope.vector_length(plan, purpose),
         ring_bits=plan.sharing.ring_bits,
         payload=envelope.payload_kind(party, len(plan.aggregators)),
-        log_head=_HEAD,
+        log_sha256=_HASH,
         sealed_sha256=_HASH,
     )
     signed = Signed(message=canonical.encode(header).decode("ascii"), signature=_HASH * 2)

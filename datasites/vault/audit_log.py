@@ -5,6 +5,7 @@ tells of. What an entry and an export look like, and how anybody checks them, st
 `syft_code.audit`.
 """
 
+import secrets
 import threading
 import time
 from pathlib import Path
@@ -33,7 +34,9 @@ class AuditLog:
     """The log of one hospital.
 
     Guarantee: an entry that was changed, removed or reordered breaks the chain or a signature;
-        a tail that was cut is missing where an anchor stands, in shares and certificates.
+        a tail that was cut is missing where an anchor stands, in shares and certificates. An
+        anchor tells nothing of the log: each entry holds a random salt, so no guess at what was
+        written since the last anchor can be tried against the next one.
     Does not protect: entries since the last anchor, against a thief of the hospital's key.
     """
 
@@ -56,6 +59,7 @@ class AuditLog:
                 at_unix_s=int(time.time()),
                 kind=kind,
                 facts=facts,
+                salt=secrets.token_hex(16),
                 previous_sha256=last.sha256 if last else audit.START,
             )
             signed = messages.sign(entry, self._key)
@@ -70,7 +74,7 @@ class AuditLog:
             return LogHead(number=entry.number, sha256=audit.entry_sha256(signed))
 
     def head(self) -> LogHead:
-        """The anchor of the log as it stands; raise `Unavailable` if it is empty."""
+        """The head of the log as it stands; raise `Unavailable` if it is empty."""
         last = self._last()
         if last is None:
             raise Unavailable("The audit log must begin with the vault's start, and is empty.")

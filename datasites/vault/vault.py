@@ -399,7 +399,7 @@ class Vault:
             round_number=call.round,
             encoded=encoded,
             hospital_key=self._key,
-            log_head=self._log.head(),
+            log_sha256=self._log.head().sha256,
             seeds=[secrets.token_bytes(sharing.SEED_BYTES) for _ in plan.aggregators[1:]],
         )
         return [share.to_bytes() for share in sealed]

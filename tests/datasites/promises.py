@@ -21,7 +21,7 @@ from datasites.vault.vault import Vault
 from syft_code import accounting, audit, canonical, envelope, sharing
 from syft_code.accounting import DpSgdEvent, GaussianEvent
 from syft_code.audit import Anchor, Entry
-from syft_code.errors import ConsiliumError
+from syft_code.errors import ConsiliumError, Refused
 from syft_code.messages import Purpose, ShareHeader, Ticket
 from syft_code.plan import Plan
 from tests.datasites.hospitals import signed_act
@@ -102,7 +102,7 @@ class Told:
         signed = envelope.SealedShare.from_bytes(share).header
         header = canonical.parse(ShareHeader, signed.message.encode("ascii"), what="header")
         source = f"share {party} of round {key[2]} to {key[1]}"
-        self.anchors[key, party] = Anchor(head=header.log_head, source=source)
+        self.anchors[key, party] = Anchor(sha256=header.log_sha256, source=source)
 
 
 def opens(told: Told, key: Round, keys: Keys) -> bool:
@@ -148,7 +148,7 @@ def _check(vault: Vault, site: Site, told: Told, before: dict[str, int]) -> Foun
     entries = _log(vault, told)
     books, traces = _acts(vault, entries, told)
     traces += _ledger(site, entries, told)
-    _tickets(vault, site, told)
+    _tickets(vault, site, told, books)
     traces += _folder(site, before)
     return Found(books=books, traces=+traces)
 
@@ -231,11 +231,16 @@ def _ledger(site: Site, entries: Iterable[Entry], told: Told) -> Counter[str]:
     return traces
 
 
-def _tickets(vault: Vault, site: Site, told: Told) -> None:
+def _tickets(vault: Vault, site: Site, told: Told, books: Books) -> None:
     """What a ticket said stays so, what came out comes out again, what was cut can run again."""
     for key, ticket in told.done.items():
         demand(vault.ticket(ticket.ticket) == ticket, f"The ticket of {key} says something else.")
     for (key, party), share in told.shares.items():
+        if key[0] in books.refused:
+            with contextlib.suppress(Refused):
+                vault.share(told.done[key].ticket, party)
+                demand(False, f"Share {party} of {key} leaves, and its plan was taken back.")
+            continue
         again = vault.share(told.done[key].ticket, party)
         demand(again == share, f"Share {party} of {key} has other bytes after the kill.")
     states = {state for (state,) in _rows(site, "SELECT state FROM ticket")}

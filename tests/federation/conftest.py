@@ -13,7 +13,7 @@ from federation.baselines import HospitalCohorts
 from federation.study import Outcome, RoundRecord
 from syft_code import accounting, canonical, dp_sgd, envelope, messages, metrics, networks, scoring
 from syft_code.cohort import Cohort
-from syft_code.messages import LogHead, ShareHeader, Signed
+from syft_code.messages import ShareHeader, Signed
 from syft_code.noise import NoiseSource
 from syft_code.plan import Aggregator, DpSgd, Evaluation, Hospital, Plan, Sgd
 from syft_code.recipes import (
@@ -202,7 +202,7 @@ def a_record(plan: Plan, number: int, figures: dict[str, float]) -> RoundRecord:
 
 
 def a_header(plan: Plan, hospital: str, number: int, *, evaluated: bool = False) -> Signed:
-    """The header of a hospital's last share of a round, over a log that grows by five entries."""
+    """The header of a hospital's last share of a round, over a log that grows."""
     header = ShareHeader(
         plan_hash=plan.hash,
         hospital=hospital,
@@ -213,9 +213,7 @@ def a_header(plan: Plan, hospital: str, number: int, *, evaluated: bool = False)
         length=envelope.vector_length(plan, "evaluate" if evaluated else "train"),
         ring_bits=plan.sharing.ring_bits,
         payload="vector",
-        log_head=LogHead(
-            number=5 * number, sha256=canonical.sha256(f"{hospital}{number}".encode())
-        ),
+        log_sha256=canonical.sha256(f"{hospital}{number}".encode()),
         sealed_sha256="00" * 32,
     )
     return messages.sign(header, KEYS[hospital])

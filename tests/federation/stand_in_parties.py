@@ -18,7 +18,7 @@ from federation.study import Study
 from syft_code import canonical, envelope, messages, sharing
 from syft_code.envelope import SealedShare
 from syft_code.errors import ConsiliumError, Unavailable
-from syft_code.messages import LogHead, Purpose, RoundCall, Signed, Ticket
+from syft_code.messages import Purpose, RoundCall, Signed, Ticket
 from syft_code.plan import Plan
 from tests.plans import Keys, plan
 
@@ -45,7 +45,7 @@ class StandInHospital:
     submitted: list[str] = field(default_factory=list)
     blobs: dict[str, bytes] = field(default_factory=dict)
     tickets: dict[str, Ticket] = field(default_factory=dict)
-    log_entries: int = 0
+    log_sha256: str = ""
 
     @property
     def bulk(self) -> "StandInHospital":
@@ -113,7 +113,7 @@ class StandInHospital:
         """Shares of an update of ones, weighed by the declared patients."""
         weight = self.plan.hospital(self.name).patients
         vector = np.full(envelope.vector_length(self.plan, turn[0]), float(weight))
-        self.log_entries += 2
+        self.log_sha256 = canonical.sha256(os.urandom(8))
         shares = envelope.seal(
             self.plan,
             hospital=self.name,
@@ -121,7 +121,7 @@ class StandInHospital:
             round_number=turn[1],
             encoded=sharing.encode(vector, self.plan.sharing, hospitals=len(self.plan.hospitals)),
             hospital_key=self.key,
-            log_head=LogHead(number=self.log_entries, sha256=canonical.sha256(os.urandom(8))),
+            log_sha256=self.log_sha256,
             seeds=[os.urandom(32) for _ in self.plan.aggregators[1:]],
         )
         data = [share.to_bytes() for share in shares]

@@ -16,7 +16,7 @@ from federation.certificate import Certificate
 from syft_code import audit, canonical, messages
 from syft_code.audit import Entry
 from syft_code.errors import ConsiliumError
-from syft_code.messages import LogHead, ShareHeader, Signed
+from syft_code.messages import ShareHeader, Signed
 from syft_code.plan import Aggregator
 
 NORTH, THIEF = (SigningKey(bytes([i]) * 32) for i in (0, 9))
@@ -30,7 +30,9 @@ def entries(key: SigningKey, count: int) -> list[Signed]:
     log: list[Signed] = []
     previous = audit.START
     for number in range(1, count + 1):
-        entry = Entry(number=number, at_unix_s=number, kind="round", previous_sha256=previous)
+        entry = Entry(
+            number=number, at_unix_s=number, kind="round", salt="5a" * 16, previous_sha256=previous
+        )
         log.append(messages.sign(entry, key))
         previous = audit.entry_sha256(log[-1])
     return log
@@ -40,8 +42,8 @@ LOG = entries(NORTH, 20)
 SOUND = audit.export("north", NORTH, LOG)
 
 
-def head(number: int) -> LogHead:
-    return LogHead(number=number, sha256=audit.entry_sha256(LOG[number - 1]))
+def hash_of(number: int) -> str:
+    return audit.entry_sha256(LOG[number - 1])
 
 
 @pytest.fixture
@@ -67,7 +69,7 @@ def checked(*words: object) -> dict[str, Any]:
     assert found.exit_code == (0 if facts["sound"] else 1)
     assert facts.keys() == {
         "sound", "hospital", "verify_key", "key_from", "entries", "head", "anchors",
-        "without_anchor", "problems",
+        "anchored", "without_anchor", "problems",
     }  # fmt: skip
     return facts
 
@@ -82,16 +84,15 @@ def refusal(*words: object) -> str:
     return text
 
 
-def holding(path: Path, content: Certificate, anchor: LogHead) -> Path:
-    """A certificate in which north's anchor is to this head, signed by north."""
+def holding(path: Path, content: Certificate, sha256: str) -> Path:
+    """A certificate in which north's anchor is this hash, signed by north."""
     changed = json.loads(json.dumps(content))
     own = changed["hospitals"][0]
     data = own["log_anchor"]["header"]["message"].encode()
     header = canonical.parse(ShareHeader, data, what="header")
-    signed = messages.sign(dataclasses.replace(header, log_head=anchor), NORTH)
+    signed = messages.sign(dataclasses.replace(header, log_sha256=sha256), NORTH)
     own["log_anchor"] = {
-        "number": anchor.number,
-        "sha256": anchor.sha256,
+        "sha256": sha256,
         "header": {"message": signed.message, "signature": signed.signature},
     }
     certificate.write(path, changed)
@@ -102,7 +103,7 @@ def test_a_sound_log_alone_says_that_its_key_must_be_compared(log: Path) -> None
     facts = checked(log)
     assert (facts["sound"], facts["hospital"], facts["entries"]) == (True, "north", 20)
     assert (facts["key_from"], facts["verify_key"]) == ("log", NORTH_KEY)
-    assert facts["head"] == {"number": 20, "sha256": head(20).sha256}
+    assert facts["head"] == {"number": 20, "sha256": hash_of(20)}
     words = run(log).stdout
     assert words.startswith("The log is sound: 20 entries of north, each signed and chained")
     assert "The key was taken from the log itself" in words
@@ -127,13 +128,14 @@ def test_with_the_hospitals_key_a_log_that_another_signed_is_not_sound(
 def test_a_certificate_gives_the_key_and_an_anchor(
     log: Path, tmp_path: Path, content: Certificate
 ) -> None:
-    model = holding(tmp_path / "certificate.json", content, head(15))
+    model = holding(tmp_path / "certificate.json", content, hash_of(15))
     facts = checked(log, "--certificate", model)
     assert (facts["sound"], facts["key_from"], facts["verify_key"]) == (
         True, "certificate", NORTH_KEY,
     )  # fmt: skip
     (anchor,) = facts["anchors"]
-    assert (anchor["number"], anchor["sha256"]) == (15, head(15).sha256)
+    assert anchor == {"source": anchor["source"], "sha256": hash_of(15)}
+    assert facts["anchored"] == 15
     words = run(log, "--certificate", model).stdout
     assert "certificate.json', up to entry 15." in words
     assert "The key is the one that the certificate's plan names" in words
@@ -146,22 +148,24 @@ def test_a_certificate_gives_the_key_and_an_anchor(
 def test_a_log_that_was_cut_or_rewritten_misses_the_certificates_anchor(
     tmp_path: Path, content: Certificate
 ) -> None:
-    model = holding(tmp_path / "certificate.json", content, head(15))
+    model = holding(tmp_path / "certificate.json", content, hash_of(15))
     cut, anew = tmp_path / "cut", tmp_path / "anew"
     cut.write_bytes(audit.export("north", NORTH, LOG[:10]))
-    other = holding(tmp_path / "other.json", content, LogHead(number=15, sha256="cc" * 32))
+    other = holding(tmp_path / "other.json", content, "cc" * 32)
     anew.write_bytes(SOUND)
     assert checked(cut)["sound"] is True
     for log, told in ((cut, model), (anew, other)):
         facts = checked(log, "--certificate", told, "--key", NORTH_KEY)
         assert facts["sound"] is False
         assert told.name in " ".join(facts["problems"])
+        assert facts["anchored"] == 0
+        assert "and no entry meets an anchor." in run(log, "--certificate", told).stdout
 
 
 def test_a_certificate_that_knows_nothing_of_the_hospital_is_said_to_hold_nothing(
     tmp_path: Path, content: Certificate
 ) -> None:
-    model = holding(tmp_path / "certificate.json", content, head(15))
+    model = holding(tmp_path / "certificate.json", content, hash_of(15))
     stranger = tmp_path / "stranger"
     stranger.write_bytes(audit.export("elsewhere", THIEF, entries(THIEF, 3)))
     facts = checked(stranger, "--certificate", model)
@@ -174,7 +178,7 @@ def test_a_certificate_that_knows_nothing_of_the_hospital_is_said_to_hold_nothin
 def test_a_log_under_another_hospitals_name_is_not_sound(
     tmp_path: Path, content: Certificate
 ) -> None:
-    model = holding(tmp_path / "certificate.json", content, head(15))
+    model = holding(tmp_path / "certificate.json", content, hash_of(15))
     renamed = tmp_path / "renamed"
     for name in ("south", "elsewhere"):  # one that the certificate knows, one that it does not
         renamed.write_bytes(audit.export(name, NORTH, LOG))
@@ -186,7 +190,7 @@ def test_a_log_under_another_hospitals_name_is_not_sound(
 def test_certificates_that_name_different_keys_must_be_settled_by_the_reader(
     log: Path, tmp_path: Path, content: Certificate, skin_demo
 ) -> None:
-    model = holding(tmp_path / "certificate.json", content, head(15))
+    model = holding(tmp_path / "certificate.json", content, hash_of(15))
     plan = skin_demo.outcome.plan
     swapped = tuple(
         dataclasses.replace(entry, name=name)

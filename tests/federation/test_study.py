@@ -201,7 +201,9 @@ def test_a_round_whose_evaluation_finds_too_few_hospitals_keeps_its_training(
     assert last.absent == 0, "they trained"
 
 
-def test_each_contribution_leaves_the_head_of_its_hospitals_log(parties: StandInFederation) -> None:
+def test_each_contribution_leaves_the_last_hash_of_its_hospitals_log(
+    parties: StandInFederation,
+) -> None:
     parties.hospitals["vienna"].raises = {("train", 2): NotApproved(NO_PART)}
     outcome = parties.study.train()
     assert "vienna" not in outcome.rounds[1].anchors
@@ -212,7 +214,7 @@ def test_each_contribution_leaves_the_head_of_its_hospitals_log(parties: StandIn
             hospital.key.verify_key.encode().hex(),
         )
         assert (header.hospital, header.purpose, header.round) == (name, "evaluate", 3)
-        assert header.log_head.number == hospital.log_entries
+        assert header.log_sha256 == hospital.log_sha256
 
 
 def test_status_is_a_number_in_words(parties: StandInFederation) -> None:

@@ -1,5 +1,6 @@
 """The log tells of everything, together with what it tells of, and a change in it is found."""
 
+import re
 import sqlite3
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -10,7 +11,7 @@ import pytest
 from datasites import acts
 from datasites.vault.vault import Vault
 from policies.site_policy import Budget
-from syft_code import accounting, audit, envelope
+from syft_code import accounting, audit, canonical, envelope
 from syft_code.audit import Anchor
 from syft_code.errors import BudgetExceeded, ConsiliumError, InvalidMessage, Unavailable
 from syft_code.plan import Plan
@@ -73,11 +74,53 @@ def test_the_export_verifies_and_a_shares_anchor_is_met(
     )
     share = envelope.SealedShare.from_bytes(vault.share(done.ticket, 1))
     header = envelope.check_header(agreed, 1, share.header)
-    anchor = Anchor(head=header.log_head, source="a share")
+    anchor = Anchor(sha256=header.log_sha256, source="a share")
     verdict = audit.verify(vault._log.export(), verify_key=vault.verify_key, anchors=[anchor])
     assert not verdict.problems
-    reserved = audit.entries(vault._log.export())[header.log_head.number - 1]
+    reserved = audit.entries(vault._log.export())[verdict.anchored - 1]
     assert reserved.kind == "round reserved", "the anchor covers the round's own price"
+
+
+def header_of_round_2(hospital: OneHospital, *, busy: bool) -> tuple[bytes, int]:
+    """A share's packed header with its hashes blanked, and how many entries the log had."""
+    vault = Vault(hospital.site)
+    try:
+        hospital.publish(vault)
+        agreed, other = hospital.plan(), hospital.plan(study="another-study")
+        hospital.act(vault, approval(agreed))
+        for number in (1, 2):
+            call = hospital.call(agreed, number)
+            done = hospital.finished(vault, vault.start_round(call, hospital.weights(agreed)))
+            if busy and number == 1:
+                hospital.act(vault, approval(other))
+                start = hospital.call(other, 1)
+                hospital.finished(vault, vault.start_round(start, hospital.weights(other)))
+                hospital.act(vault, acts.Revocation(plan_hash=other.hash, reason="Enough."))
+                with pytest.raises(ConsiliumError):
+                    vault.start_round(hospital.call(other, 2), hospital.weights(other))
+                for study in ("third", "fourth"):
+                    hospital.act(vault, approval(hospital.plan(study=study)))
+        header = envelope.SealedShare.from_bytes(vault.share(done.ticket, 1)).header
+        return re.sub(rb"[0-9a-f]{64,}", b"#", canonical.encode(header)), len(kinds(vault))
+    finally:
+        vault.close()
+
+
+def test_a_share_does_not_tell_how_much_else_a_hospital_did(tmp_path: Path) -> None:
+    quiet, few = header_of_round_2(OneHospital(home=tmp_path / "quiet"), busy=False)
+    busy, many = header_of_round_2(OneHospital(home=tmp_path / "busy"), busy=True)
+    assert quiet == busy
+    assert many > few + 5, "any number of entries would differ"
+    assert b"log_sha256" in busy
+
+
+def test_guesses_at_entries_cannot_be_tried_against_an_anchor(
+    hospital: OneHospital, vault: Vault, agreed: Plan
+) -> None:
+    """Of its own rounds a researcher knows every fact: each entry's salt is random all the same."""
+    vault.start_round(hospital.call(agreed, 1), hospital.weights(agreed))
+    salts = [entry.salt for entry in audit.entries(vault._log.export())]
+    assert len(set(salts)) == len(salts) >= 7
 
 
 def test_acts_that_are_refused_leave_no_line(hospital: OneHospital, vault: Vault) -> None:

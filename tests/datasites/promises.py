@@ -253,7 +253,7 @@ def _folder(site: Site, before: dict[str, int]) -> Counter[str]:
     shares = _rows(site, "SELECT shares FROM ticket")
     needed = {f"cohorts/{digest}.safetensors" for (digest,) in cohorts}
     needed |= {f"sealed/{digest}" for (row,) in shares for digest in row.split()}
-    always = {"key", "lock", "owner.pub", "vault.db"}
+    always = {"key", "lock", "log_head", "owner.pub", "vault.db"}
     after = set(_files(site.vault)) - {"vault.log"}
     demand(after == needed | always, f"The folder has other files: {after ^ (needed | always)}")
     spare = set(before) - after

@@ -114,7 +114,7 @@ class Store:
             return _holds(database, header, signed)
 
     def keep(self, header: ShareHeader, signed: Signed, payload: bytes, *, verify_key: str) -> None:
-        """Take the payload of the hospital with this key for good; raise `Refused` as `holds` does."""
+        """Take a hospital's payload for good; raise `Refused` as `holds` does."""
         slot = Slot.of(header)
         with self._files.incoming(payload) as incoming, self._transaction() as database:
             if _holds(database, header, signed):

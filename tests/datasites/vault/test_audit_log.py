@@ -2,7 +2,6 @@
 
 import re
 import sqlite3
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -16,26 +15,6 @@ from syft_code.audit import Anchor
 from syft_code.errors import BudgetExceeded, ConsiliumError, InvalidMessage, Unavailable
 from syft_code.plan import Plan
 from tests.datasites.hospitals import OneHospital, approval, cohort
-
-
-@pytest.fixture
-def hospital(tmp_path: Path) -> OneHospital:
-    return OneHospital(home=tmp_path / "hospital-1")
-
-
-@pytest.fixture
-def vault(hospital: OneHospital) -> Iterator[Vault]:
-    started = Vault(hospital.site)
-    hospital.publish(started)
-    yield started
-    started.close()
-
-
-@pytest.fixture
-def agreed(hospital: OneHospital, vault: Vault) -> Plan:
-    agreed = hospital.plan()
-    hospital.act(vault, approval(agreed))
-    return agreed
 
 
 def kinds(vault: Vault) -> list[str]:

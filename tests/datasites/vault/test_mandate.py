@@ -4,7 +4,6 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -41,11 +40,6 @@ from tests.plans import public
 
 
 @pytest.fixture
-def hospital(tmp_path: Path) -> OneHospital:
-    return OneHospital(home=tmp_path / "hospital-1")
-
-
-@pytest.fixture
 def vault(hospital: OneHospital, monkeypatch: pytest.MonkeyPatch) -> Iterator[Vault]:
     """A vault whose rounds are reserved and never begin: these tests are about who may."""
     started = Vault(hospital.site)
@@ -53,13 +47,6 @@ def vault(hospital: OneHospital, monkeypatch: pytest.MonkeyPatch) -> Iterator[Va
     hospital.publish(started)
     yield started
     started.close()
-
-
-@pytest.fixture
-def agreed(hospital: OneHospital, vault: Vault) -> Plan:
-    agreed = hospital.plan()
-    hospital.act(vault, approval(agreed))
-    return agreed
 
 
 @pytest.fixture

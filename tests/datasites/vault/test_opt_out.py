@@ -1,6 +1,5 @@
 """A patient who leaves is in no cohort any more, and in no later version."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,19 +13,6 @@ from syft_code import audit
 from syft_code.errors import NotApproved, Refused
 from tests.datasites.hospitals import OneHospital, approval, cohort, publication
 from tests.plans import SKIN
-
-
-@pytest.fixture
-def hospital(tmp_path: Path) -> OneHospital:
-    return OneHospital(home=tmp_path / "hospital-1")
-
-
-@pytest.fixture
-def vault(hospital: OneHospital) -> Iterator[Vault]:
-    started = Vault(hospital.site)
-    hospital.publish(started)
-    yield started
-    started.close()
 
 
 def token(number: int) -> str:

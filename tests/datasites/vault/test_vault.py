@@ -1,7 +1,6 @@
 """The vault does what an owner's signature covers, at the researcher's word, and no more."""
 
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -35,26 +34,6 @@ from tests.datasites.hospitals import (
     signed_act,
 )
 from tests.plans import public
-
-
-@pytest.fixture
-def hospital(tmp_path: Path) -> OneHospital:
-    return OneHospital(home=tmp_path / "hospital-1")
-
-
-@pytest.fixture
-def vault(hospital: OneHospital) -> Iterator[Vault]:
-    started = Vault(hospital.site)
-    hospital.publish(started)
-    yield started
-    started.close()
-
-
-@pytest.fixture
-def agreed(hospital: OneHospital, vault: Vault) -> Plan:
-    agreed = hospital.plan()
-    hospital.act(vault, approval(agreed))
-    return agreed
 
 
 def test_an_approved_round_ends_in_one_sealed_share_for_each_aggregator(

@@ -17,7 +17,7 @@ import pytest
 
 from datasites import wire
 from syft_code import accounting, canonical, traveller
-from syft_code.errors import BudgetExceeded, NotApproved, Refused
+from syft_code.errors import BudgetExceeded, InvalidMessage, NotApproved, Refused
 from syft_code.messages import Ticket
 from syft_code.plan import Plan
 from syft_code.quiet import quiet_import
@@ -92,7 +92,7 @@ def test_s5_an_approval_for_one_run_runs_for_ever_there_and_once_here(
     assert again == ours.alice.bulk.ticket(first.ticket)  # the same sealed bytes, not a second run
     with pytest.raises(Refused, match="repeated only with the same"):
         ours.alice.start_round(once, round_call(ours, once, 1, seed=2))
-    with pytest.raises(NotApproved, match="no round 2"):
+    with pytest.raises(InvalidMessage, match="no round 2"):
         ours.alice.start_round(once, round_call(ours, once, 2))
     assert len(spent(ours)) == len(before) + 1
 

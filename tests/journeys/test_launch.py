@@ -137,9 +137,9 @@ def test_up_again_finds_all_as_it_was_and_leaves_no_orphan(tmp_path: Path) -> No
 
 def test_a_port_in_use_is_one_sentence(tmp_path: Path) -> None:
     with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
+        port = free_ports(20) + 1
+        taken.bind(("127.0.0.1", port))
         taken.listen()
-        port = taken.getsockname()[1]
         file = federation_file(tmp_path, port - 1)  # east, the second, gets the taken one
         refused = run("up", "--federation", str(file), "--state", str(tmp_path / "state"))
     assert refused.returncode == 1
@@ -216,7 +216,8 @@ def test_a_demo_with_a_small_budget_ends_with_what_is_left_and_keeps_what_it_has
     assert not ended.stderr, "no warning and no stray print"
     (folder,) = out.iterdir()
     left = {path.name for path in folder.iterdir()}
-    assert left == {"model.safetensors", "certificate.json", "report.html"}, "no patient is kept"
+    kept = {"model.safetensors", "certificate.json", "report.html", "evidence.html"}
+    assert left == kept, "no patient is kept"
     content = certificate.read(folder / "certificate.json")
     assert certificate.check(content) == []
     assert "took part" in content["stopped_early"]

@@ -325,10 +325,10 @@ class Mandate:
 
     def _good_approvals(self, plan_hash: str) -> list[tuple[KeptAct, acts.Approval]]:
         """The approvals of people who still decide here; a broken signature raises."""
-        approvers = set(self.approvers())
+        approvers, ever = self.approvers(), self._ever()
         found: list[tuple[KeptAct, acts.Approval]] = []
         for kept in self._records.approvals(plan_hash):
-            act = self._verified(kept, self._ever())
+            act = self._verified(kept, ever)
             if kept.signer in approvers and isinstance(act, acts.Approval):
                 found.append((kept, act))
         return found

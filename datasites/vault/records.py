@@ -97,13 +97,16 @@ class Records:
 
     def acts(self, *names: str, state: ActState = "in force") -> list[KeptAct]:
         """The acts of these names in this state, oldest first."""
-        query = "SELECT name, signer, message, signature FROM act WHERE state = ? ORDER BY number"
+        marks = ", ".join("?" * len(names))
+        query = (
+            "SELECT name, signer, message, signature FROM act "
+            f"WHERE state = ? AND name IN ({marks}) ORDER BY number"
+        )
         with self._store.reading() as database:
-            rows = database.execute(query, (state,)).fetchall()
+            rows = database.execute(query, (state, *names)).fetchall()
         return [
             KeptAct(name=name, signer=signer, signed=Signed(message=message, signature=signature))
             for name, signer, message, signature in rows
-            if name in names
         ]
 
     def waiting_signers(self, subject: str, *, since_unix_s: float) -> set[str]:

@@ -317,17 +317,15 @@ class Vault:
     def _run(self, asked: _Round) -> None:
         """Train or evaluate, and leave sealed shares or a sentence behind.
 
-        The grant is worked out anew, before and after: it may have been taken back while the
-        round was queued, or while it ran.
+        The grant is worked out anew before, and once more in the transaction that lets the result
+        out: it may be taken back while the round is queued, or runs.
         """
         ticket, plan_hash = asked.ticket, asked.call.plan_hash
         self._running = plan_hash
         try:
             self._records.set_state(ticket, "running")
             self._mandate.grant(plan_hash)
-            shares = self._shares(asked)
-            self._mandate.grant(plan_hash)
-            self._release(asked, shares)
+            self._release(asked, self._shares(asked))
         except ConsiliumError as problem:
             LOG.warning("round %s failed: %s", ticket, problem)
             hidden = TrainingFailed(FAILED) if isinstance(problem, InvalidInput) else problem
@@ -341,11 +339,13 @@ class Vault:
 
     def _stop_unless_granted(self) -> None:
         """After the rules or a decision changed: end the round under way if it may not run now."""
+        plan_hash = self._running
         try:
-            if self._running:
-                self._mandate.grant(self._running)
+            if plan_hash:
+                self._mandate.grant(plan_hash)
         except ConsiliumError:
-            self._workroom.stop()
+            if self._running == plan_hash:
+                self._workroom.stop()
 
     def _release(self, asked: _Round, shares: list[bytes]) -> None:
         """Write the shares down, then let them out: ledger, log and ticket say so together."""
@@ -353,6 +353,7 @@ class Vault:
         for name, share in zip(hashes, shares, strict=True):
             keeping.write_private(self._sealed / name, share)
         with self._store.writing():
+            self._mandate.grant(asked.call.plan_hash)
             self._ledger.commit(asked.spend)
             self._records.set_state(asked.ticket, "done", shares=hashes)
             self._end(asked, "round released", shares=" ".join(hashes))
@@ -364,6 +365,7 @@ class Vault:
         with self._store.writing():
             self._records.set_state(asked.ticket, "failed", sentence=public[:MAX_REASON])
             self._end(asked, "round failed", reason=sentence[:MAX_REASON])
+        keeping.forget_others(self._sealed, self._records.shares())
 
     def _end(self, asked: _Round, kind: str, **facts: str) -> None:
         call = asked.call

@@ -1,5 +1,6 @@
 """The vault does what an owner's signature covers, at the researcher's word, and no more."""
 
+import contextlib
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -217,14 +218,16 @@ def test_a_round_under_way_goes_on_when_another_plan_is_revoked(
 def test_what_was_taken_back_while_it_ran_does_not_leave(
     hospital: OneHospital, vault: Vault, agreed: Plan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = vault._workroom.run
+    write = keeping.write_private
+    revocation = acts.Revocation(plan_hash=agreed.hash, reason="Just in time.")
 
-    def revoked_at_the_end(*arguments: object, **options: object) -> bytes:
-        result = run(*arguments, **options)  # type: ignore[arg-type]
-        hospital.act(vault, acts.Revocation(plan_hash=agreed.hash, reason="Just in time."))
-        return result
+    def revoked_at_the_last_share(path: Path, data: bytes) -> None:
+        write(path, data)
+        if len(list((hospital.site.vault / "sealed").iterdir())) == len(agreed.aggregators):
+            with contextlib.suppress(InvalidMessage):  # the next files find it done
+                hospital.act(vault, revocation)
 
-    monkeypatch.setattr(vault._workroom, "run", revoked_at_the_end)
+    monkeypatch.setattr(keeping, "write_private", revoked_at_the_last_share)
     ticket = vault.start_round(hospital.call(agreed, 1), hospital.weights(agreed))
     failed = hospital.finished(vault, ticket)
     assert failed.state == "failed"

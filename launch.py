@@ -6,6 +6,7 @@ python launch.py lab         JupyterLab on the notebooks, with the federation ru
 python launch.py stand-ins   synthetic data in the published layouts
 python launch.py requests    the owner's desk: also ledger, policy, approvers, patients, log
 python launch.py audit       export a hospital's signed log, or verify one: anybody may
+python launch.py aggregator  one aggregator, alone: start it, look after it, wipe a study
 """
 
 import contextlib
@@ -38,7 +39,7 @@ from datasites.data.cohort_file import SplitCohort
 from datasites.data.readers import Reading
 from datasites.owner import Owner
 from datasites.site import SiteSettings
-from federation import audit_command, local_aggregator, results, studies
+from federation import aggregator_command, audit_command, local_aggregator, results, studies
 from federation import config as federations
 from federation.baselines import HospitalCohorts
 from federation.client import Account
@@ -61,6 +62,7 @@ app.add_typer(rules.approvers, name="approvers")
 app.add_typer(rules.patients, name="patients")
 app.add_typer(ledgers.audit, name="audit")
 app.add_typer(ledgers.log, name="log")
+app.add_typer(aggregator_command.app(Spoken), name="aggregator")
 app.command(cls=Spoken)(ledgers.ledger)
 ledgers.audit.command(cls=Spoken)(audit_command.verify)
 console = Console()

@@ -1,92 +1,163 @@
-"""The rules of an aggregator: which plans, shares and release calls it accepts.
+"""The rules of an aggregator: which plans, shares, choices and release calls it accepts.
 
-One rule matters most: for each round of a study it releases one partial sum, for one set
-of at least `min_hospitals` hospitals, whoever asks and however often. With two sums of
-overlapping sets, all aggregators' sums subtracted would be one hospital's update.
+One rule matters most: for each round of a study it chooses one set of at least `min_hospitals`
+hospitals, whoever asks and however often, and its sums leave only when as many aggregators as
+the plan needs have chosen the same set. Any two such majorities share an aggregator, so sums of
+two overlapping sets, which subtracted would be one hospital's update, can't both be opened.
 
 Each share's signed header names the last entry of its hospital's audit log by hash. An
 aggregator keeps the headers for good and gives them to whoever checks that log.
 """
 
-import hashlib
 import logging
 import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
-import numpy as np
-
-from federation import wire
-from federation.aggregator_files import Slot
+from federation import aggregator_sums, wire
+from federation.aggregator_calls import check_choices, checked_call, named_plan, party_of
+from federation.aggregator_files import Slot, view
 from federation.aggregator_identity import Identity
-from federation.aggregator_store import Store
-from syft_code import canonical, envelope, messages, sharing
-from syft_code.envelope import SealedShare
+from federation.aggregator_shares import Shares
+from federation.aggregator_store import Store, Stored, Wiped
+from syft_code import messages
 from syft_code.errors import InvalidMessage, Refused, require
-from syft_code.messages import ReleaseCall, ShareHeader, Signed, SumHeader
+from syft_code.messages import OpenCall, ReleaseCall, SetChoice, ShareHeader, Signed
 from syft_code.plan import HEX_KEY, Aggregator, Plan
 
 log = logging.getLogger(__name__)
+Event = Callable[[str, int], None]
+"""Told what happened, and how many bytes it moved: for metrics."""
+PublicLog = Callable[[str, dict[str, str]], None]
+"""Told a kind and public facts, before what they say becomes final; what it raises stops it."""
+
+
+def _no_event(_kind: str, _size_bytes: int) -> None:
+    return
+
+
+def _no_log(_kind: str, _facts: dict[str, str]) -> None:
+    return
 
 
 class Aggregation:
     """What one aggregator does with plans, shares and calls; transport lives elsewhere.
 
-    Guarantee: as long as this aggregator follows these rules and keeps its keys and disk to
-    itself, all other aggregators together with the researcher learn sums over at least
-    `min_hospitals` hospitals, one set for each round.
-    Does not protect: against a roster of made-up hospitals around a real one. The real one's
-    owner approves the roster.
+    `researchers` are the keys of those who may open studies (none: anybody), `max_stored_bytes`
+    limits the vectors of all studies together.
+
+    Guarantee: as long as the aggregators that a plan needs follow these rules and keep their keys
+    and disks to themselves, the researcher learns sums over at least `min_hospitals` hospitals,
+    for one set in each round.
+    Does not protect: against a roster of made-up hospitals around a real one; the real one's owner
+    approves the roster. If fewer than all aggregators are needed, two majorities may have only
+    one in common: if that one breaks these rules for the researcher, two sets can be opened.
     """
 
-    def __init__(self, identity: Identity, store: Store, public: Aggregator) -> None:
+    def __init__(
+        self,
+        identity: Identity,
+        store: Store,
+        public: Aggregator,
+        *,
+        researchers: frozenset[str] = frozenset(),
+        max_stored_bytes: int | None = None,
+        on_event: Event = _no_event,
+        log: PublicLog = _no_log,
+    ) -> None:
         self._identity = identity
         self._store = store
-        self._summing = threading.Lock()  # one sum in memory at a time
+        self._researchers = researchers
+        self._shares = Shares(
+            store,
+            public,
+            seal_key=bytes(identity.seal_key),
+            max_stored_bytes=max_stored_bytes,
+            on_event=on_event,
+        )
+        self._log = log
+        self._summing = threading.Lock()  # one sum is worked out at a time
+        self._wiping = threading.Lock()
+        self._counting = threading.Lock()
+        self._under_way: Counter[str] = Counter()
         self.public = public
+        self.on_event = on_event
+        for plan_hash in store.unfinished_wipes():
+            self._finish_wipe(plan_hash)
 
-    def open_study(self, plan_bytes: bytes) -> None:
+    # --- studies ---
+
+    def open_study(self, request: wire.OpenStudy) -> None:
         """Take in a plan; once more does nothing."""
-        plan = Plan.decode(plan_bytes)
-        self._party(plan)
-        self._store.add_study(plan)
-        log.info("study %s opened (%s)", plan.study, plan.hash[:12])
+        plan = Plan.decode(request.plan.encode("utf-8", "replace"))
+        call = messages.verify(OpenCall, request.call, plan.researcher_key)
+        require(
+            call.plan_hash == plan.hash,
+            "A study must be opened by a call for the plan that comes with it.",
+            error=InvalidMessage,
+        )
+        require(
+            not self._researchers or plan.researcher_key in self._researchers,
+            "A study must be of a researcher whom this aggregator's operator has listed: ask the "
+            "operator to add the researcher's key.",
+            error=Refused,
+        )
+        party_of(plan, self.public)
+        facts = {
+            "plan_hash": plan.hash,
+            "study": plan.study,
+            "researcher_key": plan.researcher_key,
+        }
+        if self._store.add_study(plan, lambda: self._log("study opened", facts)):
+            self.on_event("study_opened", 0)
+            log.info("study %s opened (%s)", plan.study, plan.hash[:12])
 
-    def admit(self, signed: Signed) -> tuple[ShareHeader, bool]:
-        """Judge a share by its header, before its body is read; and whether it is here already."""
-        plan = self._store.plan(_named_plan(ShareHeader, signed))
-        header = envelope.check_header(plan, self._party(plan), signed)
-        return header, self._store.holds(header, signed)
+    def wipe(self, plan_hash: str) -> Wiped:
+        """Delete every vector of a study for good; once more says the same and does nothing.
 
-    def submit(self, share: SealedShare) -> None:
-        """Open a share and keep its payload for good.
+        Its choices and signed headers stay, and nothing of it is taken or given any more.
+
+        Raises:
+            Refused: while an upload or a sum of it is under way.
+        """
+        with self._wiping:
+            with self._counting:
+                require(
+                    not self._under_way[plan_hash],
+                    "A study must be at rest to be wiped, and an upload or a sum of it is under "
+                    "way: wait for its end, or stop this aggregator first.",
+                    error=Refused,
+                )
+                unfinished = self._store.begin_wipe(plan_hash)
+            return self._finish_wipe(plan_hash) if unfinished else self._store.wiped(plan_hash)
+
+    def stored(self) -> Stored:
+        """What is here, in numbers."""
+        return self._store.stored()
+
+    # --- shares ---
+
+    def received(self, signed: Signed) -> wire.Received:
+        """How much of a share is here."""
+        plan = self._store.plan(named_plan(ShareHeader, signed))
+        return self._shares.received(plan, signed)
+
+    def receive(
+        self, upload: wire.Upload, chunks: Iterable[bytes], *, cut_off: Callable[[], object]
+    ) -> wire.Received:
+        """Take the next bytes of a share; with the last ones, keep it for good.
+
+        `cut_off` ends the connection that the chunks come from, if it went silent.
 
         Does not protect: a hash alone does not tell whether the hospital rewrote its audit log,
         or forked it. `syft_code.audit.verify` finds it, with the `anchors` and the log.
         """
-        plan = self._store.plan(_named_plan(ShareHeader, share.header))
-        header, payload = envelope.open_share(
-            plan, self._party(plan), share, seal_key=self._identity.seal_key
-        )
-        verify_key = plan.hospital(header.hospital).verify_key
-        self._store.keep(header, share.header, payload, verify_key=verify_key)
-        log.info(
-            "share of %s taken (%s, %s, round %d)",
-            header.hospital, plan.hash[:12], header.purpose, header.round,
-        )  # fmt: skip
-
-    def release(self, signed: Signed) -> tuple[Signed, memoryview]:
-        """The one partial sum of a round; asked again, the same bytes."""
-        plan = self._store.plan(_named_plan(ReleaseCall, signed))
-        call = messages.verify(ReleaseCall, signed, plan.researcher_key)
-        hospitals = _checked_set(plan, call)
-        slot = Slot.of(call)
-        length = self._store.choose(slot, hospitals)
-        with self._summing:
-            header = self._store.finished(slot) or self._add_up(plan, slot, hospitals, length)
-        log.info(
-            "sum of %d hospitals released (%s, %s, round %d)",
-            len(hospitals), plan.hash[:12], slot.purpose, slot.round,
-        )  # fmt: skip
-        return header, self._store.total(slot)
+        plan_hash = named_plan(ShareHeader, upload.header)
+        with self._at_work(plan_hash):
+            plan = self._store.plan(plan_hash)
+            return self._shares.receive(plan, upload, chunks, cut_off=cut_off)
 
     def anchors(self, verify_key: str) -> list[Signed]:
         """The share headers that the hospital with this key signed, over all studies.
@@ -103,63 +174,128 @@ class Aggregation:
         )
         return self._store.headers(verify_key, at_most=wire.MAX_ANCHORS)
 
-    def _add_up(self, plan: Plan, slot: Slot, hospitals: tuple[str, ...], length: int) -> Signed:
-        party = self._party(plan)
-        kind = envelope.payload_kind(party, len(plan.aggregators))
-        total = np.zeros(length, sharing.ring_dtype(plan.sharing.ring_bits))
-        for hospital in hospitals:
-            sharing.add_share(total, self._store.payload(slot, hospital), kind)
-        data = total.data.cast("B")
-        header = SumHeader(
+    # --- choices and sums ---
+
+    def choose(self, signed: Signed) -> Signed:
+        """Choose the set of a call, unless one was chosen before; the signed choice in force."""
+        plan = self._store.plan(named_plan(ReleaseCall, signed))
+        slot, hospitals = checked_call(plan, signed)
+        choice, new = self._store.choose(
+            slot, hospitals, lambda: self._log("set chosen", _facts(slot, hospitals))
+        )
+        if choice.signed:
+            return choice.signed
+        message = SetChoice(
             plan_hash=slot.plan_hash,
             purpose=slot.purpose,
             round=slot.round,
-            party=party,
-            hospitals=hospitals,
-            length=length,
-            ring_bits=plan.sharing.ring_bits,
-            sum_sha256=hashlib.sha256(data).hexdigest(),
+            party=party_of(plan, self.public),
+            hospitals=choice.hospitals,
         )
-        signed = messages.sign(header, self._identity.sign_key)
-        self._store.finish(slot, signed, data)
-        return signed
+        promise = messages.sign(message, self._identity.sign_key)
+        self._store.keep_choice(slot, promise)
+        if new:
+            self.on_event("set_chosen", 0)
+            log.info(
+                "set of %d hospitals chosen (%s, %s, round %d)",
+                len(hospitals), slot.plan_hash[:12], slot.purpose, slot.round,
+            )  # fmt: skip
+        return promise
 
-    def _party(self, plan: Plan) -> int:
-        """This aggregator's place in a plan, from 1."""
-        keys = (self.public.verify_key, self.public.seal_key)
-        places = [
-            party
-            for party, aggregator in enumerate(plan.aggregators, start=1)
-            if (aggregator.verify_key, aggregator.seal_key) == keys
-        ]
-        require(
-            len(places) == 1,
-            "A plan must name this aggregator with its own keys: take the entry from its "
-            "public.json.",
-            error=Refused,
+    @contextmanager
+    def release(self, request: wire.Release) -> Iterator[tuple[Signed, memoryview]]:
+        """One piece of the sum over one group, from a byte on; asked again, the same bytes."""
+        plan_hash = named_plan(ReleaseCall, request.call)
+        with self._at_work(plan_hash):
+            plan = self._store.plan(plan_hash)
+            slot, hospitals = checked_call(plan, request.call)
+            choice = self._store.choice(slot)
+            require(
+                choice is not None and choice.hospitals == hospitals,
+                "A sum must be over the one set that was chosen here for its round, and this call "
+                "asks for another: ask which one was chosen.",
+                error=Refused,
+            )
+            check_choices(plan, slot, hospitals, request.choices)
+            with self._summing:
+                self._sum_once(plan, slot, hospitals)
+            header = self._store.sum_header(slot, request.group, request.piece)
+            data = view(self._store.files.sum(slot, request.group, request.piece))
+            require(
+                request.offset <= len(data),
+                f"A sum must be asked for from a byte on that it has; it has {len(data)}.",
+                error=InvalidMessage,
+            )
+            yield header, data[request.offset :]
+
+    # --- what the above is made of ---
+
+    def _sum_once(self, plan: Plan, slot: Slot, hospitals: tuple[str, ...]) -> None:
+        """Work out all sums of a slot, unless they are there."""
+        choice = self._store.choice(slot)
+        if choice and choice.summed:
+            return
+        began_s = time.monotonic()
+        sums = aggregator_sums.add_up(
+            plan,
+            slot,
+            hospitals,
+            party=party_of(plan, self.public),
+            files=self._store.files,
+            sign_key=self._identity.sign_key,
         )
-        return places[0]
+        self._store.finish(slot, sums, lambda: self._log_sums(sums))
+        self.on_event("sum_released", 0)
+        self.on_event("sum_milliseconds", int(1000 * (time.monotonic() - began_s)))
+        log.info(
+            "sum of %d hospitals released (%s, %s, round %d)",
+            len(hospitals), slot.plan_hash[:12], slot.purpose, slot.round,
+        )  # fmt: skip
+
+    def _log_sums(self, sums: Sequence[aggregator_sums.Sum]) -> None:
+        for one in sums:
+            facts = {
+                "piece": str(one.header.piece),
+                "group": str(one.header.group),
+                "sum_sha256": one.header.sum_sha256,
+            }
+            self._log("sum released", _facts(Slot.of(one.header), one.header.hospitals) | facts)
+
+    def _finish_wipe(self, plan_hash: str) -> Wiped:
+        study = self._store.known_plan(plan_hash).study
+
+        def before_commit(wiped: Wiped) -> None:
+            numbers = {"shares": wiped.shares, "sums": wiped.sums, "size_bytes": wiped.size_bytes}
+            facts = {"plan_hash": plan_hash, "study": study} | {
+                k: str(v) for k, v in numbers.items()
+            }
+            self._log("study wiped", facts)
+
+        wiped = self._store.finish_wipe(plan_hash, before_commit)
+        self.on_event("study_wiped", wiped.size_bytes)
+        log.info("study wiped (%s): %d bytes", plan_hash[:12], wiped.size_bytes)
+        return wiped
+
+    @contextmanager
+    def _at_work(self, plan_hash: str) -> Iterator[None]:
+        """While it lasts, the study can't be wiped; a full disk is said to be full."""
+        with self._counting:
+            self._under_way[plan_hash] += 1
+        try:
+            with self._store.files.room_needed():
+                yield
+        finally:
+            with self._counting:
+                self._under_way[plan_hash] -= 1
+                if not self._under_way[plan_hash]:
+                    del self._under_way[plan_hash]
 
 
-def _named_plan(kind: type[ShareHeader] | type[ReleaseCall], signed: Signed) -> str:
-    """The plan that a message claims to belong to; its signature is checked against that plan."""
-    data = signed.message.encode("ascii", "replace")
-    claimed: ShareHeader | ReleaseCall = canonical.parse(kind, data, what=kind.__name__)
-    return claimed.plan_hash
-
-
-def _checked_set(plan: Plan, call: ReleaseCall) -> tuple[str, ...]:
-    """The hospitals of a release call in a fixed order, if the plan allows that set."""
-    chosen = set(call.hospitals)
-    require(
-        len(chosen) == len(call.hospitals) and chosen <= {h.name for h in plan.hospitals},
-        "A release call must name hospitals of the plan's roster, each once.",
-        error=InvalidMessage,
-    )
-    require(
-        len(chosen) >= plan.min_hospitals,
-        f"A sum must be over at least {plan.min_hospitals} hospitals, and this call names "
-        f"{len(chosen)}.",
-        error=Refused,
-    )
-    return tuple(sorted(chosen))
+def _facts(slot: Slot, hospitals: tuple[str, ...]) -> dict[str, str]:
+    """What the operator's log says of a slot and its set."""
+    return {
+        "plan_hash": slot.plan_hash,
+        "purpose": slot.purpose,
+        "round": str(slot.round),
+        "hospitals": " ".join(hospitals),
+    }

@@ -2,7 +2,8 @@
 
     HOME/identity/sign.key   Ed25519, signs partial sums
                   seal.key   X25519, opens shares
-                  tls.key    and tls.crt, self-signed; its common name is the aggregator's
+                  tls.key    and tls.crt, self-signed; its common name is the aggregator's, its
+                             other names are where it listens and how others reach it
     HOME/public.json         what goes into a plan's roster
 
 All files are 0600 in folders of 0700. A folder with some of them is refused: new keys
@@ -11,6 +12,7 @@ in an old folder would make every share that waits there worthless, silently.
 
 import datetime
 import ipaddress
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,11 +25,12 @@ from nacl.signing import SigningKey
 
 from federation.durable import sync_folder, write_durably
 from syft_code import canonical
-from syft_code.errors import Unavailable, require
+from syft_code.errors import InvalidInput, Unavailable, require
 from syft_code.plan import Aggregator
 
 FOLDER = "identity"
 STAGING = "identity.new"
+PUBLIC = "public.json"
 FILES = ("sign.key", "seal.key", "tls.key", "tls.crt")
 VALID_DAYS = 3650
 
@@ -53,7 +56,7 @@ class Identity:
         )
 
 
-def create(home: Path, *, name: str, host: str) -> None:
+def create(home: Path, *, name: str, hosts: Sequence[str]) -> None:
     """Make keys and certificate in a staging folder; `commit` makes them the aggregator's."""
     staging = home / STAGING
     staging.mkdir(mode=0o700)
@@ -66,7 +69,7 @@ def create(home: Path, *, name: str, host: str) -> None:
             serialization.PrivateFormat.PKCS8,
             serialization.NoEncryption(),
         ),
-        "tls.crt": _certificate(tls_key, name=name, host=host),
+        "tls.crt": _certificate(tls_key, name=name, hosts=hosts),
     }
     for file, data in contents.items():
         write_durably(staging / file, data)
@@ -78,7 +81,7 @@ def commit(home: Path) -> None:
     sync_folder(home)
 
 
-def load(home: Path, *, name: str, host: str) -> Identity:
+def load(home: Path, *, name: str, hosts: Sequence[str]) -> Identity:
     """Read the keys back, or say in one sentence why the folder is not in order."""
     folder = home / FOLDER
     for file in FILES:
@@ -98,32 +101,65 @@ def load(home: Path, *, name: str, host: str) -> Identity:
             tls_key=tls_key,
             certificate=certificate,
         )
-        made_for, hosts = _read_certificate(certificate)
+        made_for, names = _read_certificate(certificate)
     except (ValueError, TypeError):
         raise Unavailable(
             f"An aggregator's keys must be whole, and a file in {FOLDER}/ is not: restore it, "
             "or start with an empty folder and new keys."
         ) from None
+    missing = [host for host in hosts if _plain(host) not in names]
     require(
-        made_for == name and host in hosts,
-        f"This folder's certificate is for the aggregator {made_for!r} at {', '.join(hosts)}: "
-        "start it under that name and host, or with an empty folder.",
+        made_for == name and not missing,
+        f"This folder's certificate is for the aggregator {made_for!r} at {', '.join(names)}"
+        f"{', and not for ' + ', '.join(missing) if missing else ''}: start it under that name and "
+        "address, or with an empty folder and new keys.",
         error=Unavailable,
     )
     return identity
 
 
+def fingerprint(certificate: str) -> str:
+    """The SHA-256 of a certificate (PEM), as people compare it: 32 pairs of digits.
+
+    Raises:
+        InvalidInput: if it is no certificate.
+    """
+    try:
+        digest = x509.load_pem_x509_certificate(certificate.encode("ascii", "replace")).fingerprint(
+            hashes.SHA256()
+        )
+    except ValueError:
+        raise InvalidInput("A public.json must hold a TLS certificate, and holds none.") from None
+    return digest.hex(":").upper()
+
+
 def publish(home: Path, identity: Identity, *, address: str) -> Aggregator:
     """Write `public.json`, which a researcher puts into a plan."""
     entry = identity.public(address)
-    write_durably(home / "public.json", canonical.encode(entry))
+    write_durably(home / PUBLIC, canonical.encode(entry))
     return entry
 
 
-def _certificate(key: ec.EllipticCurvePrivateKey, *, name: str, host: str) -> bytes:
+def published(home: Path) -> Aggregator:
+    """Read `public.json` back."""
+    try:
+        data = (home / PUBLIC).read_bytes()
+    except OSError:
+        raise Unavailable(
+            f"The aggregator in {home} has not started yet: it has no {PUBLIC}."
+        ) from None
+    entry: Aggregator = canonical.parse(
+        Aggregator, data, what="aggregator's entry", error=InvalidInput
+    )
+    return entry
+
+
+def _certificate(key: ec.EllipticCurvePrivateKey, *, name: str, hosts: Sequence[str]) -> bytes:
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     now = datetime.datetime.now(datetime.UTC)
-    alternatives = [_general_name(text) for text in dict.fromkeys(("localhost", "127.0.0.1", host))]
+    alternatives = [
+        _general_name(text) for text in dict.fromkeys(("localhost", "127.0.0.1", *hosts))
+    ]
     certificate = (
         x509.CertificateBuilder()
         .subject_name(subject)
@@ -144,6 +180,14 @@ def _general_name(host: str) -> x509.GeneralName:
         return x509.IPAddress(ipaddress.ip_address(host))
     except ValueError:
         return x509.DNSName(host)
+
+
+def _plain(host: str) -> str:
+    """A host as a certificate gives it back: an IP address in its shortest form."""
+    try:
+        return str(ipaddress.ip_address(host))
+    except ValueError:
+        return host
 
 
 def _read_certificate(pem: bytes) -> tuple[str, list[str]]:

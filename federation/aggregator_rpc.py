@@ -1,11 +1,13 @@
 """An aggregator's side of the wire: gRPC over TLS, one handler for each method.
 
-A handler reads, asks `Aggregation`, and answers; it decides nothing itself. A vector is
-in memory while it is received, so at most `WORKERS` of them at a time.
+A handler reads, asks `Aggregation`, and answers; it decides nothing itself. Vectors pass
+through it in chunks. Some workers never carry vectors, so that short calls are answered
+however many slow lines there are.
 """
 
 import logging
-from collections.abc import Iterable, Iterator
+import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
@@ -14,10 +16,11 @@ import grpc
 from federation import wire
 from federation.aggregation import Aggregation
 from syft_code import canonical, envelope
-from syft_code.envelope import SealedShare
 from syft_code.errors import ConsiliumError, InvalidMessage, Unavailable, require
 
-WORKERS = 4
+WORKERS = 24
+CARRIERS = 16
+"""Of the workers, how many may carry vectors at one time."""
 log = logging.getLogger(__name__)
 
 
@@ -25,7 +28,7 @@ def bind(*, host: str, port: int, tls_key: bytes, certificate: bytes) -> tuple[g
     """Take hold of a port (0: any free one) without serving yet; raise `Unavailable` if in use."""
     server = grpc.server(
         ThreadPoolExecutor(WORKERS, thread_name_prefix="rpc"),
-        options=[*wire.LIMITS, ("grpc.so_reuseport", 0)],
+        options=[*wire.LIMITS, *wire.KEEPALIVE, *wire.TOLERATED_PINGS, ("grpc.so_reuseport", 0)],
         maximum_concurrent_rpcs=4 * WORKERS,
     )
     credentials = grpc.ssl_server_credentials([(tls_key, certificate)])
@@ -45,7 +48,9 @@ def serve(server: grpc.Server, aggregation: Aggregation) -> None:
     handlers = {
         "Health": grpc.unary_unary_rpc_method_handler(answers.health),
         "OpenStudy": grpc.unary_unary_rpc_method_handler(answers.open_study),
+        "Received": grpc.unary_unary_rpc_method_handler(answers.received),
         "SubmitShare": grpc.stream_unary_rpc_method_handler(answers.submit_share),
+        "Choose": grpc.unary_unary_rpc_method_handler(answers.choose),
         "Release": grpc.unary_stream_rpc_method_handler(answers.release),
         "Anchors": grpc.unary_stream_rpc_method_handler(answers.anchors),
     }
@@ -56,80 +61,87 @@ def serve(server: grpc.Server, aggregation: Aggregation) -> None:
 class _Answers:
     def __init__(self, aggregation: Aggregation) -> None:
         self._aggregation = aggregation
+        self._carriers = threading.BoundedSemaphore(CARRIERS)
 
     def health(self, _request: bytes, context: grpc.ServicerContext) -> bytes:
-        with _answering(context):
+        with self._answering(context):
             return canonical.encode(self._aggregation.public)
         return b""
 
     def open_study(self, request: bytes, context: grpc.ServicerContext) -> bytes:
-        with _answering(context):
+        with self._answering(context):
+            asked: wire.OpenStudy = canonical.parse(wire.OpenStudy, request, what="OpenStudy")
             require(
-                len(request) <= wire.MAX_PLAN_BYTES,
+                len(asked.plan) <= wire.MAX_PLAN_BYTES,
                 f"A plan must have at most {wire.MAX_PLAN_BYTES} bytes.",
                 error=InvalidMessage,
             )
-            self._aggregation.open_study(request)
+            self._aggregation.open_study(asked)
+        return b""
+
+    def received(self, request: bytes, context: grpc.ServicerContext) -> bytes:
+        with self._answering(context):
+            signed = envelope.read_signed(request, what="share header")
+            return canonical.encode(self._aggregation.received(signed))
         return b""
 
     def submit_share(self, request: Iterator[bytes], context: grpc.ServicerContext) -> bytes:
-        with _answering(context):
-            signed = envelope.read_signed(next(request, b""), what="share header")
-            header, here = self._aggregation.admit(signed)
-            if not here:
-                sealed = _read_exactly(request, envelope.sealed_bytes(header))
-                self._aggregation.submit(SealedShare(header=signed, sealed=sealed))
+        with self._answering(context), self._carrying():
+            upload: wire.Upload = canonical.parse(wire.Upload, next(request, b""), what="Upload")
+            received = self._aggregation.receive(upload, request, cut_off=context.cancel)
+            return canonical.encode(received)
+        return b""
+
+    def choose(self, request: bytes, context: grpc.ServicerContext) -> bytes:
+        with self._answering(context):
+            signed = envelope.read_signed(request, what="release call")
+            return canonical.encode(self._aggregation.choose(signed))
         return b""
 
     def release(self, request: bytes, context: grpc.ServicerContext) -> Iterator[bytes]:
-        with _answering(context):
-            signed = envelope.read_signed(request, what="release call")
-            header, total = self._aggregation.release(signed)
-            yield canonical.encode(header)
-            yield from wire.chunks(total)
+        with self._answering(context), self._carrying():
+            asked: wire.Release = canonical.parse(wire.Release, request, what="Release")
+            with self._aggregation.release(asked) as (header, data):
+                yield canonical.encode(header)
+                yield from wire.chunks(data)
 
     def anchors(self, request: bytes, context: grpc.ServicerContext) -> Iterator[bytes]:
-        with _answering(context):
+        with self._answering(context):
             for signed in self._aggregation.anchors(request.decode("ascii", "replace")):
                 yield canonical.encode(signed)
 
-
-@contextmanager
-def _answering(context: grpc.ServicerContext) -> Iterator[None]:
-    """Turn an error into a status with one public sentence; the full story goes to the log."""
-    try:
-        remaining = context.time_remaining()
+    @contextmanager
+    def _carrying(self) -> Iterator[None]:
         require(
-            remaining is not None and remaining <= wire.LONGEST_CALL_S,
-            f"A call must have a deadline of at most {wire.LONGEST_CALL_S:.0f} seconds.",
-            error=InvalidMessage,
+            self._carriers.acquire(blocking=False),
+            f"An aggregator carries at most {CARRIERS} vectors at one time, and it does: try again "
+            "in a minute.",
+            error=wire.Busy,
         )
-        yield
-    except ConsiliumError as problem:
-        log.info("said no: %s", problem)
-        context.abort(wire.code_of(problem), str(problem))
-    except grpc.RpcError:
-        log.info("a call was broken off at the other end")
-    except Exception:
-        log.exception("a call failed")
-        context.abort(
-            grpc.StatusCode.INTERNAL, "The aggregator failed; its operator's log says why."
-        )
+        try:
+            yield
+        finally:
+            self._carriers.release()
 
-
-def _read_exactly(chunks: Iterable[bytes], size_bytes: int) -> bytes:
-    """Join chunks, and stop as soon as they are too many."""
-    received: list[bytes] = []
-    total = 0
-    for chunk in chunks:
-        total += len(chunk)
-        require(
-            total <= size_bytes, "A share must end where its header says.", error=InvalidMessage
-        )
-        received.append(chunk)
-    require(
-        total == size_bytes,
-        "A share must arrive whole, and this one was cut off: send it again.",
-        error=InvalidMessage,
-    )
-    return b"".join(received)
+    @contextmanager
+    def _answering(self, context: grpc.ServicerContext) -> Iterator[None]:
+        """Turn an error into a status with one public sentence; the full story goes to the log."""
+        try:
+            remaining = context.time_remaining()
+            require(
+                remaining is not None and remaining <= wire.LONGEST_CALL_S,
+                f"A call must have a deadline of at most {wire.LONGEST_CALL_S:.0f} seconds.",
+                error=InvalidMessage,
+            )
+            yield
+        except ConsiliumError as problem:
+            log.info("said no: %s", problem)
+            self._aggregation.on_event("refused", 0)
+            context.abort(wire.code_of(problem), str(problem))
+        except grpc.RpcError:
+            log.info("a call was broken off at the other end")
+        except Exception:
+            log.exception("a call failed")
+            context.abort(
+                grpc.StatusCode.INTERNAL, "The aggregator failed; its operator's log says why."
+            )

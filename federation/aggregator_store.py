@@ -1,70 +1,59 @@
-"""What an aggregator must not forget: studies, shares, and which sum it gave away.
+"""What an aggregator must not forget: studies, shares, and which set it chose.
 
 `HOME/state.sqlite` holds public metadata only (plans, signed headers, chosen sets); the
 vectors lie beside it (`aggregator_files`). The order of writing makes it durable: a file is
-on disk before the row that speaks of it, the chosen set is committed before a byte of its
-sum leaves, and shares are deleted once their sum is on disk, so that a later thief of all
-the disks finds sums only. Signed headers stay for good: they anchor the hospitals' audit logs.
+on disk before the row that speaks of it, the chosen set is committed before it is signed, and
+shares are deleted once their sums are on disk, so that a later thief of all the disks finds
+sums only. Signed headers stay for good: they anchor the hospitals' audit logs.
+
+`before_commit` is called inside a transaction, last: if it raises, nothing has happened.
 """
 
+import functools
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
-from federation.aggregator_files import Slot, VectorFiles, view
-from federation.durable import sync_folder
+from federation import aggregator_schema as schema
+from federation.aggregator_files import Slot, VectorFiles
+from federation.aggregator_sums import Sum
 from syft_code import canonical
-from syft_code.errors import Refused, Unavailable, require
+from syft_code.errors import InvalidMessage, Refused, require
 from syft_code.messages import ShareHeader, Signed
 from syft_code.plan import Plan
 
-DATABASE = "state.sqlite"
-
-_SCHEMA = """
-CREATE TABLE study (plan_hash TEXT PRIMARY KEY, plan BLOB NOT NULL) STRICT;
-CREATE TABLE share (
-    plan_hash TEXT NOT NULL REFERENCES study, purpose TEXT NOT NULL, round INTEGER NOT NULL,
-    hospital TEXT NOT NULL, length INTEGER NOT NULL, signed_header BLOB NOT NULL,
-    verify_key TEXT NOT NULL,
-    PRIMARY KEY (plan_hash, purpose, round, hospital)
-) STRICT;
-CREATE INDEX share_by_key ON share (verify_key);
-CREATE TABLE release (
-    plan_hash TEXT NOT NULL REFERENCES study, purpose TEXT NOT NULL, round INTEGER NOT NULL,
-    hospitals TEXT NOT NULL, signed_header BLOB,
-    PRIMARY KEY (plan_hash, purpose, round)
-) STRICT;
-PRAGMA user_version = 3;
-"""
-_ADD_STUDY = "INSERT OR IGNORE INTO study VALUES (?, ?)"
-_PLAN = "SELECT plan FROM study WHERE plan_hash = ?"
-_ADD_SHARE = "INSERT INTO share VALUES (?, ?, ?, ?, ?, ?, ?)"
-_SHARES = (
-    "SELECT hospital, length, signed_header FROM share "
-    "WHERE plan_hash = ? AND purpose = ? AND round = ?"
-)
-_HEADERS = "SELECT signed_header FROM share WHERE verify_key = ? ORDER BY rowid DESC LIMIT ?"
-_WAITING = (
-    "SELECT share.plan_hash, share.purpose, share.round, hospital FROM share LEFT JOIN release "
-    "USING (plan_hash, purpose, round) WHERE release.signed_header IS NULL"
-)
-_ADD_RELEASE = "INSERT INTO release VALUES (?, ?, ?, ?, NULL)"
-_RELEASE = (
-    "SELECT hospitals, signed_header FROM release WHERE plan_hash = ? AND purpose = ? AND round = ?"
-)
-_FINISH = "UPDATE release SET signed_header = ? WHERE plan_hash = ? AND purpose = ? AND round = ?"
-_FINISHED = "SELECT plan_hash, purpose, round FROM release WHERE signed_header IS NOT NULL"
+BeforeCommit = Callable[[], None]
 
 
-def create(home: Path) -> None:
-    """First start: an empty store."""
-    VectorFiles(home)
-    database = sqlite3.connect(home / DATABASE, isolation_level=None)
-    database.executescript(f"PRAGMA synchronous = FULL; BEGIN; {_SCHEMA} COMMIT;")
-    database.close()
-    sync_folder(home)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """The one set for a slot; `signed` is the SetChoice, once it was signed."""
+
+    hospitals: tuple[str, ...]
+    signed: Signed | None
+    summed: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wiped:
+    """What was deleted of a study: shares (whole or in part), sums, and their bytes together."""
+
+    plan_hash: str
+    shares: int
+    sums: int
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stored:
+    """What is here: studies that are not wiped, shares that wait for a sum, bytes of vectors."""
+
+    studies: int
+    shares: int
+    size_bytes: int
 
 
 class Store:
@@ -75,15 +64,18 @@ class Store:
     """
 
     def __init__(self, home: Path) -> None:
-        self._files = VectorFiles(home)
+        self.files = VectorFiles(home)
         self._lock = threading.Lock()
-        self._database = _connect(home / DATABASE)
-        with self._transaction() as database:
-            waiting = database.execute(_WAITING).fetchall()
-            finished = database.execute(_FINISHED).fetchall()
-        self._files.tidy(
-            shares=[self._files.share(_slot(row), row[3]) for row in waiting],
-            sums=[self._files.sum(_slot(row)) for row in finished],
+        self._database = schema.connect(home)
+        with self.transaction() as database:
+            database.execute(schema.FORGET_UPLOADS)
+            uploads = database.execute(schema.UPLOADS).fetchall()
+            waiting = database.execute(schema.WAITING).fetchall()
+            sums = database.execute(schema.SUMS).fetchall()
+        self.files.tidy(
+            incoming=[self.files.incoming(name) for (name,) in uploads],
+            shares=[self.files.share(_slot(row), row[3]) for row in waiting],
+            sums=[self.files.sum(_slot(row), row[3], row[4]) for row in sums],
         )
 
     def close(self) -> None:
@@ -91,162 +83,283 @@ class Store:
         with self._lock:
             self._database.close()
 
-    def add_study(self, plan: Plan) -> None:
-        """Remember a plan; once more does nothing."""
-        with self._transaction() as database:
-            database.execute(_ADD_STUDY, (plan.hash, plan.encode()))
+    @property
+    def database(self) -> sqlite3.Connection:
+        """The database, for use inside a transaction: by what is called before its commit."""
+        return self._database
+
+    # --- studies ---
+
+    def add_study(self, plan: Plan, before_commit: BeforeCommit) -> bool:
+        """Remember a plan; returns whether it is new.
+
+        Raises:
+            Refused: if the study was wiped.
+        """
+        with self.transaction() as database:
+            _check_not_wiped(database, plan.hash)
+            if database.execute(schema.PLAN, (plan.hash,)).fetchone():
+                return False
+            database.execute(schema.ADD_STUDY, (plan.hash, plan.encode()))
+            before_commit()
+        return True
 
     def plan(self, plan_hash: str) -> Plan:
-        """The plan of a study that was opened here; raise `Refused` if it was not."""
-        with self._transaction() as database:
-            row = database.execute(_PLAN, (plan_hash,)).fetchone()
-        require(row is not None, "The study must be opened here first.", error=Refused)
-        return Plan.decode(row[0])
+        """The plan of a study; raise `Refused` if it was not opened here, or was wiped."""
+        with self.transaction() as database:
+            _check_not_wiped(database, plan_hash)
+        return self.known_plan(plan_hash)
 
-    def holds(self, header: ShareHeader, signed: Signed) -> bool:
-        """Whether exactly this share was taken before.
+    def known_plan(self, plan_hash: str) -> Plan:
+        """The plan of a study, wiped or not; raise `Refused` if it was not opened here."""
+        with self.transaction() as database:
+            row = database.execute(schema.PLAN, (plan_hash,)).fetchone()
+        require(row is not None, "The study must be opened here first.", error=Refused)
+        return _decoded(row[0])
+
+    def stored(self) -> Stored:
+        """What is here, in numbers."""
+        with self.transaction() as database:
+            studies, shares = database.execute(schema.COUNTS).fetchone()
+        return Stored(studies=studies, shares=shares, size_bytes=self.files.size_bytes())
+
+    # --- shares ---
+
+    def taken(self, header: ShareHeader, signed: Signed) -> bool:
+        """Whether exactly this share is here, whole.
 
         Raises:
             Refused: if a share can't be taken any more, because another one of the hospital
-                was, the sum was released, or the others have another length.
+                was, or the set was chosen.
         """
-        with self._transaction() as database:
-            return _holds(database, header, signed)
+        with self.transaction() as database:
+            return _taken(database, header, signed)
 
-    def keep(self, header: ShareHeader, signed: Signed, payload: bytes, *, verify_key: str) -> None:
-        """Take a hospital's payload for good; raise `Refused` as `holds` does."""
+    def begin(self, header: ShareHeader, signed: Signed, name: str) -> None:
+        """Expect a share under a passing name; what there was of a hospital's other one goes."""
         slot = Slot.of(header)
-        with self._files.incoming(payload) as incoming, self._transaction() as database:
-            if _holds(database, header, signed):
+        with self.transaction() as database:
+            _taken(database, header, signed)
+            key = (*slot.key, header.hospital)
+            row = database.execute(schema.UPLOAD, key).fetchone()
+            if row == (name,):
                 return
-            self._files.settle(incoming, self._files.share(slot, header.hospital))
-            row = (*slot.key, header.hospital, header.length, canonical.encode(signed))
-            database.execute(_ADD_SHARE, (*row, verify_key))
+            database.execute(schema.SET_UPLOAD, (*key, name))
+        if row:
+            self.files.incoming(row[0]).unlink(missing_ok=True)
+
+    def drop(self, header: ShareHeader, name: str) -> None:
+        """Throw away what has arrived of a share."""
+        with self.transaction() as database:
+            database.execute(schema.DROP_UPLOAD, (*Slot.of(header).key, header.hospital, name))
+        self.files.incoming(name).unlink(missing_ok=True)
+
+    def keep(
+        self, header: ShareHeader, signed: Signed, payload: Path, *, verify_key: str, name: str
+    ) -> None:
+        """Take a hospital's payload for good; raise `Refused` as `taken` does."""
+        slot, settled = Slot.of(header), False
+        target = self.files.share(slot, header.hospital)
+        row = (*slot.key, header.hospital, canonical.encode(signed), verify_key)
+        try:
+            with self.transaction() as database:
+                if _taken(database, header, signed):
+                    return
+                settled = True
+                self.files.settle(payload, target)
+                database.execute(schema.ADD_SHARE, row)
+                database.execute(schema.DROP_UPLOAD, (*slot.key, header.hospital, name))
+        except BaseException:
+            if settled:
+                target.unlink(missing_ok=True)
+            raise
+        self.files.incoming(name).unlink(missing_ok=True)
+
+    def open_slots(self) -> list[Slot]:
+        """The slots with a share, or a part of one, whose sums are not worked out yet."""
+        with self.transaction() as database:
+            return [_slot(row) for row in database.execute(schema.OPEN_SLOTS).fetchall()]
 
     def headers(self, verify_key: str, *, at_most: int) -> list[Signed]:
         """The signed share headers of a hospital's key, in the order in which they arrived."""
-        with self._transaction() as database:
-            rows = database.execute(_HEADERS, (verify_key, at_most)).fetchall()
-        return [canonical.parse(Signed, data, what="share header") for (data,) in reversed(rows)]
+        with self.transaction() as database:
+            rows = database.execute(schema.HEADERS, (verify_key, at_most)).fetchall()
+        return [_signed(data) for (data,) in reversed(rows)]
 
-    def choose(self, slot: Slot, hospitals: tuple[str, ...]) -> int:
-        """Commit to the one set that is summed for a slot; returns the vectors' length.
+    # --- choices and sums ---
+
+    def choice(self, slot: Slot) -> Choice | None:
+        """The set that was chosen for a slot."""
+        with self.transaction() as database:
+            return _choice(database, slot)
+
+    def choose(
+        self, slot: Slot, hospitals: tuple[str, ...], before_commit: BeforeCommit
+    ) -> tuple[Choice, bool]:
+        """Commit to the one set for a slot: this one, or the one before; whether this is new.
 
         Raises:
-            Refused: if another set was chosen before, or a share of this one is not here.
+            Refused: if none was chosen, and a share of this one is not here.
         """
-        with self._transaction() as database:
-            release = database.execute(_RELEASE, slot.key).fetchone()
+        with self.transaction() as database:
+            _check_not_wiped(database, slot.plan_hash)
+            choice = _choice(database, slot)
+            if choice:
+                return choice, False
+            here = {name for name, _ in database.execute(schema.SHARES, slot.key)}
             require(
-                release is None or release[0] == " ".join(hospitals),
-                "One sum is released for a round, and it was for another set of hospitals: "
-                "ask for that set.",
+                here.issuperset(hospitals),
+                f"All shares of the set must be here whole, and {len(here.intersection(hospitals))}"
+                f" of {len(hospitals)} are: send the others, or ask all aggregators for a smaller "
+                "set.",
                 error=Refused,
             )
-            shares = database.execute(_SHARES, slot.key).fetchall()
-            lengths = [length for hospital, length, _ in shares if hospital in hospitals]
-            require(
-                len(lengths) == len(hospitals),
-                f"All shares of the set must be here, and {len(lengths)} of {len(hospitals)} are: "
-                "send the others, or ask all aggregators for a smaller set.",
-                error=Refused,
-            )
-            if release is None:
-                database.execute(_ADD_RELEASE, (*slot.key, " ".join(hospitals)))
-        return int(lengths[0])
+            database.execute(schema.ADD_CHOICE, (*slot.key, " ".join(hospitals)))
+            late = database.execute(schema.UPLOADS_OF, slot.key).fetchall()
+            database.execute(schema.DROP_UPLOADS_OF, slot.key)
+            before_commit()
+        for (name,) in late:
+            self.files.incoming(name).unlink(missing_ok=True)
+        return Choice(hospitals=hospitals, signed=None, summed=False), True
 
-    def payload(self, slot: Slot, hospital: str) -> memoryview:
-        """One hospital's payload."""
-        return view(self._files.share(slot, hospital))
+    def keep_choice(self, slot: Slot, signed: Signed) -> None:
+        """Keep a signed SetChoice for good."""
+        with self.transaction() as database:
+            database.execute(schema.SIGN_CHOICE, (canonical.encode(signed), *slot.key))
 
-    def finish(self, slot: Slot, signed: Signed, total: memoryview) -> None:
-        """Keep a sum and its signed header for good, then delete the round's shares."""
-        with self._files.incoming(total) as incoming:
-            self._files.settle(incoming, self._files.sum(slot))
-        with self._transaction() as database:
-            database.execute(_FINISH, (canonical.encode(signed), *slot.key))
-            shares = database.execute(_SHARES, slot.key).fetchall()
-        for hospital, *_ in shares:
-            self._files.share(slot, hospital).unlink(missing_ok=True)
+    def finish(
+        self,
+        slot: Slot,
+        sums: Sequence[Sum],
+        before_commit: BeforeCommit,
+    ) -> None:
+        """Keep a slot's signed sum headers for good, then delete its shares."""
+        with self.transaction() as database:
+            for one in sums:
+                number = (one.header.group, one.header.piece)
+                row = (*slot.key, *number, canonical.encode(one.signed))
+                database.execute(schema.ADD_SUM, row)
+            database.execute(schema.SUMMED, slot.key)
+            shares = database.execute(schema.SHARES, slot.key).fetchall()
+            before_commit()
+        for hospital, _ in shares:
+            self.files.share(slot, hospital).unlink(missing_ok=True)
 
-    def finished(self, slot: Slot) -> Signed | None:
-        """A finished sum's signed header."""
-        with self._transaction() as database:
-            row = database.execute(_RELEASE, slot.key).fetchone()
-        if row is None or row[1] is None:
-            return None
-        signed: Signed = canonical.parse(Signed, row[1], what="sum header")
-        return signed
+    def sum_header(self, slot: Slot, group: int, piece: int) -> Signed:
+        """A worked-out sum's signed header; raise `InvalidMessage` if there is no such sum."""
+        with self.transaction() as database:
+            row = database.execute(schema.SUM, (*slot.key, group, piece)).fetchone()
+        require(
+            row is not None,
+            "A sum must be of a group of this round and of a piece that this aggregator holds.",
+            error=InvalidMessage,
+        )
+        return _signed(row[0])
 
-    def total(self, slot: Slot) -> memoryview:
-        """A finished sum's bytes."""
-        return view(self._files.sum(slot))
+    # --- wiping ---
+
+    def begin_wipe(self, plan_hash: str) -> bool:
+        """Mark a study as wiped, for ever; returns whether its vectors are still to be deleted."""
+        shares, sums = self.files.of_study(plan_hash)
+        with self.transaction() as database:
+            known = database.execute(schema.PLAN, (plan_hash,)).fetchone()
+            require(known is not None, "A study must be opened here to be wiped.", error=Refused)
+            wipe = database.execute(schema.WIPE, (plan_hash,)).fetchone()
+            if wipe is None:
+                uploads = database.execute(schema.UPLOADS_OF_STUDY, (plan_hash,)).fetchall()
+                parts = [
+                    path for (name,) in uploads if (path := self.files.incoming(name)).exists()
+                ]
+                size = sum(path.stat().st_size for path in (*parts, *shares, *sums))
+                row = (plan_hash, len(parts) + len(shares), len(sums), size)
+                database.execute(schema.ADD_WIPE, row)
+        return wipe is None or not wipe[3]
+
+    def finish_wipe(self, plan_hash: str, before_commit: Callable[[Wiped], None]) -> Wiped:
+        """Delete a study's vectors, then its wipe is over; signed headers and choices stay."""
+        with self.transaction() as database:
+            uploads = database.execute(schema.UPLOADS_OF_STUDY, (plan_hash,)).fetchall()
+        shares, sums = self.files.of_study(plan_hash)
+        parts = [self.files.incoming(name) for (name,) in uploads]
+        self.files.delete_durably((*parts, *shares, *sums))
+        with self.transaction() as database:
+            database.execute(schema.DROP_UPLOADS_OF_STUDY, (plan_hash,))
+            database.execute(schema.FINISH_WIPE, (plan_hash,))
+            wiped = _wiped(database, plan_hash)
+            before_commit(wiped)
+        return wiped
+
+    def wiped(self, plan_hash: str) -> Wiped:
+        """What was deleted of a study that was wiped."""
+        with self.transaction() as database:
+            return _wiped(database, plan_hash)
+
+    def unfinished_wipes(self) -> list[str]:
+        """The studies whose wipe was broken off."""
+        with self.transaction() as database:
+            return [plan_hash for (plan_hash,) in database.execute(schema.UNFINISHED_WIPES)]
 
     @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        """All or nothing, one at a time, on disk when it is over."""
-        with self._lock:
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """All or nothing, one at a time, on disk when it is over. Don't nest."""
+        with self._lock, self.files.room_needed():
             self._database.execute("BEGIN IMMEDIATE")
             try:
                 yield self._database
-            except BaseException:
-                self._database.execute("ROLLBACK")
-                raise
-            self._database.execute("COMMIT")
+                self._database.execute("COMMIT")
+            finally:
+                if self._database.in_transaction:
+                    self._database.execute("ROLLBACK")
 
 
-def _connect(path: Path) -> sqlite3.Connection:
-    sound = False
-    try:
-        database = sqlite3.connect(
-            f"{path.absolute().as_uri()}?mode=rw",
-            uri=True,
-            isolation_level=None,
-            check_same_thread=False,
-        )
-        database.execute("PRAGMA synchronous = FULL")
-        database.execute("PRAGMA foreign_keys = ON")
-        answers = [
-            database.execute(f"PRAGMA {name}").fetchone()
-            for name in ("quick_check", "user_version")
-        ]
-        sound = answers == [("ok",), (3,)]
-    except sqlite3.DatabaseError:
-        sound = False
-    require(
-        sound,
-        f"An aggregator's folder must hold a sound {DATABASE}: restore it, or start with an "
-        "empty folder and new keys.",
-        error=Unavailable,
-    )
-    return database
+_decoded = functools.lru_cache(maxsize=64)(Plan.decode)
 
 
-def _slot(row: tuple[str, ...]) -> Slot:
+def _signed(data: bytes) -> Signed:
+    signed: Signed = canonical.parse(Signed, data, what="signed message")
+    return signed
+
+
+def _slot(row: Sequence[str]) -> Slot:
     return Slot(plan_hash=row[0], purpose=row[1], round=int(row[2]))  # type: ignore[arg-type]
 
 
-def _holds(database: sqlite3.Connection, header: ShareHeader, signed: Signed) -> bool:
+def _choice(database: sqlite3.Connection, slot: Slot) -> Choice | None:
+    row = database.execute(schema.CHOICE, slot.key).fetchone()
+    if row is None:
+        return None
+    signed = _signed(row[1]) if row[1] else None
+    return Choice(hospitals=tuple(row[0].split()), signed=signed, summed=bool(row[2]))
+
+
+def _wiped(database: sqlite3.Connection, plan_hash: str) -> Wiped:
+    shares, sums, size_bytes, _ = database.execute(schema.WIPE, (plan_hash,)).fetchone()
+    return Wiped(plan_hash=plan_hash, shares=shares, sums=sums, size_bytes=size_bytes)
+
+
+def _check_not_wiped(database: sqlite3.Connection, plan_hash: str) -> None:
+    require(
+        database.execute(schema.WIPE, (plan_hash,)).fetchone() is None,
+        "The study was wiped here: its shares and sums are gone for good, and it can't go on.",
+        error=Refused,
+    )
+
+
+def _taken(database: sqlite3.Connection, header: ShareHeader, signed: Signed) -> bool:
     slot = Slot.of(header)
-    shares = database.execute(_SHARES, slot.key).fetchall()
-    for hospital, _, held in shares:
+    _check_not_wiped(database, slot.plan_hash)
+    for hospital, held in database.execute(schema.SHARES, slot.key).fetchall():
         if hospital == header.hospital:
-            first: Signed = canonical.parse(Signed, held, what="share header")
             require(
-                first.message == signed.message,
+                _signed(held).message == signed.message,
                 "A hospital gives one share for a round, and a different one is here already: "
                 "send the same bytes as the first time.",
                 error=Refused,
             )
             return True
     require(
-        database.execute(_RELEASE, slot.key).fetchone() is None,
-        "A share must arrive before its round's sum is released; this one is too late.",
-        error=Refused,
-    )
-    require(
-        all(length == header.length for _, length, _ in shares),
-        "All shares of a round must have the same length; this one differs from the first.",
+        database.execute(schema.CHOICE, slot.key).fetchone() is None,
+        "A share must arrive before its round's set is chosen; this one is too late.",
         error=Refused,
     )
     return False

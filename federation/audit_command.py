@@ -1,10 +1,10 @@
-"""`audit verify`: anybody checks a hospital's audit log, at the command line.
+"""`audit verify`: anybody checks a party's audit log, at the command line.
 
     export ─┐
     key ────┼─▶ sound, or what is wrong
     anchors ┘   the hashes of its entries that certificates and aggregators hold
 
-Where the hospital's key comes from decides what a check is worth, and is said: from whoever
+Where the party's key comes from decides what a check is worth, and is said: from whoever
 checks (--key), from a certificate's plan, or from the log itself.
 """
 
@@ -57,7 +57,7 @@ class Checked:
         head = self.verdict.head
         return {
             "sound": not self.problems,
-            "hospital": self.verdict.hospital,
+            "party": self.verdict.party,
             "verify_key": self.verdict.verify_key,
             "key_from": self.key_from,
             "entries": self.verdict.entries,
@@ -79,7 +79,7 @@ class Checked:
             return ["The log is NOT sound:", *(f"  - {problem}" for problem in self.problems)]
         end = f", the last with SHA-256 {verdict.head.sha256}" if verdict.head else ""
         return [
-            f"The log is sound: {verdict.entries} entries of {verdict.hospital}, each signed and "
+            f"The log is sound: {verdict.entries} entries of {verdict.party}, each signed and "
             f"chained to the one before{end}."
         ]
 
@@ -104,14 +104,16 @@ class Checked:
             case "certificate":
                 return f"The key is the one that the certificate's plan names, {key}."
         return (
-            f"The key was taken from the log itself, {key}: compare it with the hospital's own, or "
+            f"The key was taken from the log itself, {key}: compare it with the party's own, or "
             "this says no more than that somebody signed it."
         )
 
 
 def verify(
-    log: Annotated[Path, typer.Argument(metavar="FILE", help="What `audit export` wrote.")],
-    key: Annotated[str, typer.Option(help="The hospital's public key, if you know it.")] = "",
+    log: Annotated[
+        Path, typer.Argument(metavar="FILE", help="What `audit export` or `aggregator log` wrote.")
+    ],
+    key: Annotated[str, typer.Option(help="The party's public key, if you know it.")] = "",
     certificates: Annotated[
         list[Path] | None, typer.Option("--certificate", help="A model's certificate.json.")
     ] = None,
@@ -122,9 +124,9 @@ def verify(
         bool, typer.Option("--json", help="Print one JSON document and nothing else.")
     ] = False,
 ) -> None:
-    """Check a hospital's audit log; exit code 1 if it is not sound.
+    """Check the log of a hospital or an aggregator; exit code 1 if it is not sound.
 
-    JSON: sound, hospital, verify_key, key_from (option, certificate or log), entries, head
+    JSON: sound, party, verify_key, key_from (option, certificate or log), entries, head
     (number, sha256), anchors: source, sha256; anchored (the last entry that an anchor names),
     without_anchor (who was asked and holds none), problems.
     """
@@ -154,7 +156,7 @@ def check(
     """
     require(
         not key or HEX_KEY.fullmatch(key) is not None,
-        "--key must be 64 hexadecimal digits: take it from the hospital.",
+        "--key must be 64 hexadecimal digits: take it from whose log it is.",
         error=InvalidInput,
     )
     header = _header(data)
@@ -182,7 +184,7 @@ def _named(path: Path, header: Verdict, key: str) -> Named | None:
     A key that was given says which hospital it is, else the name, else the log's own key.
     """
     plan, hashes = _certificate(path)
-    by_name = [] if key else [h for h in plan.hospitals if h.name == header.hospital]
+    by_name = [] if key else [h for h in plan.hospitals if h.name == header.party]
     by_key = [h for h in plan.hospitals if h.verify_key == (key or header.verify_key)]
     for entry in (*by_name, *by_key):
         sha256 = hashes.get(entry.name)
@@ -194,10 +196,10 @@ def _named(path: Path, header: Verdict, key: str) -> Named | None:
 def _other_names(header: Verdict, named: Sequence[Named]) -> list[str]:
     """A name in a header is the log's own word: a certificate may have another for its key."""
     return [
-        f"The log says that it is {header.hospital}'s, and a certificate calls the hospital with "
+        f"The log says that it is {header.party}'s, and a certificate calls the hospital with "
         f"this key {one.hospital}: ask which of the two is right."
         for one in named
-        if one.hospital != header.hospital
+        if one.hospital != header.party
     ]
 
 
@@ -215,7 +217,7 @@ def _one_key(keys: Sequence[str]) -> str:
 
 def _held(aggregator: Aggregator, key: str) -> tuple[Anchor, ...]:
     """The anchors to a hospital's log that an aggregator holds."""
-    client = AggregatorClient(aggregator, connect_timeout_s=CONNECT_S)
+    client = AggregatorClient(aggregator, patience_s=CONNECT_S)
     try:
         hashes = client.anchors(key)
     finally:

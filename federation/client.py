@@ -5,12 +5,16 @@ catalogue, the mock, the code request and the round calls; blobs and tickets tra
 beside it (`bulk`).
 """
 
+import contextlib
+import functools
 import inspect
 import re
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import httpx
 import numpy as np
 
 from federation.bulk import Bulk
@@ -43,6 +47,11 @@ for _name in ("_GenericAlias", "_UnionGenericAlias"):
     # in an attacker's hands; nothing that a researcher needs holds them.
     SyftObjectRegistry.__object_serialization_registry__.pop(_name, None)
 
+ALIVE = "/api/v2/metadata"
+CONNECT_S = 5.0
+ANSWER = httpx.Timeout(30.0, connect=CONNECT_S)
+SILENCE_S = 120.0
+"""So long PySyft may wait for a word of a front desk."""
 _NOT_APPROVED = re.compile(r"UserCodeStatus\.(DENIED|PENDING)(?:.*?Reason: (.+))?", re.DOTALL)
 
 
@@ -57,23 +66,58 @@ class Account:
     password: str
 
 
-class HospitalClient:
-    """One hospital, as a logged-in researcher reaches it."""
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class _Entered:
+    """A login: PySyft's client, and what travels beside it with the same key."""
 
-    def __init__(self, account: Account) -> None:
+    client: Any
+    bulk: Bulk
+
+
+class HospitalClient:
+    """One hospital, as a researcher with an account reaches it.
+
+    It logs in when it is made, and without `must_answer` at the latest when it is needed.
+
+    Raises (every method):
+        Unavailable: if the front desk does not answer.
+        InvalidMessage: if it does not accept the login.
+    """
+
+    def __init__(self, account: Account, *, must_answer: bool = True) -> None:
         self.name = account.hospital
         self._url = account.url
-        try:
-            self._client = syft.login(
-                url=account.url, email=account.email, password=account.password
-            )
-        except Exception as problem:  # PySyft raises many kinds for a server that is away
-            raise _login_error(account, problem) from None
-        self.bulk = Bulk(account.url, self._client.credentials.signing_key)
+        self._account = account
+        self._entering = threading.Lock()
+        self._entered: _Entered | None = None
+        with contextlib.nullcontext() if must_answer else contextlib.suppress(Unavailable):
+            self._enter()
+
+    @property
+    def here(self) -> bool:
+        """Whether it is logged in."""
+        return self._entered is not None
+
+    @property
+    def bulk(self) -> Bulk:
+        """What travels beside PySyft."""
+        return self._enter().bulk
+
+    @property
+    def _client(self) -> Any:
+        return self._enter().client
 
     def close(self) -> None:
         """Let the connections go."""
-        self.bulk.close()
+        if self._entered is not None:
+            self._entered.bulk.close()
+
+    def _enter(self) -> "_Entered":
+        """Log in, once."""
+        with self._entering:
+            if self._entered is None:
+                self._entered = _entered(self._account)
+            return self._entered
 
     def catalogue(self) -> list[AssetCard]:
         """The hospital's assets, the newest version of each."""
@@ -139,7 +183,7 @@ class HospitalClient:
         """
         _, asset = self._asset(plan.hospital(self.name).asset)
         text = canonical.encode(call).decode("ascii")
-        self._client.refresh()
+        self._call(self._client.refresh)
         function = getattr(self._client.code, traveller.function_name(plan.hash), None)
         if function is None:
             raise NotApproved("This hospital has no such code request: submit the plan first.")
@@ -173,6 +217,18 @@ class HospitalClient:
                 f"The front desk of {self.name} at {self._url} does not answer: try again, or ask "
                 "the hospital."
             ) from None
+
+
+def _entered(account: Account) -> _Entered:
+    """Log in; PySyft itself sets no time limits, and a silent front desk would hold it for ever."""
+    try:
+        httpx.get(f"{account.url}{ALIVE}", timeout=ANSWER, trust_env=False)
+        client = syft.login(url=account.url, email=account.email, password=account.password)
+    except Exception as problem:  # PySyft raises many kinds for a server that is away
+        raise _login_error(account, problem) from None
+    session = client.connection.session
+    session.request = functools.partial(session.request, timeout=(CONNECT_S, SILENCE_S))
+    return _Entered(client=client, bulk=Bulk(account.url, client.credentials.signing_key))
 
 
 def _ticket(answer: object) -> Ticket:

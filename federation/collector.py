@@ -1,206 +1,311 @@
-"""The researcher's side of the wire: carries shares to the aggregators and adds up their sums.
+"""The researcher as collector: agrees with the aggregators on a round's set, and adds up its sums.
 
-    clients = [AggregatorClient(a) for a in plan.aggregators]
-    for client in clients: client.open_study(plan)
-    for share, client in zip(shares, clients): client.submit(share)
-    vector, raw = collect(plan, clients, purpose="train", round_number=1, ...)
+    collector = Collector(plan, clients, key)
+    collector.open()
+    ... every hospital's shares go to the aggregators (`relay`) ...
+    found = collector.collect("train", 1, hospitals=..., parties=...)
 
-Every call may be repeated: an aggregator answers the same way again.
+An aggregator sums one set of a round, ever. As many aggregators as the plan needs must have chosen
+the same set before one of them lets a sum out; who is asked, in which order and how often makes no
+difference to what comes out.
 """
 
-import math
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import combinations
 from typing import TypeVar
 
-import grpc
 import numpy as np
 from nacl.signing import SigningKey
-from numpy.typing import NDArray
 
 from federation import wire
-from syft_code import canonical, envelope, messages, sharing
-from syft_code.envelope import SealedShare
-from syft_code.errors import InvalidMessage, SharingError, require
-from syft_code.messages import Purpose, ReleaseCall, ShareHeader, Signed, SumHeader
-from syft_code.plan import Aggregator, Plan
-from syft_code.recipes import MAX_PARAMETERS
+from federation.aggregator_client import AggregatorClient as AggregatorClient
+from federation.spool import IncomingFile
+from syft_code import envelope, messages, sharing
+from syft_code.errors import ConsiliumError, SharingError, Unavailable, require
+from syft_code.groups import groups
+from syft_code.messages import Purpose, ReleaseCall, SetChoice, ShareHeader, Signed, SumHeader
+from syft_code.plan import Plan
+from syft_code.sharing import Ring
 
 T = TypeVar("T")
-CONNECT_S = 5.0
-LARGEST_SUM_BYTES = (MAX_PARAMETERS + 1) * 8
-RETRY_S = 0.1
-_RECONNECT = (
-    ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 5000),  # how long one attempt to connect may take
-    ("grpc.max_reconnect_backoff_ms", 1000),
-)
+Set = tuple[str, ...]
+Choices = dict[int, Signed]
+"""What aggregators (by party, from 1) chose for one round, all of them the same set."""
 
 
-class AggregatorClient:
-    """One aggregator of a plan's roster, spoken to over TLS with the certificate named there.
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Collected:
+    """What a round came to: the set that was summed, its groups, and the ring sum of each."""
 
-    Raises (every method):
-        Refused, InvalidMessage: as the aggregator says.
-        Unavailable: if it can't be reached, or has another certificate.
-    """
+    hospitals: Set
+    groups: tuple[Set, ...]
+    totals: tuple[Ring, ...]
 
-    def __init__(self, aggregator: Aggregator, *, connect_timeout_s: float = CONNECT_S) -> None:
-        self.aggregator = aggregator
-        self._connect_timeout_s = connect_timeout_s
-        self._channel = grpc.secure_channel(
-            aggregator.address,
-            grpc.ssl_channel_credentials(aggregator.certificate.encode("ascii")),
-            options=[*wire.LIMITS, *_RECONNECT],
-        )
 
-    def health(self) -> Aggregator:
-        """Ask whether it serves; returns the entry that it gives of itself."""
-        answer = self._call(lambda: self._unary("Health", b""))
-        entry: Aggregator = canonical.parse(Aggregator, answer, what="aggregator's entry")
-        return entry
+class Collector:
+    """The researcher before the aggregators of one plan, whom it calls parties 1 to k."""
 
-    def open_study(self, plan: Plan) -> None:
-        """Tell it about a plan; once more does nothing."""
-        self._call(lambda: self._unary("OpenStudy", plan.encode()))
+    def __init__(self, plan: Plan, clients: Sequence[AggregatorClient], key: SigningKey) -> None:
+        self._plan = plan
+        self._clients = dict(enumerate(_in_roster_order(plan, clients), start=1))
+        self._key = key
+        self._opened: set[int] = set()
 
-    def submit(self, share: SealedShare) -> None:
-        """Hand it a share; the same share again is accepted and changes nothing."""
-
-        def stream() -> Iterator[bytes]:
-            yield canonical.encode(share.header)
-            yield from wire.chunks(share.sealed)
-
-        submit = self._channel.stream_unary(wire.method("SubmitShare"))
-        timeout_s = wire.deadline_s(len(share.sealed))
-        self._call(lambda: submit(stream(), timeout=timeout_s))
-
-    def release(
-        self, call: Signed, *, limit_bytes: int = LARGEST_SUM_BYTES
-    ) -> tuple[SumHeader, bytes]:
-        """Ask for a partial sum; checks the aggregator's signature, the length and the hash."""
-        answer = self._call(lambda: self._stream("Release", canonical.encode(call), limit_bytes))
-        signed = envelope.read_signed(answer[0] if answer else b"", what="sum header")
-        header = messages.verify(SumHeader, signed, self.aggregator.verify_key)
-        data = b"".join(answer[1:])
-        require(
-            len(data) == header.length * header.ring_bits // 8
-            and canonical.sha256(data) == header.sum_sha256,
-            f"The sum of aggregator {self.aggregator.name} must arrive whole and unchanged, and "
-            "it did not: ask again.",
-            error=InvalidMessage,
-        )
-        return header, data
-
-    def anchors(self, verify_key: str) -> list[str]:
-        """The hashes that it holds of the audit log of the hospital with this key.
-
-        They are in the order in which their shares arrived.
-
-        Guarantee: the hospital signed each of them. Does not protect: against an aggregator that
-        keeps some to itself; ask several.
+    def open(self) -> None:
+        """Tell every aggregator about the plan that has not heard of it yet.
 
         Raises:
-            InvalidMessage: if one is not the hospital's word, or there are too many.
+            ConsiliumError: what one of them said, if fewer than the plan needs are ready.
         """
-        limit_bytes = wire.MAX_ANCHORS * envelope.MAX_HEADER_BYTES
-        answer = self._call(
-            lambda: self._stream("Anchors", verify_key.encode("ascii", "replace"), limit_bytes)
+        waiting = sorted(self._clients.keys() - self._opened)
+        told = _side_by_side(
+            waiting, lambda party: self._clients[party].open_study(self._plan, self._key)
+        )
+        problems = {p: one for p, one in told.items() if isinstance(one, ConsiliumError)}
+        self._opened.update(told.keys() - problems.keys())
+        if len(self._opened) < self._plan.needed:
+            self._require_enough(len(self._opened), problems)
+
+    def chosen(self, purpose: Purpose, round_number: int) -> dict[int, Set]:
+        """The sets that aggregators chose for a round before, as far as they tell.
+
+        They are asked for a set without hospitals, which none of them ever chooses.
+
+        Raises:
+            Unavailable: if fewer than the plan needs answer.
+            SharingError: if they chose so differently that as many can't agree any more.
+        """
+        call = self._call(purpose, round_number, ())
+        told = _side_by_side(sorted(self._clients), lambda party: self._choose(party, call))
+        away = {p: one for p, one in told.items() if isinstance(one, Unavailable)}
+        if len(told) - len(away) < self._plan.needed:
+            raise next(iter(away.values()))
+        found = {p: one[0] for p, one in told.items() if not isinstance(one, ConsiliumError)}
+        free = len(self._clients) - len(found)
+        most = max(map(list(found.values()).count, found.values()), default=0)
+        if free + most < self._plan.needed:
+            raise _split(self._plan)
+        return found
+
+    def headers(self, hospital: str, purpose: Purpose, round_number: int) -> list[Signed]:
+        """The headers of a hospital's shares of a round, as aggregators hold them."""
+        verify_key = self._plan.hospital(hospital).verify_key
+        told = _side_by_side(
+            sorted(self._clients), lambda party: self._clients[party].headers(verify_key)
+        )
+        wanted = (self._plan.hash, hospital, purpose, round_number)
+        found: list[tuple[ShareHeader, Signed]] = []
+        for one in told.values():
+            found += [] if isinstance(one, ConsiliumError) else one
+        return [s for h, s in found if (h.plan_hash, h.hospital, h.purpose, h.round) == wanted]
+
+    def collect(
+        self,
+        purpose: Purpose,
+        round_number: int,
+        *,
+        hospitals: Collection[str],
+        parties: Collection[int] | None = None,
+    ) -> Collected:
+        """Have a set chosen and its sums released, and put them together.
+
+        `parties` are the aggregators that hold all of the set's shares, without it all of them.
+        If another set was chosen before, by as many as the plan needs, that one is summed.
+
+        Raises:
+            Refused, Unavailable: as an aggregator says, if too few others can take its place.
+            InvalidMessage, SharingError: if a sum is forged, or the aggregators chose different
+                sets.
+        """
+        usable = sorted(self._clients if parties is None else parties)
+        problems: dict[int, ConsiliumError] = {}
+        call = self._call(purpose, round_number, tuple(sorted(hospitals)))
+        while True:
+            agreed, choices = self._agree(call, usable, problems)
+            try:
+                return self._release(self._call(purpose, round_number, agreed), choices)
+            except _PartyFailed as failure:
+                problems[failure.party] = failure.problem
+
+    def _agree(
+        self, call: Signed, usable: Sequence[int], problems: dict[int, ConsiliumError]
+    ) -> tuple[Set, Choices]:
+        """Ask aggregators to choose, no more than necessary, until enough chose one set."""
+        found: dict[Set, Choices] = defaultdict(dict)
+        asking = [party for party in usable if party not in problems]
+        while asking:
+            short = self._plan.needed - max(map(len, found.values()), default=0)
+            now, asking = asking[:short], asking[short:]
+            for party, one in _side_by_side(now, lambda p: self._choose(p, call)).items():
+                if isinstance(one, ConsiliumError):
+                    problems[party] = one
+                else:
+                    chosen, signed = one
+                    found[chosen][party] = signed
+            for chosen, choices in found.items():
+                if len(choices) >= self._plan.needed:
+                    return chosen, choices
+        self._require_enough(sum(map(len, found.values())), problems)
+        raise _split(self._plan)
+
+    def _choose(self, party: int, call: Signed) -> tuple[Set, Signed]:
+        """The set that one aggregator chose, with its signed word."""
+        choice, signed = self._clients[party].choose(call)
+        asked = messages.verify(ReleaseCall, call, self._plan.researcher_key)
+        fits = (
+            (choice.plan_hash, asked.plan_hash),
+            (choice.purpose, asked.purpose),
+            (choice.round, asked.round),
+            (choice.party, party),
         )
         require(
-            len(answer) <= wire.MAX_ANCHORS,
-            f"Aggregator {self.aggregator.name} must give at most {wire.MAX_ANCHORS} anchors and "
-            f"gave {len(answer)}: don't use them.",
-            error=InvalidMessage,
+            all(got == wanted for got, wanted in fits) and self._is_a_set(choice),
+            f"The choice of aggregator {self._name(party)} must be for the plan and the round that "
+            "were asked for; it is not, and can't be used.",
+            error=SharingError,
         )
-        return [self._anchor(data, verify_key) for data in answer]
+        return choice.hospitals, signed
 
-    def close(self) -> None:
-        """Let go of the connection."""
-        self._channel.close()
+    def _is_a_set(self, choice: SetChoice) -> bool:
+        names = {hospital.name for hospital in self._plan.hospitals}
+        ordered = tuple(sorted(set(choice.hospitals)))
+        return (
+            choice.hospitals == ordered
+            and names.issuperset(ordered)
+            and len(ordered) >= self._plan.min_hospitals
+        )
 
-    def _anchor(self, data: bytes, verify_key: str) -> str:
-        try:
-            signed = envelope.read_signed(data, what="share header")
-            return messages.verify(ShareHeader, signed, verify_key).log_sha256
-        except InvalidMessage:
-            raise InvalidMessage(
-                f"Aggregator {self.aggregator.name} must give share headers that the hospital "
-                "signed, and one is not: don't use its anchors."
-            ) from None
+    def _release(self, call: Signed, choices: Choices) -> Collected:
+        """The sum of each group, one after the other, its pieces side by side."""
+        asked = messages.verify(ReleaseCall, call, self._plan.researcher_key)
+        drawn = groups(self._plan, asked.purpose, asked.round, asked.hospitals)
+        totals = [
+            self._total(call, choices, group, members)
+            for group, members in enumerate(drawn, start=1)
+        ]
+        return Collected(hospitals=asked.hospitals, groups=drawn, totals=tuple(totals))
 
-    def _unary(self, name: str, request: bytes) -> bytes:
-        call = self._channel.unary_unary(wire.method(name))
-        answer: bytes = call(request, timeout=wire.deadline_s(len(request)))
-        return answer
+    def _total(self, call: Signed, choices: Choices, group: int, members: Set) -> Ring:
+        scheme = envelope.scheme(self._plan)
 
-    def _stream(self, name: str, request: bytes, limit_bytes: int) -> list[bytes]:
-        call = self._channel.unary_stream(wire.method(name))
-        answer: list[bytes] = []
-        size_bytes = 0
-        stream = call(request, timeout=wire.deadline_s(limit_bytes))
-        for chunk in stream:
-            size_bytes += len(chunk)
-            if size_bytes > limit_bytes + envelope.MAX_HEADER_BYTES:
-                stream.cancel()
-                raise InvalidMessage(
-                    f"The answer of aggregator {self.aggregator.name} must have the length that "
-                    "was asked for; it is longer."
-                )
-            answer.append(chunk)
-        return answer
-
-    def _call(self, call: Callable[[], T]) -> T:
-        """Call, and for a while again if the connection is lost: every call may be repeated."""
-        give_up_s = math.inf
-        while True:
+        def fetch(piece: int) -> Ring:
+            holders = [party for party in scheme.holders(piece) if party in choices]
+            party = holders[piece % len(holders)]
             try:
-                return call()
-            except grpc.RpcError as problem:
-                give_up_s = min(give_up_s, time.monotonic() + self._connect_timeout_s)
-                lost = problem.code() is grpc.StatusCode.UNAVAILABLE
-                if not lost or time.monotonic() >= give_up_s:
-                    raise wire.error_of(self.aggregator.name, problem) from None
-            time.sleep(RETRY_S)
+                return self._piece(party, call, choices, (piece, group, members))
+            except ConsiliumError as problem:
+                raise _PartyFailed(party, problem) from problem
+
+        with ThreadPoolExecutor(scheme.pieces) as pool:
+            return sharing.unshard(list(pool.map(fetch, range(1, scheme.pieces + 1))))
+
+    def _piece(
+        self, party: int, call: Signed, choices: Choices, wanted: tuple[int, int, Set]
+    ) -> Ring:
+        """The sum of one piece over one group, from a file."""
+        piece, group, members = wanted
+        asked = messages.verify(ReleaseCall, call, self._plan.researcher_key)
+        length = envelope.vector_length(self._plan, asked.purpose)
+        dtype = sharing.ring_dtype(self._plan.sharing_of(asked.purpose).ring_bits)
+        demand = wire.Release(
+            call=call, choices=tuple(choices.values()), piece=piece, group=group, offset=0
+        )
+        with IncomingFile() as file:
+            header = self._clients[party].release(
+                demand, size_bytes=length * dtype.itemsize, target=file
+            )
+            expected = SumHeader(
+                plan_hash=asked.plan_hash,
+                purpose=asked.purpose,
+                round=asked.round,
+                party=party,
+                piece=piece,
+                group=group,
+                hospitals=members,
+                length=length,
+                ring_bits=dtype.itemsize * 8,
+                sum_sha256=file.sha256,
+            )
+            require(
+                header == expected,
+                f"The sum of aggregator {self._name(party)} must be for the round, the set and the "
+                "length that were asked for; it is not, and can't be used.",
+                error=SharingError,
+            )
+            return np.frombuffer(file.view(), dtype)
+
+    def _call(self, purpose: Purpose, round_number: int, hospitals: Set) -> Signed:
+        call = ReleaseCall(
+            plan_hash=self._plan.hash, purpose=purpose, round=round_number, hospitals=hospitals
+        )
+        return messages.sign(call, self._key)
+
+    def _require_enough(self, ready: int, problems: Mapping[int, ConsiliumError]) -> None:
+        """Raise what one aggregator said if too few are ready, or if one that is away may help."""
+        away = [one for one in problems.values() if isinstance(one, Unavailable)]
+        others = list(problems.values()) if ready < self._plan.needed else []
+        for problem in away + others:
+            raise problem
+
+    def _name(self, party: int) -> str:
+        return self._plan.aggregators[party - 1].name
 
 
-def collect(
-    plan: Plan,
-    clients: Sequence[AggregatorClient],
-    *,
-    purpose: Purpose,
-    round_number: int,
-    hospitals: Sequence[str],
-    researcher_key: SigningKey,
-) -> tuple[NDArray[np.float64], sharing.Ring]:
-    """Researcher: get all k partial sums, in parallel, and put them together.
+def best_set(
+    plan: Plan, taken: Mapping[str, Collection[int]], chosen: Mapping[int, Set]
+) -> tuple[Set, tuple[int, ...]]:
+    """The most hospitals whose sum as many aggregators can open as the plan needs.
 
-    Returns the decoded sum (float64 `[n]`) and the raw ring sum. The set of hospitals is
-    final with the first aggregator that releases: if one of them fails, ask again for the
-    same set, after sending the shares that it misses.
-
-    Raises:
-        Refused, Unavailable: as the first aggregator that failed says.
-        InvalidMessage, SharingError: if a sum is forged, or the sums don't belong together.
+    `taken` are the parties that took a hospital's shares, `chosen` the sets that parties chose
+    before and can't leave. Returns the set in alphabetical order and all parties that can sum it;
+    nothing if there is none. Of two sets of one size, the one of aggregators earlier in the roster.
     """
-    call = ReleaseCall(
-        plan_hash=plan.hash,
-        purpose=purpose,
-        round=round_number,
-        hospitals=tuple(sorted(hospitals)),
+    everyone = range(1, len(plan.aggregators) + 1)
+    taking = {
+        party: set(chosen.get(party, ())) | {name for name in taken if party in taken[name]}
+        for party in everyone
+    }
+    best: Set = ()
+    for parties in combinations(everyone, plan.needed):
+        held = set.intersection(*(taking[party] for party in parties))
+        bound = {chosen[party] for party in parties if party in chosen} or {tuple(sorted(held))}
+        if len(bound) == 1:
+            wanted = bound.pop()
+            best = wanted if held.issuperset(wanted) and len(wanted) > len(best) else best
+    able = [p for p in everyone if taking[p].issuperset(best) and chosen.get(p, best) == best]
+    return best, tuple(able) if best else ()
+
+
+def _split(plan: Plan) -> SharingError:
+    return SharingError(
+        f"{plan.needed} aggregators must choose the same set for a round, and they chose different "
+        "ones for good: its sum can't be had any more. Write another plan."
     )
-    signed = messages.sign(call, researcher_key)
-    ordered = _in_roster_order(plan, clients)
-    limit_bytes = envelope.vector_length(plan, purpose) * plan.sharing.ring_bits // 8
-    with ThreadPoolExecutor(len(ordered)) as pool:
-        answers = list(pool.map(lambda c: c.release(signed, limit_bytes=limit_bytes), ordered))
-    headers = [header for header, _ in answers]
-    for party, header in enumerate(headers, start=1):
-        _check_sum(plan, header, call=call, party=party)
-    dtype = sharing.ring_dtype(plan.sharing.ring_bits)
-    total = sharing.unshard([np.frombuffer(data, dtype) for _, data in answers])
-    return sharing.decode(total, plan.sharing), total
+
+
+class _PartyFailed(Exception):
+    """One aggregator's sum can't be had; perhaps another one holds the same piece."""
+
+    def __init__(self, party: int, problem: ConsiliumError) -> None:
+        super().__init__(party)
+        self.party = party
+        self.problem = problem
+
+
+def _side_by_side(parties: Sequence[int], ask: Callable[[int], T]) -> dict[int, T | ConsiliumError]:
+    """Ask several aggregators at once; what one of them raises is its answer."""
+
+    def answer(party: int) -> T | ConsiliumError:
+        try:
+            return ask(party)
+        except ConsiliumError as problem:
+            return problem
+
+    with ThreadPoolExecutor(max(len(parties), 1)) as pool:
+        return dict(zip(parties, pool.map(answer, parties), strict=True))
 
 
 def _in_roster_order(plan: Plan, clients: Sequence[AggregatorClient]) -> list[AggregatorClient]:
@@ -212,22 +317,3 @@ def _in_roster_order(plan: Plan, clients: Sequence[AggregatorClient]) -> list[Ag
         error=SharingError,
     )
     return [by_key[key] for key in keys]
-
-
-def _check_sum(plan: Plan, header: SumHeader, *, call: ReleaseCall, party: int) -> None:
-    """A partial sum must be what was asked for, and one that the others can be added to."""
-    fits = (
-        (header.plan_hash, call.plan_hash),
-        (header.purpose, call.purpose),
-        (header.round, call.round),
-        (header.hospitals, call.hospitals),
-        (header.party, party),
-        (header.length, envelope.vector_length(plan, call.purpose)),
-        (header.ring_bits, plan.sharing.ring_bits),
-    )
-    require(
-        all(got == wanted for got, wanted in fits),
-        f"The sum of aggregator {plan.aggregators[party - 1].name} must be for the round, the "
-        "set and the length that were asked for; it is not, and can't be used.",
-        error=SharingError,
-    )

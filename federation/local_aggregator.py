@@ -1,23 +1,32 @@
 """One aggregator as whoever starts it on this machine sees it."""
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
-from federation.collector import AggregatorClient
-from syft_code import canonical
-from syft_code.errors import ConsiliumError, InvalidInput, Unavailable
+from federation import aggregator_identity
+from federation.aggregator_client import AggregatorClient
+from federation.durable import write_durably
+from syft_code.errors import ConsiliumError
 from syft_code.party import Party
 from syft_code.plan import Aggregator
 
 CONNECT_S = 0.5
+GRACE_S = 5.0
+"""Below what whoever starts several parties gives each of them to stop."""
 
 
 def party(home: Path, *, name: str, port: int) -> Party:
-    """An aggregator with this folder, ready to be started."""
-    arguments = ("--home", str(home), "--name", name, "--port", str(port), "--end-with-starter")
+    """An aggregator with this folder, ready to be started; its operator's file lies beside it."""
+    file = home.with_suffix(".toml")
+    lines = (("name", name), ("home", home.name), ("port", port), ("stop_grace_s", GRACE_S))
+    text = "".join(f"{field} = {json.dumps(value)}\n" for field, value in lines)
+    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    write_durably(file, text.encode("ascii"))
     return Party(
         name=name,
         module="federation.aggregator",
-        arguments=arguments,
+        arguments=("--config", str(file), "--end-with-starter"),
         healthy=lambda: is_healthy(home),
         log_path=home.with_suffix(".log"),
         port=port,
@@ -26,26 +35,19 @@ def party(home: Path, *, name: str, port: int) -> Party:
 
 def public_entry(home: Path) -> Aggregator:
     """What the aggregator in this folder says of itself, for a plan's roster."""
-    try:
-        data = (home / "public.json").read_bytes()
-    except OSError:
-        raise Unavailable(
-            f"The aggregator in {home} has not started yet: it has no public.json."
-        ) from None
-    entry: Aggregator = canonical.parse(
-        Aggregator, data, what="aggregator's entry", error=InvalidInput
-    )
-    return entry
+    return aggregator_identity.published(home)
 
 
-def is_healthy(home: Path) -> bool:
-    """Whether the aggregator in this folder serves."""
+def is_healthy(home: Path, *, address: str = "") -> bool:
+    """Whether the aggregator in this folder serves, at its own address or another way to it."""
     try:
-        client = AggregatorClient(public_entry(home), connect_timeout_s=CONNECT_S)
+        entry = public_entry(home)
+        client = AggregatorClient(
+            replace(entry, address=address or entry.address), patience_s=CONNECT_S
+        )
         try:
-            client.health()
+            return client.health() == entry
         finally:
             client.close()
     except ConsiliumError:
         return False
-    return True

@@ -3,6 +3,10 @@
     hospital ◀─ weights, signed call ─ researcher       hospital ─ ticket, sealed shares ─▶
                                        researcher ─ each share ─▶ its aggregator
 
+A share passes through a nameless file on the researcher's disk; those of one hospital go to all
+aggregators side by side. A connection that is lost costs time and nothing else: calls are made
+again, transfers go on, and a hospital that was restarted runs its round again.
+
 Who takes part is known: each of them signs its shares. Of the others only the number is kept.
 A hospital that has not decided, that refuses, that takes too long or that does not answer looks
 the same here and in everything that is made from it, so that no log, notebook or report names
@@ -13,9 +17,10 @@ Does not protect: a hospital from whoever asks its front desk directly. Anybody 
 it answers, and the researcher whether a training that began came to an end.
 """
 
+import contextlib
 import re
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -26,22 +31,28 @@ from numpy.typing import NDArray
 
 from federation.client import HospitalClient
 from federation.collector import AggregatorClient
+from federation.patience import PATIENCE_S, repeat
+from federation.spool import IncomingFile
 from syft_code import envelope, messages
 from syft_code.envelope import SealedShare
 from syft_code.errors import (
     ConsiliumError,
     InvalidMessage,
-    SharingError,
+    Refused,
     TrainingFailed,
     Unavailable,
     require,
 )
-from syft_code.messages import NO_PART, Purpose, RoundCall, Signed, State, Ticket
+from syft_code.messages import NO_PART, Purpose, RoundCall, ShareHeader, Signed, State, Ticket
 from syft_code.plan import Plan
 
 T = TypeVar("T")
 POLL_S = 0.2
+SILENCE_S = 900.0
+"""A front desk that says nothing for so long is not waited for any more."""
+MOST_STARTS = 5
 LONGEST_REASON = 400
+_BEFORE_SEALED_BYTES = envelope.MAX_HEADER_BYTES + 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,24 +73,28 @@ OnProgress = Callable[[Progress], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contribution:
-    """What one hospital gave to a round: `header` is that of its last share, signed by it."""
+    """What one hospital gave to a round, and the aggregators (from 1) that took its shares.
+
+    `header` is that of its last share, signed by it.
+    """
 
     ticket: Ticket
     header: Signed
-    upload_bytes: int
+    taken: frozenset[int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answers:
-    """What came of a round: who gave something, how many did not, and no names of those.
+    """What came of asking: who gave something, and no names of those who did not.
 
     `reasons` are what owners let researchers read, and what was wrong with a call or a share:
-    each sentence once, in the order of the alphabet.
+    each sentence once, in the order of the alphabet. `away` are the sentences of aggregators that
+    could not be reached.
     """
 
     done: dict[str, Contribution] = field(default_factory=dict)
-    absent: int = 0
     reasons: tuple[str, ...] = ()
+    away: tuple[str, ...] = ()
 
 
 class Relay:
@@ -94,6 +109,7 @@ class Relay:
         key: SigningKey,
         on_progress: OnProgress,
         timeout_s: float,
+        patience_s: float = PATIENCE_S,
     ) -> None:
         self._plan = plan
         self._hospitals = list(hospitals)
@@ -101,22 +117,76 @@ class Relay:
         self._key = key
         self._on_progress = on_progress
         self._timeout_s = timeout_s
+        self._patience_s = patience_s
 
-    def ask_all(self, purpose: Purpose, number: int, weights: NDArray[np.float32]) -> Answers:
-        """Run one round at every hospital side by side; one hospital's no stops nobody."""
-        data = weights.astype("<f4").tobytes()
+    def ask_all(
+        self,
+        purpose: Purpose,
+        number: int,
+        broadcast: NDArray[np.float32],
+        *,
+        hospitals: Collection[str] | None = None,
+    ) -> Answers:
+        """Run one round at every hospital side by side; one hospital's no stops nobody.
+
+        `hospitals` are those that are asked, without it all of the roster.
+        """
+        data = broadcast.astype("<f4", copy=False).tobytes()
+        away: set[str] = set()
 
         def ask(hospital: HospitalClient) -> Contribution:
-            return self._carry(hospital, self._train(hospital, purpose, number, data))
+            ticket = self._train(hospital, purpose, number, data)
+            return self._carry(hospital, ticket, away)
 
-        answers = side_by_side(self._hospitals, ask)
+        asked = [h for h in self._hospitals if hospitals is None or h.name in hospitals]
+        answers = side_by_side(asked, ask)
         done = {h.name: one for h, one in answers if isinstance(one, Contribution)}
-        return Answers(done=done, absent=len(answers) - len(done), reasons=reasons_of(answers))
+        return Answers(done=done, reasons=reasons_of(answers), away=tuple(sorted(away)))
+
+    def tickets(
+        self,
+        purpose: Purpose,
+        number: int,
+        broadcast: NDArray[np.float32],
+        *,
+        hospitals: Collection[str],
+    ) -> dict[str, Ticket]:
+        """The tickets of a round that was summed before, from those hospitals that answer now.
+
+        They gave their shares for this very call, so nothing is trained and nothing is paid.
+        """
+        data = broadcast.astype("<f4", copy=False).tobytes()
+        asked = [h for h in self._hospitals if h.name in hospitals]
+        answers = side_by_side(asked, lambda one: self._start(one, purpose, number, data).ticket())
+        return {h.name: one for h, one in answers if isinstance(one, Ticket)}
+
+    def share_bytes(self, hospital: str, purpose: Purpose, number: int) -> int:
+        """What all sealed shares of one hospital and round take, without their headers."""
+        parties = range(1, len(self._aggregators) + 1)
+        return sum(
+            _sealed_bytes(self._plan, (hospital, purpose, number), party) for party in parties
+        )
+
+    # One hospital: the round itself
 
     def _train(
         self, hospital: HospitalClient, purpose: Purpose, number: int, data: bytes
     ) -> Ticket:
         """Weights to one hospital, the signed call, and wait until its shares are there."""
+        started = self._start(hospital, purpose, number, data)
+        try:
+            ticket = self._wait(hospital, started, (purpose, number))
+        except Unavailable:
+            raise  # it may come back, and then it needs the weights
+        except ConsiliumError:
+            _forget(hospital, started.weights_sha256)
+            raise
+        _forget(hospital, started.weights_sha256)
+        return ticket
+
+    def _start(
+        self, hospital: HospitalClient, purpose: Purpose, number: int, data: bytes
+    ) -> "_Start":
         call = RoundCall(
             plan_hash=self._plan.hash,
             hospital=hospital.name,
@@ -124,52 +194,134 @@ class Relay:
             round=number,
             weights_sha256=hospital.bulk.upload(data),
         )
-        ticket = hospital.start_round(self._plan, messages.sign(call, self._key))
-        deadline = time.monotonic() + self._timeout_s
-        while True:
-            _check_ticket(ticket, purpose, number)
-            self._on_progress(_progress(hospital.name, ticket))
-            if ticket.state == "done":
-                hospital.bulk.delete(call.weights_sha256)
-                return ticket
-            if time.monotonic() > deadline:
-                raise Unavailable(f"A round must end within {self._timeout_s:.0f} s, and did not.")
-            time.sleep(POLL_S)
-            ticket = hospital.bulk.ticket(ticket.ticket)
+        return _Start(hospital, self._plan, call, key=self._key, patience_s=self._patience_s)
 
-    def _carry(self, hospital: HospitalClient, ticket: Ticket) -> Contribution:
-        """One hospital's sealed shares to the aggregators, in the roster's order."""
+    def _wait(
+        self, hospital: HospitalClient, started: "_Start", wanted: tuple[Purpose, int]
+    ) -> Ticket:
+        ticket, heard_s = started.ticket(), time.monotonic()
+        deadline_s = heard_s + self._timeout_s
+        while True:
+            _check_ticket(ticket, wanted)
+            self._on_progress(_progress(hospital.name, ticket))
+            if ticket.state == "done" and started.polled:
+                return ticket
+            now = time.monotonic()
+            require(
+                now < deadline_s and now < heard_s + SILENCE_S,
+                f"A round must end within {self._timeout_s:.0f} s, and did not.",
+                error=Unavailable,
+            )
+            time.sleep(POLL_S)
+            with contextlib.suppress(Unavailable):  # asked again until the time is up
+                ticket, heard_s = started.ticket(), time.monotonic()
+
+    # One hospital: its shares
+
+    def _carry(self, hospital: HospitalClient, ticket: Ticket, away: set[str]) -> Contribution:
+        """One hospital's sealed shares to the aggregators, side by side."""
         require(
             len(ticket.shares) == len(self._aggregators),
             "A round must end with one share for each aggregator; this one did not.",
             error=InvalidMessage,
         )
-        size_bytes = 0
-        for party, (name, aggregator) in enumerate(
-            zip(ticket.shares, self._aggregators, strict=True), start=1
-        ):
-            sealed = hospital.bulk.download(name)
-            share = SealedShare.from_bytes(sealed)
-            self._check_share(hospital.name, ticket, party, share)
-            _submit(aggregator, share)
-            hospital.bulk.delete(name)
-            size_bytes += len(sealed)
-        return Contribution(ticket=ticket, header=share.header, upload_bytes=size_bytes)
+        parties = range(1, len(self._aggregators) + 1)
 
-    def _check_share(self, hospital: str, ticket: Ticket, party: int, share: SealedShare) -> None:
-        """A share that an aggregator could not add up must not get into the round's set."""
-        header = envelope.check_header(self._plan, party, share.header)
-        require(
-            (header.hospital, header.purpose, header.round)
-            == (hospital, ticket.purpose, ticket.round),
-            "A share must be of the hospital and the round that were asked; this one is not.",
-            error=InvalidMessage,
+        def hand_over(party: int) -> Signed | ConsiliumError:
+            try:
+                return self._hand_over(hospital, ticket, party, away)
+            except ConsiliumError as problem:
+                return problem
+
+        with ThreadPoolExecutor(len(parties)) as pool:
+            results = dict(zip(parties, pool.map(hand_over, parties), strict=True))
+        headers = {p: one for p, one in results.items() if isinstance(one, Signed)}
+        problems = [one for one in results.values() if isinstance(one, ConsiliumError)]
+        if len(headers) < self._plan.needed:
+            raise _worst(problems)
+        return Contribution(ticket=ticket, header=headers[max(headers)], taken=frozenset(headers))
+
+    def _hand_over(
+        self, hospital: HospitalClient, ticket: Ticket, party: int, away: set[str]
+    ) -> Signed:
+        """One share, through a file, from a hospital to its aggregator; returns its header."""
+        name, about = ticket.shares[party - 1], (hospital.name, ticket.purpose, ticket.round)
+        limit_bytes = _BEFORE_SEALED_BYTES + _sealed_bytes(self._plan, about, party)
+        with IncomingFile() as file:
+            try:
+                hospital.bulk.download(name, file, limit_bytes=limit_bytes)
+            except Refused:  # the front desk has lost it; when it is asked, it fetches it again
+                hospital.bulk.ticket(ticket.ticket)
+                hospital.bulk.download(name, file, limit_bytes=limit_bytes)
+            share = SealedShare.from_bytes(file.view())
+            header = envelope.check_header(self._plan, party, share.header)
+            require(
+                (header.hospital, header.purpose, header.round) == about,
+                "A share must be of the hospital and the round that were asked; this one is not.",
+                error=InvalidMessage,
+            )
+            try:
+                self._aggregators[party - 1].submit(share)
+            except Unavailable as problem:  # no hospital's absence, and named
+                away.add(str(problem))
+                raise
+            finally:
+                _forget(hospital, name)
+        return share.header
+
+
+class _Start:
+    """One round call at one hospital: made once, and again if it is lost on either side."""
+
+    def __init__(
+        self,
+        hospital: HospitalClient,
+        plan: Plan,
+        call: RoundCall,
+        *,
+        key: SigningKey,
+        patience_s: float,
+    ) -> None:
+        self._hospital = hospital
+        self._plan = plan
+        self._call = messages.sign(call, key)
+        self._patience_s = patience_s
+        self._starts = 0
+        self._name = ""
+        self.weights_sha256 = call.weights_sha256
+        self.polled = False
+
+    def ticket(self) -> Ticket:
+        """Where the round stands now.
+
+        A call whose answer was lost is made again, and so is one that a hospital has forgotten
+        because it was stopped: it answers with the same ticket, and takes no price twice.
+        """
+        if not self._name:
+            return self._started()
+        try:
+            found = self._hospital.bulk.ticket(self._name)
+        except Refused:
+            if self._starts == MOST_STARTS:
+                raise
+            return self._started()
+        self.polled = True
+        return found
+
+    def _started(self) -> Ticket:
+        self._starts += 1
+        ticket = repeat(
+            lambda: self._hospital.start_round(self._plan, self._call),
+            is_lost=lambda problem: isinstance(problem, Unavailable),
+            patience_s=self._patience_s,
         )
+        self._name, self.polled = ticket.ticket, False
+        return ticket
 
 
-def _check_ticket(ticket: Ticket, purpose: Purpose, number: int) -> None:
+def _check_ticket(ticket: Ticket, wanted: tuple[Purpose, int]) -> None:
     require(
-        (ticket.purpose, ticket.round) == (purpose, number),
+        (ticket.purpose, ticket.round) == wanted,
         "A ticket must be for the round that was asked for; this one is for another.",
         error=InvalidMessage,
     )
@@ -177,12 +329,34 @@ def _check_ticket(ticket: Ticket, purpose: Purpose, number: int) -> None:
         raise TrainingFailed(ticket.sentence)
 
 
-def _submit(aggregator: AggregatorClient, share: SealedShare) -> None:
-    """Hand a share over; an aggregator that is away is no hospital's absence, and is named."""
-    try:
-        aggregator.submit(share)
-    except Unavailable as problem:
-        raise SharingError(str(problem)) from problem
+def _forget(hospital: HospitalClient, name: str) -> None:
+    """Have a front desk delete what it needs no more; one that is away deletes it another time."""
+    with contextlib.suppress(Unavailable):
+        hospital.bulk.delete(name)
+
+
+def _sealed_bytes(plan: Plan, about: tuple[str, Purpose, int], party: int) -> int:
+    """The size of the sealed bytes of a share that the plan asks for."""
+    hospital, purpose, number = about
+    header = ShareHeader(
+        plan_hash=plan.hash,
+        hospital=hospital,
+        purpose=purpose,
+        round=number,
+        party=party,
+        parties=len(plan.aggregators),
+        needed=plan.needed,
+        length=envelope.vector_length(plan, purpose),
+        ring_bits=plan.sharing_of(purpose).ring_bits,
+        log_sha256="0" * 64,
+        sealed_sha256="",
+    )
+    return envelope.sealed_bytes(header)
+
+
+def _worst(problems: Sequence[ConsiliumError]) -> ConsiliumError:
+    """Of several problems one that says more than that somebody is away."""
+    return sorted(problems, key=lambda one: isinstance(one, Unavailable))[0]
 
 
 def _progress(hospital: str, ticket: Ticket) -> Progress:
@@ -208,7 +382,7 @@ def side_by_side(
         except ConsiliumError as problem:
             return problem
 
-    with ThreadPoolExecutor(len(hospitals)) as pool:
+    with ThreadPoolExecutor(max(len(hospitals), 1)) as pool:
         return list(zip(hospitals, pool.map(answer, hospitals), strict=True))
 
 

@@ -13,7 +13,7 @@ from federation.collector import AggregatorClient
 from federation.study import Study
 from syft_code import canonical
 from syft_code.catalogue import AssetCard, Terms
-from syft_code.errors import InvalidInput, Refused, require
+from syft_code.errors import InvalidInput, Refused, Unavailable, require
 from syft_code.plan import Aggregator, Hospital, Plan
 
 
@@ -47,7 +47,11 @@ class Credentials:
 
 
 class Researcher:
-    """A researcher, logged in at every hospital.
+    """A researcher, logged in at every hospital that answers.
+
+    Raises:
+        Unavailable: if none does.
+        InvalidMessage: if one does not accept the login.
 
     >>> researcher = Researcher.connect("federation_state/researcher.json")  # doctest: +SKIP
     """
@@ -56,7 +60,13 @@ class Researcher:
         self.key = SigningKey(bytes.fromhex(credentials.signing_key))
         self._aggregators = credentials.aggregators
         with ThreadPoolExecutor(len(credentials.accounts)) as pool:
-            self.hospitals = list(pool.map(HospitalClient, credentials.accounts))
+            self._known = list(pool.map(_reach, credentials.accounts))
+        require(
+            any(hospital.here for hospital in self._known),
+            f"At least one of {len(self._known)} front desks must answer, and none does: see that "
+            "they run, and that this machine reaches them.",
+            error=Unavailable,
+        )
         self.aggregators = [AggregatorClient(a) for a in credentials.aggregators]
 
     @classmethod
@@ -64,9 +74,19 @@ class Researcher:
         """Log in everywhere with a credentials file."""
         return cls(Credentials.load(Path(path)))
 
+    @property
+    def hospitals(self) -> list[HospitalClient]:
+        """The hospitals at which this researcher is logged in."""
+        return [hospital for hospital in self._known if hospital.here]
+
+    @property
+    def away(self) -> tuple[str, ...]:
+        """The hospitals of the credentials whose front desk has not answered yet."""
+        return tuple(hospital.name for hospital in self._known if not hospital.here)
+
     def close(self) -> None:
         """Let the connections go."""
-        for hospital in self.hospitals:
+        for hospital in self._known:
             hospital.close()
         for aggregator in self.aggregators:
             aggregator.close()
@@ -106,6 +126,35 @@ class Researcher:
             **choices,
         )
         return Study(plan, hospitals=hospitals, aggregators=self.aggregators, key=self.key)
+
+    def resume(self, plan: Plan) -> Study:
+        """A study by its plan, as `Study.plan` has it and a certificate repeats it.
+
+        Hospitals of its roster that are away count as absent, and are tried again in each round.
+
+        Raises:
+            InvalidInput: if it is another researcher's, or names a party that the credentials lack.
+        """
+        known = {hospital.name: hospital for hospital in self._known}
+        keys = {client.aggregator.verify_key: client for client in self.aggregators}
+        require(
+            plan.researcher_key == self.key.verify_key.encode().hex()
+            and known.keys() >= {entry.name for entry in plan.hospitals}
+            and keys.keys() >= {entry.verify_key for entry in plan.aggregators},
+            "A study can be taken up again by the researcher whom its plan names, with an account at "
+            "each of its hospitals: use the credentials with which it was made.",
+            error=InvalidInput,
+        )
+        return Study(
+            plan,
+            hospitals=[known[entry.name] for entry in plan.hospitals],
+            aggregators=[keys[entry.verify_key] for entry in plan.aggregators],
+            key=self.key,
+        )
+
+
+def _reach(account: Account) -> HospitalClient:
+    return HospitalClient(account, must_answer=False)
 
 
 def _entry(card: AssetCard) -> Hospital:

@@ -2,73 +2,28 @@
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
-import numpy as np
 from nacl.signing import SigningKey
-from numpy.typing import NDArray
 
 from federation.approvals import Approvals
 from federation.client import HospitalClient
-from federation.collector import AggregatorClient, collect
-from federation.relay import Answers, OnProgress, Relay, reasons_of, side_by_side
+from federation.collector import AggregatorClient, Collector
+from federation.outcome import Outcome as Outcome
+from federation.outcome import RoundRecord as RoundRecord
+from federation.outcome import Weights as Weights
+from federation.outcome import model_sha256 as model_sha256
+from federation.patience import PATIENCE_S
+from federation.relay import OnProgress, Relay, reasons_of, side_by_side
 from federation.relay import Progress as Progress
-from syft_code import canonical, networks, scoring
-from syft_code.errors import (
-    ConsiliumError,
-    InvalidInput,
-    NotApproved,
-    Refused,
-    Unavailable,
-    require,
-)
-from syft_code.messages import Purpose, Signed
+from federation.training import Model, Training
+from syft_code.errors import ConsiliumError, InvalidInput, NotApproved, Unavailable, require
 from syft_code.notes import Note
 from syft_code.plan import Plan
 
 ASK_AGAIN_S = 1.0
 LONGEST_ROUND_S = 6 * 3600.0
-Weights = NDArray[np.float32]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RoundRecord:
-    """What one round came to.
-
-    `trained` and `evaluated` name the hospitals that contributed; `epsilon` is what each of
-    them says that the study has spent there, this round and its evaluation included; `anchors`
-    are the headers of their last shares, each with the hash of the last entry of its audit log.
-    `absent` is how many of the roster did not train, and `reasons` what owners let researchers
-    read of why, without names. `metrics` are noised, over the held-out patients of those that
-    evaluated.
-    """
-
-    round: int
-    trained: tuple[str, ...]
-    epsilon: dict[str, float]
-    delta: dict[str, float]
-    absent: int = 0
-    reasons: tuple[str, ...] = ()
-    anchors: dict[str, Signed] = field(default_factory=dict)
-    metrics: dict[str, float] = field(default_factory=dict)
-    evaluated: tuple[str, ...] = ()
-    upload_bytes: int = 0
-    seconds: float = 0.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Outcome:
-    """A trained model (float32 `[parameters]`) and the story of its rounds.
-
-    `stopped` is empty if every round ran, else the sentence that says why not, in numbers;
-    `reasons` are what owners let researchers read about the round that did not run.
-    """
-
-    plan: Plan
-    weights: Weights
-    rounds: tuple[RoundRecord, ...]
-    stopped: str = ""
-    reasons: tuple[str, ...] = ()
+GO_ON = "When that is mended, call train() again: the study goes on from there."
 
 
 class Study:
@@ -81,11 +36,13 @@ class Study:
         hospitals: Sequence[HospitalClient],
         aggregators: Sequence[AggregatorClient],
         key: SigningKey,
+        patience_s: float = PATIENCE_S,
     ) -> None:
         self.plan = plan
         self._hospitals = list(hospitals)
         self._aggregators = list(aggregators)
         self._key = key
+        self._patience_s = patience_s
 
     def submit(self) -> None:
         """Send the code request to every hospital; hospitals decide for themselves.
@@ -172,10 +129,10 @@ class Study:
         """Run every round that enough hospitals take part in; return what came of it.
 
         A hospital that refuses, fails or needs more than `round_timeout_s` drops out of that
-        round and nobody else is stopped, as long as `min_hospitals` are left.
+        round and nobody else is stopped, as long as `min_hospitals` are left. Whatever stopped a
+        study, also the end of this process, it may be trained again: rounds that were summed come
+        out as they did, and cost nothing, and the first one that was not goes on where it stopped.
         """
-        for aggregator in self._aggregators:
-            aggregator.open_study(self.plan)
         relay = Relay(
             self.plan,
             hospitals=self._hospitals,
@@ -183,83 +140,29 @@ class Study:
             key=self._key,
             on_progress=on_progress,
             timeout_s=round_timeout_s,
+            patience_s=self._patience_s,
         )
-        seed = int(self.plan.hash[:8], 16)
-        weights = networks.initial_weights(self.plan.recipe, self.plan.data, seed=seed)
+        training = Training(self.plan, relay, Collector(self.plan, self._aggregators, self._key))
+        model = Model.first(self.plan)
         records: list[RoundRecord] = []
         for number in range(1, self.plan.rounds + 1):
             began = time.monotonic()
-            answers = relay.ask_all("train", number, weights)
             try:
-                weights, record = self._finish(number, weights, answers, relay)
-            except (Refused, Unavailable) as problem:
+                model, record = training.round(number, model)
+            except ConsiliumError as problem:
                 return Outcome(
                     plan=self.plan,
-                    weights=weights,
+                    weights=model.weights,
                     rounds=tuple(records),
-                    stopped=str(problem),
-                    reasons=answers.reasons,
+                    stopped=_why(problem),
+                    reasons=training.reasons,
                 )
             records.append(replace(record, seconds=time.monotonic() - began))
-            on_round(records[-1], weights)
-        return Outcome(plan=self.plan, weights=weights, rounds=tuple(records))
-
-    def _finish(
-        self, number: int, weights: Weights, trained: Answers, relay: Relay
-    ) -> tuple[Weights, RoundRecord]:
-        """One FedAvg round (McMahan et al. 2017, Algorithm 1), and its evaluation if planned."""
-        total = self._collect("train", number, trained)
-        updated = (weights + total[:-1] / total[-1]).astype(np.float32)
-        evaluated, figures = self._evaluate(number, updated, relay)
-        last = trained.done | evaluated.done
-        record = RoundRecord(
-            round=number,
-            trained=tuple(trained.done),
-            epsilon={name: one.ticket.epsilon for name, one in last.items()},
-            delta={name: one.ticket.delta for name, one in last.items()},
-            absent=trained.absent,
-            reasons=tuple(sorted({*trained.reasons, *evaluated.reasons})),
-            anchors={name: one.header for name, one in last.items()},
-            metrics=figures,
-            evaluated=tuple(evaluated.done),
-            upload_bytes=sum(one.upload_bytes for one in trained.done.values()),
-        )
-        return updated, record
-
-    def _evaluate(
-        self, number: int, weights: Weights, relay: Relay
-    ) -> tuple[Answers, dict[str, float]]:
-        """Who evaluated the round's model, and the figures; none if too few hospitals did.
-
-        The trained round stands either way: it is paid for.
-        """
-        if number not in self.plan.rounds_of("evaluate"):
-            return Answers(), {}
-        evaluated = relay.ask_all("evaluate", number, weights)
-        if len(evaluated.done) < self.plan.min_hospitals:
-            return evaluated, {}
-        sums = self._collect("evaluate", number, evaluated)
-        return evaluated, scoring.report(sums[:-1], self.plan.data)
-
-    def _collect(self, purpose: Purpose, number: int, answers: Answers) -> NDArray[np.float64]:
-        least, took_part = self.plan.min_hospitals, len(answers.done)
-        require(
-            took_part >= least,
-            f"Round {number} needs {least} hospitals and {took_part} took part, so the study stops "
-            "here: talk to the data owners, or write another plan.",
-            error=Refused,
-        )
-        total, _ = collect(
-            self.plan,
-            self._aggregators,
-            purpose=purpose,
-            round_number=number,
-            hospitals=sorted(answers.done),
-            researcher_key=self._key,
-        )
-        return total
+            on_round(records[-1], model.weights)
+        return Outcome(plan=self.plan, weights=model.weights, rounds=tuple(records))
 
 
-def model_sha256(weights: Weights) -> str:
-    """The hash of a model's weights (float32, little endian), as it stands in a certificate."""
-    return canonical.sha256(weights.astype("<f4").tobytes())
+def _why(problem: ConsiliumError) -> str:
+    """What stopped a study, with the way on if there is one."""
+    again = isinstance(problem, Unavailable)
+    return f"{problem} {GO_ON}" if again else str(problem)

@@ -48,6 +48,7 @@ def _asked(terms: Terms) -> dict[str, object]:
         "epsilon of one researcher": _cap(terms.researcher_epsilon),
         "least noise (std / clip norm)": f"{terms.min_noise_multiplier:g}",
         "least hospitals in a sum": terms.min_hospitals,
+        "least aggregators to open it": terms.min_aggregators,
         "least training patients": terms.min_patients,
         "models": ", ".join(terms.recipes),
         "custom code": _yes(terms.custom_code),
@@ -90,6 +91,7 @@ def plan(study: Plan) -> pd.DataFrame:
         "hospitals": ", ".join(hospital.name for hospital in study.hospitals),
         "least hospitals in a sum": str(study.min_hospitals),
         "aggregators": ", ".join(aggregator.name for aggregator in study.aggregators),
+        "aggregators to open a sum": f"{study.needed} of {len(study.aggregators)}",
     }
     return pd.DataFrame({"": rows})
 

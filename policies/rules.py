@@ -160,6 +160,16 @@ def _enough_hospitals(case: Case, policy: SitePolicy) -> Deny | None:
     )
 
 
+def _enough_aggregators(case: Case, policy: SitePolicy) -> Deny | None:
+    least, needed = policy.terms.min_aggregators, case.plan.needed
+    if needed >= least:
+        return None
+    return Deny(
+        f"At least {least} aggregators must be needed to open a sum, the plan says {needed}: name "
+        "more of them, or set sharing.needed higher."
+    )
+
+
 def _enough_noise(case: Case, policy: SitePolicy) -> Deny | None:
     plan, least = case.plan, policy.terms.min_noise_multiplier
     asked = {"noise_multiplier": plan.dp_sgd.noise_multiplier}
@@ -214,6 +224,7 @@ RULES: tuple[Rule, ...] = (
     _submitter_does_not_approve,
     _recipe_is_allowed,
     _enough_hospitals,
+    _enough_aggregators,
     _enough_noise,
     _enough_patients,
     _study_within_its_cap,

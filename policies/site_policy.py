@@ -7,6 +7,7 @@
     min_noise_multiplier = 0.3
     min_patients = 10
     min_hospitals = 3
+    min_aggregators = 2            # how many must put their pieces together to open a sum
     recipes = ["layers", "unet"]
     custom_code = false
     approvers = 1                  # 2: the two-person rule

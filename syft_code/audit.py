@@ -1,19 +1,20 @@
 """The audit log as anybody can check it: entries, their chain, and the anchors to it.
 
-    entry n: number, time, kind, facts, salt, SHA-256 of entry n-1   ── signed by the hospital
+    entry n: number, time, kind, facts, salt, SHA-256 of entry n-1   ── signed by the party
 
-A hospital keeps the log (`datasites`); each share that leaves carries the hash of the last
-entry, so aggregators and certificates hold anchors that a shortened or rewritten log can't meet.
+A party (a hospital in `datasites`, an aggregator in `federation`) keeps its own log. Each share
+that leaves a hospital carries the hash of the last entry of its log, so aggregators and
+certificates hold anchors that a shortened or rewritten log can't meet.
 
-    hospital   export   Signed ExportHeader │ Signed Entry 1 │ … │ Signed Entry N │ Signed LogHead
-    anybody    verify   those lines, the hospital's key, anchors ─▶ Verdict
+    party     export   Signed ExportHeader │ Signed Entry 1 │ … │ Signed Entry N │ Signed LogHead
+    anybody   verify   those lines, the party's key, anchors ─▶ Verdict
 
 An export has one line of canonical JSON for each of them, and nothing else.
 """
 
 import itertools
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
@@ -32,13 +33,13 @@ MAX_LINE_BYTES = 1024 * 1024
 """No line of an export is longer: whoever adds an entry to a log keeps its facts far below."""
 
 MAX_PROBLEMS = 100
-FORMAT: Literal["consilium-audit-1"] = "consilium-audit-1"
+FORMAT: Literal["consilium-audit-2"] = "consilium-audit-2"
 _SIGNATURE = re.compile(r"[0-9a-f]{128}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """One line of a hospital's log; `facts` hold no patient's value.
+    """One line of a party's log; `facts` hold no patient's value, no key and no share.
 
     `salt` is random: without it, whoever holds two anchors could try guesses at the entries
     between them, and so count them.
@@ -58,14 +59,14 @@ class ExportHeader:
     """The first line of an export: whose log it says it is, and the key that signed it."""
 
     __pydantic_config__ = canonical.STRICT
-    format: Literal["consilium-audit-1"] = FORMAT
-    hospital: Annotated[str, Field(pattern=f"^{NAME.pattern}$")]
+    format: Literal["consilium-audit-2"] = FORMAT
+    party: Annotated[str, Field(pattern=f"^{NAME.pattern}$")]
     verify_key: Annotated[str, Field(pattern=f"^{HEX_KEY.pattern}$")]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Anchor:
-    """The hash of an entry of a hospital's log that somebody else holds; `source` says who."""
+    """The hash of an entry of a party's log that somebody else holds; `source` says who."""
 
     sha256: str
     source: str
@@ -75,12 +76,12 @@ class Anchor:
 class Verdict:
     """What a check found: the log is sound if `problems` is empty.
 
-    `entries` counts those that carry the hospital's signature, each number once; `head` is that
+    `entries` counts those that carry the party's signature, each number once; `head` is that
     of the export, if its signature holds; `anchored` is the highest number of an entry that an
     anchor names, 0 if there is none; all text is fit to be printed.
     """
 
-    hospital: str
+    party: str
     verify_key: str
     entries: int
     head: LogHead | None
@@ -93,15 +94,49 @@ def entry_sha256(signed: Signed) -> str:
     return canonical.sha256(signed.message.encode("ascii"))
 
 
-def export(hospital: str, key: SigningKey, entries: Iterable[Signed]) -> bytes:
-    """Hospital: write a log down for others, with its head signed at this moment.
+def entry_after(
+    last: LogHead | None,
+    *,
+    kind: str,
+    facts: Mapping[str, str],
+    at_unix_s: int,
+    salt: str,
+    key: SigningKey,
+) -> tuple[Signed, LogHead]:
+    """A party: the next entry of its log, signed, and the log's new head.
+
+    `last` is the head as it stands, None of an empty log; `salt` is 32 random hexadecimal digits.
+
+    Raises:
+        InvalidMessage: if the entry is too long for a line.
+    """
+    entry = Entry(
+        number=last.number + 1 if last else 1,
+        at_unix_s=at_unix_s,
+        kind=kind,
+        facts=dict(facts),
+        salt=salt,
+        previous_sha256=last.sha256 if last else START,
+    )
+    signed = messages.sign(entry, key)
+    require(
+        len(canonical.encode(signed)) < MAX_LINE_BYTES,
+        f"A line of the audit log must be shorter than {MAX_LINE_BYTES:,} bytes; this act is too "
+        "long to be kept: use a smaller plan.",
+        error=InvalidMessage,
+    )
+    return signed, LogHead(number=entry.number, sha256=entry_sha256(signed))
+
+
+def export(party: str, key: SigningKey, entries: Iterable[Signed]) -> bytes:
+    """A party: write a log down for others, with its head signed at this moment.
 
     The entries are written as they are, from number 1: whether they are sound is `verify`'s to say.
 
     Raises:
         InvalidInput: if there is no entry, or the last one is none.
     """
-    header = ExportHeader(hospital=hospital, verify_key=bytes(key.verify_key).hex())
+    header = ExportHeader(party=party, verify_key=bytes(key.verify_key).hex())
     lines = [canonical.encode(messages.sign(header, key))]
     last: Signed | None = None
     for last in entries:
@@ -117,32 +152,32 @@ def export(hospital: str, key: SigningKey, entries: Iterable[Signed]) -> bytes:
 def verify(
     data: bytes, *, verify_key: str | None = None, anchors: Sequence[Anchor] = ()
 ) -> Verdict:
-    """Anybody: check an export against itself, the hospital's key, and anchors to the same log.
+    """Anybody: check an export against itself, the party's key, and anchors to the same log.
 
     `anchors` must be to the log of that key. Each problem is a sentence that names the entry.
 
-    Guarantee: whoever lacks the hospital's key can't change, remove, add, repeat or reorder lines
+    Guarantee: whoever lacks the party's key can't change, remove, add, repeat or reorder lines
     of an export unnoticed; whoever has it can't change or remove an entry up to the newest anchor
     unnoticed. No bytes make it raise; the time is linear in them.
     Does not protect: entries after the newest anchor: a thief of the key can sign another end, and
     anybody can show an older export for a newer one. Without `verify_key` the key is the header's
-    own word: hold it against a plan's roster. What a hospital never wrote down, no check finds.
+    own word: hold it against a plan's roster. What a party never wrote down, no check finds.
     Times are not compared: clocks are set back.
     """
     lines = _lines(data)
     try:
         header = _header(next(lines, b""))
     except InvalidMessage as problem:
-        return Verdict(hospital="", verify_key="", entries=0, head=None, problems=(str(problem),))
+        return Verdict(party="", verify_key="", entries=0, head=None, problems=(str(problem),))
     reading = _Reading(header.verify_key, anchors)
     if verify_key not in (None, header.verify_key):
         reading.problems.append(
-            f"The header names the key {header.verify_key}, and the hospital's is {verify_key}: "
-            "this is another hospital's log, or somebody signed it anew."
+            f"The header names the key {header.verify_key}, and the party's is {verify_key}: "
+            "this is another party's log, or somebody signed it anew."
         )
     reading.read(lines)
     return Verdict(
-        hospital=header.hospital,
+        party=header.party,
         verify_key=header.verify_key,
         entries=len(reading.sha256),
         head=reading.head,
@@ -226,12 +261,12 @@ class _Reading:
         self._expected = number + 1
 
     def _take_other(self, place: int, signed: Signed) -> None:
-        """The head, or a line that the hospital's key did not sign as an entry."""
+        """The head, or a line that the party's key did not sign as an entry."""
         claimed = _claimed(signed, place)
         if isinstance(claimed, Entry):
             self._damage(
                 claimed.number,
-                f"Entry {claimed.number} (line {place}) does not carry the hospital's signature: "
+                f"Entry {claimed.number} (line {place}) does not carry the party's signature: "
                 "it was changed, or another key signed it.",
             )
             return
@@ -240,7 +275,7 @@ class _Reading:
             self.head = messages.verify(LogHead, signed, self._key)
         except InvalidMessage:
             self.problems.append(
-                f"The head (line {place}) does not carry the hospital's signature: it was "
+                f"The head (line {place}) does not carry the party's signature: it was "
                 "changed, or another key signed it."
             )
 

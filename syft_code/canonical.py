@@ -20,6 +20,9 @@ STRICT = ConfigDict(extra="forbid", allow_inf_nan=False, strict=True)
 """Set as `__pydantic_config__` on each dataclass that outside text is parsed into."""
 
 
+_FLOATS = (float, float | None)
+
+
 @functools.cache
 def _adapter(kind: Any) -> "TypeAdapter[Any]":
     """Making one costs far more than using it."""
@@ -30,12 +33,16 @@ def _plain(value: Any) -> Any:
     """Turn dataclasses and tuples into what JSON knows; a float field is written as a float."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         fields = ((f, getattr(value, f.name)) for f in dataclasses.fields(value))
-        return {f.name: float(v) if f.type is float else _plain(v) for f, v in fields}
+        return {f.name: _number(v) if f.type in _FLOATS else _plain(v) for f, v in fields}
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, tuple | list):
         return [_plain(item) for item in value]
     return value
+
+
+def _number(value: float | None) -> float | None:
+    return None if value is None else float(value)
 
 
 def encode(value: Any) -> bytes:
@@ -50,7 +57,7 @@ def encode(value: Any) -> bytes:
     return text.encode("ascii")
 
 
-def sha256(data: bytes) -> str:
+def sha256(data: bytes | bytearray | memoryview) -> str:
     """SHA-256 of some bytes, as 64 hexadecimal digits.
 
     >>> sha256(b"")[:8]

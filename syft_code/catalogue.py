@@ -6,6 +6,7 @@ from typing import Literal
 
 from syft_code import canonical
 from syft_code.errors import InvalidInput, require
+from syft_code.plan import MOST_AGGREGATORS
 from syft_code.recipes import DataSpec
 
 ModelKind = Literal["layers", "unet"]
@@ -13,6 +14,8 @@ LEAST_DELTA, LARGEST_DELTA = 1e-15, 0.01
 """Accountants are exact down to the one; past the other, delta itself gives patients away."""
 LEAST_HOSPITALS = 3
 """With two, one hospital and the researcher could subtract the other out."""
+LEAST_AGGREGATORS = 2
+"""One that opens a share alone would read the update in it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,8 +43,9 @@ class Terms:
     `epsilon` at `delta` is what a patient of one asset may lose in all, for ever;
     `study_epsilon` and `researcher_epsilon` cap one study, and all studies of one researcher.
     Units: `min_noise_multiplier` is noise std ÷ clip norm, of training and of evaluations;
-    `min_patients` counts declared training patients; `approvers` are different people, none of
-    them the researcher.
+    `min_patients` counts declared training patients; `min_aggregators` is how many of them must
+    put their pieces together before anything opens; `approvers` are different people, none of them
+    the researcher.
     """
 
     __pydantic_config__ = canonical.STRICT
@@ -50,6 +54,7 @@ class Terms:
     min_noise_multiplier: float
     min_patients: int
     min_hospitals: int = LEAST_HOSPITALS
+    min_aggregators: int = LEAST_AGGREGATORS
     study_epsilon: float | None = None
     researcher_epsilon: float | None = None
     recipes: tuple[ModelKind, ...] = ("layers", "unet")
@@ -77,6 +82,11 @@ class Terms:
         _require(
             self.min_hospitals >= LEAST_HOSPITALS,
             f"min_hospitals must be at least {LEAST_HOSPITALS}, got {self.min_hospitals}.",
+        )
+        _require(
+            LEAST_AGGREGATORS <= self.min_aggregators <= MOST_AGGREGATORS,
+            f"min_aggregators must be from {LEAST_AGGREGATORS} to {MOST_AGGREGATORS}, got "
+            f"{self.min_aggregators}.",
         )
         _require(bool(self.recipes), "recipes must allow at least one kind of model.")
         _require(

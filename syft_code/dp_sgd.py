@@ -38,19 +38,24 @@ def train(
     optimizer: Sgd,
     declared_patients: int,
     randomness: NoiseSource,
+    frozen: int = 0,
+    correction: NDArray[np.float64] | None = None,
     on_step: Callable[[int], None] | None = None,
 ) -> NDArray[np.float64]:
     """Train on one hospital's patients for `dp.steps` steps; return weights after minus before.
 
-    The model keeps the new weights. `on_step` is called with 1, 2, ... after each step; what it
-    is told does not depend on the data. When it is called does: a stopwatch on a step sees how
-    many patients were drawn.
+    The model keeps the new weights. The first `frozen` parameters, whole tensors of them, stay as
+    they are: they have no gradient, no part in its norm and no noise, and the update is without
+    them. `correction` is added to each noised mean gradient (SCAFFOLD's c - c_i, of the trained
+    parameters). `on_step` is called with 1, 2, ... after each step; what it is told does not depend
+    on the data. When it is called does: a stopwatch on a step sees how many patients were drawn.
 
     Guarantee: adding or removing one patient, with all of its slices, changes the input of the
-    Gaussian mechanism of each step by at most `dp.max_grad_norm` in L2, and only with
-    probability `dp.sample_rate`. The steps are so many Poisson-sampled Gaussian events of
-    noise multiplier `dp.noise_multiplier`, for any weights and any images. Momentum and the
-    returned update are post-processing.
+    Gaussian mechanism of each step by at most `dp.max_grad_norm` in L2 over the trained
+    parameters, and only with probability `dp.sample_rate`. The steps are so many Poisson-sampled
+    Gaussian events of noise multiplier `dp.noise_multiplier`, for any weights, any images and any
+    correction that earlier noised results and public numbers give. Momentum, the correction and
+    the returned update are post-processing.
     Does not protect: the number of patients, which `declared_patients` makes public; the time
     that a step takes; the weights of the model before the call.
     Source: Abadi et al. 2016, arXiv 1607.00133v2, Algorithm 1, with Poisson sampling and
@@ -62,9 +67,17 @@ def train(
     require(
         declared_patients >= 1, f"declared_patients must be at least 1, got {declared_patients}."
     )
-    before = networks.to_vector(model)
-    weights = torch.from_numpy(before.astype(np.float64))
-    velocity = torch.zeros_like(weights)
+    before = networks.to_vector(model).astype(np.float64)
+    weights = torch.from_numpy(before.copy())
+    trained = weights[frozen:]  # a view: what is written here is written in `weights`
+    shift = torch.zeros_like(trained) if correction is None else torch.from_numpy(correction)
+    require(
+        shift.shape == trained.shape,
+        f"A correction must have one number for each of the {len(trained)} trained parameters, "
+        f"got {len(shift)}.",
+        error=TrainingFailed,
+    )
+    velocity = torch.zeros_like(trained)
     slices = _SlicesOfPatients(cohort)
     noise_std = dp.noise_multiplier * dp.max_grad_norm
     for step in range(1, dp.steps + 1):
@@ -77,17 +90,18 @@ def train(
             cohort.labels[chosen],
             recipe=recipe,
             max_grad_norm=dp.max_grad_norm,
+            frozen=frozen,
         )
         # Line "add noise", then divide by the expected batch.
-        noised = total + noise_std * torch.from_numpy(randomness.normal(len(weights)))
+        noised = total + noise_std * torch.from_numpy(randomness.normal(len(trained)))
         mean = noised / (dp.sample_rate * declared_patients)
         # Line "descent".
         velocity = optimizer.momentum * velocity + mean
-        weights -= optimizer.learning_rate * velocity
+        trained -= optimizer.learning_rate * (velocity + shift)
         _write(model, weights)
         if on_step is not None:
             on_step(step)
-    update: NDArray[np.float64] = weights.numpy() - before
+    update: NDArray[np.float64] = (weights.numpy() - before)[frozen:]
     return update
 
 
@@ -126,18 +140,20 @@ def clipped_sum(
     *,
     recipe: Recipe,
     max_grad_norm: float,
+    frozen: int = 0,
 ) -> Float64[Tensor, "P"]:
     """The sum over slices of each slice's loss gradient, clipped to `max_grad_norm` in L2.
 
-    A gradient that is not finite counts as zero. Norms, clipping and the sum are in float64.
+    The gradient, its norm and the sum are of all parameters but the first `frozen`. A gradient
+    that is not finite counts as zero. Norms, clipping and the sum are in float64.
 
     Guarantee: adding or removing one slice changes the sum by at most `max_grad_norm` times
     1 + 1e-9 in L2 (float64 rounding).
     """
-    parameters = {name: p.detach() for name, p in model.named_parameters()}
+    fixed, parameters = _divided(model, frozen)
     size = sum(p.numel() for p in parameters.values())
     total = torch.zeros(size, dtype=torch.float64)
-    gradients = _patient_gradients(model, recipe)
+    gradients = _patient_gradients(model, recipe, fixed)
     chunk = max(1, min(MAX_CHUNK, CHUNK_NUMBERS // size))
     for start in range(0, len(images), chunk):
         part = slice(start, start + chunk)
@@ -159,13 +175,32 @@ def _clip_and_add(rows: Float[Tensor, "patients P"], max_grad_norm: float) -> Fl
     return factors @ exact
 
 
-def _patient_gradients(model: nn.Module, recipe: Recipe) -> PatientGradients:
-    """The gradient of the loss of one slice, mapped over slices that never meet."""
+def _divided(model: nn.Module, frozen: int) -> tuple[Weights, Weights]:
+    """The parameters that stay, which are the first ones, and those that are trained."""
+    parts: tuple[Weights, Weights] = ({}, {})
+    start = 0
+    for name, parameter in model.named_parameters():
+        parts[start >= frozen][name] = parameter.detach()
+        start += parameter.numel()
+    kept = sum(p.numel() for p in parts[0].values())
+    require(
+        kept == frozen and bool(parts[1]),
+        f"The frozen parameters must be whole tensors and not all of them; {frozen} are not.",
+        error=TrainingFailed,
+    )
+    return parts
+
+
+def _patient_gradients(model: nn.Module, recipe: Recipe, fixed: Weights) -> PatientGradients:
+    """The gradient of the loss of one slice, mapped over slices that never meet.
+
+    What is `fixed` takes part in the loss and has no gradient.
+    """
 
     def loss(
         weights: Weights, image: Float[Tensor, "..."], label: Integer[Tensor, "..."]
     ) -> Float[Tensor, ""]:
-        logits = functional_call(model, weights, (image.unsqueeze(0),))
+        logits = functional_call(model, fixed | weights, (image.unsqueeze(0),))
         return networks.loss_per_example(recipe, logits, label.unsqueeze(0)).squeeze(0)
 
     mapped: PatientGradients = vmap(grad(loss), in_dims=(None, 0, 0))

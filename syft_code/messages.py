@@ -4,14 +4,17 @@ A message is a frozen dataclass; what is signed is a domain tag and the message'
 canonical JSON, with Ed25519. The tag keeps a signature over one kind of message from
 passing as a signature over another.
 
-| message      | who signs  | who checks             |
-|--------------|------------|------------------------|
-| RoundCall    | researcher | vault                  |
-| ShareHeader  | hospital   | aggregator             |
-| SumHeader    | aggregator | researcher             |
-| ReleaseCall  | researcher | aggregator             |
+| message      | who signs  | who checks                  |
+|--------------|------------|-----------------------------|
+| RoundCall    | researcher | vault                       |
+| ShareHeader  | hospital   | aggregator                  |
+| OpenCall     | researcher | aggregator                  |
+| ReleaseCall  | researcher | aggregator                  |
+| SetChoice    | aggregator | researcher, aggregators     |
+| SumHeader    | aggregator | researcher                  |
 """
 
+import re
 from dataclasses import dataclass
 from typing import Annotated, Literal, TypeVar
 
@@ -29,6 +32,7 @@ LAST_NUMBER = 2**53 - 1
 State = Literal["queued", "running", "done", "failed"]
 NO_PART = "This hospital takes no part in this round."
 """All that a hospital says to a round it refuses, unless its owner lets researchers read why."""
+_SIGNATURE = re.compile("[0-9a-f]{128}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,9 +86,9 @@ class LogHead:
 class ShareHeader:
     """What one sealed share is: the hospital's word to one aggregator.
 
-    `party` counts from 1 to `parties`; `length` is the number of ring elements of the shared
-    vector; `payload` says whether the sealed bytes are a 32-byte seed or the vector itself;
-    `log_sha256` is the hash of the last entry of the hospital's audit log when it sealed: an anchor.
+    `party` counts from 1 to `parties`, and any `needed` of them open a sum; `length` is the number
+    of ring elements of the shared vector; `log_sha256` is the hash of the last entry of the
+    hospital's audit log when it sealed: an anchor.
 
     Guarantee: nobody can tell from it how many entries the log has, or what stands in them: each
     entry holds a random salt.
@@ -97,16 +101,24 @@ class ShareHeader:
     round: int
     party: int
     parties: int
+    needed: int
     length: int
     ring_bits: int
-    payload: Literal["seed", "vector"]
     log_sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
     sealed_sha256: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OpenCall:
+    """The researcher's wish that an aggregator takes part in a study."""
+
+    __pydantic_config__ = canonical.STRICT
+    plan_hash: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ReleaseCall:
-    """The researcher's demand for one partial sum, over these hospitals and no others."""
+    """The researcher's demand for a round's sum, over these hospitals and no others."""
 
     __pydantic_config__ = canonical.STRICT
     plan_hash: str
@@ -116,14 +128,31 @@ class ReleaseCall:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SumHeader:
-    """What one partial sum is: the aggregator's word to the researcher."""
+class SetChoice:
+    """An aggregator's promise: for this round it will never sum another set than this one."""
 
     __pydantic_config__ = canonical.STRICT
     plan_hash: str
     purpose: Purpose
     round: int
     party: int
+    hospitals: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SumHeader:
+    """What the sum of one piece is: the aggregator's word to the researcher.
+
+    `hospitals` are those of the group with this number, all of the chosen set if there is one group.
+    """
+
+    __pydantic_config__ = canonical.STRICT
+    plan_hash: str
+    purpose: Purpose
+    round: int
+    party: int
+    piece: int
+    group: int
     hospitals: tuple[str, ...]
     length: int
     ring_bits: int
@@ -154,6 +183,8 @@ def verify(kind: type[T], signed: Signed, verify_key: str) -> T:
     """
     try:
         data = signed.message.encode("ascii")
+        if not _SIGNATURE.fullmatch(signed.signature):  # one text for one signature
+            raise ValueError
         VerifyKey(bytes.fromhex(verify_key)).verify(
             _tagged(kind, data), bytes.fromhex(signed.signature)
         )

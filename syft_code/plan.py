@@ -10,16 +10,21 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import Annotated, Literal
 
 from pydantic import Field
 
 from syft_code import canonical
-from syft_code.errors import InvalidPlan, require
+from syft_code.errors import ConsiliumError, InvalidPlan, RangeExceeded, require
 from syft_code.messages import Purpose
-from syft_code.recipes import DataSpec, Recipe
+from syft_code.recipes import DataSpec, Recipe, trained_count
 
 NAME = re.compile(r"[a-z][a-z0-9_-]{0,39}")
+RobustRule = Literal["median", "trimmed_mean", "krum", "multi_krum", "geometric_median"]
+MOST_AGGREGATORS = 5
+WEIGHT_BITS = 24
+MOST_PATIENTS = 2**WEIGHT_BITS - 1
 HEX_KEY = re.compile(r"[0-9a-f]{64}")
 
 
@@ -108,26 +113,97 @@ class Evaluation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sharing:
-    """The ring and the fixed point in which updates are shared.
+    """The ring and the fixed point in which vectors are shared, and who can open a sum.
 
     A coordinate x with |x| ≤ `bound` becomes round(x · 2^fraction_bits) mod 2^ring_bits.
+    `needed` of the plan's aggregators suffice to open a sum, and any fewer learn nothing; without
+    it, all are needed.
     """
 
     __pydantic_config__ = canonical.STRICT
 
-    ring_bits: Literal[32, 64] = 64
-    fraction_bits: int = 24
-    bound: float = 2.0**20
+    ring_bits: Literal[8, 16, 32, 64] = 32
+    fraction_bits: int = 18
+    bound: float = 64.0
+    needed: int | None = None
 
     def __post_init__(self) -> None:
         require(
-            0 <= self.fraction_bits < self.ring_bits,
-            f"fraction_bits must be in [0, {self.ring_bits}), got {self.fraction_bits}.",
+            -64 <= self.fraction_bits <= 64,
+            f"fraction_bits must be between -64 and 64, got {self.fraction_bits}.",
         )
         require(
-            math.isfinite(self.bound) and self.bound > 0,
-            f"the sharing bound must be a finite number above 0, got {self.bound}.",
+            2.0**-64 <= self.bound <= 2.0**64,
+            f"the sharing bound must lie between 2^-64 and 2^64, got {self.bound}.",
         )
+
+    def check_span(self, hospitals: int, *, error: type[ConsiliumError] = RangeExceeded) -> None:
+        """Raise `error` if a sum over so many hospitals could wrap.
+
+        hospitals x bound x 2^fraction_bits < 2^(ring_bits - 1), in exact arithmetic, rounded up.
+        """
+        scale = Fraction(2) ** self.fraction_bits
+        largest = math.ceil(Fraction(self.bound) * scale)
+        require(
+            hospitals * largest < 2 ** (self.ring_bits - 1),
+            f"hospitals x bound x 2^fraction_bits must stay below 2^{self.ring_bits - 1}, and with "
+            f"{hospitals} hospitals it does not: use fewer fraction bits, a smaller bound or a "
+            "ring of more bits.",
+            error=error,
+        )
+
+
+EVALUATION = Sharing(ring_bits=64, fraction_bits=24, bound=2.0**20)
+"""Evaluations are short vectors of counts: they travel in the widest ring, whatever the plan's."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compression:
+    """Fewer coordinates of a training round, and what happens to the others.
+
+    Each round `kept` (a share of 1) of the trained coordinates travel: the same ones for all
+    hospitals, drawn from the plan's hash and the round. With `error_feedback` a hospital adds what
+    did not travel, rounding and what went past the sharing bound among it, to its next update.
+
+    Source: Stich et al. 2018, "Sparsified SGD with memory", algorithm 1, with random coordinates.
+    """
+
+    __pydantic_config__ = canonical.STRICT
+
+    kept: float = 1.0
+    error_feedback: bool = True
+
+    def __post_init__(self) -> None:
+        require(0 < self.kept <= 1, f"compression must keep a share in (0, 1], got {self.kept}.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Robust:
+    """A rule that withstands some bad sums, over the sums of groups of hospitals.
+
+    The hospitals of a training round are divided into `groups` of at least `min_hospitals`, drawn
+    anew each round; `tolerated` is the number of groups with a bad hospital that the rule must
+    withstand.
+    """
+
+    __pydantic_config__ = canonical.STRICT
+
+    rule: RobustRule
+    groups: int
+    tolerated: int = 1
+
+    def __post_init__(self) -> None:
+        require(self.tolerated >= 1, f"tolerated must be at least 1, got {self.tolerated}.")
+        require(
+            self.groups >= self.least_groups,
+            f"{self.rule} needs at least {self.least_groups} groups to withstand {self.tolerated} "
+            f"bad ones, got {self.groups}.",
+        )
+
+    @property
+    def least_groups(self) -> int:
+        """How many groups the rule needs: 2f + 3 for Krum (Blanchard et al. 2017), else 2f + 1."""
+        return 2 * self.tolerated + (3 if self.rule in ("krum", "multi_krum") else 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,7 +226,11 @@ class Hospital:
         _check_name("hospital", self.name)
         _check_name("asset", self.asset)
         _check_key(f"hospital {self.name}", self.verify_key)
-        require(self.patients >= 1, f"hospital {self.name} must declare at least one patient.")
+        require(
+            1 <= self.patients <= MOST_PATIENTS,
+            f"hospital {self.name} must declare from 1 to {MOST_PATIENTS} patients, got "
+            f"{self.patients}.",
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,6 +259,9 @@ class Aggregator:
 class Plan:
     """One study, as every party sees it and as each owner approves it.
 
+    `max_update_norm` is an L2 bound on one hospital's update, kept at the site. The first
+    `frozen_layers` layers that have parameters stay as they start and are not shared.
+
     Raises:
         InvalidPlan: with one sentence, if any part is not acceptable.
     """
@@ -197,8 +280,12 @@ class Plan:
     min_hospitals: int
     evaluation: Evaluation | None = None
     sharing: Sharing = field(default_factory=Sharing)
-    algorithm: Literal["fedavg"] = "fedavg"
-    format: Annotated[int, Field(ge=1, le=1)] = 1
+    algorithm: Literal["fedavg", "scaffold"] = "fedavg"
+    robust: Robust | None = None
+    max_update_norm: float | None = None
+    compression: Compression | None = None
+    frozen_layers: int = 0
+    format: Annotated[int, Field(ge=2, le=2)] = 2
 
     def __post_init__(self) -> None:
         _check_name("study", self.study)
@@ -210,6 +297,9 @@ class Plan:
             1 <= r <= self.rounds for r in self.evaluation.after_rounds
         )
         require(rounds_ok, f"evaluation rounds must lie between 1 and {self.rounds}.")
+        _check_sharing(self)
+        _check_robust(self)
+        _check_algorithm(self)
 
     @property
     def hash(self) -> str:
@@ -231,6 +321,21 @@ class Plan:
         if purpose == "train":
             return range(1, self.rounds + 1)
         return self.evaluation.after_rounds if self.evaluation else ()
+
+    @property
+    def needed(self) -> int:
+        """How many of the plan's aggregators open a sum; any fewer learn nothing."""
+        parties = len(self.aggregators)
+        return parties if self.sharing.needed is None else self.sharing.needed
+
+    @property
+    def most_patients(self) -> int:
+        """The largest declared number of patients: a hospital's weight is its own ÷ this one."""
+        return max(hospital.patients for hospital in self.hospitals)
+
+    def sharing_of(self, purpose: Purpose) -> Sharing:
+        """The ring and the fixed point of a training or an evaluation."""
+        return self.sharing if purpose == "train" else EVALUATION
 
     def hospital(self, name: str) -> Hospital:
         """The roster's entry for a hospital; raise `InvalidPlan` if it has none."""
@@ -265,21 +370,48 @@ def _check_roster(plan: Plan) -> None:
         )
     seals = {aggregator.seal_key for aggregator in plan.aggregators}
     require(len(seals) == len(plan.aggregators), "Each aggregator must have a seal key of its own.")
-    require(len(plan.aggregators) >= 2, "A plan must name at least two aggregators.")
+    require(
+        2 <= len(plan.aggregators) <= MOST_AGGREGATORS,
+        f"A plan must name 2 to {MOST_AGGREGATORS} aggregators, got {len(plan.aggregators)}.",
+    )
     require(
         3 <= plan.min_hospitals <= len(plan.hospitals),
         f"min_hospitals must be at least 3 (with two, one hospital and the researcher could "
         f"subtract the other out) and at most the {len(plan.hospitals)} hospitals of the roster, "
         f"got {plan.min_hospitals}.",
     )
-    most = max(hospital.patients for hospital in plan.hospitals)
+
+
+def _check_sharing(plan: Plan) -> None:
+    """No sum wraps, and fewer than the needed aggregators are never a majority."""
+    parties, needed = len(plan.aggregators), plan.needed
     require(
-        most <= plan.sharing.bound,
-        f"The sharing bound must be at least the largest declared number of patients, {most}.",
+        2 <= needed <= parties < 2 * needed,
+        f"More than half of the {parties} aggregators must be needed, and at least 2, got {needed}: "
+        "with fewer, two different sums of one round could be opened.",
     )
-    span = len(plan.hospitals) * plan.sharing.bound * 2.0**plan.sharing.fraction_bits
+    for sharing in (plan.sharing, EVALUATION):
+        sharing.check_span(len(plan.hospitals), error=InvalidPlan)
+    norm = plan.max_update_norm
     require(
-        span < 2.0 ** (plan.sharing.ring_bits - 1),
-        "hospitals x bound x 2^fraction_bits must stay below 2^(ring_bits - 1): "
-        "use fewer fraction bits, a smaller bound or the 64-bit ring.",
+        norm is None or (math.isfinite(norm) and norm > 0),
+        f"max_update_norm must be a finite number above 0, got {norm}.",
+    )
+
+
+def _check_robust(plan: Plan) -> None:
+    require(
+        plan.robust is None or plan.robust.groups * plan.min_hospitals <= len(plan.hospitals),
+        f"Groups of at least {plan.min_hospitals} hospitals must be possible: plan at most "
+        f"{len(plan.hospitals) // plan.min_hospitals} groups, or more hospitals.",
+    )
+
+
+def _check_algorithm(plan: Plan) -> None:
+    trained_count(plan.recipe, plan.data, frozen_layers=plan.frozen_layers)
+    plain = plan.compression is None and plan.robust is None and plan.optimizer.momentum == 0
+    require(
+        plan.algorithm != "scaffold" or plain,
+        "SCAFFOLD goes with plain SGD, all coordinates and the weighted mean: set momentum to 0 and "
+        "leave out compression and robust, or use fedavg.",
     )

@@ -6,6 +6,7 @@ network, and it knows only layers that never mix patients (no BatchNorm). A reci
 checked against the shape of the data before anybody builds it.
 """
 
+import itertools
 import math
 from dataclasses import dataclass
 from typing import Annotated, Literal
@@ -193,22 +194,42 @@ class Recipe:
 
 def parameter_count(recipe: Recipe, data: DataSpec) -> int:
     """How many parameters the recipe's network has; raise `InvalidPlan` if it has no shape."""
+    return sum(layer_parameters(recipe, data))
+
+
+def trained_count(recipe: Recipe, data: DataSpec, *, frozen_layers: int) -> int:
+    """How many parameters are trained when the first layers that have some stay as they start.
+
+    They are the last ones of a network's vector of parameters.
+    """
+    layers = layer_parameters(recipe, data)
+    require(
+        0 <= frozen_layers < len(layers),
+        f"frozen_layers must be between 0 and {len(layers) - 1}, so that one of the {len(layers)} "
+        f"layers with parameters is trained, got {frozen_layers}.",
+    )
+    return sum(layers[frozen_layers:])
+
+
+def layer_parameters(recipe: Recipe, data: DataSpec) -> list[int]:
+    """The parameters of each layer that has some, in the order of the network's vector."""
     if isinstance(recipe.model, UNet):
         return _unet_parameters(recipe.model, data)
     return _stack_parameters(recipe.model, data)
 
 
-def _stack_parameters(model: LayerStack, data: DataSpec) -> int:
+def _stack_parameters(model: LayerStack, data: DataSpec) -> list[int]:
     require(
         1 <= len(model.layers) <= MAX_LAYERS,
         f"A layer stack must have 1 to {MAX_LAYERS} layers, got {len(model.layers)}.",
     )
     shape: Shape = (len(data.channels), data.height_px, data.width_px)
-    total = 0
+    counts = []
     for position, layer in enumerate(model.layers, start=1):
         shape, count = _apply(layer, shape, position)
-        total += count
-    return total + (math.prod(shape) + 1) * len(data.classes)
+        counts.append(count)
+    counts.append((math.prod(shape) + 1) * len(data.classes))
+    return [count for count in counts if count]
 
 
 def _apply(layer: Layer, shape: Shape, position: int) -> tuple[Shape, int]:
@@ -241,7 +262,7 @@ def _apply(layer: Layer, shape: Shape, position: int) -> tuple[Shape, int]:
             return shape, 0
 
 
-def _unet_parameters(model: UNet, data: DataSpec) -> int:
+def _unet_parameters(model: UNet, data: DataSpec) -> list[int]:
     require(
         2 <= len(model.widths) <= 6, f"A U-Net must have 2 to 6 levels, got {len(model.widths)}."
     )
@@ -256,13 +277,18 @@ def _unet_parameters(model: UNet, data: DataSpec) -> int:
     )
     bottom = model.widths[-1] // model.groups * data.height_px * data.width_px // factor**2
     require(bottom > 1, "At the bottom of a U-Net each group must hold more than one value.")
-    down = zip((len(data.channels), *model.widths), model.widths, strict=False)
-    total = sum(_block_parameters(inputs, outputs) for inputs, outputs in down)
-    for upper, lower in zip(model.widths, model.widths[1:], strict=False):
-        total += (lower * 4 + 1) * upper + _block_parameters(2 * upper, upper)
-    return total + (model.widths[0] + 1) * len(data.classes)
+    entering = (len(data.channels), *model.widths)
+    counts = []
+    for inputs, outputs in zip(entering, model.widths, strict=False):
+        counts += _block_parameters(inputs, outputs)
+    levels = list(itertools.pairwise(model.widths))
+    counts += [(lower * 4 + 1) * upper for upper, lower in levels]
+    for upper, _ in levels:
+        counts += _block_parameters(2 * upper, upper)
+    return [*counts, (model.widths[0] + 1) * len(data.classes)]
 
 
-def _block_parameters(inputs: int, outputs: int) -> int:
+def _block_parameters(inputs: int, outputs: int) -> list[int]:
     """Two 3x3 convolutions, each followed by GroupNorm."""
-    return (inputs * 9 + 1) * outputs + (outputs * 9 + 1) * outputs + 4 * outputs
+    norm = 2 * outputs
+    return [(inputs * 9 + 1) * outputs, norm, (outputs * 9 + 1) * outputs, norm]

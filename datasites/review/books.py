@@ -136,6 +136,7 @@ def _terms(policy: SitePolicy) -> tuple[Section, ...]:
                 ("Noise multiplier", f"at least {terms.min_noise_multiplier:g}"),
                 ("Patients", f"at least {terms.min_patients}"),
                 ("Hospitals in a sum", f"at least {terms.min_hospitals}"),
+                ("Aggregators to open it", f"at least {terms.min_aggregators}"),
                 ("Models", ", ".join(terms.recipes)),
                 ("People who approve", str(terms.approvers)),
                 ("Researchers read why not", "yes" if policy.tell_researchers else "no"),

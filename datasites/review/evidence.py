@@ -15,7 +15,7 @@ from typing import Any
 
 from datasites import wire
 from datasites.desk.code_request import CodeRequest
-from datasites.review import books, changes, plan_card, releases
+from datasites.review import adding_up, books, changes, plan_card, releases
 from datasites.review.books import Rules, Statement
 from datasites.review.cards import Card, Section, Tone
 from datasites.review.mock_run import MockRun
@@ -224,7 +224,8 @@ class Evidence:
             ),
             plan_card.code(self.request.code, self.findings),
             plan_card.tried_out(self.mock),
-            plan_card.what_leaves(self.releases, plan.min_hospitals),
+            plan_card.what_leaves(self.releases, plan),
+            adding_up.how_it_is_added_up(plan),
             plan_card.who(plan, self.hospital, self.request.researcher),
         )
 

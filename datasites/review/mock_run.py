@@ -26,7 +26,7 @@ from datasites.data.cohort_file import SplitCohort
 from datasites.vault import airlock
 from datasites.vault.trainer_messages import Job
 from datasites.vault.workroom import ENDED, Workroom
-from syft_code import canonical, envelope, networks
+from syft_code import canonical, networks
 from syft_code.errors import ConsiliumError, TrainingFailed
 from syft_code.messages import Purpose
 from syft_code.plan import DpSgd, Plan
@@ -194,10 +194,9 @@ class _Bench:
         update = self._perform(fewer, "train")
         self._steps = len(self._moments)
         self._as_planned = self._seconds_a_step()
-        weight = float(self._hospital.patients)
-        self._keep("train", update, bound=plan.sharing.bound / weight)
+        self._keep("train", update)
         if plan.evaluation is not None and plan.evaluation.after_rounds:
-            self._keep("evaluate", self._perform(plan, "evaluate"), bound=plan.sharing.bound)
+            self._keep("evaluate", self._perform(plan, "evaluate"))
         try:
             self._perform(
                 replace(plan, dp_sgd=replace(dp, steps=TIMED_STEPS, sample_rate=1.0)), "train"
@@ -263,7 +262,10 @@ class _Bench:
             threads=1,
         )
         weights = networks.initial_weights(plan.recipe, plan.data, seed=0)
-        raw = self._room.run(job, weights.astype("<f4").tobytes(), on_step=self._note_step)
+        body = weights.astype("<f4").tobytes()
+        if plan.algorithm == "scaffold" and purpose == "train":
+            body += bytes(8 * airlock.result_length(plan, purpose))  # no hospital drifts yet
+        raw = self._room.run(job, body, on_step=self._note_step)
         self._note_memory()
         return raw
 
@@ -286,8 +288,9 @@ class _Bench:
         self._note_memory()
         self._room.close()
 
-    def _keep(self, purpose: Purpose, raw: bytes, *, bound: float) -> None:
-        length = envelope.vector_length(self._plan, purpose) - 1
+    def _keep(self, purpose: Purpose, raw: bytes) -> None:
+        length = airlock.result_length(self._plan, purpose)
+        bound = airlock.result_bound(self._plan, purpose)
         self._outputs.append(weighed(purpose, raw, length=length, bound=bound))
 
 

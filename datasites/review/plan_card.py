@@ -134,7 +134,7 @@ def who(plan: Plan, hospital: str, researcher: str) -> Section:
     )
 
 
-def what_leaves(releases: Sequence[Release], min_hospitals: int) -> Section:
+def what_leaves(releases: Sequence[Release], plan: Plan) -> Section:
     """Names, shapes, types and bytes of everything that a plan makes, and where it goes."""
     rows = [
         (
@@ -156,9 +156,9 @@ def what_leaves(releases: Sequence[Release], min_hospitals: int) -> Section:
     )
     return Section(
         title="What leaves",
-        prose=f"At most {total:,} bytes over the whole plan, all of them sealed shares. Each alone "
-        f"is random; together they give only a sum over at least {min_hospitals} hospitals. "
-        f"{meanings} Beside them the researcher sees, of each round, whether it is done, its "
+        prose=f"At most {total:,} bytes over the whole plan, all of them sealed shares. Those of any "
+        f"{plan.needed - 1} of the {len(plan.aggregators)} aggregators are random bytes; what they "
+        f"add up to is a sum over at least {plan.min_hospitals} hospitals. {meanings} Beside them the researcher sees, of each round, whether it is done, its "
         "step, its epsilon and the hashes of its shares.",
         head=("release", "what", "shape", "type", "bytes", "goes to"),
         rows=tuple(rows),

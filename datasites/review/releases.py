@@ -6,15 +6,16 @@ training process ─ result ─▶ airlock ─ ring vector ─▶ sealed shares 
 It follows from the plan alone, so it can be shown before anybody decides.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from syft_code import canonical, envelope, scoring, sharing
+from datasites.vault import airlock, carry
+from syft_code import canonical, compression, envelope, scoring, sharing
 from syft_code.messages import Purpose, ShareHeader, Signed
 from syft_code.plan import Plan
-from syft_code.recipes import DataSpec
+from syft_code.sharing import Scheme
 
 _HASH = "0" * 64
-_SHARES = {"seed": "sealed share (a seed)", "vector": "sealed share (a masked vector)"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,10 +63,9 @@ def of_plan(plan: Plan, hospital: str) -> tuple[Release, ...]:
 
 def _release(plan: Plan, hospital: str, purpose: Purpose) -> Release:
     length = envelope.vector_length(plan, purpose)
-    ring = sharing.ring_dtype(plan.sharing.ring_bits)
-    result = "update" if purpose == "train" else "noised sums"
+    ring = sharing.ring_dtype(plan.sharing_of(purpose).ring_bits)
     stays = (
-        Part(name=result, shape=(length - 1,), dtype="float64", bytes=8 * (length - 1)),
+        *(_numbers(name, count) for name, count in _results(plan, purpose)),
         Part(
             name="ring vector",
             shape=(length,),
@@ -78,9 +78,25 @@ def _release(plan: Plan, hospital: str, purpose: Purpose) -> Release:
     return Release(
         purpose=purpose,
         times=len(plan.rounds_of(purpose)),
-        meaning=_meaning(plan.data, purpose),
+        meaning=_meaning(plan, purpose),
         parts=stays + shares,
     )
+
+
+def _results(plan: Plan, purpose: Purpose) -> Iterator[tuple[str, int]]:
+    """What is worked out here in float64, and how many numbers of each."""
+    count = airlock.result_length(plan, purpose)
+    yield ("update" if purpose == "train" else "noised sums"), count
+    kept = carry.length(plan, purpose)
+    if kept and plan.algorithm == "scaffold":
+        yield "change of the control variate", kept
+        yield "control variate, kept for the next round", kept
+    elif kept:
+        yield "what did not travel, kept for the next round", kept
+
+
+def _numbers(name: str, count: int) -> Part:
+    return Part(name=name, shape=(count,), dtype="float64", bytes=8 * count)
 
 
 def _share(plan: Plan, hospital: str, purpose: Purpose, party: int) -> Part:
@@ -92,9 +108,9 @@ def _share(plan: Plan, hospital: str, purpose: Purpose, party: int) -> Part:
         round=plan.rounds_of(purpose)[-1],
         party=party,
         parties=len(plan.aggregators),
+        needed=plan.needed,
         length=envelope.vector_length(plan, purpose),
-        ring_bits=plan.sharing.ring_bits,
-        payload=envelope.payload_kind(party, len(plan.aggregators)),
+        ring_bits=plan.sharing_of(purpose).ring_bits,
         log_sha256=_HASH,
         sealed_sha256=_HASH,
     )
@@ -102,7 +118,7 @@ def _share(plan: Plan, hospital: str, purpose: Purpose, party: int) -> Part:
     size = len(envelope.SealedShare(header=signed, sealed=b"").to_bytes())
     size += envelope.sealed_bytes(header)
     return Part(
-        name=_SHARES[header.payload],
+        name=_pieces(envelope.scheme(plan), party),
         shape=(size,),
         dtype="bytes",
         bytes=size,
@@ -110,13 +126,20 @@ def _share(plan: Plan, hospital: str, purpose: Purpose, party: int) -> Part:
     )
 
 
-def _meaning(data: DataSpec, purpose: Purpose) -> str:
+def _pieces(scheme: Scheme, party: int) -> str:
+    """What is sealed for an aggregator, in words."""
+    seeds = len(scheme.seeds_of(party))
+    words = ["a seed" if seeds == 1 else f"{seeds} seeds"] if seeds else []
+    if scheme.has_vector(party):
+        words.append("a masked vector")
+    return f"sealed share ({' and '.join(words)})"
+
+
+def _meaning(plan: Plan, purpose: Purpose) -> str:
     """What the numbers of a vector are, in their order."""
+    data = plan.data
     if purpose == "train":
-        return (
-            "every parameter's change, weighted, in the model's order, then the weight: the "
-            "declared number of patients"
-        )
+        return f"{_update(plan)}, then the weight: the declared number of patients"
     if data.task == "segmentation":
         return f"{', '.join(scoring.REGIONS)} summed over patients, their count, then the weight 1"
     counts = f"right by class ({len(data.classes)}), wrong by class ({len(data.classes)})"
@@ -126,3 +149,19 @@ def _meaning(data: DataSpec, purpose: Purpose) -> str:
             f"{scoring.SCORE_BINS} without"
         )
     return f"{counts}, then the weight 1"
+
+
+def _update(plan: Plan) -> str:
+    """The values of a training round."""
+    everything = not plan.frozen_layers and compression.kept_count(
+        plan
+    ) == compression.trained_size(plan)
+    which = (
+        "every parameter's change"
+        if everything
+        else (f"the change of {compression.kept_count(plan):,} parameters")
+    )
+    order = "weighted, in the model's order"
+    if plan.algorithm == "scaffold":
+        return f"{which}, {order}, then as many changes of the control variate, weighted"
+    return f"{which}, {order}"

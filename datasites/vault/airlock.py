@@ -8,9 +8,29 @@ ring was proven for. Nothing else passes: no shape, no name, no text, no log.
 import numpy as np
 from numpy.typing import NDArray
 
+from syft_code import compression, scoring
 from syft_code.errors import TrainingFailed
+from syft_code.messages import Purpose
+from syft_code.plan import Plan
+
+LARGEST = 2.0**129
+"""The difference of two float32 is no larger, whatever the plan's bound."""
 
 Vector = NDArray[np.float64]
+
+
+def result_length(plan: Plan, purpose: Purpose) -> int:
+    """How many numbers the training process gives: the trained part's update, or noised sums."""
+    if purpose == "evaluate":
+        return scoring.evaluation_length(plan.data)
+    return compression.trained_size(plan)
+
+
+def result_bound(plan: Plan, purpose: Purpose) -> float:
+    """The largest size of one of them: with error feedback, what is past the bound waits."""
+    if purpose == "train" and compression.has_memory(plan):
+        return LARGEST
+    return plan.sharing_of(purpose).bound
 
 
 def inspect(data: bytes, *, length: int, bound: float) -> Vector:
@@ -24,10 +44,15 @@ def inspect(data: bytes, *, length: int, bound: float) -> Vector:
             "The round's result has not the size that the plan says; it stays here."
         )
     vector: Vector = np.frombuffer(data, dtype="<f8").astype(np.float64)
+    check(vector, bound=bound)
+    return vector
+
+
+def check(vector: Vector, *, bound: float) -> None:
+    """Let nothing out that is not finite or larger than the bound; the same error."""
     largest = float(np.max(np.abs(vector), initial=0.0))
     if not largest <= bound:
         raise TrainingFailed(
             "The round's result has a value that is not finite or is past the plan's bound; it "
             "stays here. Use a smaller learning rate or a larger sharing bound."
         )
-    return vector

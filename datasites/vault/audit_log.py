@@ -14,9 +14,9 @@ from nacl.signing import SigningKey
 
 from datasites import keeping
 from datasites.vault.store import Store
-from syft_code import audit, canonical, messages
+from syft_code import audit, canonical
 from syft_code.audit import Entry
-from syft_code.errors import InvalidInput, InvalidMessage, Unavailable, require
+from syft_code.errors import InvalidInput, Unavailable, require
 from syft_code.messages import LogHead, Signed
 
 SCHEMA = """
@@ -53,25 +53,17 @@ class AuditLog:
     def append(self, kind: str, **facts: str) -> LogHead:
         """Add an entry, in the transaction under way if there is one; return the new head."""
         with self._store.writing() as database:
-            last = self._last()
-            entry = Entry(
-                number=last.number + 1 if last else 1,
-                at_unix_s=int(time.time()),
+            signed, head = audit.entry_after(
+                self._last(),
                 kind=kind,
                 facts=facts,
+                at_unix_s=int(time.time()),
                 salt=secrets.token_hex(16),
-                previous_sha256=last.sha256 if last else audit.START,
+                key=self._key,
             )
-            signed = messages.sign(entry, self._key)
-            require(
-                len(canonical.encode(signed)) < audit.MAX_LINE_BYTES,
-                f"A line of the audit log must be shorter than {audit.MAX_LINE_BYTES:,} bytes; this "
-                "act is too long to be kept: use a smaller plan.",
-                error=InvalidMessage,
-            )
-            row = (entry.number, kind, signed.message, signed.signature)
+            row = (head.number, kind, signed.message, signed.signature)
             database.execute("INSERT INTO log VALUES (?, ?, ?, ?)", row)
-            return LogHead(number=entry.number, sha256=audit.entry_sha256(signed))
+            return head
 
     def head(self) -> LogHead:
         """The head of the log as it stands; raise `Unavailable` if it is empty."""

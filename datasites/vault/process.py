@@ -70,10 +70,10 @@ class _Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
         Path(wire.SOCKET_NAME).chmod(0o600)
 
     def max_body_bytes(self, request: object) -> int:
-        """Weights for a round, a cohort only after the owner's signature, else nothing."""
+        """Weights and a control variate for a round, a cohort only after the owner's signature, else nothing."""
         match request:
             case wire.StartRound():
-                return 4 * MAX_PARAMETERS
+                return 2 * 4 * MAX_PARAMETERS
             case wire.OwnerAct(name="Publication"):
                 self.vault.check_act(request)
                 return wire.MAX_BODY_BYTES

@@ -1,4 +1,4 @@
-"""What a vault remembers beside the ledger: acts, assets, decisions on plans, tickets.
+"""What a vault remembers beside the ledger: acts, assets, decisions on plans, tickets, states.
 
 Acts are kept as they were signed, so that each can be checked against its signer's key
 whenever it is used.
@@ -41,6 +41,7 @@ CREATE TABLE IF NOT EXISTS ticket (
     steps INTEGER NOT NULL, epsilon REAL NOT NULL, delta REAL NOT NULL,
     UNIQUE (plan_hash, purpose, round)
 ) STRICT;
+CREATE TABLE IF NOT EXISTS carry (plan_hash TEXT PRIMARY KEY, sha256 TEXT NOT NULL) STRICT;
 """
 ActState = Literal["waiting", "in force", "counted"]
 
@@ -271,9 +272,10 @@ class Records:
         ]
 
     def refuse(self, act: Denial | Revocation) -> None:
-        """Let a plan run no longer, whoever approved it."""
+        """Let a plan run no longer, whoever approved it, and forget what it kept."""
         kind = "denied" if isinstance(act, Denial) else "revoked"
         with self._store.writing() as database:
+            database.execute("DELETE FROM carry WHERE plan_hash = ?", (act.plan_hash,))
             database.execute("DELETE FROM approval WHERE plan_hash = ?", (act.plan_hash,))
             row = (act.plan_hash, kind, act.reason)
             database.execute("INSERT OR REPLACE INTO refusal VALUES (?, ?, ?)", row)
@@ -296,6 +298,28 @@ class Records:
                 "SELECT kind, reason FROM refusal WHERE plan_hash = ?", (plan_hash,)
             ).fetchone()
         return Refusal(kind=row[0], reason=row[1]) if row else None
+
+    # What plans keep between rounds
+
+    def carry(self, plan_hash: str, digest: str, *, after: str) -> None:
+        """A plan's next round starts from the file with this hash.
+
+        Raises:
+            NotApproved: if the state that it was made from, `after`, is no longer in force.
+        """
+        with self._store.writing() as database:
+            require(
+                self.carried().get(plan_hash, "") == after,
+                "A round must go on from what the last one kept, and that is gone: the plan was "
+                "taken back while the round ran. Call the next round.",
+                error=NotApproved,
+            )
+            database.execute("INSERT OR REPLACE INTO carry VALUES (?, ?)", (plan_hash, digest))
+
+    def carried(self) -> dict[str, str]:
+        """The hash of each plan's file, of those that have one."""
+        with self._store.reading() as database:
+            return dict(database.execute("SELECT plan_hash, sha256 FROM carry").fetchall())
 
     # Tickets
 

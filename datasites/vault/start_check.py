@@ -19,7 +19,12 @@ from syft_code.errors import Unavailable, require
 
 T = TypeVar("T")
 RESERVED = "round reserved"
+RELEASED = "round released"
 KEPT = "cohort kept"
+REFUSALS: dict[str, type[acts.Denial] | type[acts.Revocation]] = {
+    "act: Denial": acts.Denial,
+    "act: Revocation": acts.Revocation,
+}
 
 
 def check(records: Records, ledger: Ledger, log: AuditLog) -> None:
@@ -31,6 +36,7 @@ def check(records: Records, ledger: Ledger, log: AuditLog) -> None:
         "the acts of its owners": _acts_kept(records) == _acts_logged(entries),
         "the plans that were refused": records.refused() == _refused(entries),
         "the patients who left": records.struck() == _struck(entries),
+        "what its plans keep between rounds": records.carried() == _carried(entries),
         "the files of its assets": records.kept_cohorts() == _cohorts(entries),
         "the patients of its assets": all(
             ledger.registered_sha256(asset) == digest
@@ -76,11 +82,21 @@ def _refused(entries: list[Entry]) -> set[str]:
     """Refusals less those that enough approvals have lifted, in the order of the log."""
     found: set[str] = set()
     for entry in entries:
-        if entry.kind in ("act: Denial", "act: Revocation"):
-            kind = acts.Denial if entry.kind == "act: Denial" else acts.Revocation
-            found.add(_read(kind, entry).plan_hash)
+        if entry.kind in REFUSALS:
+            found.add(_read(REFUSALS[entry.kind], entry).plan_hash)
         elif entry.kind == "refusal lifted":
             found.discard(entry.facts["plan_hash"])
+    return found
+
+
+def _carried(entries: list[Entry]) -> dict[str, str]:
+    """The last release's word on each plan, unless the plan was refused after it."""
+    found: dict[str, str] = {}
+    for entry in entries:
+        if entry.kind == RELEASED and "carry" in entry.facts:
+            found[entry.facts["plan_hash"]] = entry.facts["carry"]
+        elif entry.kind in REFUSALS:
+            found.pop(_read(REFUSALS[entry.kind], entry).plan_hash, None)
     return found
 
 

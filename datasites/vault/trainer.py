@@ -16,13 +16,13 @@ import torch
 from datasites import wire
 from datasites.data import cohort_file
 from datasites.vault.trainer_messages import Job, Result, Step
-from syft_code import canonical, dp_sgd, metrics, networks, scoring
+from syft_code import canonical, compression, dp_sgd, metrics, networks, scoring
 from syft_code.errors import ConsiliumError, TrainingFailed, require
 from syft_code.noise import NoiseSource
 from syft_code.plan import Plan
 
 
-def perform(job: Job, weights: bytes, *, on_step: Callable[[int], None]) -> bytes:
+def perform(job: Job, body: bytes, *, on_step: Callable[[int], None]) -> bytes:
     """Train on, or evaluate on, one hospital's cohort; return float64 bytes.
 
     Guarantee: for "train" that of `dp_sgd.train`; for "evaluate" the Gaussian mechanism on
@@ -37,8 +37,10 @@ def perform(job: Job, weights: bytes, *, on_step: Callable[[int], None]) -> byte
         error=TrainingFailed,
     )
     split = cohort_file.unpack(data, plan.data)
+    part = compression.trained(plan)
     model = networks.build(plan.recipe, plan.data)
-    networks.from_vector(model, np.frombuffer(weights, dtype="<f4"))
+    networks.from_vector(model, np.frombuffer(body[: 4 * part.stop], dtype="<f4"))
+    correction = np.frombuffer(body[4 * part.stop :], dtype="<f8").astype(np.float64)
     randomness = NoiseSource.from_os()
     if job.purpose == "train":
         vector = dp_sgd.train(
@@ -49,6 +51,8 @@ def perform(job: Job, weights: bytes, *, on_step: Callable[[int], None]) -> byte
             optimizer=plan.optimizer,
             declared_patients=plan.hospital(job.hospital).patients,
             randomness=randomness,
+            frozen=part.start,
+            correction=correction if plan.algorithm == "scaffold" else None,
             on_step=on_step,
         )
     elif plan.evaluation is None:
@@ -64,11 +68,11 @@ def serve(jobs: wire.Readable, answers: wire.Writable) -> None:
     """Perform one job after the other until the vault closes the pipe."""
     while True:
         try:
-            job, weights = wire.receive(jobs, Job)
+            job, body = wire.receive(jobs, Job)
         except EOFError:
             return
         try:
-            result = perform(job, weights, on_step=lambda step: wire.send(answers, Step(step=step)))
+            result = perform(job, body, on_step=lambda step: wire.send(answers, Step(step=step)))
             wire.send(answers, Result(), result)
         except ConsiliumError as problem:
             wire.send(answers, wire.Failure(error=type(problem).__name__, sentence=str(problem)))

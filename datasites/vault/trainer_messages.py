@@ -14,6 +14,7 @@ from syft_code.messages import Purpose
 class Job:
     """One round or evaluation; the body is the global weights (float32, little endian).
 
+    In a training round of SCAFFOLD the correction of the trained part (float64) comes after them.
     `cohort_sha256` is of the bytes that must stand at `cohort_path`.
     """
 
@@ -38,7 +39,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """The body is the update, or the noised sums (float64, little endian)."""
+    """The body is the update of the trained part, or the noised sums (float64, little endian)."""
 
     __pydantic_config__ = canonical.STRICT
     kind: Literal["result"] = "result"

@@ -21,8 +21,9 @@ import numpy as np
 
 from datasites import keeping, wire
 from datasites.site import Site
-from datasites.vault import airlock, ledger, start_check
+from datasites.vault import airlock, carry, ledger, start_check
 from datasites.vault.audit_log import AuditLog
+from datasites.vault.carry import Carry, State
 from datasites.vault.cohorts import Cohorts
 from datasites.vault.ledger import Caps, Ledger, Spend
 from datasites.vault.mandate import Grant, Mandate
@@ -32,7 +33,7 @@ from datasites.vault.store import Store
 from datasites.vault.trainer_messages import Job
 from datasites.vault.workroom import Workroom
 from policies.site_policy import Budget
-from syft_code import accounting, canonical, envelope, messages, sharing
+from syft_code import accounting, canonical, control_variates, envelope, messages, sharing
 from syft_code.errors import (
     BudgetExceeded,
     ConsiliumError,
@@ -45,7 +46,6 @@ from syft_code.errors import (
 )
 from syft_code.messages import NO_PART, RoundCall, Signed, Ticket
 from syft_code.plan import Plan
-from syft_code.recipes import parameter_count
 
 LOG = logging.getLogger("consilium.vault")
 MAX_REASON = 2000
@@ -61,7 +61,7 @@ class _Round:
     ticket: str
     call: RoundCall
     grant: Grant
-    weights: bytes
+    broadcast: bytes
 
     @property
     def spend(self) -> Spend:
@@ -77,23 +77,36 @@ class _Round:
         )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Result:
+    """What a round has come to: sealed shares, and what the plan's next round starts from.
+
+    `before` names the state that the round started from, `after` the next one; both are empty if
+    the plan keeps none.
+    """
+
+    shares: list[bytes]
+    before: str
+    after: str
+
+
 def _ticket_of(call: RoundCall) -> str:
     """The ticket of a round: the same for the same round, whatever its weights."""
     named = canonical.encode([call.plan_hash, call.purpose, call.round])
     return canonical.sha256(named)[:32]
 
 
-def _check_weights(call: RoundCall, plan: Plan, weights: bytes) -> None:
-    """The weights are the call's and can be trained on, whoever may train."""
+def _check_broadcast(call: RoundCall, plan: Plan, broadcast: bytes) -> None:
+    """The weights, and SCAFFOLD's control variate, are the call's and can be trained on."""
     require(
-        len(weights) == 4 * parameter_count(plan.recipe, plan.data)
-        and canonical.sha256(weights) == call.weights_sha256,
-        "The weights must be the bytes that the call names, of the size that the recipe has: "
-        "upload them and call again.",
+        len(broadcast) == 4 * envelope.broadcast_length(plan, call.purpose)
+        and canonical.sha256(broadcast) == call.weights_sha256,
+        "The weights must be the bytes that the call names, of the size that the recipe has, and in "
+        "a training round of SCAFFOLD the control variate after them: upload them and call again.",
         error=InvalidMessage,
     )
     require(
-        bool(np.isfinite(np.frombuffer(weights, "<f4")).all()),
+        bool(np.isfinite(np.frombuffer(broadcast, "<f4")).all()),
         "The weights must be finite numbers: nothing was spent; call again with others.",
         error=InvalidMessage,
     )
@@ -135,6 +148,7 @@ class Vault:
         )
         self._workroom = Workroom(site.vault / "vault.log")
         self._sealed = keeping.private_folder(site.vault / "sealed")
+        self._carry = Carry(site.vault / "carry", self._records)
         self._steps: dict[str, int] = {}
         self._running = ""  # the hash of the plan whose round is under way
         self._deciding = threading.Lock()
@@ -152,6 +166,7 @@ class Vault:
         self._records.forget_unfinished()
         self._cohorts.forget_others(self._records.cohorts())
         keeping.forget_others(self._sealed, self._records.shares())
+        self._carry.forget_others()
         self._log.append("vault started", verify_key=self.verify_key)
 
     @property
@@ -199,15 +214,16 @@ class Vault:
         can depend on its noised result, so each try would tell what only one has paid for.
         """
         call, plan = self._authentic(signed)
-        _check_weights(call, plan, weights)
+        _check_broadcast(call, plan, weights)
         ticket = _ticket_of(call)
         try:
             self._check_asset(plan)
+            self._carry.read(plan, call.purpose)  # before it is paid: a broken state stops it
             with self._deciding, self._store.writing():
                 if self._ledger.is_paid(call) and self._records.has_ticket(ticket):
                     return self.ticket(ticket)
                 grant = self._mandate.grant(call.plan_hash)
-                asked = _Round(ticket=ticket, call=call, grant=grant, weights=weights)
+                asked = _Round(ticket=ticket, call=call, grant=grant, broadcast=weights)
                 self._reserve(asked)
         except (NotApproved, BudgetExceeded) as refusal:
             self._note_refusal(call, str(refusal))
@@ -325,7 +341,7 @@ class Vault:
         try:
             self._records.set_state(ticket, "running")
             self._mandate.grant(plan_hash)
-            self._release(asked, self._shares(asked))
+            self._release(asked, self._result(asked))
         except ConsiliumError as problem:
             LOG.warning("round %s failed: %s", ticket, problem)
             hidden = TrainingFailed(FAILED) if isinstance(problem, InvalidInput) else problem
@@ -338,7 +354,11 @@ class Vault:
             self._steps.pop(ticket, None)
 
     def _stop_unless_granted(self) -> None:
-        """After the rules or a decision changed: end the round under way if it may not run now."""
+        """After the rules or a decision changed: end the round under way if it may not run now.
+
+        What a plan kept that was taken back is deleted when that round is over.
+        """
+        self._worker.submit(self._carry.forget_others)
         plan_hash = self._running
         try:
             if plan_hash:
@@ -347,25 +367,30 @@ class Vault:
             if self._running == plan_hash:
                 self._workroom.stop()
 
-    def _release(self, asked: _Round, shares: list[bytes]) -> None:
-        """Write the shares down, then let them out: ledger, log and ticket say so together."""
-        hashes = tuple(canonical.sha256(share) for share in shares)
-        for name, share in zip(hashes, shares, strict=True):
+    def _release(self, asked: _Round, result: _Result) -> None:
+        """Write the shares down, then let them out: ledger, log, ticket and state say so together."""
+        hashes = tuple(canonical.sha256(share) for share in result.shares)
+        for name, share in zip(hashes, result.shares, strict=True):
             keeping.write_private(self._sealed / name, share)
+        facts = {"carry": result.after} if result.after else {}
         with self._store.writing():
             self._mandate.grant(asked.call.plan_hash)
             self._ledger.commit(asked.spend)
             self._records.set_state(asked.ticket, "done", shares=hashes)
-            self._end(asked, "round released", shares=" ".join(hashes))
+            if result.after:
+                self._records.carry(asked.call.plan_hash, result.after, after=result.before)
+            self._end(asked, start_check.RELEASED, shares=" ".join(hashes), **facts)
+        self._carry.forget_others()
 
     def _fail(self, asked: _Round, sentence: str, *, public: str) -> None:
         """Say why a round failed; one that is cut by the vault's own end stays unfinished."""
         if self._closing.is_set():
             return
+        keeping.forget_others(self._sealed, self._records.shares())
+        self._carry.forget_others()
         with self._store.writing():
             self._records.set_state(asked.ticket, "failed", sentence=public[:MAX_REASON])
             self._end(asked, "round failed", reason=sentence[:MAX_REASON])
-        keeping.forget_others(self._sealed, self._records.shares())
 
     def _end(self, asked: _Round, kind: str, **facts: str) -> None:
         call = asked.call
@@ -373,11 +398,26 @@ class Vault:
             kind, plan_hash=call.plan_hash, purpose=call.purpose, round=str(call.round), **facts
         )
 
-    def _shares(self, asked: _Round) -> list[bytes]:
-        """Train in the training process, pass the airlock, encode, shard, seal."""
+    def _result(self, asked: _Round) -> _Result:
+        """Train in the training process, pass the airlock, correct or compress, encode, seal."""
         plan, call = asked.grant.plan, asked.call
-        entry = plan.hospital(call.hospital)
-        weight = float(entry.patients) if call.purpose == "train" else 1.0
+        weights, common = carry.divided(plan, call.purpose, asked.broadcast)
+        state = self._carry.read(plan, call.purpose)
+        result = self._trained(asked, weights, common=common, state=state)
+        if call.purpose == "evaluate":
+            return _Result(shares=self._sealed_shares(asked, result), before="", after="")
+        made = carry.contribution(
+            plan, call.hospital, call.round, result, common=common, kept=state.numbers
+        )
+        shares = self._sealed_shares(asked, made.values)
+        after = "" if made.kept is None else self._carry.write(made.kept)
+        return _Result(shares=shares, before=state.sha256, after=after)
+
+    def _trained(
+        self, asked: _Round, weights: bytes, *, common: airlock.Vector, state: State
+    ) -> airlock.Vector:
+        """What the training process makes of a round, once it has passed the airlock."""
+        plan, call = asked.grant.plan, asked.call
         cohort = self._records.asset(asked.grant.asset).cohort_sha256
         job = Job(
             plan=plan.encode().decode("ascii"),
@@ -387,21 +427,35 @@ class Vault:
             cohort_sha256=cohort,
             threads=1,
         )
+        correction = control_variates.correction(common, state.numbers) if len(common) else common
         raw = self._workroom.run(
-            job, asked.weights, on_step=lambda step: self._steps.update({asked.ticket: step})
+            job,
+            weights + correction.astype("<f8").tobytes(),
+            on_step=lambda step: self._steps.update({asked.ticket: step}),
         )
-        length = envelope.vector_length(plan, call.purpose) - 1
-        vector = airlock.inspect(raw, length=length, bound=plan.sharing.bound / weight)
-        weighted = np.append(vector * weight, weight)
-        encoded = sharing.encode(weighted, plan.sharing, hospitals=len(plan.hospitals))
+        return airlock.inspect(
+            raw,
+            length=airlock.result_length(plan, call.purpose),
+            bound=airlock.result_bound(plan, call.purpose),
+        )
+
+    def _sealed_shares(self, asked: _Round, values: airlock.Vector) -> list[bytes]:
+        plan, call = asked.grant.plan, asked.call
+        airlock.check(values, bound=plan.sharing_of(call.purpose).bound)
         sealed = envelope.seal(
             plan,
             hospital=call.hospital,
             purpose=call.purpose,
             round_number=call.round,
-            encoded=encoded,
+            values=values,
             hospital_key=self._key,
             log_sha256=self._log.head().sha256,
-            seeds=[secrets.token_bytes(sharing.SEED_BYTES) for _ in plan.aggregators[1:]],
+            seeds=_fresh(envelope.scheme(plan).pieces - 1, sharing.SEED_BYTES),
+            content_keys=_fresh(len(plan.aggregators), envelope.KEY_BYTES),
         )
         return [share.to_bytes() for share in sealed]
+
+
+def _fresh(count: int, size_bytes: int) -> list[bytes]:
+    """Strings from the operating system's generator, which nobody has used before."""
+    return [secrets.token_bytes(size_bytes) for _ in range(count)]

@@ -18,12 +18,13 @@ from nacl.signing import SigningKey
 from datasites import acts
 from datasites.site import Site
 from datasites.vault.vault import Vault
-from syft_code import accounting, audit, canonical, envelope, sharing
+from syft_code import accounting, audit, canonical, envelope
 from syft_code.accounting import DpSgdEvent, GaussianEvent
 from syft_code.audit import Anchor, Entry
 from syft_code.errors import ConsiliumError, Refused
 from syft_code.messages import Purpose, ShareHeader, Ticket
 from syft_code.plan import Plan
+from tests import opening
 from tests.datasites.hospitals import signed_act
 from tests.plans import Keys
 
@@ -108,14 +109,14 @@ class Told:
 def opens(told: Told, key: Round, keys: Keys) -> bool:
     """Whether all shares of a round open, and add up to a vector with the weight that is due."""
     plan, purpose = told.plans[key[0]], key[1]
-    total = np.zeros(envelope.vector_length(plan, purpose), np.uint64)
-    for party, seal in enumerate(keys.seals, start=1):
-        share = envelope.SealedShare.from_bytes(told.shares[key, party])
-        header, payload = envelope.open_share(plan, party, share, seal_key=seal)
-        sharing.add_share(total, payload, header.payload)
-    decoded = sharing.decode(total, plan.sharing)
-    weight = 1.0 if purpose == "evaluate" else float(plan.hospital("hospital-1").patients)
-    return bool(decoded[-1] == weight and np.abs(decoded[:-1]).max() > 0)
+    shares = [
+        envelope.SealedShare.from_bytes(told.shares[key, party])
+        for party in range(1, len(plan.aggregators) + 1)
+    ]
+    total = opening.encoded(plan, purpose, shares, [bytes(seal) for seal in keys.seals])
+    values, weight = envelope.read_sum(plan, purpose, total)
+    due = 1 if purpose == "evaluate" else plan.hospital("hospital-1").patients
+    return bool(weight == due and np.abs(values).max() > 0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

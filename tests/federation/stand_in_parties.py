@@ -4,6 +4,8 @@ What a hospital does in a round is written down beforehand: an error that it rai
 sentence of a ticket that fails, or a share of another round in place of the right one.
 """
 
+import dataclasses
+import json
 import os
 from collections import defaultdict
 from collections.abc import Sequence
@@ -14,12 +16,24 @@ import numpy as np
 from nacl.public import PrivateKey
 from nacl.signing import SigningKey
 
+from federation import wire
+from federation.spool import IncomingFile
 from federation.study import Study
 from syft_code import canonical, envelope, messages, sharing
 from syft_code.envelope import SealedShare
-from syft_code.errors import ConsiliumError, Unavailable
-from syft_code.messages import Purpose, RoundCall, Signed, Ticket
-from syft_code.plan import Plan
+from syft_code.errors import ConsiliumError, Refused, Unavailable
+from syft_code.groups import groups
+from syft_code.messages import (
+    Purpose,
+    ReleaseCall,
+    RoundCall,
+    SetChoice,
+    ShareHeader,
+    Signed,
+    SumHeader,
+    Ticket,
+)
+from syft_code.plan import Aggregator, Plan
 from tests.plans import Keys, plan
 
 Turn = tuple[Purpose, int]
@@ -43,7 +57,11 @@ class StandInHospital:
     said: list[SimpleNamespace] = field(default_factory=list)
     answers: list[str] = field(default_factory=list)
     submitted: list[str] = field(default_factory=list)
+    calls: list[Turn] = field(default_factory=list)
     blobs: dict[str, bytes] = field(default_factory=dict)
+    vault: dict[str, bytes] = field(default_factory=dict)
+    given: dict[Turn, Signed] = field(default_factory=dict)
+    update: float = 1.0
     tickets: dict[str, Ticket] = field(default_factory=dict)
     log_sha256: str = ""
 
@@ -72,22 +90,38 @@ class StandInHospital:
         self.blobs[name] = data
         return name
 
-    def download(self, name: str) -> bytes:
-        return self.blobs[name]
+    def download(self, name: str, target: IncomingFile, *, limit_bytes: int) -> None:
+        self._answer()
+        if name not in self.blobs:
+            raise Refused("There is no such blob here.")
+        assert len(self.blobs[name]) <= limit_bytes
+        target.write(self.blobs[name])
 
     def delete(self, name: str) -> None:
-        del self.blobs[name]
+        self._answer()
+        self.blobs.pop(name, None)
 
     def ticket(self, name: str) -> Ticket:
+        """A ticket; the shares of one that is done are there to be fetched, as often as asked."""
+        self._answer()
+        self.blobs |= {one: self.vault[one] for one in self.tickets[name].shares}
         return self.tickets[name]
 
     def start_round(self, plan: Plan, call: Signed) -> Ticket:
+        self._answer()
         asked = messages.verify(RoundCall, call, self.researcher_key)
         turn = (asked.purpose, asked.round)
+        assert asked.weights_sha256 in self.blobs, "the weights come before the call"
+        self.calls.append(turn)
         if turn in self.raises:
             raise self.raises[turn]
+        if turn in self.given:
+            assert self.given[turn] == call, "a round is called with the same inputs or not at all"
+            return self.tickets[f"{asked.purpose}-{asked.round}"]
         state = "failed" if turn in self.fails else "done"
         shares = () if turn in self.fails else self._seal(self.replays.get(turn, turn))
+        if state == "done" and turn not in self.never_ends:
+            self.given[turn] = call
         started = Ticket(
             ticket=f"{asked.purpose}-{asked.round}",
             purpose=asked.purpose,
@@ -111,66 +145,155 @@ class StandInHospital:
 
     def _seal(self, turn: Turn) -> tuple[str, ...]:
         """Shares of an update of ones, weighed by the declared patients."""
-        weight = self.plan.hospital(self.name).patients
-        vector = np.full(envelope.vector_length(self.plan, turn[0]), float(weight))
+        values = np.full(envelope.values_length(self.plan, turn[0]), self.update)
         self.log_sha256 = canonical.sha256(os.urandom(8))
+        pieces = envelope.scheme(self.plan).pieces
         shares = envelope.seal(
             self.plan,
             hospital=self.name,
             purpose=turn[0],
             round_number=turn[1],
-            encoded=sharing.encode(vector, self.plan.sharing, hospitals=len(self.plan.hospitals)),
+            values=values,
             hospital_key=self.key,
             log_sha256=self.log_sha256,
-            seeds=[os.urandom(32) for _ in self.plan.aggregators[1:]],
+            seeds=[os.urandom(32) for _ in range(pieces - 1)],
+            content_keys=[os.urandom(32) for _ in self.plan.aggregators],
         )
         data = [share.to_bytes() for share in shares]
-        self.blobs |= {canonical.sha256(one): one for one in data}
+        self.vault |= {canonical.sha256(one): one for one in data}
         return tuple(canonical.sha256(one) for one in data)
 
 
 @dataclass(kw_only=True)
 class StandInAggregator:
-    """One aggregator as `AggregatorClient` offers it."""
+    """One aggregator as `AggregatorClient` offers it: it adds up real shares, in memory.
+
+    It is `away` for every call, or for those that are named in `away_for`.
+    """
 
     plan: Plan
     party: int
     seal_key: PrivateKey
+    key: SigningKey
     away: bool = False
+    away_for: set[str] = field(default_factory=set)
+    opened: set[str] = field(default_factory=set)
     held: dict[Turn, dict[str, SealedShare]] = field(default_factory=lambda: defaultdict(dict))
+    choices: dict[Turn, Signed] = field(default_factory=dict)
 
-    def open_study(self, plan: Plan) -> None:
+    @property
+    def aggregator(self) -> Aggregator:
+        return self.plan.aggregators[self.party - 1]
+
+    def open_study(self, plan: Plan, researcher_key: SigningKey) -> None:
+        self._answer("open")
         assert plan == self.plan
+        self.opened.add(plan.hash)
 
     def submit(self, share: SealedShare) -> None:
-        if self.away:
+        self._answer("submit")
+        assert self.plan.hash in self.opened
+        header = envelope.check_header(self.plan, self.party, share.header)
+        turn = (header.purpose, header.round)
+        if header.hospital in self.held[turn]:
+            if self.held[turn][header.hospital].header != share.header:
+                raise Refused("A hospital gives one share for a round.")
+            return
+        if turn in self.choices:
+            raise Refused("A share must arrive before its round's set is chosen.")
+        self._open(share)
+        kept = SealedShare(header=share.header, sealed=bytes(share.sealed))
+        self.held[turn][header.hospital] = kept
+
+    def choose(self, call: Signed) -> tuple[SetChoice, Signed]:
+        self._answer("choose")
+        asked = messages.verify(ReleaseCall, call, self.plan.researcher_key)
+        turn = (asked.purpose, asked.round)
+        if turn not in self.choices:
+            if len(asked.hospitals) < self.plan.min_hospitals:
+                raise Refused("A set must have more hospitals.")
+            if not set(asked.hospitals) <= self.held[turn].keys():
+                raise Refused("All shares of a set must be here.")
+            self.choose_for_good(turn, asked.hospitals)
+        signed = self.choices[turn]
+        return messages.verify(SetChoice, signed, self.aggregator.verify_key), signed
+
+    def choose_for_good(self, turn: Turn, hospitals: tuple[str, ...]) -> None:
+        choice = SetChoice(
+            plan_hash=self.plan.hash,
+            purpose=turn[0],
+            round=turn[1],
+            party=self.party,
+            hospitals=tuple(sorted(hospitals)),
+        )
+        self.choices[turn] = messages.sign(choice, self.key)
+
+    def release(self, demand: wire.Release, *, size_bytes: int, target: IncomingFile) -> SumHeader:
+        self._answer("release")
+        asked = messages.verify(ReleaseCall, demand.call, self.plan.researcher_key)
+        turn = (asked.purpose, asked.round)
+        self._check_choices(turn, asked.hospitals, demand.choices)
+        members = groups(self.plan, *turn, asked.hospitals)[demand.group - 1]
+        total = self._sum(turn, members, demand.piece)
+        target.write(total.tobytes())
+        assert target.size_bytes == size_bytes
+        return SumHeader(
+            plan_hash=self.plan.hash,
+            purpose=turn[0],
+            round=turn[1],
+            party=self.party,
+            piece=demand.piece,
+            group=demand.group,
+            hospitals=members,
+            length=len(total),
+            ring_bits=total.itemsize * 8,
+            sum_sha256=target.sha256,
+        )
+
+    def headers(self, verify_key: str) -> list[tuple[ShareHeader, Signed]]:
+        self._answer("headers")
+        signed = [one.header for held in self.held.values() for one in held.values()]
+        names = {h.name for h in self.plan.hospitals if h.verify_key == verify_key}
+        read = [(envelope.check_header(self.plan, self.party, one), one) for one in signed]
+        return [(header, one) for header, one in read if header.hospital in names]
+
+    def _answer(self, what: str) -> None:
+        if self.away or what in self.away_for:
             raise Unavailable(f"Aggregator aggregator-{self.party} must answer and did not.")
-        header, _ = envelope.open_share(self.plan, self.party, share, seal_key=self.seal_key)
-        self.held[header.purpose, header.round][header.hospital] = share
 
-    def partial_sum(self, turn: Turn, hospitals: Sequence[str]) -> sharing.Ring:
-        total = np.zeros(envelope.vector_length(self.plan, turn[0]), np.uint64)
-        for name in hospitals:
-            header, payload = envelope.open_share(
-                self.plan, self.party, self.held[turn][name], seal_key=self.seal_key
+    def _open(self, share: SealedShare) -> bytes:
+        return b"".join(
+            envelope.open_share(
+                self.plan, self.party, share.header, share.sealed, seal_key=bytes(self.seal_key)
             )
-            sharing.add_share(total, payload, header.payload)
+        )
+
+    def _check_choices(
+        self, turn: Turn, hospitals: tuple[str, ...], choices: Sequence[Signed]
+    ) -> None:
+        """The rule of all aggregators: as many promises as the plan needs, for this set."""
+        promised = set()
+        for signed in choices:
+            party = json.loads(signed.message)["party"]
+            verify_key = self.plan.aggregators[party - 1].verify_key
+            choice = messages.verify(SetChoice, signed, verify_key)
+            assert (choice.purpose, choice.round) == turn and choice.hospitals == hospitals
+            promised.add(party)
+        assert len(promised) >= self.plan.needed
+        assert json.loads(self.choices[turn].message)["hospitals"] == list(hospitals)
+
+    def _sum(self, turn: Turn, members: Sequence[str], piece: int) -> sharing.Ring:
+        dtype = sharing.ring_dtype(self.plan.sharing_of(turn[0]).ring_bits)
+        total = np.zeros(envelope.vector_length(self.plan, turn[0]), dtype)
+        seeds = envelope.scheme(self.plan).seeds_of(self.party)
+        for name in members:
+            payload = self._open(self.held[turn][name])
+            if piece in seeds:
+                start = 32 * seeds.index(piece)
+                sharing.add_seeds(total, [payload[start : start + 32]])
+            else:
+                sharing.add_vector(total, payload[32 * len(seeds) :])
         return total
-
-
-def collect(
-    plan: Plan,
-    clients: Sequence[StandInAggregator],
-    *,
-    purpose: Purpose,
-    round_number: int,
-    hospitals: Sequence[str],
-    researcher_key: SigningKey,
-) -> tuple[np.ndarray, sharing.Ring]:
-    """`federation.collector.collect` without the calls between."""
-    partials = [client.partial_sum((purpose, round_number), hospitals) for client in clients]
-    total = sharing.unshard(partials)
-    return sharing.decode(total, plan.sharing), total
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,29 +303,48 @@ class StandInFederation:
     study: Study
     hospitals: dict[str, StandInHospital]
     aggregators: list[StandInAggregator]
+    key: SigningKey
+
+    def new_process(self) -> Study:
+        """The study as a researcher has it who knows the plan and nothing of what was done."""
+        return _study(self.study.plan, self.hospitals, self.aggregators, self.key)
 
 
-def federation(**changes: object) -> StandInFederation:
+def federation(*, names: Sequence[str] = FOUR, **changes: object) -> StandInFederation:
     """A study of three rounds, evaluated after the last one."""
-    keys = Keys(hospitals=tuple(SigningKey.generate() for _ in FOUR))
+    keys = Keys(hospitals=tuple(SigningKey.generate() for _ in names))
     drawn = plan(keys)
     roster = tuple(
-        type(entry)(**{k: getattr(entry, k) for k in entry.__slots__} | {"name": name})
-        for entry, name in zip(drawn.hospitals, FOUR, strict=True)
+        dataclasses.replace(entry, name=name)
+        for entry, name in zip(drawn.hospitals, names, strict=True)
     )
-    agreed = plan(keys, hospitals=roster, **changes)
+    agreed = plan(keys, **({"hospitals": roster} | changes))
     hospitals = {
         name: StandInHospital(name=name, plan=agreed, key=key, researcher_key=agreed.researcher_key)
-        for name, key in zip(FOUR, keys.hospitals, strict=True)
+        for name, key in zip(names, keys.hospitals, strict=True)
     }
     aggregators = [
-        StandInAggregator(plan=agreed, party=party, seal_key=seal)
-        for party, seal in enumerate(keys.seals, start=1)
+        StandInAggregator(plan=agreed, party=party, seal_key=seal, key=key)
+        for party, (seal, key) in enumerate(zip(keys.seals, keys.aggregators, strict=True), start=1)
     ]
-    study = Study(
+    return StandInFederation(
+        study=_study(agreed, hospitals, aggregators, keys.researcher),
+        hospitals=hospitals,
+        aggregators=aggregators,
+        key=keys.researcher,
+    )
+
+
+def _study(
+    agreed: Plan,
+    hospitals: dict[str, StandInHospital],
+    aggregators: list[StandInAggregator],
+    key: SigningKey,
+) -> Study:
+    return Study(
         agreed,
         hospitals=list(hospitals.values()),  # type: ignore[arg-type]
         aggregators=aggregators,  # type: ignore[arg-type]
-        key=keys.researcher,
+        key=key,
+        patience_s=0.05,
     )
-    return StandInFederation(study=study, hospitals=hospitals, aggregators=aggregators)

@@ -68,7 +68,7 @@ def checked(*words: object) -> dict[str, Any]:
     facts: dict[str, Any] = json.loads(found.stdout)
     assert found.exit_code == (0 if facts["sound"] else 1)
     assert facts.keys() == {
-        "sound", "hospital", "verify_key", "key_from", "entries", "head", "anchors",
+        "sound", "party", "verify_key", "key_from", "entries", "head", "anchors",
         "anchored", "without_anchor", "problems",
     }  # fmt: skip
     return facts
@@ -101,13 +101,13 @@ def holding(path: Path, content: Certificate, sha256: str) -> Path:
 
 def test_a_sound_log_alone_says_that_its_key_must_be_compared(log: Path) -> None:
     facts = checked(log)
-    assert (facts["sound"], facts["hospital"], facts["entries"]) == (True, "north", 20)
+    assert (facts["sound"], facts["party"], facts["entries"]) == (True, "north", 20)
     assert (facts["key_from"], facts["verify_key"]) == ("log", NORTH_KEY)
     assert facts["head"] == {"number": 20, "sha256": hash_of(20)}
     words = run(log).stdout
     assert words.startswith("The log is sound: 20 entries of north, each signed and chained")
     assert "The key was taken from the log itself" in words
-    assert "compare it with the hospital's own" in words
+    assert "compare it with the party's own" in words
     assert "Nobody else's anchor was held against it" in words
 
 
@@ -223,7 +223,7 @@ def test_a_file_that_is_no_log_is_not_sound(tmp_path: Path, data: bytes) -> None
 def test_a_changed_byte_is_found_and_the_exit_code_says_so(log: Path) -> None:
     log.write_bytes(SOUND.replace(b"round", b"sound", 1))
     assert run(log).exit_code == 1
-    assert "Entry 1 (line 2) does not carry the hospital's signature" in run(log).stdout
+    assert "Entry 1 (line 2) does not carry the party's signature" in run(log).stdout
 
 
 def test_what_cannot_be_read_is_one_sentence(log: Path, tmp_path: Path) -> None:

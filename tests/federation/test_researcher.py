@@ -1,17 +1,29 @@
 """What hospitals ask is known before a study is written, and what they answer is read strictly."""
 
 import dataclasses
+import socket
+import threading
+import time
+from types import SimpleNamespace
 
 import pytest
 from nacl.signing import SigningKey
 
 from federation import client, researcher, views
-from federation.client import HospitalClient
+from federation.client import Account, HospitalClient
 from federation.researcher import Credentials, Researcher
 from syft_code import canonical
 from syft_code.catalogue import AssetCard, Terms
-from syft_code.errors import BudgetExceeded, InvalidMessage, NotApproved, Refused
+from syft_code.errors import (
+    BudgetExceeded,
+    InvalidInput,
+    InvalidMessage,
+    NotApproved,
+    Refused,
+    Unavailable,
+)
 from syft_code.messages import NO_PART, Ticket
+from syft_code.plan import Plan
 from tests.plans import SKIN, TINY, Keys, plan
 
 TERMS = Terms(epsilon=8.0, delta=1e-5, min_noise_multiplier=0.5, min_patients=10)
@@ -25,6 +37,7 @@ class Desk:
     asset: str
     asked: Terms
     key: SigningKey
+    here: bool = True
 
     def catalogue(self) -> list[AssetCard]:
         return [
@@ -44,8 +57,12 @@ class Desk:
 
 
 @pytest.fixture
-def someone(monkeypatch: pytest.MonkeyPatch) -> Researcher:
-    keys = Keys()
+def keys() -> Keys:
+    return Keys()
+
+
+@pytest.fixture
+def desks(monkeypatch: pytest.MonkeyPatch) -> dict[str, Desk]:
     asked = {"berlin": 3, "lisbon": 4, "oslo": 3, "vienna": 3, "elsewhere": 9}
     desks = {
         name: Desk(
@@ -56,8 +73,19 @@ def someone(monkeypatch: pytest.MonkeyPatch) -> Researcher:
         )
         for name, least in asked.items()
     }
-    monkeypatch.setattr(researcher, "HospitalClient", lambda name: desks[name])
-    monkeypatch.setattr(researcher, "AggregatorClient", lambda entry: entry)
+    monkeypatch.setattr(researcher, "HospitalClient", lambda name, must_answer: desks[name])
+    monkeypatch.setattr(
+        researcher, "AggregatorClient", lambda entry: SimpleNamespace(aggregator=entry)
+    )
+    return desks
+
+
+@pytest.fixture
+def someone(desks: dict[str, Desk], keys: Keys) -> Researcher:
+    return log_in(desks, keys)
+
+
+def log_in(desks: dict[str, Desk], keys: Keys) -> Researcher:
     return Researcher(
         Credentials(
             accounts=tuple(desks),  # type: ignore[arg-type]
@@ -88,6 +116,77 @@ def test_a_plan_hides_each_hospital_among_the_most_that_any_of_them_asks(
     assert someone.study(**choices(), min_hospitals=3).plan.min_hospitals == 3
 
 
+def test_a_front_desk_that_is_away_is_left_out_until_it_answers(
+    desks: dict[str, Desk], keys: Keys
+) -> None:
+    desks["lisbon"].here = False
+    someone = log_in(desks, keys)
+    assert someone.away == ("lisbon",)
+    study = someone.study(**choices())
+    assert [h.name for h in study.plan.hospitals] == ["berlin", "oslo", "vienna"]
+    desks["lisbon"].here = True
+    assert someone.away == ()
+    assert "lisbon" in {card.hospital for card in someone.catalogue()}
+
+
+def test_a_researcher_whom_no_front_desk_answers_is_told_so(
+    desks: dict[str, Desk], keys: Keys
+) -> None:
+    for desk in desks.values():
+        desk.here = False
+    with pytest.raises(Unavailable, match="At least one of 5 front desks"):
+        log_in(desks, keys)
+
+
+def test_a_study_is_taken_up_again_by_its_plan_also_while_a_hospital_is_away(
+    desks: dict[str, Desk], keys: Keys
+) -> None:
+    plan = log_in(desks, keys).study(**choices()).plan
+    desks["lisbon"].here = False
+    again = log_in(desks, keys)
+    study = again.resume(Plan.decode(plan.encode()))
+    assert [one.name for one in study._hospitals] == [entry.name for entry in plan.hospitals]
+    with pytest.raises(InvalidInput, match="whom its plan names"):
+        log_in(desks, Keys()).resume(plan)
+    stranger = dataclasses.replace(plan.hospitals[0], name="paris", verify_key="ab" * 32)
+    longer = dataclasses.replace(plan, hospitals=(*plan.hospitals, stranger))
+    with pytest.raises(InvalidInput, match="account at each of its hospitals"):
+        again.resume(longer)
+
+
+def account(port: int) -> Account:
+    url = f"http://127.0.0.1:{port}"
+    return Account(hospital="oslo", url=url, email="a@example.org", password="secret")
+
+
+def test_a_hospital_that_does_not_answer_is_known_and_tried_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        port = nobody.getsockname()[1]
+        with pytest.raises(Unavailable, match="front desk of oslo does not answer"):
+            HospitalClient(account(port))
+        oslo = HospitalClient(account(port), must_answer=False)
+        assert not oslo.here
+        with pytest.raises(Unavailable, match="front desk of oslo does not answer"):
+            oslo.has_approved("ab" * 32)
+    entered = client._Entered(client=None, bulk=Bulk(canonical.encode(TERMS)))  # type: ignore[arg-type]
+    monkeypatch.setattr(client, "_entered", lambda account: entered)
+    assert oslo.terms() == TERMS and oslo.here
+
+
+def test_a_silent_front_desk_does_not_hold_a_login_for_ever(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(client, "ANSWER", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        began = time.monotonic()
+        with pytest.raises(Unavailable, match="does not answer"):
+            HospitalClient(account(silent.getsockname()[1]))
+        assert time.monotonic() - began < 5
+
+
 def test_terms_stand_beside_the_cards(someone: Researcher) -> None:
     terms = someone.terms() | {
         "oslo": dataclasses.replace(TERMS, study_epsilon=6.0, recipes=("layers",), approvers=2)
@@ -115,7 +214,8 @@ class Bulk:
 
 def at_oslo(data: bytes) -> HospitalClient:
     found = object.__new__(HospitalClient)
-    found.name, found.bulk = "oslo", Bulk(data)  # type: ignore[assignment]
+    found.name, found._entering = "oslo", threading.Lock()
+    found._entered = client._Entered(client=None, bulk=Bulk(data))  # type: ignore[arg-type]
     return found
 
 

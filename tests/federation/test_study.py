@@ -3,6 +3,7 @@
 import io
 import json
 import time
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,8 +12,10 @@ from rich.console import Console
 
 from federation import certificate, relay, report, study, views
 from federation.progress import Display
-from federation.study import Outcome, Progress
-from syft_code import messages, networks
+from federation.study import Outcome, Progress, RoundRecord
+from federation.training import Model
+from syft_code import compression, envelope, messages, networks, sharing
+from syft_code.envelope import SealedShare
 from syft_code.errors import (
     BudgetExceeded,
     InvalidInput,
@@ -21,11 +24,11 @@ from syft_code.errors import (
     Refused,
     Unavailable,
 )
-from syft_code.messages import NO_PART, ShareHeader
+from syft_code.messages import NO_PART, ShareHeader, Signed, Ticket
+from syft_code.plan import Compression, Plan, Robust, Sharing
 from tests.federation.stand_in_parties import (
     StandInFederation,
     StandInHospital,
-    collect,
     federation,
 )
 
@@ -45,7 +48,6 @@ REFUSALS: dict[str, dict[str, object]] = {
 
 @pytest.fixture(autouse=True)
 def without_a_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(study, "collect", collect)
     monkeypatch.setattr(relay, "POLL_S", 0.001)
     monkeypatch.setattr(study, "ASK_AGAIN_S", 0.01)
 
@@ -132,25 +134,256 @@ def test_no_record_certificate_or_report_names_who_was_absent_or_why(
         assert NO_PART not in (tmp_path / "report.html").read_text()
 
 
-def test_an_aggregator_that_is_away_is_named(parties: StandInFederation) -> None:
-    parties.aggregators[1].away = True
+@pytest.mark.parametrize("call", ["open", "choose", "submit", "release"])
+def test_an_aggregator_that_is_away_is_named_and_ends_a_study_that_needs_all(
+    parties: StandInFederation, call: str
+) -> None:
+    parties.aggregators[1].away_for = {call}
     outcome = parties.study.train()
-    assert "0 took part" in outcome.stopped
-    assert outcome.reasons == ("Aggregator aggregator-2 must answer and did not.",)
+    assert outcome.stopped.startswith("Aggregator aggregator-2 must answer and did not.")
+    assert "call train() again" in outcome.stopped
+    assert outcome.rounds == () and outcome.reasons == ()
 
 
-def test_a_sum_that_cannot_be_had_keeps_the_rounds_before(
+def test_an_aggregator_that_is_away_for_some_shares_costs_the_others_nothing(
     parties: StandInFederation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def away_in_round_two(*parties: object, round_number: int, **choices: object) -> object:
-        if round_number == 2:
-            raise Unavailable("Aggregator aggregator-1 must answer and did not.")
-        return collect(*parties, round_number=round_number, **choices)  # type: ignore[arg-type]
+    second = parties.aggregators[1]
+    take = second.submit
 
-    monkeypatch.setattr(study, "collect", away_in_round_two)
+    def away_for_lisbon(share: SealedShare) -> None:
+        if json.loads(share.header.message)["hospital"] == "lisbon":
+            raise Unavailable("Aggregator aggregator-2 must answer and did not.")
+        take(share)
+
+    monkeypatch.setattr(second, "submit", away_for_lisbon)
     outcome = parties.study.train()
-    assert outcome.stopped == "Aggregator aggregator-1 must answer and did not."
+    assert outcome.stopped == ""
+    assert all(record.trained == ("berlin", "oslo", "vienna") for record in outcome.rounds)
+
+
+def test_a_sum_that_cannot_be_had_keeps_the_rounds_before_and_can_be_had_later(
+    parties: StandInFederation,
+) -> None:
+    records: list[RoundRecord] = []
+
+    def away_after_round_one(record: RoundRecord, weights: np.ndarray) -> None:
+        records.append(record)
+        parties.aggregators[0].away_for = {"release"}
+
+    outcome = parties.study.train(on_round=away_after_round_one)
+    assert outcome.stopped.startswith("Aggregator aggregator-1 must answer and did not.")
     assert [record.round for record in outcome.rounds] == [1]
+    parties.aggregators[0].away_for = set()
+    again = parties.study.train()
+    assert again.stopped == "" and [record.round for record in again.rounds] == [1, 2, 3]
+    assert same(again.rounds[0], records[0])
+
+
+def same(one: RoundRecord, other: RoundRecord) -> bool:
+    return replace(one, seconds=0.0) == replace(other, seconds=0.0)
+
+
+def test_a_finished_study_comes_out_the_same_in_a_new_process_and_asks_nobody_new(
+    parties: StandInFederation,
+) -> None:
+    parties.hospitals["vienna"].raises = {("train", 2): NotApproved(NO_PART)}
+    first = parties.study.train()
+    calls = {name: list(one.calls) for name, one in parties.hospitals.items()}
+    parties.hospitals["vienna"].raises = {}
+    parties.hospitals["oslo"].away = True
+    second = parties.new_process().train()
+    np.testing.assert_array_equal(second.weights, first.weights)
+    for one, other in zip(first.rounds, second.rounds, strict=True):
+        assert (one.trained, one.groups, one.anchors) == (
+            other.trained,
+            other.groups,
+            other.anchors,
+        )
+        assert (one.metrics, one.evaluated, one.absent) == (
+            other.metrics,
+            other.evaluated,
+            other.absent,
+        )
+        assert one.upload_bytes == other.upload_bytes
+        assert other.epsilon == {k: v for k, v in one.epsilon.items() if k != "oslo"}
+    for name in ("berlin", "lisbon"):
+        assert parties.hospitals[name].calls == 2 * calls[name]
+    assert ("train", 2) in calls["vienna"]
+    assert parties.hospitals["vienna"].calls[len(calls["vienna"]) :] == [
+        ("train", 1),
+        ("train", 3),
+        ("evaluate", 3),
+    ], "its round 2 would be paid for nothing"
+
+
+def test_a_set_that_one_aggregator_chose_before_is_the_rounds_set(
+    parties: StandInFederation,
+) -> None:
+    """The researcher's process ended between two aggregators' choices."""
+    parties.hospitals["vienna"].raises = {("train", 1): NotApproved(NO_PART)}
+    parties.aggregators[1].away_for = {"release"}
+    assert "aggregator-2" in parties.study.train().stopped
+    parties.aggregators[1].away_for = set()
+    parties.aggregators[1].choices.clear()
+    parties.aggregators[2].choices.clear()
+    parties.hospitals["vienna"].raises = {}
+    outcome = parties.new_process().train()
+    assert outcome.stopped == ""
+    assert [record.absent for record in outcome.rounds] == [1, 0, 0]
+    assert ("train", 1) not in parties.hospitals["vienna"].calls[1:]
+
+
+def test_a_set_that_was_promised_waits_for_the_hospital_that_is_missing(
+    parties: StandInFederation,
+) -> None:
+    everybody = tuple(parties.hospitals)
+    parties.aggregators[0].choose_for_good(("train", 1), everybody)
+    parties.hospitals["oslo"].away = True
+    outcome = parties.study.train()
+    assert "promised" in outcome.stopped and "call train() again" in outcome.stopped
+    assert "oslo" not in outcome.stopped
+    assert not any(one.choices for one in parties.aggregators[1:]), "no other set is chosen"
+
+
+def test_sets_that_can_never_meet_end_a_study_with_a_sentence(parties: StandInFederation) -> None:
+    parties.aggregators[0].choose_for_good(("train", 1), ("berlin", "lisbon", "oslo"))
+    parties.aggregators[1].choose_for_good(("train", 1), ("lisbon", "oslo", "vienna"))
+    outcome = parties.study.train()
+    assert "different ones for good" in outcome.stopped
+    assert "train() again" not in outcome.stopped
+    assert not any(one.calls for one in parties.hospitals.values()), "nobody trains for nothing"
+
+
+def two_of_three(**changes: object) -> StandInFederation:
+    return federation(sharing=Sharing(needed=2), **changes)
+
+
+@pytest.mark.parametrize("away", [0, 1, 2])
+def test_any_two_of_three_aggregators_suffice_if_the_plan_says_so(away: int) -> None:
+    parties = two_of_three()
+    parties.aggregators[away].away = True
+    outcome = parties.study.train()
+    assert outcome.stopped == ""
+    assert [record.absent for record in outcome.rounds] == [0, 0, 0]
+    first = Model.first(outcome.plan).weights
+    np.testing.assert_allclose(outcome.weights, first + 3, atol=1e-4)
+
+
+@pytest.mark.parametrize("call", ["choose", "release"])
+def test_an_aggregator_that_goes_away_before_the_sum_is_replaced_by_another(call: str) -> None:
+    parties = two_of_three()
+    parties.aggregators[0].away_for = {call}
+    outcome = parties.study.train()
+    assert outcome.stopped == "" and len(outcome.rounds) == 3
+
+
+def test_one_of_two_needed_aggregators_is_not_enough() -> None:
+    parties = two_of_three()
+    parties.aggregators[0].away = parties.aggregators[2].away = True
+    outcome = parties.study.train()
+    assert "aggregator-1" in outcome.stopped or "aggregator-3" in outcome.stopped
+    assert outcome.rounds == ()
+
+
+def test_an_aggregator_that_comes_back_late_is_told_of_the_study(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    parties = two_of_three()
+    parties.aggregators[2].away = True
+
+    def swap(record: RoundRecord, weights: np.ndarray) -> None:
+        parties.aggregators[2].away = False
+        parties.aggregators[0].away = True
+
+    outcome = parties.study.train(on_round=swap)
+    assert outcome.stopped == "" and len(outcome.rounds) == 3
+
+
+def test_a_wrong_weight_is_found_and_the_sum_not_used(
+    parties: StandInFederation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vienna = parties.hospitals["vienna"]
+    honest = sharing.encode_weight
+
+    def heavier(weight: int, *rest: object, **more: object) -> object:
+        return honest(
+            weight + (weight == parties.study.plan.hospital("vienna").patients), *rest, **more
+        )  # type: ignore[arg-type]
+
+    seal = vienna._seal
+
+    def lying(turn: tuple[str, int]) -> tuple[str, ...]:
+        monkeypatch.setattr(sharing, "encode_weight", heavier)
+        try:
+            return seal(turn)  # type: ignore[arg-type]
+        finally:
+            monkeypatch.setattr(sharing, "encode_weight", honest)
+
+    monkeypatch.setattr(vienna, "_seal", lying)
+    outcome = parties.study.train()
+    assert "must have the weight of its hospitals" in outcome.stopped
+    assert outcome.rounds == () and "vienna" not in outcome.stopped
+
+
+def test_a_robust_rule_withstands_a_hospital_that_lies() -> None:
+    names = tuple(f"site-{letter}" for letter in "abcdefghi")
+    parties = federation(names=names, robust=Robust(rule="median", groups=3, tolerated=1))
+    parties.hospitals["site-a"].update = 60.0
+    outcome = parties.study.train()
+    assert outcome.stopped == ""
+    for record in outcome.rounds:
+        assert sorted(name for group in record.groups for name in group) == sorted(names)
+        assert [len(group) for group in record.groups] == [3, 3, 3]
+    first = Model.first(outcome.plan).weights
+    np.testing.assert_allclose(outcome.weights, first + 3, atol=1e-4)
+
+
+def test_a_robust_rule_without_enough_groups_stops_the_study_before_anything_is_chosen() -> None:
+    names = tuple(f"site-{letter}" for letter in "abcdefghi")
+    parties = federation(names=names, robust=Robust(rule="median", groups=3, tolerated=1))
+    parties.hospitals["site-a"].away = True
+    outcome = parties.study.train()
+    assert "needs 9 hospitals, 3 groups of 3, and 8 took part" in outcome.stopped
+    assert not any(one.choices for one in parties.aggregators)
+
+
+def test_coordinates_that_did_not_travel_stay_as_they_were() -> None:
+    parties = federation(
+        compression=Compression(kept=0.25), frozen_layers=1, rounds=1, evaluation=None
+    )
+    plan = parties.study.plan
+    outcome = parties.study.train()
+    moved = outcome.weights - Model.first(plan).weights
+    frozen = compression.trained(plan).start
+    assert frozen > 0 and not moved[:frozen].any()
+    assert np.count_nonzero(moved) == compression.kept_count(plan) < len(moved) - frozen
+    np.testing.assert_allclose(moved[moved != 0], 1, atol=1e-4)
+
+
+def test_scaffolds_control_variate_moves_by_the_weight_of_those_that_took_part() -> None:
+    parties = federation(algorithm="scaffold", evaluation=None)
+    plan = parties.study.plan
+    parties.hospitals["vienna"].raises = {("train", 1): NotApproved(NO_PART)}
+    seen: dict[int, np.ndarray] = {}
+    oslo = parties.hospitals["oslo"]
+    start = oslo.start_round
+
+    def looking(agreed: Plan, call: Signed) -> Ticket:
+        asked = json.loads(call.message)
+        seen[asked["round"]] = np.frombuffer(oslo.blobs[asked["weights_sha256"]], "<f4")
+        return start(agreed, call)
+
+    oslo.start_round = looking  # type: ignore[method-assign]
+    outcome = parties.study.train()
+    count = len(outcome.weights)
+    patients = {h.name: h.patients for h in plan.hospitals}
+    part = 1 - patients["vienna"] / sum(patients.values())
+    assert all(len(blob) == envelope.broadcast_length(plan, "train") for blob in seen.values())
+    assert not seen[1][count:].any()
+    np.testing.assert_allclose(seen[2][count:], part, atol=1e-4)
+    np.testing.assert_allclose(seen[3][count:], part + 1, atol=1e-4)
+    np.testing.assert_allclose(outcome.weights, Model.first(plan).weights + 3, atol=1e-4)
 
 
 def test_a_front_desk_that_hands_out_another_rounds_shares_is_absent(
@@ -165,9 +398,10 @@ def test_a_front_desk_that_hands_out_another_rounds_shares_is_absent(
 def test_a_ticket_of_another_round_is_no_contribution(parties: StandInFederation) -> None:
     vienna = parties.hospitals["vienna"]
     seen: list[Progress] = []
+    ask = vienna.ticket
 
     def stale(name: str) -> object:
-        return vienna.tickets["train-1"]
+        return ask("train-1")
 
     vienna.ticket = stale  # type: ignore[method-assign, assignment]
     outcome = parties.study.train(on_progress=seen.append)

@@ -19,6 +19,7 @@ import pytest
 
 from datasites.desk.calls import ALLOWED_CALLS, MAX_RESEARCHER_CALL_BYTES, OWNER, RESEARCHER
 from datasites.desk.limits import MAX_CALL_BYTES
+from federation.spool import IncomingFile
 from syft_code import messages, networks, traveller
 from syft_code.errors import NotApproved
 from syft_code.messages import RoundCall
@@ -87,7 +88,9 @@ def test_the_approved_call_of_the_researcher_runs(ours: OurSite) -> None:
         time.sleep(0.3)
         ticket = ours.alice.bulk.ticket(ticket.ticket)
     assert ticket.state == "done", ticket.sentence
-    assert len(ours.alice.bulk.download(ticket.shares[0])) > 0
+    with IncomingFile() as file:
+        ours.alice.bulk.download(ticket.shares[0], file, limit_bytes=10**6)
+        assert file.size_bytes > 0
 
 
 # Who may call what

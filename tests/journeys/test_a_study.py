@@ -8,17 +8,18 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from nacl.public import PrivateKey
 
 from datasites.data import readers
 from federation import certificate
 from federation.researcher import Researcher
+from federation.spool import IncomingFile
 from federation.study import Outcome, Progress, Study
-from syft_code import accounting, canonical, envelope, messages, networks, sharing
+from syft_code import accounting, canonical, compression, envelope, messages, networks, sharing
 from syft_code.accounting import Event
 from syft_code.errors import InvalidMessage, Refused
 from syft_code.messages import RoundCall, ShareHeader
-from syft_code.plan import DpSgd, Evaluation, Plan, Sgd
+from syft_code.plan import Compression, DpSgd, Evaluation, Plan, Sgd, Sharing
+from tests import opening
 from tests.conftest import Live
 from tests.plans import TINY
 
@@ -154,37 +155,30 @@ def test_the_decoded_sum_is_the_plain_fixed_point_sum(
     """Whoever holds all aggregators' keys (this test) can open every share: add them plainly."""
     outcome, _ = trained
     plan = outcome.plan
-    plain = np.zeros(envelope.vector_length(plan, "train"), np.uint64)
-    for name in outcome.rounds[0].epsilon:
-        plain += opened(live, plan, name, round_number=1)
-    decoded = sharing.decode(plain, plan.sharing)
+    plain = sum(opened(live, plan, name, round_number=1) for name in outcome.rounds[0].epsilon)
+    values, weight = envelope.read_sum(plan, "train", plain)
     start = networks.initial_weights(plan.recipe, plan.data, seed=int(plan.hash[:8], 16))
-    assert decoded[-1] == sum(plan.hospital(name).patients for name in outcome.rounds[0].epsilon)
-    after_first = (start + decoded[:-1] / decoded[-1]).astype(np.float32)
+    assert weight == sum(plan.hospital(name).patients for name in outcome.rounds[0].epsilon)
+    mean = values * (plan.most_patients / weight)
+    after_first = (start + mean).astype(np.float32)
     named = canonical.sha256(after_first.astype("<f4").tobytes())
     assert named == round_two_input(live, plan), "round 2 began from another sum than the plain one"
 
 
 def opened(live: Live, plan: Plan, hospital: str, *, round_number: int) -> sharing.Ring:
-    """One hospital's encoded update, put together from all three aggregators' disks."""
-    parts = np.zeros(envelope.vector_length(plan, "train"), np.uint64)
-    found = 0
-    for party in range(1, len(plan.aggregators) + 1):
-        home = live.state / "hospitals" / hospital / "vault" / "sealed"
-        seal = live.state / "aggregators" / f"aggregator-{party}" / "identity" / "seal.key"
-        for path in home.iterdir():
-            share = envelope.SealedShare.from_bytes(path.read_bytes())
-            try:
-                header, payload = envelope.open_share(
-                    plan, party, share, seal_key=PrivateKey(bytes.fromhex(seal.read_text()))
-                )
-            except InvalidMessage:
-                continue
-            if header.round == round_number and header.purpose == "train":
-                sharing.add_share(parts, payload, header.payload)
-                found += 1
-    assert found == len(plan.aggregators)
-    return parts
+    """One hospital's encoded update, put together with all three aggregators' keys."""
+    sealed = live.state / "hospitals" / hospital / "vault" / "sealed"
+    shares = [envelope.SealedShare.from_bytes(path.read_bytes()) for path in sealed.iterdir()]
+    keys = [
+        live.state / "aggregators" / aggregator.name / "identity" / "seal.key"
+        for aggregator in plan.aggregators
+    ]
+    return opening.encoded(
+        plan,
+        "train",
+        [one for one in shares if opening.is_of(plan, "train", round_number, one)],
+        [bytes.fromhex(path.read_text()) for path in keys],
+    )
 
 
 def round_two_input(live: Live, plan: Plan) -> str:
@@ -214,10 +208,11 @@ def test_a_round_asked_for_again_gives_the_same_sealed_bytes_and_is_charged_once
     tickets = [hospital.start_round(plan, messages.sign(call, researcher.key)) for _ in range(2)]
     assert tickets[0] == tickets[1]
     assert tickets[0].state == "done"
-    shares = [
-        hospital.bulk.download(share) for share in hospital.bulk.ticket(tickets[0].ticket).shares
-    ]
-    assert [canonical.sha256(share) for share in shares] == list(tickets[0].shares)
+    for share in hospital.bulk.ticket(tickets[0].ticket).shares:
+        with IncomingFile() as file:
+            hospital.bulk.download(share, file, limit_bytes=10**6)
+            assert file.sha256 == share
+    assert len(set(tickets[0].shares)) == len(plan.aggregators)
     assert live.owner(0).account("skin-lesions") == before
 
     other = hospital.bulk.upload(np.zeros_like(start).astype("<f4").tobytes())
@@ -226,6 +221,44 @@ def test_a_round_asked_for_again_gives_the_same_sealed_bytes_and_is_charged_once
     )
     with pytest.raises(Refused, match="other weights"):
         hospital.start_round(plan, messages.sign(changed, researcher.key))
+
+
+VARIANTS: dict[str, dict[str, object]] = {
+    "SCAFFOLD, any two of three aggregators": {
+        "algorithm": "scaffold",
+        "sharing": Sharing(needed=2),
+    },
+    "a quarter of the last layers in 16 bits": {
+        "sharing": Sharing(ring_bits=16, fraction_bits=12, bound=1.9),
+        "compression": Compression(kept=0.25),
+        "frozen_layers": 1,
+        "max_update_norm": 2.0,
+    },
+}
+
+
+@pytest.mark.parametrize("changes", VARIANTS.values(), ids=list(VARIANTS))
+def test_other_ways_to_share_run_through_the_same_parties(
+    live: Live, researcher: Researcher, changes: dict[str, object]
+) -> None:
+    study = new_study(researcher, evaluation=None, **changes)
+    study.submit()
+    for position in range(len(live.homes)):
+        owner = live.owner(position)
+        owner.approve(owner.requests()[-1])
+    study.wait_for_approval(timeout_s=30)
+    weights: list[np.ndarray] = []
+    outcome = study.train(on_round=lambda record, new: weights.append(new))
+    assert not outcome.stopped
+    assert [len(record.trained) for record in outcome.rounds] == [4, 4]
+    start = networks.initial_weights(
+        study.plan.recipe, study.plan.data, seed=int(study.plan.hash[:8], 16)
+    )
+    part = compression.trained(study.plan)
+    moved = np.flatnonzero(weights[0] != start)
+    assert part.start <= moved.min() and len(moved) <= compression.kept_count(study.plan)
+    assert len(moved) > compression.kept_count(study.plan) * 0.9
+    assert certificate.check(certificate.certificate(outcome)) == []
 
 
 def test_what_was_denied_or_revoked_does_not_run(live: Live, researcher: Researcher) -> None:

@@ -117,6 +117,10 @@ def test_up_again_finds_all_as_it_was_and_leaves_no_orphan(tmp_path: Path) -> No
     with up(file, state) as process:
         assert kept(state) == first
         assert local_aggregator.is_healthy(state / "aggregators" / "adder-1")
+        adder = ("--config", str(state / "aggregators" / "adder-1.toml"))
+        healthy = run("aggregator", "health", *adder)
+        assert (healthy.returncode, healthy.stderr) == (0, "")
+        assert healthy.stdout.startswith("Healthy: 0 studies")
         os.kill(process.pid, signal.SIGKILL)  # the parties must not outlive even that
         deadline = time.monotonic() + 30
         while processes_of(state):

@@ -61,6 +61,7 @@ FORBIDDEN: dict[str, tuple[Case, SitePolicy, str]] = {
         "let another person",
     ),
     "another model": (case(), policy(recipes=("unet",)), "of the kind unet, the plan has layers"),
+    "few aggregators": (case(), policy(min_aggregators=4), "At least 4 aggregators"),
     "few hospitals": (case(), policy(min_hospitals=4), "at least 4 hospitals, the plan says 3"),
     "little noise": (case(plan(dp_sgd=WEAK)), policy(), "at least 0.5, the plan has 0.4"),
     "little noise in evaluations": (

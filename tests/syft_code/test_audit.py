@@ -84,16 +84,16 @@ def problems(data: bytes, *anchors: Anchor) -> str:
 def test_a_sound_log_has_no_problem_and_meets_its_anchors() -> None:
     anchors = [anchor_of(LOG[:n], f"party {n}") for n in range(1, COUNT + 1)]
     assert audit.verify(SOUND, verify_key=VERIFY_KEY, anchors=anchors) == Verdict(
-        hospital="north", verify_key=VERIFY_KEY, entries=COUNT, head=head_of(LOG), problems=(),
+        party="north", verify_key=VERIFY_KEY, entries=COUNT, head=head_of(LOG), problems=(),
         anchored=COUNT,
     )  # fmt: skip
     assert audit.verify(SOUND).problems == ()
 
 
 def test_an_export_is_the_header_the_entries_and_the_head_one_a_line() -> None:
-    header = ExportHeader(hospital="north", verify_key=VERIFY_KEY)
+    header = ExportHeader(party="north", verify_key=VERIFY_KEY)
     assert LINES[0] == line_of(messages.sign(header, KEY))
-    assert b"consilium-audit-1" in LINES[0]
+    assert b"consilium-audit-2" in LINES[0]
     assert LINES[1:-1] == [line_of(signed) for signed in LOG]
     assert LINES[-1] == line_of(messages.sign(head_of(LOG), KEY))
     assert SOUND.isascii()
@@ -149,14 +149,14 @@ def resigned(place: int, key: SigningKey = THIEF) -> bytes:
 
 
 OTHER_KEY = bytes(THIEF.verify_key).hex().encode()
-OTHERS = ExportHeader(hospital="north", verify_key=OTHER_KEY.decode())
+OTHERS = ExportHeader(party="north", verify_key=OTHER_KEY.decode())
 
 
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        (put(3, changed_entry(3)), "Entry 3 (line 4) does not carry the hospital's signature"),
-        (put(3, resigned(3)), "Entry 3 (line 4) does not carry the hospital's signature"),
+        (put(3, changed_entry(3)), "Entry 3 (line 4) does not carry the party's signature"),
+        (put(3, resigned(3)), "Entry 3 (line 4) does not carry the party's signature"),
         (put(COUNT, changed_entry(COUNT)), f"Entry {COUNT} (line {COUNT + 1}) does not carry"),
         (cut(3, 4), "Entry 3 is missing: removed."),
         (cut(3, 6), "Entries 3 to 5 are missing: removed."),
@@ -187,7 +187,7 @@ OTHERS = ExportHeader(hospital="north", verify_key=OTHER_KEY.decode())
         (put(0, LINES[0].replace(VERIFY_KEY.encode(), OTHER_KEY)), "Line 1 must be the header"),
         (put(0, LINES[0].replace(b"north", b"south")), "Line 1 must be the header"),
         (put(0, line_of(messages.sign(OTHERS, THIEF))), "The header names the key"),
-        (put(0, LINES[0].replace(b"audit-1", b"audit-2")), "Line 1 must be the header"),
+        (put(0, LINES[0].replace(b"audit-2", b"audit-1")), "Line 1 must be the header"),
         (put(0, LINES[0].replace(b"north", b"\\u001b[2J")), "Line 1 must be the header"),
     ],
 )  # fmt: skip
@@ -227,7 +227,7 @@ def test_a_log_of_another_key_is_another_hospitals() -> None:
     stolen = audit.export("north", THIEF, make_log(key=THIEF))
     assert audit.verify(stolen).problems == ()
     (problem,) = audit.verify(stolen, verify_key=VERIFY_KEY).problems
-    assert "another hospital's log, or somebody signed it anew" in problem
+    assert "another party's log, or somebody signed it anew" in problem
 
 
 def test_entries_of_two_histories_do_not_follow_on_each_other() -> None:

@@ -25,6 +25,7 @@ from syft_code.recipes import (
     Pool,
     Recipe,
     UNet,
+    layer_parameters,
 )
 
 SKIN = DataSpec(
@@ -245,6 +246,76 @@ def test_one_step_is_the_clipped_sum_plus_noise_over_the_expected_batch() -> Non
     twin.uniform(6), twin.choice(np.ones(6, dtype=np.int64))
     noised = total + 1.5 * 0.3 * twin.normal(len(total))
     np.testing.assert_allclose(update, -0.5 * noised / 10, rtol=1e-6, atol=1e-9)
+
+
+FROZEN = [(STACK, SKIN, 1), (STACK, SKIN, 4), (U_NET, BRAIN, 3), (U_NET, BRAIN, 14)]
+
+
+@pytest.mark.parametrize(("recipe", "data", "layers"), FROZEN)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_frozen_layer_has_no_part_in_the_clip_norm(recipe, data, layers, dtype) -> None:
+    images, labels = some_slices(data, 7)
+    frozen = sum(layer_parameters(recipe, data)[:layers])
+    rows = slow_gradients(networks.build(recipe, data), images, labels, recipe=recipe)
+    bound = float(rows[:, frozen:].norm(dim=1).median())
+    expected = clip_and_add(rows[:, frozen:], bound)
+    total = dp_sgd.clipped_sum(
+        networks.build(recipe, data).to(dtype),
+        images,
+        labels,
+        recipe=recipe,
+        max_grad_norm=bound,
+        frozen=frozen,
+    )
+    tolerance = 1e-3 if dtype == torch.float32 else 1e-6
+    assert total.shape == expected.shape
+    assert float((total - expected).norm()) <= tolerance * float(expected.norm())
+    whole = clip_and_add(rows, bound)[frozen:]
+    assert float((whole - expected).norm()) > 0.01 * float(expected.norm()), "the bounds differ"
+
+
+def test_frozen_layers_stay_and_have_neither_gradient_nor_noise() -> None:
+    dp = DpSgd(noise_multiplier=1.5, max_grad_norm=0.3, sample_rate=1.0, steps=2)
+    cohort, model = one_cohort(SKIN, 6), networks.build(STACK, SKIN)
+    frozen = sum(layer_parameters(STACK, SKIN)[:3])
+    before = networks.to_vector(model)
+    update = dp_sgd.train(
+        model,
+        cohort,
+        recipe=STACK,
+        dp=dp,
+        optimizer=Sgd(learning_rate=0.5),
+        declared_patients=10,
+        randomness=NoiseSource.from_key(b"k" * 32),
+        frozen=frozen,
+    )
+    after = networks.to_vector(model)
+    assert np.array_equal(after[:frozen], before[:frozen])
+    assert len(update) == len(before) - frozen
+    np.testing.assert_allclose(after[frozen:], before[frozen:] + update, atol=1e-5)
+    first = networks.build(STACK, SKIN)
+    twin = NoiseSource.from_key(b"k" * 32)
+    expected = np.zeros(len(update))
+    for _ in range(2):
+        rows = slow_gradients(first, cohort.images, cohort.labels, recipe=STACK)[:, frozen:]
+        total = clip_and_add(rows, 0.3).numpy()
+        twin.uniform(6), twin.choice(np.ones(6, dtype=np.int64))
+        expected -= 0.5 * (total + 1.5 * 0.3 * twin.normal(len(total))) / 10
+        networks.from_vector(first, before + np.pad(expected, (frozen, 0)))
+    np.testing.assert_allclose(update, expected, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("frozen", [1, 449, 10**9])
+def test_no_part_of_a_tensor_and_not_all_of_a_network_can_be_frozen(frozen: int) -> None:
+    images, labels = some_slices(SKIN, 2)
+    model = networks.build(STACK, SKIN)
+    with pytest.raises(TrainingFailed, match="whole tensors and not all"):
+        dp_sgd.clipped_sum(model, images, labels, recipe=STACK, max_grad_norm=1.0, frozen=frozen)
+    everything = len(networks.to_vector(model))
+    with pytest.raises(TrainingFailed, match="whole tensors and not all"):
+        dp_sgd.clipped_sum(
+            model, images, labels, recipe=STACK, max_grad_norm=1.0, frozen=everything
+        )
 
 
 def test_momentum_adds_up_noised_gradients() -> None:

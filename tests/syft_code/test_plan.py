@@ -2,15 +2,27 @@
 
 import json
 from dataclasses import replace
+from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from nacl.public import PrivateKey
+from nacl.signing import SigningKey
 
 from syft_code import canonical
-from syft_code.errors import InvalidPlan
-from syft_code.plan import DpSgd, Evaluation, Plan, Sgd, Sharing
-from syft_code.recipes import Conv, GroupNorm, LayerStack, Pool, Recipe, UNet
+from syft_code.errors import InvalidPlan, RangeExceeded
+from syft_code.plan import (
+    EVALUATION,
+    MOST_PATIENTS,
+    Compression,
+    DpSgd,
+    Evaluation,
+    Hospital,
+    Plan,
+    Robust,
+    Sgd,
+    Sharing,
+)
+from syft_code.recipes import Conv, GroupNorm, LayerStack, Linear, Pool, Recipe, UNet
 from tests.plans import SKIN, TINY, Keys, plan
 
 
@@ -27,24 +39,254 @@ def test_an_integer_where_a_float_belongs_gives_the_same_hash() -> None:
     assert plan(keys, dp_sgd=floats).hash == plan(keys, dp_sgd=integers).hash
 
 
-@given(st.sampled_from(["rounds", "min_hospitals", "study", "asset", "steps", "bound", "widths"]))
-def test_every_field_moves_the_hash(name: str) -> None:
-    keys = Keys()
-    first = plan(keys)
-    changed = {
-        "rounds": replace(first, rounds=4),
-        "min_hospitals": replace(first, study="other"),
-        "study": replace(first, study="another"),
-        "asset": replace(
-            first, hospitals=(replace(first.hospitals[0], asset_version=2), *first.hospitals[1:])
-        ),
-        "steps": replace(first, dp_sgd=replace(first.dp_sgd, steps=4)),
-        "bound": replace(first, sharing=Sharing(bound=2.0**19)),
-        "widths": replace(
-            first, recipe=Recipe(model=LayerStack(layers=(Conv(channels=5),)), loss=TINY.loss)
-        ),
-    }[name]
-    assert changed.hash != first.hash
+MOVES: dict[str, Any] = {
+    "rounds": {"rounds": 4},
+    "study": {"study": "another"},
+    "steps": {"dp_sgd": DpSgd(noise_multiplier=1.0, max_grad_norm=1.0, sample_rate=0.2, steps=4)},
+    "ring_bits": {"sharing": Sharing(ring_bits=64)},
+    "fraction_bits": {"sharing": Sharing(fraction_bits=17)},
+    "bound": {"sharing": Sharing(bound=32.0)},
+    "needed": {"sharing": Sharing(needed=2)},
+    "needed, all": {"sharing": Sharing(needed=3)},
+    "max_update_norm": {"max_update_norm": 1.0},
+    "compression": {"compression": Compression()},
+    "kept": {"compression": Compression(kept=0.5)},
+    "error_feedback": {"compression": Compression(error_feedback=False)},
+    "frozen_layers": {"frozen_layers": 1},
+    "algorithm": {"algorithm": "scaffold"},
+    "evaluation": {"evaluation": None},
+    "widths": {"recipe": Recipe(model=LayerStack(layers=(Conv(channels=5),)), loss=TINY.loss)},
+}
+
+
+def test_every_field_moves_the_hash() -> None:
+    first = plan()
+    version = replace(first.hospitals[0], asset_version=2)
+    moved = {name: replace(first, **change).hash for name, change in MOVES.items()}
+    moved["asset"] = replace(first, hospitals=(version, *first.hospitals[1:])).hash
+    moved["itself"] = first.hash
+    assert len(set(moved.values())) == len(MOVES) + 2
+
+
+def parties(count: int) -> Keys:
+    """Keys of so many aggregators."""
+    return Keys(
+        aggregators=tuple(SigningKey.generate() for _ in range(count)),
+        seals=tuple(PrivateKey.generate() for _ in range(count)),
+    )
+
+
+def hospitals(count: int, *, patients: int = 10) -> tuple[Hospital, ...]:
+    return tuple(
+        Hospital(
+            name=f"hospital-{n}",
+            verify_key=f"{n:064x}",
+            asset="skin-lesions",
+            asset_version=1,
+            patients=patients,
+        )
+        for n in range(1, count + 1)
+    )
+
+
+@pytest.mark.parametrize("change", MOVES.values(), ids=MOVES.keys())
+def test_every_option_survives_the_journey_through_its_bytes(change: dict[str, Any]) -> None:
+    one = plan(**change)
+    assert Plan.decode(one.encode()) == one
+
+
+# --- who opens a sum ---
+
+
+@pytest.mark.parametrize("count", [2, 3, 4, 5])
+def test_more_than_half_of_the_aggregators_must_be_needed(count: int) -> None:
+    keys = parties(count)
+    for needed in range(-1, count + 2):
+        if needed >= 2 and 2 * needed > count >= needed:
+            assert plan(keys, sharing=Sharing(needed=needed)).needed == needed
+        else:
+            with pytest.raises(InvalidPlan, match="More than half"):
+                plan(keys, sharing=Sharing(needed=needed))
+    assert plan(keys).needed == count
+
+
+@pytest.mark.parametrize("count", [0, 1, 6])
+def test_a_plan_has_two_to_five_aggregators(count: int) -> None:
+    with pytest.raises(InvalidPlan, match="2 to 5 aggregators"):
+        plan(parties(count))
+
+
+def test_two_aggregators_with_one_seal_key_are_refused() -> None:
+    """One of them could open what was meant for two."""
+    first, second, third = plan().aggregators
+    with pytest.raises(InvalidPlan, match="seal key of its own"):
+        plan(aggregators=(first, replace(second, seal_key=first.seal_key), third))
+
+
+# --- the ring ---
+
+
+@pytest.mark.parametrize(
+    ("bits", "fraction_bits", "bound", "count", "fits"),
+    [
+        (8, 3, 1.0, 15, True),  # 15 x 8 = 120
+        (8, 3, 1.0, 16, False),  # 16 x 8 = 128
+        (8, 0, 1.0, 127, True),
+        (8, 0, 1.0, 128, False),
+        (8, -10, 1.0, 127, True),  # each at most 2^-10, which rounds up to 1
+        (8, -10, 1025.0, 127, False),  # rounds up to 2
+        (16, 10, 10.5, 3, True),
+        (16, 10, 10.75, 3, False),
+        (32, 18, 64.0, 127, True),
+        (32, 18, 64.0, 128, False),
+        (64, 24, 2.0**20, 3, True),
+        (64, 60, 2.0, 3, True),
+        (64, 61, 2.0, 3, False),
+        (64, 64, 2.0**-64, 1000, True),
+    ],
+)
+def test_a_sum_at_the_bound_must_fit_the_ring(
+    bits: Any, fraction_bits: int, bound: float, count: int, fits: bool
+) -> None:
+    rule = Sharing(ring_bits=bits, fraction_bits=fraction_bits, bound=bound)
+    if fits:
+        rule.check_span(count)
+        assert plan(hospitals=hospitals(count), sharing=rule)
+        return
+    with pytest.raises(RangeExceeded, match="hospitals x bound"):
+        rule.check_span(count)
+    with pytest.raises(InvalidPlan, match="hospitals x bound"):
+        plan(hospitals=hospitals(count), sharing=rule)
+
+
+def test_the_span_is_checked_in_exact_arithmetic() -> None:
+    """As floats this one's triple is 2^63 already; as whole numbers it is just below."""
+    largest = float((2**63 - 1) // 3 // 512 * 512)
+    assert 3 * largest == 2.0**63 > 3 * int(largest)
+    Sharing(ring_bits=64, fraction_bits=0, bound=largest).check_span(3)
+    with pytest.raises(RangeExceeded):
+        Sharing(ring_bits=64, fraction_bits=0, bound=largest + 512).check_span(3)
+
+
+@pytest.mark.parametrize("bound", [0.0, -1.0, float("nan"), float("inf"), 2.0**65, 2.0**-65])
+def test_a_bound_must_be_a_number_that_float32_holds(bound: float) -> None:
+    with pytest.raises(InvalidPlan, match="sharing bound"):
+        Sharing(bound=bound)
+
+
+@pytest.mark.parametrize("fraction_bits", [-65, 65, 1000])
+def test_the_fixed_point_has_an_end(fraction_bits: int) -> None:
+    with pytest.raises(InvalidPlan, match="fraction_bits"):
+        Sharing(fraction_bits=fraction_bits)
+
+
+def test_evaluations_travel_in_the_widest_ring_whatever_the_plans() -> None:
+    one = plan(sharing=Sharing(ring_bits=8, fraction_bits=3, bound=1.0, needed=2))
+    assert one.sharing_of("train") == one.sharing
+    assert one.sharing_of("evaluate") == EVALUATION
+    assert one.needed == 2
+    EVALUATION.check_span(2**19 - 1)
+    with pytest.raises(RangeExceeded):
+        EVALUATION.check_span(2**19)
+
+
+@pytest.mark.parametrize("patients", [0, -1, MOST_PATIENTS + 1])
+def test_a_weight_must_fit_its_digits(patients: int) -> None:
+    with pytest.raises(InvalidPlan, match="patients"):
+        hospitals(1, patients=patients)
+    assert hospitals(1, patients=MOST_PATIENTS)
+
+
+# --- robust rules, compression, frozen layers, SCAFFOLD ---
+
+
+@pytest.mark.parametrize(
+    ("rule", "tolerated", "least"),
+    [
+        ("median", 1, 3), ("median", 2, 5), ("trimmed_mean", 1, 3), ("geometric_median", 1, 3),
+        ("krum", 1, 5), ("krum", 2, 7), ("multi_krum", 1, 5),
+    ],
+)  # fmt: skip
+def test_a_rule_needs_enough_groups_for_what_it_tolerates(
+    rule: Any, tolerated: int, least: int
+) -> None:
+    robust = Robust(rule=rule, groups=least, tolerated=tolerated)
+    assert plan(hospitals=hospitals(3 * least), robust=robust).robust == robust
+    with pytest.raises(InvalidPlan, match=f"at least {least} groups"):
+        Robust(rule=rule, groups=least - 1, tolerated=tolerated)
+    with pytest.raises(InvalidPlan, match="Groups of at least 3"):
+        plan(hospitals=hospitals(3 * least - 1), robust=robust)
+
+
+def test_a_rule_that_tolerates_nothing_is_refused() -> None:
+    for tolerated in (0, -1):
+        with pytest.raises(InvalidPlan, match="tolerated"):
+            Robust(rule="median", groups=3, tolerated=tolerated)
+
+
+@pytest.mark.parametrize("kept", [0.0, -0.1, 1.0001, float("nan"), float("inf")])
+def test_compression_keeps_a_share_of_one(kept: float) -> None:
+    with pytest.raises(InvalidPlan, match="compression"):
+        Compression(kept=kept)
+
+
+@pytest.mark.parametrize("norm", [0.0, -1.0, float("nan"), float("inf")])
+def test_a_norm_must_be_a_real_number_above_zero(norm: float) -> None:
+    with pytest.raises(InvalidPlan, match="max_update_norm"):
+        plan(max_update_norm=norm)
+
+
+@pytest.mark.parametrize("frozen", [-1, 2, 3])
+def test_one_layer_at_least_is_trained(frozen: int) -> None:
+    with pytest.raises(InvalidPlan, match="frozen_layers"):
+        plan(frozen_layers=frozen)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"optimizer": Sgd(learning_rate=0.5, momentum=0.9)},
+        {"compression": Compression(kept=0.5)},
+        {"robust": Robust(rule="median", groups=3), "hospitals": hospitals(9)},
+    ],
+)
+def test_scaffold_goes_alone(change: dict[str, Any]) -> None:
+    assert plan(algorithm="scaffold")
+    assert plan(**change)
+    with pytest.raises(InvalidPlan, match="SCAFFOLD"):
+        plan(algorithm="scaffold", **change)
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (("sharing", "ring_bits"), 24),
+        (("sharing", "needed"), 2.0),
+        (("sharing", "needed"), True),
+        (("sharing", "fraction_bits"), "18"),
+        (("algorithm",), "fedprox"),
+        (("format",), 1),
+        (("format",), 3),
+        (("robust",), {"rule": "mean", "groups": 3, "tolerated": 1}),
+        (("compression",), {"kept": 1, "error_feedback": True}),
+        (("frozen_layers",), None),
+    ],
+)
+def test_text_that_is_not_of_the_right_kind_is_refused(path: tuple[str, ...], value: Any) -> None:
+    table = json.loads(plan(hospitals=hospitals(9)).encode())
+    place = table
+    for step in path[:-1]:
+        place = place[step]
+    assert path[-1] in place
+    place[path[-1]] = value
+    with pytest.raises(InvalidPlan):
+        Plan.decode(canonical.encode(table))
+
+
+def test_the_largest_network_and_roster_still_make_a_plan() -> None:
+    wide = Recipe(model=LayerStack(layers=(Linear(features=1024),)), loss=TINY.loss)
+    one = plan(hospitals=hospitals(127), recipe=wide)
+    assert Plan.decode(one.encode()).hash == one.hash
 
 
 @pytest.mark.parametrize(
@@ -59,7 +301,7 @@ def test_every_field_moves_the_hash(name: str) -> None:
         ({"researcher_key": "00"}, "researcher"),
         ({"aggregators": ()}, "aggregators"),
         ({"evaluation": Evaluation(noise_multiplier=1.0, after_rounds=(4,))}, "evaluation"),
-        ({"sharing": Sharing(ring_bits=32)}, "ring"),
+        ({"sharing": Sharing(ring_bits=32, fraction_bits=26)}, "ring"),
     ],
 )
 def test_a_plan_that_cannot_be_is_refused(change: dict[str, object], word: str) -> None:

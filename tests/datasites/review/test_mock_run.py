@@ -16,7 +16,7 @@ from datasites.review import mock_run
 from datasites.review.mock_run import MockRun
 from datasites.vault import workroom
 from syft_code.errors import TrainingFailed
-from syft_code.plan import DpSgd, Plan, Sgd, Sharing
+from syft_code.plan import EVALUATION, DpSgd, Plan, Sgd, Sharing
 from tests.plans import plan
 
 PLAN = plan()
@@ -82,12 +82,12 @@ def test_a_plan_is_tried_out_in_a_process_of_its_own_and_leaves_nothing_behind(
         True,
     )
     assert update.norm is not None and update.norm > 0
-    assert update.bound == PLAN.sharing.bound / 41
-    assert (sums.purpose, sums.length, sums.bound) == ("evaluate", 32, PLAN.sharing.bound)
+    assert update.bound == PLAN.sharing.bound
+    assert (sums.purpose, sums.length, sums.bound) == ("evaluate", 32, EVALUATION.bound)
 
 
 def test_an_update_past_the_plans_bound_fails_at_the_airlock() -> None:
-    narrow = replace(PLAN, sharing=Sharing(bound=43.0), optimizer=Sgd(learning_rate=1000.0))
+    narrow = replace(PLAN, sharing=Sharing(bound=1.0), optimizer=Sgd(learning_rate=1000.0))
     tried = run(replace(narrow, evaluation=None))
     assert not tried.ok
     assert [output.purpose for output in tried.outputs] == ["train"], "no evaluation was planned"

@@ -1,0 +1,119 @@
+"""How a plan's hospitals become one sum, in words: the part of a card on what the plan says of it."""
+
+from datasites.review.cards import Section
+from datasites.vault import carry
+from syft_code import compression
+from syft_code.plan import Plan
+from syft_code.recipes import layer_parameters, parameter_count
+
+_RULES = {
+    "median": "the median of the groups' means in each coordinate",
+    "trimmed_mean": "the mean without the outermost groups in each coordinate",
+    "krum": "the mean of the one group that lies closest to the others (Krum)",
+    "multi_krum": "the mean of the groups that lie closest together (multi-Krum)",
+    "geometric_median": "the geometric median of the groups' means",
+}
+
+
+def how_it_is_added_up(plan: Plan) -> Section:
+    """Who can open a sum, what goes into it, and what stays here between rounds."""
+    rows = [
+        ("Who opens a sum", opens(plan)),
+        ("Algorithm", _algorithm(plan)),
+        ("Combined by", _combined(plan)),
+        ("Norm bound", _norm_bound(plan)),
+        ("What is trained", _trained(plan)),
+        ("What travels", _travels(plan)),
+        ("Fixed point", _fixed_point(plan)),
+        ("Kept here", _kept(plan)),
+    ]
+    return Section(
+        title="How it is added up",
+        prose="None of this changes the privacy of a patient: all of it happens after the noise.",
+        rows=tuple(rows),
+    )
+
+
+def opens(plan: Plan) -> str:
+    """Which aggregators can open a sum, and which learn nothing."""
+    needed, parties = plan.needed, len(plan.aggregators)
+    fewer = "a single one learns" if needed == 2 else f"any {needed - 1} together learn"
+    if needed == parties:
+        who = "both aggregators" if parties == 2 else f"all {parties} aggregators"
+        return f"{who} together; {fewer} nothing"
+    return (
+        f"any {needed} of the {parties} aggregators together; {fewer} nothing. So the study goes on "
+        f"if {parties - needed} of them fail, and {needed} that conspire can open this hospital's "
+        "own update"
+    )
+
+
+def _algorithm(plan: Plan) -> str:
+    if plan.algorithm == "fedavg":
+        return "FedAvg: every hospital starts each round from the same weights"
+    return (
+        "SCAFFOLD: every hospital starts from the same weights and corrects each step by where all "
+        "drift to; beside its update it shares how its own correction changed"
+    )
+
+
+def _combined(plan: Plan) -> str:
+    mean = "the mean, weighted by declared patients"
+    if plan.robust is None:
+        return f"{mean}; one bad hospital can move it as far as its update is long"
+    rule = plan.robust
+    return (
+        f"{_RULES[rule.rule]}; {rule.groups} groups of at least {plan.min_hospitals} hospitals, drawn "
+        f"anew each round, {rule.tolerated} of which may be bad. The researcher sees each group's "
+        "sum, which tells more of a hospital over many rounds than one sum of all"
+    )
+
+
+def _norm_bound(plan: Plan) -> str:
+    if plan.max_update_norm is None:
+        return "none on the whole update; each patient's part is clipped all the same"
+    return f"this hospital's update is cut to an L2 norm of at most {plan.max_update_norm:g}"
+
+
+def _trained(plan: Plan) -> str:
+    layers, count = layer_parameters(plan.recipe, plan.data), compression.trained_size(plan)
+    if not plan.frozen_layers:
+        return f"all {count:,} parameters"
+    return (
+        f"{count:,} of {parameter_count(plan.recipe, plan.data):,} parameters: the first "
+        f"{plan.frozen_layers} of {len(layers)} layers with parameters stay as they start"
+    )
+
+
+def _travels(plan: Plan) -> str:
+    count, kept = compression.trained_size(plan), compression.kept_count(plan)
+    rest = "is added to the next update" if compression.has_memory(plan) else "is dropped"
+    if kept == count:
+        words = f"in every round all {count:,} trained numbers"
+        if not compression.has_memory(plan):
+            return words
+        return f"{words}; what rounding takes from them {rest}"
+    return (
+        f"in every round {kept:,} of the {count:,} trained numbers, the same places for all hospitals, "
+        f"drawn from the plan's hash; what does not travel {rest}"
+    )
+
+
+def _fixed_point(plan: Plan) -> str:
+    rules = plan.sharing
+    past = "waits for the next round" if compression.has_memory(plan) else "lets nothing leave"
+    return (
+        f"{rules.ring_bits} bits a number, in steps of 2^{-rules.fraction_bits}; a number past "
+        f"{rules.bound:g} {past}"
+    )
+
+
+def _kept(plan: Plan) -> str:
+    size = 8 * carry.length(plan, "train")
+    if not size:
+        return "nothing between rounds"
+    what = "its control variate" if plan.algorithm == "scaffold" else "what did not travel"
+    return (
+        f"{size:,} bytes in the vault: {what}, made of noised updates. They never leave it, and go "
+        "when the plan is denied or revoked"
+    )

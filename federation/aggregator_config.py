@@ -1,0 +1,188 @@
+"""What the operator of an aggregator decides, in one TOML file.
+
+    name = "aggregator-1"                            # in plans, and in the certificate
+    home = "/var/lib/consilium-aggregator"           # keys, shares, sums, logs
+    host = "0.0.0.0"                                 # where it listens
+    port = 8201
+    public_address = "aggregator.example.org:8201"   # how others reach it
+
+`deploy/aggregator.toml` has every field with a comment.
+"""
+
+import ipaddress
+import json
+import re
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, TypeAdapter, ValidationError
+
+from syft_code import canonical
+from syft_code.errors import InvalidInput, require
+from syft_code.plan import HEX_KEY, NAME
+
+GIB = 2**30
+EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - compared with, not listened at
+_HOST_NAME = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(\.[A-Za-z0-9-]{1,63})*")
+LogLevel = Literal["debug", "info", "warning", "error"]
+Port = Annotated[int, Field(ge=0, le=65535)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AggregatorConfig:
+    """One aggregator, as its operator wants it. Holds no secret.
+
+    `port` 0 takes any free one, for tests; `metrics_port` 0 is no metrics. Without
+    `public_address` others reach it at `host` and `port`. `researchers` are the keys of those
+    who may open studies, none: anybody. A stop waits `stop_grace_s` for running calls.
+
+    Raises:
+        InvalidInput: with one sentence that names the field.
+    """
+
+    __pydantic_config__ = canonical.STRICT
+
+    name: str
+    home: str
+    port: Port
+    host: str = "127.0.0.1"
+    public_address: str = ""
+    metrics_host: str = "127.0.0.1"
+    metrics_port: Port = 0
+    researchers: tuple[str, ...] = ()
+    max_stored_gib: float | None = None
+    log_level: LogLevel = "info"
+    stop_grace_s: Annotated[float, Field(ge=0, le=600)] = 20.0
+
+    def __post_init__(self) -> None:
+        _require(
+            NAME.fullmatch(self.name) is not None,
+            "name must be 1 to 40 lower-case letters, digits, '-' or '_', and begin with a letter",
+        )
+        _require(self.home != "", "home must be a folder")
+        for field, host in (("host", self.host), ("metrics_host", self.metrics_host)):
+            _require(_is_host(host), f"{field} must be an IP address or a host name")
+        _require(
+            self.public_address != "" or self.host not in EVERYWHERE,
+            f"public_address must say how others reach it, as host:port, since {self.host} is "
+            "every address of this machine and none of them",
+        )
+        _require(
+            self.public_address == "" or _split(self.public_address) is not None,
+            "public_address must be host:port, as others reach it",
+        )
+        _require(
+            self.metrics_port == 0
+            or (self.metrics_host, self.metrics_port) != (self.host, self.port),
+            "metrics_port must not be the port of the aggregator itself",
+        )
+        _require(
+            all(HEX_KEY.fullmatch(key) for key in self.researchers),
+            "researchers must be a list of public keys, each of 64 hexadecimal digits",
+        )
+        _require(
+            self.max_stored_gib is None or self.max_stored_gib > 0,
+            "max_stored_gib must be above 0, or left out for no limit but the disk",
+        )
+
+    @property
+    def folder(self) -> Path:
+        """The folder that is the aggregator's own."""
+        return Path(self.home)
+
+    @property
+    def max_stored_bytes(self) -> int | None:
+        """How much it may keep, None: as much as the disk has room for."""
+        return None if self.max_stored_gib is None else int(self.max_stored_gib * GIB)
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """The names and addresses that its certificate must stand for."""
+        public = _split(self.public_address)
+        listening = () if self.host in EVERYWHERE else (self.host,)
+        return tuple(dict.fromkeys((*listening, *([public[0]] if public else []))))
+
+    @property
+    def local_host(self) -> str:
+        """Where somebody on this machine reaches it."""
+        return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104
+
+    def address(self, port: int) -> str:
+        """Its address for others, when it listens at this port."""
+        return self.public_address or joined(self.host, port)
+
+
+def load(path: Path) -> AggregatorConfig:
+    """Read an aggregator's file; a relative `home` is beside it.
+
+    Raises:
+        InvalidInput: with one sentence that names the field.
+    """
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        as_json = json.dumps({**table, **_home_beside(path, table)}, default=str)
+        config: AggregatorConfig = TypeAdapter(AggregatorConfig).validate_json(as_json)
+        return config
+    except OSError as problem:
+        raise InvalidInput(
+            f"The aggregator's file {path} can't be read: {problem.strerror}."
+        ) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as problem:
+        raise InvalidInput(f"{path} must be TOML; {problem}.") from None
+    except InvalidInput as problem:
+        raise InvalidInput(f"In {path}, {problem}") from None
+    except ValidationError as problem:
+        raise InvalidInput(f"In {path}, {_first_problem(problem)}.") from None
+
+
+def joined(host: str, port: int) -> str:
+    """Host and port as one text.
+
+    >>> joined("::1", 8201), joined("localhost", 8201)
+    ('[::1]:8201', 'localhost:8201')
+    """
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _home_beside(path: Path, table: dict[str, object]) -> dict[str, str]:
+    home = table.get("home")
+    if not isinstance(home, str) or not home:
+        return {}
+    return {"home": str((path.resolve().parent / home).resolve())}
+
+
+def _first_problem(found: ValidationError) -> str:
+    """The field and what is wrong with it, in the words of somebody who writes such a file."""
+    first = found.errors(include_url=False, include_input=False)[0]
+    field = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "missing":
+        return f"{field} must be there, and is not"
+    if first["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
+        known = ", ".join(AggregatorConfig.__dataclass_fields__)
+        return f"{field} is no field of an aggregator; the fields are {known}"
+    return canonical.first_problem(found).replace(": Input should be", " must be", 1)
+
+
+def _split(address: str) -> tuple[str, int] | None:
+    """Host and port of an address; None if it is none."""
+    host, _, port = address.rpartition(":")
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    elif ":" in host:
+        return None
+    good = port.isascii() and port.isdigit() and 1 <= int(port) <= 65535
+    return (host, int(port)) if good and _is_host(host) and host not in EVERYWHERE else None
+
+
+def _is_host(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return _HOST_NAME.fullmatch(text) is not None and len(text) <= 253
+    return True
+
+
+def _require(holds: bool, sentence: str) -> None:
+    require(holds, f"{sentence}.", error=InvalidInput)

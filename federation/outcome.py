@@ -1,0 +1,58 @@
+"""What a study came to: a model, and the story of its rounds."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from syft_code import canonical
+from syft_code.messages import Signed
+from syft_code.plan import Plan
+
+Weights = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoundRecord:
+    """What one round came to.
+
+    `trained` and `evaluated` name the hospitals that contributed, `groups` how the trained ones
+    were summed: all together, or in several disjoint groups. `epsilon` is what each of them says
+    that the study has spent there, this round and its evaluation included; `anchors` are the
+    headers of their last shares, each with the hash of the last entry of its audit log. `absent`
+    is how many of the roster did not train, and `reasons` what owners let researchers read of why,
+    without names. `metrics` are noised, over the held-out patients of those that evaluated.
+    """
+
+    round: int
+    trained: tuple[str, ...]
+    epsilon: dict[str, float]
+    delta: dict[str, float]
+    groups: tuple[tuple[str, ...], ...] = ()
+    absent: int = 0
+    reasons: tuple[str, ...] = ()
+    anchors: dict[str, Signed] = field(default_factory=dict)
+    metrics: dict[str, float] = field(default_factory=dict)
+    evaluated: tuple[str, ...] = ()
+    upload_bytes: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Outcome:
+    """A trained model (float32 `[parameters]`) and the story of its rounds.
+
+    `stopped` is empty if every round ran, else the sentence that says why not, in numbers;
+    `reasons` are what owners let researchers read about the round that did not run.
+    """
+
+    plan: Plan
+    weights: Weights
+    rounds: tuple[RoundRecord, ...]
+    stopped: str = ""
+    reasons: tuple[str, ...] = ()
+
+
+def model_sha256(weights: Weights) -> str:
+    """The hash of a model's weights (float32, little endian), as it stands in a certificate."""
+    return canonical.sha256(weights.astype("<f4").tobytes())

@@ -1,0 +1,234 @@
+"""The rounds of a study: from one model to the next, by FedAvg or SCAFFOLD, in the paper's order.
+
+    broadcast ─▶ hospitals ─▶ shares ─▶ aggregators ─▶ one sum, or one for each group ─▶ step
+
+A round that was begun or summed before is taken up where it stands: hospitals and aggregators give
+the same bytes again. So a study can be run anew from its first round, and comes to the same model.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from federation.collector import Collected, Collector, best_set
+from federation.outcome import RoundRecord, Weights
+from federation.relay import Answers, Relay
+from syft_code import compression, envelope, networks, robust, scoring
+from syft_code.errors import Refused, SharingError, Unavailable, require
+from syft_code.messages import Purpose, Signed, Ticket
+from syft_code.plan import Plan
+from syft_code.sharing import Ring
+
+Vector = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Model:
+    """The weights of all parameters and, for SCAFFOLD, the control variate of the trained ones."""
+
+    weights: Weights
+    control: Weights
+
+    @classmethod
+    def first(cls, plan: Plan) -> "Model":
+        """The model that every party can work out from the plan."""
+        seed = int(plan.hash[:8], 16)
+        weights = networks.initial_weights(plan.recipe, plan.data, seed=seed)
+        extra = envelope.broadcast_length(plan, "train") - len(weights)
+        return cls(weights=weights, control=np.zeros(extra, np.float32))
+
+    def broadcast(self, purpose: Purpose) -> Weights:
+        """What hospitals get: the weights, and the control variate if they train."""
+        if purpose == "train" and self.control.size:
+            return np.concatenate([self.weights, self.control])
+        return self.weights
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gave:
+    """Who contributed to one sum, in the roster's order, and what each of them said."""
+
+    hospitals: tuple[str, ...] = ()
+    tickets: dict[str, Ticket] = field(default_factory=dict)
+    anchors: dict[str, Signed] = field(default_factory=dict)
+
+
+class Training:
+    """The rounds of one plan, carried by a relay and collected by a collector."""
+
+    def __init__(self, plan: Plan, relay: Relay, collector: Collector) -> None:
+        self._plan = plan
+        self._relay = relay
+        self._collector = collector
+        self.reasons: tuple[str, ...] = ()
+        """What owners let researchers read of why hospitals took no part in the last round."""
+
+    def round(self, number: int, model: Model) -> tuple[Model, RoundRecord]:
+        """Train, step, and evaluate if the plan says so.
+
+        Raises:
+            Refused, Unavailable, SharingError: if there is no sum; all that was given stays valid.
+        """
+        collected, trained = self._sum("train", number, model)
+        reasons = set(self.reasons)
+        updated = step(self._plan, number, model, collected)
+        metrics, evaluated = self._evaluate(number, updated)
+        tickets = trained.tickets | evaluated.tickets
+        record = RoundRecord(
+            round=number,
+            trained=trained.hospitals,
+            groups=collected.groups,
+            epsilon={name: ticket.epsilon for name, ticket in tickets.items()},
+            delta={name: ticket.delta for name, ticket in tickets.items()},
+            absent=len(self._plan.hospitals) - len(trained.hospitals),
+            reasons=tuple(sorted(reasons | set(self.reasons))),
+            anchors=trained.anchors | evaluated.anchors,
+            metrics=metrics,
+            evaluated=evaluated.hospitals,
+            upload_bytes=sum(
+                self._relay.share_bytes(name, "train", number) for name in trained.hospitals
+            ),
+        )
+        return updated, record
+
+    def _evaluate(self, number: int, model: Model) -> tuple[dict[str, float], Gave]:
+        """The figures of a round's model, and who evaluated it; no figures if too few did.
+
+        The trained round stands either way: it is paid for.
+        """
+        if number not in self._plan.rounds_of("evaluate"):
+            return {}, Gave()
+        try:
+            collected, gave = self._sum("evaluate", number, model)
+        except _TooFew as problem:
+            done = problem.answers.done
+            return {}, self._gave("evaluate", number, done, {}, problem.answers)
+        (total,) = collected.totals
+        sums, weight = envelope.read_sum(self._plan, "evaluate", total)
+        _require_weight(weight, len(collected.hospitals))
+        return scoring.report(sums, self._plan.data), gave
+
+    def _sum(self, purpose: Purpose, number: int, model: Model) -> tuple[Collected, Gave]:
+        """The sum of a round over as many hospitals as possible, or the one that it had before."""
+        self.reasons = ()
+        self._collector.open()
+        chosen = self._collector.chosen(purpose, number)
+        broadcast = model.broadcast(purpose)
+        for hospitals in chosen.values():
+            if list(chosen.values()).count(hospitals) >= self._plan.needed:
+                collected = self._collector.collect(purpose, number, hospitals=hospitals)
+                tickets = self._relay.tickets(purpose, number, broadcast, hospitals=hospitals)
+                return collected, self._gave(purpose, number, hospitals, tickets)
+        begun = {name for hospitals in chosen.values() for name in hospitals}
+        answers = self._relay.ask_all(purpose, number, broadcast, hospitals=begun or None)
+        self.reasons = answers.reasons
+        taken = {name: one.taken for name, one in answers.done.items()}
+        hospitals, parties = best_set(self._plan, taken, chosen)
+        self._require_enough(purpose, number, hospitals, answers, begun=bool(begun))
+        collected = self._collector.collect(purpose, number, hospitals=hospitals, parties=parties)
+        return collected, self._gave(purpose, number, collected.hospitals, {}, answers)
+
+    def _gave(
+        self,
+        purpose: Purpose,
+        number: int,
+        hospitals: Collection[str],
+        tickets: Mapping[str, Ticket],
+        answers: Answers | None = None,
+    ) -> Gave:
+        """What those of a set said; the headers of those that don't answer now, from aggregators."""
+        done = answers.done if answers else {}
+        names = tuple(h.name for h in self._plan.hospitals if h.name in hospitals)
+        anchors = {name: done[name].header for name in names if name in done}
+        for name in names:
+            if name not in anchors:
+                found = self._collector.headers(name, purpose, number)
+                anchors |= {name: found[-1]} if found else {}
+        known = {name: one.ticket for name, one in done.items() if name in names}
+        return Gave(hospitals=names, tickets={**tickets, **known}, anchors=anchors)
+
+    def _require_enough(
+        self,
+        purpose: Purpose,
+        number: int,
+        hospitals: Sequence[str],
+        answers: Answers,
+        *,
+        begun: bool,
+    ) -> None:
+        """Raise what keeps a round from having a sum; nothing of it tells whose absence it is."""
+        least, rule = self._plan.min_hospitals, self._plan.robust
+        if purpose == "train" and rule:
+            least *= rule.least_groups
+        if len(hospitals) >= least:
+            return
+        if answers.away:
+            raise Unavailable(answers.away[0])
+        if begun:
+            raise Unavailable(
+                f"The sum of round {number} was promised over one set of hospitals, before this "
+                "study was taken up again, and some of it did not come through now."
+            )
+        groups = f", {rule.least_groups} groups of {self._plan.min_hospitals}," if rule else ""
+        raise _TooFew(
+            f"Round {number} needs {least} hospitals{groups} and {len(hospitals)} took part, so "
+            "the study stops here: talk to the data owners, or write another plan.",
+            answers,
+        )
+
+
+class _TooFew(Refused):
+    """Too few hospitals for a sum, and what the others gave."""
+
+    def __init__(self, sentence: str, answers: Answers) -> None:
+        super().__init__(sentence)
+        self.answers = answers
+
+
+def step(plan: Plan, number: int, model: Model, collected: Collected) -> Model:
+    """From a round's sums to the next model.
+
+    FedAvg: the weights move by the mean of the updates, weighted by declared patients, or by what
+    a robust rule makes of the groups' means. SCAFFOLD: so do they, and the control variate moves by
+    the weighted changes that were summed over the weight of the whole roster.
+
+    Source: McMahan et al. 2017, algorithm 1; Karimireddy et al. 2020, "SCAFFOLD", algorithm 1,
+    lines 16 and 17, weighted, with a global step of 1.
+    """
+    trained = compression.kept_count(plan)
+    rows = np.empty((len(collected.groups), envelope.values_length(plan, "train")))
+    for row, names, total in zip(rows, collected.groups, collected.totals, strict=True):
+        row[:] = _mean(plan, names, total)
+    moved = rows[0] if plan.robust is None else robust.combine(rows, plan.robust)
+    update = compression.spread(plan, number, moved[:trained])
+    control = model.control
+    if control.size:
+        share = _patients(plan, collected.hospitals) / _patients(plan)
+        control = (control + share * moved[trained:]).astype(np.float32)
+    return Model(weights=(model.weights + update).astype(np.float32), control=control)
+
+
+def _mean(plan: Plan, hospitals: Sequence[str], total: Ring) -> Vector:
+    """The mean of one group's vectors, weighted by the patients that the plan declares."""
+    values, weight = envelope.read_sum(plan, "train", total)
+    declared = _patients(plan, hospitals)
+    if plan.robust is None:  # a rule withstands a group that is not as it should be
+        _require_weight(weight, declared)
+    values *= plan.most_patients / declared
+    return values
+
+
+def _patients(plan: Plan, hospitals: Collection[str] | None = None) -> int:
+    """The declared patients of some hospitals, of the whole roster without names."""
+    return sum(h.patients for h in plan.hospitals if hospitals is None or h.name in hospitals)
+
+
+def _require_weight(weight: int, declared: int) -> None:
+    require(
+        weight == declared,
+        f"A sum must have the weight of its hospitals, {declared}, and has {weight}: a hospital or "
+        "an aggregator does not keep to the plan, and the sum is not used.",
+        error=SharingError,
+    )

@@ -1,0 +1,203 @@
+"""Hospitals' front desks and vaults in one process, so that they can be killed and started again.
+
+    python -m tests.faults.desk FOLDER
+
+Blobs and tickets go by the routes that every front desk has, and the vault answers over the wire
+that every vault speaks. Two things stand in for the real ones: a round call comes by HTTP instead
+of PySyft, and training is a draw from the weights. A round is trained once, and what was sealed
+then is given again, after a crash too.
+"""
+
+import functools
+import os
+import socket
+import socketserver
+import sys
+import threading
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import uvicorn
+from fastapi import FastAPI, Request, Response
+from nacl.signing import SigningKey
+from numpy.typing import NDArray
+
+from datasites import wire
+from datasites.desk import bulk, limits
+from datasites.desk.bulk import Members
+from datasites.desk.refusals import RefusalLog
+from datasites.desk.tickets import Tickets
+from datasites.site import Site
+from federation.durable import write_durably
+from syft_code import accounts, canonical, envelope, messages
+from syft_code.errors import ConsiliumError, Refused, require
+from syft_code.lifetime import end_with_parent
+from syft_code.messages import RoundCall, Signed, Ticket
+from syft_code.plan import Plan
+
+CHARGED = "charged"
+
+
+def trained(plan: Plan, call: RoundCall, weights: bytes) -> NDArray[np.float32]:
+    """What training comes to at a hospital: a draw from the weights that it began with."""
+    seed = zlib.crc32(weights + f"{call.hospital}/{call.purpose}".encode())
+    length = envelope.values_length(plan, call.purpose)
+    return np.random.default_rng(seed).random(length, np.float32) - np.float32(0.5)
+
+
+class StandInVault:
+    """Seals one hospital's shares, once for each round."""
+
+    def __init__(self, site: Site, plan: Plan, key: SigningKey) -> None:
+        self._site = site
+        self._plan = plan
+        self._key = key
+        self._training = threading.Lock()
+
+    def answer(self, request: object, body: bytes) -> tuple[object, bytes]:
+        """What a vault says to a front desk."""
+        if isinstance(request, wire.StartRound):
+            with self._training:
+                return self._start(request.call, body), b""
+        if isinstance(request, wire.AskTicket):
+            return self._ticket(request.ticket), b""
+        if isinstance(request, wire.FetchShare):
+            folder = self._site.vault / request.ticket
+            return wire.Share(), (folder / f"share-{request.party}").read_bytes()
+        return wire.Failure(error="Refused", sentence="There is no such question."), b""
+
+    def _start(self, signed: Signed, weights: bytes) -> Ticket:
+        call = messages.verify(RoundCall, signed, self._plan.researcher_key)
+        about = (call.plan_hash, call.purpose, call.round)
+        ticket = canonical.sha256(canonical.encode(about))
+        folder = self._site.vault / ticket
+        if not (folder / "ticket").exists():
+            self._train(call, weights, ticket, folder)
+        require(
+            (folder / "weights").read_text() == call.weights_sha256,
+            "A round can be repeated only with the same weights.",
+            error=Refused,
+        )
+        return self._ticket(ticket)
+
+    def _train(self, call: RoundCall, weights: bytes, ticket: str, folder: Path) -> None:
+        folder.mkdir(exist_ok=True)
+        with (self._site.vault / CHARGED).open("a") as file:
+            file.write(f"{call.purpose} {call.round}\n")
+        shares = envelope.seal(
+            self._plan,
+            hospital=call.hospital,
+            purpose=call.purpose,
+            round_number=call.round,
+            values=trained(self._plan, call, weights),
+            hospital_key=self._key,
+            log_sha256=canonical.sha256(os.urandom(8)),
+            seeds=[os.urandom(32) for _ in range(envelope.scheme(self._plan).pieces - 1)],
+            content_keys=[os.urandom(32) for _ in self._plan.aggregators],
+        )
+        names = []
+        for party, share in enumerate(shares, start=1):
+            data = share.to_bytes()
+            write_durably(folder / f"share-{party}", data)
+            names.append(canonical.sha256(data))
+        write_durably(folder / "weights", call.weights_sha256.encode())
+        done = Ticket(
+            ticket=ticket,
+            purpose=call.purpose,
+            round=call.round,
+            state="done",
+            step=1,
+            steps=1,
+            epsilon=float(call.round),
+            delta=1e-5,
+            shares=tuple(names),
+        )
+        write_durably(folder / "ticket", canonical.encode(done))
+
+    def _ticket(self, ticket: str) -> Ticket:
+        data = (self._site.vault / ticket / "ticket").read_bytes()
+        found: Ticket = canonical.parse(Ticket, data, what="ticket")
+        return found
+
+
+class _Conversation(socketserver.StreamRequestHandler):
+    """One request on a vault's socket."""
+
+    server: "_VaultSocket"
+
+    def handle(self) -> None:
+        request, body = wire.receive(self.rfile, wire.Request)
+        try:
+            reply, data = self.server.vault.answer(request, body)
+        except ConsiliumError as problem:
+            reply, data = wire.Failure(error=type(problem).__name__, sentence=str(problem)), b""
+        wire.send(self.wfile, reply, data)
+
+
+class _VaultSocket(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
+    daemon_threads = True
+
+    def __init__(self, path: Path, vault: StandInVault) -> None:
+        self.vault = vault
+        path.unlink(missing_ok=True)
+        super().__init__(str(path), _Conversation)
+
+
+def front_desk(site: Site) -> FastAPI:
+    """The routes beside PySyft, and round calls."""
+    app = FastAPI()
+    tickets = Tickets(site.desk / "tickets")
+    everybody = Members(known=lambda key: True, submitted=lambda key, plan_hash: True)
+    app.include_router(bulk.routes(site, everybody, tickets=tickets))
+    limits.add_to(app, check_listing=lambda query: None, log=RefusalLog(site.desk))
+
+    @app.post("/rounds")
+    async def start_round(request: Request) -> Response:
+        account = accounts.account_of(request.headers, "POST", "/rounds")
+        call: Signed = canonical.parse(Signed, await request.body(), what="round call")
+        asked: RoundCall = canonical.parse(RoundCall, call.message.encode(), what="round call")
+        weights = bulk.Blobs(site.desk / "blobs").path(asked.weights_sha256).read_bytes()
+        ticket, _ = wire.ask(site.vault, wire.StartRound(call=call), weights)
+        tickets.give(ticket.ticket, account)
+        return Response(canonical.encode(ticket), media_type="application/json")
+
+    return app
+
+
+def serve(folder: Path, plan: Plan | None) -> None:
+    """One hospital: its vault if there is a plan, and its front desk until the process ends.
+
+    The front desk is at the same port again when it is started again.
+    """
+    site = Site(folder)
+    for part in (site.home, site.desk, site.vault):
+        part.mkdir(mode=0o700, exist_ok=True)
+    if plan:
+        key = SigningKey((folder / "key").read_bytes())
+        vault = _VaultSocket(site.vault / wire.SOCKET_NAME, StandInVault(site, plan, key))
+        threading.Thread(target=vault.serve_forever, daemon=True).start()
+    port = folder / "port"
+    listening = socket.create_server(("127.0.0.1", int(port.read_text()) if port.exists() else 0))
+    port.write_text(str(listening.getsockname()[1]))
+    config = uvicorn.Config(front_desk(site), log_level="error", lifespan="off")
+    server = uvicorn.Server(config)
+    threading.Thread(target=functools.partial(server.run, [listening]), daemon=True).start()
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Serve one hospital for each folder with a key in it; says `ready` when all do."""
+    end_with_parent()
+    home = Path(arguments[0])
+    plan_file = home / "plan.json"
+    plan = Plan.decode(plan_file.read_bytes()) if plan_file.exists() else None
+    for key in sorted(home.glob("*/key")):
+        serve(key.parent, plan)
+    sys.stdout.write("ready\n")
+    sys.stdout.flush()
+    threading.Event().wait()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,91 @@
+"""An aggregator is away for good: with 2 of 3 the study goes on, with all of 3 it waits."""
+
+from collections.abc import Callable
+
+import pytest
+
+from syft_code.errors import SharingError, Unavailable
+from tests.faults.parties import FOUR, THREE, Carrier, Party, call_for, make_plan
+
+Carry = Callable[..., Carrier]
+IMPATIENT_S = 0.5
+AWAY = r"Aggregator agg-{} must answer and did not \(unavailable\): check that it runs"
+
+
+def others(party: int) -> list[int]:
+    return [one for one in (1, 2, 3) if one != party]
+
+
+@pytest.mark.parametrize("gone", [1, 2, 3])
+def test_of_three_aggregators_any_one_may_go_away_at_any_moment(
+    parties: list[Party], carrier: Carry, gone: int
+) -> None:
+    plans = [make_plan(parties, needed=2) for _ in range(3)]
+    chosen, sent, unopened = (
+        carrier(plan, patience_s=IMPATIENT_S, opened=plan is not plans[2]) for plan in plans
+    )
+    for carried in (chosen, sent):
+        carried.send(FOUR)
+    for client in chosen.clients:
+        client.choose(call_for(chosen.plan, THREE))
+    parties[gone - 1].kill()
+    assert chosen.gets_the_plain_sum(THREE), "it had promised"
+    assert sent.gets_the_plain_sum(FOUR), "it had its shares"
+    unopened.collector.open()
+    unopened.send(THREE, parties=others(gone))
+    with pytest.raises(Unavailable, match=AWAY.format(gone)):
+        unopened.send(THREE, parties=[gone])
+    assert unopened.gets_the_plain_sum(THREE, parties=others(gone)), "it knew nothing of it"
+
+
+def test_an_aggregator_that_comes_back_takes_part_in_the_next_round(
+    parties: list[Party], carrier: Carry
+) -> None:
+    plan = make_plan(parties, needed=2)
+    parties[0].kill()
+    carried = carrier(plan, patience_s=IMPATIENT_S)
+    carried.send(THREE, parties=[2, 3])
+    assert carried.gets_the_plain_sum(THREE, parties=[2, 3])
+    parties[0].start()
+    carried.collector.open()
+    parties[1].kill()
+    carried.send(FOUR, parties=[1, 3], round_number=2)
+    assert carried.gets_the_plain_sum(FOUR, parties=[1, 3], round_number=2)
+
+
+def test_with_two_of_three_aggregators_away_there_is_no_sum_until_one_is_back(
+    parties: list[Party], carrier: Carry
+) -> None:
+    carried = carrier(make_plan(parties, needed=2), patience_s=IMPATIENT_S)
+    carried.send(FOUR)
+    parties[1].kill()
+    parties[2].kill()
+    with pytest.raises(Unavailable, match=AWAY.format("[23]")):
+        carried.total(FOUR)
+    parties[2].start()
+    assert carried.gets_the_plain_sum(FOUR)
+
+
+@pytest.mark.parametrize("moment", ["before the study", "after the shares", "after the choice"])
+def test_if_all_are_needed_a_study_stops_with_one_sentence_and_goes_on_after_the_restart(
+    parties: list[Party], carrier: Carry, moment: str
+) -> None:
+    plan = make_plan(parties)
+    if moment == "before the study":
+        parties[2].kill()
+    carried = carrier(plan, patience_s=IMPATIENT_S, opened=False)
+    if moment == "before the study":
+        with pytest.raises(Unavailable, match=AWAY.format(3)):
+            carried.collector.open()
+        parties[2].start()
+    carried.collector.open()
+    carried.send(THREE)
+    if moment == "after the choice":
+        for client in carried.clients:
+            client.choose(call_for(plan, THREE))
+    if moment != "before the study":
+        parties[2].kill()
+        with pytest.raises((Unavailable, SharingError), match=AWAY.format(3)):
+            carried.total(THREE)
+        parties[2].start()
+    assert carried.gets_the_plain_sum(THREE)

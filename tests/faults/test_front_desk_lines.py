@@ -1,0 +1,140 @@
+"""Blobs on their way to and from a front desk, over a line that is cut, and one that is killed."""
+
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from nacl.signing import SigningKey
+
+from federation.bulk import Bulk
+from federation.spool import IncomingFile
+from syft_code import canonical
+from syft_code.errors import InvalidMessage, Refused, Unavailable
+from tests.faults.hospitals import START_S, Hospitals, hospitals
+from tests.faults.line import Line
+from tests.faults.parties import MIB, SLACK_BYTES
+
+ACCOUNT = SigningKey.generate()
+LARGE_BYTES = 500 * 1000 * 1000
+SMALL_BYTES = 48 * MIB
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hospitals]:
+    with hospitals(tmp_path_factory.mktemp("desks"), {"berlin": SigningKey.generate()}) as made:
+        yield made
+
+
+@pytest.fixture
+def line(site: Hospitals) -> Iterator[Line]:
+    (line,) = site.lines.values()
+    line.forget()
+    yield line
+    line.go_on()
+
+
+@pytest.fixture
+def bulk(line: Line) -> Iterator[Bulk]:
+    opened = Bulk(f"http://{line.address}", ACCOUNT, patience_s=START_S)
+    yield opened
+    opened.close()
+
+
+def kept(site: Hospitals, data: bytes) -> str:
+    """Put a blob where the front desk keeps this account's."""
+    name = canonical.sha256(data)
+    folder = site.blobs("berlin", ACCOUNT)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    (folder / name).write_bytes(data)
+    return name
+
+
+def fetched(bulk: Bulk, name: str, size_bytes: int) -> bytes:
+    with IncomingFile() as file:
+        bulk.download(name, file, limit_bytes=size_bytes)
+        return bytes(file.view())
+
+
+def test_a_download_of_500_mb_that_is_cut_goes_on_where_it_stopped(
+    site: Hospitals, line: Line, bulk: Bulk
+) -> None:
+    data = os.urandom(LARGE_BYTES)
+    name = kept(site, data)
+    for how in ("reset", "end", "reset", "end"):
+        line.after(LARGE_BYTES // 5, "down", how)  # type: ignore[arg-type]
+    assert fetched(bulk, name, LARGE_BYTES) == data
+    assert line.happened == ["reset", "end", "reset", "end"]
+    assert LARGE_BYTES <= line.crossed["down"] <= LARGE_BYTES + 4 * SLACK_BYTES
+    bulk.delete(name)
+
+
+def test_an_upload_of_200_mb_that_is_cut_goes_on_where_it_stopped(
+    site: Hospitals, line: Line, bulk: Bulk
+) -> None:
+    data = os.urandom(LARGE_BYTES * 2 // 5)
+    for how in ("reset", "end", "reset", "end"):
+        line.after(len(data) // 5, "up", how)  # type: ignore[arg-type]
+    name = bulk.upload(data)
+    assert line.happened == ["reset", "end", "reset", "end"]
+    assert len(data) <= line.crossed["up"] <= len(data) + 4 * SLACK_BYTES
+    assert (site.blobs("berlin", ACCOUNT) / name).read_bytes() == data
+    bulk.delete(name)
+
+
+def test_an_answer_that_is_lost_costs_the_upload_nothing(line: Line, bulk: Bulk) -> None:
+    data = os.urandom(SMALL_BYTES)
+    for _ in range(6):
+        line.after(300, "down", "reset")  # in the middle of the front desk's headers
+    name = bulk.upload(data)
+    assert line.happened == ["reset"] * 6
+    assert line.crossed["up"] <= len(data) + 6 * SLACK_BYTES
+    assert fetched(bulk, name, SMALL_BYTES) == data
+    bulk.delete(name)
+
+
+@pytest.mark.parametrize("direction", ["up", "down"])
+def test_a_front_desk_that_is_killed_goes_on_where_it_stopped(
+    site: Hospitals, line: Line, bulk: Bulk, direction: str
+) -> None:
+    data = os.urandom(SMALL_BYTES)
+    name = canonical.sha256(data) if direction == "up" else kept(site, data)
+    line.after(SMALL_BYTES // 2, direction, "hold")  # type: ignore[arg-type]
+
+    with ThreadPoolExecutor(1) as pool:
+        if direction == "up":
+            carried = pool.submit(lambda: bulk.upload(data).encode())
+        else:
+            carried = pool.submit(fetched, bulk, name, SMALL_BYTES)
+        line.wait_until("hold")
+        site.kill()
+        line.go_on()
+        site.start()
+        assert carried.result() in (name.encode(), data)
+    assert line.crossed[direction] <= SMALL_BYTES + SLACK_BYTES  # type: ignore[index]
+    assert fetched(bulk, name, SMALL_BYTES) == data
+    bulk.delete(name)
+
+
+def test_a_line_that_stays_dead_ends_in_one_sentence(line: Line) -> None:
+    impatient = Bulk(f"http://{line.address}", ACCOUNT, patience_s=0.5)
+    for _ in range(100):
+        line.after(1, "down", "reset")
+    with pytest.raises(Unavailable, match=r"does not answer .*: try again, or ask the hospital"):
+        impatient.upload(os.urandom(MIB))
+    impatient.close()
+
+
+def test_a_blob_that_was_changed_on_the_way_is_not_used(
+    site: Hospitals, bulk: Bulk, tmp_path: Path
+) -> None:
+    data = bytearray(os.urandom(SMALL_BYTES))
+    name = kept(site, bytes(data))
+    data[SMALL_BYTES // 2] ^= 1
+    (site.blobs("berlin", ACCOUNT) / name).write_bytes(data)
+    with pytest.raises(InvalidMessage, match="must have the hash that names it"):
+        fetched(bulk, name, SMALL_BYTES)
+    bulk.delete(name)
+    with pytest.raises(Refused, match="no such blob"):
+        fetched(bulk, name, SMALL_BYTES)

@@ -7,7 +7,7 @@ PY := $(VENV)/bin/python
 PYTHON ?= $(shell command -v python3.11 || command -v python3 || command -v python)
 STUDY ?= ham10000
 
-.PHONY: demo test check lab clean
+.PHONY: demo test check lab bench-peers clean
 
 demo: $(VENV)/.installed
 	@$(PY) launch.py demo --study $(STUDY) $(if $(DATA),--data "$(DATA)") $(if $(BUDGET),--budget $(BUDGET))
@@ -21,6 +21,11 @@ check: $(VENV)/.installed
 lab: $(VENV)/.installed
 	@$(PY) launch.py lab
 
+# Environments of other people's secure aggregation, for `python -m benchmarks.secret_sharing`.
+bench-peers:
+	@"$(PYTHON)" -m venv .bench/flower && .bench/flower/bin/python -m pip install -qq --disable-pip-version-check 'flwr>=1.41,<1.42' numpy
+	@"$(PYTHON)" -m venv .bench/tenseal && .bench/tenseal/bin/python -m pip install -qq --disable-pip-version-check 'tenseal==0.3.18' numpy
+
 $(VENV)/.installed: pyproject.toml constraints.txt
 	@"$(or $(PYTHON),python3.11)" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null || { \
 	  echo "Consilium needs Python 3.11 (PySyft's pins allow no newer one). Install it, or name it: make PYTHON=/path/to/python3.11"; exit 1; }
@@ -30,4 +35,4 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	@touch $@
 
 clean:
-	rm -rf $(VENV) runs federation_state build *.egg-info
+	rm -rf $(VENV) .bench runs federation_state build *.egg-info

@@ -17,11 +17,18 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 from federation import aggregator_sums, wire
-from federation.aggregator_calls import check_choices, checked_call, named_plan, party_of
+from federation.aggregator_calls import (
+    allowed_set,
+    check_choices,
+    named_plan,
+    party_of,
+    signed_call,
+)
 from federation.aggregator_files import Slot, view
 from federation.aggregator_identity import Identity
+from federation.aggregator_rows import Stored, Wiped
 from federation.aggregator_shares import Shares
-from federation.aggregator_store import Store, Stored, Wiped
+from federation.aggregator_store import Store
 from syft_code import messages
 from syft_code.errors import InvalidMessage, Refused, require
 from syft_code.messages import OpenCall, ReleaseCall, SetChoice, ShareHeader, Signed
@@ -177,12 +184,19 @@ class Aggregation:
     # --- choices and sums ---
 
     def choose(self, signed: Signed) -> Signed:
-        """Choose the set of a call, unless one was chosen before; the signed choice in force."""
+        """Choose the set of a call, unless one was chosen before; the signed choice in force.
+
+        A call that names no set, which can't be chosen, asks for the one that was.
+        """
         plan = self._store.plan(named_plan(ReleaseCall, signed))
-        slot, hospitals = checked_call(plan, signed)
-        choice, new = self._store.choose(
-            slot, hospitals, lambda: self._log("set chosen", _facts(slot, hospitals))
-        )
+        call = signed_call(plan, signed)
+        slot, new = Slot.of(call), False
+        choice = self._store.choice(slot)
+        if choice is None:
+            hospitals = allowed_set(plan, call)
+            choice, new = self._store.choose(
+                slot, hospitals, lambda: self._log("set chosen", _facts(slot, hospitals))
+            )
         if choice.signed:
             return choice.signed
         message = SetChoice(
@@ -198,7 +212,7 @@ class Aggregation:
             self.on_event("set_chosen", 0)
             log.info(
                 "set of %d hospitals chosen (%s, %s, round %d)",
-                len(hospitals), slot.plan_hash[:12], slot.purpose, slot.round,
+                len(choice.hospitals), slot.plan_hash[:12], slot.purpose, slot.round,
             )  # fmt: skip
         return promise
 
@@ -208,7 +222,8 @@ class Aggregation:
         plan_hash = named_plan(ReleaseCall, request.call)
         with self._at_work(plan_hash):
             plan = self._store.plan(plan_hash)
-            slot, hospitals = checked_call(plan, request.call)
+            call = signed_call(plan, request.call)
+            slot, hospitals = Slot.of(call), allowed_set(plan, call)
             choice = self._store.choice(slot)
             require(
                 choice is not None and choice.hospitals == hospitals,

@@ -32,15 +32,15 @@ def party_of(plan: Plan, public: Aggregator) -> int:
     return places[0]
 
 
-def checked_call(plan: Plan, signed: Signed) -> tuple[Slot, tuple[str, ...]]:
-    """A release call's slot and set, if the researcher signed it and the plan allows it."""
+def signed_call(plan: Plan, signed: Signed) -> ReleaseCall:
+    """A release call for a round of the plan, if the researcher signed it."""
     call = messages.verify(ReleaseCall, signed, plan.researcher_key)
     require(
         call.round in plan.rounds_of(call.purpose),
         "A release call must be for a round that the plan names.",
         error=InvalidMessage,
     )
-    return Slot.of(call), _checked_set(plan, call)
+    return call
 
 
 def check_choices(
@@ -73,7 +73,7 @@ def check_choices(
     )
 
 
-def _checked_set(plan: Plan, call: ReleaseCall) -> tuple[str, ...]:
+def allowed_set(plan: Plan, call: ReleaseCall) -> tuple[str, ...]:
     """The hospitals of a release call in a fixed order, if the plan allows that set."""
     chosen = set(call.hospitals)
     require(

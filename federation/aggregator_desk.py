@@ -23,7 +23,7 @@ from federation.aggregator_folder import SOCKET
 from federation.aggregator_metrics import Condition
 from federation.aggregator_studies import Studies, StudyFacts
 from syft_code import canonical
-from syft_code.errors import ConsiliumError
+from syft_code.errors import ConsiliumError, Unavailable
 from syft_code.messages import Signed
 
 SERVICE = "consilium.Operator"
@@ -78,8 +78,14 @@ def served(home: Path, desk: Desk) -> Iterator[None]:
         (home / SOCKET).unlink(missing_ok=True)  # the folder is ours: a killed process left it
         server = grpc.server(ThreadPoolExecutor(1, thread_name_prefix="operator"))
         server.add_generic_rpc_handlers((_handlers(desk),))
-        server.add_insecure_port(f"unix:{path}")
-        (home / SOCKET).chmod(0o600)
+        try:
+            server.add_insecure_port(f"unix:{path}")
+            (home / SOCKET).chmod(0o600)
+        except (RuntimeError, OSError):
+            raise Unavailable(
+                f"An aggregator's folder must be on a file system that has sockets, and {home} is "
+                "not: choose a folder on a local disk."
+            ) from None
         server.start()
         try:
             yield

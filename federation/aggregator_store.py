@@ -9,16 +9,16 @@ sums only. Signed headers stay for good: they anchor the hospitals' audit logs.
 `before_commit` is called inside a transaction, last: if it raises, nothing has happened.
 """
 
-import functools
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
+from federation import aggregator_rows as rows
 from federation import aggregator_schema as schema
 from federation.aggregator_files import Slot, VectorFiles
+from federation.aggregator_rows import Choice, Stored, Wiped
 from federation.aggregator_sums import Sum
 from syft_code import canonical
 from syft_code.errors import InvalidMessage, Refused, require
@@ -26,34 +26,6 @@ from syft_code.messages import ShareHeader, Signed
 from syft_code.plan import Plan
 
 BeforeCommit = Callable[[], None]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Choice:
-    """The one set for a slot; `signed` is the SetChoice, once it was signed."""
-
-    hospitals: tuple[str, ...]
-    signed: Signed | None
-    summed: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wiped:
-    """What was deleted of a study: shares (whole or in part), sums, and their bytes together."""
-
-    plan_hash: str
-    shares: int
-    sums: int
-    size_bytes: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Stored:
-    """What is here: studies that are not wiped, shares that wait for a sum, bytes of vectors."""
-
-    studies: int
-    shares: int
-    size_bytes: int
 
 
 class Store:
@@ -74,8 +46,8 @@ class Store:
             sums = database.execute(schema.SUMS).fetchall()
         self.files.tidy(
             incoming=[self.files.incoming(name) for (name,) in uploads],
-            shares=[self.files.share(_slot(row), row[3]) for row in waiting],
-            sums=[self.files.sum(_slot(row), row[3], row[4]) for row in sums],
+            shares=[self.files.share(rows.slot_of(row), row[3]) for row in waiting],
+            sums=[self.files.sum(rows.slot_of(row), row[3], row[4]) for row in sums],
         )
 
     def close(self) -> None:
@@ -97,7 +69,7 @@ class Store:
             Refused: if the study was wiped.
         """
         with self.transaction() as database:
-            _check_not_wiped(database, plan.hash)
+            rows.check_not_wiped(database, plan.hash)
             if database.execute(schema.PLAN, (plan.hash,)).fetchone():
                 return False
             database.execute(schema.ADD_STUDY, (plan.hash, plan.encode()))
@@ -107,7 +79,7 @@ class Store:
     def plan(self, plan_hash: str) -> Plan:
         """The plan of a study; raise `Refused` if it was not opened here, or was wiped."""
         with self.transaction() as database:
-            _check_not_wiped(database, plan_hash)
+            rows.check_not_wiped(database, plan_hash)
         return self.known_plan(plan_hash)
 
     def known_plan(self, plan_hash: str) -> Plan:
@@ -115,7 +87,7 @@ class Store:
         with self.transaction() as database:
             row = database.execute(schema.PLAN, (plan_hash,)).fetchone()
         require(row is not None, "The study must be opened here first.", error=Refused)
-        return _decoded(row[0])
+        return rows.decoded_plan(row[0])
 
     def stored(self) -> Stored:
         """What is here, in numbers."""
@@ -133,13 +105,13 @@ class Store:
                 was, or the set was chosen.
         """
         with self.transaction() as database:
-            return _taken(database, header, signed)
+            return rows.is_taken(database, header, signed)
 
     def begin(self, header: ShareHeader, signed: Signed, name: str) -> None:
         """Expect a share under a passing name; what there was of a hospital's other one goes."""
         slot = Slot.of(header)
         with self.transaction() as database:
-            _taken(database, header, signed)
+            rows.is_taken(database, header, signed)
             key = (*slot.key, header.hospital)
             row = database.execute(schema.UPLOAD, key).fetchone()
             if row == (name,):
@@ -163,7 +135,7 @@ class Store:
         row = (*slot.key, header.hospital, canonical.encode(signed), verify_key)
         try:
             with self.transaction() as database:
-                if _taken(database, header, signed):
+                if rows.is_taken(database, header, signed):
                     return
                 settled = True
                 self.files.settle(payload, target)
@@ -178,20 +150,20 @@ class Store:
     def open_slots(self) -> list[Slot]:
         """The slots with a share, or a part of one, whose sums are not worked out yet."""
         with self.transaction() as database:
-            return [_slot(row) for row in database.execute(schema.OPEN_SLOTS).fetchall()]
+            return [rows.slot_of(row) for row in database.execute(schema.OPEN_SLOTS).fetchall()]
 
     def headers(self, verify_key: str, *, at_most: int) -> list[Signed]:
         """The signed share headers of a hospital's key, in the order in which they arrived."""
         with self.transaction() as database:
-            rows = database.execute(schema.HEADERS, (verify_key, at_most)).fetchall()
-        return [_signed(data) for (data,) in reversed(rows)]
+            found = database.execute(schema.HEADERS, (verify_key, at_most)).fetchall()
+        return [rows.signed_of(data) for (data,) in reversed(found)]
 
     # --- choices and sums ---
 
     def choice(self, slot: Slot) -> Choice | None:
         """The set that was chosen for a slot."""
         with self.transaction() as database:
-            return _choice(database, slot)
+            return rows.choice_of(database, slot)
 
     def choose(
         self, slot: Slot, hospitals: tuple[str, ...], before_commit: BeforeCommit
@@ -202,8 +174,8 @@ class Store:
             Refused: if none was chosen, and a share of this one is not here.
         """
         with self.transaction() as database:
-            _check_not_wiped(database, slot.plan_hash)
-            choice = _choice(database, slot)
+            rows.check_not_wiped(database, slot.plan_hash)
+            choice = rows.choice_of(database, slot)
             if choice:
                 return choice, False
             here = {name for name, _ in database.execute(schema.SHARES, slot.key)}
@@ -254,7 +226,7 @@ class Store:
             "A sum must be of a group of this round and of a piece that this aggregator holds.",
             error=InvalidMessage,
         )
-        return _signed(row[0])
+        return rows.signed_of(row[0])
 
     # --- wiping ---
 
@@ -285,14 +257,14 @@ class Store:
         with self.transaction() as database:
             database.execute(schema.DROP_UPLOADS_OF_STUDY, (plan_hash,))
             database.execute(schema.FINISH_WIPE, (plan_hash,))
-            wiped = _wiped(database, plan_hash)
+            wiped = rows.wiped_of(database, plan_hash)
             before_commit(wiped)
         return wiped
 
     def wiped(self, plan_hash: str) -> Wiped:
         """What was deleted of a study that was wiped."""
         with self.transaction() as database:
-            return _wiped(database, plan_hash)
+            return rows.wiped_of(database, plan_hash)
 
     def unfinished_wipes(self) -> list[str]:
         """The studies whose wipe was broken off."""
@@ -310,56 +282,3 @@ class Store:
             finally:
                 if self._database.in_transaction:
                     self._database.execute("ROLLBACK")
-
-
-_decoded = functools.lru_cache(maxsize=64)(Plan.decode)
-
-
-def _signed(data: bytes) -> Signed:
-    signed: Signed = canonical.parse(Signed, data, what="signed message")
-    return signed
-
-
-def _slot(row: Sequence[str]) -> Slot:
-    return Slot(plan_hash=row[0], purpose=row[1], round=int(row[2]))  # type: ignore[arg-type]
-
-
-def _choice(database: sqlite3.Connection, slot: Slot) -> Choice | None:
-    row = database.execute(schema.CHOICE, slot.key).fetchone()
-    if row is None:
-        return None
-    signed = _signed(row[1]) if row[1] else None
-    return Choice(hospitals=tuple(row[0].split()), signed=signed, summed=bool(row[2]))
-
-
-def _wiped(database: sqlite3.Connection, plan_hash: str) -> Wiped:
-    shares, sums, size_bytes, _ = database.execute(schema.WIPE, (plan_hash,)).fetchone()
-    return Wiped(plan_hash=plan_hash, shares=shares, sums=sums, size_bytes=size_bytes)
-
-
-def _check_not_wiped(database: sqlite3.Connection, plan_hash: str) -> None:
-    require(
-        database.execute(schema.WIPE, (plan_hash,)).fetchone() is None,
-        "The study was wiped here: its shares and sums are gone for good, and it can't go on.",
-        error=Refused,
-    )
-
-
-def _taken(database: sqlite3.Connection, header: ShareHeader, signed: Signed) -> bool:
-    slot = Slot.of(header)
-    _check_not_wiped(database, slot.plan_hash)
-    for hospital, held in database.execute(schema.SHARES, slot.key).fetchall():
-        if hospital == header.hospital:
-            require(
-                _signed(held).message == signed.message,
-                "A hospital gives one share for a round, and a different one is here already: "
-                "send the same bytes as the first time.",
-                error=Refused,
-            )
-            return True
-    require(
-        database.execute(schema.CHOICE, slot.key).fetchone() is None,
-        "A share must arrive before its round's set is chosen; this one is too late.",
-        error=Refused,
-    )
-    return False

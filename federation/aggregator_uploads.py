@@ -28,7 +28,6 @@ class Writer:
     """Who may write a hospital's share for a slot; everybody else waits."""
 
     cut_off: Callable[[], object]
-    size_bytes: int = 0
     promised_bytes: int = 0
     moved_at_s: float = field(default_factory=time.monotonic)
 
@@ -70,9 +69,9 @@ class Uploads:
             Unavailable: if the disk has not that much room.
         """
         with self._changed:
-            sums = sums_bytes({slot for slot, _ in self._writers})
-            promised = sum(writer.promised_bytes for writer in self._writers.values())
-            more = size_bytes + promised + sums
+            others = {k: w.promised_bytes for k, w in self._writers.items() if w.promised_bytes}
+            sums = sums_bytes({slot for slot, _ in (key, *others)})
+            more = size_bytes + sum(others.values()) + sums
             limit = self._max_stored_bytes
             require(
                 limit is None or self._files.size_bytes() + more <= limit,

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from federation import figures, model_file, spending, witnesses
 from federation.baselines import Baseline
-from federation.certificate_check import FORMAT, facts_of_plan
+from federation.certificate_check import FORMAT, SILENT, facts_of_plan
 from federation.certificate_check import Certificate as Certificate
 from federation.certificate_check import anchors_of as anchors_of
 from federation.certificate_check import check as check
@@ -31,6 +31,7 @@ from syft_code.errors import InvalidInput, require
 from syft_code.messages import ShareHeader
 from syft_code.recipes import parameter_count
 
+SMALLEST_DELTA = 1e-6
 RELATION = "add or remove one patient"
 DEMO_ONLY = "possible only in a demo that owns all the data"
 STAND_IN = (
@@ -149,7 +150,7 @@ def _baseline(baseline: Baseline) -> Certificate:
 def _hospital(outcome: Outcome, name: str) -> Certificate:
     """What one hospital gave and what it cost, with its audit log's last hash when it gave it."""
     headers = [record.anchors[name] for record in outcome.rounds if name in record.anchors]
-    facts = spending.account(outcome, name)
+    facts = _spent(outcome, name)
     if not headers:
         return facts
     header = messages.verify(ShareHeader, headers[-1], outcome.plan.hospital(name).verify_key)
@@ -160,10 +161,32 @@ def _hospital(outcome: Outcome, name: str) -> Certificate:
     return facts | {"log_anchor": anchor}
 
 
+def _spent(outcome: Outcome, name: str) -> Certificate:
+    """What a hospital's patients paid, by its ledger or, where that is silent, by its events."""
+    facts, part = spending.account(outcome, name), spending.part_of(outcome, name)
+    took_part = {*part.trained, *part.evaluated}
+    stated = [record.round for record in outcome.rounds if name in record.epsilon]
+    if not took_part or stated[-1:] >= [max(took_part)]:
+        return facts
+    deltas = [delta for record in outcome.rounds for delta in record.delta.values()]
+    delta = min(deltas, default=SMALLEST_DELTA)
+    anew = spending.recomputed(outcome.plan, part, delta=delta)
+    events = accounting.plan_events(outcome.plan)
+    return facts | {
+        "epsilon": anew["epsilon_pld"],
+        "delta": delta,
+        "epsilon_stated_by_ledger": None,
+        **anew,
+        "epsilon_of_the_whole_plan": accounting.epsilon(events, delta=delta),
+        "note": SILENT,
+    }
+
+
 def _round(record: RoundRecord) -> Certificate:
     return {
         "round": record.round,
         "hospitals": sorted(record.trained),
+        "groups": [list(names) for names in record.groups],
         "absent": record.absent,
         "evaluated": bool(record.metrics),
         "evaluators": sorted(record.evaluated),

@@ -7,13 +7,18 @@ from typing import Any
 from federation import model_file, spending
 from federation.spending import Part
 from federation.study import model_sha256
-from syft_code import canonical, messages, traveller
+from syft_code import canonical, groups, messages, traveller
 from syft_code.errors import ConsiliumError, InvalidInput
 from syft_code.messages import ShareHeader, Signed
 from syft_code.plan import Plan
 
 Certificate = dict[str, Any]
-FORMAT = "consilium-certificate-2"
+FORMAT = "consilium-certificate-3"
+SILENT = (
+    "Its front desk did not answer when this study was taken up again, so that its ledger's word on "
+    "its last round is missing: epsilon is that of its events, at the smallest delta that another "
+    "hospital states."
+)
 TOLERANCE = 0.01
 """An epsilon may lie off the one worked out anew by this part, for rounding."""
 
@@ -26,6 +31,7 @@ def facts_of_plan(plan: Plan) -> Certificate:
         "plan_hash": plan.hash,
         "code_sha256": traveller.source_sha256(plan.hash),
         "min_hospitals": plan.min_hospitals,
+        "needed_aggregators": plan.needed,
         "aggregators": [
             {"name": a.name, "verify_key": a.verify_key, "seal_key": a.seal_key}
             for a in plan.aggregators
@@ -93,12 +99,15 @@ def _check_rounds(content: Certificate, plan: Plan) -> list[str]:
     roster = len(plan.hospitals)
     counted = all(one["absent"] == roster - len(one["hospitals"]) for one in rounds)
     whole = len(numbers) == plan.rounds or content["stopped_early"]
+    ungrouped = [one["round"] for one in rounds if one["groups"] != groups_of(plan, one)]
     statements = {
         "The rounds must count up from 1, within the plan.": (
             numbers == list(range(1, len(numbers) + 1)) and len(numbers) <= plan.rounds
         ),
         "A study with fewer rounds than planned must say why it stopped early.": bool(whole),
         f"Each round needs {plan.min_hospitals} hospitals, rounds {few} had fewer.": not few,
+        f"The groups of a round follow from the plan and its hospitals, of rounds {ungrouped} they "
+        "do not.": not ungrouped,
         f"Of {roster} hospitals, a round's absent must be those that it does not name.": counted,
         "Only rounds that the plan names may be evaluated.": paid <= set(planned),
         "There must be noised figures for each evaluated round and for no other.": (
@@ -106,6 +115,12 @@ def _check_rounds(content: Certificate, plan: Plan) -> list[str]:
         ),
     }
     return [sentence for sentence, holds in statements.items() if not holds]
+
+
+def groups_of(plan: Plan, one: Certificate) -> list[list[str]]:
+    """The groups over which a round of a certificate was summed, each with its own sum."""
+    drawn = groups.groups(plan, "train", one["round"], tuple(one["hospitals"]))
+    return [list(names) for names in drawn]
 
 
 def _check_hospitals(content: Certificate, plan: Plan) -> list[str]:
@@ -184,9 +199,8 @@ def _signed_header(own: Certificate, plan: Plan) -> ShareHeader:
 def _epsilon_statements(own: Certificate, plan: Plan, part: Part) -> dict[str, bool]:
     """What must hold of a hospital's epsilons; a comparison with NaN is false."""
     anew = spending.recomputed(plan, part, delta=own["delta"])
-    stated, least = own["epsilon_stated_by_ledger"], anew["epsilon_pld"]
-    groups = anew["epsilon_pld_by_group"]
-    return {
+    by_group = anew["epsilon_pld_by_group"]
+    return _ledger_statements(own, anew["epsilon_pld"]) | {
         f"epsilon by PLD must be {anew['epsilon_pld']:.4f}, it says {own['epsilon_pld']:.4f}": (
             _near(own["epsilon_pld"], anew["epsilon_pld"])
         ),
@@ -194,17 +208,34 @@ def _epsilon_statements(own: Certificate, plan: Plan, part: Part) -> dict[str, b
             _near(own["epsilon_rdp"], anew["epsilon_rdp"])
         ),
         "its epsilons by group must be those of its events": (
-            own["epsilon_pld_by_group"].keys() == groups.keys()
-            and all(_near(own["epsilon_pld_by_group"][g], value) for g, value in groups.items())
+            own["epsilon_pld_by_group"].keys() == by_group.keys()
+            and all(_near(own["epsilon_pld_by_group"][g], value) for g, value in by_group.items())
         ),
+        "the two accountants must agree, and the certificate must say so": (
+            own["accountants_agree"] is True and anew["accountants_agree"]
+        ),
+    }
+
+
+def _ledger_statements(own: Certificate, least: float) -> dict[str, bool]:
+    """What must hold of what its ledger stated, and of the epsilon that counts.
+
+    A ledger whose word is missing must be said to be silent; then its events count.
+    """
+    stated = own["epsilon_stated_by_ledger"]
+    if stated is None:
+        return {
+            "a ledger that states nothing must be said to be silent": own.get("note") == SILENT,
+            "epsilon must be no less than the recomputed one": (
+                own["epsilon"] >= own["epsilon_pld"] * (1 - 1e-9)
+            ),
+        }
+    return {
         f"the ledger states epsilon {stated:.4f}, and its events come to {least:.4f}": (
             stated >= least * (1 - TOLERANCE)
         ),
         "epsilon must be no less than the ledger's and the recomputed one": (
             own["epsilon"] >= max(stated, own["epsilon_pld"]) * (1 - 1e-9)
-        ),
-        "the two accountants must agree, and the certificate must say so": (
-            own["accountants_agree"] is True and anew["accountants_agree"]
         ),
     }
 

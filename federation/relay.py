@@ -17,9 +17,7 @@ Does not protect: a hospital from whoever asks its front desk directly. Anybody 
 it answers, and the researcher whether a training that began came to an end.
 """
 
-import contextlib
 import re
-import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -31,15 +29,15 @@ from numpy.typing import NDArray
 
 from federation.client import HospitalClient
 from federation.collector import AggregatorClient
-from federation.patience import PATIENCE_S, repeat
+from federation.hospital_round import HospitalRound, forget
+from federation.patience import PATIENCE_S
 from federation.spool import IncomingFile
-from syft_code import envelope, messages
+from syft_code import envelope
 from syft_code.envelope import SealedShare
 from syft_code.errors import (
     ConsiliumError,
     InvalidMessage,
     Refused,
-    TrainingFailed,
     Unavailable,
     require,
 )
@@ -47,10 +45,6 @@ from syft_code.messages import NO_PART, Purpose, RoundCall, ShareHeader, Signed,
 from syft_code.plan import Plan
 
 T = TypeVar("T")
-POLL_S = 0.2
-SILENCE_S = 900.0
-"""A front desk that says nothing for so long is not waited for any more."""
-MOST_STARTS = 5
 LONGEST_REASON = 400
 _BEFORE_SEALED_BYTES = envelope.MAX_HEADER_BYTES + 64
 
@@ -157,7 +151,7 @@ class Relay:
         """
         data = broadcast.astype("<f4", copy=False).tobytes()
         asked = [h for h in self._hospitals if h.name in hospitals]
-        answers = side_by_side(asked, lambda one: self._start(one, purpose, number, data).ticket())
+        answers = side_by_side(asked, lambda one: self._call(one, purpose, number, data).ticket())
         return {h.name: one for h, one in answers if isinstance(one, Ticket)}
 
     def share_bytes(self, hospital: str, purpose: Purpose, number: int) -> int:
@@ -169,24 +163,10 @@ class Relay:
 
     # One hospital: the round itself
 
-    def _train(
+    def _call(
         self, hospital: HospitalClient, purpose: Purpose, number: int, data: bytes
-    ) -> Ticket:
-        """Weights to one hospital, the signed call, and wait until its shares are there."""
-        started = self._start(hospital, purpose, number, data)
-        try:
-            ticket = self._wait(hospital, started, (purpose, number))
-        except Unavailable:
-            raise  # it may come back, and then it needs the weights
-        except ConsiliumError:
-            _forget(hospital, started.weights_sha256)
-            raise
-        _forget(hospital, started.weights_sha256)
-        return ticket
-
-    def _start(
-        self, hospital: HospitalClient, purpose: Purpose, number: int, data: bytes
-    ) -> "_Start":
+    ) -> HospitalRound:
+        """Weights to one hospital, and the call that names them."""
         call = RoundCall(
             plan_hash=self._plan.hash,
             hospital=hospital.name,
@@ -194,27 +174,16 @@ class Relay:
             round=number,
             weights_sha256=hospital.bulk.upload(data),
         )
-        return _Start(hospital, self._plan, call, key=self._key, patience_s=self._patience_s)
+        return HospitalRound(hospital, self._plan, call, key=self._key, patience_s=self._patience_s)
 
-    def _wait(
-        self, hospital: HospitalClient, started: "_Start", wanted: tuple[Purpose, int]
+    def _train(
+        self, hospital: HospitalClient, purpose: Purpose, number: int, data: bytes
     ) -> Ticket:
-        ticket, heard_s = started.ticket(), time.monotonic()
-        deadline_s = heard_s + self._timeout_s
-        while True:
-            _check_ticket(ticket, wanted)
-            self._on_progress(_progress(hospital.name, ticket))
-            if ticket.state == "done" and started.polled:
-                return ticket
-            now = time.monotonic()
-            require(
-                now < deadline_s and now < heard_s + SILENCE_S,
-                f"A round must end within {self._timeout_s:.0f} s, and did not.",
-                error=Unavailable,
-            )
-            time.sleep(POLL_S)
-            with contextlib.suppress(Unavailable):  # asked again until the time is up
-                ticket, heard_s = started.ticket(), time.monotonic()
+        """One hospital's round, until its shares are there."""
+        return self._call(hospital, purpose, number, data).run(
+            timeout_s=self._timeout_s,
+            on_ticket=lambda ticket: self._on_progress(_progress(hospital.name, ticket)),
+        )
 
     # One hospital: its shares
 
@@ -266,73 +235,8 @@ class Relay:
                 away.add(str(problem))
                 raise
             finally:
-                _forget(hospital, name)
+                forget(hospital, name)
         return share.header
-
-
-class _Start:
-    """One round call at one hospital: made once, and again if it is lost on either side."""
-
-    def __init__(
-        self,
-        hospital: HospitalClient,
-        plan: Plan,
-        call: RoundCall,
-        *,
-        key: SigningKey,
-        patience_s: float,
-    ) -> None:
-        self._hospital = hospital
-        self._plan = plan
-        self._call = messages.sign(call, key)
-        self._patience_s = patience_s
-        self._starts = 0
-        self._name = ""
-        self.weights_sha256 = call.weights_sha256
-        self.polled = False
-
-    def ticket(self) -> Ticket:
-        """Where the round stands now.
-
-        A call whose answer was lost is made again, and so is one that a hospital has forgotten
-        because it was stopped: it answers with the same ticket, and takes no price twice.
-        """
-        if not self._name:
-            return self._started()
-        try:
-            found = self._hospital.bulk.ticket(self._name)
-        except Refused:
-            if self._starts == MOST_STARTS:
-                raise
-            return self._started()
-        self.polled = True
-        return found
-
-    def _started(self) -> Ticket:
-        self._starts += 1
-        ticket = repeat(
-            lambda: self._hospital.start_round(self._plan, self._call),
-            is_lost=lambda problem: isinstance(problem, Unavailable),
-            patience_s=self._patience_s,
-        )
-        self._name, self.polled = ticket.ticket, False
-        return ticket
-
-
-def _check_ticket(ticket: Ticket, wanted: tuple[Purpose, int]) -> None:
-    require(
-        (ticket.purpose, ticket.round) == wanted,
-        "A ticket must be for the round that was asked for; this one is for another.",
-        error=InvalidMessage,
-    )
-    if ticket.state == "failed":
-        raise TrainingFailed(ticket.sentence)
-
-
-def _forget(hospital: HospitalClient, name: str) -> None:
-    """Have a front desk delete what it needs no more; one that is away deletes it another time."""
-    with contextlib.suppress(Unavailable):
-        hospital.bulk.delete(name)
 
 
 def _sealed_bytes(plan: Plan, about: tuple[str, Purpose, int], party: int) -> int:

@@ -25,7 +25,7 @@ from syft_code.errors import SharingError, require
 
 SEED_BYTES = 32
 AES_BLOCK_BYTES = 16
-BLOCK_BYTES = 256 * 1024
+BLOCK_BYTES = 512 * 1024
 """Vectors are worked through in blocks that stay in a core's cache."""
 Buffer = NDArray[np.unsignedinteger[Any]]
 _ZEROS = memoryview(bytes(BLOCK_BYTES))
@@ -56,9 +56,11 @@ class Keystream:
     def fill(self, buffer: Buffer) -> Buffer:
         """Overwrite the buffer with the next bytes of the stream, and return it."""
         stream = buffer.data.cast("B")
-        ready = min(len(self._first), len(stream))
-        stream[:ready], self._first = self._first[:ready], self._first[ready:]
-        self._encryptor.update_into(_ZEROS[: len(stream) - ready], stream[ready:])
+        if self._first:
+            ready = min(len(self._first), len(stream))
+            stream[:ready], self._first = self._first[:ready], self._first[ready:]
+            stream = stream[ready:]
+        self._encryptor.update_into(_ZEROS[: len(stream)], stream)
         return buffer
 
 

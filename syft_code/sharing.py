@@ -36,6 +36,7 @@ from syft_code.plan import MOST_AGGREGATORS, WEIGHT_BITS, Sharing
 
 Ring = NDArray[np.unsignedinteger[Any]]
 """Elements of Z mod 2^b: uint8 to uint64, little-endian."""
+_SIGNED = {size: np.dtype(f"<i{size}") for size in (1, 2, 4, 8)}
 Payload = bytes | memoryview
 """One piece: 32 bytes of seed, or the bytes of a ring vector."""
 
@@ -136,8 +137,10 @@ def decode(total: Ring, sharing: Sharing) -> NDArray[np.float64]:
     array([ 0.5, -1. ])
     """
     _check_ring(total, sharing.ring_bits)
-    decoded = total.view(f"<i{total.itemsize}").astype(np.float64)
-    decoded *= 2.0**-sharing.fraction_bits
+    signed = total.view(_SIGNED[total.itemsize])
+    decoded: NDArray[np.float64] = np.multiply(
+        signed, 2.0**-sharing.fraction_bits, dtype=np.float64
+    )
     return decoded
 
 
@@ -261,8 +264,8 @@ def unshard(sums: Sequence[Ring]) -> Ring:
         "There must be a sum of each piece, all of one length and one ring.",
         error=SharingError,
     )
-    total = sums[0].copy()
-    for one in sums[1:]:
+    total = np.add(sums[0], sums[1]) if len(sums) > 1 else sums[0].copy()
+    for one in sums[2:]:
         np.add(total, one, out=total)
     return total
 
@@ -298,9 +301,18 @@ class _Encoder:
         block = self.values[start : start + len(out)]
         scaled = scratch[: block.nbytes].view(block.dtype)
         np.multiply(block, self.scale, out=scaled)
-        if len(block):
-            _check_range(scaled, self.limit, bound=self.bound)
-        np.rint(scaled, out=out[: len(block)].view(f"<i{out.itemsize}"), casting="unsafe")
+        if len(block) and not self._inside(scaled):
+            raise RangeExceeded(
+                f"Every coordinate must be finite and at most {self.bound} in size, and one is "
+                "not: clip the update, or plan a larger bound."
+            )
+        signed = out[: len(block)].view(_SIGNED[out.itemsize])
+        np.rint(scaled, out=signed, casting="unsafe")
+
+    def _inside(self, scaled: NDArray[np.floating[Any]]) -> bool:
+        """Whether all are finite and within the bound: NaN is not. Nobody learns which is not."""
+        largest, smallest = np.maximum.reduce(scaled), np.minimum.reduce(scaled)
+        return bool(largest <= self.limit and smallest >= -self.limit)
 
 
 def _sweep(
@@ -318,14 +330,14 @@ def _sweep(
     def part(start: int, end: int) -> None:
         keystreams = [Keystream(seed, start * vector.itemsize) for seed in seeds]
         scratch = np.empty(min(step, end - start) * width, np.uint8)
-        for first in range(start, end, step):
-            block = vector[first : min(first + step, end)]
-            if encoder:
-                with np.errstate(invalid="ignore", over="ignore"):
+        with np.errstate(invalid="ignore", over="ignore"):
+            for first in range(start, end, step):
+                block = vector[first : min(first + step, end)]
+                if encoder:
                     encoder.write(first, block, scratch)
-            mask = scratch[: block.nbytes].view(vector.dtype)
-            for keystream in keystreams:
-                operation(block, keystream.fill(mask), out=block)
+                mask = scratch[: block.nbytes].view(vector.dtype)
+                for keystream in keystreams:
+                    operation(block, keystream.fill(mask), out=block)
 
     in_parts(part, len(vector), step=step, threads=threads)
 
@@ -361,15 +373,4 @@ def _check_ring(vector: Ring, ring_bits: int) -> None:
         vector.ndim == 1 and vector.dtype == ring_dtype(ring_bits),
         f"A ring vector must be one-dimensional, of uint{ring_bits}.",
         error=SharingError,
-    )
-
-
-def _check_range(block: NDArray[np.floating[Any]], limit: float, *, bound: float) -> None:
-    """Refuse NaN, infinity and what is above the bound, without saying which or where."""
-    inside = float(block.max()) <= limit and float(block.min()) >= -limit  # NaN: false
-    require(
-        inside,
-        f"Every coordinate must be finite and at most {bound} in size, and one is not: "
-        "clip the update, or plan a larger bound.",
-        error=RangeExceeded,
     )

@@ -43,6 +43,7 @@ CREATE TABLE IF NOT EXISTS ticket (
 ) STRICT;
 CREATE TABLE IF NOT EXISTS carry (plan_hash TEXT PRIMARY KEY, sha256 TEXT NOT NULL) STRICT;
 """
+_ACT = "name, signer, message, signature"
 ActState = Literal["waiting", "in force", "counted"]
 
 
@@ -99,10 +100,7 @@ class Records:
     def acts(self, *names: str, state: ActState = "in force") -> list[KeptAct]:
         """The acts of these names in this state, oldest first."""
         marks = ", ".join("?" * len(names))
-        query = (
-            "SELECT name, signer, message, signature FROM act "
-            f"WHERE state = ? AND name IN ({marks}) ORDER BY number"
-        )
+        query = f"SELECT {_ACT} FROM act WHERE state = ? AND name IN ({marks}) ORDER BY number"  # noqa: S608
         with self._store.reading() as database:
             rows = database.execute(query, (state, *names)).fetchall()
         return [

@@ -63,7 +63,8 @@ class Store:
     def _opened(self) -> Iterator[sqlite3.Connection]:
         database = sqlite3.connect(self._path, timeout=60, isolation_level=None)
         try:
-            database.execute("PRAGMA synchronous = FULL")
+            # FULL may lose a commit, and with it what was spent, to a power cut right after it.
+            database.execute("PRAGMA synchronous = EXTRA")
             yield database
         finally:
             database.close()

@@ -121,7 +121,7 @@ def test_each_hospital_with_its_own_software_sends_what_no_good_one_would(
     (honest,) = updates(replace(play, bad=frozenset()), "hospital-15").values()
     assert not np.allclose(sent, honest, rtol=0.01)
     usual = robustness.SLACK * robustness.usual_norm(play.plan)
-    lengths = {"zeros": 0, "noise": 1, "hidden": 1, "hidden_backdoor": 1, "loud_backdoor": 10}
+    lengths = {"zeros": 0.0, "noise": 1.0, **robustness.TRAINED_WITHOUT_NOISE}
     if attack in lengths:
         assert np.linalg.norm(sent) == pytest.approx(lengths[attack] * usual)
 

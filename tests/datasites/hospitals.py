@@ -15,7 +15,7 @@ from datasites.site import Site, SiteSettings
 from datasites.vault.vault import Vault
 from policies.rules import KnownParties
 from policies.site_policy import Budget, SitePolicy
-from syft_code import canonical, messages, networks, traveller
+from syft_code import canonical, envelope, messages, networks, traveller
 from syft_code.catalogue import Terms
 from syft_code.cohort import Cohort
 from syft_code.messages import Purpose, RoundCall, Signed, Ticket
@@ -135,9 +135,11 @@ class OneHospital:
     def plan(self, **changes: object) -> Plan:
         return plan(self.keys, **changes)
 
-    def weights(self, agreed: Plan) -> bytes:
+    def weights(self, agreed: Plan, purpose: Purpose = "train") -> bytes:
+        """The start weights; for a training round of SCAFFOLD then a control variate of zeros."""
         start = networks.initial_weights(agreed.recipe, agreed.data, seed=0)
-        return start.astype("<f4").tobytes()
+        common = bytes(4 * (envelope.broadcast_length(agreed, purpose) - len(start)))
+        return start.astype("<f4").tobytes() + common
 
     def call(self, agreed: Plan, number: int, purpose: Purpose = "train", **changes: str) -> Signed:
         """A round call as the researcher signs it."""
@@ -146,7 +148,7 @@ class OneHospital:
             "hospital": "hospital-1",
             "purpose": purpose,
             "round": number,
-            "weights_sha256": canonical.sha256(self.weights(agreed)),
+            "weights_sha256": canonical.sha256(self.weights(agreed, purpose)),
         }
         call = RoundCall(**(fields | changes))  # type: ignore[arg-type]
         return messages.sign(call, self.keys.researcher)

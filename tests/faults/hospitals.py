@@ -25,11 +25,11 @@ START_S = 60.0
 class Client:
     """What `federation.client.HospitalClient` is, with HTTP in place of PySyft."""
 
-    def __init__(self, name: str, address: str, key: SigningKey) -> None:
+    def __init__(self, name: str, address: str, key: SigningKey, *, patience_s: float) -> None:
         self.name = name
         self._url = f"http://{address}"
         self._key = key
-        self.bulk = Bulk(self._url, key, patience_s=START_S)
+        self.bulk = Bulk(self._url, key, patience_s=patience_s)
 
     def start_round(self, plan: Plan, call: Signed) -> Ticket:
         """Hand over a round call, whose weights are there already."""

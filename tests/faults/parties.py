@@ -198,10 +198,17 @@ def encoded(
     plan: Plan, hospital: str, *, purpose: Purpose = "train", round_number: int = 1
 ) -> sharing.Ring:
     """The same in the ring: what nobody may learn."""
+    values = values_of(plan, hospital, purpose=purpose, round_number=round_number)
+    return in_the_ring(plan, hospital, values, purpose=purpose)
+
+
+def in_the_ring(
+    plan: Plan, hospital: str, values: NDArray[np.float32], *, purpose: Purpose = "train"
+) -> sharing.Ring:
+    """A hospital's values, weighted, and its weight, as ring elements."""
     rules, roster = plan.sharing_of(purpose), len(plan.hospitals)
     patients = plan.hospital(hospital).patients if purpose == "train" else 1
     factor = patients / plan.most_patients if purpose == "train" else 1.0
-    values = values_of(plan, hospital, purpose=purpose, round_number=round_number)
     return np.concatenate(
         [
             sharing.encode(values, rules, hospitals=roster, factor=factor),

@@ -13,7 +13,8 @@ from federation.baselines import HospitalCohorts
 from federation.study import Outcome, RoundRecord
 from syft_code import accounting, canonical, dp_sgd, envelope, messages, metrics, networks, scoring
 from syft_code.cohort import Cohort
-from syft_code.messages import ShareHeader, Signed
+from syft_code.groups import groups
+from syft_code.messages import Purpose, ShareHeader, Signed
 from syft_code.noise import NoiseSource
 from syft_code.plan import Aggregator, DpSgd, Evaluation, Hospital, Plan, Sgd
 from syft_code.recipes import (
@@ -191,6 +192,7 @@ def a_record(plan: Plan, number: int, figures: dict[str, float]) -> RoundRecord:
     return RoundRecord(
         round=number,
         trained=tuple(names),
+        groups=groups(plan, "train", number, tuple(names)),
         evaluated=tuple(names) if figures else (),
         epsilon=dict.fromkeys(names, epsilon),
         delta=dict.fromkeys(names, DELTA),
@@ -203,16 +205,17 @@ def a_record(plan: Plan, number: int, figures: dict[str, float]) -> RoundRecord:
 
 def a_header(plan: Plan, hospital: str, number: int, *, evaluated: bool = False) -> Signed:
     """The header of a hospital's last share of a round, over a log that grows."""
+    purpose: Purpose = "evaluate" if evaluated else "train"
     header = ShareHeader(
         plan_hash=plan.hash,
         hospital=hospital,
-        purpose="evaluate" if evaluated else "train",
+        purpose=purpose,
         round=number,
         party=len(plan.aggregators),
         parties=len(plan.aggregators),
-        length=envelope.vector_length(plan, "evaluate" if evaluated else "train"),
-        ring_bits=plan.sharing.ring_bits,
-        payload="vector",
+        needed=plan.needed,
+        length=envelope.vector_length(plan, purpose),
+        ring_bits=plan.sharing_of(purpose).ring_bits,
         log_sha256=canonical.sha256(f"{hospital}{number}".encode()),
         sealed_sha256="00" * 32,
     )
@@ -224,6 +227,7 @@ def under_another_plan(outcome: Outcome, plan: Plan) -> Outcome:
     rounds = tuple(
         dataclasses.replace(
             record,
+            groups=groups(plan, "train", record.round, record.trained),
             anchors={
                 name: a_header(plan, name, record.round, evaluated=name in record.evaluated)
                 for name in record.anchors

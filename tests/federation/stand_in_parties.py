@@ -58,6 +58,7 @@ class StandInHospital:
     answers: list[str] = field(default_factory=list)
     submitted: list[str] = field(default_factory=list)
     calls: list[Turn] = field(default_factory=list)
+    fetched: list[str] = field(default_factory=list)
     blobs: dict[str, bytes] = field(default_factory=dict)
     vault: dict[str, bytes] = field(default_factory=dict)
     given: dict[Turn, Signed] = field(default_factory=dict)
@@ -95,6 +96,7 @@ class StandInHospital:
         if name not in self.blobs:
             raise Refused("There is no such blob here.")
         assert len(self.blobs[name]) <= limit_bytes
+        self.fetched.append(name)
         target.write(self.blobs[name])
 
     def delete(self, name: str) -> None:
@@ -119,7 +121,7 @@ class StandInHospital:
             assert self.given[turn] == call, "a round is called with the same inputs or not at all"
             return self.tickets[f"{asked.purpose}-{asked.round}"]
         state = "failed" if turn in self.fails else "done"
-        shares = () if turn in self.fails else self._seal(self.replays.get(turn, turn))
+        shares = () if turn in self.fails else self._shares(turn)
         if state == "done" and turn not in self.never_ends:
             self.given[turn] = call
         started = Ticket(
@@ -142,6 +144,12 @@ class StandInHospital:
     def _answer(self) -> None:
         if self.away:
             raise Unavailable(f"The front desk of {self.name} does not answer: try again.")
+
+    def _shares(self, turn: Turn) -> tuple[str, ...]:
+        if turn in self.replays:
+            purpose, number = self.replays[turn]
+            return self.tickets[f"{purpose}-{number}"].shares
+        return self._seal(turn)
 
     def _seal(self, turn: Turn) -> tuple[str, ...]:
         """Shares of an update of ones, weighed by the declared patients."""

@@ -157,7 +157,7 @@ def test_a_disk_that_is_full_when_a_share_is_opened_or_a_set_chosen_or_summed(
     assert small.files("incoming") == []
 
 
-@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
 def test_a_write_that_fails_for_want_of_room_says_so(
     tmp_path: Path, number: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

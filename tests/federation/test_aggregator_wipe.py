@@ -12,7 +12,8 @@ import pytest
 
 from federation import aggregator_schema, wire
 from federation.aggregation import Aggregation
-from federation.aggregator_store import Store, Stored, Wiped
+from federation.aggregator_rows import Stored, Wiped
+from federation.aggregator_store import Store
 from syft_code import messages
 from syft_code.envelope import SealedShare
 from syft_code.errors import Refused, Unavailable

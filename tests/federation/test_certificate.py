@@ -12,10 +12,11 @@ from dp_accounting.pld import PLDAccountant
 
 from federation import baselines, certificate, model_file
 from federation.certificate import DEMO_ONLY
+from federation.certificate_check import SILENT
 from federation.study import Outcome, model_sha256
-from syft_code import canonical, networks, traveller
+from syft_code import canonical, compression, networks, traveller
 from syft_code.errors import InvalidInput
-from syft_code.plan import Evaluation
+from syft_code.plan import Compression, Evaluation, Robust, Sharing
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +39,7 @@ def without(outcome: Outcome, hospital: str, *, in_rounds: set[int]) -> Outcome:
         dataclasses.replace(
             r,
             trained=tuple(name for name in r.trained if name != hospital),
+            groups=tuple(tuple(n for n in names if n != hospital) for names in r.groups),
             evaluated=tuple(name for name in r.evaluated if name != hospital),
             epsilon={k: v for k, v in r.epsilon.items() if k != hospital},
             delta={k: v for k, v in r.delta.items() if k != hospital},
@@ -162,6 +164,43 @@ def test_a_hospital_may_train_in_a_round_and_not_evaluate_it(skin_demo, sign_hea
     assert certificate.check(content) == []
 
 
+def silent_in(outcome: Outcome, hospital: str, rounds: set[int]) -> Outcome:
+    """The same study, but one hospital did not say again what its ledger states."""
+    return dataclasses.replace(
+        outcome,
+        rounds=tuple(
+            dataclasses.replace(
+                r,
+                epsilon={k: v for k, v in r.epsilon.items() if k != hospital},
+                delta={k: v for k, v in r.delta.items() if k != hospital},
+            )
+            if r.round in rounds
+            else r
+            for r in outcome.rounds
+        ),
+    )
+
+
+@pytest.mark.parametrize("rounds", [{1, 2, 3}, {3}])
+def test_a_hospital_that_is_away_when_a_study_is_taken_up_again_still_has_an_epsilon(
+    skin_demo, rounds
+) -> None:
+    content = certificate.certificate(silent_in(skin_demo.outcome, "south", rounds))
+    assert certificate.check(content) == []
+    own = content["hospitals"][1]
+    assert own["epsilon_stated_by_ledger"] is None and own["note"] == SILENT
+    assert own["epsilon"] == content["hospitals"][0]["epsilon_pld"]
+    assert (
+        own["log_anchor"]
+        == certificate.certificate(skin_demo.outcome)["hospitals"][1]["log_anchor"]
+    )
+
+
+def test_an_early_silence_is_made_up_for_by_a_later_word(skin_demo) -> None:
+    content = certificate.certificate(silent_in(skin_demo.outcome, "south", {1, 2}))
+    assert content["hospitals"] == certificate.certificate(skin_demo.outcome)["hospitals"]
+
+
 def test_a_study_that_stopped_early_says_so(skin_demo) -> None:
     outcome = dataclasses.replace(
         skin_demo.outcome, rounds=skin_demo.outcome.rounds[:2], stopped="South & north said no."
@@ -226,6 +265,21 @@ TAMPERINGS = {
 
 
 TAMPERINGS |= {
+    "two groups made of one": (
+        lambda c: c["rounds"][1].update(groups=[["north", "south"], ["east", "west"]]),
+        "of rounds [2] they do not",
+    ),
+    "fewer aggregators needed": (lambda c: c.update(needed_aggregators=2), "needed_aggregators"),
+    "a ledger that is silent": (
+        lambda c: c["hospitals"][0].update(epsilon_stated_by_ledger=None),
+        "must be said to be silent",
+    ),
+    "a silent ledger and a smaller headline": (
+        lambda c: c["hospitals"][0].update(
+            epsilon_stated_by_ledger=None, note=SILENT, epsilon=c["hospitals"][0]["epsilon"] * 0.9
+        ),
+        "no less than",
+    ),
     "one absent too few": (lambda c: c["rounds"][1].update(absent=-1), "absent must be"),
     "no anchor": (lambda c: c["hospitals"][0].pop("log_anchor"), "missing"),
     "another log": (lambda c: anchor(c).update(sha256="00" * 32), "that it signed"),
@@ -359,13 +413,77 @@ def test_what_each_party_saw_names_every_party_with_numbers(skin_demo, content) 
     saw = content["what_each_party_saw"]
     parameters = len(skin_demo.outcome.weights)
     assert f"{parameters + 1:,} numbers" in " ".join(saw["the researcher"])
-    assert f"{8 * (parameters + 1):,} bytes" in " ".join(saw["aggregator-3"])
+    assert f"{4 * (parameters + 1):,} bytes" in " ".join(saw["aggregator-3"])
     assert "32 bytes of seed" in " ".join(saw["aggregator-1 to aggregator-2"])
     assert f"{3 * 123_456:,} bytes" in " ".join(saw["the network"])
     assert {"each data owner", "each front desk", "each vault"} <= saw.keys()
     assert len(content["not_promised"]) > 5
     assert "and not why" in " ".join(saw["the researcher"])
     assert "by elimination who did not" in " ".join(content["not_promised"])
+
+
+def saw_and_not(outcome: Outcome, rewritten, **changes: object) -> tuple[dict[str, str], str]:
+    plan = dataclasses.replace(outcome.plan, **changes)
+    content = certificate.certificate(rewritten(outcome, plan))
+    saw = {who: " ".join(said) for who, said in content["what_each_party_saw"].items()}
+    return saw, " ".join(content["not_promised"])
+
+
+def test_sentences_are_true_where_two_of_three_aggregators_suffice(skin_demo, rewritten) -> None:
+    saw, not_promised = saw_and_not(skin_demo.outcome, rewritten, sharing=Sharing(needed=2))
+    assert "Any 2 of the 3 aggregators together" in not_promised
+    assert "2 seeds of 32 bytes" in saw["aggregator-1"]
+    both = saw["aggregator-2 to aggregator-3"]
+    assert "32 bytes of seed and a vector of" in both
+    assert "Without 1 of the other 2 aggregators" in both
+    assert "2 aggregators had signed for the same set" in both
+    whole, all_of_them = saw_and_not(skin_demo.outcome, rewritten)
+    assert "All 3 aggregators together" in all_of_them
+    assert "Without the other 2 aggregators" in whole["aggregator-3"]
+
+
+def test_sentences_are_true_where_a_rule_combines_groups(skin_demo, rewritten) -> None:
+    old = skin_demo.outcome.plan.hospitals
+    more = [
+        dataclasses.replace(old[0], name=f"more-{n}", verify_key=f"{900 + n:064x}")
+        for n in range(5)
+    ]
+    changes = {
+        "hospitals": (*old, *more),
+        "robust": Robust(rule="median", groups=3, tolerated=1),
+        "max_update_norm": 2.5,
+    }
+    saw, not_promised = saw_and_not(skin_demo.outcome, rewritten, **changes)
+    assert "withstands 1 of 3 groups" in not_promised and "norm above 2.5" in not_promised
+    assert "drawn anew each time" in not_promised
+    assert "one for each of up to 3 groups" in saw["the researcher"]
+    assert "what the rule made of the groups' means" in saw["each data owner"]
+    assert "for each group of hospitals by itself" in saw["aggregator-3"]
+    _, plain = saw_and_not(skin_demo.outcome, rewritten)
+    assert "groups" not in plain and "nothing tells a whole hospital that lies" in plain
+
+
+def test_sentences_are_true_where_only_a_part_of_an_update_travels(skin_demo, rewritten) -> None:
+    changes = {"compression": Compression(kept=0.5), "frozen_layers": 1}
+    saw, _ = saw_and_not(skin_demo.outcome, rewritten, **changes)
+    plan = dataclasses.replace(skin_demo.outcome.plan, **changes)
+    part, kept = compression.trained(plan), compression.kept_count(plan)
+    vault = saw["each vault"]
+    assert f"one vector of {kept:,} numbers of an update" in vault
+    assert f"The first {part.start:,} parameters are never trained" in vault
+    assert f"Of the {part.stop - part.start:,} trained parameters {kept:,} travel" in vault
+    assert "added to the next update" in vault
+    assert f"{4 * part.stop:,} bytes a round" in saw["each front desk"]
+
+
+def test_sentences_are_true_where_control_variates_travel(skin_demo, rewritten) -> None:
+    optimizer = dataclasses.replace(skin_demo.outcome.plan.optimizer, momentum=0.0)
+    saw, _ = saw_and_not(skin_demo.outcome, rewritten, algorithm="scaffold", optimizer=optimizer)
+    count = len(skin_demo.outcome.weights)
+    assert f"{count:,} of a control variate's change" in saw["each vault"]
+    assert f"{8 * count:,} bytes a round" in saw["each front desk"]
+    assert "weights and the control variate" in saw["each data owner"]
+    assert f"{2 * count + 1:,} numbers" in saw["the researcher"]
 
 
 def test_a_model_file_gives_the_same_network_back(skin_demo, tmp_path) -> None:

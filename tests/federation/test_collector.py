@@ -150,7 +150,6 @@ def test_a_set_that_was_chosen_before_is_the_one_that_is_summed(
     np.testing.assert_array_equal(found.totals[0], plain_sum(agreed, THREE))
 
 
-@pytest.mark.xfail(strict=True, reason="aggregators judge the set before they tell the one chosen")
 def test_who_asks_for_no_set_is_told_the_one_that_was_chosen(
     parties: list[Party], clients: list[AggregatorClient]
 ) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from federation import relay
+from federation import hospital_round
 from federation.collector import Collector
 from federation.relay import Answers, Relay
 from federation.spool import IncomingFile
@@ -21,7 +21,7 @@ AWAY = Unavailable("The front desk of vienna does not answer.")
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(relay, "POLL_S", 0.001)
+    monkeypatch.setattr(hospital_round, "POLL_S", 0.001)
 
 
 @pytest.fixture
@@ -96,13 +96,13 @@ def test_a_hospital_that_forgets_each_time_is_not_called_for_ever(
     vienna.ticket = losing(10**6, vienna.ticket, Refused(NO_PART))  # type: ignore[assignment, method-assign]
     answers = ask(parties)
     assert "vienna" not in answers.done and answers.reasons == ()
-    assert len(vienna.calls) == relay.MOST_STARTS
+    assert len(vienna.calls) == hospital_round.MOST_STARTS
 
 
 def test_a_front_desk_that_falls_silent_is_not_waited_for_until_the_round_ends(
     parties: StandInFederation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(relay, "SILENCE_S", 0.2)
+    monkeypatch.setattr(hospital_round, "SILENCE_S", 0.2)
     vienna = parties.hospitals["vienna"]
     vienna.ticket = losing(10**6, vienna.ticket)  # type: ignore[assignment, method-assign]
     began = time.monotonic()
@@ -114,7 +114,7 @@ def test_a_front_desk_that_falls_silent_is_not_waited_for_until_the_round_ends(
 def test_a_round_that_takes_too_long_is_left_out_while_its_desk_answers(
     parties: StandInFederation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(relay, "SILENCE_S", 60.0)
+    monkeypatch.setattr(hospital_round, "SILENCE_S", 60.0)
     parties.hospitals["vienna"].never_ends = {("train", 1)}
     assert set(ask(parties, timeout_s=0.3).done) == {"berlin", "lisbon", "oslo"}
 

@@ -135,6 +135,7 @@ def test_it_says_how_many_took_no_part_and_where_each_log_stood(skin_demo, tmp_p
     rounds[1] = dataclasses.replace(
         rounds[1],
         trained=("north", "south", "east"),
+        groups=(("east", "north", "south"),),
         evaluated=("north", "south", "east"),
         absent=1,
         reasons=("Our board has not met.",),

@@ -2,6 +2,7 @@
 
 import io
 import json
+import threading
 import time
 from dataclasses import replace
 from types import SimpleNamespace
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from federation import certificate, relay, report, study, views
+from federation import certificate, hospital_round, relay, report, study, views
 from federation.progress import Display
 from federation.study import Outcome, Progress, RoundRecord
 from federation.training import Model
@@ -29,6 +30,7 @@ from syft_code.plan import Compression, Plan, Robust, Sharing
 from tests.federation.stand_in_parties import (
     StandInFederation,
     StandInHospital,
+    Turn,
     federation,
 )
 
@@ -48,7 +50,7 @@ REFUSALS: dict[str, dict[str, object]] = {
 
 @pytest.fixture(autouse=True)
 def without_a_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(relay, "POLL_S", 0.001)
+    monkeypatch.setattr(hospital_round, "POLL_S", 0.001)
     monkeypatch.setattr(study, "ASK_AGAIN_S", 0.01)
 
 
@@ -190,6 +192,7 @@ def test_a_finished_study_comes_out_the_same_in_a_new_process_and_asks_nobody_ne
     parties.hospitals["vienna"].raises = {("train", 2): NotApproved(NO_PART)}
     first = parties.study.train()
     calls = {name: list(one.calls) for name, one in parties.hospitals.items()}
+    fetched = {name: len(one.fetched) for name, one in parties.hospitals.items()}
     parties.hospitals["vienna"].raises = {}
     parties.hospitals["oslo"].away = True
     second = parties.new_process().train()
@@ -209,12 +212,43 @@ def test_a_finished_study_comes_out_the_same_in_a_new_process_and_asks_nobody_ne
         assert other.epsilon == {k: v for k, v in one.epsilon.items() if k != "oslo"}
     for name in ("berlin", "lisbon"):
         assert parties.hospitals[name].calls == 2 * calls[name]
+    for name, hospital in parties.hospitals.items():
+        assert len(hospital.fetched) == fetched[name], "no share travels twice"
     assert ("train", 2) in calls["vienna"]
     assert parties.hospitals["vienna"].calls[len(calls["vienna"]) :] == [
         ("train", 1),
         ("train", 3),
         ("evaluate", 3),
     ], "its round 2 would be paid for nothing"
+
+
+class Killed(BaseException):
+    """The researcher's process ends here."""
+
+
+@pytest.mark.parametrize("call", ["submit", "choose", "release"])
+@pytest.mark.parametrize("after", [1, 2, 4])
+def test_a_researcher_who_is_stopped_in_the_middle_of_a_round_goes_on_in_a_new_process(
+    parties: StandInFederation, monkeypatch: pytest.MonkeyPatch, call: str, after: int
+) -> None:
+    second = parties.aggregators[1]
+    act, left = getattr(second, call), [after]
+
+    def fatal(*given: object, **named: object) -> object:
+        left[0] -= 1
+        if left[0] == 0:
+            raise Killed
+        return act(*given, **named)
+
+    monkeypatch.setattr(second, call, fatal)
+    with pytest.raises(Killed):
+        parties.study.train()
+    outcome = parties.new_process().train()
+    assert outcome.stopped == ""
+    assert [record.absent for record in outcome.rounds] == [0, 0, 0]
+    np.testing.assert_allclose(outcome.weights, Model.first(outcome.plan).weights + 3, atol=1e-4)
+    trained = [turn for turn in parties.hospitals["oslo"].given if turn[0] == "train"]
+    assert trained == [("train", 1), ("train", 2), ("train", 3)], "each round once"
 
 
 def test_a_set_that_one_aggregator_chose_before_is_the_rounds_set(
@@ -300,36 +334,39 @@ def test_an_aggregator_that_comes_back_late_is_told_of_the_study(
     assert outcome.stopped == "" and len(outcome.rounds) == 3
 
 
+def lie_about_the_weight(hospital: StandInHospital, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have one hospital's shares carry one patient more than the plan declares."""
+    honest, seal = sharing.encode_weight, hospital._seal
+    declared = hospital.plan.hospital(hospital.name).patients
+
+    def heavier(weight: int, ring_bits: int, *, hospitals: int) -> sharing.Ring:
+        return honest(weight + (weight == declared), ring_bits, hospitals=hospitals)
+
+    def lying(turn: Turn) -> tuple[str, ...]:
+        with SEALING, monkeypatch.context() as patched:
+            patched.setattr(sharing, "encode_weight", heavier)
+            return seal(turn)
+
+    monkeypatch.setattr(hospital, "_seal", lying)
+
+
+SEALING = threading.Lock()
+
+
 def test_a_wrong_weight_is_found_and_the_sum_not_used(
     parties: StandInFederation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    vienna = parties.hospitals["vienna"]
-    honest = sharing.encode_weight
-
-    def heavier(weight: int, *rest: object, **more: object) -> object:
-        return honest(
-            weight + (weight == parties.study.plan.hospital("vienna").patients), *rest, **more
-        )  # type: ignore[arg-type]
-
-    seal = vienna._seal
-
-    def lying(turn: tuple[str, int]) -> tuple[str, ...]:
-        monkeypatch.setattr(sharing, "encode_weight", heavier)
-        try:
-            return seal(turn)  # type: ignore[arg-type]
-        finally:
-            monkeypatch.setattr(sharing, "encode_weight", honest)
-
-    monkeypatch.setattr(vienna, "_seal", lying)
+    lie_about_the_weight(parties.hospitals["vienna"], monkeypatch)
     outcome = parties.study.train()
     assert "must have the weight of its hospitals" in outcome.stopped
     assert outcome.rounds == () and "vienna" not in outcome.stopped
 
 
-def test_a_robust_rule_withstands_a_hospital_that_lies() -> None:
+def test_a_robust_rule_withstands_a_hospital_that_lies(monkeypatch: pytest.MonkeyPatch) -> None:
     names = tuple(f"site-{letter}" for letter in "abcdefghi")
     parties = federation(names=names, robust=Robust(rule="median", groups=3, tolerated=1))
     parties.hospitals["site-a"].update = 60.0
+    lie_about_the_weight(parties.hospitals["site-a"], monkeypatch)
     outcome = parties.study.train()
     assert outcome.stopped == ""
     for record in outcome.rounds:

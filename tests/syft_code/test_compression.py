@@ -59,7 +59,7 @@ def test_so_many_places_travel_and_all_hospitals_draw_the_same(kept: float) -> N
             continue
         assert one is not None and np.array_equal(one, other)
         assert len(one) == len(np.unique(one)) == max(1, round(kept * 147))
-        assert np.array_equal(one, np.sort(one)) and 0 <= one[0] and one[-1] < 147
+        assert np.array_equal(one, np.sort(one)) and one[0] >= 0 and one[-1] < 147
     if kept < 1.0:
         assert not np.array_equal(compression.places(agreed, 1), compression.places(agreed, 2))
 

@@ -179,7 +179,7 @@ def test_chunks_in_another_order_or_number_never_open(
     with pytest.raises(InvalidMessage, match="whole and unchanged"):
         open_one(on_the_way, party=2, plan=plan)
     resigned = forge(on_the_way, sealed_sha256=canonical.sha256(changed))
-    with pytest.raises(InvalidMessage, match="open to its end|whole and unchanged"):
+    with pytest.raises(InvalidMessage, match=r"open to its end|whole and unchanged"):
         open_one(resigned, party=2, plan=plan)
 
 
@@ -188,7 +188,7 @@ def test_a_stream_that_ends_at_a_chunk_does_not_open_even_without_its_hash(
     long_share: tuple[Plan, SealedShare], kept: int
 ) -> None:
     """What the mark "last" is for, on its own."""
-    plan, share = long_share
+    _, share = long_share
     fields = json.loads(share.header.message)
     content_key = second.hpke_open(bytes(share.sealed[:80]), SEALS[1], second.context(fields))
     step = envelope.CHUNK_BYTES + envelope.TAG_BYTES

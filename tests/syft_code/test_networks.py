@@ -22,6 +22,7 @@ from syft_code.recipes import (
     Pool,
     Recipe,
     UNet,
+    layer_parameters,
     parameter_count,
 )
 
@@ -75,6 +76,15 @@ RECIPES = [
 def some_images(data: DataSpec, count: int) -> np.ndarray:
     shape = (count, len(data.channels), data.height_px, data.width_px)
     return np.random.default_rng(0).integers(0, 256, shape).astype(np.uint8)
+
+
+@pytest.mark.parametrize(("recipe", "data"), RECIPES)
+def test_a_networks_vector_is_its_layers_in_the_order_that_recipes_count_them(recipe, data) -> None:
+    layers = (
+        m for m in networks.build(recipe, data).modules() if list(m.parameters(recurse=False))
+    )
+    sizes = [sum(p.numel() for p in layer.parameters(recurse=False)) for layer in layers]
+    assert sizes == layer_parameters(recipe, data)
 
 
 @pytest.mark.parametrize(("recipe", "data"), RECIPES)

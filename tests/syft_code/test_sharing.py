@@ -182,6 +182,30 @@ def test_blocks_join_without_a_seam(size_bytes: int, ring_bits: int) -> None:
     assert np.array_equal(np.frombuffer(vector, plain.dtype), expected)
 
 
+@pytest.mark.parametrize("threads", [1, 2, 5])
+@pytest.mark.parametrize("ring_bits", [8, 16, 32, 64])
+@pytest.mark.parametrize("length", [1, 7, 40_000, 600_001])
+def test_one_pass_on_any_number_of_threads_gives_the_same_bytes(
+    threads: int, ring_bits: int, length: int
+) -> None:
+    rule = Sharing(ring_bits=ring_bits, fraction_bits=min(ring_bits, 40) - 4, bound=1.0)
+    values = np.random.default_rng(length).uniform(-1, 1, length)
+    seeds = [bytes([n]) * 32 for n in range(2)]
+    encoded = np.concatenate([
+        sharing.encode(values, rule, hospitals=4, factor=0.7),
+        sharing.encode_weight(12345, ring_bits, hospitals=4),
+    ])  # fmt: skip
+    slow = sharing.shard(encoded.copy(), Scheme(3, 2), seeds=seeds)
+    fast = sharing.encode_and_shard(
+        values, rule, Scheme(3, 2), weight=12345, seeds=seeds, hospitals=4, factor=0.7,
+        threads=threads,
+    )  # fmt: skip
+    assert [bytes(one) for one in fast] == [bytes(one) for one in slow]
+    total = np.frombuffer(fast[-1], encoded.dtype).copy()
+    sharing.add_seeds(total, seeds, threads=threads)
+    assert np.array_equal(total, encoded)
+
+
 @pytest.mark.parametrize("place", [0, 20_000, 69_999])
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 65.0, -65.0])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

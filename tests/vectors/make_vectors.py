@@ -57,7 +57,7 @@ def sharing_case(parties: int, needed: int, bits: int) -> Case:
         encoded += second.encode_weight(weight, bits, len(patients))
         seeds = [secret(f"seed {label}{n}{piece}") for piece in range(len(who) - 1)]
         pieces = second.shard(encoded, bits, seeds)
-        sums = pieces if n == 0 else [second.add(a, b, bits) for a, b in zip(sums, pieces)]
+        sums = pieces if n == 0 else list(map(second.add, sums, pieces, [bits] * len(who)))
         hospitals.append(
             {
                 "values": [one.hex() for one in values],

@@ -20,7 +20,12 @@ SEAL_KEYS = [secret(f"open {party}") for party in range(1, 6)]
 
 
 def plan(
-    study: str, *, parties: int, sharing: Fields, hidden: tuple[int, ...] = (), kept: float | None = None
+    study: str,
+    *,
+    parties: int,
+    sharing: Fields,
+    hidden: tuple[int, ...] = (),
+    kept: float | None = None,
 ) -> Fields:
     """A plan with all its fields; `hidden` layers, or the mean of each channel for none."""
     layers: list[Fields] = [{"kind": "global_average"}]

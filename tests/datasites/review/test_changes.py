@@ -5,10 +5,11 @@ import json
 from dataclasses import replace
 
 import pytest
+from nacl.signing import SigningKey
 
 from datasites.review import changes
 from datasites.review.changes import Change
-from syft_code.plan import Evaluation, Plan, Sgd, Sharing
+from syft_code.plan import Compression, Evaluation, Plan, Robust, Sgd, Sharing
 from syft_code.recipes import Activation, Conv, LayerStack, Pool
 from tests.plans import Keys, plan
 
@@ -93,12 +94,45 @@ def test_an_evaluation_that_appears_is_a_row() -> None:
     ]
 
 
+def test_how_hospitals_become_one_sum_is_a_row_for_each_field() -> None:
+    after = replace(
+        BEFORE,
+        sharing=replace(BEFORE.sharing, needed=2, ring_bits=64),
+        compression=Compression(kept=0.1),
+        max_update_norm=0.5,
+        frozen_layers=1,
+    )
+    assert of(after) == [
+        ("compression", changes.ABSENT, "error_feedback true, kept 0.1"),
+        ("frozen_layers", "0", "1"),
+        ("max_update_norm", changes.ABSENT, "0.5"),
+        ("sharing.needed", changes.ABSENT, "2"),
+        ("sharing.ring_bits", "32", "64"),
+    ]
+    assert of(replace(BEFORE, algorithm="scaffold")) == [("algorithm", "fedavg", "scaffold")]
+
+
+def test_a_robust_rule_that_appears_and_one_that_changes_are_rows() -> None:
+    crowd = Keys(hospitals=tuple(SigningKey.generate() for _ in range(9)))
+    rule = Robust(rule="median", groups=3, tolerated=1)
+    before, after = plan(crowd), plan(crowd, robust=rule)
+    assert of(after, before) == [("robust", changes.ABSENT, "groups 3, rule median, tolerated 1")]
+    other = plan(crowd, robust=replace(rule, rule="trimmed_mean"))
+    assert of(other, after) == [("robust.rule", "median", "trimmed_mean")]
+
+
 CHANGED = [
     replace(BEFORE, study="another-study"),
     replace(BEFORE, researcher_key="cd" * 32),
     replace(BEFORE, data=replace(BEFORE.data, stand_in=False)),
     replace(BEFORE, optimizer=Sgd(learning_rate=0.5, momentum=0.9)),
     replace(BEFORE, sharing=Sharing(fraction_bits=23)),
+    replace(BEFORE, sharing=Sharing(needed=2)),
+    replace(BEFORE, algorithm="scaffold"),
+    replace(BEFORE, max_update_norm=0.5),
+    replace(BEFORE, frozen_layers=1),
+    replace(BEFORE, compression=Compression(kept=0.5)),
+    replace(BEFORE, compression=Compression(kept=0.5, error_feedback=False)),
     replace(BEFORE, evaluation=Evaluation(noise_multiplier=2.0, after_rounds=(2, 3))),
     replace(BEFORE, evaluation=None),
     replace(

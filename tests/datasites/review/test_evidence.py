@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from nacl.signing import SigningKey
 
 from datasites import keeping, wire
 from datasites.desk.blobs import Blobs
@@ -25,7 +26,7 @@ from policies.site_policy import AssetBudget, Budget, StandingApproval
 from syft_code import accounting, canonical, traveller
 from syft_code.errors import NotApproved
 from syft_code.notes import Note
-from syft_code.plan import Plan
+from syft_code.plan import Compression, Plan, Robust, RobustRule, Sharing
 from syft_code.recipes import CrossEntropy, DiceCrossEntropy, Recipe, UNet
 from tests.datasites.hospitals import RESEARCHER, OneHospital, approval, policy
 from tests.plans import Keys, plan
@@ -441,7 +442,7 @@ def test_what_leaves_is_listed_with_shapes_types_and_the_sum_of_bytes() -> None:
     assert (evaluation.purpose, evaluation.times) == ("evaluate", 1)
     assert [(p.name, p.shape, p.dtype, p.bytes, p.to) for p in training.parts[:2]] == [
         ("update", (147,), "float64", 8 * 147, ""),
-        ("ring vector", (148,), "uint64", 8 * 148, ""),
+        ("ring vector", (148,), "uint32", 4 * 148, ""),
     ]
     assert [part.to for part in training.parts[2:]] == [a.name for a in PLAN.aggregators]
     assert training.bytes_in_all == 8 * sum(part.bytes for part in training.parts[2:])
@@ -452,10 +453,116 @@ def test_what_leaves_is_listed_with_shapes_types_and_the_sum_of_bytes() -> None:
         assert "stays here" in text
 
 
-def test_a_ring_of_32_bits_halves_the_vector() -> None:
-    narrow = replace(PLAN.sharing, ring_bits=32, fraction_bits=16, bound=100.0)
-    (training,) = releases.of_plan(replace(PLAN, sharing=narrow, evaluation=None), "hospital-1")
-    assert (training.parts[1].dtype, training.parts[1].bytes) == ("uint32", 4 * 148)
+def test_a_ring_of_16_bits_halves_the_vector_and_not_that_of_an_evaluation() -> None:
+    narrow = replace(PLAN.sharing, ring_bits=16, fraction_bits=10, bound=10.0)
+    training, evaluation = releases.of_plan(replace(PLAN, sharing=narrow), "hospital-1")
+    length = 147 + 2  # the weight takes two digits of a small ring
+    assert (training.parts[1].dtype, training.parts[1].bytes) == ("uint16", 2 * length)
+    assert evaluation.parts[1].dtype == "uint64"
+
+
+def leaving(agreed: Plan) -> list[tuple[str, int]]:
+    """What stays of a training round, by name and count; then the words on each share."""
+    training = releases.of_plan(agreed, "hospital-1")[0]
+    return [(p.name, p.shape[0]) for p in training.parts if not p.to] + [
+        (p.name, 0) for p in training.parts if p.to
+    ]
+
+
+def test_what_is_kept_and_what_travels_are_listed_for_every_kind_of_plan() -> None:
+    tenth = replace(PLAN, compression=Compression(kept=0.1), frozen_layers=1)
+    assert leaving(tenth)[:3] == [
+        ("update", 35),
+        ("what did not travel, kept for the next round", 35),
+        ("ring vector", 5),
+    ]
+    scaffold = replace(PLAN, algorithm="scaffold")
+    assert leaving(scaffold)[:4] == [
+        ("update", 147),
+        ("change of the control variate", 147),
+        ("control variate, kept for the next round", 147),
+        ("ring vector", 295),
+    ]
+    any_two = replace(PLAN, sharing=replace(PLAN.sharing, needed=2))
+    assert [name for name, _ in leaving(any_two)[2:]] == [
+        "sealed share (2 seeds)",
+        "sealed share (a seed and a masked vector)",
+        "sealed share (a seed and a masked vector)",
+    ]
+    for agreed, words in (
+        (tenth, "the change of 4 parameters, weighted"),
+        (scaffold, "then as many changes of the control variate, weighted"),
+        (PLAN, "every parameter's change, weighted, in the model's order, then the weight"),
+    ):
+        for text in both(pack(plan=agreed)):
+            assert words in text
+
+
+# How it is added up
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({}, "all 3 aggregators together; any 2 together learn nothing"),
+        ({}, "FedAvg"),
+        ({}, "the mean, weighted by declared patients; one bad hospital can move it"),
+        ({}, "none on the whole update"),
+        ({}, "all 147 parameters"),
+        ({}, "in every round all 147 trained numbers"),
+        ({}, "32 bits a number, in steps of 2^-18; a number past 64 lets nothing leave"),
+        ({}, "nothing between rounds"),
+        ({}, "None of this changes the privacy of a patient"),
+        (
+            {"sharing": Sharing(needed=2)},
+            "any 2 of the 3 aggregators together; a single one learns nothing. So the study goes "
+            "on if 1 of them fail, and 2 that conspire can open this hospital's own update",
+        ),
+        ({"aggregators": PLAN.aggregators[:2]}, "both aggregators together; a single one learns"),
+        ({"algorithm": "scaffold"}, "SCAFFOLD: every hospital"),
+        ({"algorithm": "scaffold"}, "1,176 bytes in the vault: its control variate"),
+        ({"max_update_norm": 1.5}, "is cut to an L2 norm of at most 1.5"),
+        (
+            {"frozen_layers": 1},
+            "35 of 147 parameters: the first 1 of 2 layers with parameters stay as they start",
+        ),
+        (
+            {"compression": Compression(kept=0.1)},
+            "in every round 15 of the 147 trained numbers, the same places for all hospitals, "
+            "drawn from the plan's hash; what does not travel is added to the next update",
+        ),
+        ({"compression": Compression(kept=0.1)}, "1,176 bytes in the vault: what did not travel"),
+        ({"compression": Compression()}, "what rounding takes from them is added to the next"),
+        ({"compression": Compression()}, "a number past 64 waits for the next round"),
+        ({"compression": Compression(kept=0.5, error_feedback=False)}, "not travel is dropped"),
+    ],
+)
+def test_a_card_says_how_it_is_added_up(changes: dict[str, Any], words: str) -> None:
+    for text in both(pack(plan=replace(PLAN, **changes))):
+        assert words in text
+
+
+@pytest.mark.parametrize(
+    ("rule", "words"),
+    [
+        ("median", "the median of the groups' means"),
+        ("trimmed_mean", "without the outermost groups"),
+        ("krum", "closest to the others (Krum)"),
+        ("multi_krum", "(multi-Krum)"),
+        ("geometric_median", "the geometric median"),
+    ],
+)
+def test_a_robust_rule_is_named_with_what_it_withstands_and_what_it_shows(
+    rule: RobustRule, words: str
+) -> None:
+    crowd = Keys(hospitals=tuple(SigningKey.generate() for _ in range(15)))
+    agreed = plan(crowd, robust=Robust(rule=rule, groups=5, tolerated=1))
+    for text in both(pack(plan=agreed)):
+        assert words in text
+        assert (
+            "5 groups of at least 3 hospitals, drawn anew each round, 1 of which may be bad" in text
+        )
+        assert "The researcher sees each group's sum" in text
 
 
 # Statements and rules

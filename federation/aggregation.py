@@ -24,7 +24,7 @@ from federation.aggregator_calls import (
     party_of,
     signed_call,
 )
-from federation.aggregator_files import Slot, view
+from federation.aggregator_files import Slot, room_needed, view
 from federation.aggregator_identity import Identity
 from federation.aggregator_rows import Stored, Wiped
 from federation.aggregator_shares import Shares
@@ -297,7 +297,7 @@ class Aggregation:
         with self._counting:
             self._under_way[plan_hash] += 1
         try:
-            with self._store.files.room_needed():
+            with room_needed(self._store.home):
                 yield
         finally:
             with self._counting:

@@ -30,6 +30,7 @@ from federation import (
     aggregator_rpc,
 )
 from federation.aggregator_config import AggregatorConfig
+from federation.aggregator_files import room_needed
 from federation.aggregator_house import House
 from federation.aggregator_store import Store
 from syft_code.errors import ConsiliumError, InvalidInput, require
@@ -53,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a dump would hold the keys
     try:
         config = _config(options)
-        with aggregator_folder.own(config.folder, make=True):
+        with aggregator_folder.own(config.folder, make=True), room_needed(config.folder):
             _run(config, stopping)
     except ConsiliumError as problem:
         sys.stderr.write(f"{problem}\n")
@@ -110,7 +111,8 @@ def _config(options: argparse.Namespace) -> AggregatorConfig:
 
 
 def _log_to(path: Path, level: str) -> None:
-    """Our own lines into the folder; of libraries, warnings only."""
+    """Our own lines into the folder; of libraries, warnings only. A full disk costs lines."""
+    logging.raiseExceptions = False
     handler = RotatingFileHandler(path, maxBytes=LOG_BYTES, backupCount=1)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)

@@ -38,6 +38,7 @@ _LOST = (
     grpc.StatusCode.DEADLINE_EXCEEDED,
     grpc.StatusCode.CANCELLED,
     grpc.StatusCode.ABORTED,  # busy at this moment
+    grpc.StatusCode.UNKNOWN,  # what TLS found to be changed on the line
 )
 _BUSY = "Concurrent RPC limit exceeded!"  # gRPC's own word, from a server with too many calls
 

@@ -54,6 +54,23 @@ class Slot:
         return self.plan_hash, self.purpose, self.round
 
 
+@contextmanager
+def room_needed(home: Path) -> Iterator[None]:
+    """What fails because an aggregator's disk is full fails as `Unavailable`, for its operator."""
+    try:
+        yield
+    except OSError as problem:
+        if problem.errno in _FULL_FILE:
+            raise Unavailable(FULL) from None
+        raise
+    except sqlite3.OperationalError as problem:
+        code = getattr(problem, "sqlite_errorcode", 0) & 0xFF
+        crowded = shutil.disk_usage(home).free < RESERVE_BYTES
+        if code == sqlite3.SQLITE_FULL or (code in _FULL_DATABASE and crowded):
+            raise Unavailable(FULL) from None
+        raise
+
+
 class VectorFiles:
     """The vectors below one folder. Names come from checked plans: none can leave it."""
 
@@ -88,22 +105,6 @@ class VectorFiles:
         """Raise `Unavailable` if the disk can't take so many bytes more."""
         free = shutil.disk_usage(self._home).free
         require(free > size_bytes + RESERVE_BYTES, FULL, error=Unavailable)
-
-    @contextmanager
-    def room_needed(self) -> Iterator[None]:
-        """What fails because the disk is full fails as `Unavailable`, for its operator to mend."""
-        try:
-            yield
-        except OSError as problem:
-            if problem.errno in _FULL_FILE:
-                raise Unavailable(FULL) from None
-            raise
-        except sqlite3.OperationalError as problem:
-            code = getattr(problem, "sqlite_errorcode", 0) & 0xFF
-            crowded = shutil.disk_usage(self._home).free < RESERVE_BYTES
-            if code == sqlite3.SQLITE_FULL or (code in _FULL_DATABASE and crowded):
-                raise Unavailable(FULL) from None
-            raise
 
     @contextmanager
     def written(self, chunks: Iterable[bytes], size_bytes: int) -> Iterator[Path]:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from federation import aggregator_rows as rows
 from federation import aggregator_schema as schema
-from federation.aggregator_files import Slot, VectorFiles
+from federation.aggregator_files import Slot, VectorFiles, room_needed
 from federation.aggregator_rows import Choice, Stored, Wiped
 from federation.aggregator_sums import Sum
 from syft_code import canonical
@@ -36,6 +36,7 @@ class Store:
     """
 
     def __init__(self, home: Path) -> None:
+        self.home = home
         self.files = VectorFiles(home)
         self._lock = threading.Lock()
         self._database = schema.connect(home)
@@ -274,7 +275,7 @@ class Store:
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """All or nothing, one at a time, on disk when it is over. Don't nest."""
-        with self._lock, self.files.room_needed():
+        with self._lock, room_needed(self.home):
             self._database.execute("BEGIN IMMEDIATE")
             try:
                 yield self._database

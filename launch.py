@@ -39,8 +39,9 @@ from datasites.data.cohort_file import SplitCohort
 from datasites.data.readers import Reading
 from datasites.owner import Owner
 from datasites.site import SiteSettings
-from federation import aggregator_command, audit_command, local_aggregator, results, studies
+from federation import audit_command, local_aggregator, results, studies
 from federation import config as federations
+from federation.aggregator import command as aggregator_command
 from federation.baselines import HospitalCohorts
 from federation.client import Account
 from federation.config import FederationConfig, HospitalEntry, Kind

@@ -4,7 +4,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-from federation import aggregator_identity
+from federation.aggregator import identity
 from federation.aggregator_client import AggregatorClient
 from federation.durable import write_durably
 from syft_code.errors import ConsiliumError
@@ -35,7 +35,7 @@ def party(home: Path, *, name: str, port: int) -> Party:
 
 def public_entry(home: Path) -> Aggregator:
     """What the aggregator in this folder says of itself, for a plan's roster."""
-    return aggregator_identity.published(home)
+    return identity.published(home)
 
 
 def is_healthy(home: Path, *, address: str = "") -> bool:

@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from nacl.signing import SigningKey
@@ -30,7 +31,7 @@ from datasites.data import cohort_file, partition
 from datasites.data.cohort_file import SplitCohort
 from syft_code.errors import ConsiliumError
 from syft_code.messages import Ticket
-from syft_code.plan import DpSgd, Evaluation, Plan
+from syft_code.plan import Compression, DpSgd, Evaluation, Plan
 from tests.datasites import promises
 from tests.datasites.hospitals import OneHospital, approval, cohort, known, policy, publication
 from tests.datasites.hospitals import signed_act as sign_act
@@ -42,6 +43,12 @@ KILLS_OF_A_HOSPITAL = 20
 ORPHAN_S = 5.0
 """A training process that outlives its vault by this much is one that was left behind."""
 PATIENTS = 40
+KINDS: tuple[dict[str, Any], ...] = (
+    {"algorithm": "scaffold"},
+    {"compression": Compression(kept=0.5)},
+    {},
+)
+"""What studies differ in, one after the other: two kinds keep something between their rounds."""
 
 
 @dataclass(kw_only=True)
@@ -73,7 +80,7 @@ class Hospital:
         self.home = folder / "home"
         self._one = OneHospital(home=self.home)
         (self._one.site.vault / "key").unlink()  # the vault makes its own
-        self.told = Told(owner=self._one.owner_key)
+        self.told = Told(owner=self._one.owner_key, keys=self._one.keys)
         self.books = Books()
         self._life: Life
         self._orphans: dict[int, float] = {}
@@ -206,6 +213,7 @@ class Hospital:
             rounds=3,
             dp_sgd=DpSgd(noise_multiplier=10.0, max_grad_norm=1.0, sample_rate=0.2, steps=30),
             evaluation=Evaluation(noise_multiplier=10.0, after_rounds=(1, 2, 3)),
+            **KINDS[len(self.told.plans) % len(KINDS)],
         )
         own = replace(plan.hospitals[0], asset=ASSET, asset_version=max(self.books.version, 1))
         return replace(plan, hospitals=(own, *plan.hospitals[1:]))
@@ -234,7 +242,7 @@ class Hospital:
         call = wire.StartRound(call=self._one.call(plan, number, purpose))
         told.called.add(key)
         with life.waiting(Phase.CALL):
-            ticket, _ = life.ask(call, self._one.weights(plan))
+            ticket, _ = life.ask(call, self._one.weights(plan, purpose))
         told.paid.add(key)
         if self._rng.random() < 0.2:
             self._strike()
@@ -245,7 +253,7 @@ class Hospital:
             for party in range(1, len(plan.aggregators) + 1):
                 _, share = life.ask(wire.FetchShare(ticket=done.ticket, party=party))
                 told.take_share(key, party, share)
-        demand(promises.opens(told, key, self._one.keys), f"The shares of {key} do not add up.")
+        demand(promises.opens(told, key), f"The shares of {key} do not add up.")
         self._tally.rounds += 1
         life.first_round()
 

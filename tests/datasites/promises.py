@@ -5,6 +5,7 @@ folder   as the kill left it, copied ─▶ a vault starts on the copy ─▶ `c
 """
 
 import contextlib
+import json
 import sqlite3
 from collections import Counter
 from collections.abc import Iterable
@@ -14,6 +15,7 @@ from typing import Any
 
 import numpy as np
 from nacl.signing import SigningKey
+from numpy.typing import NDArray
 
 from datasites import acts
 from datasites.site import Site
@@ -80,6 +82,7 @@ class Told:
     """All that ever came out of one hospital's socket, and what was asked of it."""
 
     owner: SigningKey
+    keys: Keys
     verify_key: str = ""
     plans: dict[str, Plan] = field(default_factory=dict)
     called: set[Round] = field(default_factory=set)
@@ -106,16 +109,21 @@ class Told:
         self.anchors[key, party] = Anchor(sha256=header.log_sha256, source=source)
 
 
-def opens(told: Told, key: Round, keys: Keys) -> bool:
-    """Whether all shares of a round open, and add up to a vector with the weight that is due."""
+def opened(told: Told, key: Round) -> tuple[NDArray[np.float64], int]:
+    """What the shares of a round hold, and its weight."""
     plan, purpose = told.plans[key[0]], key[1]
     shares = [
         envelope.SealedShare.from_bytes(told.shares[key, party])
         for party in range(1, len(plan.aggregators) + 1)
     ]
-    total = opening.encoded(plan, purpose, shares, [bytes(seal) for seal in keys.seals])
-    values, weight = envelope.read_sum(plan, purpose, total)
-    due = 1 if purpose == "evaluate" else plan.hospital("hospital-1").patients
+    total = opening.encoded(plan, purpose, shares, [bytes(seal) for seal in told.keys.seals])
+    return envelope.read_sum(plan, purpose, total)
+
+
+def opens(told: Told, key: Round) -> bool:
+    """Whether all shares of a round open, and add up to a vector with the weight that is due."""
+    values, weight = opened(told, key)
+    due = 1 if key[1] == "evaluate" else told.plans[key[0]].hospital("hospital-1").patients
     return bool(weight == due and np.abs(values).max() > 0)
 
 
@@ -150,6 +158,7 @@ def _check(vault: Vault, site: Site, told: Told, before: dict[str, int]) -> Foun
     books, traces = _acts(vault, entries, told)
     traces += _ledger(site, entries, told)
     _tickets(vault, site, told, books)
+    _states(vault, entries, told)
     traces += _folder(site, before)
     return Found(books=books, traces=+traces)
 
@@ -248,11 +257,34 @@ def _tickets(vault: Vault, site: Site, told: Told, books: Books) -> None:
     demand(states <= {"done"}, f"A vault that starts has tickets that are {states}.")
 
 
+def _states(vault: Vault, entries: Iterable[Entry], told: Told) -> None:
+    """A control variate is the sum of the changes that left since its plan was last taken back."""
+    counted: dict[str, list[Round]] = {}
+    for entry in entries:
+        if entry.kind == "round released" and entry.facts["purpose"] == "train":
+            key = _round(entry)
+            counted.setdefault(key[0], []).append(key)
+        elif entry.kind == "act: Revocation":
+            counted.pop(json.loads(entry.facts["message"])["plan_hash"], None)
+    for plan_hash, plan in told.plans.items():
+        rounds = counted.get(plan_hash, [])
+        fetched = all((key, party) in told.shares for key in rounds for party in (1, 2, 3))
+        if plan.algorithm != "scaffold" or not fetched:
+            continue
+        factor = plan.hospital("hospital-1").patients / plan.most_patients
+        changes = [np.split(opened(told, key)[0], 2)[1] / factor for key in rounds]
+        state = vault._carry.read(plan, "train").numbers
+        rounding = len(rounds) * 2.0**-plan.sharing.fraction_bits
+        apart = np.abs(state - np.sum(changes, axis=0)).max()
+        demand(apart <= rounding, f"The state of {plan.study} is not what its rounds left.")
+
+
 def _folder(site: Site, before: dict[str, int]) -> Counter[str]:
     """A vault that has started keeps no file that nothing needs."""
     cohorts = _rows(site, "SELECT cohort_sha256 FROM asset")
     shares = _rows(site, "SELECT shares FROM ticket")
     needed = {f"cohorts/{digest}.safetensors" for (digest,) in cohorts}
+    needed |= {f"carry/{digest}" for (digest,) in _rows(site, "SELECT sha256 FROM carry")}
     needed |= {f"sealed/{digest}" for (row,) in shares for digest in row.split()}
     always = {"key", "lock", "log_head", "owner.pub", "vault.db"}
     after = set(_files(site.vault)) - {"vault.log"}
@@ -267,6 +299,7 @@ def _folder(site: Site, before: dict[str, int]) -> Counter[str]:
             "a file was half written": int(any(name.endswith(".unfinished") for name in spare)),
             "a transaction was open (hot journal)": int(before.get("vault.db-journal", 0) > 0),
             "shares were written, not released": int(_any_of("sealed/", spare)),
+            "a state was written or over, and not deleted": int(_any_of("carry/", spare)),
             "a cohort was written, no version has it": int(_any_of("cohorts/", spare)),
         }
     )

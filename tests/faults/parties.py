@@ -175,7 +175,9 @@ def make_plan(
     fields: dict[str, object] = {
         "study": f"study-{next(_NUMBERS)}",
         "researcher_key": plans.public(RESEARCHER),
-        "recipe": Recipe(model=LayerStack(layers=(Linear(features=features),)), loss=CrossEntropy()),
+        "recipe": Recipe(
+            model=LayerStack(layers=(Linear(features=features),)), loss=CrossEntropy()
+        ),
         "hospitals": roster,
         "aggregators": tuple(party.entry for party in parties),
         "sharing": Sharing(ring_bits=ring_bits, needed=needed),  # type: ignore[arg-type]

@@ -60,7 +60,11 @@ def main(arguments: Sequence[str]) -> None:
     key = SigningKey((folder / "researcher.key").read_bytes())
     with study(plan, addresses, key) as running:
         outcome = running.train(on_round=lambda record, _: say(f"round {record.round}"))
-    say(f"stopped {outcome.stopped}" if outcome.stopped else f"model {model_sha256(outcome.weights)}")
+    say(
+        f"stopped {outcome.stopped}"
+        if outcome.stopped
+        else f"model {model_sha256(outcome.weights)}"
+    )
 
 
 def say(line: str) -> None:

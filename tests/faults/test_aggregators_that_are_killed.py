@@ -17,7 +17,6 @@ from tests.faults.line import Line
 from tests.faults.parties import (
     FOUR,
     LONG,
-    SLACK_BYTES,
     THREE,
     Carrier,
     Party,

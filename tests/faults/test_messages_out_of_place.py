@@ -297,7 +297,8 @@ def test_a_sum_leaves_only_with_the_promises_of_enough_aggregators(
         "brings the choices of 0:": (),
         "must carry the signature": (forged, *promises[1:]),
         "by an aggregator of the plan's roster": (
-            _promise(plan, party=4, by=STRANGER), *promises[1:]
+            _promise(plan, party=4, by=STRANGER),
+            *promises[1:],
         ),
         "of the round and the set that are asked for": (next_round[0], *promises[1:]),
     }

@@ -178,7 +178,9 @@ def test_a_round_whose_aggregators_chose_different_sets_has_no_sum_and_says_so(
     loot.ask(1, THREE)
     for wanted in SETS:
         loot.ask(2, OTHER)
-        with pytest.raises(SharingError, match=r"for good: its sum can't be had any more\. Write an"):
+        with pytest.raises(
+            SharingError, match=r"for good: its sum can't be had any more\. Write an"
+        ):
             loot.carried.collector.collect("train", 1, hospitals=wanted)
     loot.grab()
     assert loot.sums == {}

@@ -19,7 +19,16 @@ from syft_code.messages import RoundCall
 from syft_code.plan import Plan
 from tests.faults.desk import trained
 from tests.faults.hospitals import Hospitals, hospitals
-from tests.faults.parties import FOUR, HOSPITALS, LONG, RESEARCHER, THREE, Party, in_the_ring, make_plan
+from tests.faults.parties import (
+    FOUR,
+    HOSPITALS,
+    LONG,
+    RESEARCHER,
+    THREE,
+    Party,
+    in_the_ring,
+    make_plan,
+)
 from tests.faults.researcher import study
 
 MIDDLING = LONG | {"features": 100}
@@ -104,7 +113,9 @@ def test_a_hospital_that_goes_away_in_the_middle_of_a_share_misses_that_round_on
             study(plan, addresses_of(made), RESEARCHER, patience_s=1.0) as running,
             ThreadPoolExecutor(1) as pool,
         ):
-            training = pool.submit(running.train, on_round=lambda *_: setattr(line, "target", there))
+            training = pool.submit(
+                running.train, on_round=lambda *_: setattr(line, "target", there)
+            )
             line.wait_until("hold")
             line.target = "127.0.0.1:1"  # where nobody listens
             line.cut()

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from federation import aggregator_desk
-from federation.aggregator_config import AggregatorConfig
+from federation.aggregator import operator_desk
+from federation.aggregator.config import AggregatorConfig
 from syft_code import audit, messages
 from syft_code.audit import Entry
-from syft_code.errors import ConsiliumError, Refused, Unavailable
+from syft_code.errors import InvalidInput, Refused, Unavailable
 from syft_code.messages import Signed
 from syft_code.plan import Plan
 from tests.faults.parties import (
@@ -33,12 +33,12 @@ def config_of(party: Party) -> AggregatorConfig:
 
 
 def wipe(party: Party, plan: Plan) -> Signed:
-    with aggregator_desk.at(config_of(party)) as desk:
+    with operator_desk.at(config_of(party)) as desk:
         return desk.wipe(plan.hash)
 
 
 def log_of(party: Party) -> bytes:
-    with aggregator_desk.at(config_of(party)) as desk:
+    with operator_desk.at(config_of(party)) as desk:
         return desk.exported_log()
 
 
@@ -83,12 +83,19 @@ def check_proof(log: bytes, proof: Signed, verify_key: str, plan: Plan) -> None:
     entry = messages.verify(Entry, proof, verify_key)
     assert (entry.kind, entry.facts["plan_hash"]) == ("study wiped", plan.hash)
     assert (entry.facts["shares"], entry.facts["sums"]) == ("4", "1")
-    assert audit.verify(log, verify_key=verify_key).problems == ()
+    assert is_sound(log, verify_key)
     assert proof.signature.encode() in log
     for kind in (b"set chosen", b"study wiped"):
-        with pytest.raises(ConsiliumError):
-            forged = audit.verify(log.replace(kind, b"x" * len(kind)), verify_key=verify_key)
-            raise ConsiliumError(forged.problems[0])
+        assert kind in log
+        assert not is_sound(log.replace(kind, b"x" * len(kind)), verify_key)
+
+
+def is_sound(log: bytes, verify_key: str) -> bool:
+    """Whether a log is an unbroken chain that the aggregator signed."""
+    try:
+        return audit.verify(log, verify_key=verify_key).problems == ()
+    except InvalidInput:
+        return False
 
 
 def test_an_aggregator_that_lost_its_disk_is_another_one_to_the_plan(

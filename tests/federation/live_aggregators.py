@@ -18,7 +18,7 @@ from nacl.public import PrivateKey
 from nacl.signing import SigningKey
 
 from federation import wire
-from federation.aggregator_identity import Identity
+from federation.aggregator.identity import Identity
 from syft_code import canonical, envelope, messages, sharing
 from syft_code.envelope import SealedShare
 from syft_code.messages import (

@@ -253,6 +253,7 @@ def test_a_change_past_the_bound_stays_in_the_hospital(
     body = broadcast(hospital, agreed, np.full(147, 1000.0))
     failed = called(hospital, vault, agreed, 1, body)
     assert failed.state == "failed"
+    assert "past the plan's bound" in failed.sentence, "the airlock says it, in its own words"
     assert not kept(vault, agreed).any() and not files(hospital)
 
 

@@ -50,7 +50,12 @@ def test_a_start_clears_away_what_a_kill_left_and_keeps_what_left(
 ) -> None:
     copy = Site(tmp_path / "copy")
     shutil.copytree(killed.home, copy.home, ignore=shutil.ignore_patterns("*.sock"))
-    for name in ("sealed/00", "sealed/00.unfinished", "cohorts/00.safetensors.unfinished"):
+    for name in (
+        "sealed/00",
+        "sealed/00.unfinished",
+        "carry/00",
+        "cohorts/00.safetensors.unfinished",
+    ):
         (copy.vault / name).write_bytes(b"cut")
     found = promises.check(copy, killed.told)
     assert found.traces["shares were written, not released"] == 1
@@ -115,6 +120,7 @@ TAMPERINGS: dict[str, Callable[[Site], None]] = {
         "INSERT OR REPLACE INTO refusal SELECT plan_hash, 'denied', '.' FROM plan"
     ),
     "a version is gone": sql("DELETE FROM asset"),
+    "a state is of no plan": sql("INSERT INTO carry VALUES ('00', '00')"),
     "a policy is gone": sql("DELETE FROM act WHERE name = 'Adoption'"),
     "a struck patient is nobody's wish": sql("INSERT INTO struck VALUES ('00')"),
     "a share has another byte": change_a_share,

@@ -21,18 +21,13 @@ from contextlib import closing
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
-from federation import (
-    aggregator_config,
-    aggregator_desk,
-    aggregator_folder,
-    aggregator_identity,
-    aggregator_metrics,
-    aggregator_rpc,
-)
-from federation.aggregator_config import AggregatorConfig
-from federation.aggregator_files import room_needed
-from federation.aggregator_house import House
-from federation.aggregator_store import Store
+from federation.aggregator import config as aggregator_config
+from federation.aggregator import folder, metrics, operator_desk, rpc
+from federation.aggregator import identity as aggregator_identity
+from federation.aggregator.config import AggregatorConfig
+from federation.aggregator.files import room_needed
+from federation.aggregator.house import House
+from federation.aggregator.store import Store
 from syft_code.errors import ConsiliumError, InvalidInput, require
 from syft_code.lifetime import end_with_parent
 
@@ -54,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a dump would hold the keys
     try:
         config = _config(options)
-        with aggregator_folder.own(config.folder, make=True), room_needed(config.folder):
+        with folder.own(config.folder, make=True), room_needed(config.folder):
             _run(config, stopping)
     except ConsiliumError as problem:
         sys.stderr.write(f"{problem}\n")
@@ -64,11 +59,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(config: AggregatorConfig, stopping: threading.Event) -> None:
     home = config.folder
-    _log_to(home / aggregator_folder.LOG, config.log_level)
-    aggregator_folder.first_start(config)
+    _log_to(home / folder.LOG, config.log_level)
+    folder.first_start(config)
     identity = aggregator_identity.load(home, name=config.name, hosts=config.hosts)
     with closing(Store(home)) as store:
-        server, bound = aggregator_rpc.bind(
+        server, bound = rpc.bind(
             host=f"[{config.host}]" if ":" in config.host else config.host,
             port=config.port,
             tls_key=identity.tls_key,
@@ -77,13 +72,11 @@ def _run(config: AggregatorConfig, stopping: threading.Event) -> None:
         public = aggregator_identity.publish(home, identity, address=config.address(bound))
         house = House(config, identity, store, public)
         with (
-            aggregator_metrics.served(
-                house.metrics, host=config.metrics_host, port=config.metrics_port
-            ),
-            aggregator_desk.served(home, house),
+            metrics.served(house.metrics, host=config.metrics_host, port=config.metrics_port),
+            operator_desk.served(home, house),
         ):
             house.started()
-            aggregator_rpc.serve(server, house.aggregation)
+            rpc.serve(server, house.aggregation)
             log.info("ready at %s", public.address)
             sys.stdout.write(f"ready {config.name} {public.address}\n")
             sys.stdout.flush()

@@ -16,19 +16,20 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
-from federation import aggregator_sums, wire
-from federation.aggregator_calls import (
+from federation import wire
+from federation.aggregator import sums as aggregator_sums
+from federation.aggregator.calls import (
     allowed_set,
     check_choices,
     named_plan,
     party_of,
     signed_call,
 )
-from federation.aggregator_files import Slot, room_needed, view
-from federation.aggregator_identity import Identity
-from federation.aggregator_rows import Stored, Wiped
-from federation.aggregator_shares import Shares
-from federation.aggregator_store import Store
+from federation.aggregator.files import Slot, room_needed, view
+from federation.aggregator.identity import Identity
+from federation.aggregator.rows import Stored, Wiped
+from federation.aggregator.shares import Shares
+from federation.aggregator.store import Store
 from syft_code import messages
 from syft_code.errors import InvalidMessage, Refused, require
 from syft_code.messages import OpenCall, ReleaseCall, SetChoice, ShareHeader, Signed

@@ -1,23 +1,24 @@
 """An aggregator behind its doors: keys, store, rules, log and numbers, put together once.
 
-config ─▶ House ─┬─ aggregation    the rules, for the researcher's door (aggregator_rpc)
-                 ├─ desk           for the operator's door (aggregator_desk)
-                 └─ metrics        for Prometheus (aggregator_metrics)
+config ─▶ House ─┬─ aggregation    the rules, for the researcher's door (rpc)
+                 ├─ desk           for the operator's door (operator_desk)
+                 └─ metrics        for Prometheus (metrics)
 """
 
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 
-from federation import aggregator_identity, aggregator_studies
-from federation.aggregation import Aggregation
-from federation.aggregator_config import AggregatorConfig
-from federation.aggregator_files import RESERVE_BYTES
-from federation.aggregator_identity import Identity
-from federation.aggregator_log import AggregatorLog
-from federation.aggregator_metrics import Condition, Metrics, program_version
-from federation.aggregator_store import Store
-from federation.aggregator_studies import StudyFacts
+from federation.aggregator import identity as aggregator_identity
+from federation.aggregator import studies as aggregator_studies
+from federation.aggregator.aggregation import Aggregation
+from federation.aggregator.config import AggregatorConfig
+from federation.aggregator.files import RESERVE_BYTES
+from federation.aggregator.identity import Identity
+from federation.aggregator.metrics import Condition, Metrics, program_version
+from federation.aggregator.signed_log import AggregatorLog
+from federation.aggregator.store import Store
+from federation.aggregator.studies import StudyFacts
 from syft_code.errors import Unavailable, require
 from syft_code.messages import Signed
 from syft_code.plan import Aggregator

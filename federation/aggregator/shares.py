@@ -8,11 +8,12 @@ Each arrow is on disk before the next, so that whatever breaks, a share is taken
 import logging
 from collections.abc import Callable, Collection, Iterable
 
-from federation import aggregator_sums, wire
-from federation.aggregator_calls import party_of
-from federation.aggregator_files import Slot, view
-from federation.aggregator_store import Store
-from federation.aggregator_uploads import Incoming, Uploads, Writer, appending
+from federation import wire
+from federation.aggregator import sums
+from federation.aggregator.calls import party_of
+from federation.aggregator.files import Slot, view
+from federation.aggregator.store import Store
+from federation.aggregator.uploads import Incoming, Uploads, Writer, appending
 from syft_code import canonical, envelope
 from syft_code.errors import InvalidMessage, Refused, require
 from syft_code.messages import ShareHeader, Signed
@@ -126,7 +127,7 @@ class Shares:
         total = 0
         for slot in {*self._store.open_slots(), *slots}:
             plan = self._store.known_plan(slot.plan_hash)
-            total += aggregator_sums.sums_bytes(plan, slot.purpose, party_of(plan, self._public))
+            total += sums.sums_bytes(plan, slot.purpose, party_of(plan, self._public))
         return total
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from nacl.signing import SigningKey
 
-from federation.aggregator_files import Slot, VectorFiles, sync, view
+from federation.aggregator.files import Slot, VectorFiles, sync, view
 from syft_code import envelope, groups, messages, sharing
 from syft_code.messages import Purpose, Signed, SumHeader
 from syft_code.plan import Plan

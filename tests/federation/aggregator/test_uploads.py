@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from federation import aggregator_uploads, wire
-from federation.aggregator_files import Slot, VectorFiles
-from federation.aggregator_uploads import Uploads
+from federation import wire
+from federation.aggregator import uploads as aggregator_uploads
+from federation.aggregator.files import Slot, VectorFiles
+from federation.aggregator.uploads import Uploads
 from syft_code import canonical, sharing
 from syft_code.envelope import SealedShare
 from syft_code.errors import Refused, Unavailable

@@ -1,11 +1,11 @@
 """An aggregator's folder: made at its first start, then for one user and one process at a time.
 
-HOME/identity/            keys and certificate        aggregator_identity
+HOME/identity/            keys and certificate        identity
      public.json          the entry for rosters
-     state.sqlite         what it must not forget     aggregator_store, aggregator_log
-     shares/ sums/ ...    vectors                     aggregator_files
+     state.sqlite         what it must not forget     store, signed_log
+     shares/ sums/ ...    vectors                     files
      aggregator.log       what it did, for its operator
-     operator.sock        the operator's door         aggregator_desk
+     operator.sock        the operator's door         operator_desk
      lock                 held while a process uses the folder
 """
 
@@ -17,8 +17,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from federation import aggregator_identity, aggregator_schema
-from federation.aggregator_config import AggregatorConfig
+from federation.aggregator import identity, schema
+from federation.aggregator.config import AggregatorConfig
 from syft_code.errors import Unavailable, require
 
 LOCK = "lock"
@@ -57,7 +57,7 @@ def own(home: Path, *, make: bool) -> Iterator[None]:
 def require_begun(home: Path) -> None:
     """Raise `Unavailable` if no aggregator was ever started in this folder, or it is another's."""
     try:
-        begun = (home / aggregator_identity.FOLDER).is_dir()
+        begun = (home / identity.FOLDER).is_dir()
     except OSError:
         begun = False
     require(
@@ -71,21 +71,21 @@ def require_begun(home: Path) -> None:
 def first_start(config: AggregatorConfig) -> None:
     """Make keys and an empty store, unless they are there; an interrupted attempt starts again."""
     home = config.folder
-    if (home / aggregator_identity.FOLDER).exists():
+    if (home / identity.FOLDER).exists():
         return
-    staging = home / aggregator_identity.STAGING
+    staging = home / identity.STAGING
     if staging.exists():
         shutil.rmtree(staging)
-        (home / aggregator_schema.DATABASE).unlink(missing_ok=True)
-    aggregator_identity.create(home, name=config.name, hosts=config.hosts)
-    aggregator_schema.create(home)
-    aggregator_identity.commit(home)
+        (home / schema.DATABASE).unlink(missing_ok=True)
+    identity.create(home, name=config.name, hosts=config.hosts)
+    schema.create(home)
+    identity.commit(home)
 
 
 def _check_ours(home: Path, *, make: bool) -> None:
     """A folder with files in it must be an aggregator's, or the start of one, and private."""
     present = {path.name for path in home.iterdir()}
-    begun = bool(present & {aggregator_identity.FOLDER, aggregator_identity.STAGING})
+    begun = bool(present & {identity.FOLDER, identity.STAGING})
     require(
         begun or (make and present <= {LOCK, LOG}),
         "An aggregator's folder must be empty at its first start, and this one holds other "

@@ -160,7 +160,7 @@ class VectorFiles:
             require(
                 folder == "incoming" or present >= wanted,
                 "An aggregator's folder must hold every share and sum that it answers for, and "
-                "one is gone: restore it; it can't be made anew.",
+                "one is gone, which can't be made anew: start with an empty folder and new keys.",
                 error=Unavailable,
             )
 

@@ -8,8 +8,8 @@ import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from federation import aggregator_schema as schema
-from federation.aggregator_files import Slot
+from federation.aggregator import schema
+from federation.aggregator.files import Slot
 from syft_code import canonical
 from syft_code.errors import Refused, require
 from syft_code.messages import ShareHeader, Signed

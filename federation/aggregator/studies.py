@@ -5,7 +5,7 @@ import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
 
-from federation.aggregator_files import VectorFiles
+from federation.aggregator.files import VectorFiles
 from syft_code import canonical
 from syft_code.errors import InvalidInput, require
 from syft_code.plan import Plan

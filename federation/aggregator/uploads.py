@@ -1,6 +1,6 @@
 """Shares on their way in: one writer for each, and room for all of them.
 
-A sealed share grows in a file of its own (`aggregator_files`), from whatever byte it reached,
+A sealed share grows in a file of its own (`files`), from whatever byte it reached,
 over as many connections as it takes, one after the other.
 """
 
@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from federation.aggregator_files import Slot, VectorFiles, write_all
+from federation.aggregator.files import Slot, VectorFiles, write_all
 from federation.wire import Busy
 from syft_code.errors import InvalidMessage, Refused, require
 

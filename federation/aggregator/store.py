@@ -1,7 +1,7 @@
 """What an aggregator must not forget: studies, shares, and which set it chose.
 
 `HOME/state.sqlite` holds public metadata only (plans, signed headers, chosen sets); the
-vectors lie beside it (`aggregator_files`). The order of writing makes it durable: a file is
+vectors lie beside it (`files`). The order of writing makes it durable: a file is
 on disk before the row that speaks of it, the chosen set is committed before it is signed, and
 shares are deleted once their sums are on disk, so that a later thief of all the disks finds
 sums only. Signed headers stay for good: they anchor the hospitals' audit logs.
@@ -15,11 +15,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from federation import aggregator_rows as rows
-from federation import aggregator_schema as schema
-from federation.aggregator_files import Slot, VectorFiles, room_needed
-from federation.aggregator_rows import Choice, Stored, Wiped
-from federation.aggregator_sums import Sum
+from federation.aggregator import rows, schema
+from federation.aggregator.files import Slot, VectorFiles, room_needed
+from federation.aggregator.rows import Choice, Stored, Wiped
+from federation.aggregator.sums import Sum
 from syft_code import canonical
 from syft_code.errors import InvalidMessage, Refused, require
 from syft_code.messages import ShareHeader, Signed

@@ -4,7 +4,7 @@
     python launch.py aggregator show --config FILE    its entry for rosters, and its fingerprint
     ...
 
-`python -m federation.aggregator_command` is the same, without what only hospitals and researchers
+`python -m federation.aggregator.command` is the same, without what only hospitals and researchers
 need, and so in a fraction of the time and the memory.
 """
 
@@ -24,23 +24,18 @@ from rich.table import Column, Table
 from rich.text import Text
 from typer.core import TyperCommand
 
-from federation import (
-    aggregator_config,
-    aggregator_desk,
-    aggregator_folder,
-    aggregator_identity,
-    aggregator_studies,
-    durable,
-    local_aggregator,
-)
-from federation.aggregator_config import AggregatorConfig
-from federation.aggregator_studies import SHORT, StudyFacts
+from federation import durable, local_aggregator
+from federation.aggregator import config as aggregator_config
+from federation.aggregator import folder, identity, operator_desk
+from federation.aggregator import studies as aggregator_studies
+from federation.aggregator.config import AggregatorConfig
+from federation.aggregator.studies import SHORT, StudyFacts
 from syft_code import audit, messages
 from syft_code.audit import Entry
 from syft_code.errors import ConsiliumError, InvalidInput, Refused, Unavailable, require
 from syft_code.messages import Signed
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 PROCESS = "federation.aggregator"
 
 File = Annotated[Path, typer.Option("--config", help="The aggregator's TOML file.")]
@@ -95,10 +90,10 @@ def show(config: File, as_json: AsJson = False) -> None:
     JSON: entry (what public.json holds), certificate_sha256, file.
     """
     settings = aggregator_config.load(config)
-    aggregator_folder.require_begun(settings.folder)
-    entry = aggregator_identity.published(settings.folder)
-    fingerprint = aggregator_identity.fingerprint(entry.certificate)
-    file = settings.folder / aggregator_identity.PUBLIC
+    folder.require_begun(settings.folder)
+    entry = identity.published(settings.folder)
+    fingerprint = identity.fingerprint(entry.certificate)
+    file = settings.folder / identity.PUBLIC
     if as_json:
         _document({"entry": asdict(entry), "certificate_sha256": fingerprint, "file": str(file)})
         return
@@ -120,13 +115,13 @@ def health(config: File, as_json: AsJson = False) -> None:
     """
     settings = aggregator_config.load(config)
     require(
-        aggregator_desk.runs(settings)
+        operator_desk.runs(settings)
         and local_aggregator.is_healthy(settings.folder, address=_local_address(settings)),
         f"{settings.name} does not answer at {_local_address(settings)}: start it, or see "
-        f"{settings.folder / aggregator_folder.LOG}.",
+        f"{settings.folder / folder.LOG}.",
         error=Unavailable,
     )
-    with aggregator_desk.at(settings) as desk:
+    with operator_desk.at(settings) as desk:
         found = desk.condition()
     if as_json:
         _document({"healthy": not found.problem, "sentence": found.sentence, **asdict(found)})
@@ -142,7 +137,7 @@ def studies(config: File, as_json: AsJson = False) -> None:
     JSON: studies: plan_hash, study, rounds, summed_rounds, summed_evaluations, shares, size_bytes,
     wiped.
     """
-    with aggregator_desk.at(aggregator_config.load(config)) as desk:
+    with operator_desk.at(aggregator_config.load(config)) as desk:
         found = desk.studies()
     if as_json:
         _document({"studies": [asdict(one) for one in found]})
@@ -163,8 +158,8 @@ def wipe(
     JSON: file (what the log says, as signed), entry: number, at_unix_s, kind, facts, sha256.
     """
     settings = aggregator_config.load(config)
-    with aggregator_desk.at(settings) as desk:
-        verify_key = aggregator_identity.published(settings.folder).verify_key
+    with operator_desk.at(settings) as desk:
+        verify_key = identity.published(settings.folder).verify_key
         chosen = aggregator_studies.named(desk.studies(), study)
         if not yes and not chosen.wiped:
             _confirm(chosen)
@@ -187,9 +182,9 @@ def log(
     JSON: file, verify_key, entries, head (number, sha256).
     """
     settings = aggregator_config.load(config)
-    with aggregator_desk.at(settings) as desk:
+    with operator_desk.at(settings) as desk:
         data = desk.exported_log()
-    verify_key = aggregator_identity.published(settings.folder).verify_key
+    verify_key = identity.published(settings.folder).verify_key
     verdict = audit.verify(data, verify_key=verify_key)
     if verdict.problems or verdict.head is None:
         raise Refused(f"The log is not sound, so nothing was written: {verdict.problems[0]}")
@@ -207,7 +202,7 @@ def log(
 
 
 def _whereabouts(settings: AggregatorConfig) -> str:
-    where = f"Keys, shares and {aggregator_folder.LOG} are in {settings.folder}."
+    where = f"Keys, shares and {folder.LOG} are in {settings.folder}."
     if not settings.metrics_port:
         return f"{where} No metrics: metrics_port is 0."
     address = aggregator_config.joined(settings.metrics_host, settings.metrics_port)

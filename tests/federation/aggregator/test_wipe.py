@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from federation import aggregator_schema, wire
-from federation.aggregation import Aggregation
-from federation.aggregator_rows import Stored, Wiped
-from federation.aggregator_store import Store
+from federation import wire
+from federation.aggregator import schema
+from federation.aggregator.aggregation import Aggregation
+from federation.aggregator.rows import Stored, Wiped
+from federation.aggregator.store import Store
 from syft_code import messages
 from syft_code.envelope import SealedShare
 from syft_code.errors import Refused, Unavailable
@@ -45,8 +46,8 @@ class Operated:
     stop_at: str = ""
 
     def open(self, **limits: object) -> "Operated":
-        if not (self.home / aggregator_schema.DATABASE).exists():
-            aggregator_schema.create(self.home)
+        if not (self.home / schema.DATABASE).exists():
+            schema.create(self.home)
         self.store = Store(self.home)
         self.rules = Aggregation(
             OURS.identity,
@@ -285,8 +286,8 @@ import os, signal, sys
 from pathlib import Path
 from nacl.public import PrivateKey
 from nacl.signing import SigningKey
-from federation.aggregation import Aggregation
-from federation.aggregator_store import Store
+from federation.aggregator.aggregation import Aggregation
+from federation.aggregator.store import Store
 from tests.federation.live_aggregators import Played
 
 home, plan_hash, sign_key, seal_key, where = sys.argv[1:]

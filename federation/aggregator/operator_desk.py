@@ -17,11 +17,13 @@ from typing import Any, Protocol
 
 import grpc
 
-from federation import aggregator_folder, aggregator_house, wire
-from federation.aggregator_config import AggregatorConfig
-from federation.aggregator_folder import SOCKET
-from federation.aggregator_metrics import Condition
-from federation.aggregator_studies import Studies, StudyFacts
+from federation import wire
+from federation.aggregator import folder as aggregator_folder
+from federation.aggregator import house as aggregator_house
+from federation.aggregator.config import AggregatorConfig
+from federation.aggregator.folder import SOCKET
+from federation.aggregator.metrics import Condition
+from federation.aggregator.studies import Studies, StudyFacts
 from syft_code import canonical
 from syft_code.errors import ConsiliumError, Unavailable
 from syft_code.messages import Signed

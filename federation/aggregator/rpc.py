@@ -14,7 +14,7 @@ from contextlib import contextmanager
 import grpc
 
 from federation import wire
-from federation.aggregation import Aggregation
+from federation.aggregator.aggregation import Aggregation
 from syft_code import canonical, envelope
 from syft_code.errors import ConsiliumError, InvalidMessage, Unavailable, require
 

@@ -13,9 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from federation import aggregator_files, wire
+from federation import wire
+from federation.aggregator import files
 from syft_code import canonical, envelope
 from syft_code.errors import Refused, Unavailable
+from tests.federation.aggregator.test_wipe import OURS, Operated, filled, plan_called
 from tests.federation.live_aggregators import (
     THREE,
     Line,
@@ -27,7 +29,6 @@ from tests.federation.live_aggregators import (
     make_plan,
     make_shares,
 )
-from tests.federation.test_aggregator_wipe import OURS, Operated, filled, plan_called
 
 MIB = 1024 * 1024
 DISK_MIB = 160
@@ -167,7 +168,7 @@ def test_a_write_that_fails_for_want_of_room_says_so(
     share = make_shares(plan, "north")[1]
     for name in ("write", "fsync"):
         with monkeypatch.context() as patch:
-            patch.setattr(aggregator_files.os, name, failing(number))
+            patch.setattr(files.os, name, failing(number))
             with pytest.raises(Unavailable, match="its operator must make room"):
                 one.upload(share, one.rules.received(share.header).size_bytes)
     assert one.upload(share, one.rules.received(share.header).size_bytes).whole

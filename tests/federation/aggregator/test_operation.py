@@ -27,24 +27,18 @@ import pytest
 from nacl.signing import SigningKey
 from typer.testing import CliRunner, Result
 
-from federation import (
-    aggregator_command,
-    aggregator_config,
-    aggregator_desk,
-    aggregator_folder,
-    aggregator_house,
-    aggregator_identity,
-    aggregator_log,
-    aggregator_metrics,
-    aggregator_store,
-    aggregator_studies,
-    audit_command,
-    local_aggregator,
-    wire,
-)
+from federation import audit_command, local_aggregator, wire
+from federation.aggregator import command, operator_desk, signed_log
+from federation.aggregator import config as aggregator_config
+from federation.aggregator import folder as aggregator_folder
+from federation.aggregator import house as aggregator_house
+from federation.aggregator import identity as aggregator_identity
+from federation.aggregator import metrics as aggregator_metrics
+from federation.aggregator import store as aggregator_store
+from federation.aggregator import studies as aggregator_studies
+from federation.aggregator.config import AggregatorConfig
+from federation.aggregator.metrics import Condition, Metrics
 from federation.aggregator_client import AggregatorClient
-from federation.aggregator_config import AggregatorConfig
-from federation.aggregator_metrics import Condition, Metrics
 from federation.collector import Collector
 from syft_code import audit, canonical, envelope, messages, sharing
 from syft_code.audit import Entry
@@ -54,7 +48,7 @@ from syft_code.plan import Hospital, Plan
 from tests import plans
 from tests.conftest import free_ports
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 RESEARCHER = SigningKey.generate()
 HOSPITALS = {name: SigningKey.generate() for name in ("berlin", "lisbon", "oslo")}
 START_S = 60.0
@@ -102,7 +96,7 @@ class Operated:
         """What a command says, run in this process."""
         runner = CliRunner(mix_stderr=False)
         return runner.invoke(
-            aggregator_command.app(), [words[0], "--config", str(self.file), *words[1:]], given
+            command.app(), [words[0], "--config", str(self.file), *words[1:]], given
         )
 
     def document(self, *words: str) -> Any:
@@ -644,8 +638,8 @@ def test_a_full_disk_is_seen_on_a_running_aggregator(
         (config.folder / aggregator_folder.SOCKET).unlink(missing_ok=True)
         with (
             aggregator_house.opened(config) as house,
-            aggregator_desk.served(config.folder, house),
-            aggregator_desk.at(config) as desk,
+            operator_desk.served(config.folder, house),
+            operator_desk.at(config) as desk,
         ):
             monkeypatch.setattr(aggregator_house, "RESERVE_BYTES", 2**60)
             assert "no share is taken until there is room" in desk.condition().sentence
@@ -806,7 +800,7 @@ def test_only_the_folders_user_reaches_the_operators_door(two: list[Operated]) -
     entry = aggregator_identity.published(two[0].home)
     credentials = grpc.ssl_channel_credentials(entry.certificate.encode())
     with grpc.secure_channel(entry.address, credentials) as channel:
-        wipe = channel.unary_stream(f"/{aggregator_desk.SERVICE}/Wipe")
+        wipe = channel.unary_stream(f"/{operator_desk.SERVICE}/Wipe")
         with pytest.raises(grpc.RpcError) as caught:
             list(wipe(b"00" * 32, timeout=5))
     assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED, "not at the researchers' port"
@@ -815,9 +809,9 @@ def test_only_the_folders_user_reaches_the_operators_door(two: list[Operated]) -
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs to become another user")
 def test_another_user_of_the_machine_can_do_nothing(two: list[Operated]) -> None:
     program = (
-        "from federation import aggregator_command; import os, sys;"
+        "from federation.aggregator import command; import os, sys;"
         "os.setgroups([]); os.setgid(65534); os.setuid(65534);"
-        "aggregator_command.main()"
+        "command.main()"
     )
     with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o755)
@@ -884,7 +878,7 @@ def test_the_log_is_append_only_and_goes_with_the_act_or_not_at_all(
         call = messages.sign(messages.OpenCall(plan_hash=plan.hash), RESEARCHER)
         request = wire.OpenStudy(call=call, plan=plan.encode().decode())
         with monkeypatch.context() as broken, pytest.raises(RuntimeError):
-            broken.setattr(aggregator_log.AggregatorLog, "append", broken_append)
+            broken.setattr(signed_log.AggregatorLog, "append", broken_append)
             house.aggregation.open_study(request)
         assert house.studies() == before
         house.aggregation.open_study(request)

@@ -7,7 +7,7 @@ A slot is (plan_hash, purpose, round). `share.signed_header`, `choice` and `sum`
 import sqlite3
 from pathlib import Path
 
-from federation.aggregator_files import VectorFiles
+from federation.aggregator.files import VectorFiles
 from federation.durable import sync_folder
 from syft_code.errors import Unavailable, require
 
@@ -124,8 +124,8 @@ def connect(home: Path) -> sqlite3.Connection:
         sound = False
     require(
         sound,
-        f"An aggregator's folder must hold a sound {DATABASE} of this version: restore it, or "
-        "start with an empty folder and new keys.",
+        f"An aggregator's folder must hold a sound {DATABASE} of this version: start with an empty "
+        "folder and new keys. An older copy would forget what was promised since.",
         error=Unavailable,
     )
     return database

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from federation.aggregator_files import Slot
+from federation.aggregator.files import Slot
 from syft_code import canonical, messages
 from syft_code.errors import InvalidMessage, Refused, require
 from syft_code.messages import ReleaseCall, SetChoice, ShareHeader, Signed

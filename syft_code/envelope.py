@@ -34,7 +34,7 @@ from numpy.typing import NDArray
 from syft_code import canonical, compression, messages, scoring, sharing
 from syft_code.errors import InvalidMessage, InvalidPlan, SharingError, require
 from syft_code.messages import Purpose, ShareHeader, Signed
-from syft_code.plan import Plan
+from syft_code.plan import Hospital, Plan
 from syft_code.recipes import parameter_count
 from syft_code.sharing import Scheme
 
@@ -114,29 +114,17 @@ def seal(
     Does not protect: an update that is sealed twice for one round, with fresh seeds. Keep the
     shares of the first time and give those again.
     """
-    entry = plan.hospital(hospital)
-    require(
-        bytes(hospital_key.verify_key).hex() == entry.verify_key,
-        f"Shares of {hospital!r} must be signed with the key that the plan names for it.",
-        error=SharingError,
-    )
-    require(
-        len(values) == values_length(plan, purpose),
-        f"A vector to share must have the {values_length(plan, purpose)} numbers that the plan "
-        f"asks for, got {len(values)}.",
-        error=SharingError,
-    )
-    rules, roster = plan.sharing_of(purpose), len(plan.hospitals)
-    weight = entry.patients if purpose == "train" else 1
-    factor = entry.patients / plan.most_patients if purpose == "train" else 1.0
+    entry, pieces_of = plan.hospital(hospital), scheme(plan)
+    _check_sealing(plan, entry, purpose, values, hospital_key, content_keys)
+    training = purpose == "train"
     pieces = sharing.encode_and_shard(
         values,
-        rules,
-        scheme(plan),
-        weight=weight,
+        plan.sharing_of(purpose),
+        pieces_of,
+        weight=entry.patients if training else 1,
         seeds=seeds,
-        hospitals=roster,
-        factor=factor,
+        hospitals=len(plan.hospitals),
+        factor=entry.patients / plan.most_patients if training else 1.0,
         threads=threads,
     )
     header = ShareHeader(
@@ -145,22 +133,17 @@ def seal(
         purpose=purpose,
         round=round_number,
         party=1,
-        parties=len(plan.aggregators),
-        needed=plan.needed,
+        parties=pieces_of.parties,
+        needed=pieces_of.needed,
         length=vector_length(plan, purpose),
-        ring_bits=rules.ring_bits,
+        ring_bits=plan.sharing_of(purpose).ring_bits,
         log_sha256=log_sha256,
         sealed_sha256="",
-    )
-    require(
-        len(set(content_keys)) == len(plan.aggregators) == len(content_keys),
-        f"{len(plan.aggregators)} shares need as many different content keys.",
-        error=SharingError,
     )
     return [
         _seal_one(
             dataclasses.replace(header, party=party),
-            [pieces[piece - 1] for piece in scheme(plan).held_by(party)],
+            [pieces[piece - 1] for piece in pieces_of.held_by(party)],
             seal_key=plan.aggregators[party - 1].seal_key,
             content_key=content_key,
             hospital_key=hospital_key,
@@ -286,6 +269,36 @@ def read_sum(plan: Plan, purpose: Purpose, total: sharing.Ring) -> tuple[NDArray
     length, rules = values_length(plan, purpose), plan.sharing_of(purpose)
     weight = sharing.decode_weight(total[length:], hospitals=len(plan.hospitals))
     return sharing.decode(total[:length], rules), weight
+
+
+def _check_sealing(
+    plan: Plan,
+    entry: Hospital,
+    purpose: Purpose,
+    values: NDArray[np.floating[Any]],
+    hospital_key: SigningKey,
+    content_keys: Sequence[bytes],
+) -> None:
+    """Raise `SharingError` unless key, length and content keys are those of the plan."""
+    length, parties = values_length(plan, purpose), len(plan.aggregators)
+    fits = (
+        (
+            bytes(hospital_key.verify_key).hex() == entry.verify_key,
+            f"Shares of {entry.name!r} must be signed with the key that the plan names for it.",
+        ),
+        (
+            len(values) == length,
+            f"A vector to share must have the {length} numbers that the plan asks for, got "
+            f"{len(values)}.",
+        ),
+        (
+            len(set(content_keys)) == len(content_keys) == parties
+            and all(len(key) == KEY_BYTES for key in content_keys),
+            f"{parties} shares need as many different content keys of {KEY_BYTES} bytes.",
+        ),
+    )
+    for holds, sentence in fits:
+        require(holds, sentence, error=SharingError)
 
 
 def _seal_one(

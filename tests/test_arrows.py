@@ -58,6 +58,18 @@ def test_a_hospitals_parts_know_each_other_by_messages_alone(part: str, others: 
                 assert not named & others, f"{path.relative_to(ROOT)} imports {named & others}"
 
 
+def test_an_aggregator_knows_the_wire_and_nothing_of_the_researchers_side() -> None:
+    for path in files("federation/aggregator"):
+        allowed = {"aggregator", "durable", "wire"}
+        if path.name == "command.py":
+            allowed |= {"local_aggregator"}  # which asks whether it serves, as anybody may
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("federation"):
+                _, *inner = str(node.module).split(".")
+                named = set(inner[:1]) or {alias.name for alias in node.names}
+                assert named <= allowed, f"{path.relative_to(ROOT)} imports {named - allowed}"
+
+
 def test_two_files_import_pysyft_and_no_others() -> None:
     importing = {
         str(path.relative_to(ROOT))

@@ -5,6 +5,7 @@ Two sets that differ in one hospital, subtracted, would be that hospital's updat
 
 import itertools
 import random
+import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -169,6 +170,24 @@ def test_aggregators_that_were_asked_at_the_same_moment_open_one_set_or_none(
         assert len(loot.promises) == 3
         assert len(loot.sets) == 1, "of three aggregators two chose the same set"
     assert nothing_leaked(loots)
+
+
+def test_one_aggregator_that_is_asked_for_two_sets_at_the_same_instant_promises_one(
+    parties: list[Party], carrier: Carry
+) -> None:
+    loots = rounds(carrier, parties, needed=2, count=8)
+    lines = [loots[0].carried, *(carrier(loots[0].carried.plan) for _ in range(3))]
+    at_once = threading.Barrier(len(lines))
+
+    def ask(one: tuple[Carrier, Set], number: int) -> Set:
+        call = call_for(one[0].plan, one[1], round_number=number)
+        at_once.wait()
+        return one[0].clients[0].choose(call)[0].hospitals
+
+    for number in range(1, 9):
+        with ThreadPoolExecutor(len(lines)) as pool:
+            told = set(pool.map(ask, zip(lines, SETS * 2, strict=True), [number] * len(lines)))
+        assert len(told) == 1
 
 
 def test_a_round_whose_aggregators_chose_different_sets_has_no_sum_and_says_so(

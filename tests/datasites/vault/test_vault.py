@@ -4,6 +4,7 @@ import contextlib
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from nacl.signing import SigningKey
 
 from datasites import acts, keeping, wire
 from datasites.data import cohort_file
+from datasites.vault import airlock
 from datasites.vault.vault import Vault
 from policies.site_policy import Budget
 from syft_code import accounting, canonical, envelope, messages, sharing
@@ -60,24 +62,24 @@ def opened(hospital: OneHospital, vault: Vault, plan: Plan, done: Ticket) -> sha
     return opening.encoded(plan, done.purpose, shares, keys)
 
 
-def test_the_shares_add_up_to_what_was_encoded_bit_for_bit(
+def test_the_shares_add_up_to_what_passed_the_airlock_bit_for_bit(
     hospital: OneHospital, vault: Vault, agreed: Plan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    encoded: list[np.ndarray] = []
-    encode = sharing.encode
+    passed: list[airlock.Vector] = []
+    inspect = airlock.inspect
 
-    def listening(*arguments: object, **options: object) -> sharing.Ring:
-        result = encode(*arguments, **options)  # type: ignore[arg-type]
-        encoded.append(result.copy())
-        return result
+    def listening(*arguments: Any, **options: Any) -> airlock.Vector:
+        passed.append(inspect(*arguments, **options))
+        return passed[-1]
 
-    monkeypatch.setattr(sharing, "encode", listening)
+    monkeypatch.setattr(airlock, "inspect", listening)
     done = hospital.finished(
         vault, vault.start_round(hospital.call(agreed, 1), hospital.weights(agreed))
     )
     total = opened(hospital, vault, agreed, done)
-    length = envelope.values_length(agreed, "train")
-    assert np.array_equal(total[:length], encoded[0])
+    (update,) = passed
+    encoded = sharing.encode(update, agreed.sharing, hospitals=3, factor=41 / agreed.most_patients)
+    assert np.array_equal(total[: len(update)], encoded)
 
 
 def test_an_evaluation_gives_noised_sums(hospital: OneHospital, vault: Vault, agreed: Plan) -> None:

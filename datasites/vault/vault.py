@@ -12,28 +12,27 @@ Does not protect: against whoever can read or write this process's files or memo
 """
 
 import logging
-import secrets
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
 from datasites import keeping, wire
 from datasites.site import Site
-from datasites.vault import airlock, carry, ledger, start_check
+from datasites.vault import ledger, start_check
 from datasites.vault.audit_log import AuditLog
-from datasites.vault.carry import Carry, State
+from datasites.vault.carry import Carry
 from datasites.vault.cohorts import Cohorts
-from datasites.vault.ledger import Caps, Ledger, Spend
-from datasites.vault.mandate import Grant, Mandate
+from datasites.vault.contributions import Contributions, Result, Round
+from datasites.vault.ledger import Caps, Ledger
+from datasites.vault.mandate import Mandate
 from datasites.vault.office import Office
 from datasites.vault.records import Records
 from datasites.vault.store import Store
-from datasites.vault.trainer_messages import Job
 from datasites.vault.workroom import Workroom
 from policies.site_policy import Budget
-from syft_code import accounting, canonical, control_variates, envelope, messages, sharing
+from syft_code import accounting, canonical, envelope, messages
 from syft_code.errors import (
     BudgetExceeded,
     ConsiliumError,
@@ -52,42 +51,6 @@ MAX_REASON = 2000
 """So much of what went wrong is kept: a training process may say more."""
 FAILED = "The round failed inside the hospital; the data owner's log says why."
 """What leaves of an error that nobody foresaw."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Round:
-    """A call that passed every check, with what it runs on."""
-
-    ticket: str
-    call: RoundCall
-    grant: Grant
-    broadcast: bytes
-
-    @property
-    def spend(self) -> Spend:
-        """What the ledger keeps of it."""
-        return Spend(
-            asset=self.grant.asset,
-            plan_hash=self.call.plan_hash,
-            researcher=self.grant.researcher,
-            researcher_key=self.grant.plan.researcher_key,
-            purpose=self.call.purpose,
-            round=self.call.round,
-            weights_sha256=self.call.weights_sha256,
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Result:
-    """What a round has come to: sealed shares, and what the plan's next round starts from.
-
-    `before` names the state that the round started from, `after` the next one; both are empty if
-    the plan keeps none.
-    """
-
-    shares: list[bytes]
-    before: str
-    after: str
 
 
 def _ticket_of(call: RoundCall) -> str:
@@ -149,6 +112,14 @@ class Vault:
         self._workroom = Workroom(site.vault / "vault.log")
         self._sealed = keeping.private_folder(site.vault / "sealed")
         self._carry = Carry(site.vault / "carry", self._records)
+        self._contributions = Contributions(
+            self._key,
+            records=self._records,
+            log=self._log,
+            cohorts=self._cohorts,
+            carried=self._carry,
+            workroom=self._workroom,
+        )
         self._steps: dict[str, int] = {}
         self._running = ""  # the hash of the plan whose round is under way
         self._deciding = threading.Lock()
@@ -223,7 +194,7 @@ class Vault:
                 if self._ledger.is_paid(call) and self._records.has_ticket(ticket):
                     return self.ticket(ticket)
                 grant = self._mandate.grant(call.plan_hash)
-                asked = _Round(ticket=ticket, call=call, grant=grant, broadcast=weights)
+                asked = Round(ticket=ticket, call=call, grant=grant, broadcast=weights)
                 self._reserve(asked)
         except (NotApproved, BudgetExceeded) as refusal:
             self._note_refusal(call, str(refusal))
@@ -291,7 +262,7 @@ class Vault:
         asset = self._records.asset(plan.hospital(self._name).asset)
         self._cohorts.check(asset.cohort_sha256)
 
-    def _reserve(self, asked: _Round) -> None:
+    def _reserve(self, asked: Round) -> None:
         """Price, log and ticket, in the transaction under way."""
         plan, call, spend = asked.grant.plan, asked.call, asked.spend
         price = accounting.event(plan, call.purpose)
@@ -330,7 +301,7 @@ class Vault:
 
     # The round itself, on a thread of its own
 
-    def _run(self, asked: _Round) -> None:
+    def _run(self, asked: Round) -> None:
         """Train or evaluate, and leave sealed shares or a sentence behind.
 
         The grant is worked out anew before, and once more in the transaction that lets the result
@@ -341,7 +312,10 @@ class Vault:
         try:
             self._records.set_state(ticket, "running")
             self._mandate.grant(plan_hash)
-            self._release(asked, self._result(asked))
+            made = self._contributions.make(
+                asked, on_step=lambda step: self._steps.update({ticket: step})
+            )
+            self._release(asked, made)
         except ConsiliumError as problem:
             LOG.warning("round %s failed: %s", ticket, problem)
             hidden = TrainingFailed(FAILED) if isinstance(problem, InvalidInput) else problem
@@ -367,7 +341,7 @@ class Vault:
             if self._running == plan_hash:
                 self._workroom.stop()
 
-    def _release(self, asked: _Round, result: _Result) -> None:
+    def _release(self, asked: Round, result: Result) -> None:
         """Write the shares down, then let them out: ledger, log, ticket and state say so together."""
         hashes = tuple(canonical.sha256(share) for share in result.shares)
         for name, share in zip(hashes, result.shares, strict=True):
@@ -382,7 +356,7 @@ class Vault:
             self._end(asked, start_check.RELEASED, shares=" ".join(hashes), **facts)
         self._carry.forget_others()
 
-    def _fail(self, asked: _Round, sentence: str, *, public: str) -> None:
+    def _fail(self, asked: Round, sentence: str, *, public: str) -> None:
         """Say why a round failed; one that is cut by the vault's own end stays unfinished."""
         if self._closing.is_set():
             return
@@ -392,70 +366,8 @@ class Vault:
             self._records.set_state(asked.ticket, "failed", sentence=public[:MAX_REASON])
             self._end(asked, "round failed", reason=sentence[:MAX_REASON])
 
-    def _end(self, asked: _Round, kind: str, **facts: str) -> None:
+    def _end(self, asked: Round, kind: str, **facts: str) -> None:
         call = asked.call
         self._log.append(
             kind, plan_hash=call.plan_hash, purpose=call.purpose, round=str(call.round), **facts
         )
-
-    def _result(self, asked: _Round) -> _Result:
-        """Train in the training process, pass the airlock, correct or compress, encode, seal."""
-        plan, call = asked.grant.plan, asked.call
-        weights, common = carry.divided(plan, call.purpose, asked.broadcast)
-        state = self._carry.read(plan, call.purpose)
-        result = self._trained(asked, weights, common=common, state=state)
-        if call.purpose == "evaluate":
-            return _Result(shares=self._sealed_shares(asked, result), before="", after="")
-        made = carry.contribution(
-            plan, call.hospital, call.round, result, common=common, kept=state.numbers
-        )
-        shares = self._sealed_shares(asked, made.values)
-        after = "" if made.kept is None else self._carry.write(made.kept)
-        return _Result(shares=shares, before=state.sha256, after=after)
-
-    def _trained(
-        self, asked: _Round, weights: bytes, *, common: airlock.Vector, state: State
-    ) -> airlock.Vector:
-        """What the training process makes of a round, once it has passed the airlock."""
-        plan, call = asked.grant.plan, asked.call
-        cohort = self._records.asset(asked.grant.asset).cohort_sha256
-        job = Job(
-            plan=plan.encode().decode("ascii"),
-            hospital=call.hospital,
-            purpose=call.purpose,
-            cohort_path=str(self._cohorts.path(cohort)),
-            cohort_sha256=cohort,
-            threads=1,
-        )
-        correction = control_variates.correction(common, state.numbers) if len(common) else common
-        raw = self._workroom.run(
-            job,
-            weights + correction.astype("<f8").tobytes(),
-            on_step=lambda step: self._steps.update({asked.ticket: step}),
-        )
-        return airlock.inspect(
-            raw,
-            length=airlock.result_length(plan, call.purpose),
-            bound=airlock.result_bound(plan, call.purpose),
-        )
-
-    def _sealed_shares(self, asked: _Round, values: airlock.Vector) -> list[bytes]:
-        plan, call = asked.grant.plan, asked.call
-        airlock.check(values, bound=plan.sharing_of(call.purpose).bound)
-        sealed = envelope.seal(
-            plan,
-            hospital=call.hospital,
-            purpose=call.purpose,
-            round_number=call.round,
-            values=values,
-            hospital_key=self._key,
-            log_sha256=self._log.head().sha256,
-            seeds=_fresh(envelope.scheme(plan).pieces - 1, sharing.SEED_BYTES),
-            content_keys=_fresh(len(plan.aggregators), envelope.KEY_BYTES),
-        )
-        return [share.to_bytes() for share in sealed]
-
-
-def _fresh(count: int, size_bytes: int) -> list[bytes]:
-    """Strings from the operating system's generator, which nobody has used before."""
-    return [secrets.token_bytes(size_bytes) for _ in range(count)]

@@ -8,12 +8,15 @@ import random
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
 
 from federation import wire
+from federation.aggregator.files import Slot
+from federation.aggregator.store import Store
 from federation.spool import IncomingFile
 from syft_code import envelope, sharing
 from syft_code.errors import ConsiliumError, Refused, SharingError
@@ -175,7 +178,7 @@ def test_aggregators_that_were_asked_at_the_same_moment_open_one_set_or_none(
 def test_one_aggregator_that_is_asked_for_two_sets_at_the_same_instant_promises_one(
     parties: list[Party], carrier: Carry
 ) -> None:
-    loots = rounds(carrier, parties, needed=2, count=8)
+    loots = rounds(carrier, parties, needed=2, count=9)
     lines = [loots[0].carried, *(carrier(loots[0].carried.plan) for _ in range(3))]
     at_once = threading.Barrier(len(lines))
 
@@ -188,6 +191,11 @@ def test_one_aggregator_that_is_asked_for_two_sets_at_the_same_instant_promises_
         with ThreadPoolExecutor(len(lines)) as pool:
             told = set(pool.map(ask, zip(lines, SETS * 2, strict=True), [number] * len(lines)))
         assert len(told) == 1
+    parties[0].kill()
+    slot = Slot(plan_hash=loots[0].carried.plan.hash, purpose="train", round=9)
+    with closing(Store(parties[0].home)) as store:  # both found no choice, and now each makes one
+        chosen = [store.choose(slot, wanted, lambda: None)[0].hospitals for wanted in SETS]
+    assert chosen == [SETS[0]] * 2
 
 
 def test_a_round_whose_aggregators_chose_different_sets_has_no_sum_and_says_so(

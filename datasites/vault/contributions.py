@@ -1,0 +1,149 @@
+"""What one round comes to: a noised result, on its way from the patients to sealed shares.
+
+    cohort ─ training process ─▶ airlock ─ carry: correct, compress ─▶ encode, shard, seal ─▶ shares
+
+Nothing here decides whether a round may run, or lets anything out: that is the vault's.
+"""
+
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from nacl.signing import SigningKey
+
+from datasites.vault import airlock, carry
+from datasites.vault.audit_log import AuditLog
+from datasites.vault.carry import Carry, State
+from datasites.vault.cohorts import Cohorts
+from datasites.vault.ledger import Spend
+from datasites.vault.mandate import Grant
+from datasites.vault.records import Records
+from datasites.vault.trainer_messages import Job
+from datasites.vault.workroom import Workroom
+from syft_code import control_variates, envelope, sharing
+from syft_code.messages import RoundCall
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Round:
+    """A call that passed every check, with what it runs on."""
+
+    ticket: str
+    call: RoundCall
+    grant: Grant
+    broadcast: bytes
+
+    @property
+    def spend(self) -> Spend:
+        """What the ledger keeps of it."""
+        return Spend(
+            asset=self.grant.asset,
+            plan_hash=self.call.plan_hash,
+            researcher=self.grant.researcher,
+            researcher_key=self.grant.plan.researcher_key,
+            purpose=self.call.purpose,
+            round=self.call.round,
+            weights_sha256=self.call.weights_sha256,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """What a round has come to: sealed shares, and what the plan's next round starts from.
+
+    `before` names the state that the round started from, `after` the next one; both are empty if
+    the plan keeps none.
+    """
+
+    shares: list[bytes]
+    before: str
+    after: str
+
+
+class Contributions:
+    """Trains or evaluates for one hospital, one round at a time, and seals what comes out."""
+
+    def __init__(
+        self,
+        key: SigningKey,
+        *,
+        records: Records,
+        log: AuditLog,
+        cohorts: Cohorts,
+        carried: Carry,
+        workroom: Workroom,
+    ) -> None:
+        self._key = key
+        self._records = records
+        self._log = log
+        self._cohorts = cohorts
+        self._carry = carried
+        self._workroom = workroom
+
+    def make(self, asked: Round, *, on_step: Callable[[int], None]) -> Result:
+        """Train in the training process, pass the airlock, correct or compress, encode, seal."""
+        plan, call = asked.grant.plan, asked.call
+        weights, common = carry.divided(plan, call.purpose, asked.broadcast)
+        state = self._carry.read(plan, call.purpose)
+        result = self._trained(asked, weights, common=common, state=state, on_step=on_step)
+        if call.purpose == "evaluate":
+            return Result(shares=self._sealed_shares(asked, result), before="", after="")
+        made = carry.contribution(
+            plan, call.hospital, call.round, result, common=common, kept=state.numbers
+        )
+        shares = self._sealed_shares(asked, made.values)
+        after = "" if made.kept is None else self._carry.write(made.kept)
+        return Result(shares=shares, before=state.sha256, after=after)
+
+    def _trained(
+        self,
+        asked: Round,
+        weights: bytes,
+        *,
+        common: airlock.Vector,
+        state: State,
+        on_step: Callable[[int], None],
+    ) -> airlock.Vector:
+        """What the training process makes of a round, once it has passed the airlock."""
+        plan, call = asked.grant.plan, asked.call
+        cohort = self._records.asset(asked.grant.asset).cohort_sha256
+        job = Job(
+            plan=plan.encode().decode("ascii"),
+            hospital=call.hospital,
+            purpose=call.purpose,
+            cohort_path=str(self._cohorts.path(cohort)),
+            cohort_sha256=cohort,
+            threads=1,
+        )
+        correction = control_variates.correction(common, state.numbers) if len(common) else common
+        raw = self._workroom.run(
+            job,
+            weights + correction.astype("<f8").tobytes(),
+            on_step=on_step,
+        )
+        return airlock.inspect(
+            raw,
+            length=airlock.result_length(plan, call.purpose),
+            bound=airlock.result_bound(plan, call.purpose),
+        )
+
+    def _sealed_shares(self, asked: Round, values: airlock.Vector) -> list[bytes]:
+        plan, call = asked.grant.plan, asked.call
+        airlock.check(values, bound=plan.sharing_of(call.purpose).bound)
+        sealed = envelope.seal(
+            plan,
+            hospital=call.hospital,
+            purpose=call.purpose,
+            round_number=call.round,
+            values=values,
+            hospital_key=self._key,
+            log_sha256=self._log.head().sha256,
+            seeds=_fresh(envelope.scheme(plan).pieces - 1, sharing.SEED_BYTES),
+            content_keys=_fresh(len(plan.aggregators), envelope.KEY_BYTES),
+        )
+        return [share.to_bytes() for share in sealed]
+
+
+def _fresh(count: int, size_bytes: int) -> list[bytes]:
+    """Strings from the operating system's generator, which nobody has used before."""
+    return [secrets.token_bytes(size_bytes) for _ in range(count)]

@@ -125,7 +125,8 @@ class Researcher:
             min_hospitals=choices.pop("min_hospitals", least),
             **choices,
         )
-        return Study(plan, hospitals=hospitals, aggregators=self.aggregators, key=self.key)
+        read_back = Plan.decode(plan.encode())  # as every party will, which is strict about types
+        return Study(read_back, hospitals=hospitals, aggregators=self.aggregators, key=self.key)
 
     def resume(self, plan: Plan) -> Study:
         """A study by its plan, as `Study.plan` has it and a certificate repeats it.

@@ -260,7 +260,8 @@ class Plan:
     """One study, as every party sees it and as each owner approves it.
 
     `max_update_norm` is an L2 bound on one hospital's update, kept at the site. The first
-    `frozen_layers` layers that have parameters stay as they start and are not shared.
+    `frozen_layers` layers that have parameters, in the order of the network's vector, are not
+    trained and not shared.
 
     Raises:
         InvalidPlan: with one sentence, if any part is not acceptable.
@@ -392,10 +393,17 @@ def _check_sharing(plan: Plan) -> None:
     )
     for sharing in (plan.sharing, EVALUATION):
         sharing.check_span(len(plan.hospitals), error=InvalidPlan)
-    norm = plan.max_update_norm
+    norm, rules = plan.max_update_norm, plan.sharing
     require(
-        norm is None or (math.isfinite(norm) and norm > 0),
-        f"max_update_norm must be a finite number above 0, got {norm}.",
+        norm is None or 2.0**-64 <= norm <= 2.0**64,
+        f"max_update_norm must lie between 2^-64 and 2^64, got {norm}.",
+    )
+    largest = rules.bound if norm is None else min(rules.bound, norm)
+    fewest = min(hospital.patients for hospital in plan.hospitals)
+    require(
+        largest * fewest / plan.most_patients * 2.0**rules.fraction_bits >= 1,
+        "The largest update of the smallest hospital must be worth at least one step of the fixed "
+        "point, else only zeros would travel: use more fraction bits.",
     )
 
 

@@ -29,7 +29,7 @@ def how_it_is_added_up(plan: Plan) -> Section:
     ]
     return Section(
         title="How it is added up",
-        prose="None of this changes the privacy of a patient: all of it happens after the noise.",
+        prose="None of this costs a patient more than the epsilon on this card.",
         rows=tuple(rows),
     )
 
@@ -72,7 +72,10 @@ def _combined(plan: Plan) -> str:
 def _norm_bound(plan: Plan) -> str:
     if plan.max_update_norm is None:
         return "none on the whole update; each patient's part is clipped all the same"
-    return f"this hospital's update is cut to an L2 norm of at most {plan.max_update_norm:g}"
+    words = f"this hospital's update is cut to an L2 norm of at most {plan.max_update_norm:g}"
+    if compression.has_memory(plan):
+        return f"{words}; what travels may also hold what earlier rounds kept back"
+    return words
 
 
 def _trained(plan: Plan) -> str:
@@ -90,6 +93,8 @@ def _travels(plan: Plan) -> str:
     rest = "is added to the next update" if compression.has_memory(plan) else "is dropped"
     if kept == count:
         words = f"in every round all {count:,} trained numbers"
+        if plan.algorithm == "scaffold":
+            words += ", and as many of the control variate's change"
         if not compression.has_memory(plan):
             return words
         return f"{words}; what rounding takes from them {rest}"
@@ -114,6 +119,6 @@ def _kept(plan: Plan) -> str:
         return "nothing between rounds"
     what = "its control variate" if plan.algorithm == "scaffold" else "what did not travel"
     return (
-        f"{size:,} bytes in the vault: {what}, made of noised updates. They never leave it, and go "
-        "when the plan is denied or revoked"
+        f"{size:,} bytes in the vault: {what}, made of noised updates. The file never leaves, and "
+        "goes when the plan is denied or revoked, not when a patient is struck"
     )

@@ -23,7 +23,7 @@ import numpy as np
 from datasites import keeping
 from datasites.data import cohort_file, partition, stand_ins
 from datasites.data.cohort_file import SplitCohort
-from datasites.vault import airlock
+from datasites.vault import airlock, carry
 from datasites.vault.trainer_messages import Job
 from datasites.vault.workroom import ENDED, Workroom
 from syft_code import canonical, networks
@@ -194,9 +194,9 @@ class _Bench:
         update = self._perform(fewer, "train")
         self._steps = len(self._moments)
         self._as_planned = self._seconds_a_step()
-        self._keep("train", update)
+        self._keep(fewer, "train", update)
         if plan.evaluation is not None and plan.evaluation.after_rounds:
-            self._keep("evaluate", self._perform(plan, "evaluate"))
+            self._keep(plan, "evaluate", self._perform(plan, "evaluate"))
         try:
             self._perform(
                 replace(plan, dp_sgd=replace(dp, steps=TIMED_STEPS, sample_rate=1.0)), "train"
@@ -288,10 +288,26 @@ class _Bench:
         self._note_memory()
         self._room.close()
 
-    def _keep(self, purpose: Purpose, raw: bytes) -> None:
-        length = airlock.result_length(self._plan, purpose)
-        bound = airlock.result_bound(self._plan, purpose)
-        self._outputs.append(weighed(purpose, raw, length=length, bound=bound))
+    def _keep(self, plan: Plan, purpose: Purpose, raw: bytes) -> None:
+        length = airlock.result_length(plan, purpose)
+        bound = airlock.result_bound(plan, purpose)
+        output = weighed(purpose, raw, length=length, bound=bound)
+        if purpose == "train" and not output.sentence:
+            output = replace(output, sentence=_kept_back(plan, self._hospital.name, raw))
+        self._outputs.append(output)
+
+
+def _kept_back(plan: Plan, hospital: str, raw: bytes) -> str:
+    """Why a first round's result could not be shared once it is bounded, compressed or corrected."""
+    update = np.frombuffer(raw, "<f8").astype(np.float64)
+    nothing = np.zeros(carry.length(plan, "train"))
+    common = nothing if plan.algorithm == "scaffold" else nothing[:0]
+    try:
+        made = carry.contribution(plan, hospital, 1, update, common=common, kept=nothing)
+        airlock.check(made.values, bound=plan.sharing.bound)
+    except ConsiliumError as refusal:
+        return str(refusal)
+    return ""
 
 
 def weighed(purpose: Purpose, raw: bytes, *, length: int, bound: float) -> Output:

@@ -27,8 +27,9 @@ def result_length(plan: Plan, purpose: Purpose) -> int:
 
 
 def result_bound(plan: Plan, purpose: Purpose) -> float:
-    """The largest size of one of them: with error feedback, what is past the bound waits."""
-    if purpose == "train" and compression.has_memory(plan):
+    """The largest size of one of them, before a norm bound or error feedback makes it less."""
+    less = compression.has_memory(plan) or plan.max_update_norm is not None
+    if purpose == "train" and less:
         return LARGEST
     return plan.sharing_of(purpose).bound
 

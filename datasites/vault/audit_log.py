@@ -5,6 +5,7 @@ tells of. What an entry and an export look like, and how anybody checks them, st
 `syft_code.audit`.
 """
 
+import logging
 import secrets
 import threading
 import time
@@ -19,6 +20,7 @@ from syft_code.audit import Entry
 from syft_code.errors import InvalidInput, Unavailable, require
 from syft_code.messages import LogHead, Signed
 
+LOG = logging.getLogger("consilium.vault")
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS log (
     number INTEGER PRIMARY KEY, kind TEXT NOT NULL, message TEXT NOT NULL, signature TEXT NOT NULL
@@ -107,11 +109,20 @@ class AuditLog:
         return any(canonical.sha256(message.encode("ascii")) == head for (message,) in rows)
 
     def _write_head(self) -> None:
-        """Beside the database, after each transaction: a shorter log is noticed at a start."""
+        """Beside the database, after each transaction: a shorter log is noticed at a start.
+
+        What the transaction did stands whatever happens here: a head that could not be written is
+        written after the next one, and until then the file names an earlier entry of this log.
+        """
         with self._heads:
             last = self._last()
-            if last is not None and last != self._written:
+            if last is None or last == self._written:
+                return
+            try:
                 keeping.write_private(self._head_path, last.sha256.encode("ascii"))
+            except OSError:
+                LOG.exception("the log's head could not be written")
+            else:
                 self._written = last
 
     def check(self) -> None:

@@ -108,8 +108,10 @@ class Carry:
         digest = self._records.carried().get(plan.hash, "") if size else ""
         if not digest:
             return State(sha256="", numbers=np.zeros(size))
-        path = self._folder / digest
-        data = path.read_bytes() if path.is_file() else b""
+        try:
+            data = (self._folder / digest).read_bytes()
+        except OSError:
+            data = b""
         require(
             canonical.sha256(data) == digest and len(data) == 8 * size, CHANGED, error=NotApproved
         )

@@ -94,6 +94,7 @@ class AggregatorClient:
 
         def attempt() -> None:
             received = self._received(share.header)
+            self._require_room(received.size_bytes <= len(share.sealed))
             there.append(received.size_bytes)
             if not received.whole:
                 received = self._upload(share, received.size_bytes)
@@ -188,9 +189,10 @@ class AggregatorClient:
         call = self._channel.unary_stream(wire.method("Release"))
         stream = call(request, timeout=_deadline_s(limit_bytes - target.size_bytes))
         try:
-            headers.add(next(stream, b""))
+            headers.add(next(stream, b"")[: envelope.MAX_HEADER_BYTES])
+            self._require_room(len(headers) == 1)
             for chunk in stream:
-                self._require_room(target.size_bytes + len(chunk) <= limit_bytes)
+                self._require_room(0 < len(chunk) <= limit_bytes - target.size_bytes)
                 target.write(chunk)
         finally:
             stream.cancel()

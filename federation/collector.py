@@ -6,8 +6,8 @@
     found = collector.collect("train", 1, hospitals=..., parties=...)
 
 An aggregator sums one set of a round, ever. As many aggregators as the plan needs must have chosen
-the same set before one of them lets a sum out; who is asked, in which order and how often makes no
-difference to what comes out.
+the same set before one of them lets a sum out. Which set that is, the first to ask decides; after
+that, who is asked, in which order and how often makes no difference.
 """
 
 from collections import defaultdict

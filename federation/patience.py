@@ -8,6 +8,8 @@ T = TypeVar("T")
 PATIENCE_S = 60.0
 FIRST_PAUSE_S = 0.1
 LONGEST_PAUSE_S = 1.0
+LEAST_PROGRESS = 64 * 1024
+"""In bytes: what is left of a share that is smaller is sent within one patience."""
 
 
 def repeat(
@@ -19,7 +21,8 @@ def repeat(
 ) -> T:
     """Call `attempt`, which may be repeated, until it returns or fails in another way than `is_lost`.
 
-    The patience starts with the first loss, and anew whenever `reached` says more than before.
+    The patience starts with the first loss, and anew whenever `reached` says so much more than
+    before that a party that only plays for time is found out.
 
     Raises:
         Exception: what the last attempt raised.
@@ -30,7 +33,7 @@ def repeat(
             return attempt()
         except Exception as problem:
             now, here = time.monotonic(), reached()
-            if here > furthest or not give_up_s:
+            if here >= furthest + LEAST_PROGRESS or not give_up_s:
                 furthest, pause_s, give_up_s = here, FIRST_PAUSE_S, now + patience_s
             if now >= give_up_s or not is_lost(problem):
                 raise

@@ -121,7 +121,9 @@ class Training:
                 collected = self._collector.collect(purpose, number, hospitals=hospitals)
                 tickets = self._relay.tickets(purpose, number, broadcast, hospitals=hospitals)
                 return collected, self._gave(purpose, number, hospitals, tickets)
-        begun = {name for hospitals in chosen.values() for name in hospitals}
+        free = len(self._plan.aggregators) - len(chosen)
+        bound = free < self._plan.needed  # else aggregators that chose nothing yet are enough
+        begun = {name for hospitals in chosen.values() for name in hospitals if bound}
         answers = self._relay.ask_all(purpose, number, broadcast, hospitals=begun or None)
         self.reasons = answers.reasons
         taken = {name: one.taken for name, one in answers.done.items()}

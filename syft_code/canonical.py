@@ -20,6 +20,7 @@ STRICT = ConfigDict(extra="forbid", allow_inf_nan=False, strict=True)
 """Set as `__pydantic_config__` on each dataclass that outside text is parsed into."""
 
 
+LONGEST_PROBLEM = 400
 _FLOATS = (float, float | None)
 
 
@@ -89,4 +90,5 @@ def first_problem(found: ValidationError) -> str:
     """The first field that is wrong and what is wrong with it, without the value that it has."""
     first = found.errors(include_url=False, include_input=False)[0]
     field = ".".join(str(part) for part in first["loc"]) or "the whole"
-    return f"{field}: {first['msg'].removeprefix('Value error, ')}"
+    said = f"{field}: {first['msg'].removeprefix('Value error, ')}"
+    return "".join(c for c in said if c.isprintable())[:LONGEST_PROBLEM]

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Annotated, Literal
 
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from pydantic import Field
 
 from syft_code import canonical
@@ -253,6 +254,11 @@ class Aggregator:
         _check_name("aggregator", self.name)
         _check_key(f"aggregator {self.name}", self.verify_key)
         _check_key(f"aggregator {self.name}", self.seal_key)
+        require(
+            _can_seal_to(self.seal_key),
+            f"The seal key of aggregator {self.name} must be an X25519 key, and nothing can be sealed "
+            "to this one: take it from the aggregator's public.json.",
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -353,6 +359,16 @@ def _check_name(what: str, name: str) -> None:
     )
 
 
+def _can_seal_to(seal_key: str) -> bool:
+    """Whether a key exchange with it gives a secret: with a point of low order it does not."""
+    ours = X25519PrivateKey.from_private_bytes(bytes(range(32)))
+    try:
+        ours.exchange(X25519PublicKey.from_public_bytes(bytes.fromhex(seal_key)))
+    except ValueError:
+        return False
+    return True
+
+
 def _check_key(what: str, key: str) -> None:
     require(
         HEX_KEY.fullmatch(key) is not None,
@@ -399,10 +415,9 @@ def _check_sharing(plan: Plan) -> None:
         f"max_update_norm must lie between 2^-64 and 2^64, got {norm}.",
     )
     largest = rules.bound if norm is None else min(rules.bound, norm)
-    fewest = min(hospital.patients for hospital in plan.hospitals)
     require(
-        largest * fewest / plan.most_patients * 2.0**rules.fraction_bits >= 1,
-        "The largest update of the smallest hospital must be worth at least one step of the fixed "
+        largest * 2.0**rules.fraction_bits >= 1,
+        "The largest update that a hospital may share must be worth at least one step of the fixed "
         "point, else only zeros would travel: use more fraction bits.",
     )
 

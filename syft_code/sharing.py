@@ -11,7 +11,8 @@ Transport, signatures and sealing live elsewhere; randomness is an argument.
 
 Guarantee: the pieces of any `needed` - 1 aggregators are independent of the vector, as long as the
 seeds are drawn from the operating system's generator, used once, and AES-256 is a good
-pseudo-random permutation. The decoded sum is the plain fixed-point sum, bit for bit.
+pseudo-random permutation. The opened sum is the plain fixed-point sum, bit for bit; decoded to
+float64 it is exact as far as 53 bits reach.
 
 Does not protect: the sum itself (that is what differential privacy is for), or anything once
 `needed` aggregators put their pieces together.
@@ -312,7 +313,7 @@ class _Encoder:
     def _inside(self, scaled: NDArray[np.floating[Any]]) -> bool:
         """Whether all are finite and within the bound: NaN is not. Nobody learns which is not."""
         largest, smallest = np.maximum.reduce(scaled), np.minimum.reduce(scaled)
-        return bool(largest <= self.limit and smallest >= -self.limit)
+        return float(largest) <= self.limit and float(smallest) >= -self.limit
 
 
 def _sweep(

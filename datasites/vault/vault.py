@@ -192,8 +192,8 @@ class Vault:
             with self._deciding, self._store.writing():
                 if self._ledger.is_paid(call) and self._records.has_ticket(ticket):
                     return self.ticket(ticket)
-                grant = self._mandate.grant(call.plan_hash)
                 self._carry.read(plan, call.purpose)  # before it is paid: a broken state stops it
+                grant = self._mandate.grant(call.plan_hash)
                 asked = Round(ticket=ticket, call=call, grant=grant, broadcast=weights)
                 self._reserve(asked)
         except (NotApproved, BudgetExceeded) as refusal:

@@ -30,7 +30,7 @@ from federation.aggregator.identity import Identity
 from federation.aggregator.rows import Stored, Wiped
 from federation.aggregator.shares import Shares
 from federation.aggregator.store import Store
-from syft_code import messages
+from syft_code import envelope, messages
 from syft_code.errors import InvalidMessage, Refused, require
 from syft_code.messages import OpenCall, ReleaseCall, SetChoice, ShareHeader, Signed
 from syft_code.plan import HEX_KEY, Aggregator, Plan
@@ -151,6 +151,11 @@ class Aggregation:
         """How much of a share is here."""
         plan = self._store.plan(named_plan(ShareHeader, signed))
         return self._shares.received(plan, signed)
+
+    def expect(self, signed: Signed) -> None:
+        """Raise unless a share with this header is of a study that is open here."""
+        plan = self._store.plan(named_plan(ShareHeader, signed))
+        envelope.check_header(plan, party_of(plan, self.public), signed)
 
     def receive(
         self, upload: wire.Upload, chunks: Iterable[bytes], *, cut_off: Callable[[], object]

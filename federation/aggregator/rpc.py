@@ -2,7 +2,11 @@
 
 A handler reads, asks `Aggregation`, and answers; it decides nothing itself. Vectors pass
 through it in chunks. Some workers never carry vectors, so that short calls are answered
-however many slow lines there are.
+however many slow lines the studies' own parties have.
+
+Does not protect: whoever reaches the port can open connections and hold workers with calls that
+they never finish, and so delay all others for as long; nothing is lost by it. Let only researchers
+reach the port.
 """
 
 import logging
@@ -28,7 +32,13 @@ def bind(*, host: str, port: int, tls_key: bytes, certificate: bytes) -> tuple[g
     """Take hold of a port (0: any free one) without serving yet; raise `Unavailable` if in use."""
     server = grpc.server(
         ThreadPoolExecutor(WORKERS, thread_name_prefix="rpc"),
-        options=[*wire.LIMITS, *wire.KEEPALIVE, *wire.TOLERATED_PINGS, ("grpc.so_reuseport", 0)],
+        options=[
+            *wire.LIMITS,
+            *wire.KEEPALIVE,
+            *wire.TOLERATED_PINGS,
+            ("grpc.so_reuseport", 0),
+            ("grpc.max_concurrent_streams", CARRIERS),  # of one connection: never all workers
+        ],
         maximum_concurrent_rpcs=4 * WORKERS,
     )
     credentials = grpc.ssl_server_credentials([(tls_key, certificate)])
@@ -86,9 +96,11 @@ class _Answers:
         return b""
 
     def submit_share(self, request: Iterator[bytes], context: grpc.ServicerContext) -> bytes:
-        with self._answering(context), self._carrying():
+        with self._answering(context):
             upload: wire.Upload = canonical.parse(wire.Upload, next(request, b""), what="Upload")
-            received = self._aggregation.receive(upload, request, cut_off=context.cancel)
+            self._aggregation.expect(upload.header)
+            with self._carrying():
+                received = self._aggregation.receive(upload, request, cut_off=context.cancel)
             return canonical.encode(received)
         return b""
 

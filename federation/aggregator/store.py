@@ -68,6 +68,7 @@ class Store:
         Raises:
             Refused: if the study was wiped.
         """
+        self.files.require_room(len(plan.encode()))
         with self.transaction() as database:
             rows.check_not_wiped(database, plan.hash)
             if database.execute(schema.PLAN, (plan.hash,)).fetchone():

@@ -41,8 +41,8 @@ LONG = {"features": 400, "data": dataclasses.replace(plans.SKIN, height_px=64, w
 THREE = FOUR[:3]
 MIB = 2**20
 _NUMBERS = itertools.count(1)
-SLACK_BYTES = 16 * MIB
-"""What one cut may cost: bytes that are in the buffers of both ends and of the line."""
+SLACK_BYTES = 32 * MIB
+"""What one cut may cost: gRPC's window of up to 16 MiB, and the kernel's buffers at both ends."""
 
 
 @dataclass(kw_only=True)

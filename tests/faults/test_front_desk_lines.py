@@ -14,11 +14,13 @@ from syft_code import canonical
 from syft_code.errors import InvalidMessage, Refused, Unavailable
 from tests.faults.hospitals import START_S, Hospitals, hospitals
 from tests.faults.line import Line
-from tests.faults.parties import MIB, SLACK_BYTES
+from tests.faults.parties import MIB
 
 ACCOUNT = SigningKey.generate()
 LARGE_BYTES = 500 * 1000 * 1000
 SMALL_BYTES = 48 * MIB
+SLACK_BYTES = 16 * MIB
+"""What one cut may cost: a piece of an upload, and the kernel's buffers at both ends."""
 
 
 @pytest.fixture(scope="module")

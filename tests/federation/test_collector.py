@@ -11,7 +11,7 @@ import grpc
 import numpy as np
 import pytest
 
-from federation import aggregator_client, wire
+from federation import aggregator_client, patience, wire
 from federation.aggregator_client import AggregatorClient
 from federation.collector import Collector, best_set
 from federation.spool import IncomingFile
@@ -305,7 +305,10 @@ PEM = "-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n"
 
 
 @pytest.mark.parametrize("code", ["UNAVAILABLE", "DEADLINE_EXCEEDED", "CANCELLED", "ABORTED"])
-def test_an_upload_that_gets_further_each_time_is_never_given_up(code: str) -> None:
+def test_an_upload_that_gets_further_each_time_is_never_given_up(
+    code: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(patience, "LEAST_PROGRESS", 1)  # the share is small
     client, share = shaky()
     client.code = grpc.StatusCode[code]
     client.submit(share)
@@ -319,6 +322,14 @@ def test_an_upload_that_gets_no_further_is_given_up() -> None:
     with pytest.raises(Unavailable):
         client.submit(share)
     assert client.uploads > 1 and time.monotonic() - began < 3
+
+
+def test_an_upload_that_drips_is_given_up() -> None:
+    client, share = shaky()  # each step is far below what counts as progress
+    began = time.monotonic()
+    with pytest.raises(Unavailable):
+        client.submit(share)
+    assert client.uploads < 10 and time.monotonic() - began < 3
 
 
 def test_a_no_is_not_asked_again() -> None:

@@ -127,13 +127,41 @@ def test_two_aggregators_with_one_seal_key_are_refused() -> None:
 
 
 @pytest.mark.parametrize(
+    "changes",
+    [
+        {"sharing": Sharing(ring_bits=32, fraction_bits=-64, bound=1.0)},
+        {"sharing": Sharing(fraction_bits=2, bound=4.0), "max_update_norm": 0.125},
+        {"max_update_norm": 2.0**-65},
+        {"max_update_norm": float("inf")},
+    ],
+)
+def test_a_plan_in_which_only_zeros_would_travel_is_refused(changes: dict[str, Any]) -> None:
+    with pytest.raises(InvalidPlan, match=r"only zeros would travel|between 2\^-64"):
+        plan(**changes)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "00" * 32,
+        "01" + "00" * 31,
+        "e0eb7a7c3b41b8ae1656e3faf19fc46ada098deb9c32b1fd866205165f49b800",
+    ],
+)
+def test_a_seal_key_of_low_order_is_refused(key: str) -> None:
+    first, *others = plan().aggregators
+    with pytest.raises(InvalidPlan, match="nothing can be sealed"):
+        plan(aggregators=(replace(first, seal_key=key), *others))
+
+
+@pytest.mark.parametrize(
     ("bits", "fraction_bits", "bound", "count", "fits"),
     [
         (8, 3, 1.0, 15, True),  # 15 x 8 = 120
         (8, 3, 1.0, 16, False),  # 16 x 8 = 128
         (8, 0, 1.0, 127, True),
         (8, 0, 1.0, 128, False),
-        (8, -10, 1.0, 127, True),  # each at most 2^-10, which rounds up to 1
+        (8, -10, 1024.0, 127, True),  # each at most 1
         (8, -10, 1025.0, 127, False),  # rounds up to 2
         (16, 10, 10.5, 3, True),
         (16, 10, 10.75, 3, False),

@@ -512,7 +512,7 @@ def test_what_is_kept_and_what_travels_are_listed_for_every_kind_of_plan() -> No
         ({}, "in every round all 147 trained numbers"),
         ({}, "32 bits a number, in steps of 2^-18; a number past 64 lets nothing leave"),
         ({}, "nothing between rounds"),
-        ({}, "None of this changes the privacy of a patient"),
+        ({}, "None of this costs a patient more"),
         (
             {"sharing": Sharing(needed=2)},
             "any 2 of the 3 aggregators together; a single one learns nothing. So the study goes "

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from datasites import acts
+from datasites import acts, keeping
 from datasites.vault import airlock, carry, trainer
 from datasites.vault.trainer_messages import Job
 from datasites.vault.vault import Vault
@@ -397,6 +397,33 @@ def test_a_state_that_was_changed_stops_its_plan_before_it_pays_and_no_other(
         released(hospital, again, agreed, 2)
     finally:
         again.close()
+
+
+def test_a_finished_round_is_told_again_though_its_state_was_lost(
+    hospital: OneHospital, vault: Vault, trained: Trained
+) -> None:
+    agreed = agree(hospital, vault, compression=HALF)
+    first = called(hospital, vault, agreed, 1)
+    for file in files(hospital):
+        file.unlink()
+    assert called(hospital, vault, agreed, 1) == first
+    with pytest.raises(NotApproved, match="changed or removed"):
+        called(hospital, vault, agreed, 2)
+
+
+def test_a_release_stands_though_the_logs_head_can_not_be_written(
+    hospital: OneHospital, vault: Vault, trained: Trained, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = keeping.write_private
+
+    def full(path: Path, data: bytes) -> None:
+        if path.name == "log_head":
+            raise OSError(28, "No space left on device")
+        write(path, data)
+
+    agreed = agree(hospital, vault, compression=HALF)
+    monkeypatch.setattr(keeping, "write_private", full)
+    assert called(hospital, vault, agreed, 1).state == "done"
 
 
 def test_a_state_that_is_changed_while_its_round_waits_fails_the_round(

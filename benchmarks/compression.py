@@ -4,8 +4,8 @@
     python -m benchmarks.compression --data FOLDER      # HAM10000 as published; else stand-ins
 
 Four simulated hospitals, split by site, train by the real DP-SGD with its noise; what each shares
-is bounded, compressed, encoded, sharded, added and opened by the real functions. Only keys,
-transport and processes are left out. Noise and splits follow from the seed, so that scenarios of
+is bounded, compressed, encoded, sharded, added and opened by the real functions
+(`federation.simulation`). Only keys, transport and processes are left out. Noise and splits follow from the seed, so that scenarios of
 one seed differ in nothing but what they say.
 
 The sharing bound is so many times the noise's own standard deviation in one coordinate of an
@@ -17,10 +17,9 @@ import csv
 import hashlib
 import itertools
 import math
-import os
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -28,30 +27,23 @@ import numpy as np
 import torch
 import typer
 from nacl.signing import SigningKey
+from numpy.typing import NDArray
 
 from datasites.data import partition, stand_ins
 from datasites.data.readers import ham10000
 from datasites.data.readers.reading import Reading
 from datasites.review import releases
-from datasites.vault import airlock, carry
-from datasites.vault.airlock import Vector
-from federation.figures import together
+from federation.figures import HospitalCohorts, together
+from federation.server_step import Model
+from federation.simulation.federation import Simulation
+from federation.simulation.hospitals import InMemory
+from federation.simulation.randomness import Randomness
 from federation.studies import suggested
-from syft_code import (
-    accounting,
-    compression,
-    control_variates,
-    dp_sgd,
-    envelope,
-    metrics,
-    networks,
-    sharing,
-)
-from syft_code.cohort import Cohort
-from syft_code.errors import TrainingFailed
-from syft_code.noise import NoiseSource
+from syft_code import accounting, broadcast, metrics, networks
+from syft_code.algorithms import FedAvg, Scaffold
+from syft_code.broadcast import PublicVectors
 from syft_code.plan import Compression, DpSgd, Plan, Sgd, Sharing
-from syft_code.recipes import Activation, Conv, LayerStack, Pool, Recipe
+from syft_code.recipes import Activation, Conv, DataSpec, LayerStack, Pool, Recipe
 from tests import plans
 
 HOSPITALS = 4
@@ -84,7 +76,7 @@ class Scenario:
     error_feedback: bool | None = None
     frozen_layers: int = 0
     rounds: int = 40
-    algorithm: Literal["fedavg", "scaffold"] = "fedavg"
+    algorithm: FedAvg | Scaffold = field(default_factory=FedAvg)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,19 +115,18 @@ SCENARIOS = (
     Scenario(name="first two layers frozen", frozen_layers=2),
     Scenario(name="twice the steps, half the rounds", rounds=20),
     Scenario(name="four times the steps", rounds=10),
-    Scenario(name="SCAFFOLD", algorithm="scaffold"),
-    Scenario(name="SCAFFOLD, four times the steps", algorithm="scaffold", rounds=10),
+    Scenario(name="SCAFFOLD", algorithm=Scaffold()),
+    Scenario(name="SCAFFOLD, four times the steps", algorithm=Scaffold(), rounds=10),
 )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)
-class Simulation:
+class Play:
     """One plan with its hospitals' patients; `seed` gives the noise."""
 
     plan: Plan
     seed: int
-    training: dict[str, Cohort]
-    held_out: Cohort
+    hospitals: InMemory
 
 
 app = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
@@ -173,34 +164,34 @@ def run(
 ) -> Iterator[tuple[Scenario, int, Outcome]]:
     """Each scenario with each seed."""
     for seed, scenario in itertools.product(seeds, scenarios):
-        yield scenario, seed, study(simulation(reading, scenario, scale, seed))
+        yield scenario, seed, study(play(reading, scenario, scale, seed))
 
 
-def simulation(reading: Reading, scenario: Scenario, scale: Scale, seed: int) -> Simulation:
+def play(reading: Reading, scenario: Scenario, scale: Scale, seed: int) -> Play:
     """Hospitals by site, a fifth of the patients held out."""
     held_out = partition.held_out(reading.patient_ids, 0.2, seed.to_bytes(16, "big"))
-    parts = partition.by_site(reading, HOSPITALS, seed=seed)
-    training = {
-        f"hospital-{number}": reading.cohort.select(part & ~held_out)
-        for number, part in enumerate(parts, start=1)
+    cohorts = {
+        f"hospital-{number}": HospitalCohorts(
+            name=f"hospital-{number}",
+            training=reading.cohort.select(part & ~held_out),
+            held_out=reading.cohort.select(part & held_out),
+        )
+        for number, part in enumerate(partition.by_site(reading, HOSPITALS, seed=seed), start=1)
     }
-    return Simulation(
-        plan=_plan(reading, training, scenario, scale),
-        seed=seed,
-        training=training,
-        held_out=together([reading.cohort.select(part & held_out) for part in parts]),
-    )
+    hospitals = InMemory(spec=reading.spec, cohorts=cohorts)
+    return Play(plan=_plan(reading, hospitals, scenario, scale), seed=seed, hospitals=hospitals)
 
 
-def _plan(reading: Reading, training: dict[str, Cohort], scenario: Scenario, scale: Scale) -> Plan:
+def _plan(reading: Reading, hospitals: InMemory, scenario: Scenario, scale: Scale) -> Plan:
     """The scenario's plan, whose keys and so whose places are the same for every run."""
     keys = plans.Keys(
         hospitals=tuple(SigningKey(_digest("hospital", n)) for n in range(HOSPITALS)),
     )
+    recipe = _recipe(reading, scale)
     plan = plans.plan(
         keys,
         data=reading.spec,
-        recipe=_recipe(reading, scale),
+        recipe=recipe,
         dp_sgd=DpSgd(
             noise_multiplier=scale.noise_multiplier,
             max_grad_norm=scale.max_grad_norm,
@@ -212,8 +203,9 @@ def _plan(reading: Reading, training: dict[str, Cohort], scenario: Scenario, sca
         evaluation=None,
         frozen_layers=scenario.frozen_layers,
         algorithm=scenario.algorithm,
+        start_sha256=broadcast.sha256(_start(recipe, reading.spec)),
     )
-    declared = tuple(replace(h, patients=training[h.name].patients) for h in plan.hospitals)
+    declared = tuple(replace(h, patients=hospitals.declared(h.name)) for h in plan.hospitals)
     plan = replace(plan, hospitals=declared)
     rule = None
     if scenario.error_feedback is not None:
@@ -228,7 +220,9 @@ def fixed_point(plan: Plan, ring_bits: Literal[8, 16, 32, 64], deviations: float
     dp, patients = plan.dp_sgd, min(hospital.patients for hospital in plan.hospitals)
     noise = dp.noise_multiplier * dp.max_grad_norm / (dp.sample_rate * patients)
     bound = deviations * plan.optimizer.learning_rate * noise * math.sqrt(dp.steps)
-    if plan.algorithm == "scaffold":  # a change of the variate is an update ÷ (K lr), less c
+    if isinstance(
+        plan.algorithm, Scaffold
+    ):  # a change of the variate is an update ÷ (K lr), less c
         bound *= max(1.0, 2.0 / (plan.optimizer.learning_rate * dp.steps))
     room = (2 ** (ring_bits - 1) - 1) // len(plan.hospitals)
     finest = min(math.floor(math.log2(room / bound)), 40)
@@ -245,90 +239,44 @@ def _recipe(reading: Reading, scale: Scale) -> Recipe:
     return Recipe(model=LayerStack(layers=layers), loss=suggested(reading.spec).recipe.loss)
 
 
+def _start(recipe: Recipe, data: DataSpec) -> NDArray[np.float32]:
+    """The same for every scenario."""
+    return networks.initial_weights(recipe, data, seed=0)
+
+
 def _digest(*what: object) -> bytes:
     return hashlib.sha256(repr(what).encode()).digest()
 
 
-def study(play: Simulation) -> Outcome:
+def study(play: Play) -> Outcome:
     """All rounds, then the model on all held-out patients."""
-    plan = play.plan
-    weights = networks.initial_weights(plan.recipe, plan.data, seed=0).astype(np.float64)
-    scaffold = plan.algorithm == "scaffold"
-    common = np.zeros(compression.trained_size(plan) if scaffold else 0)
-    kept = {name: np.zeros(carry.length(plan, "train")) for name in play.training}
-    lost = 0
+    plan, hospitals = play.plan, play.hospitals
+    simulation = Simulation(plan, hospitals, randomness=Randomness(seed=play.seed), least=1)
+    model, lost = Model.first(plan, PublicVectors(start=_start(plan.recipe, plan.data))), 0
     for number in range(1, plan.rounds + 1):
-        sent = {}
-        for name in play.training:
-            made = contribution(play, name, number, weights, common=common, kept=kept[name])
-            if made is None:
-                lost += 1
-                continue
-            sent[name] = made.values
-            kept[name] = kept[name] if made.kept is None else made.kept
-        mean = opened(plan, sent)
-        moved = mean[: compression.kept_count(plan)]
-        weights = weights + compression.spread(plan, number, moved)
-        common = common + mean[len(moved) :]
-    figures = metrics.exact(_model(plan, weights), play.held_out, plan.data)
+        model, came = simulation.round(number, model)
+        lost += len(came.lost)
+    everyone = together([hospitals.held_out(name) for name in hospitals.names])
+    network = networks.build(plan.recipe, plan.data)
+    networks.from_vector(network, model.delivered)
+    figures = metrics.exact(network, everyone, plan.data)
     (training,) = releases.of_plan(plan, "hospital-1")
     return Outcome(
         bytes_a_round=training.bytes_each,
         bytes_of_study=training.bytes_in_all,
         epsilon=accounting.epsilon(accounting.plan_events(plan), delta=DELTA),
-        lost=lost / (plan.rounds * len(play.training)),
+        lost=lost / (plan.rounds * len(hospitals.names)),
         balanced_accuracy=figures["balanced_accuracy"],
-        auc=figures["melanoma_auc"],
+        auc=figures["auc"],
     )
-
-
-def contribution(
-    play: Simulation, name: str, number: int, weights: Vector, *, common: Vector, kept: Vector
-) -> carry.Contribution | None:
-    """What a vault makes of a round; None if its airlock keeps it."""
-    plan = play.plan
-    update = dp_sgd.train(
-        _model(plan, weights),
-        play.training[name],
-        recipe=plan.recipe,
-        dp=plan.dp_sgd,
-        optimizer=plan.optimizer,
-        declared_patients=plan.hospital(name).patients,
-        randomness=NoiseSource.from_key(_digest(play.seed, name, number)),
-        frozen=compression.trained(plan).start,
-        correction=control_variates.correction(common, kept) if len(common) else None,
-    )
-    try:
-        airlock.check(update, bound=airlock.result_bound(plan, "train"))
-        made = carry.contribution(plan, name, number, update, common=common, kept=kept)
-        airlock.check(made.values, bound=plan.sharing.bound)
-    except TrainingFailed:
-        return None
-    return made
-
-
-def opened(plan: Plan, sent: dict[str, Vector]) -> Vector:
-    """The mean of what was sent, weighted by declared patients, out of nothing but pieces' sums."""
-    length, scheme = envelope.values_length(plan, "train"), envelope.scheme(plan)
-    if not sent:
-        return np.zeros(length)
-    ring = sharing.ring_dtype(plan.sharing.ring_bits)
-    sums = [np.zeros(length, ring) for _ in range(scheme.pieces)]
-    for name, values in sent.items():
-        factor = plan.hospital(name).patients / plan.most_patients
-        encoded = sharing.encode(values, plan.sharing, hospitals=len(plan.hospitals), factor=factor)
-        seeds = [os.urandom(sharing.SEED_BYTES) for _ in range(scheme.pieces - 1)]
-        *masks, vector = sharing.shard(encoded, scheme, seeds=seeds)
-        for total, mask in zip(sums, masks, strict=False):
-            sharing.add_seeds(total, [bytes(mask)])
-        sharing.add_vector(sums[-1], vector)
-    total = sharing.decode(sharing.unshard(sums), plan.sharing)
-    return total * (plan.most_patients / sum(plan.hospital(name).patients for name in sent))
 
 
 def write_csv(path: Path, outcomes: Sequence[tuple[Scenario, int, Outcome]]) -> None:
     """One row for each scenario and seed."""
-    rows = [asdict(one) | {"seed": seed} | asdict(came) for one, seed, came in outcomes]
+    rows = [
+        asdict(one) | {"algorithm": one.algorithm.kind, "seed": seed} | asdict(came)
+        for one, seed, came in outcomes
+    ]
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
@@ -355,12 +303,6 @@ def table(outcomes: Sequence[tuple[Scenario, int, Outcome]]) -> str:
 def _spread(values: Sequence[float]) -> str:
     mean = f"{np.mean(values):.3f}"
     return mean if len(values) == 1 else f"{mean} ± {np.std(values, ddof=1):.3f}"
-
-
-def _model(plan: Plan, weights: Vector) -> torch.nn.Module:
-    model = networks.build(plan.recipe, plan.data)
-    networks.from_vector(model, weights)
-    return model
 
 
 if __name__ == "__main__":

@@ -3,8 +3,8 @@
     python -m benchmarks.robustness --seeds 3 --out robustness.csv
     python -m benchmarks.robustness --data FOLDER       # HAM10000 as published; else stand-ins
 
-15 simulated hospitals in 5 groups train by the real DP-SGD, encode, share and add as in a study;
-only keys, transport and processes are left out. Attacks:
+15 simulated hospitals in 5 groups train by the real DP-SGD, encode, share and add as in a study
+(`federation.simulation`); only keys, transport and processes are left out. Attacks:
 
 | attack          | the bad hospital                                              | its software is |
 |-----------------|---------------------------------------------------------------|-----------------|
@@ -47,11 +47,15 @@ from numpy.typing import NDArray
 from datasites.data import partition, stand_ins
 from datasites.data.readers import ham10000
 from datasites.data.readers.reading import Reading
+from federation import server_step
 from federation.figures import together
+from federation.server_step import Model
+from federation.simulation.randomness import Randomness
+from federation.simulation.sums import RoundSums, collected
 from federation.studies import suggested
-from syft_code import dp_sgd, metrics, networks, robust, sharing
+from syft_code import broadcast, dp_sgd, envelope, local_round, metrics, networks, robust
+from syft_code.broadcast import PublicVectors
 from syft_code.cohort import Cohort
-from syft_code.groups import groups
 from syft_code.lifetime import end_with_parent
 from syft_code.noise import NoiseSource
 from syft_code.plan import DpSgd, Plan, Robust, RobustRule, Sgd
@@ -228,10 +232,13 @@ def simulation(reading: Reading, scenario: Scenario, scale: Scale) -> Simulation
 
 def _plan(reading: Reading, training: dict[str, Cohort], scenario: Scenario, scale: Scale) -> Plan:
     """The plan of a scenario; its hash draws the groups, so that they follow from the seed too."""
+    recipe = _recipe(reading, scale)
+    start = networks.initial_weights(recipe, reading.spec, seed=0)
     plan = plans.plan(
         _keys(scenario.seed, hospitals=scale.hospitals),
         data=reading.spec,
-        recipe=_recipe(reading, scale),
+        recipe=recipe,
+        start_sha256=broadcast.sha256(start),
         dp_sgd=scale.dp,
         optimizer=Sgd(learning_rate=scale.learning_rate),
         rounds=scale.rounds,
@@ -283,32 +290,46 @@ def usual_norm(plan: Plan) -> float:
 def study(play: Simulation) -> Outcome:
     """All rounds, then the model on the good hospitals' held-out patients."""
     plan = play.plan
-    weights = networks.initial_weights(plan.recipe, plan.data, seed=0).astype(np.float64)
+    start = networks.initial_weights(plan.recipe, plan.data, seed=0)
+    model = Model.first(plan, PublicVectors(start=start))
     picked_bad, apart = [], []
     for number in range(1, plan.rounds + 1):
-        drawn = groups(plan, "train", number, tuple(play.training))
-        updates = {name: sent(play, name, weights, number) for name in play.training}
-        rows = np.stack([group_mean(plan, {name: updates[name] for name in one}) for one in drawn])
-        update = robust.combine(rows, plan.robust) if plan.robust else rows[0]
-        weights = weights + update
-        spoiled = [bool(play.bad & set(one)) for one in drawn]
+        weights = model.weights.astype(np.float64)
+        given = ((name, sent(play, name, weights, number)) for name in play.training)
+        found = collected(plan, number, given, Randomness(seed=play.scenario.seed))
+        if found is None:
+            raise ValueError("a simulated round without hospitals")
+        model = server_step.step(plan, number, model, found)
+        rows, update = group_means(plan, found), model.weights - weights
+        spoiled = [bool(play.bad & set(one)) for one in found.groups]
         picked_bad += [spoiled[int(np.abs(rows - update).max(axis=1).argmin())]]
         distances = [math.dist(one, other) for one, other in itertools.combinations(rows, 2)]
         apart += [float(np.std(distances) / np.mean(distances)) if distances else math.nan]
+    weights = model.weights.astype(np.float64)
     figures = metrics.exact(_model(plan, weights), play.held_out, plan.data)
     return Outcome(
         balanced_accuracy=figures["balanced_accuracy"],
-        auc=figures["melanoma_auc"],
+        auc=figures["auc"],
         trigger=_trigger_rate(plan, weights, play.held_out),
         picked_bad=float(np.mean(picked_bad)) if play.scenario.rule == "krum" else math.nan,
         apart=float(np.mean(apart)),
     )
 
 
+def group_means(plan: Plan, found: RoundSums) -> Vector:
+    """Each group's mean update, weighted by declared patients, `[groups, parameters]`."""
+    rows = []
+    for names, total in zip(found.groups, found.totals, strict=True):
+        values, _ = envelope.read_sum(plan, "train", total)
+        weight = sum(plan.hospital(name).patients for name in names)
+        rows.append(values * (plan.most_patients / weight))
+    return np.stack(rows)
+
+
 def sent(play: Simulation, name: str, weights: Vector, round_number: int) -> Vector:
     """The update that one hospital, good or bad, encodes and shares."""
     plan, scenario = play.plan, play.scenario
-    randomness = NoiseSource.from_key(_digest(scenario.seed, name, round_number))
+    randomness = Randomness(seed=scenario.seed).noise(name, round_number)
     patients = play.training[name]
     if name not in play.bad or scenario.attack not in OWN_SOFTWARE:
         if name in play.bad:
@@ -329,14 +350,9 @@ def _bounded(plan: Plan, update: Vector) -> Vector:
 def _honest(
     plan: Plan, name: str, patients: Cohort, weights: Vector, randomness: NoiseSource
 ) -> Vector:
-    return dp_sgd.train(
-        _model(plan, weights),
-        patients,
-        recipe=plan.recipe,
-        dp=plan.dp_sgd,
-        optimizer=plan.optimizer,
-        declared_patients=plan.hospital(name).patients,
-        randomness=randomness,
+    sent = weights.astype(np.float32)
+    return local_round.train(
+        plan, name, patients, sent=sent, kept=np.zeros(0), randomness=randomness
     )
 
 
@@ -388,32 +404,13 @@ def _of_length(vector: Vector, length: float) -> Vector:
     return vector * (length / np.linalg.norm(vector))
 
 
-def group_mean(plan: Plan, updates: dict[str, Vector]) -> Vector:
-    """A group's mean update, weighted by declared patients, out of nothing but sums of pieces."""
-    scheme = sharing.Scheme(len(plan.aggregators), plan.needed)
-    sums = [
-        np.zeros(len(next(iter(updates.values()))), sharing.ring_dtype(plan.sharing.ring_bits))
-        for _ in range(scheme.pieces)
-    ]
-    for name, update in updates.items():
-        factor = plan.hospital(name).patients / plan.most_patients
-        encoded = sharing.encode(update, plan.sharing, hospitals=len(plan.hospitals), factor=factor)
-        seeds = [os.urandom(sharing.SEED_BYTES) for _ in range(scheme.pieces - 1)]
-        *masks, vector = sharing.shard(encoded, scheme, seeds=seeds)
-        for total, mask in zip(sums, masks, strict=False):
-            sharing.add_seeds(total, [bytes(mask)])
-        sharing.add_vector(sums[-1], vector)
-    weight = sum(plan.hospital(name).patients for name in updates)
-    total = sharing.decode(sharing.unshard(sums), plan.sharing)
-    return total * (plan.most_patients / weight)
-
-
 def _trigger_rate(plan: Plan, weights: Vector, held_out: Cohort) -> float:
     """How many held-out slices of other classes the model takes for TARGET, with a white corner."""
     target = plan.data.classes.index(TARGET)
-    others = held_out.images[held_out.labels != target]
+    others = held_out.labels != target
+    pictures = with_corner(held_out.images[others])
     with torch.no_grad():
-        logits = _model(plan, weights)(networks.inputs(with_corner(others)))
+        logits = _model(plan, weights)(*networks.inputs(pictures, held_out.facts[others]))
     return float((logits.argmax(1) == target).float().mean())
 
 

@@ -12,29 +12,29 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from datasites import acts, keeping, wire
-from datasites.data import cohort_file, partition, stand_ins
+from datasites import acts, keeping, publishing, wire
+from datasites.data import holding_out, partition
 from datasites.data.cohort_file import SplitCohort
 from datasites.data.readers import Reading
 from datasites.desk.blobs import Blobs
 from datasites.desk.notes import Notes
+from datasites.publishing import MOCK_SLICES as MOCK_SLICES
 from datasites.review import mock_run
 from datasites.review.evidence import Evidence, Statement
-from datasites.server import CodeRequest, OwnerSession
+from datasites.server import OwnerSession
 from datasites.site import Site
+from datasites.vault_line import VaultLine
 from policies import site_policy
 from policies.rules import KnownParties
 from policies.site_policy import SitePolicy
-from syft_code import canonical, messages, traveller
+from syft_code import canonical, traveller
 from syft_code.catalogue import AssetCard
 from syft_code.errors import (
     ConsiliumError,
-    InvalidData,
     InvalidInput,
     NotApproved,
     Refused,
@@ -43,11 +43,6 @@ from syft_code.errors import (
 from syft_code.plan import Plan
 from syft_code.recipes import DataSpec
 
-T = TypeVar("T")
-HELD_OUT = 0.2
-"""Part of the patients that no training sees, unless the owner says otherwise."""
-FEW_PATIENTS = 10
-MOCK_SLICES = 32
 APPROVAL_DAYS = 30.0
 
 
@@ -62,7 +57,8 @@ class Owner:
         self._site = Site(home.resolve())
         self.settings = self._site.settings()
         self.name = self.settings.name
-        self._key = keeping.signing_key((keys or self._site.owner) / "key")
+        key = keeping.signing_key((keys or self._site.owner) / "key")
+        self._line = VaultLine(self._site.vault, key)
 
     @cached_property
     def _session(self) -> OwnerSession:
@@ -73,13 +69,12 @@ class Owner:
     @property
     def signing_key(self) -> str:
         """The public half (hex) of the key that signs here, for an enrolment."""
-        return self._key.verify_key.encode().hex()
+        return self._line.signing_key
 
     @property
     def verify_key(self) -> str:
         """The hospital's own key (hex), to be made known to the others."""
-        healthy, _ = wire.ask(self._site.vault, wire.AskHealth())
-        return str(healthy.verify_key)
+        return self._line.verify_key()
 
     def invite(self, email: str) -> str:
         """Make a researcher's account at the front desk, and return its random password."""
@@ -93,7 +88,7 @@ class Owner:
         Budgets are part of it: nothing else can raise them.
         """
         wanted = policy or self._written_policy()
-        missing = self._act(acts.Adoption(policy=wanted)).missing
+        missing = self._line.act(acts.Adoption(policy=wanted)).missing
         if not missing:
             page = self._site.desk / "policy.json"
             keeping.write_private(page, canonical.encode(wanted.terms))
@@ -112,19 +107,19 @@ class Owner:
         Take their keys from the parties themselves, never from a plan: a plan that names any
         other is refused.
         """
-        return self._act(acts.Trust(parties=parties)).missing
+        return self._line.act(acts.Trust(parties=parties)).missing
 
     def enrol(self, name: str, verify_key: str) -> int:
         """Let another person approve here, by a key that they made; how many must still sign."""
-        return self._act(acts.Enrolment(name=name, verify_key=verify_key)).missing
+        return self._line.act(acts.Enrolment(name=name, verify_key=verify_key)).missing
 
     def dismiss(self, verify_key: str) -> int:
         """An approver leaves, and their approvals with them; how many must still sign."""
-        return self._act(acts.Dismissal(verify_key=verify_key)).missing
+        return self._line.act(acts.Dismissal(verify_key=verify_key)).missing
 
     def house(self) -> wire.House:
         """The rules in force: policy, approvers, known parties, what waits for a signature."""
-        return self._read(acts.Overview(), wire.House)
+        return self._line.read(acts.Overview(), wire.House)
 
     # Patients
 
@@ -138,26 +133,12 @@ class Owner:
         """Pick this hospital's patients out of a reading and hold some out, each for itself.
 
         `chosen` (bool `[patients]`) are the hospital's patients, all unless told. With fewer
-        than `FEW_PATIENTS` nobody is held out unless `held_out` says so, and evaluations
+        than `holding_out.FEW_PATIENTS` nobody is held out unless `held_out` says so, and evaluations
         of this hospital then count nobody. A later version must be split with the fraction of
         the first, however many patients it has: say `held_out` then.
         """
-        picked = np.ones(len(reading.patient_ids), np.bool_) if chosen is None else chosen
-        ids = [name for name, mine in zip(reading.patient_ids, picked, strict=True) if mine]
-        require(
-            bool(ids),
-            f"{self.name} must have at least one patient, and the data leaves it none: use fewer "
-            "hospitals or more data.",
-            error=InvalidData,
-        )
-        part = held_out if held_out is not None else HELD_OUT if len(ids) >= FEW_PATIENTS else 0.0
         salt = keeping.read_kept(self._site.owner / "salt")
-        return SplitCohort(
-            cohort=reading.cohort.select(picked),
-            held_out=partition.held_out(ids, part, salt),
-            tokens=partition.tokens(ids, salt),
-            split_rule=partition.rule(part, salt),
-        )
+        return holding_out.split(reading, chosen, hospital=self.name, salt=salt, held_out=held_out)
 
     def publish(
         self,
@@ -174,22 +155,14 @@ class Owner:
 
         Does not protect: a patient whom the data files under two identifiers.
         """
-        body = cohort_file.pack(split)
-        patients = declared(int((~split.held_out).sum()))
-        publication = acts.Publication(
-            asset=asset,
+        return publishing.publish(
+            split,
             spec=spec,
-            patients=patients,
-            cohort_sha256=canonical.sha256(body),
-            split_rule=split.split_rule,
+            asset=asset,
+            hospital=self.name,
+            vault=self._line,
+            desk=self._session,
         )
-        accepted = self._act(publication, body)
-        card = self._card(publication, accepted.version, held_out=bool(split.held_out.any()))
-        mock = stand_ins.mock(spec, seed=accepted.version, slices=MOCK_SLICES)
-        self._session.publish(
-            card, {"images": mock.images, "labels": mock.labels, "patient": mock.patient}
-        )
-        return card
 
     def strike(self, patient_id: str) -> None:
         """Take a patient out of every cohort; from the next round on nothing trains on them.
@@ -197,7 +170,7 @@ class Owner:
         Later versions leave the patient out too. What earlier rounds have spent stays spent.
         """
         salt = keeping.read_kept(self._site.owner / "salt")
-        self._act(acts.Strike(token=bytes(partition.tokens([patient_id], salt)[0]).hex()))
+        self._line.act(acts.Strike(token=bytes(partition.tokens([patient_id], salt)[0]).hex()))
 
     # Decisions
 
@@ -206,7 +179,28 @@ class Owner:
 
         All but a mock run, which takes longer: `examine` adds it.
         """
-        return [self._evidence(request) for request in self._session.requests()]
+        return [self.weigh(one) for one in self.submitted()]
+
+    def submitted(self) -> list[Evidence]:
+        """Every code request as the front desk has it, oldest first: who asks, and what was said.
+
+        What it would cost and what was decided takes longer to work out: `weigh` adds it.
+        """
+        asked = [
+            Evidence(request=request, hospital=self.name, approval_days=APPROVAL_DAYS)
+            for request in self._session.requests()
+        ]
+        return [replace(one, notes=self._notes.read(one.subject)) for one in asked]
+
+    def weigh(self, evidence: Evidence) -> Evidence:
+        """The same with its plan, the vault's word on it and what it would cost.
+
+        What is wrong with it becomes a sentence.
+        """
+        try:
+            return self._weighed(evidence)
+        except ConsiliumError as problem:
+            return replace(evidence, problem=str(problem))
 
     def examine(self, evidence: Evidence) -> Evidence:
         """The same with a mock run: the plan tried out on the public mock, fewer steps, no patient.
@@ -252,7 +246,7 @@ class Owner:
             rounds=plan.rounds if rounds is None else rounds,
             expires_unix_s=time.time() + days * 86_400,
         )
-        missing = self._act(approval).missing
+        missing = self._line.act(approval).missing
         if not missing:
             self._tell(lambda: self._session.approve(evidence.request_id))
         return missing
@@ -263,7 +257,9 @@ class Owner:
         Untold, the researcher can't tell a refusal from a request that nobody has looked at.
         """
         plan_hash = evidence.subject
-        self._act(acts.Denial(plan_hash=plan_hash, reason=reason, tell_researcher=tell_researcher))
+        self._line.act(
+            acts.Denial(plan_hash=plan_hash, reason=reason, tell_researcher=tell_researcher)
+        )
         self._close(evidence, plan_hash, reason, tell_researcher)
 
     def revoke(self, evidence: Evidence, reason: str, *, tell_researcher: bool = False) -> None:
@@ -279,14 +275,14 @@ class Owner:
     def ask(self, evidence: Evidence, question: str) -> None:
         """Ask the researcher something; the request stays undecided until you decide."""
         plan_hash = evidence.subject
-        self._act(acts.Question(plan_hash=plan_hash, reason=question))
+        self._line.act(acts.Question(plan_hash=plan_hash, reason=question))
         self._tell(lambda: self._notes.add(plan_hash, author="owner", text=question))
 
     # The books
 
     def account(self, asset: str) -> wire.Account:
         """What the ledger says of an asset."""
-        return self._read(acts.Inquiry(asset=asset), wire.Account)
+        return self._line.read(acts.Inquiry(asset=asset), wire.Account)
 
     def statement(self, asset: str) -> Statement:
         """The same as a card to look at."""
@@ -294,22 +290,13 @@ class Owner:
 
     def audit_log(self) -> bytes:
         """The whole audit log, in a form that anybody can check (`syft_code.audit.verify`)."""
-        reply, body = self._ask(acts.Export())
+        reply, body = self._line.ask(acts.Export())
         require(isinstance(reply, wire.LogFile), "The vault gave no audit log.", error=Refused)
         return body
 
     @property
     def _notes(self) -> Notes:
         return Notes(self._site.desk / "notes")
-
-    def _evidence(self, request: CodeRequest) -> Evidence:
-        """Read the request's plan and weigh it; what is wrong with it becomes a sentence."""
-        bare = Evidence(request=request, hospital=self.name, approval_days=APPROVAL_DAYS)
-        asked = replace(bare, notes=self._notes.read(bare.subject))
-        try:
-            return self._weighed(asked)
-        except ConsiliumError as problem:
-            return replace(asked, problem=str(problem))
 
     def _weighed(self, asked: Evidence) -> Evidence:
         plan = self._plan(asked.request.plan_hash)
@@ -320,7 +307,7 @@ class Owner:
             asked,
             plan=plan,
             account=self.account(plan.hospital(self.name).asset),
-            state=self._read(inspection, wire.PlanState),
+            state=self._line.read(inspection, wire.PlanState),
         )
 
     def _plan(self, plan_hash: str) -> Plan:
@@ -334,7 +321,7 @@ class Owner:
         return plan
 
     def _revoke(self, plan_hash: str, reason: str, tell: bool) -> None:
-        self._act(acts.Revocation(plan_hash=plan_hash, reason=reason, tell_researcher=tell))
+        self._line.act(acts.Revocation(plan_hash=plan_hash, reason=reason, tell_researcher=tell))
 
     def _close(self, evidence: Evidence, plan_hash: str, reason: str, tell: bool) -> None:
         self._tell(lambda: self._session.deny(evidence.request_id, reason))
@@ -360,44 +347,3 @@ class Owner:
                 "policies/site_policy.py."
             ) from None
         return site_policy.read(text)
-
-    def _card(self, publication: acts.Publication, version: int, *, held_out: bool) -> AssetCard:
-        return AssetCard(
-            hospital=self.name,
-            verify_key=self.verify_key,
-            asset=publication.asset,
-            version=version,
-            patients=publication.patients,
-            held_out=held_out,
-            spec=publication.spec,
-        )
-
-    def _act(self, act: acts.Act, body: bytes = b"") -> wire.Accepted:
-        reply, _ = self._ask(act, body)
-        require(
-            isinstance(reply, wire.Accepted), "The vault did not accept the act.", error=Refused
-        )
-        accepted: wire.Accepted = reply
-        return accepted
-
-    def _read(self, act: acts.Reading, kind: type[T]) -> T:
-        reply, _ = self._ask(act)
-        if not isinstance(reply, kind):
-            raise Refused("The vault gave no answer to this question.")
-        return reply
-
-    def _ask(self, act: acts.Act, body: bytes = b"") -> tuple[Any, bytes]:
-        request = wire.OwnerAct(
-            act=messages.sign(act, self._key), name=type(act).__name__, signer=self.signing_key
-        )
-        return wire.ask(self._site.vault, request, body)
-
-
-def declared(patients: int) -> int:
-    """The number of training patients that is told to the public: two digits, rounded down.
-
-    >>> declared(7), declared(176), declared(2527)
-    (7, 170, 2500)
-    """
-    unit: int = 10 ** max(len(str(patients)) - 2, 0)
-    return patients // unit * unit

@@ -1,6 +1,6 @@
 """A hospital's folder: what stands where, and the settings that its processes share.
 
-HOME/site.json      name and port (public)
+HOME/site.json      name, port and the time limit of a round (public)
 HOME/policy.toml    the policy as its owner writes it; in force once it is signed
 HOME/owner/         the owner's key, the salt of patients' hashes, the front desk's password
 HOME/vault/         cohorts, approvals, ledger, audit log, sealed shares, the hospital's key
@@ -11,18 +11,35 @@ import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
+from pydantic import TypeAdapter, ValidationError
+
 from datasites import keeping
 from syft_code import canonical
-from syft_code.errors import InvalidInput
+from syft_code.errors import InvalidInput, require
+
+ROUND_LIMIT_S = 6 * 3600.0
+LONGEST_S = 30 * 86_400.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SiteSettings:
-    """What the owner sets before the first start; `port` is on the loopback address."""
+    """What the owner sets before a start; `port` is on the loopback address.
+
+    A round that takes longer than `round_limit_s` seconds is ended; what it cost stays spent.
+    """
 
     __pydantic_config__ = canonical.STRICT
     name: str
     port: int
+    round_limit_s: float = ROUND_LIMIT_S
+
+    def __post_init__(self) -> None:
+        require(
+            0 < self.round_limit_s <= LONGEST_S,
+            f"round_limit_s must lie above 0 and at most at {LONGEST_S:g}, got "
+            f"{self.round_limit_s}.",
+            error=InvalidInput,
+        )
 
     @property
     def url(self) -> str:
@@ -59,10 +76,12 @@ class Site:
     def settings(self) -> SiteSettings:
         """Read the settings; raise with one sentence if they are missing or broken."""
         data = keeping.read_kept(self.home / "site.json")
-        settings: SiteSettings = canonical.parse(
-            SiteSettings, data, what="site.json", error=InvalidInput
-        )
-        return settings
+        try:
+            return TypeAdapter(SiteSettings).validate_json(data, strict=True)
+        except ValidationError as problem:
+            raise InvalidInput(
+                f"A site.json must be well formed; in {canonical.first_problem(problem)}."
+            ) from None
 
 
 NEEDED = {

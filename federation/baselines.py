@@ -98,13 +98,6 @@ def alone(
     return _baseline(name, plan, weights, hospitals, delta=spent, private=private, began=began)
 
 
-def best_alone(
-    plan: Plan, hospitals: Sequence[HospitalCohorts], *, delta: float | None = None
-) -> Baseline:
-    """The hospital that does best by itself, by the main metric."""
-    return _best([alone(plan, one, hospitals, delta=delta) for one in hospitals], plan.data)
-
-
 def compare(
     plan: Plan,
     hospitals: Sequence[HospitalCohorts],

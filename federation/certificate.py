@@ -49,6 +49,8 @@ UNITS = {
     "protected for each of them, not for all together.",
     "brats": "One patient counts with all of the slices and scans that the data set files under "
     "that patient.",
+    "table": "One patient counts with all of the rows that the table files under that patient.",
+    "series": "One patient counts with all of the hours that the table files under that patient.",
 }
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from federation import model_file, spending
+from federation.server_step import what_is_delivered
 from federation.spending import Part
 from federation.study import model_sha256
 from syft_code import canonical, groups, messages, traveller
@@ -13,7 +14,7 @@ from syft_code.messages import ShareHeader, Signed
 from syft_code.plan import Plan
 
 Certificate = dict[str, Any]
-FORMAT = "consilium-certificate-3"
+FORMAT = "consilium-certificate-4"
 SILENT = (
     "Its front desk did not answer when this study was taken up again, so that its ledger's word on "
     "its last round is missing: epsilon is that of its events, at the smallest delta that another "
@@ -30,6 +31,7 @@ def facts_of_plan(plan: Plan) -> Certificate:
         "stand_in": plan.data.stand_in,
         "plan_hash": plan.hash,
         "code_sha256": traveller.source_sha256(plan.hash),
+        "delivered": what_is_delivered(plan),
         "min_hospitals": plan.min_hospitals,
         "needed_aggregators": plan.needed,
         "aggregators": [

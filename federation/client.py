@@ -145,6 +145,7 @@ class HospitalClient:
             images=np.asarray(half["images"]),
             labels=np.asarray(half["labels"]),
             patient=np.asarray(half["patient"]),
+            facts=np.asarray(half["facts"]),
         )
 
     def submit(self, plan: Plan) -> None:

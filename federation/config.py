@@ -4,7 +4,7 @@
     name = "rosendahl"
     port = 8101
     data = "/data/ham10000"     # optional: published at the first start
-    kind = "ham10000"           # or "brats"
+    kind = "ham10000"           # or "brats", "heart", "symptoms", "vitals", "table"
     epsilon = 8.0
     delta = 1e-5
 
@@ -28,12 +28,15 @@ from syft_code.errors import InvalidInput, require
 from syft_code.plan import NAME
 
 Port = Annotated[int, Field(ge=1024, le=65535)]
-Kind = Literal["ham10000", "brats"]
+Kind = Literal["ham10000", "brats", "heart", "symptoms", "vitals", "table"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HospitalEntry:
-    """One hospital, with what its first policy.toml says: see `policies.site_policy`."""
+    """One hospital, with what its first policy.toml says: see `policies.site_policy`.
+
+    Units: a round that takes longer than `round_limit_s` seconds is ended inside the hospital.
+    """
 
     __pydantic_config__ = canonical.STRICT
     name: str
@@ -45,6 +48,7 @@ class HospitalEntry:
     min_noise_multiplier: float = 0.3
     min_patients: int = 1
     tell_researchers: bool = False
+    round_limit_s: float = 6 * 3600.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,9 +97,10 @@ DEFAULT_EPSILON = 8.0
 DEFAULT_DELTA = 1e-5
 DEFAULT_HOSPITALS: dict[Kind, tuple[str, ...]] = {
     "ham10000": ("vidir-molemax", "vidir-modern", "rosendahl", "vienna-dias"),
-    "brats": ("hospital-1", "hospital-2", "hospital-3", "hospital-4"),
+    "heart": ("cleveland", "hungarian", "va", "switzerland"),
 }
-"""The four sites that HAM10000 really comes from; BraTS does not name its own."""
+"""The four sites that the data really come from, the largest first; others do not name theirs."""
+NAMELESS = ("hospital-1", "hospital-2", "hospital-3", "hospital-4")
 
 
 def default(
@@ -117,7 +122,7 @@ def default(
                 kind=kind,
                 tell_researchers=tell_researchers,
             )
-            for i, name in enumerate(DEFAULT_HOSPITALS[kind][:hospitals])
+            for i, name in enumerate(DEFAULT_HOSPITALS.get(kind, NAMELESS)[:hospitals])
         ),
         aggregator=tuple(
             AggregatorEntry(name=f"aggregator-{i}", port=first_port + 99 + i) for i in (1, 2, 3)

@@ -77,18 +77,18 @@ def exact(plan: Plan, weights: Weights, hospitals: Sequence[HospitalCohorts]) ->
     cohorts = {h.name: h.held_out if held_out else h.training for h in hospitals}
     everyone = together(list(cohorts.values()))
     require(everyone.patients > 0, "There must be a patient to evaluate.", error=InvalidInput)
-    figures = _exact(model, everyone, plan.data)
+    figures = of_cohort(model, everyone, plan.data)
     if held_out:
         figures |= _noise_errors(model, everyone, plan, hospitals=len(hospitals))
     for name, cohort in cohorts.items():
         if cohort.patients:
-            own = _exact(model, cohort, plan.data)
+            own = of_cohort(model, cohort, plan.data)
             figures[f"{name}/{main_name(plan.data)}"] = main_metric(own, plan.data)
     flag = {ON_TRAINING_PATIENTS: 0.0 if held_out else 1.0}
     return figures | {PATIENTS: float(everyone.patients)} | flag
 
 
-def _exact(model: nn.Module, cohort: Cohort, data: DataSpec) -> Figures:
+def of_cohort(model: nn.Module, cohort: Cohort, data: DataSpec) -> Figures:
     """`metrics.exact` without the figures that have no patient."""
     figures = metrics.exact(model, cohort, data)
     if data.task == "segmentation":
@@ -138,4 +138,5 @@ def together(cohorts: Sequence[Cohort]) -> Cohort:
         images=images,
         labels=np.concatenate([cohort.labels for cohort in cohorts]),
         patient=np.concatenate(patient).astype(np.int32),
+        facts=np.concatenate([cohort.facts for cohort in cohorts]),
     )

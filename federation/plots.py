@@ -23,6 +23,7 @@ from federation.figures import NOISE_ERROR, main_metric, main_name, per_hospital
 from federation.study import Outcome
 from syft_code import scoring
 from syft_code.recipes import DataSpec
+from syft_code.segmentation import DISTANCES
 
 BLUE, VERMILLION, GREEN, ORANGE = "#0072B2", "#D55E00", "#009E73", "#E69F00"
 PURPLE, SKY, GREY = "#CC79A7", "#56B4E9", "#6B7280"
@@ -62,13 +63,16 @@ class Plot:
         return {self.kind: text, "text/plain": self.alt}
 
 
-def words(name: str) -> str:
-    """A figure's name for readers.
+def words(name: str, data: DataSpec | None = None) -> str:
+    """A figure's name for readers; with the data, the AUC says of which class it is.
 
-    >>> words("balanced_accuracy"), words("melanoma_auc")
-    ('Balanced accuracy', 'Melanoma AUC')
+    >>> words("balanced_accuracy"), words("auc"), words("hd95_core")
+    ('Balanced accuracy', 'AUC', 'HD95 core, mm')
     """
+    if name == "auc" and data is not None:
+        return f"AUC of {data.positive}"
     text = name.replace("_", " ").replace("auc", "AUC").replace("dice", "Dice")
+    text = f"{text.replace('hd95', 'HD95')}, mm" if name in DISTANCES else text
     return text[:1].upper() + text[1:]
 
 
@@ -76,8 +80,12 @@ def shown_metrics(data: DataSpec) -> list[str]:
     """The figures that a report plots and tabulates, the main one first."""
     if data.task == "segmentation":
         return [main_name(data), *scoring.REGIONS]
-    melanoma = ["melanoma_auc"] if scoring.POSITIVE_CLASS in data.classes else []
-    return [main_name(data), *melanoma]
+    return [main_name(data), *(["auc"] if data.positive else [])]
+
+
+def tabulated_metrics(data: DataSpec) -> list[str]:
+    """The figures of a table: those that are plotted, and distances in millimetres."""
+    return [*shown_metrics(data), *(DISTANCES if data.task == "segmentation" else ())]
 
 
 def value(figures: Figures, name: str, data: DataSpec) -> float:
@@ -102,7 +110,7 @@ def utility(
         for baseline, (colour, dashes) in zip(baselines, BASELINE_LOOKS, strict=False):
             level = value(baseline.metrics, name, data)
             axis.axhline(level, color=colour, linestyle=dashes, lw=1.6, label=baseline.name)
-        axis.set(title=words(name), xlabel="round", xlim=(0.5, max(len(rounds), 1) + 0.5))
+        axis.set(title=words(name, data), xlabel="round", xlim=(0.5, max(len(rounds), 1) + 0.5))
         axis.set_ylim(0, 1.02)
         axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     handles, labels = axes[0].get_legend_handles_labels()
@@ -110,7 +118,7 @@ def utility(
     last = next((r for r in reversed(rounds) if r.metrics), None)
     ends = f" In round {last.round} the noised {words(names[0])} is " if last else ""
     ends += f"{value(last.metrics, names[0], data):.2f}." if last else ""
-    return _svg(figure, f"{' and '.join(words(n) for n in names)} by round.{ends}")
+    return svg(figure, f"{' and '.join(words(n, data) for n in names)} by round.{ends}")
 
 
 def _noised(axis: Axes, outcome: Outcome, exact_by_round: Sequence[Figures], name: str) -> None:
@@ -169,7 +177,7 @@ def epsilon(outcome: Outcome, budgets: Mapping[str, float]) -> Plot:
     if drawn:
         figure.legend(loc="outside lower center", ncols=min(len(drawn), 3))
     ends = "; ".join(f"{', '.join(n)}: {p[-1][1]:.2f} after round {p[-1][0]}" for p, n in drawn)
-    return _svg(figure, f"Epsilon by round and hospital. {ends}.")
+    return svg(figure, f"Epsilon by round and hospital. {ends}.")
 
 
 @mpl.rc_context(STYLE)
@@ -208,7 +216,7 @@ def hospitals(outcome: Outcome, exact: Figures, baselines: Sequence[Baseline]) -
         + (f", {series['Federated'].get(h.name, math.nan):.2f}" if exact else "")
         for h in outcome.plan.hospitals
     )
-    return _svg(figure, f"Hospitals: declared patients and {words(main_name(data))}. {said}.")
+    return svg(figure, f"Hospitals: declared patients and {words(main_name(data))}. {said}.")
 
 
 _AT_RIGHT: dict[str, Any] = {
@@ -226,7 +234,8 @@ def _figure(panels: int, *, width: float, height: float) -> tuple[Figure, list[A
     return figure, list(axes[0])
 
 
-def _svg(figure: Figure, alt: str) -> Plot:
+def svg(figure: Figure, alt: str) -> Plot:
+    """The finished figure as SVG, without the date, so that the same figure has the same bytes."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None})
     return Plot(data=buffer.getvalue(), kind="image/svg+xml", alt=alt)

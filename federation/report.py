@@ -116,7 +116,7 @@ def _key_figures(outcome: Outcome, certificate: Certificate, exact: Figures) -> 
         more = f"noised{noise}, round {measured.round}" if measured else "not evaluated"
         if exact:
             more += f"; exact {number(plots.value(exact, name, data))} (demo only)"
-        entries.append((plots.words(name), number(shown), more))
+        entries.append((plots.words(name, data), number(shown), more))
     stated = [own for own in certificate["hospitals"] if own["epsilon"] is not None]
     if stated:
         deltas = ", ".join(sorted({delta_text(own["delta"]) for own in stated}))
@@ -170,7 +170,7 @@ def _utility(
 def _compared(
     outcome: Outcome, exact: Figures, baselines: Sequence[Baseline], spent: float | None
 ) -> Html:
-    data, names = outcome.plan.data, plots.shown_metrics(outcome.plan.data)
+    data, names = outcome.plan.data, plots.tabulated_metrics(outcome.plan.data)
     rows = [
         [
             one.name,
@@ -184,7 +184,7 @@ def _compared(
     figures = [number(plots.value(exact, name, data)) for name in names]
     ours = ["Federated (this study)", at_least(spent)]
     rows.append([*ours, *figures, f"{seconds:.0f} s"])
-    head = ["Model", "Epsilon", *(plots.words(name) for name in names), "Time"]
+    head = ["Model", "Epsilon", *(plots.words(name, data) for name in names), "Time"]
     patients = exact.get(PATIENTS, baselines[0].metrics.get(PATIENTS) if baselines else None)
     over = f" over {patients:,.0f} patients" if patients else ""
     return element(
@@ -198,7 +198,7 @@ def _compared(
 
 
 def _samples(outcome: Outcome, samples: Cohort | None) -> Html:
-    if samples is None or not len(samples.images):
+    if samples is None or not samples.images.size:  # a table has no pictures
         return element("span")
     stand_in = outcome.plan.data.stand_in
     anybody = "Pictures that anybody may see: drawn as a mock, or public, and of no hospital here."
@@ -262,9 +262,13 @@ def _witnesses(certificate: Certificate) -> Html:
 
 
 def _data_name(outcome: Outcome) -> str:
-    return {"ham10000": "skin lesions (HAM10000)", "brats": "brain tumours (BraTS)"}[
-        outcome.plan.data.kind
-    ]
+    names = {
+        "ham10000": "skin lesions (HAM10000)",
+        "brats": "brain tumours (BraTS)",
+        "table": "a table of patients",
+        "series": "patients by the hour",
+    }
+    return names[outcome.plan.data.kind]
 
 
 def _largest(certificate: Certificate) -> float | None:

@@ -11,7 +11,8 @@ from nacl.signing import SigningKey
 from federation.client import Account, HospitalClient
 from federation.collector import AggregatorClient
 from federation.study import Study
-from syft_code import canonical
+from syft_code import accounting, canonical
+from syft_code.broadcast import PublicVectors
 from syft_code.catalogue import AssetCard, Terms
 from syft_code.errors import InvalidInput, Refused, Unavailable, require
 from syft_code.plan import Aggregator, Hospital, Plan
@@ -99,12 +100,22 @@ class Researcher:
         """What each hospital asks of every study, by its name."""
         return {hospital.name: hospital.terms() for hospital in self.hospitals}
 
-    def study(self, *, asset: str, **choices: Any) -> Study:
+    def study(
+        self,
+        *,
+        asset: str,
+        epsilon: float | None = None,
+        public: PublicVectors | None = None,
+        **choices: Any,
+    ) -> Study:
         """Write a plan over one asset that several hospitals offer, and make a study of it.
 
         `choices` are the fields of `Plan` that are the researcher's: study, recipe, dp_sgd,
         optimizer, rounds, and as wished min_hospitals, evaluation and sharing. Without
-        min_hospitals it is the most that any of these hospitals' terms ask for.
+        min_hospitals it is the most that any of these hospitals' terms ask for. With `epsilon` the
+        noise of dp_sgd and evaluation is replaced by the least that keeps the whole study within
+        it at the smallest delta of these terms, and that all of them allow. `public` are the start weights that
+        `start_sha256` names, and the vectors that `continual` names.
         """
         cards = [card for card in self.catalogue() if card.asset == asset]
         if not cards:
@@ -116,7 +127,8 @@ class Researcher:
         )
         offering = {card.hospital for card in cards}
         hospitals = [h for h in self.hospitals if h.name in offering]
-        least = max(hospital.terms().min_hospitals for hospital in hospitals)
+        terms = [hospital.terms() for hospital in hospitals]
+        least = max(one.min_hospitals for one in terms)
         plan = Plan(
             researcher_key=self.key.verify_key.encode().hex(),
             data=cards[0].spec,
@@ -125,10 +137,23 @@ class Researcher:
             min_hospitals=choices.pop("min_hospitals", least),
             **choices,
         )
+        if epsilon is not None:
+            plan = accounting.within(
+                plan,
+                epsilon,
+                delta=min(one.delta for one in terms),
+                least_noise=max(one.min_noise_multiplier for one in terms),
+            )
         read_back = Plan.decode(plan.encode())  # as every party will, which is strict about types
-        return Study(read_back, hospitals=hospitals, aggregators=self.aggregators, key=self.key)
+        return Study(
+            read_back,
+            hospitals=hospitals,
+            aggregators=self.aggregators,
+            key=self.key,
+            public=public,
+        )
 
-    def resume(self, plan: Plan) -> Study:
+    def resume(self, plan: Plan, *, public: PublicVectors | None = None) -> Study:
         """A study by its plan, as `Study.plan` has it and a certificate repeats it.
 
         Hospitals of its roster that are away count as absent, and are tried again in each round.
@@ -151,6 +176,7 @@ class Researcher:
             hospitals=[known[entry.name] for entry in plan.hospitals],
             aggregators=[keys[entry.verify_key] for entry in plan.aggregators],
             key=self.key,
+            public=public,
         )
 
 

@@ -19,7 +19,7 @@ from syft_code.cohort import Cohort
 WORKERS = 2
 SHOWN = (
     "balanced_accuracy",
-    "melanoma_auc",
+    "auc",
     "accuracy",
     "dice_whole",
     "dice_core",

@@ -20,6 +20,8 @@ PICTURES = {"classification": 12, "segmentation": 6}
 COLUMNS = 6
 PARTS = 3
 OVERLAY = ("#00000000", "#D55E00", "#56B4E9", "#F0E442", "#009E73", "#CC79A7")
+NEIGHBOURS = ("-1", "+1")
+"""How the channels of a slice's neighbours end, in 2.5-D."""
 RIGHT, WRONG = "#065F46", "#9A3412"
 
 
@@ -31,7 +33,7 @@ def samples(outcome: Outcome, cohort: Cohort) -> Plot:
     network = networks.build(outcome.plan.recipe, data)
     networks.from_vector(network, outcome.weights)
     with torch.no_grad():
-        scores = network(networks.inputs(images)).softmax(1).numpy()
+        scores = network(*networks.inputs(images, cohort.facts[chosen])).softmax(1).numpy()
     with mpl.rc_context(STYLE | {"axes.grid": False, "axes.titleweight": "normal"}):
         if data.task == "classification":
             return _lesions(images, labels, scores, data)
@@ -80,7 +82,8 @@ def _brains(
     images: NDArray[np.generic], labels: NDArray[np.uint8], found: NDArray[np.int64], data: DataSpec
 ) -> Plot:
     """Each slice three times: as it is, with the true classes on it, with the predicted ones."""
-    channel = data.channels.index("flair") if "flair" in data.channels else len(data.channels) - 1
+    channel = _shown(images, data)
+    middle = [i for i, name in enumerate(data.channels) if not name.endswith(NEIGHBOURS)]
     rows = -(-len(images) * PARTS // COLUMNS)
     figure = Figure(figsize=(1.65 * COLUMNS, 1.75 * rows + 0.5), layout="constrained")
     axes = figure.subplots(rows, COLUMNS, squeeze=False).ravel()
@@ -90,7 +93,7 @@ def _brains(
     triples = axes[: len(images) * PARTS].reshape(len(images), PARTS)
     for triple, image, label, guess in zip(triples, images, labels, found, strict=True):
         picture = _picture(image[channel : channel + 1])
-        picture[(image == 0).all(axis=0)] = 0.0  # outside of the head
+        picture[(image[middle] == 0).all(axis=0)] = 0.0  # outside of the head
         titles = (data.channels[channel], "true", "predicted")
         for axis, title, classes in zip(triple, titles, (None, label, guess), strict=True):
             axis.set_title(title, fontsize=8)
@@ -107,6 +110,14 @@ def _brains(
     ]
     said = ", ".join(f"{one:.0%}" for one in share)
     return _png(figure, f"{len(images)} slices; of the true tumour the model marks {said}.")
+
+
+def _shown(images: NDArray[np.generic], data: DataSpec) -> int:
+    """The channel to show: of the slice itself, not of its neighbours; FLAIR if the site has it."""
+    for name in ("flair", "t1ce", "t2", "t1"):
+        if name in data.channels and images[:, data.channels.index(name)].any():
+            return data.channels.index(name)
+    return len(data.channels) - 1
 
 
 def _slice(

@@ -16,7 +16,9 @@ from federation.outcome import model_sha256 as model_sha256
 from federation.patience import PATIENCE_S
 from federation.relay import OnProgress, Relay, reasons_of, side_by_side
 from federation.relay import Progress as Progress
-from federation.training import Model, Training
+from federation.server_step import Model
+from federation.training import Training
+from syft_code.broadcast import PublicVectors
 from syft_code.errors import ConsiliumError, InvalidInput, NotApproved, Unavailable, require
 from syft_code.notes import Note
 from syft_code.plan import Plan
@@ -27,7 +29,10 @@ GO_ON = "When that is mended, call train() again: the study goes on from there."
 
 
 class Study:
-    """One plan with the hospitals and aggregators of its roster."""
+    """One plan with the hospitals and aggregators of its roster.
+
+    `public` are the vectors that the plan names by their hash: start weights, an earlier task's.
+    """
 
     def __init__(
         self,
@@ -37,8 +42,10 @@ class Study:
         aggregators: Sequence[AggregatorClient],
         key: SigningKey,
         patience_s: float = PATIENCE_S,
+        public: PublicVectors | None = None,
     ) -> None:
         self.plan = plan
+        self._first = Model.first(plan, public)
         self._hospitals = list(hospitals)
         self._aggregators = list(aggregators)
         self._key = key
@@ -143,7 +150,7 @@ class Study:
             patience_s=self._patience_s,
         )
         training = Training(self.plan, relay, Collector(self.plan, self._aggregators, self._key))
-        model = Model.first(self.plan)
+        model = self._first
         records: list[RoundRecord] = []
         for number in range(1, self.plan.rounds + 1):
             began = time.monotonic()
@@ -152,14 +159,14 @@ class Study:
             except ConsiliumError as problem:
                 return Outcome(
                     plan=self.plan,
-                    weights=model.weights,
+                    weights=model.delivered,
                     rounds=tuple(records),
                     stopped=_why(problem),
                     reasons=training.reasons,
                 )
             records.append(replace(record, seconds=time.monotonic() - began))
-            on_round(records[-1], model.weights)
-        return Outcome(plan=self.plan, weights=model.weights, rounds=tuple(records))
+            on_round(records[-1], model.delivered)
+        return Outcome(plan=self.plan, weights=model.delivered, rounds=tuple(records))
 
 
 def _why(problem: ConsiliumError) -> str:

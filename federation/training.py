@@ -1,4 +1,4 @@
-"""The rounds of a study: from one model to the next, by FedAvg or SCAFFOLD, in the paper's order.
+"""The rounds of a study: from one model to the next, in the order of the papers.
 
     broadcast ─▶ hospitals ─▶ shares ─▶ aggregators ─▶ one sum, or one for each group ─▶ step
 
@@ -9,41 +9,16 @@ the same bytes again. So a study can be run anew from its first round, and comes
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
-from numpy.typing import NDArray
-
 from federation.collector import Collected, Collector, best_set
-from federation.outcome import RoundRecord, Weights
+from federation.outcome import RoundRecord
 from federation.relay import Answers, Relay
-from syft_code import compression, envelope, networks, robust, scoring
-from syft_code.errors import Refused, SharingError, Unavailable, require
+from federation.server_step import Model as Model
+from federation.server_step import require_weight
+from federation.server_step import step as step
+from syft_code import envelope, scoring
+from syft_code.errors import Refused, Unavailable
 from syft_code.messages import Purpose, Signed, Ticket
 from syft_code.plan import Plan
-from syft_code.sharing import Ring
-
-Vector = NDArray[np.float64]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Model:
-    """The weights of all parameters and, for SCAFFOLD, the control variate of the trained ones."""
-
-    weights: Weights
-    control: Weights
-
-    @classmethod
-    def first(cls, plan: Plan) -> "Model":
-        """The model that every party can work out from the plan."""
-        seed = int(plan.hash[:8], 16)
-        weights = networks.initial_weights(plan.recipe, plan.data, seed=seed)
-        extra = envelope.broadcast_length(plan, "train") - len(weights)
-        return cls(weights=weights, control=np.zeros(extra, np.float32))
-
-    def broadcast(self, purpose: Purpose) -> Weights:
-        """What hospitals get: the weights, and the control variate if they train."""
-        if purpose == "train" and self.control.size:
-            return np.concatenate([self.weights, self.control])
-        return self.weights
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,7 +82,7 @@ class Training:
             return {}, self._gave("evaluate", number, done, {}, problem.answers)
         (total,) = collected.totals
         sums, weight = envelope.read_sum(self._plan, "evaluate", total)
-        _require_weight(weight, len(collected.hospitals))
+        require_weight(weight, len(collected.hospitals))
         return scoring.report(sums, self._plan.data), gave
 
     def _sum(self, purpose: Purpose, number: int, model: Model) -> tuple[Collected, Gave]:
@@ -187,50 +162,3 @@ class _TooFew(Refused):
     def __init__(self, sentence: str, answers: Answers) -> None:
         super().__init__(sentence)
         self.answers = answers
-
-
-def step(plan: Plan, number: int, model: Model, collected: Collected) -> Model:
-    """From a round's sums to the next model.
-
-    FedAvg: the weights move by the mean of the updates, weighted by declared patients, or by what
-    a robust rule makes of the groups' means. SCAFFOLD: so do they, and the control variate moves by
-    the weighted changes that were summed over the weight of the whole roster.
-
-    Source: McMahan et al. 2017, algorithm 1; Karimireddy et al. 2020, "SCAFFOLD", algorithm 1,
-    lines 16 and 17, weighted, with a global step of 1.
-    """
-    trained = compression.kept_count(plan)
-    rows = np.empty((len(collected.groups), envelope.values_length(plan, "train")))
-    for row, names, total in zip(rows, collected.groups, collected.totals, strict=True):
-        row[:] = _mean(plan, names, total)
-    moved = rows[0] if plan.robust is None else robust.combine(rows, plan.robust)
-    update = compression.spread(plan, number, moved[:trained])
-    control = model.control
-    if control.size:
-        share = _patients(plan, collected.hospitals) / _patients(plan)
-        control = (control + share * moved[trained:]).astype(np.float32)
-    return Model(weights=(model.weights + update).astype(np.float32), control=control)
-
-
-def _mean(plan: Plan, hospitals: Sequence[str], total: Ring) -> Vector:
-    """The mean of one group's vectors, weighted by the patients that the plan declares."""
-    values, weight = envelope.read_sum(plan, "train", total)
-    declared = _patients(plan, hospitals)
-    if plan.robust is None:  # a rule withstands a group that is not as it should be
-        _require_weight(weight, declared)
-    values *= plan.most_patients / declared
-    return values
-
-
-def _patients(plan: Plan, hospitals: Collection[str] | None = None) -> int:
-    """The declared patients of some hospitals, of the whole roster without names."""
-    return sum(h.patients for h in plan.hospitals if hospitals is None or h.name in hospitals)
-
-
-def _require_weight(weight: int, declared: int) -> None:
-    require(
-        weight == declared,
-        f"A sum must have the weight of its hospitals, {declared}, and has {weight}: a hospital or "
-        "an aggregator does not keep to the plan, and the sum is not used.",
-        error=SharingError,
-    )

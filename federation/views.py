@@ -13,6 +13,7 @@ from federation.plots import STYLE, Plot
 from federation.plots import epsilon as epsilon
 from syft_code.catalogue import AssetCard, Terms
 from syft_code.cohort import Cohort
+from syft_code.errors import InvalidInput, require
 from syft_code.notes import Note
 from syft_code.plan import Plan
 from syft_code.recipes import parameter_count
@@ -36,6 +37,8 @@ def _asset(card: AssetCard) -> dict[str, object]:
         "holds others out": _yes(card.held_out),
         "one patient is": card.spec.patient_unit,
         "slice": f"{len(card.spec.channels)} x {card.spec.height_px} x {card.spec.width_px}",
+        "modalities missing in every case": ", ".join(card.lacks) or "none",
+        "facts of a patient": ", ".join(card.spec.facts) or "none",
         "stand-in": _yes(card.spec.stand_in),
     }
 
@@ -96,8 +99,26 @@ def plan(study: Plan) -> pd.DataFrame:
     return pd.DataFrame({"": rows})
 
 
-def mock(cohort: Cohort, classes: Sequence[str], *, count: int = 2 * COLUMNS) -> Plot:
-    """Pictures of a mock: made from the schema alone, no patient is in them."""
+def mock(
+    cohort: Cohort,
+    classes: Sequence[str],
+    *,
+    channels: Sequence[str] = (),
+    count: int = 2 * COLUMNS,
+) -> Plot:
+    """Pictures of a mock: made from the schema alone, no patient is in them.
+
+    With the `channels` of a slice and its neighbours, FLAIR of the slice itself is shown.
+
+    Raises:
+        InvalidInput: if the mock is of a table, which has no pictures.
+    """
+    require(
+        cohort.images.size > 0,
+        "A mock must have pictures to show, and a table has none: look at its facts.",
+        error=InvalidInput,
+    )
+    grey = list(channels).index("flair") if "flair" in channels else -1
     shown = cohort.images[:count]
     rows = -(-len(shown) // COLUMNS)
     with mpl.rc_context(STYLE | {"axes.grid": False}):
@@ -107,7 +128,7 @@ def mock(cohort: Cohort, classes: Sequence[str], *, count: int = 2 * COLUMNS) ->
             axis.axis("off")
         for axis, image, label in zip(axes, shown, cohort.labels, strict=False):
             colour = image.dtype == np.uint8 and len(image) == 3
-            picture = image.transpose(1, 2, 0) if colour else image[-1].astype(np.float32)
+            picture = image.transpose(1, 2, 0) if colour else image[grey].astype(np.float32)
             axis.imshow(picture, cmap=None if colour else "gray")
             axis.set_title(classes[int(label)] if label.ndim == 0 else "mock slice")
         buffer = io.BytesIO()

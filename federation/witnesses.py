@@ -3,7 +3,7 @@
 import itertools
 
 from federation.study import Outcome
-from syft_code import compression, envelope
+from syft_code import broadcast, compression, envelope
 from syft_code.plan import Plan
 from syft_code.sharing import SEED_BYTES
 
@@ -99,11 +99,23 @@ def _vector(plan: Plan) -> str:
     """What one training vector holds, in words."""
     kept = compression.kept_count(plan)
     parts = [f"{kept:,} numbers of an update"]
-    if plan.algorithm == "scaffold":
+    if plan.algorithm.kind == "scaffold":
         parts.append(f"{kept:,} of a control variate's change")
     digits = envelope.vector_length(plan, "train") - envelope.values_length(plan, "train")
     parts.append(f"{digits} that hold the declared patients")
     return f"{', '.join(parts[:-1])} and {parts[-1]}"
+
+
+def _sent(plan: Plan) -> str:
+    """What comes to a hospital for a training round, in words."""
+    parts = {
+        "control": "the control variate",
+        "reference": "an earlier task's model",
+        "importance": "the importance of its weights",
+    }
+    sizes = broadcast.lengths(plan, "train")
+    words = ["weights", *(said for name, said in parts.items() if sizes[name])]
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
 
 
 def _untouched(plan: Plan) -> list[str]:
@@ -112,9 +124,15 @@ def _untouched(plan: Plan) -> list[str]:
     sentences = []
     if part.start:
         sentences.append(f"The first {part.start:,} parameters are never trained.")
-    if kept < part.stop - part.start:
+    shared = compression.shared_size(plan)
+    if own := part.stop - part.start - shared:
         sentences.append(
-            f"Of the {part.stop - part.start:,} trained parameters {kept:,} travel in each round, "
+            f"The {own:,} scales and shifts of its normalisation are trained and stay in the vault, "
+            "noised; the model that is delivered has those that it started with."
+        )
+    if kept < shared:
+        sentences.append(
+            f"Of the {shared:,} {'shared' if plan.local_norms else 'trained'} parameters {kept:,} travel in each round, "
             "at places that follow from the plan and the round: the same for every hospital."
         )
     if plan.compression is not None and plan.compression.error_feedback:
@@ -128,9 +146,6 @@ def _untouched(plan: Plan) -> list[str]:
 def _owner(outcome: Outcome) -> list[str]:
     plan = outcome.plan
     others = len(plan.hospitals) - 1
-    what = "weights"
-    if plan.algorithm == "scaffold":
-        what += " and the control variate"
     learns = (
         "From two of them and its own update it can work out the sum of the other hospitals' "
         "noised updates."
@@ -140,16 +155,15 @@ def _owner(outcome: Outcome) -> list[str]:
     return [
         f"Its own patients and ledger, the plan, and of the other {others} hospitals only what the "
         "plan says: names, keys, assets, declared patients.",
-        f"The model's {what} as each of {_rounds(len(outcome.rounds))} began. {learns}",
+        f"The model's {_sent(plan)} as each of {_rounds(len(outcome.rounds))} began. {learns}",
     ]
 
 
 def _front_desk(outcome: Outcome) -> list[str]:
     plan = outcome.plan
-    sent = 4 * envelope.broadcast_length(plan, "train")
-    more = ", the control variate" if plan.algorithm == "scaffold" else ""
+    sent = 4 * broadcast.length(plan, "train")
     return [
-        f"The request, the plan, signed round calls, tickets, the model's weights{more} "
+        f"The request, the plan, signed round calls, tickets, the model's {_sent(plan)} "
         f"({sent:,} bytes a round) and sealed shares that it cannot open.",
         "No patient, no ledger and none of the vault's keys: a handle stands where the pictures would be.",
     ]
@@ -160,8 +174,8 @@ def _vault(outcome: Outcome) -> list[str]:
     evaluation = envelope.vector_length(plan, "evaluate")
     extra = f" and, after an evaluation, one of {evaluation} noised numbers" * bool(plan.evaluation)
     return [
-        "Its own hospital's patients. Nothing of another hospital's but the model's weights"
-        + (" and the control variate." if plan.algorithm == "scaffold" else "."),
+        "Its own hospital's patients. Nothing of another hospital's but the model's "
+        f"{_sent(plan)}.",
         f"What left it, each round that it took part in: one vector of {_vector(plan)}, clipped and "
         f"noised{extra}, split into {len(plan.aggregators)} shares and sealed to the aggregators.",
         *_untouched(plan),

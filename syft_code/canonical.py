@@ -9,12 +9,12 @@ import dataclasses
 import functools
 import hashlib
 import json
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Hashable, Mapping
+from typing import Any, get_type_hints
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from syft_code.errors import InvalidInput, InvalidMessage
+from syft_code.errors import InvalidInput, InvalidMessage, InvalidPlan
 
 STRICT = ConfigDict(extra="forbid", allow_inf_nan=False, strict=True)
 """Set as `__pydantic_config__` on each dataclass that outside text is parsed into."""
@@ -84,6 +84,29 @@ def parse(kind: Any, data: bytes, *, what: str, error: type[InvalidInput] = Inva
             f"A {what} must be in canonical form: sorted keys, no spaces, floats as floats."
         )
     return value
+
+
+def require_types(part: Any, *, error: type[InvalidInput] = InvalidPlan) -> None:
+    """Raise `error`, in a sentence, unless each field of a dataclass has the type that it declares.
+
+    Outside text is checked as it is read; this is for what is written in Python. A whole number
+    may stand where a float belongs, nothing else is converted. Called first in `__post_init__`.
+    """
+    kind: Hashable = type(part)
+    for name, adapter in _fields_of(kind):
+        try:
+            adapter.validate_python(getattr(part, name), strict=True)
+        except ValidationError as problem:
+            raise error(
+                f"{type(part).__name__} must have fields of the right types; in {name}, "
+                f"{first_problem(problem)}."
+            ) from None
+
+
+@functools.cache
+def _fields_of(kind: Any) -> "tuple[tuple[str, TypeAdapter[Any]], ...]":
+    hints = get_type_hints(kind, include_extras=True)
+    return tuple((f.name, _adapter(hints[f.name])) for f in dataclasses.fields(kind))
 
 
 def first_problem(found: ValidationError) -> str:

@@ -23,7 +23,8 @@ class AssetCard:
     """One asset in a front desk's catalogue.
 
     `patients` is the declared number of training patients; `held_out` says whether the owner
-    keeps others for evaluation.
+    keeps others for evaluation; `lacks` names the modalities that none of its cases has, which
+    are zero there.
     """
 
     __pydantic_config__ = canonical.STRICT
@@ -34,6 +35,7 @@ class AssetCard:
     patients: int
     held_out: bool
     spec: DataSpec
+    lacks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,11 +1,12 @@
 """Which coordinates of a network travel in a round, and how they find their places again.
 
-    hospital     pick        the trained part's update ─▶ the numbers that travel
+    hospital     pick        the shared part's update ─▶ the numbers that travel
                  keep_back   the same with error feedback: and what is kept for the next round
     researcher   spread      the numbers that travelled ─▶ an update of all parameters
 
 All hospitals send the same coordinates, so that sums stay exact: the trained part of the network,
-and of that the share that the plan keeps, drawn from the plan's hash and the round.
+without normalisation if that is each hospital's own (`shared`), and of that the share that the plan
+keeps, drawn from the plan's hash and the round.
 
 Guarantee: privacy stays as it was. Which coordinates travel is public and fixed before anybody
 trains. What travels, p = update + residual cut to the bound and rounded, is made of nothing but
@@ -24,7 +25,7 @@ SignSGD", algorithm 2.
 import numpy as np
 from numpy.typing import NDArray
 
-from syft_code import canonical, sharing
+from syft_code import canonical, local_norms, sharing
 from syft_code.plan import Plan
 from syft_code.recipes import parameter_count, trained_count
 
@@ -43,20 +44,33 @@ def trained_size(plan: Plan) -> int:
     return trained_count(plan.recipe, plan.data, frozen_layers=plan.frozen_layers)
 
 
+def shared(plan: Plan) -> NDArray[np.bool_] | None:
+    """Which places of the trained part are shared: all (None), or all but local normalisation."""
+    if not plan.local_norms:
+        return None
+    return ~local_norms.mask(plan.recipe, plan.data)[trained(plan)]
+
+
+def shared_size(plan: Plan) -> int:
+    """How many trained parameters are shared, in one round or another."""
+    chosen = shared(plan)
+    return trained_size(plan) if chosen is None else int(chosen.sum())
+
+
 def kept_count(plan: Plan) -> int:
     """How many coordinates travel in each round: at least one."""
     if plan.compression is None:
-        return trained_size(plan)
-    return max(1, round(plan.compression.kept * trained_size(plan)))
+        return shared_size(plan)
+    return max(1, round(plan.compression.kept * shared_size(plan)))
 
 
 def places(plan: Plan, round_number: int) -> Places | None:
-    """The places of a round's coordinates within the trained part, ascending; None: all of it.
+    """The places of a round's coordinates within the shared part, ascending; None: all of it.
 
     A uniform draw without replacement: the places with the smallest words of a keystream from
     plan hash and round.
     """
-    count, kept = trained_size(plan), kept_count(plan)
+    count, kept = shared_size(plan), kept_count(plan)
     if kept == count:
         return None
     seed = bytes.fromhex(canonical.sha256(canonical.encode(("places", plan.hash, round_number))))
@@ -67,10 +81,10 @@ def places(plan: Plan, round_number: int) -> Places | None:
     return np.sort(np.concatenate([below, ties]))
 
 
-def pick(plan: Plan, round_number: int, trained_part: Vector) -> Vector:
-    """Hospital: the coordinates of a trained part that travel in this round."""
+def pick(plan: Plan, round_number: int, shared_part: Vector) -> Vector:
+    """Hospital: the coordinates of a shared part that travel in this round."""
     chosen = places(plan, round_number)
-    return trained_part if chosen is None else trained_part[chosen]
+    return shared_part if chosen is None else shared_part[chosen]
 
 
 def has_memory(plan: Plan) -> bool:
@@ -83,7 +97,7 @@ def keep_back(
 ) -> tuple[Vector, Vector]:
     """Hospital: of p = update + residual, what travels in this round, and the next residual.
 
-    Shapes: float64, p and the residual of the trained part. What travels is cut to the sharing
+    Shapes: float64, p and the residual of the shared part. What travels is cut to the sharing
     bound. The residual is p less what the sum will hold of it: the fixed-point numbers that
     `envelope.seal` makes, before the hospital's weight.
     """
@@ -100,11 +114,11 @@ def keep_back(
 
 def spread(plan: Plan, round_number: int, values: Vector) -> Vector:
     """Researcher: an update of all parameters, with zeros where nothing travelled."""
-    part, chosen = trained(plan), places(plan, round_number)
+    part, chosen, own = trained(plan), places(plan, round_number), shared(plan)
+    if chosen is not None:
+        everything = np.zeros(shared_size(plan), np.float64)
+        everything[chosen] = values
+        values = everything
     update = np.zeros(part.stop, np.float64)
-    view = update[part]
-    if chosen is None:
-        view[:] = values
-    else:
-        view[chosen] = values
+    update[part][slice(None) if own is None else own] = values
     return update

@@ -2,31 +2,41 @@
 
     cohort ─ 1 sample ─▶ patients ─ 2 gradient, 3 clip ─▶ sum ─ 4 add noise ─▶ 5 descend
 
-The gradient of each patient is taken by a function of that patient's slice alone (`vmap` of
-`grad`), so that no patient can ride in another's clipped gradient.
+    1, 4, 5 here        2, 3 `per_sample`        what the network is given of a patient: `batches`
+    a clip norm that adapts: `adaptive_clip`     FedProx and EWC: `proximal`, added after 4
+
+A hospital's slices go through in chunks of a few, which stay in the processor's cache.
 """
 
+import math
 from collections.abc import Callable
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float64, Integer
+from jaxtyping import Float64
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.func import functional_call, grad, vmap
+from torch.nn import functional
 
 from syft_code import networks
+from syft_code.adaptive_clip import ClipNorm
+from syft_code.augmentation import Augmentation
+from syft_code.batches import Batches, Task
 from syft_code.cohort import Cohort
+from syft_code.distillation import Teacher
 from syft_code.errors import TrainingFailed, require
 from syft_code.noise import NoiseSource
+from syft_code.per_sample import Clipped, PatientGradients
 from syft_code.plan import DpSgd, Sgd
+from syft_code.proximal import Pull
 from syft_code.recipes import Recipe
 
 CHUNK_NUMBERS = 1 << 22
-MAX_CHUNK = 64
+"""Of gradients written down at a time, at most, 16 MB: they stay near the processor."""
+CHUNK_PIXELS = 1 << 15
+MAX_CHUNK = 256
 
-Weights = dict[str, Tensor]
-PatientGradients = Callable[[Weights, Tensor, Tensor], Weights]
+Vector = NDArray[np.float64]
 
 
 def train(
@@ -39,69 +49,73 @@ def train(
     declared_patients: int,
     randomness: NoiseSource,
     frozen: int = 0,
-    correction: NDArray[np.float64] | None = None,
+    correction: Vector | None = None,
+    pull: Pull | None = None,
+    augmentation: Augmentation | None = None,
+    teacher: Teacher | None = None,
     on_step: Callable[[int], None] | None = None,
-) -> NDArray[np.float64]:
+) -> Vector:
     """Train on one hospital's patients for `dp.steps` steps; return weights after minus before.
 
-    The model keeps the new weights. The first `frozen` parameters, whole tensors of them, stay as
+    The model keeps the new weights. The first `frozen` parameters, whole layers of them, stay as
     they are: they have no gradient, no part in its norm and no noise, and the update is without
-    them. `correction` is added to each noised mean gradient (SCAFFOLD's c - c_i, of the trained
-    parameters). `on_step` is called with 1, 2, ... after each step; what it is told does not depend
-    on the data. When it is called does: a stopwatch on a step sees how many patients were drawn.
+    them. What follows concerns the trained parameters.
+
+    A patient's gradient is the mean over the views of one of its slices (`augmentation`), of a loss
+    that a `teacher` may have a term in. Each noised mean gradient g becomes g + pull + `correction`
+    (SCAFFOLD's c - c_i); momentum is of g + pull. `on_step` is called with 1, 2, ... after each
+    step; what it is told does not depend on the data. When it is called does: a stopwatch on a step
+    sees how many patients were drawn.
 
     Guarantee: adding or removing one patient, with all of its slices, changes the input of the
-    Gaussian mechanism of each step by at most `dp.max_grad_norm` in L2 over the trained
-    parameters, and only with probability `dp.sample_rate`. The steps are so many Poisson-sampled
-    Gaussian events of noise multiplier `dp.noise_multiplier`, for any weights, any images and any
-    correction that earlier noised results and public numbers give. Momentum, the correction and
-    the returned update are post-processing.
+    Gaussian mechanism of each step by at most the clip norm in L2 over the trained parameters, and
+    only with probability `dp.sample_rate`. The steps are so many Poisson-sampled Gaussian events of
+    noise multiplier `dp.noise_multiplier`, with or without an adaptive clip norm, for any weights,
+    any images, and any correction, pull and teacher that earlier noised results and public
+    numbers give. Momentum, pull, correction and the returned update are post-processing. Views
+    are drawn from `randomness`, apart from the data.
     Does not protect: the number of patients, which `declared_patients` makes public; the time
     that a step takes; the weights of the model before the call.
     Source: Abadi et al. 2016, arXiv 1607.00133v2, Algorithm 1, with Poisson sampling and
-    division by the expected batch, `dp.sample_rate * declared_patients`.
+    division by the expected batch, `dp.sample_rate * declared_patients`. De et al. 2022, arXiv
+    2204.13650, for views.
 
     Raises:
-        TrainingFailed: if the weights are no longer finite.
+        TrainingFailed: if the weights are no longer finite, or something does not fit them.
     """
     require(
         declared_patients >= 1, f"declared_patients must be at least 1, got {declared_patients}."
     )
     before = networks.to_vector(model).astype(np.float64)
-    weights = torch.from_numpy(before.copy())
+    weights = before.copy()
     trained = weights[frozen:]  # a view: what is written here is written in `weights`
-    shift = torch.zeros_like(trained) if correction is None else torch.from_numpy(correction)
-    require(
-        shift.shape == trained.shape,
-        f"A correction must have one number for each of the {len(trained)} trained parameters, "
-        f"got {len(shift)}.",
-        error=TrainingFailed,
-    )
-    velocity = torch.zeros_like(trained)
+    shift = np.zeros_like(trained) if correction is None else correction
+    _check_lengths(trained, shift, pull)
+    velocity = np.zeros_like(trained)
     slices = _SlicesOfPatients(cohort)
-    noise_std = dp.noise_multiplier * dp.max_grad_norm
+    task = Task(recipe=recipe, augmentation=augmentation, teacher=teacher)
+    gradients = _Gradients(model, cohort, task, frozen=frozen, randomness=randomness)
+    clip, expected = ClipNorm.first(dp), dp.sample_rate * declared_patients
     for step in range(1, dp.steps + 1):
         # Algorithm 1, line "take a random sample": Poisson, then one slice of each patient.
         chosen = slices.sample(dp.sample_rate, randomness)
         # Lines "compute gradient" and "clip gradient".
-        total = clipped_sum(
-            model,
-            cohort.images[chosen],
-            cohort.labels[chosen],
-            recipe=recipe,
-            max_grad_norm=dp.max_grad_norm,
-            frozen=frozen,
-        )
+        total, unclipped = gradients.clipped_sum(chosen, clip.norm)
         # Line "add noise", then divide by the expected batch.
-        noised = total + noise_std * torch.from_numpy(randomness.normal(len(trained)))
-        mean = noised / (dp.sample_rate * declared_patients)
+        noised = total.numpy() + clip.noise_std * randomness.normal(len(trained))
+        gradient = noised / expected
+        if dp.adaptive is not None:
+            noise = float(randomness.normal(1)[0])
+            clip.follow(drawn=len(chosen), unclipped=unclipped, noise=noise, expected=expected)
+        if pull is not None:
+            gradient += pull.gradient(trained)
         # Line "descent".
-        velocity = optimizer.momentum * velocity + mean
+        velocity = optimizer.momentum * velocity + gradient
         trained -= optimizer.learning_rate * (velocity + shift)
         _write(model, weights)
         if on_step is not None:
             on_step(step)
-    update: NDArray[np.float64] = (weights.numpy() - before)[frozen:]
+    update: Vector = (weights - before)[frozen:]
     return update
 
 
@@ -114,97 +128,97 @@ def train_without_privacy(
     epochs: int,
     batch_size: int,
     seed: int,
+    balanced: bool = False,
 ) -> None:
     """Train on all slices with Adam and no noise: a baseline, for data that one may release.
+
+    With `balanced` each class counts the same, however many slices it has, times the weights of
+    the recipe's loss (classification).
 
     Guarantee: none. Never let weights from here leave a hospital.
     Source: Kingma & Ba 2015, as torch implements it.
     """
     random = np.random.default_rng(seed)
     adam = torch.optim.Adam(model.parameters(), lr=learning_rate)
+    share = _share_of_each_slice(cohort, balanced)
     for _ in range(epochs):
         order = random.permutation(len(cohort.images))
         for start in range(0, len(order), batch_size):
             batch = order[start : start + batch_size]
             truth = torch.from_numpy(cohort.labels[batch].astype(np.int64))
-            logits = model(networks.inputs(cohort.images[batch]))
+            logits = model(*networks.inputs(cohort.images[batch], cohort.facts[batch]))
             adam.zero_grad()
-            networks.loss_per_example(recipe, logits, truth).mean().backward()  # type: ignore[no-untyped-call]
+            losses = networks.loss_per_example(recipe, logits, truth)
+            (losses * share[batch]).mean().backward()  # type: ignore[no-untyped-call]
             adam.step()
+
+
+def _share_of_each_slice(cohort: Cohort, balanced: bool) -> Tensor:
+    if not balanced or cohort.labels.ndim > 1:
+        return torch.ones(len(cohort.images))
+    labels = torch.from_numpy(cohort.labels.astype(np.int64))
+    slices = functional.one_hot(labels).sum(0)
+    return len(labels) / (int((slices > 0).sum()) * slices[labels])
 
 
 def clipped_sum(
     model: nn.Module,
-    images: NDArray[np.uint8] | NDArray[np.float16],
-    labels: NDArray[np.uint8],
+    cohort: Cohort,
     *,
     recipe: Recipe,
     max_grad_norm: float,
     frozen: int = 0,
+    augmentation: Augmentation | None = None,
+    teacher: Teacher | None = None,
+    randomness: NoiseSource | None = None,
 ) -> Float64[Tensor, "P"]:
-    """The sum over slices of each slice's loss gradient, clipped to `max_grad_norm` in L2.
+    """The sum over all slices of each slice's gradient, clipped to `max_grad_norm` in L2.
 
     The gradient, its norm and the sum are of all parameters but the first `frozen`. A gradient
-    that is not finite counts as zero. Norms, clipping and the sum are in float64.
+    that is not finite counts as zero.
 
-    Guarantee: adding or removing one slice changes the sum by at most `max_grad_norm` times
-    1 + 1e-9 in L2 (float64 rounding).
+    Guarantee: adding or removing one slice changes the sum by at most `max_grad_norm` in L2, and
+        what float32 rounds (`per_sample`): together less than 1.0001 times.
     """
-    fixed, parameters = _divided(model, frozen)
-    size = sum(p.numel() for p in parameters.values())
-    total = torch.zeros(size, dtype=torch.float64)
-    gradients = _patient_gradients(model, recipe, fixed)
-    chunk = max(1, min(MAX_CHUNK, CHUNK_NUMBERS // size))
-    for start in range(0, len(images), chunk):
-        part = slice(start, start + chunk)
-        pixels = networks.inputs(images[part]).to(next(iter(parameters.values())).dtype)
-        truth = torch.from_numpy(labels[part].astype(np.int64))
-        rows = [g.flatten(1) for g in gradients(parameters, pixels, truth).values()]
-        total += _clip_and_add(torch.cat(rows, dim=1), max_grad_norm)
-    return total
+    task = Task(recipe=recipe, augmentation=augmentation, teacher=teacher)
+    gradients = _Gradients(model, cohort, task, frozen=frozen, randomness=randomness)
+    return gradients.clipped_sum(np.arange(len(cohort.images)), max_grad_norm).total
 
 
-def _clip_and_add(rows: Float[Tensor, "patients P"], max_grad_norm: float) -> Float64[Tensor, "P"]:
-    """Scale each row to a norm of at most `max_grad_norm`, leave out what is not finite, add."""
-    exact = rows.double()
-    norms = torch.linalg.vector_norm(exact, dim=1)
-    finite = torch.isfinite(norms)
-    factors = torch.where(finite, max_grad_norm / norms.clamp(min=max_grad_norm), 0.0)
-    if not bool(finite.all()):
-        exact = torch.where(finite.unsqueeze(1), exact, 0.0)  # since 0 times NaN is NaN
-    return factors @ exact
+class _Gradients:
+    """Clipped gradients of one cohort for a model, which may be given new weights in between."""
 
+    def __init__(
+        self,
+        model: nn.Module,
+        cohort: Cohort,
+        task: Task,
+        *,
+        frozen: int,
+        randomness: NoiseSource | None,
+    ) -> None:
+        prefix, rest = networks.split_prefix(model, frozen)
+        before = 0 if prefix is None else sum(p.numel() for p in prefix.parameters())
+        self._patients = PatientGradients(rest, frozen=frozen - before)
+        self._batches = Batches(
+            cohort, task, prefix=prefix, dtype=self._patients.dtype, randomness=randomness
+        )
+        self._views = task.views
+        pixels = task.views * max(1, math.prod(cohort.images.shape[2:]))
+        most = min(CHUNK_PIXELS // pixels, CHUNK_NUMBERS // max(1, self._patients.written))
+        self._chunk = max(1, min(MAX_CHUNK, most))
 
-def _divided(model: nn.Module, frozen: int) -> tuple[Weights, Weights]:
-    """The parameters that stay, which are the first ones, and those that are trained."""
-    parts: tuple[Weights, Weights] = ({}, {})
-    start = 0
-    for name, parameter in model.named_parameters():
-        parts[start >= frozen][name] = parameter.detach()
-        start += parameter.numel()
-    kept = sum(p.numel() for p in parts[0].values())
-    require(
-        kept == frozen and bool(parts[1]),
-        f"The frozen parameters must be whole tensors and not all of them; {frozen} are not.",
-        error=TrainingFailed,
-    )
-    return parts
-
-
-def _patient_gradients(model: nn.Module, recipe: Recipe, fixed: Weights) -> PatientGradients:
-    """The gradient of the loss of one slice, mapped over slices that never meet.
-
-    What is `fixed` takes part in the loss and has no gradient.
-    """
-
-    def loss(
-        weights: Weights, image: Float[Tensor, "..."], label: Integer[Tensor, "..."]
-    ) -> Float[Tensor, ""]:
-        logits = functional_call(model, fixed | weights, (image.unsqueeze(0),))
-        return networks.loss_per_example(recipe, logits, label.unsqueeze(0)).squeeze(0)
-
-    mapped: PatientGradients = vmap(grad(loss), in_dims=(None, 0, 0))
-    return mapped
+    def clipped_sum(self, chosen: NDArray[np.int64], max_grad_norm: float) -> Clipped:
+        """Add up, chunk by chunk, in float64."""
+        total, unclipped = torch.zeros(self._patients.size, dtype=torch.float64), 0
+        for start in range(0, len(chosen), self._chunk):
+            inputs, losses = self._batches(chosen[start : start + self._chunk])
+            part = self._patients.clipped_sum(
+                inputs, losses, max_grad_norm=max_grad_norm, views=self._views
+            )
+            total += part.total
+            unclipped += part.unclipped
+        return Clipped(total=total, unclipped=unclipped)
 
 
 class _SlicesOfPatients:
@@ -223,10 +237,24 @@ class _SlicesOfPatients:
         return chosen
 
 
-def _write(model: nn.Module, weights: Float64[Tensor, "P"]) -> None:
+def _check_lengths(trained: Vector, correction: Vector, pull: Pull | None) -> None:
     require(
-        bool(torch.isfinite(weights.float()).all()),
+        correction.shape == trained.shape,
+        f"A correction must have one number for each of the {len(trained)} trained parameters, "
+        f"got {len(correction)}.",
+        error=TrainingFailed,
+    )
+    require(
+        pull is None or pull.target.shape == trained.shape,
+        f"A pull must have one target for each of the {len(trained)} trained parameters.",
+        error=TrainingFailed,
+    )
+
+
+def _write(model: nn.Module, weights: Vector) -> None:
+    require(
+        bool((np.abs(weights) <= np.finfo(np.float32).max).all()),
         "Training must keep the weights finite; they ran away. Lower the learning rate.",
         error=TrainingFailed,
     )
-    networks.from_vector(model, weights.numpy())
+    networks.from_vector(model, weights)

@@ -35,7 +35,6 @@ from syft_code import canonical, compression, messages, scoring, sharing
 from syft_code.errors import InvalidMessage, InvalidPlan, SharingError, require
 from syft_code.messages import Purpose, ShareHeader, Signed
 from syft_code.plan import Hospital, Plan
-from syft_code.recipes import parameter_count
 from syft_code.sharing import Scheme
 
 CHUNK_BYTES = 1024 * 1024
@@ -239,7 +238,7 @@ def values_length(plan: Plan, purpose: Purpose) -> int:
     In training the coordinates that travel, and for SCAFFOLD as many of the control variate's.
     """
     if purpose == "train":
-        return compression.kept_count(plan) * (2 if plan.algorithm == "scaffold" else 1)
+        return compression.kept_count(plan) * (2 if plan.algorithm.kind == "scaffold" else 1)
     return scoring.evaluation_length(plan.data)
 
 
@@ -248,17 +247,6 @@ def vector_length(plan: Plan, purpose: Purpose) -> int:
     ring_bits = plan.sharing_of(purpose).ring_bits
     digits = sharing.weight_length(ring_bits, len(plan.hospitals))
     return values_length(plan, purpose) + digits
-
-
-def broadcast_length(plan: Plan, purpose: Purpose) -> int:
-    """Anyone: how many float32 a researcher sends with a round call.
-
-    The weights, and for a training round of SCAFFOLD the control variate of the trained part.
-    """
-    weights = parameter_count(plan.recipe, plan.data)
-    if purpose == "train" and plan.algorithm == "scaffold":
-        return weights + compression.kept_count(plan)
-    return weights
 
 
 def read_sum(plan: Plan, purpose: Purpose, total: sharing.Ring) -> tuple[NDArray[np.float64], int]:

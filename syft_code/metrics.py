@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from syft_code import networks, scoring
+from syft_code import networks, scoring, segmentation, volumes
 from syft_code.cohort import Cohort
 from syft_code.recipes import DataSpec
 
@@ -20,16 +20,15 @@ SLICES_AT_ONCE = 32
 def patient_sums(model: nn.Module, cohort: Cohort, data: DataSpec) -> NDArray[np.float64]:
     """Add up the vectors of all patients; not yet noised, so it must not leave a hospital.
 
-    A patient's slices count together: their mean (classification), or one Dice over all of
-    their pixels (segmentation).
+    A patient's slices count together: their mean (classification), or one volume
+    (segmentation).
 
     Guarantee: that of `sensitivity`, for any finite or not finite output of the model.
     """
     if not cohort.patients:
         return np.zeros(scoring.evaluation_length(data))
     if data.task == "segmentation":
-        dice = _patient_dice(model, cohort, data)
-        return np.append(dice.sum(axis=0), float(cohort.patients))
+        return segmentation.sums(*volumes.figures(_found_classes(model, cohort), cohort))
     rows = _tally(_class_scores(model, cohort), cohort.labels, data)
     weights = 1.0 / np.bincount(cohort.patient)[cohort.patient]
     sums: NDArray[np.float64] = weights @ rows
@@ -37,12 +36,12 @@ def patient_sums(model: nn.Module, cohort: Cohort, data: DataSpec) -> NDArray[np
 
 
 def exact(model: nn.Module, cohort: Cohort, data: DataSpec) -> dict[str, float]:
-    """The figures without noise and, for melanoma, by ranks: for whoever owns all of the data.
+    """The figures without noise, the AUC by ranks: for whoever owns all of the data.
 
     Does not protect: any patient. Never let these figures leave a hospital.
     """
     if data.task == "segmentation":
-        return scoring.report(patient_sums(model, cohort, data), data)
+        return volumes.exact(*volumes.figures(_found_classes(model, cohort), cohort))
     scores = _class_scores(model, cohort)
     slices = np.bincount(cohort.patient)
     mean = np.stack([np.bincount(cohort.patient, column) / slices for column in scores.T], axis=1)
@@ -52,11 +51,9 @@ def exact(model: nn.Module, cohort: Cohort, data: DataSpec) -> dict[str, float]:
     figures = scoring.figures_of_counts(
         right, np.bincount(truth, minlength=len(data.classes)), data
     )
-    if scoring.POSITIVE_CLASS in data.classes:
-        positive = data.classes.index(scoring.POSITIVE_CLASS)
-        figures["melanoma_auc"] = scoring.area_by_ranks(
-            _log_odds(mean, positive), truth == positive
-        )
+    if data.positive:
+        positive = data.classes.index(data.positive)
+        figures["auc"] = scoring.area_by_ranks(_log_odds(mean, positive), truth == positive)
     return figures
 
 
@@ -64,8 +61,9 @@ def _class_scores(model: nn.Module, cohort: Cohort) -> NDArray[np.float64]:
     """Softmax of each slice, `[slices, classes]`; what is not finite counts as very small."""
     parts = []
     for start in range(0, len(cohort.images), SLICES_AT_ONCE):
+        part = slice(start, start + SLICES_AT_ONCE)
         with torch.no_grad():
-            logits = model(networks.inputs(cohort.images[start : start + SLICES_AT_ONCE]))
+            logits = model(*networks.inputs(cohort.images[part], cohort.facts[part]))
         finite = torch.nan_to_num(logits.double(), nan=-1e9, posinf=1e9, neginf=-1e9)
         parts.append(finite.softmax(1))
     return torch.cat(parts).numpy()
@@ -80,8 +78,8 @@ def _tally(
     each = np.arange(slices)
     wrong = scores.argmax(axis=1) != labels
     rows[each, labels + classes * wrong] = 1.0
-    if scoring.POSITIVE_CLASS in data.classes:
-        positive = data.classes.index(scoring.POSITIVE_CLASS)
+    if data.positive:
+        positive = data.classes.index(data.positive)
         bins = np.searchsorted(scoring.SCORE_EDGES, _log_odds(scores, positive))
         rows[each, 2 * classes + scoring.SCORE_BINS * (labels != positive) + bins] = 1.0
     return rows
@@ -93,16 +91,13 @@ def _log_odds(scores: NDArray[np.float64], positive: int) -> NDArray[np.float64]
     return odds
 
 
-def _patient_dice(model: nn.Module, cohort: Cohort, data: DataSpec) -> NDArray[np.float64]:
-    """Dice of each region, `[patients, regions]`; 1 where a region is neither there nor found."""
-    overlap, total = np.zeros((2, cohort.patients, len(scoring.REGIONS)))
+def _found_classes(model: nn.Module, cohort: Cohort) -> NDArray[np.uint8]:
+    """The class of each pixel, `[slices, height, width]`."""
+    parts = []
     for start in range(0, len(cohort.images), SLICES_AT_ONCE):
         part = slice(start, start + SLICES_AT_ONCE)
         with torch.no_grad():
-            found = model(networks.inputs(cohort.images[part])).argmax(1).numpy()
-        for region, classes in enumerate(scoring.REGIONS.values()):
-            here, there = np.isin(found, classes), np.isin(cohort.labels[part], classes)
-            patient = cohort.patient[part]
-            np.add.at(overlap[:, region], patient, (here & there).sum(axis=(1, 2)))
-            np.add.at(total[:, region], patient, here.sum(axis=(1, 2)) + there.sum(axis=(1, 2)))
-    return np.where(total > 0, 2.0 * overlap / np.maximum(total, 1.0), 1.0)
+            logits = model(*networks.inputs(cohort.images[part], cohort.facts[part]))
+        parts.append(logits.argmax(1).to(torch.uint8))
+    found: NDArray[np.uint8] = torch.cat(parts).numpy()
+    return found

@@ -1,10 +1,9 @@
 """From a recipe to a network, and from a network to one vector and back.
 
-This is the only place where a recipe becomes code. Every layer here treats each slice
-alone: no layer mixes patients, none draws random numbers, none keeps a state.
+This is the only place where a recipe becomes code. Every layer treats each slice alone: no layer
+mixes patients, none draws random numbers, none keeps a state (`modules`).
 """
 
-import itertools
 import math
 
 import numpy as np
@@ -14,21 +13,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from syft_code import modules
 from syft_code.errors import InvalidData, InvalidMessage, require
-from syft_code.recipes import (
-    Activation,
-    Conv,
-    CrossEntropy,
-    DataSpec,
-    GlobalAverage,
-    GroupNorm,
-    Layer,
-    LayerStack,
-    Linear,
-    Pool,
-    Recipe,
-    UNet,
-)
+from syft_code.modules import Film, Fused, Lstm, Prefix, Stack, UNetwork
+from syft_code.recipes import CrossEntropy, DataSpec, Fusion, Recipe, UNet, pixel_shape
+from syft_code.scattering import ScatteringTransform
 
 LAST_LAYER_SCALE = 0.1
 DICE_SMOOTHING = 1.0
@@ -44,8 +33,9 @@ steps several times larger, and hospitals of different case mix then drift apart
 def build(recipe: Recipe, data: DataSpec) -> nn.Module:
     """The recipe's network, with the start weights of seed 0.
 
-    Shapes: takes float32 `[batch, channels, height, width]`; gives logits `[batch, classes]`
-    (classification) or `[batch, classes, height, width]` (segmentation).
+    Shapes: takes float32 `[batch, channels, height, width]` and `[batch, facts]`, which `inputs`
+    gives; gives logits `[batch, classes]` (classification) or `[batch, classes, height, width]`
+    (segmentation).
 
     Raises:
         InvalidPlan: if the recipe does not fit the data.
@@ -59,7 +49,8 @@ def initial_weights(recipe: Recipe, data: DataSpec, *, seed: int) -> NDArray[np.
     """Public start weights, a pure function of its arguments.
 
     Weights are Gaussian with variance 2 ÷ fan-in (He et al. 2015), a tenth of that standard
-    deviation in the last layer; biases are 0 and the scales of GroupNorm 1.
+    deviation in the last layer; biases are 0 and the scales of GroupNorm 1. An LSTM starts as
+    torch's does, but for a forget gate that keeps; what facts do to a U-Net starts as nothing.
     """
     random = np.random.default_rng(seed)
     layers = [m for m in _skeleton(recipe, data).modules() if list(m.parameters(recurse=False))]
@@ -101,16 +92,30 @@ def from_vector(model: nn.Module, vector: NDArray[np.float32] | NDArray[np.float
 
 
 def inputs(
-    images: NDArray[np.uint8] | NDArray[np.float16],
-) -> Float[Tensor, "batch channels height width"]:
-    """Images as a network takes them.
+    images: NDArray[np.uint8] | NDArray[np.float16], facts: NDArray[np.float32]
+) -> tuple[Float[Tensor, "batch channels height width"], Float[Tensor, "batch facts"]]:
+    """Images and facts as a network takes them: `model(*inputs(images, facts))`.
 
-    uint8: RGB less the published mean, over the published deviation; with other than three
-    channels from 0..255 to -1..1. float16: as it stands, standardised by the reader.
+    uint8 images: RGB less the published mean, over the published deviation; with other than
+    three channels from 0..255 to -1..1. float16: as they stand, standardised by the reader. Data
+    without pixels have images of no channels. Facts stay as they are; without any they are
+    `[slices, 0]`.
 
     Raises:
-        InvalidData: if the images are of another type or not four-dimensional.
+        InvalidData: if the images or the facts are of another type or shape.
     """
+    require(
+        facts.dtype == np.float32 and facts.ndim == 2 and len(facts) == len(images),
+        f"Facts must be float32 [slices, facts], one row for each of the {len(images)} slices, "
+        f"got {facts.dtype} of the shape {facts.shape}.",
+        error=InvalidData,
+    )
+    return _pixels(images), torch.from_numpy(facts)
+
+
+def _pixels(
+    images: NDArray[np.uint8] | NDArray[np.float16],
+) -> Float[Tensor, "batch channels height width"]:
     require(
         images.dtype in (np.uint8, np.float16) and images.ndim == 4,
         "Images must be uint8 or float16 [slices, channels, height, width], "
@@ -156,20 +161,73 @@ def _soft_dice(
     return overlap / (predicted.square().sum(2) + true.sum(2) + DICE_SMOOTHING)
 
 
+def split_prefix(model: nn.Module, frozen: int) -> tuple[nn.Module | None, nn.Module]:
+    """Part a network into first layers that stay as they are, and the rest: `(prefix, rest)`.
+
+    `rest(*prefix(pixels, facts))` is `model(pixels, facts)`. The first `frozen` parameters stay,
+    whole tensors of them. No trained parameter is in the prefix, so what it gives for a slice can
+    be computed once, without gradients. The rest shares its parameters with the model, in the same
+    order; its own first `frozen` less those of the prefix stay too. A fusion has a prefix in both
+    branches. The prefix is None, and the rest the model itself, where there is nothing to gain: no
+    first layer is frozen or a scattering layer, or the model is a U-Net.
+
+    Shapes: a prefix takes what a network takes and gives two tensors, slices along the first axis.
+    """
+    trained = {id(p) for p in _last(model, frozen)}
+    if isinstance(model, Stack):
+        fixed, rest = _divide(model.layers, trained)
+        nothing = nn.Sequential()
+        prefix = Prefix(nothing, fixed) if model.on_facts else Prefix(fixed, nothing)
+        tail: nn.Module = Stack(rest, on_facts=model.on_facts)
+    elif isinstance(model, Fused):
+        (fixed, image), (table, facts) = (
+            _divide(branch, trained) for branch in (model.image, model.facts)
+        )
+        prefix, tail = Prefix(fixed, table), Fused(image, facts, model.head)
+    else:
+        return None, model
+    worth = any(isinstance(m, ScatteringTransform) for m in prefix.modules())
+    return (prefix, tail) if worth or any(True for _ in prefix.parameters()) else (None, model)
+
+
+def _last(model: nn.Module, frozen: int) -> list[nn.Parameter]:
+    """The parameters after the first `frozen` numbers."""
+    parameters = list(model.parameters())
+    starts = np.cumsum([0, *(p.numel() for p in parameters)])
+    return [p for p, start in zip(parameters, starts, strict=False) if start >= frozen]
+
+
+def _divide(layers: nn.Sequential, trained: set[int]) -> tuple[nn.Sequential, nn.Sequential]:
+    """The layers before the first one that is trained, and the others."""
+    found = [any(id(p) in trained for p in layer.parameters()) for layer in layers]
+    cut = found.index(True) if True in found else len(found)
+    return nn.Sequential(*list(layers)[:cut]), nn.Sequential(*list(layers)[cut:])
+
+
 def _skeleton(recipe: Recipe, data: DataSpec) -> nn.Module:
     """The network without memory for its weights; draws nothing from torch's generator."""
     recipe.check(data)
+    pixels, facts, classes = pixel_shape(data), len(data.facts), len(data.classes)
     with torch.device("meta"):
-        if isinstance(recipe.model, UNet):
-            return _UNetwork(recipe.model, channels=len(data.channels), classes=len(data.classes))
-        return _stack(recipe.model, data)
+        match recipe.model:
+            case UNet():
+                channels = len(data.channels)
+                return UNetwork(recipe.model, channels=channels, facts=facts, classes=classes)
+            case Fusion():
+                return modules.fused(recipe.model, pixels=pixels, facts=facts, classes=classes)
+            case _:
+                return modules.stack(recipe.model, pixels=pixels, facts=facts, classes=classes)
 
 
 def _start(layer: nn.Module, random: np.random.Generator, *, last: bool) -> NDArray[np.float64]:
     """Start weights of one layer, its weight before its bias, as torch orders them."""
+    if isinstance(layer, Lstm):
+        return _start_lstm(layer, random)
     weight, bias = layer.parameters(recurse=False)
     if isinstance(layer, nn.GroupNorm):
         return np.concatenate([np.ones(weight.numel()), np.zeros(bias.numel())])
+    if isinstance(layer, Film):
+        return np.zeros(weight.numel() + bias.numel())
     # A 2x2 transposed convolution of stride 2 adds up one square of each input channel.
     transposed = isinstance(layer, nn.ConvTranspose2d)
     fan_in = weight.shape[0] if transposed else math.prod(weight.shape[1:])
@@ -178,73 +236,14 @@ def _start(layer: nn.Module, random: np.random.Generator, *, last: bool) -> NDAr
     return np.concatenate([gaussian, np.zeros(bias.numel())])
 
 
-def _stack(model: LayerStack, data: DataSpec) -> nn.Sequential:
-    shape = (len(data.channels), data.height_px, data.width_px)
-    layers = []
-    for description in model.layers:
-        layer, shape = _layer(description, shape)
-        layers.append(layer)
-    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(math.prod(shape), len(data.classes)))
+def _start_lstm(layer: Lstm, random: np.random.Generator) -> NDArray[np.float64]:
+    """Weights uniform within 1 ÷ root of the units, as torch does; the forget gate's bias is 1.
 
-
-def _layer(layer: Layer, shape: tuple[int, int, int]) -> tuple[nn.Module, tuple[int, int, int]]:
-    """One layer, and the shape after it."""
-    channels, height, width = shape
-    match layer:
-        case Conv(channels=out, kernel_px=kernel, stride=stride):
-            conv = nn.Conv2d(channels, out, kernel, stride=stride, padding=kernel // 2)
-            return conv, (out, -(-height // stride), -(-width // stride))
-        case GroupNorm(groups=groups):
-            return nn.GroupNorm(groups, channels), shape
-        case Activation(function=function):
-            return {"relu": nn.ReLU, "silu": nn.SiLU, "tanh": nn.Tanh}[function](), shape
-        case Pool(function=function, size_px=size):
-            pool = nn.MaxPool2d(size) if function == "max" else nn.AvgPool2d(size)
-            return pool, (channels, height // size, width // size)
-        case GlobalAverage():
-            return nn.AdaptiveAvgPool2d(1), (channels, 1, 1)
-        case Linear(features=features):
-            linear = nn.Linear(math.prod(shape), features)
-            after = (features, 1, 1)
-            return nn.Sequential(nn.Flatten(), linear, nn.Unflatten(1, after)), after
-
-
-def _block(channels: int, width: int, groups: int) -> nn.Sequential:
-    """Two 3x3 convolutions, each followed by GroupNorm and ReLU."""
-    return nn.Sequential(
-        nn.Conv2d(channels, width, 3, padding=1),
-        nn.GroupNorm(groups, width),
-        nn.ReLU(),
-        nn.Conv2d(width, width, 3, padding=1),
-        nn.GroupNorm(groups, width),
-        nn.ReLU(),
-    )
-
-
-class _UNetwork(nn.Module):
-    """Ronneberger et al. 2015, figure 1, with padding and GroupNorm."""
-
-    def __init__(self, model: UNet, *, channels: int, classes: int) -> None:
-        super().__init__()
-        widths, groups = model.widths, model.groups
-        entering = (channels, *widths)
-        levels = list(itertools.pairwise(widths))
-        self.down = nn.ModuleList(
-            _block(a, b, groups) for a, b in zip(entering, widths, strict=False)
-        )
-        self.up = nn.ModuleList(nn.ConvTranspose2d(b, a, 2, stride=2) for a, b in levels)
-        self.merge = nn.ModuleList(_block(2 * a, a, groups) for a, _ in levels)
-        self.head = nn.Conv2d(widths[0], classes, 1)
-
-    def forward(
-        self, images: Float[Tensor, "batch channels height width"]
-    ) -> Float[Tensor, "batch classes height width"]:
-        features = self.down[0](images)
-        skipped = []
-        for block in list(self.down)[1:]:
-            skipped.append(features)
-            features = block(functional.max_pool2d(features, 2))
-        for up, merge in reversed(list(zip(self.up, self.merge, strict=True))):
-            features = merge(torch.cat([skipped.pop(), up(features)], dim=1))
-        logits: Tensor = self.head(features)
-        return logits
+    Source: Jozefowicz et al. 2015, section 2.2, on that bias: the memory starts by keeping.
+    """
+    gates, units = layer.weight_hh.shape
+    bound = 1.0 / math.sqrt(units)
+    weights = random.uniform(-bound, bound, layer.weight_ih.numel() + gates * units)
+    bias = np.zeros(gates)
+    bias[units : 2 * units] = 1.0
+    return np.concatenate([weights, bias])

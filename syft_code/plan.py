@@ -2,263 +2,47 @@
 
 A data owner approves the hash of a plan, so whatever can change what leaves a
 hospital stands in it: the recipe (model and loss as data), the privacy
-parameters, the rounds, the way shares are made, and who takes part with which
-keys. A plan holds no patient value, no secret and no randomness.
+parameters, the rounds, the algorithm, the way shares are made, and who takes part with
+which keys. A plan holds no patient value, no secret and no randomness.
 """
 
-import math
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from fractions import Fraction
-from typing import Annotated, Literal
+from typing import Annotated
 
-from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from pydantic import Field
 
-from syft_code import canonical
-from syft_code.errors import ConsiliumError, InvalidPlan, RangeExceeded, require
+from syft_code import canonical, local_norms, roster
+from syft_code.algorithms import (
+    Algorithm,
+    Continual,
+    FedAvg,
+    FedProx,
+    Scaffold,
+    earlier_vectors,
+)
+from syft_code.errors import InvalidPlan, require
 from syft_code.messages import Purpose
-from syft_code.recipes import DataSpec, Recipe, trained_count
-
-NAME = re.compile(r"[a-z][a-z0-9_-]{0,39}")
-RobustRule = Literal["median", "trimmed_mean", "krum", "multi_krum", "geometric_median"]
-MOST_AGGREGATORS = 5
-WEIGHT_BITS = 24
-MOST_PATIENTS = 2**WEIGHT_BITS - 1
-HEX_KEY = re.compile(r"[0-9a-f]{64}")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DpSgd:
-    """DP-SGD (Abadi et al. 2016, Algorithm 1) of one hospital in one round.
-
-    Units: `noise_multiplier` is noise std ÷ `max_grad_norm`; `sample_rate` is the
-    Poisson probability with which one patient is drawn in one step.
-    """
-
-    __pydantic_config__ = canonical.STRICT
-
-    noise_multiplier: float
-    max_grad_norm: float
-    sample_rate: float
-    steps: int
-
-    def __post_init__(self) -> None:
-        require(
-            math.isfinite(self.noise_multiplier) and self.noise_multiplier > 0,
-            f"noise_multiplier must be a finite number above 0, got {self.noise_multiplier}.",
-        )
-        require(
-            math.isfinite(self.max_grad_norm) and self.max_grad_norm > 0,
-            f"max_grad_norm must be a finite number above 0, got {self.max_grad_norm}.",
-        )
-        noise_std = self.noise_multiplier * self.max_grad_norm
-        require(
-            1e-30 <= noise_std <= 1e30,
-            f"noise_multiplier x max_grad_norm must lie in [1e-30, 1e30], where noise does not "
-            f"round to nothing, got {noise_std:g}.",
-        )
-        require(
-            0 < self.sample_rate <= 1,
-            f"sample_rate must be in (0, 1], got {self.sample_rate}.",
-        )
-        require(
-            1 <= self.steps <= 100_000,
-            f"steps must be between 1 and 100000, got {self.steps}.",
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sgd:
-    """The optimiser inside a hospital's round; it sees noised gradients only.
-
-    Units: `learning_rate` per step on the mean clipped gradient; `momentum` in [0, 1).
-    """
-
-    __pydantic_config__ = canonical.STRICT
-
-    learning_rate: float
-    momentum: float = 0.0
-
-    def __post_init__(self) -> None:
-        require(
-            math.isfinite(self.learning_rate) and self.learning_rate > 0,
-            f"learning_rate must be a finite number above 0, got {self.learning_rate}.",
-        )
-        require(0 <= self.momentum < 1, f"momentum must be in [0, 1), got {self.momentum}.")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Evaluation:
-    """Noised sums over each hospital's held-out patients, after the named rounds.
-
-    Units: `noise_multiplier` is noise std ÷ the L2 sensitivity of the summed vector.
-    """
-
-    __pydantic_config__ = canonical.STRICT
-
-    noise_multiplier: float
-    after_rounds: tuple[int, ...]
-
-    def __post_init__(self) -> None:
-        require(
-            math.isfinite(self.noise_multiplier) and self.noise_multiplier > 0,
-            f"evaluation noise_multiplier must be a finite number above 0, got {self.noise_multiplier}.",
-        )
-        require(
-            all(a < b for a, b in zip(self.after_rounds, self.after_rounds[1:], strict=False)),
-            f"after_rounds must be increasing, got {list(self.after_rounds)}.",
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sharing:
-    """The ring and the fixed point in which vectors are shared, and who can open a sum.
-
-    A coordinate x with |x| ≤ `bound` becomes round(x · 2^fraction_bits) mod 2^ring_bits.
-    `needed` of the plan's aggregators suffice to open a sum, and any fewer learn nothing; without
-    it, all are needed.
-    """
-
-    __pydantic_config__ = canonical.STRICT
-
-    ring_bits: Literal[8, 16, 32, 64] = 32
-    fraction_bits: int = 18
-    bound: float = 64.0
-    needed: int | None = None
-
-    def __post_init__(self) -> None:
-        require(
-            -64 <= self.fraction_bits <= 64,
-            f"fraction_bits must be between -64 and 64, got {self.fraction_bits}.",
-        )
-        require(
-            2.0**-64 <= self.bound <= 2.0**64,
-            f"the sharing bound must lie between 2^-64 and 2^64, got {self.bound}.",
-        )
-
-    def check_span(self, hospitals: int, *, error: type[ConsiliumError] = RangeExceeded) -> None:
-        """Raise `error` if a sum over so many hospitals could wrap.
-
-        hospitals x bound x 2^fraction_bits < 2^(ring_bits - 1), in exact arithmetic, rounded up.
-        """
-        scale = Fraction(2) ** self.fraction_bits
-        largest = math.ceil(Fraction(self.bound) * scale)
-        require(
-            hospitals * largest < 2 ** (self.ring_bits - 1),
-            f"hospitals x bound x 2^fraction_bits must stay below 2^{self.ring_bits - 1}, and with "
-            f"{hospitals} hospitals it does not: use fewer fraction bits, a smaller bound or a "
-            "ring of more bits.",
-            error=error,
-        )
-
+from syft_code.plan_parts import AdaptiveClip as AdaptiveClip
+from syft_code.plan_parts import Augmentation as Augmentation
+from syft_code.plan_parts import Compression as Compression
+from syft_code.plan_parts import DpSgd as DpSgd
+from syft_code.plan_parts import Evaluation as Evaluation
+from syft_code.plan_parts import Robust as Robust
+from syft_code.plan_parts import RobustRule as RobustRule
+from syft_code.plan_parts import Sgd as Sgd
+from syft_code.plan_parts import Sharing as Sharing
+from syft_code.recipes import MAX_PARAMETERS, DataSpec, Recipe, parameter_count, trained_count
+from syft_code.roster import HEX_KEY as HEX_KEY
+from syft_code.roster import MOST_AGGREGATORS as MOST_AGGREGATORS
+from syft_code.roster import MOST_PATIENTS as MOST_PATIENTS
+from syft_code.roster import NAME as NAME
+from syft_code.roster import WEIGHT_BITS as WEIGHT_BITS
+from syft_code.roster import Aggregator as Aggregator
+from syft_code.roster import Hospital as Hospital
 
 EVALUATION = Sharing(ring_bits=64, fraction_bits=24, bound=2.0**20)
 """Evaluations are short vectors of counts: they travel in the widest ring, whatever the plan's."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Compression:
-    """Fewer coordinates of a training round, and what happens to the others.
-
-    Each round `kept` (a share of 1) of the trained coordinates travel: the same ones for all
-    hospitals, drawn from the plan's hash and the round. With `error_feedback` a hospital adds what
-    did not travel, rounding and what went past the sharing bound among it, to its next update.
-
-    Source: Stich et al. 2018, "Sparsified SGD with memory", algorithm 1, with random coordinates.
-    """
-
-    __pydantic_config__ = canonical.STRICT
-
-    kept: float = 1.0
-    error_feedback: bool = True
-
-    def __post_init__(self) -> None:
-        require(0 < self.kept <= 1, f"compression must keep a share in (0, 1], got {self.kept}.")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Robust:
-    """A rule that withstands some bad sums, over the sums of groups of hospitals.
-
-    The hospitals of a training round are divided into `groups` of at least `min_hospitals`, drawn
-    anew each round; `tolerated` is the number of groups with a bad hospital that the rule must
-    withstand.
-    """
-
-    __pydantic_config__ = canonical.STRICT
-
-    rule: RobustRule
-    groups: int
-    tolerated: int = 1
-
-    def __post_init__(self) -> None:
-        require(self.tolerated >= 1, f"tolerated must be at least 1, got {self.tolerated}.")
-        require(
-            self.groups >= self.least_groups,
-            f"{self.rule} needs at least {self.least_groups} groups to withstand {self.tolerated} "
-            f"bad ones, got {self.groups}.",
-        )
-
-    @property
-    def least_groups(self) -> int:
-        """How many groups the rule needs: 2f + 3 for Krum (Blanchard et al. 2017), else 2f + 1."""
-        return 2 * self.tolerated + (3 if self.rule in ("krum", "multi_krum") else 1)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Hospital:
-    """One hospital of the roster.
-
-    `verify_key` is its Ed25519 key (hex); `patients` is the number of training patients
-    that its owner declared at publication, which is also its weight in the average.
-    """
-
-    __pydantic_config__ = canonical.STRICT
-
-    name: str
-    verify_key: str
-    asset: str
-    asset_version: int
-    patients: int
-
-    def __post_init__(self) -> None:
-        _check_name("hospital", self.name)
-        _check_name("asset", self.asset)
-        _check_key(f"hospital {self.name}", self.verify_key)
-        require(
-            1 <= self.patients <= MOST_PATIENTS,
-            f"hospital {self.name} must declare from 1 to {MOST_PATIENTS} patients, got "
-            f"{self.patients}.",
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Aggregator:
-    """One aggregator of the roster.
-
-    `verify_key` is Ed25519 and `seal_key` X25519 (hex, 32 bytes each); `certificate` is its
-    TLS certificate (PEM); `address` is host:port.
-    """
-
-    __pydantic_config__ = canonical.STRICT
-
-    name: str
-    address: str
-    verify_key: str
-    seal_key: str
-    certificate: str
-
-    def __post_init__(self) -> None:
-        _check_name("aggregator", self.name)
-        _check_key(f"aggregator {self.name}", self.verify_key)
-        _check_key(f"aggregator {self.name}", self.seal_key)
-        require(
-            _can_seal_to(self.seal_key),
-            f"The seal key of aggregator {self.name} must be an X25519 key, and nothing can be sealed "
-            "to this one: take it from the aggregator's public.json.",
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -267,7 +51,10 @@ class Plan:
 
     `max_update_norm` is an L2 bound on one hospital's update, kept at the site. The first
     `frozen_layers` layers that have parameters, in the order of the network's vector, are not
-    trained and not shared.
+    trained and not shared. With `local_norms` the scales and shifts of normalisation layers are
+    trained, stay at each hospital and are not shared. `start_sha256` is of the float32 weights from
+    which the first round starts; without it they are drawn from the plan's hash. `averaging` is the
+    decay of the moving average of the rounds' models that is evaluated and delivered.
 
     Raises:
         InvalidPlan: with one sentence, if any part is not acceptable.
@@ -287,25 +74,32 @@ class Plan:
     min_hospitals: int
     evaluation: Evaluation | None = None
     sharing: Sharing = field(default_factory=Sharing)
-    algorithm: Literal["fedavg", "scaffold"] = "fedavg"
+    algorithm: Algorithm = field(default_factory=FedAvg)
     robust: Robust | None = None
     max_update_norm: float | None = None
     compression: Compression | None = None
     frozen_layers: int = 0
-    format: Annotated[int, Field(ge=2, le=2)] = 2
+    local_norms: bool = False
+    augmentation: Augmentation | None = None
+    continual: Continual | None = None
+    start_sha256: str = ""
+    averaging: float | None = None
+    format: Annotated[int, Field(ge=3, le=3)] = 3
 
     def __post_init__(self) -> None:
-        _check_name("study", self.study)
-        _check_key("the researcher", self.researcher_key)
+        canonical.require_types(self)
+        roster.check_name("study", self.study)
+        roster.check_key("the researcher", self.researcher_key)
         require(1 <= self.rounds <= 1000, f"rounds must be between 1 and 1000, got {self.rounds}.")
         self.recipe.check(self.data)
-        _check_roster(self)
+        roster.check(self.hospitals, self.aggregators, self.min_hospitals)
         rounds_ok = self.evaluation is None or all(
             1 <= r <= self.rounds for r in self.evaluation.after_rounds
         )
         require(rounds_ok, f"evaluation rounds must lie between 1 and {self.rounds}.")
         _check_sharing(self)
         _check_robust(self)
+        _check_training(self)
         _check_algorithm(self)
 
     @property
@@ -352,53 +146,6 @@ class Plan:
         raise InvalidPlan(f"{name!r} is not a hospital of the study {self.study!r}.")
 
 
-def _check_name(what: str, name: str) -> None:
-    require(
-        NAME.fullmatch(name) is not None,
-        f"A {what} name must be 1 to 40 lower-case letters, digits, '-' or '_', got {name[:60]!r}.",
-    )
-
-
-def _can_seal_to(seal_key: str) -> bool:
-    """Whether a key exchange with it gives a secret: with a point of low order it does not."""
-    ours = X25519PrivateKey.from_private_bytes(bytes(range(32)))
-    try:
-        ours.exchange(X25519PublicKey.from_public_bytes(bytes.fromhex(seal_key)))
-    except ValueError:
-        return False
-    return True
-
-
-def _check_key(what: str, key: str) -> None:
-    require(
-        HEX_KEY.fullmatch(key) is not None,
-        f"The key of {what} must be 64 lower-case hexadecimal digits.",
-    )
-
-
-def _check_roster(plan: Plan) -> None:
-    """Every party once, with its own key, and enough hospitals for a sum to hide one."""
-    for group in (plan.hospitals, plan.aggregators):
-        names = [party.name for party in group]
-        keys = [party.verify_key for party in group]
-        require(
-            len(set(names)) == len(names) and len(set(keys)) == len(keys),
-            "Each hospital and each aggregator must stand in the roster once, with a key of its own.",
-        )
-    seals = {aggregator.seal_key for aggregator in plan.aggregators}
-    require(len(seals) == len(plan.aggregators), "Each aggregator must have a seal key of its own.")
-    require(
-        2 <= len(plan.aggregators) <= MOST_AGGREGATORS,
-        f"A plan must name 2 to {MOST_AGGREGATORS} aggregators, got {len(plan.aggregators)}.",
-    )
-    require(
-        3 <= plan.min_hospitals <= len(plan.hospitals),
-        f"min_hospitals must be at least 3 (with two, one hospital and the researcher could "
-        f"subtract the other out) and at most the {len(plan.hospitals)} hospitals of the roster, "
-        f"got {plan.min_hospitals}.",
-    )
-
-
 def _check_sharing(plan: Plan) -> None:
     """No sum wraps, and fewer than the needed aggregators are never a majority."""
     parties, needed = len(plan.aggregators), plan.needed
@@ -430,11 +177,40 @@ def _check_robust(plan: Plan) -> None:
     )
 
 
-def _check_algorithm(plan: Plan) -> None:
+def _check_training(plan: Plan) -> None:
+    """What is trained, from which weights, on which views, and what is delivered."""
     trained_count(plan.recipe, plan.data, frozen_layers=plan.frozen_layers)
+    if plan.local_norms:
+        local_norms.check(plan.recipe.model, frozen_layers=plan.frozen_layers)
+    if plan.augmentation is not None:
+        plan.augmentation.check(plan.data)
+    require(
+        plan.start_sha256 == "" or HEX_KEY.fullmatch(plan.start_sha256) is not None,
+        "start_sha256 must be the SHA-256 of the start weights, 64 lower-case hexadecimal digits, or "
+        "empty for weights that are drawn from the plan's hash.",
+    )
+    require(
+        plan.averaging is None or 0 < plan.averaging < 1,
+        f"averaging must be a decay above 0 and below 1, or none, got {plan.averaging}.",
+    )
+
+
+def _check_algorithm(plan: Plan) -> None:
     plain = plan.compression is None and plan.robust is None and plan.optimizer.momentum == 0
     require(
-        plan.algorithm != "scaffold" or plain,
+        not isinstance(plan.algorithm, Scaffold) or plain,
         "SCAFFOLD goes with plain SGD, all coordinates and the weighted mean: set momentum to 0 and "
-        "leave out compression and robust, or use fedavg.",
+        "leave out compression and robust, or use FedAvg.",
+    )
+    vectors = 1 + isinstance(plan.algorithm, Scaffold) + earlier_vectors(plan.continual)
+    require(
+        vectors * parameter_count(plan.recipe, plan.data) <= 2 * MAX_PARAMETERS,
+        f"The {vectors} vectors that travel with a round may have {2 * MAX_PARAMETERS} numbers "
+        "together: use a smaller model, or an algorithm that sends fewer.",
+    )
+    mu = plan.algorithm.mu if isinstance(plan.algorithm, FedProx) else 0.0
+    require(
+        plan.optimizer.learning_rate * mu <= 1,
+        f"FedProx's mu times the learning rate must be at most 1, else a step jumps past the "
+        f"weights that it is pulled to; got {mu:g} x {plan.optimizer.learning_rate:g}.",
     )

@@ -4,9 +4,9 @@ The sums are over held-out patients, so that noise can be added to them. Each pa
 a vector of its own whose L2 norm is at most `sensitivity`. The vector is
 
 - classification: a tally "right or wrong, by true class" (2 x classes), then two histograms
-  of the melanoma score, of patients with and without melanoma (2 x `SCORE_BINS`), if "mel"
-  is one of the classes;
-- segmentation: the patient's Dice of each region of BraTS, then 1, the count.
+  of the score of the data's positive class, of patients with and without it
+  (2 x `SCORE_BINS`), if the data names one;
+- segmentation: Dice and HD95 of each region of BraTS, then 1, the count (`segmentation`).
 
 Knows no torch: a vault and a researcher read sums, `metrics` makes them.
 """
@@ -16,23 +16,22 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from syft_code import segmentation
 from syft_code.errors import InvalidMessage, require
 from syft_code.recipes import DataSpec
 
-POSITIVE_CLASS = "mel"
 SCORE_EDGES = (-4.0, -3.0, -2.0, -1.5, -1.0, -0.5, 0.0, 1.0)
 SCORE_BINS = len(SCORE_EDGES) + 1
-"""Melanoma scores are natural log odds; few bins, since each carries noise of its own."""
+"""Scores are natural log odds; few bins, since each carries noise of its own."""
 
-REGIONS = {"dice_whole": (1, 2, 3), "dice_core": (1, 3), "dice_enhancing": (3,)}
-"""BraTS regions as class indices: 1 is necrotic core, 2 edema, 3 enhancing tumour."""
+REGIONS = segmentation.REGIONS
 
 
 def evaluation_length(data: DataSpec) -> int:
     """How many numbers one evaluation of such data has."""
     if data.task == "segmentation":
-        return len(REGIONS) + 1
-    return 2 * len(data.classes) + (2 * SCORE_BINS if POSITIVE_CLASS in data.classes else 0)
+        return segmentation.evaluation_length()
+    return 2 * len(data.classes) + (2 * SCORE_BINS if data.positive else 0)
 
 
 def sensitivity(data: DataSpec) -> float:
@@ -41,8 +40,8 @@ def sensitivity(data: DataSpec) -> float:
     Guarantee: adding or removing one patient changes `metrics.patient_sums` by at most this.
     """
     if data.task == "segmentation":
-        return math.sqrt(len(REGIONS) + 1)
-    return math.sqrt(2.0) if POSITIVE_CLASS in data.classes else 1.0
+        return segmentation.sensitivity()
+    return math.sqrt(2.0) if data.positive else 1.0
 
 
 def report(sums: NDArray[np.float64], data: DataSpec) -> dict[str, float]:
@@ -61,13 +60,13 @@ def report(sums: NDArray[np.float64], data: DataSpec) -> dict[str, float]:
         error=InvalidMessage,
     )
     if data.task == "segmentation":
-        return {name: share(dice, sums[-1]) for name, dice in zip(REGIONS, sums, strict=False)}
+        return segmentation.report(sums)
     classes = len(data.classes)
     right, wrong = sums[:classes], sums[classes : 2 * classes]
     figures = figures_of_counts(right, right + wrong, data)
-    if POSITIVE_CLASS in data.classes:
+    if data.positive:
         positive, negative = sums[2 * classes :].reshape(2, SCORE_BINS)
-        figures["melanoma_auc"] = area_of_histograms(positive, negative)
+        figures["auc"] = area_of_histograms(positive, negative)
     return figures
 
 

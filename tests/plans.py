@@ -25,6 +25,7 @@ SKIN = DataSpec(
     classes=("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc"),
     patient_unit="lesion (lesion_id)",
     stand_in=True,
+    positive="mel",
 )
 TINY = Recipe(
     model=LayerStack(layers=(Conv(channels=4, stride=2), Activation(), GlobalAverage())),

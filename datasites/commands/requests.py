@@ -64,7 +64,7 @@ def show(
     JSON: the evidence pack, as datasites.review.evidence writes it.
     """
     owner = places.owner(state, name, desk=True)
-    evidence = chosen(owner.requests(), wanted)
+    evidence = owner.weigh(chosen(owner.submitted(), wanted))
     if mock and evidence.plan is not None:
         evidence = owner.examine(evidence)
     if as_json:
@@ -95,7 +95,7 @@ def approve(
     """
     _check_limits(days, epsilon)
     owner = places.owner(state, name, keys=keys, desk=True)
-    evidence = chosen(owner.requests(), wanted)
+    evidence = owner.weigh(chosen(owner.submitted(), wanted))
     plan, account = evidence.plan, evidence.account
     if plan is None or account is None:
         raise NotApproved(f"This request can't be approved: {evidence.problem}")
@@ -134,7 +134,7 @@ def deny(
     """
     why = speech.paragraph(reason, what="reason")
     owner = places.owner(state, name, keys=keys, desk=True)
-    evidence = chosen(owner.requests(), wanted)
+    evidence = owner.weigh(chosen(owner.submitted(), wanted))
     owner.deny(evidence, why, tell_researcher=tell)
     _tell(
         _decision("deny", owner.name, evidence) | {"told_researcher": tell},
@@ -158,7 +158,7 @@ def ask(
     """
     text = speech.paragraph(question, what="question")
     owner = places.owner(state, name, keys=keys, desk=True)
-    evidence = chosen(owner.requests(), wanted)
+    evidence = owner.weigh(chosen(owner.submitted(), wanted))
     owner.ask(evidence, text)
     _tell(
         _decision("ask", owner.name, evidence),
@@ -214,10 +214,11 @@ def _shown(owner: Owner, home: Path, wanted: str) -> Evidence | None:
     """The request as the front desk shows it; None if it shows none of a plan named in full."""
     if HEX_KEY.fullmatch(wanted) is None:
         places.require_desk(home)
-        return chosen(owner.requests(), wanted)
+        return owner.weigh(chosen(owner.submitted(), wanted))
     if not hospital.desk_is_healthy(home):
         return None
-    return next((one for one in owner.requests()[::-1] if plan_hash(one) == wanted), None)
+    found = (one for one in owner.submitted()[::-1] if plan_hash(one) == wanted)
+    return next((owner.weigh(one) for one in found), None)
 
 
 def _revoke_unshown(owner: Owner, wanted: str, why: str, *, as_json: bool) -> None:

@@ -12,7 +12,7 @@ from syft_code.cohort import Cohort
 from syft_code.errors import InvalidData, require
 from syft_code.recipes import DataSpec
 
-NAMES = {"images", "labels", "patient", "held_out", "tokens", "split_rule"}
+NAMES = {"images", "labels", "patient", "facts", "held_out", "tokens", "split_rule"}
 TOKEN_BYTES = 16
 MAX_RULE_BYTES = 200
 
@@ -61,6 +61,7 @@ def pack(split: SplitCohort) -> bytes:
             "images": np.ascontiguousarray(split.cohort.images),
             "labels": np.ascontiguousarray(split.cohort.labels),
             "patient": np.ascontiguousarray(split.cohort.patient),
+            "facts": np.ascontiguousarray(split.cohort.facts),
             "held_out": split.held_out.astype(np.uint8),
             "tokens": np.ascontiguousarray(split.tokens),
             "split_rule": np.frombuffer(split.split_rule.encode("ascii"), dtype=np.uint8),
@@ -86,7 +87,12 @@ def unpack(data: bytes, spec: DataSpec) -> SplitCohort:
         error=InvalidData,
     )
     split = SplitCohort(
-        cohort=Cohort(images=arrays["images"], labels=arrays["labels"], patient=arrays["patient"]),
+        cohort=Cohort(
+            images=arrays["images"],
+            labels=arrays["labels"],
+            patient=arrays["patient"],
+            facts=arrays["facts"],
+        ),
         held_out=arrays["held_out"].astype(np.bool_),
         tokens=arrays["tokens"],
         split_rule=_rule(arrays["split_rule"].tobytes()),
@@ -121,6 +127,11 @@ def _check(split: SplitCohort, spec: DataSpec) -> None:
     require(
         int(cohort.labels.max(initial=0)) < len(spec.classes),
         f"Labels must be below the number of classes, {len(spec.classes)}.",
+        error=InvalidData,
+    )
+    require(
+        cohort.facts.shape == (len(cohort.images), len(spec.facts)),
+        f"Each slice must have {len(spec.facts)} facts, as the asset declares.",
         error=InvalidData,
     )
     require(

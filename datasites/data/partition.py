@@ -7,12 +7,12 @@ sides.
 import hashlib
 import hmac
 import math
-from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+from datasites.data import differing
 from datasites.data.cohort_file import TOKEN_BYTES
 from datasites.data.readers.reading import Reading
 from syft_code.errors import InvalidData, require
@@ -23,31 +23,17 @@ def by_site(reading: Reading, hospitals: int, *, seed: int = 0) -> list[NDArray[
 
     By true site, the largest first, if there are as many sites as hospitals. Otherwise by
     quantity skew: patients in random order, hospital i of n with n + 1 - i parts of them, so
-    four hospitals have about 40, 30, 20 and 10 %.
+    four hospitals have about 40, 30, 20 and 10 %. Other ways to differ are in `differing`.
 
     Does not protect: adding a patient can move others. It is for playing several hospitals
     from one data set; a real hospital has its own.
     """
     patients = len(reading.patient_ids)
-    require(
-        1 <= hospitals <= patients,
-        f"There must be 1 to {patients} hospitals for {patients} patients, got {hospitals}.",
-        error=InvalidData,
-    )
-    sites = Counter(reading.site)
+    differing.require_enough(patients, hospitals)
+    sites = set(reading.site)
     if len(sites) == hospitals and "" not in sites:
-        names = np.array(reading.site)
-        return [names == site for site in sorted(sites, key=lambda site: (-sites[site], site))]
-    return _by_quantity(patients, hospitals, seed)
-
-
-def _by_quantity(patients: int, hospitals: int, seed: int) -> list[NDArray[np.bool_]]:
-    """One patient each, and the rest in parts of n, n - 1, ..., 1."""
-    order = np.random.default_rng(seed).permutation(patients)
-    shares = np.cumsum(np.arange(hospitals, 0, -1)) / (hospitals * (hospitals + 1) / 2)
-    ends = np.rint(shares * (patients - hospitals)).astype(int) + np.arange(1, hospitals + 1)
-    groups = np.split(order, ends[:-1])
-    return [np.isin(np.arange(patients), group) for group in groups]
+        return differing.by_true_site(reading, hospitals)
+    return differing.by_quantity(patients, hospitals, seed=seed)
 
 
 def held_out(patient_ids: Sequence[str], fraction: float, salt: bytes) -> NDArray[np.bool_]:

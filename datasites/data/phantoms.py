@@ -97,12 +97,17 @@ def clouds(rng: Generator, axes: tuple[Floats, ...], *, pitch: float) -> Floats:
     return total / 2
 
 
-def brain(rng: Generator, shape: tuple[int, int, int]) -> tuple[Floats, NDArray[np.uint8]]:
+def brain(
+    rng: Generator, shape: tuple[int, int, int], *, height: float = 1.0
+) -> tuple[Floats, NDArray[np.uint8]]:
     """A brain with a tumour: `[4, x, y, z]` in the order of `MODALITIES`, and its classes.
+
+    The slices lie in the middle `height` of the volume, as a share of it.
 
     The classes are 0 background, 1 core, 2 edema, 3 enhancing; outside the head all is 0.
     """
-    x, y, z = np.meshgrid(*(_axis(size) for size in shape), indexing="ij")
+    across, deep, up = (_axis(size) for size in shape)
+    x, y, z = np.meshgrid(across, deep, height * up, indexing="ij")
     semi = rng.uniform((0.7, 0.8, 0.85), (0.85, 0.95, 1.0))
     head = _radius((x, y, z), (0, 0, 0), semi) < 1
     tissue = np.where(clouds(rng, (x, y, z), pitch=7.0) > 0, _WHITE, _GREY)

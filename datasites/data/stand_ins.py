@@ -17,16 +17,24 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from PIL import Image
 
-from datasites.data import phantoms
-from datasites.data.readers import brats, ham10000
+from datasites.data import mock_facts, phantoms, stand_in_tables
+from datasites.data.readers import brats, ham10000, tables
 from datasites.data.readers.files import STAND_IN_MARKER
 from syft_code.cohort import Cohort
-from syft_code.errors import InvalidData, require
+from syft_code.errors import InvalidData, InvalidInput, require
 from syft_code.recipes import DataSpec
 
-DEFAULT_PATIENTS = {"ham10000": 1600, "brats": 240}
+Kind = Literal["ham10000", "brats", "heart", "symptoms", "vitals"]
+DEFAULT_PATIENTS: dict[Kind, int] = {
+    "ham10000": 1600,
+    "brats": 240,
+    "heart": 920,
+    "symptoms": 1200,
+    "vitals": 600,
+}
 IMAGE_PX = 112
 BRAIN_SHAPE = (64, 64, 24)
+MOCK_SPACING = 0.02  # between a mock's slice and its neighbours, of half a brain's height
 SECOND_IMAGE = 0.2  # the share of lesions with two images
 
 # Source: the published table's images by site and diagnosis (Tschandl et al. 2018).
@@ -53,9 +61,25 @@ medicine. Readers look for this file: keep it here.
 """
 
 
-def write(
-    kind: Literal["ham10000", "brats"], folder: Path, *, patients: int | None = None, seed: int
-) -> None:
+def drawable(kind: str) -> Kind:
+    """A kind of data that stand-ins can be drawn of.
+
+    >>> drawable("vitals")
+    'vitals'
+
+    Raises:
+        InvalidInput: for another, such as a table of one's own.
+    """
+    for known in DEFAULT_PATIENTS:
+        if kind == known:
+            return known
+    raise InvalidInput(
+        f"Stand-ins can be drawn of {', '.join(DEFAULT_PATIENTS)}, got {kind!r}: name a folder "
+        "with the data instead."
+    )
+
+
+def write(kind: Kind, folder: Path, *, patients: int | None = None, seed: int) -> None:
     """Write a stand-in in the layout of the published data set; the same seed, the same bytes.
 
     Raises:
@@ -77,6 +101,12 @@ def write(
             _write_ham10000(folder, count, seed)
         case "brats":
             _write_brats(folder, count, seed)
+        case "heart":
+            stand_in_tables.write_heart(folder, count, seed)
+        case "symptoms":
+            stand_in_tables.write_symptoms(folder, count, seed)
+        case "vitals":
+            stand_in_tables.write_vitals(folder, count, seed)
         case _:
             assert_never(kind)
 
@@ -88,25 +118,64 @@ def mock(spec: DataSpec, *, seed: int, slices: int) -> Cohort:
     """
     require(slices >= 1, f"A mock must have at least one slice, got {slices}.", error=InvalidData)
     rng = np.random.default_rng([seed, 0])
-    known = brats.spec if spec.kind == "brats" else ham10000.spec
-    like = known(size_px=spec.height_px, stand_in=spec.stand_in)
+    images, labels = _draw(spec, rng, slices)
+    classes = labels.reshape(slices, -1)[:, 0]
+    return Cohort(
+        images=images,
+        labels=labels,
+        patient=np.arange(slices, dtype=np.int32) // 2,
+        facts=mock_facts.rows(np.random.default_rng([seed, 1]), spec.facts, classes),
+    )
+
+
+def _draw(spec: DataSpec, rng: Generator, slices: int) -> "Drawn":
+    """Pictures and labels; a table has no pictures, and its facts are drawn for its labels."""
+    if spec.kind == "table":
+        return np.zeros((slices, 0, 0, 0), np.uint8), _mock_labels(spec, rng, slices)
+    if spec.kind == "series":
+        labels = _mock_labels(spec, rng, slices)
+        names = spec.channels[0].split(tables.COLUMN_BREAK)
+        require(
+            len(names) == spec.width_px,
+            "The channel of a series must name as many columns as it has. Publish the spec that "
+            "the reader gave.",
+            error=InvalidData,
+        )
+        return mock_facts.series(rng, names, labels, hours=spec.height_px), labels
+    like = _as_read(spec)
     require(
-        (spec.channels, spec.classes) == (like.channels, like.classes)
+        (spec.channels, spec.classes, spec.facts) == (like.channels, like.classes, like.facts)
         and min(spec.height_px, spec.width_px) >= 8,
         f"A mock of {spec.kind} must have the channels and classes of its reader and at least "
         "8 x 8 pixels. Publish the spec that the reader gave.",
         error=InvalidData,
     )
-    draw = _mock_brains if spec.kind == "brats" else _mock_lesions
-    images, labels = draw(spec, rng, slices)
-    return Cohort(images=images, labels=labels, patient=np.arange(slices, dtype=np.int32) // 2)
+    return (
+        _mock_brains(spec, rng, slices)
+        if spec.kind == "brats"
+        else _mock_lesions(spec, rng, slices)
+    )
+
+
+def _as_read(spec: DataSpec) -> DataSpec:
+    """The spec that the reader of this kind gives slices of this size."""
+    size, stand_in, facts = spec.height_px, spec.stand_in, bool(spec.facts)
+    if spec.kind == "ham10000":
+        return ham10000.spec(size_px=size, stand_in=stand_in, facts=facts)
+    neighbours = brats.neighbours_of(spec.channels)
+    return brats.spec(size_px=size, stand_in=stand_in, neighbours=neighbours, facts=facts)
 
 
 Drawn = tuple[NDArray[np.uint8] | NDArray[np.float16], NDArray[np.uint8]]
 
 
+def _mock_labels(spec: DataSpec, rng: Generator, slices: int) -> NDArray[np.uint8]:
+    """Every class as likely, one for the two slices of a patient."""
+    return rng.integers(0, len(spec.classes), -(-slices // 2)).repeat(2)[:slices].astype(np.uint8)
+
+
 def _mock_lesions(spec: DataSpec, rng: Generator, slices: int) -> Drawn:
-    labels = rng.integers(0, len(spec.classes), -(-slices // 2)).repeat(2)[:slices]
+    labels = _mock_labels(spec, rng, slices)
     shape = (spec.height_px, spec.width_px)
     images = [
         phantoms.lesion(
@@ -114,21 +183,24 @@ def _mock_lesions(spec: DataSpec, rng: Generator, slices: int) -> Drawn:
         )
         for label in labels
     ]
-    return np.stack(images).transpose(0, 3, 1, 2).copy(), labels.astype(np.uint8)
+    return np.stack(images).transpose(0, 3, 1, 2).copy(), labels
 
 
 def _mock_brains(spec: DataSpec, rng: Generator, slices: int) -> Drawn:
     images = np.zeros((slices, len(spec.channels), spec.height_px, spec.width_px), np.float16)
     labels = np.zeros((slices, spec.height_px, spec.width_px), np.uint8)
+    middle = brats.neighbours_of(spec.channels)
+    shape = (spec.width_px, spec.height_px, 2 * middle + 1)
     for index in range(slices):
-        volumes, classes = phantoms.brain(rng, (spec.width_px, spec.height_px, 1))
+        volumes, classes = phantoms.brain(rng, shape, height=MOCK_SPACING * middle)
         inside = volumes > 0
         means, deviations = (f(volumes, axis=(1, 2, 3), where=inside) for f in (np.mean, np.std))
         planes = (volumes - means[:, None, None, None]) / deviations[:, None, None, None]
         planes = np.where(inside, np.clip(planes, -brats.CLIP, brats.CLIP), 0)
-        # [x, y] to [height, width], front on top, as the reader turns it.
-        images[index] = planes[..., 0].swapaxes(1, 2)[:, ::-1]
-        labels[index] = classes[..., 0].T[::-1]
+        # [modality, x, y, z] to [modality, z, height, width], front on top, as the reader turns it.
+        turned = planes.transpose(0, 3, 2, 1)[:, :, ::-1]
+        images[index] = turned.reshape(images.shape[1:])
+        labels[index] = classes[..., middle].T[::-1]
     return images, labels
 
 
@@ -142,7 +214,7 @@ def _write_ham10000(folder: Path, patients: int, seed: int) -> None:
         rng = np.random.default_rng([seed, lesion])
         site = str(rng.choice(list(SITES), p=list(SITES.values())))
         dx = str(rng.choice(ham10000.CLASSES, p=_PREVALENCE[site]))
-        person = _person(rng)
+        person = stand_in_tables.person(np.random.default_rng([seed, lesion, 9]), dx)
         for view in range(2 if rng.random() < SECOND_IMAGE else 1):
             image_id = f"ISIC_S{len(rows) + 1:06d}"
             picture = phantoms.lesion(
@@ -160,23 +232,18 @@ def _write_ham10000(folder: Path, patients: int, seed: int) -> None:
     (folder / "HAM10000_metadata.csv").write_text(table.getvalue(), encoding="utf-8")
 
 
-def _person(rng: Generator) -> tuple[str, ...]:
-    """dx_type, age, sex, localization; an age is missing now and then, as in the real table."""
-    age = "" if rng.random() < 0.01 else f"{5 * rng.integers(4, 18)}.0"
-    sex = str(rng.choice(["female", "male"]))
-    return "histo", age, sex, str(rng.choice(["back", "trunk", "face", "foot"]))
-
-
 def _write_brats(folder: Path, patients: int, seed: int) -> None:
     """One scanner gain a case; voxels of 1 mm, stored LPS with background 0, as BraTS is."""
     stored_label = np.array([0, 1, 2, 4], dtype=np.uint8)
     affine = np.diag([-1.0, -1.0, 1.0, 1.0])
     affine[1, 3] = BRAIN_SHAPE[1] - 1
+    cases: list[tuple[str, float]] = []
     for number in range(1, patients + 1):
         rng = np.random.default_rng([seed, number])
         images, classes = phantoms.brain(rng, BRAIN_SHAPE)
         name = f"BraTS_STANDIN_{number:05d}"
         (folder / name).mkdir()
+        cases.append((name, np.count_nonzero(classes) / np.count_nonzero(images[0])))
         gains = 400 * rng.lognormal(0, 0.3, len(phantoms.MODALITIES))
         volumes = {
             word: np.rint(image * gain).astype(np.int16)
@@ -187,3 +254,4 @@ def _write_brats(folder: Path, patients: int, seed: int) -> None:
             image = Nifti1Image(voxels[::-1, ::-1], affine)  # type: ignore[no-untyped-call]
             packed = gzip.compress(image.to_bytes(), compresslevel=1, mtime=0)
             (folder / name / f"{name}_{word}.nii.gz").write_bytes(packed)
+    stand_in_tables.write_survival(folder, cases, seed)

@@ -1,8 +1,8 @@
 """How a plan's hospitals become one sum, in words: the part of a card on what the plan says of it."""
 
 from datasites.review.cards import Section
-from datasites.vault import carry
-from syft_code import compression
+from syft_code import compression, contribution
+from syft_code.algorithms import FedAdam, FedProx, FedYogi, Scaffold
 from syft_code.plan import Plan
 from syft_code.recipes import layer_parameters, parameter_count
 
@@ -25,6 +25,7 @@ def how_it_is_added_up(plan: Plan) -> Section:
         ("What is trained", _trained(plan)),
         ("What travels", _travels(plan)),
         ("Fixed point", _fixed_point(plan)),
+        ("What is delivered", _delivered(plan)),
         ("Kept here", _kept(plan)),
     ]
     return Section(
@@ -49,12 +50,41 @@ def opens(plan: Plan) -> str:
 
 
 def _algorithm(plan: Plan) -> str:
-    if plan.algorithm == "fedavg":
-        return "FedAvg: every hospital starts each round from the same weights"
-    return (
-        "SCAFFOLD: every hospital starts from the same weights and corrects each step by where all "
-        "drift to; beside its update it shares how its own correction changed"
-    )
+    start = "every hospital starts each round from the same weights"
+    if plan.local_norms:
+        start += ", but for its own normalisation,"
+    match plan.algorithm:
+        case FedProx(mu=mu):
+            return (
+                f"FedProx: {start} and each step is pulled back to them with strength {mu:g}, after "
+                "the noise"
+            )
+        case Scaffold():
+            return (
+                f"SCAFFOLD: {start} and corrects each step by where all drift to; beside its update "
+                "it shares how its own correction changed"
+            )
+        case FedAdam() | FedYogi() as adaptive:
+            rule = "Adam" if isinstance(adaptive, FedAdam) else "Yogi"
+            return (
+                f"Fed{rule}: {start}; the researcher takes the mean update for a gradient, and steps by "
+                f"{rule}'s rule. What is done here is FedAvg's"
+            )
+        case _:
+            return f"FedAvg: {start}"
+
+
+def _delivered(plan: Plan) -> str:
+    """Which weights are evaluated and handed out."""
+    words = "the last round's weights"
+    if plan.averaging is not None:
+        words = (
+            f"a moving average of all rounds' weights (decay {plan.averaging:g}), which is also what "
+            "is evaluated; hospitals go on from each round's own"
+        )
+    if plan.local_norms:
+        words += ". Its normalisation is that of the start: each hospital's own stays with it"
+    return words
 
 
 def _combined(plan: Plan) -> str:
@@ -80,26 +110,29 @@ def _norm_bound(plan: Plan) -> str:
 
 def _trained(plan: Plan) -> str:
     layers, count = layer_parameters(plan.recipe, plan.data), compression.trained_size(plan)
-    if not plan.frozen_layers:
-        return f"all {count:,} parameters"
-    return (
-        f"{count:,} of {parameter_count(plan.recipe, plan.data):,} parameters: the first "
-        f"{plan.frozen_layers} of {len(layers)} layers with parameters stay as they start"
-    )
+    words = f"all {count:,} parameters"
+    if plan.frozen_layers:
+        words = (
+            f"{count:,} of {parameter_count(plan.recipe, plan.data):,} parameters: the first "
+            f"{plan.frozen_layers} of {len(layers)} layers with parameters stay as they start"
+        )
+    own = count - compression.shared_size(plan)
+    return f"{words}; {own:,} of them, of normalisation, are this hospital's own" if own else words
 
 
 def _travels(plan: Plan) -> str:
-    count, kept = compression.trained_size(plan), compression.kept_count(plan)
+    count, kept = compression.shared_size(plan), compression.kept_count(plan)
     rest = "is added to the next update" if compression.has_memory(plan) else "is dropped"
+    what = "shared" if plan.local_norms else "trained"
     if kept == count:
-        words = f"in every round all {count:,} trained numbers"
-        if plan.algorithm == "scaffold":
+        words = f"in every round all {count:,} {what} numbers"
+        if isinstance(plan.algorithm, Scaffold):
             words += ", and as many of the control variate's change"
         if not compression.has_memory(plan):
             return words
         return f"{words}; what rounding takes from them {rest}"
     return (
-        f"in every round {kept:,} of the {count:,} trained numbers, the same places for all hospitals, "
+        f"in every round {kept:,} of the {count:,} {what} numbers, the same places for all hospitals, "
         f"drawn from the plan's hash; what does not travel {rest}"
     )
 
@@ -114,11 +147,17 @@ def _fixed_point(plan: Plan) -> str:
 
 
 def _kept(plan: Plan) -> str:
-    size = 8 * carry.length(plan, "train")
+    size = 8 * contribution.length(plan, "train")
     if not size:
         return "nothing between rounds"
-    what = "its control variate" if plan.algorithm == "scaffold" else "what did not travel"
+    kinds = []
+    if isinstance(plan.algorithm, Scaffold):
+        kinds.append("its control variate")
+    elif compression.has_memory(plan):
+        kinds.append("what did not travel")
+    if plan.local_norms:
+        kinds.append("how far its normalisation has moved")
     return (
-        f"{size:,} bytes in the vault: {what}, made of noised updates. The file never leaves, and "
-        "goes when the plan is denied or revoked, not when a patient is struck"
+        f"{size:,} bytes in the vault: {' and '.join(kinds)}, made of noised updates. The file never "
+        "leaves, and goes when the plan is denied or revoked, not when a patient is struck"
     )

@@ -15,7 +15,7 @@ from typing import Any
 
 from datasites import wire
 from datasites.desk.code_request import CodeRequest
-from datasites.review import adding_up, books, changes, plan_card, releases
+from datasites.review import adding_up, books, changes, plan_card, releases, what_runs
 from datasites.review.books import Rules, Statement
 from datasites.review.cards import Card, Section, Tone
 from datasites.review.mock_run import MockRun
@@ -215,7 +215,7 @@ class Evidence:
             self._asked(),
             *self._notes(),
             plan_card.privacy(plan, account, state),
-            plan_card.what_runs(plan, self.hospital),
+            what_runs.what_runs(plan, self.hospital),
             plan_card.what_changed(
                 before,
                 plan,

@@ -19,14 +19,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from datasites import keeping
 from datasites.data import cohort_file, partition, stand_ins
 from datasites.data.cohort_file import SplitCohort
-from datasites.vault import airlock, carry
+from datasites.vault import airlock
 from datasites.vault.trainer_messages import Job
 from datasites.vault.workroom import ENDED, Workroom
-from syft_code import canonical, networks
+from syft_code import broadcast, canonical, contribution, local_round
+from syft_code.broadcast import Broadcast
 from syft_code.errors import ConsiliumError, TrainingFailed
 from syft_code.messages import Purpose
 from syft_code.plan import DpSgd, Plan
@@ -158,7 +160,7 @@ class _Bench:
     def set_up(self, slices: int) -> None:
         """Draw the mock that the catalogue shows, and lay it where the process finds it."""
         spec, version = self._plan.data, self._hospital.asset_version
-        fit = MOST_PIXELS // (spec.height_px * spec.width_px)
+        fit = MOST_PIXELS // max(1, spec.height_px * spec.width_px)
         cohort = stand_ins.mock(spec, seed=version, slices=max(LEAST_SLICES, min(slices, fit)))
         self._split = SplitCohort(
             cohort=cohort,
@@ -257,14 +259,13 @@ class _Bench:
             plan=plan.encode().decode("ascii"),
             hospital=self._hospital.name,
             purpose=purpose,
+            round=1,
             cohort_path=str(cohort),
             cohort_sha256=digest,
             threads=1,
         )
-        weights = networks.initial_weights(plan.recipe, plan.data, seed=0)
-        body = weights.astype("<f4").tobytes()
-        if plan.algorithm == "scaffold" and purpose == "train":
-            body += bytes(8 * airlock.result_length(plan, purpose))  # no hospital drifts yet
+        body = mock_broadcast(plan, purpose).astype("<f4").tobytes()
+        body += bytes(8 * contribution.length(plan, purpose))  # nothing is kept yet
         raw = self._room.run(job, body, on_step=self._note_step)
         self._note_memory()
         return raw
@@ -297,13 +298,28 @@ class _Bench:
         self._outputs.append(output)
 
 
+def mock_broadcast(plan: Plan, purpose: Purpose) -> NDArray[np.float32]:
+    """What a researcher could send in a first round; nobody here has the vectors of an earlier task.
+
+    The start weights stand for those, each as important as the other; nobody drifts yet.
+    """
+    start, sizes = local_round.first_weights(plan), broadcast.lengths(plan, purpose)
+    parts = {
+        "weights": start,
+        "control": np.zeros(sizes.get("control", 0), np.float32),
+        "reference": start[: sizes.get("reference", 0)],
+        "importance": np.ones(sizes.get("importance", 0), np.float32),
+    }
+    return Broadcast(**parts).joined()
+
+
 def _kept_back(plan: Plan, hospital: str, raw: bytes) -> str:
     """Why a first round's result could not be shared once it is bounded, compressed or corrected."""
     update = np.frombuffer(raw, "<f8").astype(np.float64)
-    nothing = np.zeros(carry.length(plan, "train"))
-    common = nothing if plan.algorithm == "scaffold" else nothing[:0]
+    nothing = np.zeros(contribution.length(plan, "train"))
+    common = np.zeros(broadcast.lengths(plan, "train")["control"])
     try:
-        made = carry.contribution(plan, hospital, 1, update, common=common, kept=nothing)
+        made = contribution.contribution(plan, hospital, 1, update, common=common, kept=nothing)
         airlock.check(made.values, bound=plan.sharing.bound)
     except ConsiliumError as refusal:
         return str(refusal)

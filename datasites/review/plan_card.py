@@ -9,57 +9,6 @@ from datasites.review.releases import Release
 from datasites.wire import Account, PlanState
 from policies.static_review import Finding
 from syft_code.plan import Plan
-from syft_code.recipes import (
-    Activation,
-    Conv,
-    GroupNorm,
-    Layer,
-    LayerStack,
-    Linear,
-    Model,
-    Pool,
-    parameter_count,
-)
-
-
-def what_runs(plan: Plan, hospital: str) -> Section:
-    """The training, as an owner would say it to a colleague."""
-    entry, dp = plan.hospital(hospital), plan.dp_sgd
-    count = parameter_count(plan.recipe, plan.data)
-    marked = " (stand-in data)" if plan.data.stand_in else ""
-    evaluation = "none"
-    if plan.evaluation and plan.evaluation.after_rounds:
-        rounds = ", ".join(map(str, plan.evaluation.after_rounds))
-        evaluation = (
-            f"after round {rounds}: sums over held-out patients, noise multiplier "
-            f"{plan.evaluation.noise_multiplier:g}"
-        )
-    return Section(
-        title="What runs",
-        prose="No code of the researcher runs: the model is a description, and trusted code "
-        "builds it here.",
-        rows=(
-            (
-                "On",
-                f"{entry.asset} version {entry.asset_version}: {entry.patients:,} declared "
-                f"training patients, one patient is one {plan.data.patient_unit}{marked}",
-            ),
-            ("Model", f"{_model(plan.recipe.model)}; {count:,} parameters"),
-            ("Loss", plan.recipe.loss.kind.replace("_", " ") + _weights(plan)),
-            (
-                "Training",
-                f"{plan.algorithm}, {plan.rounds} rounds of {dp.steps} steps, learning rate "
-                f"{plan.optimizer.learning_rate:g}, momentum {plan.optimizer.momentum:g}",
-            ),
-            (
-                "DP-SGD",
-                f"each step draws a patient with probability {dp.sample_rate:g} (about "
-                f"{dp.sample_rate * entry.patients:.1f} patients), clip norm {dp.max_grad_norm:g}, "
-                f"noise multiplier {dp.noise_multiplier:g}",
-            ),
-            ("Evaluation", evaluation),
-        ),
-    )
 
 
 def privacy(plan: Plan, account: Account, state: PlanState) -> Section:
@@ -249,34 +198,3 @@ def _output(output: Output) -> str:
     norm = "" if output.norm is None else f", L2 norm {output.norm:.4g}"
     door = "passes" if not output.sentence else "does NOT pass"
     return f"{size}, {finite}{norm}; {door} the airlock (no number past {output.bound:,.4g})"
-
-
-def _model(model: Model) -> str:
-    if isinstance(model, LayerStack):
-        return ", ".join(map(_layer, model.layers)) + ", linear to the classes"
-    return f"a U-Net of widths {', '.join(map(str, model.widths))} in {model.groups} groups"
-
-
-def _layer(layer: Layer) -> str:
-    match layer:
-        case Conv():
-            stride = f" stride {layer.stride}" if layer.stride > 1 else ""
-            return f"conv {layer.channels} ({layer.kernel_px}x{layer.kernel_px}{stride})"
-        case GroupNorm():
-            return f"group norm {layer.groups}"
-        case Activation():
-            return layer.function
-        case Pool():
-            return f"{layer.function} pool {layer.size_px}"
-        case Linear():
-            return f"linear {layer.features}"
-        case _:
-            return "global average"
-
-
-def _weights(plan: Plan) -> str:
-    given = plan.recipe.loss.class_weights
-    if not given:
-        return ""
-    pairs = zip(plan.data.classes, given, strict=True)
-    return ", weighing " + ", ".join(f"{name} {weight:g}" for name, weight in pairs)

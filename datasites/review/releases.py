@@ -9,10 +9,20 @@ It follows from the plan alone, so it can be shown before anybody decides.
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from datasites.vault import airlock, carry
-from syft_code import canonical, compression, envelope, scoring, sharing
+from datasites.vault import airlock
+from syft_code import (
+    canonical,
+    compression,
+    contribution,
+    envelope,
+    scoring,
+    segmentation,
+    sharing,
+)
+from syft_code.algorithms import Scaffold
 from syft_code.messages import Purpose, ShareHeader, Signed
 from syft_code.plan import Plan
+from syft_code.recipes import parameter_count
 from syft_code.sharing import Scheme
 
 _HASH = "0" * 64
@@ -87,12 +97,16 @@ def _results(plan: Plan, purpose: Purpose) -> Iterator[tuple[str, int]]:
     """What is worked out here in float64, and how many numbers of each."""
     count = airlock.result_length(plan, purpose)
     yield ("update" if purpose == "train" else "noised sums"), count
-    kept = carry.length(plan, purpose)
-    if kept and plan.algorithm == "scaffold":
-        yield "change of the control variate", kept
-        yield "control variate, kept for the next round", kept
-    elif kept:
-        yield "what did not travel, kept for the next round", kept
+    if purpose == "evaluate":
+        return
+    memory, norms = contribution.sizes(plan)
+    if memory and isinstance(plan.algorithm, Scaffold):
+        yield "change of the control variate", memory
+        yield "control variate, kept for the next round", memory
+    elif memory:
+        yield "what did not travel, kept for the next round", memory
+    if norms:
+        yield "normalisation, kept for the next round", norms
 
 
 def _numbers(name: str, count: int) -> Part:
@@ -141,27 +155,28 @@ def _meaning(plan: Plan, purpose: Purpose) -> str:
     if purpose == "train":
         return f"{_update(plan)}, then the weight: the declared number of patients"
     if data.task == "segmentation":
-        return f"{', '.join(scoring.REGIONS)} summed over patients, their count, then the weight 1"
+        values = ", ".join((*segmentation.REGIONS, *segmentation.DISTANCES))
+        return (
+            f"{values} in 0..1, less a half, summed over patients, their count, then the weight 1"
+        )
     counts = f"right by class ({len(data.classes)}), wrong by class ({len(data.classes)})"
-    if scoring.POSITIVE_CLASS in data.classes:
+    if data.positive:
         counts += (
-            f", {scoring.SCORE_BINS} bins of the melanoma score with melanoma and "
-            f"{scoring.SCORE_BINS} without"
+            f", {scoring.SCORE_BINS} bins of the score of {data.positive} with {data.positive} "
+            f"and {scoring.SCORE_BINS} without"
         )
     return f"{counts}, then the weight 1"
 
 
 def _update(plan: Plan) -> str:
     """The values of a training round."""
-    everything = not plan.frozen_layers and compression.kept_count(
-        plan
-    ) == compression.trained_size(plan)
+    everything = compression.kept_count(plan) == parameter_count(plan.recipe, plan.data)
     which = (
         "every parameter's change"
         if everything
         else (f"the change of {compression.kept_count(plan):,} parameters")
     )
     order = "weighted, in the model's order"
-    if plan.algorithm == "scaffold":
+    if isinstance(plan.algorithm, Scaffold):
         return f"{which}, {order}, then as many changes of the control variate, weighted"
     return f"{which}, {order}"

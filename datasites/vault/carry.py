@@ -1,15 +1,12 @@
-"""What a hospital keeps of a plan between its rounds, and what it shares of a round with it.
+"""What a hospital keeps of a plan between its rounds: one file for each plan that keeps anything.
 
-    noised update ─ norm bound ─▶ compression, or SCAFFOLD ─▶ values to share
-                                   ▲ what the last round kept ─▶ what this one keeps
+With error feedback it is the residual, with SCAFFOLD the hospital's own control variate, with local
+normalisation its own scales and shifts (`syft_code.contribution`); other plans keep nothing. A file
+of float64 is named by its SHA-256, and takes force in the transaction that releases the round's
+shares: a round that is cut runs again from the old state, and no state advances twice or without
+its shares.
 
-With error feedback it is the residual, with SCAFFOLD the hospital's own control variate; other
-plans keep nothing. It is one file of float64 for each plan, named by its SHA-256, and takes force
-in the transaction that releases the round's shares: a round that is cut runs again from the old
-state, and no state advances twice or without its shares.
-
-Guarantee: the file is made of noised updates and public numbers alone (`compression`,
-    `control_variates`); it never leaves the vault.
+Guarantee: the file is made of noised updates and public numbers alone; it never leaves the vault.
 """
 
 import logging
@@ -21,11 +18,10 @@ import numpy as np
 from datasites import keeping
 from datasites.vault.airlock import Vector
 from datasites.vault.records import Records
-from syft_code import canonical, compression, control_variates, robust
+from syft_code import canonical, contribution
 from syft_code.errors import NotApproved, require
 from syft_code.messages import Purpose
 from syft_code.plan import Plan
-from syft_code.recipes import parameter_count
 
 LOG = logging.getLogger("consilium.vault")
 CHANGED = (
@@ -43,54 +39,6 @@ class State:
     numbers: Vector
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Contribution:
-    """What one round of training shares, and what the hospital keeps for the next one."""
-
-    values: Vector
-    kept: Vector | None = None
-
-
-def contribution(
-    plan: Plan, hospital: str, round_number: int, update: Vector, *, common: Vector, kept: Vector
-) -> Contribution:
-    """Bound, compress or correct the trained part's noised update.
-
-    `common` is the researcher's control variate (SCAFFOLD), `kept` what the last round left; each
-    is empty where the plan has none. All of it is post-processing of the update.
-
-    Does not protect: with error feedback, `max_update_norm` bounds each round's update, and a
-    round's values hold what earlier rounds kept back too; all rounds so far share at most so many
-    times the bound, and what rounding adds.
-    """
-    if plan.max_update_norm is not None:
-        update = robust.clip_update(update, plan.max_update_norm)
-    if plan.algorithm == "scaffold":
-        change = control_variates.change(
-            update,
-            common,
-            steps=plan.dp_sgd.steps,
-            learning_rate=plan.optimizer.learning_rate,
-        )
-        return Contribution(values=np.concatenate([update, change]), kept=kept + change)
-    if compression.has_memory(plan):
-        values, residual = compression.keep_back(plan, hospital, round_number, update + kept)
-        return Contribution(values=values, kept=residual)
-    return Contribution(values=compression.pick(plan, round_number, update))
-
-
-def divided(plan: Plan, purpose: Purpose, broadcast: bytes) -> tuple[bytes, Vector]:
-    """What a round call brings: the weights (float32 bytes), then the common control variate."""
-    end = 4 * parameter_count(plan.recipe, plan.data)
-    return broadcast[:end], np.frombuffer(broadcast[end:], "<f4").astype(np.float64)
-
-
-def length(plan: Plan, purpose: Purpose) -> int:
-    """How many numbers a plan keeps between rounds."""
-    keeps = plan.algorithm == "scaffold" or compression.has_memory(plan)
-    return compression.trained_size(plan) if keeps and purpose == "train" else 0
-
-
 class Carry:
     """The files, and which of them is in force for which plan."""
 
@@ -104,7 +52,7 @@ class Carry:
         Raises:
             NotApproved: if the file has not the bytes that were written, or is gone.
         """
-        size = length(plan, purpose)
+        size = contribution.length(plan, purpose)
         digest = self._records.carried().get(plan.hash, "") if size else ""
         if not digest:
             return State(sha256="", numbers=np.zeros(size))

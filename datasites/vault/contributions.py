@@ -1,6 +1,6 @@
 """What one round comes to: a noised result, on its way from the patients to sealed shares.
 
-    cohort ─ training process ─▶ airlock ─ carry: correct, compress ─▶ encode, shard, seal ─▶ shares
+    cohort ─ training process ─▶ airlock ─ contribution: compress ─▶ encode, shard, seal ─▶ shares
 
 Nothing here decides whether a round may run, or lets anything out: that is the vault's.
 """
@@ -9,9 +9,10 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 from nacl.signing import SigningKey
 
-from datasites.vault import airlock, carry
+from datasites.vault import airlock
 from datasites.vault.audit_log import AuditLog
 from datasites.vault.carry import Carry, State
 from datasites.vault.cohorts import Cohorts
@@ -20,7 +21,7 @@ from datasites.vault.mandate import Grant
 from datasites.vault.records import Records
 from datasites.vault.trainer_messages import Job
 from datasites.vault.workroom import Workroom
-from syft_code import control_variates, envelope, sharing
+from syft_code import broadcast, contribution, envelope, sharing
 from syft_code.messages import RoundCall
 
 
@@ -83,26 +84,25 @@ class Contributions:
     def make(self, asked: Round, *, on_step: Callable[[int], None]) -> Result:
         """Train in the training process, pass the airlock, correct or compress, encode, seal."""
         plan, call = asked.grant.plan, asked.call
-        weights, common = carry.divided(plan, call.purpose, asked.broadcast)
         state = self._carry.read(plan, call.purpose)
-        result = self._trained(asked, weights, common=common, state=state, on_step=on_step)
+        result = self._trained(asked, state, on_step=on_step)
         if call.purpose == "evaluate":
             return Result(shares=self._sealed_shares(asked, result), before="", after="")
-        made = carry.contribution(
-            plan, call.hospital, call.round, result, common=common, kept=state.numbers
+        sent = broadcast.divided(plan, call.purpose, np.frombuffer(asked.broadcast, "<f4"))
+        made = contribution.contribution(
+            plan,
+            call.hospital,
+            call.round,
+            result,
+            common=sent.control.astype(np.float64),
+            kept=state.numbers,
         )
         shares = self._sealed_shares(asked, made.values)
         after = "" if made.kept is None else self._carry.write(made.kept)
         return Result(shares=shares, before=state.sha256, after=after)
 
     def _trained(
-        self,
-        asked: Round,
-        weights: bytes,
-        *,
-        common: airlock.Vector,
-        state: State,
-        on_step: Callable[[int], None],
+        self, asked: Round, state: State, *, on_step: Callable[[int], None]
     ) -> airlock.Vector:
         """What the training process makes of a round, once it has passed the airlock."""
         plan, call = asked.grant.plan, asked.call
@@ -111,16 +111,13 @@ class Contributions:
             plan=plan.encode().decode("ascii"),
             hospital=call.hospital,
             purpose=call.purpose,
+            round=call.round,
             cohort_path=str(self._cohorts.path(cohort)),
             cohort_sha256=cohort,
             threads=1,
         )
-        correction = control_variates.correction(common, state.numbers) if len(common) else common
-        raw = self._workroom.run(
-            job,
-            weights + correction.astype("<f8").tobytes(),
-            on_step=on_step,
-        )
+        body = asked.broadcast + state.numbers.astype("<f8").tobytes()
+        raw = self._workroom.run(job, body, on_step=on_step)
         return airlock.inspect(
             raw,
             length=airlock.result_length(plan, call.purpose),

@@ -1,6 +1,6 @@
 """The vault's office: it does what owners and approvers have signed, and shows them the books.
 
-signed act ─▶ Mandate: whose, just now, enough signatures? ─▶ done, kept, logged
+signed act ─▶ Deciders: whose, just now, enough signatures? ─▶ done, kept, logged
 """
 
 import threading
@@ -14,10 +14,10 @@ from datasites.data import cohort_file
 from datasites.data.cohort_file import SplitCohort
 from datasites.vault.audit_log import AuditLog
 from datasites.vault.cohorts import Cohorts
+from datasites.vault.deciders import Deciders
 from datasites.vault.ledger import Ledger
 from datasites.vault.mandate import Mandate
 from datasites.vault.records import Records
-from datasites.vault.store import Store
 from policies.decision import AskOwner, Decision, Deny
 from syft_code import accounting, canonical
 from syft_code.errors import ConsiliumError, InvalidData, InvalidMessage, Refused, require
@@ -30,7 +30,7 @@ class Office:
 
     def __init__(
         self,
-        store: Store,
+        deciders: Deciders,
         mandate: Mandate,
         *,
         records: Records,
@@ -40,7 +40,7 @@ class Office:
         after_rounds: Callable[[Callable[[], None]], object],
         stop_unless_granted: Callable[[], None],
     ) -> None:
-        self._store = store
+        self._deciders = deciders
         self._mandate = mandate
         self._records = records
         self._ledger = ledger
@@ -52,11 +52,11 @@ class Office:
 
     def obey(self, request: wire.OwnerAct, body: bytes) -> tuple[object, bytes]:
         """Do what an approver signed just now, and for the first time."""
-        act = self._mandate.authentic(request.act, request.name, request.signer)
+        act = self._deciders.authentic(request.act, request.name, request.signer)
         signer, signed = request.signer, request.act
         match act:
             case acts.Adoption() | acts.Trust() | acts.Enrolment() | acts.Dismissal():
-                missing = self._mandate.change_rules(act, signer, signed)
+                missing = self._deciders.change_rules(act, signer, signed)
                 self._stop_unless_granted()
                 return wire.Accepted(missing=missing), b""
             case acts.Approval():
@@ -66,8 +66,8 @@ class Office:
                 self._stop_unless_granted()
                 return wire.Accepted(), b""
             case acts.Question():
-                with self._mandate.deciding(signer):
-                    self._mandate.keep(act, signer, signed)
+                with self._deciders.deciding(signer):
+                    self._deciders.keep(act, signer, signed)
                 return wire.Accepted(), b""
             case acts.Publication():
                 with self._changing:
@@ -95,7 +95,7 @@ class Office:
             "The cohort must be the bytes that the publication names: publish it again.",
             error=InvalidMessage,
         )
-        self._mandate.policy()
+        self._deciders.policy()
         split = cohort_file.unpack(body, act.spec)
         require(
             split.split_rule == act.split_rule,
@@ -111,9 +111,9 @@ class Office:
             error=InvalidData,
         )
         digest = self._cohorts.keep(cohort_file.pack(kept) if struck else body)
-        with self._mandate.deciding(signer):
+        with self._deciders.deciding(signer):
             self._check_neighbours(act, kept)  # a refusal leaves a file, which a start deletes
-            self._mandate.keep(act, signer, signed)
+            self._deciders.keep(act, signer, signed)
             groups = dict(zip(kept.names(), kept.held_out.tolist(), strict=True))
             patients = self._ledger.register(act.asset, groups)
             version = self._records.publish(act, cohort_sha256=digest)
@@ -143,8 +143,8 @@ class Office:
             error=Refused,
         )
         rewritten = [new for asset in assets for new in self._without(asset, act.token)]
-        with self._mandate.deciding(signer):
-            self._mandate.keep(act, signer, signed)
+        with self._deciders.deciding(signer):
+            self._deciders.keep(act, signer, signed)
             self._records.strike(act.token)
             for asset, version, digest in rewritten:
                 self._records.replace_cohort(asset, version, cohort_sha256=digest)
@@ -175,7 +175,7 @@ class Office:
 
     def _account(self, act: acts.Inquiry) -> wire.Account:
         asset = self._records.asset(act.asset).publication.asset
-        budget = self._mandate.policy().budget(asset)
+        budget = self._deciders.policy().budget(asset)
         events = self._ledger.events(asset)
         return wire.Account(
             asset=asset,
@@ -196,9 +196,9 @@ class Office:
         """A plan before the policy, and what was decided on it."""
         plan = Plan.decode(act.plan.encode("ascii", "replace"))
         case = self._mandate.case(plan, act.researcher)
-        delta = self._mandate.policy().budget(case.entry.asset).delta
+        delta = self._deciders.policy().budget(case.entry.asset).delta
         whole = accounting.plan_events(plan)
-        names = self._mandate.approvers()
+        names = self._deciders.approvers()
         signers = tuple(
             names[kept.signer]
             for kept in self._records.approvals(plan.hash)
@@ -213,7 +213,7 @@ class Office:
             study_epsilon=accounting.epsilon(whole, delta=delta),
             after_epsilon=accounting.epsilon([*case.spent, *whole], delta=delta),
             signers=signers,
-            signatures_needed=self._mandate.signatures_needed(),
+            signatures_needed=self._deciders.signatures_needed(),
             rounds_called=self._ledger.count(plan.hash, purpose="train"),
             last_approved=self._last_approved(plan.hash),
         )
@@ -250,14 +250,14 @@ class Office:
 
     def _house(self) -> wire.House:
         try:
-            policy = self._mandate.policy()
+            policy = self._deciders.policy()
         except Refused:
             policy = None
         return wire.House(
             policy=policy,
-            approvers=tuple(self._mandate.approvers().items()),
-            known=self._mandate.known(),
-            waiting=tuple(self._mandate.waiting()),
+            approvers=tuple(self._deciders.approvers().items()),
+            known=self._deciders.known(),
+            waiting=tuple(self._deciders.waiting()),
             assets=tuple(self._records.assets()),
         )
 

@@ -5,15 +5,17 @@ whenever it is used.
 """
 
 import sqlite3
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from datasites.acts import Act, Approval, Denial, Publication, Revocation
+from datasites.acts import Act, Approval, Denial, Revocation
+from datasites.vault.asset_tables import AssetTables
+from datasites.vault.asset_tables import KeptAsset as KeptAsset
 from datasites.vault.store import Store
+from datasites.vault.ticket_table import TicketTable
 from syft_code import canonical
-from syft_code.errors import InvalidMessage, NotApproved, Refused, require
-from syft_code.messages import Signed, State, Ticket
+from syft_code.errors import InvalidMessage, NotApproved, require
+from syft_code.messages import Signed
 from syft_code.plan import Plan
 
 SCHEMA = """
@@ -22,11 +24,6 @@ CREATE TABLE IF NOT EXISTS act (
     subject TEXT NOT NULL, signer TEXT NOT NULL, message TEXT NOT NULL, signature TEXT NOT NULL,
     at_unix_s REAL NOT NULL, state TEXT NOT NULL
 ) STRICT;
-CREATE TABLE IF NOT EXISTS asset (
-    name TEXT NOT NULL, version INTEGER NOT NULL, publication TEXT NOT NULL,
-    cohort_sha256 TEXT NOT NULL, PRIMARY KEY (name, version)
-) STRICT;
-CREATE TABLE IF NOT EXISTS struck (token TEXT PRIMARY KEY) STRICT;
 CREATE TABLE IF NOT EXISTS plan (plan_hash TEXT PRIMARY KEY, plan TEXT NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS approval (
     plan_hash TEXT NOT NULL, signer TEXT NOT NULL, message TEXT NOT NULL, signature TEXT NOT NULL,
@@ -34,12 +31,6 @@ CREATE TABLE IF NOT EXISTS approval (
 ) STRICT;
 CREATE TABLE IF NOT EXISTS refusal (
     plan_hash TEXT PRIMARY KEY, kind TEXT NOT NULL, reason TEXT NOT NULL
-) STRICT;
-CREATE TABLE IF NOT EXISTS ticket (
-    ticket TEXT PRIMARY KEY, plan_hash TEXT NOT NULL, purpose TEXT NOT NULL,
-    round INTEGER NOT NULL, state TEXT NOT NULL, sentence TEXT NOT NULL, shares TEXT NOT NULL,
-    steps INTEGER NOT NULL, epsilon REAL NOT NULL, delta REAL NOT NULL,
-    UNIQUE (plan_hash, purpose, round)
 ) STRICT;
 CREATE TABLE IF NOT EXISTS carry (plan_hash TEXT PRIMARY KEY, sha256 TEXT NOT NULL) STRICT;
 """
@@ -57,15 +48,6 @@ class KeptAct:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class KeptAsset:
-    """One version of an asset: how it was published, and the hash of its cohort's file now."""
-
-    publication: Publication
-    version: int
-    cohort_sha256: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Refusal:
     """The last no to a plan."""
 
@@ -73,11 +55,12 @@ class Refusal:
     reason: str
 
 
-class Records:
-    """The tables of a vault's records."""
+class Records(AssetTables, TicketTable):
+    """The tables of a vault's records: of acts and of decisions on plans, and those above."""
 
     def __init__(self, store: Store) -> None:
-        self._store = store
+        AssetTables.__init__(self, store)
+        TicketTable.__init__(self, store)
         store.create(SCHEMA)
 
     # Acts
@@ -138,80 +121,6 @@ class Records:
             )
             for name, signer, message, signature, state in rows
         ]
-
-    # Assets
-
-    def publish(self, publication: Publication, *, cohort_sha256: str) -> int:
-        """Keep an asset's next version, and return its number."""
-        text = canonical.encode(publication).decode("ascii")
-        with self._store.writing() as database:
-            version = self.newest_version(publication.asset) + 1
-            row = (publication.asset, version, text, cohort_sha256)
-            database.execute("INSERT INTO asset VALUES (?, ?, ?, ?)", row)
-        return version
-
-    def newest_version(self, asset: str) -> int:
-        """The number of an asset's newest version, 0 if it was never published."""
-        query = "SELECT COALESCE(MAX(version), 0) FROM asset WHERE name = ?"
-        with self._store.reading() as database:
-            return int(database.execute(query, (asset,)).fetchone()[0])
-
-    def versions(self, asset: str) -> list[KeptAsset]:
-        """Every version of an asset, oldest first."""
-        query = (
-            "SELECT publication, version, cohort_sha256 FROM asset WHERE name = ? ORDER BY version"
-        )
-        with self._store.reading() as database:
-            rows = database.execute(query, (asset,)).fetchall()
-        return [
-            KeptAsset(
-                publication=canonical.parse(Publication, text.encode(), what="publication"),
-                version=version,
-                cohort_sha256=digest,
-            )
-            for text, version, digest in rows
-        ]
-
-    def assets(self) -> list[str]:
-        """The names of all assets, oldest first."""
-        with self._store.reading() as database:
-            rows = database.execute("SELECT name FROM asset WHERE version = 1 ORDER BY rowid")
-            return [name for (name,) in rows]
-
-    def asset(self, name: str) -> KeptAsset:
-        """An asset's newest version; raise `Refused` if there is none."""
-        versions = self.versions(name)
-        if not versions:
-            raise Refused(f"There is no asset {name!r} here: see the catalogue.")
-        return versions[-1]
-
-    def kept_cohorts(self) -> dict[tuple[str, int], str]:
-        """The hash of the cohort file of each asset's version."""
-        with self._store.reading() as database:
-            rows = database.execute("SELECT name, version, cohort_sha256 FROM asset").fetchall()
-        return {(name, version): digest for name, version, digest in rows}
-
-    def cohorts(self) -> set[str]:
-        """The hashes of every cohort file that an asset still has."""
-        return set(self.kept_cohorts().values())
-
-    def replace_cohort(self, asset: str, version: int, *, cohort_sha256: str) -> None:
-        """A version of an asset has another file from now on."""
-        with self._store.writing() as database:
-            database.execute(
-                "UPDATE asset SET cohort_sha256 = ? WHERE name = ? AND version = ?",
-                (cohort_sha256, asset, version),
-            )
-
-    def strike(self, token: str) -> None:
-        """Keep a patient out of everything that is published from now on."""
-        with self._store.writing() as database:
-            database.execute("INSERT OR IGNORE INTO struck VALUES (?)", (token,))
-
-    def struck(self) -> set[str]:
-        """The patients who have left."""
-        with self._store.reading() as database:
-            return {token for (token,) in database.execute("SELECT token FROM struck")}
 
     # Decisions on plans
 
@@ -318,75 +227,3 @@ class Records:
         """The hash of each plan's file, of those that have one."""
         with self._store.reading() as database:
             return dict(database.execute("SELECT plan_hash, sha256 FROM carry").fetchall())
-
-    # Tickets
-
-    def ticket(self, ticket: str) -> Ticket:
-        """Where a ticket stands, as far as the disk knows; raise `Refused` if there is none."""
-        query = (
-            "SELECT purpose, round, state, sentence, shares, steps, epsilon, delta FROM ticket "
-            "WHERE ticket = ?"
-        )
-        with self._store.reading() as database:
-            row = database.execute(query, (ticket,)).fetchone()
-        if row is None:
-            raise Refused(
-                "There is no such ticket here, or the vault was stopped before the round ended: "
-                "call the round (again); it is paid for once."
-            )
-        purpose, number, state, sentence, shares, steps, epsilon, delta = row
-        return Ticket(
-            ticket=ticket,
-            purpose=purpose,
-            round=number,
-            state=state,
-            step=steps if state == "done" else 0,
-            steps=steps,
-            epsilon=epsilon,
-            delta=delta,
-            shares=tuple(shares.split()),
-            sentence=sentence,
-        )
-
-    def shares(self) -> set[str]:
-        """The hashes of every sealed share that a ticket has let out."""
-        with self._store.reading() as database:
-            rows = database.execute("SELECT shares FROM ticket").fetchall()
-        return {digest for (hashes,) in rows for digest in hashes.split()}
-
-    def plan_of(self, ticket: str) -> str:
-        """The hash of the plan that a ticket's round belongs to, empty if there is no ticket."""
-        query = "SELECT plan_hash FROM ticket WHERE ticket = ?"
-        with self._store.reading() as database:
-            row = database.execute(query, (ticket,)).fetchone()
-        return str(row[0]) if row else ""
-
-    def has_ticket(self, ticket: str) -> bool:
-        """Whether a round is queued, runs or has ended here."""
-        query = "SELECT 1 FROM ticket WHERE ticket = ?"
-        with self._store.reading() as database:
-            return database.execute(query, (ticket,)).fetchone() is not None
-
-    def open_ticket(self, plan_hash: str, ticket: Ticket) -> None:
-        """Write a round down as queued."""
-        row: Sequence[str | int | float] = (
-            ticket.ticket, plan_hash, ticket.purpose, ticket.round, "queued", "", "",
-            ticket.steps, ticket.epsilon, ticket.delta,
-        )  # fmt: skip
-        with self._store.writing() as database:
-            database.execute("INSERT INTO ticket VALUES (?,?,?,?,?,?,?,?,?,?)", row)
-
-    def set_state(
-        self, ticket: str, state: State, *, shares: tuple[str, ...] = (), sentence: str = ""
-    ) -> None:
-        """Write down how far a round is."""
-        row = (state, " ".join(shares), sentence, ticket)
-        with self._store.writing() as database:
-            database.execute(
-                "UPDATE ticket SET state = ?, shares = ?, sentence = ? WHERE ticket = ?", row
-            )
-
-    def forget_unfinished(self) -> None:
-        """After a restart: what was under way left nothing, and can be called again."""
-        with self._store.writing() as database:
-            database.execute("DELETE FROM ticket WHERE state IN ('queued', 'running')")

@@ -12,11 +12,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from datasites import wire
 from datasites.data import cohort_file
 from datasites.vault.trainer_messages import Job, Result, Step
-from syft_code import canonical, compression, dp_sgd, metrics, networks, scoring
+from syft_code import broadcast, canonical, contribution, local_round
 from syft_code.errors import ConsiliumError, TrainingFailed, require
 from syft_code.noise import NoiseSource
 from syft_code.plan import Plan
@@ -25,8 +26,7 @@ from syft_code.plan import Plan
 def perform(job: Job, body: bytes, *, on_step: Callable[[int], None]) -> bytes:
     """Train on, or evaluate on, one hospital's cohort; return float64 bytes.
 
-    Guarantee: for "train" that of `dp_sgd.train`; for "evaluate" the Gaussian mechanism on
-        sums over held-out patients, noise std = the plan's multiplier x `scoring.sensitivity`.
+    Guarantee: that of `local_round.train` or `local_round.evaluate`.
     """
     torch.set_num_threads(job.threads)
     plan = Plan.decode(job.plan.encode("ascii"))
@@ -37,31 +37,36 @@ def perform(job: Job, body: bytes, *, on_step: Callable[[int], None]) -> bytes:
         error=TrainingFailed,
     )
     split = cohort_file.unpack(data, plan.data)
-    part = compression.trained(plan)
-    model = networks.build(plan.recipe, plan.data)
-    networks.from_vector(model, np.frombuffer(body[: 4 * part.stop], dtype="<f4"))
-    correction = np.frombuffer(body[4 * part.stop :], dtype="<f8").astype(np.float64)
+    sent, kept = _divided(plan, job, body)
     randomness = NoiseSource.from_os()
     if job.purpose == "train":
-        vector = dp_sgd.train(
-            model,
+        local_round.check_start(plan, job.round, sent)
+        vector = local_round.train(
+            plan,
+            job.hospital,
             split.training(),
-            recipe=plan.recipe,
-            dp=plan.dp_sgd,
-            optimizer=plan.optimizer,
-            declared_patients=plan.hospital(job.hospital).patients,
+            sent=sent,
+            kept=kept,
             randomness=randomness,
-            frozen=part.start,
-            correction=correction if plan.algorithm == "scaffold" else None,
             on_step=on_step,
         )
-    elif plan.evaluation is None:
-        raise TrainingFailed("The plan has no evaluation.")
     else:
-        vector = metrics.patient_sums(model, split.evaluation(), plan.data)
-        scale = plan.evaluation.noise_multiplier * scoring.sensitivity(plan.data)
-        vector = vector + scale * randomness.normal(len(vector))
+        vector = local_round.evaluate(
+            plan, split.evaluation(), sent=sent, kept=kept, randomness=randomness
+        )
     return vector.astype("<f8").tobytes()
+
+
+def _divided(plan: Plan, job: Job, body: bytes) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+    """What the researcher sent, and what the hospital has kept."""
+    end = 4 * broadcast.length(plan, job.purpose)
+    kept = np.frombuffer(body[end:], "<f8").astype(np.float64)
+    require(
+        len(kept) == contribution.length(plan, job.purpose),
+        "A job must come with what the hospital keeps of the plan; this one has another length.",
+        error=TrainingFailed,
+    )
+    return np.frombuffer(body[:end], "<f4").astype(np.float32), kept
 
 
 def serve(jobs: wire.Readable, answers: wire.Writable) -> None:

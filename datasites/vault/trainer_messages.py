@@ -12,16 +12,17 @@ from syft_code.messages import Purpose
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """One round or evaluation; the body is the global weights (float32, little endian).
+    """One round or evaluation; the body is the round's broadcast (float32, little endian).
 
-    In a training round of SCAFFOLD the correction of the trained part (float64) comes after them.
-    `cohort_sha256` is of the bytes that must stand at `cohort_path`.
+    What the hospital keeps of the plan between rounds (float64) comes after it. `cohort_sha256` is
+    of the bytes that must stand at `cohort_path`.
     """
 
     __pydantic_config__ = canonical.STRICT
     plan: str
     hospital: str
     purpose: Purpose
+    round: int
     cohort_path: str
     cohort_sha256: str
     threads: int

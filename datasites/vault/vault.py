@@ -3,7 +3,7 @@
 It does what a valid call asks for, and nothing else (`process` is its socket):
 
     front desk ─ a researcher's signed round call ─▶ grant? roster? cohort? budget? reserve!
-                                                     ─▶ training process ─▶ airlock ─▶ shares
+                                                     ─▶ `rounds` ─▶ sealed shares
     owner      ─ a signed act ─▶ `office`
 
 Guarantee: whoever owns the front desk can delay or refuse service; it cannot read a
@@ -24,33 +24,29 @@ from datasites.vault import ledger, start_check
 from datasites.vault.audit_log import AuditLog
 from datasites.vault.carry import Carry
 from datasites.vault.cohorts import Cohorts
-from datasites.vault.contributions import Contributions, Result, Round
+from datasites.vault.contributions import Contributions, Round
+from datasites.vault.deciders import Deciders
 from datasites.vault.ledger import Caps, Ledger
 from datasites.vault.mandate import Mandate
 from datasites.vault.office import Office
 from datasites.vault.records import Records
+from datasites.vault.rounds import Rounds
 from datasites.vault.store import Store
 from datasites.vault.workroom import Workroom
 from policies.site_policy import Budget
-from syft_code import accounting, canonical, envelope, messages
+from syft_code import accounting, broadcast, canonical, messages
 from syft_code.errors import (
     BudgetExceeded,
     ConsiliumError,
-    InvalidInput,
     InvalidMessage,
     NotApproved,
     Refused,
-    TrainingFailed,
     require,
 )
 from syft_code.messages import NO_PART, RoundCall, Signed, Ticket
 from syft_code.plan import Plan
 
 LOG = logging.getLogger("consilium.vault")
-MAX_REASON = 2000
-"""So much of what went wrong is kept: a training process may say more."""
-FAILED = "The round failed inside the hospital; the data owner's log says why."
-"""What leaves of an error that nobody foresaw."""
 
 
 def _ticket_of(call: RoundCall) -> str:
@@ -59,20 +55,23 @@ def _ticket_of(call: RoundCall) -> str:
     return canonical.sha256(named)[:32]
 
 
-def _check_broadcast(call: RoundCall, plan: Plan, broadcast: bytes) -> None:
-    """The weights, and SCAFFOLD's control variate, are the call's and can be trained on."""
+def _check_broadcast(call: RoundCall, plan: Plan, body: bytes) -> None:
+    """The weights, and what a plan sends after them, are the call's and can be trained on."""
     require(
-        len(broadcast) == 4 * envelope.broadcast_length(plan, call.purpose)
-        and canonical.sha256(broadcast) == call.weights_sha256,
+        len(body) == 4 * broadcast.length(plan, call.purpose)
+        and canonical.sha256(body) == call.weights_sha256,
         "The weights must be the bytes that the call names, of the size that the recipe has, and in "
-        "a training round of SCAFFOLD the control variate after them: upload them and call again.",
+        "a training round what else the plan sends after them: upload them and call again.",
         error=InvalidMessage,
     )
+    numbers = np.frombuffer(body, "<f4")
     require(
-        bool(np.isfinite(np.frombuffer(broadcast, "<f4")).all()),
+        bool(np.isfinite(numbers).all()),
         "The weights must be finite numbers: nothing was spent; call again with others.",
         error=InvalidMessage,
     )
+    sent = broadcast.divided(plan, call.purpose, numbers)
+    broadcast.check(plan, call.purpose, call.round, sent)
 
 
 class Vault:
@@ -80,7 +79,8 @@ class Vault:
 
     def __init__(self, site: Site) -> None:
         self._held = keeping.hold(site.vault / "lock")
-        self._name = site.settings().name
+        settings = site.settings()
+        self._name = settings.name
         store = Store(site.vault / "vault.db")
         self._key = keeping.signing_key(site.vault / "key")
         self._store = store
@@ -90,29 +90,21 @@ class Vault:
             store, hospital=self._name, key=self._key, head_path=site.vault / "log_head"
         )
         self._cohorts = Cohorts(site.vault / "cohorts")
+        self._deciders = Deciders(site, store, records=self._records, log=self._log)
         self._mandate = Mandate(
-            site,
+            self._deciders,
             store,
+            hospital=self._name,
             verify_key=self.verify_key,
             records=self._records,
             ledger=self._ledger,
             log=self._log,
         )
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="round")
-        self._office = Office(
-            store,
-            self._mandate,
-            records=self._records,
-            ledger=self._ledger,
-            log=self._log,
-            cohorts=self._cohorts,
-            after_rounds=self._worker.submit,
-            stop_unless_granted=self._stop_unless_granted,
-        )
-        self._workroom = Workroom(site.vault / "vault.log")
+        self._workroom = Workroom(site.vault / "vault.log", limit_s=settings.round_limit_s)
         self._sealed = keeping.private_folder(site.vault / "sealed")
         self._carry = Carry(site.vault / "carry", self._records)
-        self._contributions = Contributions(
+        contributions = Contributions(
             self._key,
             records=self._records,
             log=self._log,
@@ -120,10 +112,30 @@ class Vault:
             carried=self._carry,
             workroom=self._workroom,
         )
-        self._steps: dict[str, int] = {}
-        self._running = ""  # the hash of the plan whose round is under way
+        self._rounds = Rounds(
+            store,
+            self._sealed,
+            deciders=self._deciders,
+            mandate=self._mandate,
+            records=self._records,
+            ledger=self._ledger,
+            log=self._log,
+            carried=self._carry,
+            contributions=contributions,
+            workroom=self._workroom,
+            after_rounds=self._worker.submit,
+        )
+        self._office = Office(
+            self._deciders,
+            self._mandate,
+            records=self._records,
+            ledger=self._ledger,
+            log=self._log,
+            cohorts=self._cohorts,
+            after_rounds=self._worker.submit,
+            stop_unless_granted=self._rounds.stop_unless_granted,
+        )
         self._deciding = threading.Lock()
-        self._closing = threading.Event()
         try:
             self._open()
         except ConsiliumError:
@@ -147,7 +159,7 @@ class Vault:
 
     def close(self) -> None:
         """End the training process; what was under way is lost and stays paid."""
-        self._closing.set()
+        self._rounds.closing.set()
         self._workroom.close()
         self._worker.shutdown(wait=True, cancel_futures=True)
         self._held.close()
@@ -173,7 +185,7 @@ class Vault:
 
     def check_act(self, request: wire.OwnerAct) -> None:
         """Raise `InvalidMessage` unless somebody who decides here signed an act just now."""
-        self._mandate.authentic(request.act, request.name, request.signer)
+        self._deciders.authentic(request.act, request.name, request.signer)
 
     # What a researcher can cause, through the front desk
 
@@ -199,13 +211,14 @@ class Vault:
         except (NotApproved, BudgetExceeded) as refusal:
             self._note_refusal(call, str(refusal))
             raise
-        self._worker.submit(self._run, asked)
+        self._worker.submit(self._rounds.run, asked)
         return self.ticket(ticket)
 
     def ticket(self, ticket: str) -> Ticket:
         """How far a round is: its steps and epsilon, never a loss or a metric."""
         known = self._records.ticket(ticket)
-        return replace(known, step=self._steps.get(ticket, known.step))
+        step = self._rounds.step(ticket) if known.state == "running" else None
+        return known if step is None else replace(known, step=step)
 
     def share(self, ticket: str, party: int) -> bytes:
         """The sealed share of a finished round for one aggregator: the same bytes each time."""
@@ -228,14 +241,7 @@ class Vault:
             return self.start_round(signed, weights)
         except (NotApproved, BudgetExceeded) as refusal:
             LOG.info("refused a round: %s", refusal)
-            raise self._public(refusal) from None
-
-    def _public(self, refusal: ConsiliumError) -> ConsiliumError:
-        try:
-            told = self._mandate.policy().tell_researchers
-        except ConsiliumError:
-            told = False
-        return refusal if told else Refused(NO_PART)
+            raise self._deciders.public(refusal) from None
 
     def _authentic(self, signed: Signed) -> tuple[RoundCall, Plan]:
         """A call of a plan that is known here, by the researcher that the plan names."""
@@ -266,7 +272,7 @@ class Vault:
         """Price, log and ticket, in the transaction under way."""
         plan, call, spend = asked.grant.plan, asked.call, asked.spend
         price = accounting.event(plan, call.purpose)
-        policy = self._mandate.policy()
+        policy = self._deciders.policy()
         budget, cap = policy.budget(spend.asset), policy.terms.researcher_epsilon
         caps = Caps(
             of_asset=policy.budget,
@@ -298,76 +304,3 @@ class Vault:
         }
         if not self._log.has("round refused", **facts):
             self._log.append("round refused", **facts)
-
-    # The round itself, on a thread of its own
-
-    def _run(self, asked: Round) -> None:
-        """Train or evaluate, and leave sealed shares or a sentence behind.
-
-        The grant is worked out anew before, and once more in the transaction that lets the result
-        out: it may be taken back while the round is queued, or runs.
-        """
-        ticket, plan_hash = asked.ticket, asked.call.plan_hash
-        self._running = plan_hash
-        try:
-            self._records.set_state(ticket, "running")
-            self._mandate.grant(plan_hash)
-            made = self._contributions.make(
-                asked, on_step=lambda step: self._steps.update({ticket: step})
-            )
-            self._release(asked, made)
-        except ConsiliumError as problem:
-            LOG.warning("round %s failed: %s", ticket, problem)
-            hidden = TrainingFailed(FAILED) if isinstance(problem, InvalidInput) else problem
-            self._fail(asked, str(problem), public=str(self._public(hidden)))
-        except Exception:
-            LOG.exception("round %s failed", ticket)
-            self._fail(asked, FAILED, public=str(self._public(TrainingFailed(FAILED))))
-        finally:
-            self._running = ""
-            self._steps.pop(ticket, None)
-
-    def _stop_unless_granted(self) -> None:
-        """After the rules or a decision changed: end the round under way if it may not run now.
-
-        What a plan kept that was taken back is deleted when that round is over.
-        """
-        self._worker.submit(self._carry.forget_others)
-        plan_hash = self._running
-        try:
-            if plan_hash:
-                self._mandate.grant(plan_hash)
-        except ConsiliumError:
-            if self._running == plan_hash:
-                self._workroom.stop()
-
-    def _release(self, asked: Round, result: Result) -> None:
-        """Write the shares down, then let them out: ledger, log, ticket and state say so together."""
-        hashes = tuple(canonical.sha256(share) for share in result.shares)
-        for name, share in zip(hashes, result.shares, strict=True):
-            keeping.write_private(self._sealed / name, share)
-        facts = {"carry": result.after} if result.after else {}
-        with self._store.writing():
-            self._mandate.grant(asked.call.plan_hash)
-            self._ledger.commit(asked.spend)
-            self._records.set_state(asked.ticket, "done", shares=hashes)
-            if result.after:
-                self._records.carry(asked.call.plan_hash, result.after, after=result.before)
-            self._end(asked, start_check.RELEASED, shares=" ".join(hashes), **facts)
-        self._carry.forget_others()
-
-    def _fail(self, asked: Round, sentence: str, *, public: str) -> None:
-        """Say why a round failed; one that is cut by the vault's own end stays unfinished."""
-        if self._closing.is_set():
-            return
-        keeping.forget_others(self._sealed, self._records.shares())
-        self._carry.forget_others()
-        with self._store.writing():
-            self._records.set_state(asked.ticket, "failed", sentence=public[:MAX_REASON])
-            self._end(asked, "round failed", reason=sentence[:MAX_REASON])
-
-    def _end(self, asked: Round, kind: str, **facts: str) -> None:
-        call = asked.call
-        self._log.append(
-            kind, plan_hash=call.plan_hash, purpose=call.purpose, round=str(call.round), **facts
-        )

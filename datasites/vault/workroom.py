@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import IO
 
 from datasites import wire
+from datasites.site import ROUND_LIMIT_S
 from datasites.vault.trainer_messages import Answer, Job, Step
 from syft_code.errors import InvalidMessage, TrainingFailed
 
@@ -23,14 +24,24 @@ ENDED = (
     "hospital and the round stays paid. Go on with the next one."
 )
 
+TOO_LONG = (
+    "The round was not over within this hospital's time limit and was ended; nothing left the "
+    "hospital and the round stays paid. Plan rounds of fewer steps, or ask the data owner for a "
+    "longer limit."
+)
+
 _PEAK = re.compile(r"^VmHWM:\s+(\d+) kB$", re.MULTILINE)
 
 
 class Workroom:
-    """One training process at a time, started when first needed and kept for the next round."""
+    """One training process at a time, started when first needed and kept for the next round.
 
-    def __init__(self, log_path: Path) -> None:
+    A job that takes longer than `limit_s` seconds, its process's start among them, is ended.
+    """
+
+    def __init__(self, log_path: Path, *, limit_s: float = ROUND_LIMIT_S) -> None:
         self._log_path = log_path
+        self._limit_s = limit_s
         self._process: subprocess.Popen[bytes] | None = None
         self._one_job = threading.Lock()
         self._starting = threading.Lock()
@@ -40,15 +51,22 @@ class Workroom:
         """Perform one job and return the raw bytes of its result, for the airlock.
 
         Raises:
-            TrainingFailed: if the process died or spoke out of turn; a new one starts next time.
+            TrainingFailed: if the process died, took too long or spoke out of turn; a new one
+                starts next time.
             ConsiliumError: what the process says went wrong.
         """
         with self._one_job:
+            process, late = self._ready(), threading.Event()
+            alarm = threading.Timer(self._limit_s, _end_late, [process, late])
+            alarm.daemon = True
+            alarm.start()
             try:
-                return _converse(self._ready(), job, weights, on_step)
+                return _converse(process, job, weights, on_step)
             except (OSError, EOFError, ValueError, InvalidMessage):
                 self._end()
-                raise TrainingFailed(ENDED) from None
+                raise TrainingFailed(TOO_LONG if late.is_set() else ENDED) from None
+            finally:
+                alarm.cancel()
 
     def peak_mib(self) -> float:
         """The most memory that the training process has held so far; 0 if there is none."""
@@ -83,6 +101,11 @@ class Workroom:
             process.kill()
             with process:  # closes the pipes and waits
                 return
+
+
+def _end_late(process: "subprocess.Popen[bytes]", late: threading.Event) -> None:
+    late.set()
+    process.kill()
 
 
 def _peak_mib(process_id: int) -> float:

@@ -15,7 +15,9 @@ from benchmarks.robustness import Attack, Bound, Rule, Scale, Scenario, Simulati
 from datasites.data import stand_ins
 from datasites.data.readers import ham10000
 from datasites.data.readers.reading import Reading
-from syft_code import networks
+from federation.simulation.randomness import Randomness
+from federation.simulation.sums import collected
+from syft_code import envelope, networks
 from syft_code.errors import RangeExceeded
 from syft_code.plan import DpSgd
 
@@ -59,19 +61,23 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-def test_a_groups_mean_out_of_shares_is_the_weighted_mean(reading: Reading) -> None:
+def test_the_groups_means_out_of_shares_are_the_weighted_means(reading: Reading) -> None:
     plan = robustness.simulation(reading, scenario("none", "median", bad=0), TINY).plan
-    random = np.random.default_rng(0)
-    three = plan.hospitals[:3]
-    sent = {hospital.name: random.standard_normal(50) for hospital in three}
-    weights = [hospital.patients for hospital in three]
-    assert len(set(weights)) > 1
-    expected = np.average(list(sent.values()), axis=0, weights=weights)
+    random, length = np.random.default_rng(0), envelope.values_length(plan, "train")
+    given = {h.name: random.standard_normal(length) for h in plan.hospitals}
+    assert len({hospital.patients for hospital in plan.hospitals}) > 1
+    found = collected(plan, 1, given.items(), Randomness(seed=0))
+    assert found is not None and len(found.groups) == TINY.groups
     step = 3 * 2.0**-plan.sharing.fraction_bits
-    np.testing.assert_allclose(robustness.group_mean(plan, sent), expected, atol=step)
-    sent[three[0].name] = np.full(50, 2 * plan.sharing.bound * plan.most_patients / weights[0])
+    for names, row in zip(found.groups, robustness.group_means(plan, found), strict=True):
+        weights = [plan.hospital(name).patients for name in names]
+        expected = np.average([given[name] for name in names], axis=0, weights=weights)
+        np.testing.assert_allclose(row, expected, atol=step)
+    first = plan.hospitals[0]
+    far = 2 * plan.sharing.bound * plan.most_patients / first.patients
+    given[first.name] = np.full(length, far)
     with pytest.raises(RangeExceeded):
-        robustness.group_mean(plan, sent)
+        collected(plan, 1, given.items(), Randomness(seed=0))
 
 
 def test_the_last_hospital_is_bad_and_its_update_huge(reading: Reading) -> None:

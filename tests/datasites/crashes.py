@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 from datasites import acts, wire
 from datasites.data import cohort_file, partition
 from datasites.data.cohort_file import SplitCohort
+from syft_code.algorithms import Scaffold
 from syft_code.errors import ConsiliumError
 from syft_code.messages import Ticket
 from syft_code.plan import Compression, DpSgd, Evaluation, Plan
@@ -44,7 +45,7 @@ ORPHAN_S = 5.0
 """A training process that outlives its vault by this much is one that was left behind."""
 PATIENTS = 40
 KINDS: tuple[dict[str, Any], ...] = (
-    {"algorithm": "scaffold"},
+    {"algorithm": Scaffold()},
     {"compression": Compression(kept=0.5)},
     {},
 )

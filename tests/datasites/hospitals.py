@@ -15,7 +15,7 @@ from datasites.site import Site, SiteSettings
 from datasites.vault.vault import Vault
 from policies.rules import KnownParties
 from policies.site_policy import Budget, SitePolicy
-from syft_code import canonical, envelope, messages, networks, traveller
+from syft_code import broadcast, canonical, local_round, messages, traveller
 from syft_code.catalogue import Terms
 from syft_code.cohort import Cohort
 from syft_code.messages import Purpose, RoundCall, Signed, Ticket
@@ -137,8 +137,8 @@ class OneHospital:
 
     def weights(self, agreed: Plan, purpose: Purpose = "train") -> bytes:
         """The start weights; for a training round of SCAFFOLD then a control variate of zeros."""
-        start = networks.initial_weights(agreed.recipe, agreed.data, seed=0)
-        common = bytes(4 * (envelope.broadcast_length(agreed, purpose) - len(start)))
+        start = local_round.first_weights(agreed)
+        common = bytes(4 * (broadcast.length(agreed, purpose) - len(start)))
         return start.astype("<f4").tobytes() + common
 
     def call(self, agreed: Plan, number: int, purpose: Purpose = "train", **changes: str) -> Signed:

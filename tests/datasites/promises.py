@@ -269,7 +269,7 @@ def _states(vault: Vault, entries: Iterable[Entry], told: Told) -> None:
     for plan_hash, plan in told.plans.items():
         rounds = counted.get(plan_hash, [])
         fetched = all((key, party) in told.shares for key in rounds for party in (1, 2, 3))
-        if plan.algorithm != "scaffold" or not fetched:
+        if plan.algorithm.kind != "scaffold" or not fetched:
             continue
         factor = plan.hospital("hospital-1").patients / plan.most_patients
         changes = [np.split(opened(told, key)[0], 2)[1] / factor for key in rounds]

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from syft_code import envelope
+from syft_code.algorithms import Scaffold
 from syft_code.plan import Evaluation, Plan
 from tests import plans
 from tests.faults.line import Direction, How, Line
@@ -38,7 +39,7 @@ def large_plan(parties: list[Party]) -> Plan:
         data=data,
         features=637,
         ring_bits=64,
-        algorithm="scaffold",
+        algorithm=Scaffold(),
         evaluation=Evaluation(noise_multiplier=2.0, after_rounds=()),
     )
     assert envelope.vector_length(plan, "train") * 8 >= VECTOR_BYTES

@@ -39,6 +39,7 @@ SKIN = DataSpec(
     classes=("bkl", "mel", "nv"),
     patient_unit="lesion (lesion_id)",
     stand_in=True,
+    positive="mel",
 )
 BRAIN = DataSpec(
     kind="brats",

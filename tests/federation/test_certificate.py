@@ -10,12 +10,15 @@ import numpy as np
 import pytest
 from dp_accounting.pld import PLDAccountant
 
-from federation import baselines, certificate, model_file
+from federation import baselines, certificate, certificate_check, model_file, witnesses
 from federation.certificate import DEMO_ONLY
 from federation.certificate_check import SILENT
 from federation.study import Outcome, model_sha256
 from syft_code import canonical, compression, networks, traveller
+from syft_code.algorithms import Ewc, Scaffold
 from syft_code.errors import InvalidInput
+from syft_code.layers import GlobalAverage, GroupNorm, Linear
+from syft_code.models import LayerStack
 from syft_code.plan import Compression, Evaluation, Robust, Sharing
 
 
@@ -280,6 +283,10 @@ TAMPERINGS |= {
         ),
         "no less than",
     ),
+    "another model delivered": (
+        lambda c: c.update(delivered="The moving average of the weights."),
+        "delivered must be",
+    ),
     "one absent too few": (lambda c: c["rounds"][1].update(absent=-1), "absent must be"),
     "no anchor": (lambda c: c["hospitals"][0].pop("log_anchor"), "missing"),
     "another log": (lambda c: anchor(c).update(sha256="00" * 32), "that it signed"),
@@ -478,12 +485,37 @@ def test_sentences_are_true_where_only_a_part_of_an_update_travels(skin_demo, re
 
 def test_sentences_are_true_where_control_variates_travel(skin_demo, rewritten) -> None:
     optimizer = dataclasses.replace(skin_demo.outcome.plan.optimizer, momentum=0.0)
-    saw, _ = saw_and_not(skin_demo.outcome, rewritten, algorithm="scaffold", optimizer=optimizer)
+    saw, _ = saw_and_not(skin_demo.outcome, rewritten, algorithm=Scaffold(), optimizer=optimizer)
     count = len(skin_demo.outcome.weights)
     assert f"{count:,} of a control variate's change" in saw["each vault"]
     assert f"{8 * count:,} bytes a round" in saw["each front desk"]
     assert "weights and the control variate" in saw["each data owner"]
     assert f"{2 * count + 1:,} numbers" in saw["the researcher"]
+
+
+def test_sentences_are_true_where_an_earlier_tasks_vectors_travel(skin_demo, rewritten) -> None:
+    ewc = Ewc(strength=1.0, reference_sha256="ab" * 32, importance_sha256="cd" * 32)
+    saw, _ = saw_and_not(skin_demo.outcome, rewritten, continual=ewc)
+    words = "weights, an earlier task's model and the importance of its weights"
+    count = len(skin_demo.outcome.weights)
+    assert f"the model's {words} ({12 * count:,} bytes a round)" in saw["each front desk"]
+    assert f"The model's {words} as each of" in saw["each data owner"]
+    assert f"but the model's {words}." in saw["each vault"]
+
+
+def test_normalisation_that_stays_is_told_and_the_delivered_model_is_named(skin_demo) -> None:
+    norm = GroupNorm(groups=1)
+    plan = skin_demo.outcome.plan
+    recipe = dataclasses.replace(
+        plan.recipe, model=LayerStack(layers=(norm, GlobalAverage(), Linear(features=4)))
+    )
+    changed = dataclasses.replace(plan, recipe=recipe, local_norms=True, averaging=0.5)
+    saw = witnesses.what_each_saw(dataclasses.replace(skin_demo.outcome, plan=changed))
+    vault = " ".join(saw["each vault"])
+    assert "The 6 scales and shifts of its normalisation are trained and stay in" in vault
+    said = certificate_check.facts_of_plan(changed)["delivered"]
+    assert said.startswith("The moving average of the weights after each round, with decay 0.5;")
+    assert "Scales and shifts of normalisation are those of the start" in said
 
 
 def test_a_model_file_gives_the_same_network_back(skin_demo, tmp_path) -> None:

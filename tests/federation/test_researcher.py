@@ -12,7 +12,7 @@ from nacl.signing import SigningKey
 from federation import client, researcher, views
 from federation.client import Account, HospitalClient
 from federation.researcher import Credentials, Researcher
-from syft_code import canonical
+from syft_code import accounting, canonical
 from syft_code.catalogue import AssetCard, Terms
 from syft_code.errors import (
     BudgetExceeded,
@@ -114,6 +114,17 @@ def test_a_plan_hides_each_hospital_among_the_most_that_any_of_them_asks(
     assert [h.name for h in study.plan.hospitals] == ["berlin", "lisbon", "oslo", "vienna"]
     assert study.plan.min_hospitals == 4
     assert someone.study(**choices(), min_hospitals=3).plan.min_hospitals == 3
+
+
+def test_a_study_within_an_epsilon_gets_its_noise_from_the_strictest_terms(
+    desks: dict[str, Desk], someone: Researcher
+) -> None:
+    desks["oslo"].asked = dataclasses.replace(desks["oslo"].asked, delta=1e-6)
+    planned = someone.study(**choices(), epsilon=3.0).plan
+    events = accounting.plan_events(planned)
+    assert 2.97 < accounting.epsilon(events, delta=1e-6) <= 3.0
+    desks["berlin"].asked = dataclasses.replace(desks["berlin"].asked, min_noise_multiplier=7.5)
+    assert someone.study(**choices(), epsilon=3.0).plan.dp_sgd.noise_multiplier == 7.5
 
 
 def test_a_front_desk_that_is_away_is_left_out_until_it_answers(

@@ -6,6 +6,7 @@ import threading
 import time
 from dataclasses import replace
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,9 +14,11 @@ from rich.console import Console
 
 from federation import certificate, hospital_round, relay, report, study, views
 from federation.progress import Display
-from federation.study import Outcome, Progress, RoundRecord
-from federation.training import Model
-from syft_code import compression, envelope, messages, networks, sharing
+from federation.server_step import Model, adaptive_step
+from federation.study import Outcome, Progress, RoundRecord, Study, model_sha256
+from syft_code import broadcast, compression, messages, networks, sharing
+from syft_code.algorithms import FedAdam, Scaffold
+from syft_code.broadcast import PublicVectors
 from syft_code.envelope import SealedShare
 from syft_code.errors import (
     BudgetExceeded,
@@ -399,7 +402,7 @@ def test_coordinates_that_did_not_travel_stay_as_they_were() -> None:
 
 
 def test_scaffolds_control_variate_moves_by_the_weight_of_those_that_took_part() -> None:
-    parties = federation(algorithm="scaffold", evaluation=None)
+    parties = federation(algorithm=Scaffold(), evaluation=None)
     plan = parties.study.plan
     parties.hospitals["vienna"].raises = {("train", 1): NotApproved(NO_PART)}
     seen: dict[int, np.ndarray] = {}
@@ -416,11 +419,52 @@ def test_scaffolds_control_variate_moves_by_the_weight_of_those_that_took_part()
     count = len(outcome.weights)
     patients = {h.name: h.patients for h in plan.hospitals}
     part = 1 - patients["vienna"] / sum(patients.values())
-    assert all(len(blob) == envelope.broadcast_length(plan, "train") for blob in seen.values())
+    assert all(len(blob) == broadcast.length(plan, "train") for blob in seen.values())
     assert not seen[1][count:].any()
     np.testing.assert_allclose(seen[2][count:], part, atol=1e-4)
     np.testing.assert_allclose(seen[3][count:], part + 1, atol=1e-4)
     np.testing.assert_allclose(outcome.weights, Model.first(plan).weights + 3, atol=1e-4)
+
+
+def test_an_adaptive_study_that_is_taken_up_again_has_the_moments_and_the_average_that_it_had() -> (
+    None
+):
+    """Each update is 1 in every number; each party answers the same call or none."""
+    adam = FedAdam(learning_rate=0.5)
+    parties = federation(algorithm=adam, averaging=0.5)
+    plan = parties.study.plan
+    for name in ("berlin", "lisbon"):
+        parties.hospitals[name].raises = {("train", 3): NotApproved(NO_PART)}
+    stopped = parties.study.train()
+    assert len(stopped.rounds) == 2 and stopped.stopped
+    for name in ("berlin", "lisbon"):
+        parties.hospitals[name].raises = {}
+    outcome = parties.new_process().train()
+    assert outcome.stopped == "" and len(outcome.rounds) == 3
+
+    moments = Model.first(plan).moments
+    weights = Model.first(plan).weights.astype(np.float64)
+    models = []
+    for _ in range(3):
+        moments, change = adaptive_step(adam, moments, np.ones(len(weights)))
+        weights = weights + change
+        models.append(weights)
+    average = (models[0] / 4 + models[1] / 2 + models[2]) / 1.75
+    np.testing.assert_allclose(outcome.weights, average, atol=1e-4)
+    evaluated = json.loads(parties.hospitals["oslo"].given[("evaluate", 3)].message)
+    assert evaluated["weights_sha256"] == model_sha256(outcome.weights)
+    again = parties.new_process().train()
+    assert np.array_equal(again.weights, outcome.weights)
+
+
+def test_a_study_needs_the_vectors_that_its_plan_names() -> None:
+    start = np.linspace(-1, 1, 147).astype(np.float32)
+    parties = federation()
+    agreed = replace(parties.study.plan, start_sha256=model_sha256(start))
+    options: dict[str, Any] = {"hospitals": [], "aggregators": [], "key": parties.key}
+    assert Study(agreed, **options, public=PublicVectors(start=start)).plan == agreed
+    with pytest.raises(InvalidInput, match="start must be the vector"):
+        Study(agreed, **options)
 
 
 def test_a_front_desk_that_hands_out_another_rounds_shares_is_absent(

@@ -12,13 +12,28 @@ import pytest
 from datasites.data import readers
 from federation import certificate
 from federation.researcher import Researcher
+from federation.server_step import Model
 from federation.spool import IncomingFile
 from federation.study import Outcome, Progress, Study
-from syft_code import accounting, canonical, compression, envelope, messages, networks, sharing
+from syft_code import (
+    accounting,
+    broadcast,
+    canonical,
+    compression,
+    envelope,
+    messages,
+    networks,
+    sharing,
+)
 from syft_code.accounting import Event
+from syft_code.algorithms import FedAdam, Scaffold
+from syft_code.broadcast import PublicVectors
 from syft_code.errors import InvalidMessage, Refused
+from syft_code.layers import Conv, GlobalAverage, GroupNorm
 from syft_code.messages import RoundCall, ShareHeader
+from syft_code.models import LayerStack
 from syft_code.plan import Compression, DpSgd, Evaluation, Plan, Sgd, Sharing
+from syft_code.recipes import Recipe
 from tests import opening
 from tests.conftest import Live
 from tests.plans import TINY
@@ -223,12 +238,23 @@ def test_a_round_asked_for_again_gives_the_same_sealed_bytes_and_is_charged_once
         hospital.start_round(plan, messages.sign(changed, researcher.key))
 
 
+NORMED = Recipe(
+    model=LayerStack(layers=(Conv(channels=4, stride=2), GroupNorm(groups=2), GlobalAverage())),
+    loss=TINY.loss,
+)
+START = PublicVectors(start=np.linspace(-0.5, 0.5, 155).astype(np.float32))
 VARIANTS: dict[str, dict[str, object]] = {
     "SCAFFOLD, any two of three aggregators": {
-        "algorithm": "scaffold",
+        "algorithm": Scaffold(),
         "sharing": Sharing(needed=2),
     },
-    "a quarter of the last layers in 16 bits": {
+    "a quarter of the last layers in 16 bits, FedAdam from weights that are brought": {
+        "recipe": NORMED,
+        "algorithm": FedAdam(learning_rate=0.1),
+        "local_norms": True,
+        "averaging": 0.9,
+        "start_sha256": broadcast.sha256(START.start),
+        "public": START,
         "sharing": Sharing(ring_bits=16, fraction_bits=12, bound=1.9),
         "compression": Compression(kept=0.25),
         "frozen_layers": 1,
@@ -251,13 +277,15 @@ def test_other_ways_to_share_run_through_the_same_parties(
     outcome = study.train(on_round=lambda record, new: weights.append(new))
     assert not outcome.stopped
     assert [len(record.trained) for record in outcome.rounds] == [4, 4]
-    start = networks.initial_weights(
-        study.plan.recipe, study.plan.data, seed=int(study.plan.hash[:8], 16)
-    )
+    public = START if study.plan.start_sha256 else PublicVectors()
+    start = Model.first(study.plan, public).weights
     part = compression.trained(study.plan)
     moved = np.flatnonzero(weights[0] != start)
     assert part.start <= moved.min() and len(moved) <= compression.kept_count(study.plan)
     assert len(moved) > compression.kept_count(study.plan) * 0.9
+    if study.plan.local_norms:
+        shared = compression.spread(study.plan, 1, np.ones(compression.kept_count(study.plan)))
+        assert set(moved) <= set(np.flatnonzero(shared)), "normalisation stays in its hospital"
     assert certificate.check(certificate.certificate(outcome)) == []
 
 

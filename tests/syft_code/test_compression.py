@@ -7,6 +7,7 @@ import pytest
 from nacl.signing import SigningKey
 
 from syft_code import accounting, compression, envelope, sharing
+from syft_code.algorithms import FedAvg, Scaffold
 from syft_code.plan import Compression, Plan, Sharing
 from tests import opening
 from tests.plans import Keys, plan
@@ -152,10 +153,10 @@ def test_none_of_it_changes_the_price() -> None:
     for agreed in (
         compressed(0.02),
         compressed(1.0, frozen_layers=1, max_update_norm=0.5),
-        plan(KEYS, algorithm="scaffold"),
+        plan(KEYS, algorithm=Scaffold()),
     ):
         assert accounting.event(agreed, "train") == price
-    evaluated = plan(KEYS, compression=Compression(kept=0.1), algorithm="fedavg", frozen_layers=1)
+    evaluated = plan(KEYS, compression=Compression(kept=0.1), algorithm=FedAvg(), frozen_layers=1)
     assert accounting.event(evaluated, "evaluate") == accounting.event(plan(KEYS), "evaluate")
     assert envelope.vector_length(evaluated, "evaluate") == envelope.vector_length(
         plan(KEYS), "evaluate"

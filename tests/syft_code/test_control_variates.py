@@ -29,7 +29,7 @@ def gradient(weights: np.ndarray, cohort: Cohort, max_grad_norm: float) -> np.nd
 
     With z = W a + b the gradient is (softmax(z) - e_y) a^T for W, and softmax(z) - e_y for b.
     """
-    features = networks.inputs(cohort.images).double().mean((2, 3)).numpy()
+    features = networks.inputs(cohort.images, cohort.facts)[0].double().mean((2, 3)).numpy()
     matrix, bias = weights[:21].reshape(7, 3), weights[21:]
     scores = features @ matrix.T + bias
     likely = np.exp(scores - scores.max(1, keepdims=True))

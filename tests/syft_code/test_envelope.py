@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from nacl.signing import SigningKey
 
-from syft_code import canonical, envelope, messages
+from syft_code import broadcast, canonical, envelope, messages
+from syft_code.algorithms import Scaffold
 from syft_code.envelope import SealedShare
 from syft_code.errors import InvalidMessage, RangeExceeded, SharingError
 from syft_code.messages import Purpose, ShareHeader, Signed
@@ -247,10 +248,10 @@ def test_an_evaluation_travels_unweighted_in_the_widest_ring(name: str) -> None:
 def test_the_lengths_follow_from_the_plan() -> None:
     count = parameter_count(PLAN.recipe, PLAN.data)
     assert (envelope.values_length(PLAN, "train"), envelope.vector_length(PLAN, "train")) == (8, 9)
-    scaffold = dataclasses.replace(PLAN, algorithm="scaffold")
+    scaffold = dataclasses.replace(PLAN, algorithm=Scaffold())
     assert envelope.values_length(scaffold, "train") == 2 * count
-    assert envelope.broadcast_length(scaffold, "train") == 2 * count
-    assert envelope.broadcast_length(scaffold, "evaluate") == count
+    assert broadcast.length(scaffold, "train") == 2 * count
+    assert broadcast.length(scaffold, "evaluate") == count
     assert envelope.values_length(scaffold, "evaluate") == envelope.values_length(PLAN, "evaluate")
     narrow = plan_of("3 of 5")
     assert envelope.vector_length(narrow, "train") == 8 + 4  # 24 bits in digits of 6

@@ -9,6 +9,7 @@ from nacl.public import PrivateKey
 from nacl.signing import SigningKey
 
 from syft_code import canonical
+from syft_code.algorithms import Scaffold
 from syft_code.errors import InvalidPlan, RangeExceeded
 from syft_code.plan import (
     EVALUATION,
@@ -53,7 +54,7 @@ MOVES: dict[str, Any] = {
     "kept": {"compression": Compression(kept=0.5)},
     "error_feedback": {"compression": Compression(error_feedback=False)},
     "frozen_layers": {"frozen_layers": 1},
-    "algorithm": {"algorithm": "scaffold"},
+    "algorithm": {"algorithm": Scaffold()},
     "evaluation": {"evaluation": None},
     "widths": {"recipe": Recipe(model=LayerStack(layers=(Conv(channels=5),)), loss=TINY.loss)},
 }
@@ -279,10 +280,10 @@ def test_one_layer_at_least_is_trained(frozen: int) -> None:
     ],
 )
 def test_scaffold_goes_alone(change: dict[str, Any]) -> None:
-    assert plan(algorithm="scaffold")
+    assert plan(algorithm=Scaffold())
     assert plan(**change)
     with pytest.raises(InvalidPlan, match="SCAFFOLD"):
-        plan(algorithm="scaffold", **change)
+        plan(algorithm=Scaffold(), **change)
 
 
 @pytest.mark.parametrize(
@@ -293,8 +294,17 @@ def test_scaffold_goes_alone(change: dict[str, Any]) -> None:
         (("sharing", "needed"), True),
         (("sharing", "fraction_bits"), "18"),
         (("algorithm",), "fedprox"),
+        (("algorithm",), {"kind": "fedprox"}),
+        (("algorithm",), {"kind": "fedprox", "mu": 1}),
+        (("algorithm",), {"kind": "fedsgd"}),
+        (("local_norms",), 1),
+        (("averaging",), "0.9"),
+        (("start_sha256",), None),
+        (("continual",), {"kind": "ewc"}),
+        (("augmentation",), {"views": 2.0}),
         (("format",), 1),
-        (("format",), 3),
+        (("format",), 2),
+        (("format",), 4),
         (("robust",), {"rule": "mean", "groups": 3, "tolerated": 1}),
         (("compression",), {"kept": 1, "error_feedback": True}),
         (("frozen_layers",), None),
@@ -391,7 +401,7 @@ def test_an_unknown_field_or_layer_is_refused() -> None:
 @pytest.mark.parametrize(
     "model",
     [
-        LayerStack(layers=()),
+        LayerStack(layers=(Linear(features=2),) * 65),
         LayerStack(layers=(Conv(channels=5), GroupNorm(groups=2))),
         LayerStack(layers=tuple(Pool() for _ in range(5))),
         UNet(widths=(4, 8)),

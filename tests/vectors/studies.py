@@ -32,7 +32,7 @@ def plan(
     if hidden:
         layers = [{"kind": "linear", "features": features} for features in hidden]
     return {
-        "format": 2,
+        "format": 3,
         "study": study,
         "researcher_key": second.public(SIGN_SEEDS["researcher"]),
         "data": {
@@ -44,6 +44,8 @@ def plan(
             "classes": ["benign", "malignant"],
             "patient_unit": "lesion",
             "stand_in": True,
+            "facts": [],
+            "positive": "",
         },
         "recipe": {
             "model": {"kind": "layers", "layers": layers},
@@ -54,6 +56,7 @@ def plan(
             "max_grad_norm": 1.0,
             "sample_rate": 0.1,
             "steps": 1,
+            "adaptive": None,
         },
         "optimizer": {"learning_rate": 0.1, "momentum": 0.0},
         "rounds": 2,
@@ -62,11 +65,16 @@ def plan(
         "min_hospitals": 3,
         "evaluation": {"noise_multiplier": 1.0, "after_rounds": [2]},
         "sharing": {"bound": 64.0, "fraction_bits": 18, "needed": None, "ring_bits": 32} | sharing,
-        "algorithm": "fedavg",
+        "algorithm": {"kind": "fedavg"},
         "robust": None,
         "max_update_norm": None,
         "compression": None if kept is None else {"kept": kept, "error_feedback": True},
         "frozen_layers": 0,
+        "local_norms": False,
+        "augmentation": None,
+        "continual": None,
+        "start_sha256": "",
+        "averaging": None,
     }
 
 

@@ -1,4 +1,4 @@
-"""From published data sets on disk to patients in memory.
+"""From data sets on disk to patients in memory.
 
 `read` takes a folder as it was published and gives a `Reading`, or raises `InvalidData`
 with a sentence that names the file, the reason and the way out. Nothing in between: one
@@ -8,27 +8,41 @@ bad file and nothing is read. Imports neither torch nor PySyft.
 from pathlib import Path
 from typing import Literal, assert_never
 
+from datasites.data.readers import schema, tables
 from datasites.data.readers.brats import read as read_brats
 from datasites.data.readers.files import STAND_IN_MARKER, open_folder
 from datasites.data.readers.ham10000 import read as read_ham10000
 from datasites.data.readers.reading import Reading
 
-__all__ = ["Reading", "read"]
+__all__ = ["SCHEMAS", "SIZE_PX", "Kind", "Reading", "read"]
+
+Kind = Literal["ham10000", "brats", "heart", "symptoms", "vitals", "table"]
+"""What people call a data set; "table" is one's own, with `schema.toml` in the folder."""
+
+SIZE_PX = 32
+"""Pictures are this wide and high unless somebody says otherwise."""
+
+SCHEMAS: dict[Kind, str] = {"heart": "heart_disease", "symptoms": "symptoms", "vitals": "vitals"}
+"""The schemas of tables that come with Consilium."""
 
 
 def read(
-    kind: Literal["ham10000", "brats"],
+    kind: Kind,
     folder: Path,
     *,
-    size_px: int,
+    size_px: int = SIZE_PX,
     slices_per_patient: int = 16,
+    neighbours: int = 0,
     stand_in: bool = False,
+    facts: bool = False,
 ) -> Reading:
     """Read a hospital's folder; run by the data owner, before anything is published.
 
     A folder with a stand-in's marker file is read as a stand-in whatever `stand_in` says.
-    `slices_per_patient` concerns BraTS alone: so many at most, shared among the time points of
-    a patient, one each at least.
+    `size_px` concerns pictures alone. `slices_per_patient` and `neighbours` concern BraTS
+    alone: so many slices at most, shared among the time points of a patient, one each at least;
+    and, with 1, the slices right below and above each as further channels (2.5-D). With `facts`,
+    pictures come with what the clinic knows beside them; tables have nothing else.
 
     Raises:
         InvalidData: naming the first file that is not acceptable, and why.
@@ -37,10 +51,19 @@ def read(
     stand_in = stand_in or (root / STAND_IN_MARKER).exists()
     match kind:
         case "ham10000":
-            return read_ham10000(root, size_px=size_px, stand_in=stand_in)
+            return read_ham10000(root, size_px=size_px, stand_in=stand_in, facts=facts)
         case "brats":
             return read_brats(
-                root, size_px=size_px, slices_per_patient=slices_per_patient, stand_in=stand_in
+                root,
+                size_px=size_px,
+                slices_per_patient=slices_per_patient,
+                neighbours=neighbours,
+                stand_in=stand_in,
+                facts=facts,
             )
+        case "heart" | "symptoms" | "vitals":
+            return tables.read(root, schema.packaged(SCHEMAS[kind]), stand_in=stand_in)
+        case "table":
+            return tables.read(root, schema.beside(root), stand_in=stand_in)
         case _:
             assert_never(kind)

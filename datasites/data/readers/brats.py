@@ -1,5 +1,8 @@
 """BraTS brain tumours as axial slices of four standardised modalities.
 
+In 2.5-D a slice also has its neighbours' channels: "t1-1" is T1 one slice further down, "t1+1"
+one further up. At the end of a volume the last slice stands for the one that is not there.
+
 What is cut out is decided from the images alone, never from the labels: a slice that was
 chosen for its tumour would teach a network where to expect one.
 """
@@ -15,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from datasites.data.readers import files, nifti
+from datasites.data.readers import brats_facts, files, nifti
 from datasites.data.readers.brats_cases import (
     BRATS_2013_TO_2021,
     DECATHLON_ORDER,
@@ -35,11 +38,12 @@ MIN_BRAIN = 0.1  # a slice counts if it has this share of the brain area of the 
 MIN_BORDER = 0.1  # the background's share of the volume's six faces
 ROUNDING = 1e-3  # masks are also stored as floats such as 0.99999997
 THREADS = 2
+MOST_NEIGHBOURS = 1  # a slice has 16 channels at most
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)
 class _Slices:
-    """Shapes: `images` float16 `[slices, 4, size, size]`; `labels` uint8 `[slices, size, size]`."""
+    """Shapes: `images` float16 `[slices, channels, size, size]`; `labels` without channels."""
 
     images: NDArray[np.float16]
     labels: NDArray[np.uint8]
@@ -61,27 +65,64 @@ class _Frame:
     front: float
 
 
-def spec(*, size_px: int, stand_in: bool) -> DataSpec:
+def channels(neighbours: int) -> tuple[str, ...]:
+    """The names of a slice's channels with so many neighbours below and as many above.
+
+    >>> channels(1)[:3]
+    ('t1-1', 't1', 't1+1')
+    """
+    offsets = range(-neighbours, neighbours + 1)
+    return tuple(f"{name}{k:+d}" if k else name for name in MODALITIES for k in offsets)
+
+
+def neighbours_of(channels: Sequence[str]) -> int:
+    """How many neighbours on each side such channels tell of."""
+    return (len(channels) // len(MODALITIES) - 1) // 2
+
+
+def lacking(cohort: Cohort, data: DataSpec) -> tuple[str, ...]:
+    """The modalities that are missing in every case: for the asset's public card.
+
+    Does not protect: whether a single case has a modality that all others lack. A site's
+    equipment is public, and the owner publishes it with the card.
+    """
+    if data.kind != "brats":
+        return ()
+    seen = cohort.images.any(axis=(0, 2, 3))
+    return tuple(name for name in MODALITIES if not seen[data.channels.index(name)])
+
+
+def spec(*, size_px: int, stand_in: bool, neighbours: int = 0, facts: bool = False) -> DataSpec:
     """The public shape of a BraTS asset."""
     return DataSpec(
         kind="brats",
         task="segmentation",
-        channels=MODALITIES,
+        channels=channels(neighbours),
         height_px=size_px,
         width_px=size_px,
         classes=CLASSES,
         patient_unit="patient (BraTS subject)",
         stand_in=stand_in,
+        facts=brats_facts.names() if facts else (),
     )
 
 
 def read(
-    folder: Path, *, size_px: int = 64, slices_per_patient: int = 16, stand_in: bool = False
+    folder: Path,
+    *,
+    size_px: int = 64,
+    slices_per_patient: int = 16,
+    neighbours: int = 0,
+    stand_in: bool = False,
+    facts: bool = False,
 ) -> Reading:
     """Read every case; a slice has the front on top and the patient's left on the left.
 
     A patient has `slices_per_patient` slices at most, shared among the time points, one each
-    at least.
+    at least. They follow one another, case by case, from the lowest to the highest. With
+    `neighbours` 1, the slices right below and above each are further channels of it. A modality
+    that a case lacks is 0 throughout, which is the standardised mean. With `facts` each slice
+    comes with what the survival table says of its patient (`brats_facts`).
 
     Raises:
         InvalidData: naming the first file or case that is not acceptable, and why.
@@ -92,33 +133,41 @@ def read(
         f"slices_per_patient must be 1 to 256, got {slices_per_patient}.",
         error=InvalidData,
     )
+    require(
+        0 <= neighbours <= MOST_NEIGHBOURS,
+        f"neighbours must be 0 or {MOST_NEIGHBOURS}, got {neighbours}.",
+        error=InvalidData,
+    )
     root = files.open_folder(folder)
     cases = find_cases(root)
     time_points = Counter(case.patient for case in cases)
 
     def cut(case: Case) -> _Slices:
         count = max(1, slices_per_patient // time_points[case.patient])
-        return _cut(root, case, size_px=size_px, count=count)
+        return _cut(root, case, size_px=size_px, count=count, neighbours=neighbours)
 
     with ThreadPoolExecutor(THREADS) as pool:
         parts = list(pool.map(cut, cases))
     patients = sorted(time_points)
     number = {patient: index for index, patient in enumerate(patients)}
     numbers = np.array([number[case.patient] for case in cases], dtype=np.int32)
+    patient = np.repeat(numbers, [len(part.labels) for part in parts])
+    known = brats_facts.read(root, patients) if facts else np.zeros((len(patients), 0), np.float32)
     return Reading(
         cohort=Cohort(
             images=np.concatenate([part.images for part in parts]),
             labels=np.concatenate([part.labels for part in parts]),
-            patient=np.repeat(numbers, [len(part.labels) for part in parts]),
+            patient=patient,
+            facts=known[patient],
         ),
         patient_ids=tuple(patients),
         site=("",) * len(patients),
-        spec=spec(size_px=size_px, stand_in=stand_in),
+        spec=spec(size_px=size_px, stand_in=stand_in, neighbours=neighbours, facts=facts),
         remarks=_remarks(cases, parts),
     )
 
 
-def _cut(root: Path, case: Case, *, size_px: int, count: int) -> _Slices:
+def _cut(root: Path, case: Case, *, size_px: int, count: int, neighbours: int) -> _Slices:
     """One case: read, check, standardise, cut."""
     images = _images(root, case)
     mask = nifti.read(root, case.files["seg"])
@@ -133,13 +182,22 @@ def _cut(root: Path, case: Case, *, size_px: int, count: int) -> _Slices:
     classes = np.array(case.layout.classes, dtype=np.uint8)
     brains = {name: _brain(volume.voxels, name, case) for name, volume in images.items()}
     frame = _frame(np.logical_or.reduce(list(brains.values())), mask.spacing_mm, count)
-    cut = np.zeros((len(frame.z), len(MODALITIES), size_px, size_px), dtype=np.float16)
-    for name, volume in images.items():
-        planes = _standardised(volume.voxels, brains[name], frame, f"{_where(case)}, {name},")
-        cut[:, MODALITIES.index(name)] = [_resized(plane, frame, size_px) for plane in planes]
+    cut = [
+        _channels(
+            images[name].voxels,
+            brains[name],
+            frame,
+            size_px=size_px,
+            neighbours=neighbours,
+            what=f"{_where(case)}, {name},",
+        )
+        if name in images
+        else np.zeros((len(frame.z), 2 * neighbours + 1, size_px, size_px), dtype=np.float16)
+        for name in MODALITIES
+    ]
     labels = [classes[np.rint(mask.voxels[:, :, z]).astype(np.uint8)] for z in frame.z]
     return _Slices(
-        images=cut,
+        images=np.concatenate(cut, axis=1),
         labels=np.stack([_resized(plane, frame, size_px) for plane in labels]),
         missing=tuple(name for name in MODALITIES if name not in images),
         stored_labels=stored_labels,
@@ -227,10 +285,29 @@ def _frame(brain: NDArray[np.bool_], spacing_mm: tuple[float, float, float], cou
     )
 
 
+def _channels(
+    voxels: NDArray[Any],
+    brain: NDArray[np.bool_],
+    frame: _Frame,
+    *,
+    size_px: int,
+    neighbours: int,
+    what: str,
+) -> NDArray[np.float16]:
+    """One modality's channels of each slice of the frame, from the lowest neighbour up."""
+    z = np.array(frame.z)[:, None] + np.arange(-neighbours, neighbours + 1)
+    z = np.clip(z, 0, voxels.shape[2] - 1)
+    needed, place = np.unique(z, return_inverse=True)
+    planes = _standardised(voxels, brain, needed.tolist(), what)
+    small = np.array([_resized(plane, frame, size_px) for plane in planes], dtype=np.float16)
+    stacked: NDArray[np.float16] = small[place.reshape(z.shape)]
+    return stacked
+
+
 def _standardised(
-    voxels: NDArray[Any], brain: NDArray[np.bool_], frame: _Frame, what: str
+    voxels: NDArray[Any], brain: NDArray[np.bool_], slices: Sequence[int], what: str
 ) -> list[NDArray[np.float32]]:
-    """The frame's planes with mean 0 and deviation 1 over the brain, clipped; 0 outside it."""
+    """Slices with mean 0 and deviation 1 over the brain, clipped; 0 outside it."""
     inside = voxels[brain].astype(np.float64)
     mean, deviation = float(inside.mean()), float(inside.std())
     require(
@@ -238,10 +315,10 @@ def _standardised(
         f"{what} must vary inside the brain, and is constant. Replace the file or remove it.",
         error=InvalidData,
     )
-    planes = [(voxels[:, :, z].astype(np.float64) - mean) / deviation for z in frame.z]
+    planes = [(voxels[:, :, z].astype(np.float64) - mean) / deviation for z in slices]
     return [
         np.where(brain[:, :, z], np.clip(plane, -CLIP, CLIP), 0).astype(np.float32)
-        for z, plane in zip(frame.z, planes, strict=True)
+        for z, plane in zip(slices, planes, strict=True)
     ]
 
 

@@ -5,10 +5,10 @@
 
 The patient unit is the lesion (`lesion_id`): the data set does not tell which lesions
 belong to one person, so two lesions of one person count as two patients here. A lesion with
-images from two sites goes to the site with more of them.
+images from two sites goes to the site with more of them. Beside a picture the table knows age,
+sex and place on the body: with `facts` they are read too.
 """
 
-import csv
 import io
 import re
 import struct
@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
 
-from datasites.data.readers import files
+from datasites.data.readers import coding, csv_rows, files, schema
+from datasites.data.readers.csv_rows import Row
 from datasites.data.readers.reading import Reading, counted
 from syft_code.cohort import Cohort
 from syft_code.errors import InvalidData, require
@@ -32,9 +33,9 @@ from syft_code.recipes import DataSpec
 CHANNELS = ("red", "green", "blue")
 CLASSES = ("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc")
 TABLES = ("HAM10000_metadata_with_source.csv", "HAM10000_metadata.csv", "HAM10000_metadata")
+FACTS = "ham10000_facts"
 IMAGE_FOLDERS = ("HAM10000_images_part_1", "HAM10000_images_part_2", "HAM10000_images")
 
-MAX_TABLE_BYTES = 16 * 2**20
 MAX_IMAGE_BYTES = 32 * 2**20
 MAX_IMAGE_PIXELS = 40_000_000
 THREADS = 2
@@ -49,9 +50,10 @@ class _Row:
     image_id: str
     dx: str
     site: str
+    source: Row
 
 
-def spec(*, size_px: int, stand_in: bool) -> DataSpec:
+def spec(*, size_px: int, stand_in: bool, facts: bool = False) -> DataSpec:
     """The public shape of a HAM10000 asset."""
     return DataSpec(
         kind="ham10000",
@@ -62,11 +64,17 @@ def spec(*, size_px: int, stand_in: bool) -> DataSpec:
         classes=CLASSES,
         patient_unit="lesion (lesion_id)",
         stand_in=stand_in,
+        facts=coding.names(schema.packaged(FACTS).column) if facts else (),
+        positive="mel",
     )
 
 
-def read(folder: Path, *, size_px: int = 32, stand_in: bool = False) -> Reading:
+def read(
+    folder: Path, *, size_px: int = 32, stand_in: bool = False, facts: bool = False
+) -> Reading:
     """Read the table and every image it names, squared and resized to `size_px`.
+
+    With `facts` each image comes with age, sex and localization (schemas/ham10000_facts.toml).
 
     Raises:
         InvalidData: naming the first file that is not acceptable, and why.
@@ -74,7 +82,7 @@ def read(folder: Path, *, size_px: int = 32, stand_in: bool = False) -> Reading:
     require(8 <= size_px <= 512, f"size_px must be 8 to 512, got {size_px}.", error=InvalidData)
     root = files.open_folder(folder)
     table = _find_table(root)
-    rows = _parse(files.read_bytes(root, table, limit_bytes=MAX_TABLE_BYTES), table.name)
+    rows = _parse(csv_rows.read(root, table), table.name)
     found = _find_images(root)
     kept = sorted((row for row in rows if row.image_id in found), key=_order)
     require(
@@ -90,13 +98,14 @@ def read(folder: Path, *, size_px: int = 32, stand_in: bool = False) -> Reading:
         images=images,
         labels=np.array([CLASSES.index(row.dx) for row in kept], dtype=np.uint8),
         patient=np.array([number[row.lesion_id] for row in kept], dtype=np.int32),
+        facts=_facts(kept, table.name) if facts else np.zeros((len(kept), 0), dtype=np.float32),
     )
     sites, at_two_sites = _sites(kept, lesions)
     return Reading(
         cohort=cohort,
         patient_ids=tuple(lesions),
         site=sites,
-        spec=spec(size_px=size_px, stand_in=stand_in),
+        spec=spec(size_px=size_px, stand_in=stand_in, facts=facts),
         remarks=_remarks(
             rows_left=len(rows) - len(kept),
             images_left=len(found.keys() - {row.image_id for row in rows}),
@@ -119,54 +128,36 @@ def _find_table(root: Path) -> Path:
     )
 
 
-def _parse(data: bytes, name: str) -> list[_Row]:
+def _parse(table: Sequence[Row], name: str) -> list[_Row]:
     """The rows of the table, each checked alone and against the others."""
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        raise InvalidData(f"{name!r} must be UTF-8 text. Save it again as CSV in UTF-8.") from None
-    try:
-        lines = [line for line in csv.reader(io.StringIO(text, newline=""), strict=True) if line]
-    except csv.Error as problem:
-        raise InvalidData(
-            f"{name!r} must be a CSV table ({problem}). Put the published table there."
-        ) from None
-    require(
-        len(lines) >= 2,
-        f"{name!r} must have a header and rows, and is empty. Put the published table there.",
-        error=InvalidData,
-    )
-    header = lines[0]
-    for column in ("lesion_id", "image_id", "dx"):
-        require(
-            header.count(column) == 1,
-            f"{name!r} must have one column {column!r}, it has {header.count(column)}. "
-            "Put the published table there.",
-            error=InvalidData,
-        )
-    rows = [_row(line, header, f"{name!r}, row {i}") for i, line in enumerate(lines[1:], start=2)]
+    _require_columns(table[0], ("lesion_id", "image_id", "dx"), name)
+    rows = [_row(row) for row in table]
     _check_together(rows, name)
     return rows
 
 
-def _row(line: Sequence[str], header: Sequence[str], where: str) -> _Row:
-    require(
-        len(line) == len(header),
-        f"{where}: must have {len(header)} fields, it has {len(line)}. Mend the row.",
-        error=InvalidData,
-    )
-    fields = dict(zip(header, line, strict=True))
+def _require_columns(row: Row, columns: Sequence[str], name: str) -> None:
+    for column in columns:
+        require(
+            column in row.cells,
+            f"{name!r} must have one column {column!r}, it has 0. Put the published table there.",
+            error=InvalidData,
+        )
+
+
+def _row(row: Row) -> _Row:
+    fields = row.cells
     for column in ("lesion_id", "image_id", "dataset"):
         value = fields.get(column, "")
         require(
             _IDENTIFIER.fullmatch(value) is not None or (column == "dataset" and value == ""),
-            f"{where}: {column} must be letters, digits, '-' and '_' without a path, got "
+            f"{row.where}: {column} must be letters, digits, '-' and '_' without a path, got "
             f"'{files.printable(value)}'. Mend the row.",
             error=InvalidData,
         )
     require(
         fields["dx"] in CLASSES,
-        f"{where}: dx must be one of {', '.join(CLASSES)}, got "
+        f"{row.where}: dx must be one of {', '.join(CLASSES)}, got "
         f"'{files.printable(fields['dx'])}'. Mend the row.",
         error=InvalidData,
     )
@@ -175,7 +166,15 @@ def _row(line: Sequence[str], header: Sequence[str], where: str) -> _Row:
         image_id=fields["image_id"],
         dx=fields["dx"],
         site=fields.get("dataset", ""),
+        source=row,
     )
+
+
+def _facts(rows: Sequence[_Row], name: str) -> NDArray[np.float32]:
+    """What the table says beside each image, `[images, facts]`."""
+    columns = schema.packaged(FACTS).column
+    _require_columns(rows[0].source, [column.name for column in columns], name)
+    return coding.coded([row.source for row in rows], columns)
 
 
 def _check_together(rows: Sequence[_Row], name: str) -> None:

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from datasites.data import stand_ins
-from datasites.data.readers import Reading, nifti, read
+from datasites.data.readers import Reading, brats, nifti, read
 from syft_code.errors import InvalidData
 
 REAL = Path(__file__).resolve().parents[3] / ".." / "shared" / "data" / "brats2013"
@@ -257,6 +257,45 @@ def test_slices_lie_evenly_over_the_brain(tmp_path: Path) -> None:
     values = images[:, 0, 6, 6].astype(float) * np.arange(10, 30).std() + 19.5
     assert np.allclose(values, [12, 16, 20, 24, 28], atol=0.05)
     assert len(read_brats(tmp_path, slices_per_patient=99).cohort.images) == 20
+
+
+def test_neighbours_are_the_slices_right_below_and_above(tmp_path: Path) -> None:
+    voxels = np.zeros((20, 20, 40), dtype=np.float32)
+    voxels[4:16, 4:16, 10:] = np.arange(10, 40)  # each slice has its own value
+    save(tmp_path / "A" / "A_t1.nii.gz", voxels)
+    save(tmp_path / "A" / "A_seg.nii.gz", (voxels == 12).astype(np.uint8))
+    options = {"size_px": 12, "slices_per_patient": 99}
+    flat = read_brats(tmp_path, **options)
+    deep = read_brats(tmp_path, **options, neighbours=1)
+    assert deep.spec.channels[:4] == ("t1-1", "t1", "t1+1", "t1ce-1")
+    assert len(deep.spec.channels) == 12 and deep.cohort.images.shape[1] == 12
+    middle = [deep.spec.channels.index(name) for name in MODALITIES]
+    assert np.array_equal(deep.cohort.images[:, middle], flat.cohort.images)
+    assert np.array_equal(deep.cohort.labels, flat.cohort.labels)
+    values = deep.cohort.images[:, :3, 6, 6].astype(float) * np.arange(10, 40).std() + 24.5
+    inner = values[1:-1]
+    assert np.allclose(inner - inner[:, 1:2], [-1, 0, 1], atol=0.05)
+    assert np.allclose(values[-1], [38, 39, 39], atol=0.05)  # the last slice stands for the next
+    assert deep.cohort.images[0, 0].max() == 0  # below the brain there is none
+
+
+def test_a_mock_in_2_5_d_has_neighbours_that_resemble_it(folder: Path) -> None:
+    spec = read_brats(folder, neighbours=1).spec
+    mock = stand_ins.mock(spec, seed=3, slices=4)
+    assert mock.images.shape == (4, 12, 32, 32) and mock.images.dtype == np.float16
+    below, here, above = (mock.images[:, k::3].astype(float) for k in range(3))
+    far = np.abs(here - here[::-1]).mean()
+    assert 0 < np.abs(below - here).mean() < far and 0 < np.abs(above - here).mean() < far
+
+
+def test_a_modality_that_no_case_has_is_named_for_the_card(folder: Path) -> None:
+    path_of(folder, "t1").unlink()
+    reading = read_brats(folder, neighbours=1)
+    assert brats.lacking(reading.cohort, reading.spec) == ()
+    path_of(folder, "t1", SECOND).unlink()
+    reading = read_brats(folder, neighbours=1)
+    assert brats.lacking(reading.cohort, reading.spec) == ("t1",)
+    assert "2 cases have no t1: that channel is zero there." in reading.remarks
 
 
 def test_a_missing_modality_is_zero_and_remarked(folder: Path) -> None:
@@ -559,7 +598,9 @@ def test_a_damaged_header_gives_a_sound_volume_or_a_refusal(
         assert volume.voxels.size <= 60
 
 
-@pytest.mark.parametrize("options", [{"size_px": 4}, {"slices_per_patient": 0}])
+@pytest.mark.parametrize(
+    "options", [{"size_px": 4}, {"slices_per_patient": 0}, {"neighbours": 2}, {"neighbours": -1}]
+)
 def test_absurd_sizes_are_refused(options: dict[str, int], folder: Path) -> None:
     with pytest.raises(InvalidData, match="must be"):
         read_brats(folder, **options)
@@ -579,3 +620,4 @@ def test_the_real_cases_are_read_with_their_missing_modalities_remarked() -> Non
     edema = cohort.images[:, 3][cohort.labels == 2].astype(float).mean()
     assert enhancing > 1.5 and edema > 1.0
     assert not reading.spec.stand_in
+    assert brats.lacking(cohort, reading.spec) == ("t1", "t2")

@@ -17,7 +17,7 @@ from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
 
 from datasites.data import stand_ins
-from datasites.data.readers import ham10000, read
+from datasites.data.readers import csv_rows, ham10000, read
 from syft_code.errors import InvalidData
 
 REAL = Path(__file__).resolve().parents[3] / ".." / "shared" / "data" / "ham10000"
@@ -261,7 +261,7 @@ def remove_images(folder: Path) -> None:
 
 def grow_table(folder: Path) -> None:
     with (folder / TABLE).open("r+b") as stream:
-        stream.truncate(ham10000.MAX_TABLE_BYTES + 1)
+        stream.truncate(csv_rows.MAX_TABLE_BYTES + 1)
 
 
 BROKEN: dict[str, tuple[Callable[[Path], object], str, str]] = {
@@ -364,7 +364,7 @@ def test_a_damaged_jpeg_gives_pixels_or_a_refusal_and_nothing_else(
 )
 def test_any_bytes_for_a_table_give_rows_or_a_refusal(data: bytes) -> None:
     try:
-        rows = ham10000._parse(data, TABLE)
+        rows = ham10000._parse(csv_rows.parse(data, TABLE), TABLE)
     except InvalidData as refused:
         assert TABLE in str(refused)
     else:

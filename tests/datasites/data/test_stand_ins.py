@@ -180,6 +180,6 @@ def test_drawing_takes_no_file() -> None:
 def test_a_mock_of_unknown_classes_or_of_nothing_is_refused() -> None:
     spec = ham10000.spec(size_px=16, stand_in=False)
     with pytest.raises(InvalidData, match="channels and classes"):
-        stand_ins.mock(replace(spec, classes=("yes", "no")), seed=0, slices=4)
+        stand_ins.mock(replace(spec, classes=("yes", "no"), positive=""), seed=0, slices=4)
     with pytest.raises(InvalidData, match="at least one slice"):
         stand_ins.mock(spec, seed=0, slices=0)

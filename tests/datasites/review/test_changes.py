@@ -9,7 +9,17 @@ from nacl.signing import SigningKey
 
 from datasites.review import changes
 from datasites.review.changes import Change
-from syft_code.plan import Compression, Evaluation, Plan, Robust, Sgd, Sharing
+from syft_code.algorithms import Distillation, Ewc, FedAdam, FedProx, FedYogi, Scaffold
+from syft_code.plan import (
+    AdaptiveClip,
+    Augmentation,
+    Compression,
+    Evaluation,
+    Plan,
+    Robust,
+    Sgd,
+    Sharing,
+)
 from syft_code.recipes import Activation, Conv, LayerStack, Pool
 from tests.plans import Keys, plan
 
@@ -109,7 +119,9 @@ def test_how_hospitals_become_one_sum_is_a_row_for_each_field() -> None:
         ("sharing.needed", changes.ABSENT, "2"),
         ("sharing.ring_bits", "32", "64"),
     ]
-    assert of(replace(BEFORE, algorithm="scaffold")) == [("algorithm", "fedavg", "scaffold")]
+    assert of(replace(BEFORE, algorithm=Scaffold())) == [
+        ("algorithm", "kind fedavg", "kind scaffold")
+    ]
 
 
 def test_a_robust_rule_that_appears_and_one_that_changes_are_rows() -> None:
@@ -121,6 +133,7 @@ def test_a_robust_rule_that_appears_and_one_that_changes_are_rows() -> None:
     assert of(other, after) == [("robust.rule", "median", "trimmed_mean")]
 
 
+ADAPTIVE = AdaptiveClip(quantile=0.5, learning_rate=0.2, count_noise_multiplier=10.0)
 CHANGED = [
     replace(BEFORE, study="another-study"),
     replace(BEFORE, researcher_key="cd" * 32),
@@ -128,7 +141,21 @@ CHANGED = [
     replace(BEFORE, optimizer=Sgd(learning_rate=0.5, momentum=0.9)),
     replace(BEFORE, sharing=Sharing(fraction_bits=23)),
     replace(BEFORE, sharing=Sharing(needed=2)),
-    replace(BEFORE, algorithm="scaffold"),
+    replace(BEFORE, algorithm=Scaffold()),
+    replace(BEFORE, algorithm=FedProx(mu=0.1)),
+    replace(BEFORE, algorithm=FedProx(mu=0.2)),
+    replace(BEFORE, algorithm=FedAdam(learning_rate=0.1)),
+    replace(BEFORE, algorithm=FedYogi(learning_rate=0.1)),
+    replace(BEFORE, averaging=0.9),
+    replace(BEFORE, start_sha256="ab" * 32),
+    replace(BEFORE, augmentation=Augmentation(views=2, flips=True)),
+    replace(
+        BEFORE, continual=Ewc(strength=1.0, reference_sha256="ab" * 32, importance_sha256="cd" * 32)
+    ),
+    replace(
+        BEFORE, continual=Distillation(weight=1.0, temperature=2.0, reference_sha256="ab" * 32)
+    ),
+    replace(BEFORE, dp_sgd=replace(BEFORE.dp_sgd, adaptive=ADAPTIVE)),
     replace(BEFORE, max_update_norm=0.5),
     replace(BEFORE, frozen_layers=1),
     replace(BEFORE, compression=Compression(kept=0.5)),

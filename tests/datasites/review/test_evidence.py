@@ -24,10 +24,21 @@ from datasites.vault.vault import Vault
 from policies.rules import KnownParties
 from policies.site_policy import AssetBudget, Budget, StandingApproval
 from syft_code import accounting, canonical, traveller
+from syft_code.algorithms import Distillation, Ewc, FedAdam, FedProx, FedYogi, Scaffold
 from syft_code.errors import NotApproved
+from syft_code.layers import Activation, Conv, GlobalAverage, GroupNorm, Linear, Lstm, Scattering
+from syft_code.models import Fusion, LayerStack, UNet
 from syft_code.notes import Note
-from syft_code.plan import Compression, Plan, Robust, RobustRule, Sharing
-from syft_code.recipes import CrossEntropy, DiceCrossEntropy, Recipe, UNet
+from syft_code.plan import (
+    AdaptiveClip,
+    Augmentation,
+    Compression,
+    Plan,
+    Robust,
+    RobustRule,
+    Sharing,
+)
+from syft_code.recipes import CrossEntropy, DiceCrossEntropy, Recipe
 from tests.datasites.hospitals import RESEARCHER, OneHospital, approval, policy
 from tests.plans import Keys, plan
 
@@ -285,6 +296,7 @@ def test_a_segmentation_is_described_with_its_own_sums() -> None:
         task="segmentation",
         channels=("t1", "t1ce", "t2", "flair"),
         classes=("background", "necrotic", "edema", "enhancing"),
+        positive="",
     )
     recipe = Recipe(
         model=UNet(widths=(8, 16)), loss=DiceCrossEntropy(class_weights=(1.0, 2.0, 2.0, 3.0))
@@ -293,6 +305,25 @@ def test_a_segmentation_is_described_with_its_own_sums() -> None:
         assert "a U-Net of widths 8, 16 in 4 groups" in text
         assert "dice cross entropy, weighing background 1, necrotic 2" in text
         assert "dice_whole, dice_core, dice_enhancing" in text
+
+
+def test_a_model_of_pictures_and_facts_is_described_branch_by_branch() -> None:
+    with_facts = replace(PLAN.data, facts=("age", "age?"))
+    fused = Fusion(
+        image=(Scattering(scales=2, angles=4, groups=3), Linear(features=8)),
+        facts=(Linear(features=4), Activation(function="tanh")),
+        head=(GroupNorm(groups=2),),
+    )
+    recipe = replace(PLAN.recipe, model=fused)
+    for text in both(pack(plan=replace(PLAN, data=with_facts, recipe=recipe))):
+        assert "the image through fixed scattering (2 scales, 4 angles, in 3 groups)" in text
+        assert "the facts through linear 4, tanh; both side by side through group norm 2" in text
+    series = replace(
+        PLAN.data, kind="series", channels=("vitals",), height_px=24, width_px=5, positive=""
+    )
+    recipe = replace(PLAN.recipe, model=LayerStack(layers=(Lstm(units=6),)))
+    for text in both(pack(plan=replace(PLAN, data=series, recipe=recipe))):
+        assert "LSTM of 6 units, linear to the classes" in text
 
 
 def test_class_weights_are_named_by_class() -> None:
@@ -476,7 +507,7 @@ def test_what_is_kept_and_what_travels_are_listed_for_every_kind_of_plan() -> No
         ("what did not travel, kept for the next round", 35),
         ("ring vector", 5),
     ]
-    scaffold = replace(PLAN, algorithm="scaffold")
+    scaffold = replace(PLAN, algorithm=Scaffold())
     assert leaving(scaffold)[:4] == [
         ("update", 147),
         ("change of the control variate", 147),
@@ -501,6 +532,18 @@ def test_what_is_kept_and_what_travels_are_listed_for_every_kind_of_plan() -> No
 # How it is added up
 
 
+EWC = Ewc(strength=0.5, reference_sha256="ab" * 32, importance_sha256="cd" * 32)
+TAUGHT = Distillation(weight=0.5, temperature=2.0, reference_sha256="ab" * 32)
+ADAPTIVE = replace(
+    PLAN.dp_sgd,
+    adaptive=AdaptiveClip(quantile=0.5, learning_rate=0.2, count_noise_multiplier=5.0),
+)
+NORMED = Recipe(
+    model=LayerStack(layers=(Conv(channels=4, stride=2), GroupNorm(groups=2), GlobalAverage())),
+    loss=CrossEntropy(),
+)
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
@@ -519,8 +562,48 @@ def test_what_is_kept_and_what_travels_are_listed_for_every_kind_of_plan() -> No
             "on if 1 of them fail, and 2 that conspire can open this hospital's own update",
         ),
         ({"aggregators": PLAN.aggregators[:2]}, "both aggregators together; a single one learns"),
-        ({"algorithm": "scaffold"}, "SCAFFOLD: every hospital"),
-        ({"algorithm": "scaffold"}, "1,176 bytes in the vault: its control variate"),
+        ({"algorithm": Scaffold()}, "SCAFFOLD: every hospital"),
+        ({"algorithm": Scaffold()}, "1,176 bytes in the vault: its control variate"),
+        ({"algorithm": FedProx(mu=0.25)}, "FedProx (mu 0.25), 8 rounds of 3 steps"),
+        ({"algorithm": FedProx(mu=0.25)}, "each step is pulled back to them with strength 0.25"),
+        (
+            {"algorithm": FedAdam(learning_rate=0.1)},
+            "FedAdam (the researcher's learning rate 0.1, beta 0.9 and 0.99, adaptivity 0.001)",
+        ),
+        ({"algorithm": FedAdam(learning_rate=0.1)}, "steps by Adam's rule. What is done here is"),
+        ({"algorithm": FedYogi(learning_rate=0.1)}, "steps by Yogi's rule"),
+        ({}, "the last round's weights"),
+        ({"averaging": 0.9}, "a moving average of all rounds' weights (decay 0.9), which is also"),
+        (
+            {"recipe": NORMED, "local_norms": True},
+            "8 of them, of normalisation, are this hospital's",
+        ),
+        ({"recipe": NORMED, "local_norms": True}, "but for its own normalisation,"),
+        ({"recipe": NORMED, "local_norms": True}, "in every round all 147 shared numbers"),
+        (
+            {"recipe": NORMED, "local_norms": True},
+            "64 bytes in the vault: how far its normalisation",
+        ),
+        ({"recipe": NORMED, "local_norms": True}, "each hospital's own stays with it"),
+        (
+            {"recipe": NORMED, "local_norms": True, "algorithm": Scaffold()},
+            "1,240 bytes in the vault: its control variate and how far its normalisation has moved",
+        ),
+        ({}, "weights drawn from the plan's hash, which nobody chose"),
+        ({"start_sha256": "ab" * 32}, "weights that the researcher brings, with the hash abababab"),
+        ({}, "none: each drawn slice as it is"),
+        (
+            {"augmentation": Augmentation(views=4, flips=True, rotations=True, shift_px=2)},
+            "4 views of a drawn slice, mirrored, turned by quarters, shifted by up to 2 pixels",
+        ),
+        ({"augmentation": Augmentation(intensity=0.1)}, "1 view of a drawn slice, in brightness"),
+        ({"continual": EWC}, "pulled to an earlier model (hash abababab"),
+        (
+            {"continual": EWC},
+            "with strength 0.5 times the importance of each weight (hash cdcdcdcd",
+        ),
+        ({"continual": TAUGHT}, "counts with weight 0.5 at temperature 2. It is in the gradient"),
+        ({"dp_sgd": ADAPTIVE}, "follows the norm below which 0.5 of the patients lie, by a count"),
         ({"max_update_norm": 1.5}, "is cut to an L2 norm of at most 1.5"),
         (
             {"frozen_layers": 1},

@@ -15,11 +15,29 @@ from datasites.data import stand_ins
 from datasites.review import mock_run
 from datasites.review.mock_run import MockRun
 from datasites.vault import workroom
+from syft_code.algorithms import Distillation, Ewc, FedAdam, FedProx, Scaffold
 from syft_code.errors import TrainingFailed
-from syft_code.plan import EVALUATION, DpSgd, Plan, Sgd, Sharing
+from syft_code.layers import Conv, GlobalAverage, GroupNorm
+from syft_code.models import LayerStack
+from syft_code.plan import (
+    EVALUATION,
+    AdaptiveClip,
+    Augmentation,
+    DpSgd,
+    Plan,
+    Sgd,
+    Sharing,
+)
+from syft_code.recipes import Recipe
 from tests.plans import plan
 
 PLAN = plan()
+NORMED = Recipe(
+    model=LayerStack(layers=(Conv(channels=4, stride=2), GroupNorm(groups=2), GlobalAverage())),
+    loss=PLAN.recipe.loss,
+)
+EWC = Ewc(strength=1.0, reference_sha256="ab" * 32, importance_sha256="cd" * 32)
+ADAPTIVE = AdaptiveClip(quantile=0.5, learning_rate=0.2, count_noise_multiplier=5.0)
 
 
 def run(agreed: Plan = PLAN, **options: Any) -> MockRun:
@@ -93,6 +111,42 @@ def test_an_update_past_the_plans_bound_fails_at_the_airlock() -> None:
     assert [output.purpose for output in tried.outputs] == ["train"], "no evaluation was planned"
     assert not tried.sentence, "the run itself went well"
     assert "past the plan's bound" in tried.outputs[0].sentence
+
+
+def test_a_change_of_scaffolds_that_is_past_the_bound_is_told_before_anybody_approves() -> None:
+    """The update is a thousand times smaller than what SCAFFOLD shares beside it."""
+    slow = {"optimizer": Sgd(learning_rate=1e-4), "evaluation": None}
+    tight = replace(PLAN, sharing=Sharing(bound=0.01, fraction_bits=24), **slow)
+    assert run(tight).ok
+    tried = run(replace(tight, algorithm=Scaffold()))
+    assert not tried.ok and not tried.sentence, "the run itself went well"
+    assert "past the plan's bound" in tried.outputs[0].sentence
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {
+            "algorithm": FedAdam(learning_rate=0.1),
+            "local_norms": True,
+            "averaging": 0.9,
+            "continual": EWC,
+            "dp_sgd": replace(PLAN.dp_sgd, adaptive=ADAPTIVE),
+        },
+        {
+            "algorithm": FedProx(mu=0.1),
+            "continual": Distillation(weight=1.0, temperature=2.0, reference_sha256="ab" * 32),
+            "start_sha256": "ef" * 32,
+            "augmentation": Augmentation(views=2, flips=True),
+        },
+    ],
+    ids=["adam, norms, EWC", "prox, distillation, views"],
+)
+def test_every_choice_of_an_algorithm_is_tried_out(changes: dict[str, Any]) -> None:
+    """The vectors of an earlier task are the researcher's: stand-ins take their place here."""
+    tried = run(replace(PLAN, recipe=NORMED, **changes))
+    assert tried.ok, (tried.sentence, tried.outputs)
+    assert [output.purpose for output in tried.outputs] == ["train", "evaluate"]
 
 
 def test_weights_that_run_away_are_a_result_with_the_trainers_sentence() -> None:

@@ -8,15 +8,27 @@ import numpy as np
 import pytest
 
 from datasites import acts, keeping
-from datasites.vault import airlock, carry, trainer
+from datasites.vault import airlock, trainer
 from datasites.vault.trainer_messages import Job
 from datasites.vault.vault import Vault
 from datasites.vault.workroom import Workroom
-from syft_code import canonical, compression, control_variates, envelope, networks
+from syft_code import (
+    canonical,
+    compression,
+    contribution,
+    control_variates,
+    envelope,
+    local_norms,
+    local_round,
+)
+from syft_code.algorithms import Ewc, Scaffold
+from syft_code.broadcast import sha256
 from syft_code.errors import InvalidMessage, NotApproved, TrainingFailed, Unavailable
+from syft_code.layers import Conv, GlobalAverage, GroupNorm
 from syft_code.messages import Ticket
+from syft_code.models import LayerStack
 from syft_code.plan import Compression, DpSgd, Plan, Sgd, Sharing
-from syft_code.recipes import parameter_count
+from syft_code.recipes import CrossEntropy, Recipe, parameter_count
 from tests import opening
 from tests.datasites.hospitals import OneHospital, approval
 from tests.plans import plan
@@ -185,14 +197,13 @@ def test_an_update_within_the_norm_is_left_alone(
 
 # SCAFFOLD
 
-PLAIN = {"algorithm": "scaffold", "dp_sgd": DpSgd(
+PLAIN = {"algorithm": Scaffold(), "dp_sgd": DpSgd(
     noise_multiplier=1.0, max_grad_norm=1.0, sample_rate=0.2, steps=4
 ), "optimizer": Sgd(learning_rate=0.25)}  # fmt: skip
 
 
 def broadcast(hospital: OneHospital, agreed: Plan, common: np.ndarray) -> bytes:
-    start = networks.initial_weights(agreed.recipe, agreed.data, seed=0)
-    return start.astype("<f4").tobytes() + common.astype("<f4").tobytes()
+    return hospital.weights(agreed, "evaluate") + common.astype("<f4").tobytes()
 
 
 @pytest.mark.parametrize("frozen_layers", [0, 1])
@@ -218,13 +229,13 @@ def test_the_trainer_is_given_the_difference_of_the_control_variates(
 ) -> None:
     agreed = agree(hospital, vault, **PLAIN)
     seen: list[np.ndarray] = []
-    train = trainer.dp_sgd.train
+    train = local_round.dp_sgd.train
 
     def listening(*arguments: Any, **options: Any) -> Any:
         seen.append(options["correction"])
         return train(*arguments, **options)
 
-    monkeypatch.setattr(trainer.dp_sgd, "train", listening)
+    monkeypatch.setattr(local_round.dp_sgd, "train", listening)
     common = np.full(147, 0.5)
     for number in (1, 2):
         own = kept(vault, agreed)
@@ -241,7 +252,9 @@ def test_a_control_variate_of_the_wrong_form_costs_nothing(
     common = {"short": np.zeros(146), "long": np.zeros(148), "not finite": np.full(147, np.nan)}
     body = broadcast(hospital, agreed, common[wrong])
     call = hospital.call(agreed, 1, weights_sha256=canonical.sha256(body))
-    with pytest.raises(InvalidMessage, match="finite" if wrong == "not finite" else "SCAFFOLD"):
+    with pytest.raises(
+        InvalidMessage, match="finite" if wrong == "not finite" else "what else the plan sends"
+    ):
         vault.start_round(call, body)
     assert not vault._ledger.events("skin-lesions")
 
@@ -282,7 +295,7 @@ def test_a_round_that_was_cut_before_its_release_goes_on_from_the_old_state(
     before, (old,) = kept(vault, agreed), files(hospital)
 
     def cut(*arguments: object) -> None:
-        vault._closing.set()  # as if the process ended here, in the middle of the transaction
+        vault._rounds.closing.set()  # as if the process ended here, in the middle of the transaction
         raise OSError("killed")
 
     with monkeypatch.context() as patched:
@@ -368,6 +381,94 @@ def test_a_round_that_started_before_its_plan_was_taken_back_keeps_nothing(
     assert failed.state == "failed"
     assert "taken back while the round ran" in failed.sentence
     assert not kept(vault, agreed).any() and not files(hospital)
+
+
+# Local normalisation
+
+OWN = {"local_norms": True, "recipe": Recipe(
+    model=LayerStack(layers=(Conv(channels=4, stride=2), GroupNorm(groups=2), GlobalAverage())),
+    loss=CrossEntropy(),
+)}  # fmt: skip
+
+
+def test_local_normalisation_is_kept_used_in_the_next_round_and_never_shared(
+    hospital: OneHospital, vault: Vault, trained: Trained
+) -> None:
+    agreed = agree(hospital, vault, **OWN)
+    own = local_norms.mask(agreed.recipe, agreed.data)
+    for number in (1, 2):
+        values = released(hospital, vault, agreed, number)
+        np.testing.assert_allclose(values, trained.updates[-1][~own], atol=quantum(agreed))
+        moved = sum(update[own] for update in trained.updates)
+        np.testing.assert_allclose(kept(vault, agreed), moved, rtol=1e-12)
+    assert own.sum() == 8 and np.abs(kept(vault, agreed)).min() > 0
+    (file,) = files(hospital)
+    assert file.stat().st_size == 8 * 8
+
+
+def test_an_evaluation_uses_the_hospitals_own_normalisation_and_leaves_it_as_it_is(
+    hospital: OneHospital, vault: Vault, trained: Trained, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agreed = agree(hospital, vault, **OWN)
+    released(hospital, vault, agreed, 1)
+    before = kept(vault, agreed)
+    seen: list[np.ndarray] = []
+    evaluate = local_round.evaluate
+
+    def listening(*arguments: Any, **options: Any) -> Any:
+        seen.append(options["kept"])
+        return evaluate(*arguments, **options)
+
+    monkeypatch.setattr(local_round, "evaluate", listening)
+    body = hospital.weights(agreed, "evaluate")
+    call = hospital.call(agreed, 3, "evaluate", weights_sha256=canonical.sha256(body))
+    done = hospital.finished(vault, vault.start_round(call, body))
+    assert done.state == "done", done.sentence
+    np.testing.assert_array_equal(seen[0], before)
+    np.testing.assert_array_equal(kept(vault, agreed), before)
+    assert len(files(hospital)) == 1
+
+
+# Where a study starts, and what it brings of an earlier one
+
+OLD = np.linspace(-1, 1, 147).astype(np.float32)
+EWC = Ewc(strength=1.0, reference_sha256=sha256(OLD), importance_sha256=sha256(OLD**2))
+
+
+def test_start_weights_that_a_plan_names_are_checked_before_anything_is_paid(
+    hospital: OneHospital, vault: Vault, trained: Trained
+) -> None:
+    agreed = agree(hospital, vault, start_sha256=EWC.reference_sha256)
+    body = hospital.weights(agreed, "evaluate")
+    call = hospital.call(agreed, 1, weights_sha256=canonical.sha256(body))
+    with pytest.raises(InvalidMessage, match="weights must be the vector whose SHA-256 stands"):
+        vault.start_round(call, body)
+    assert not vault._ledger.events("skin-lesions")
+    released(hospital, vault, agreed, 1, OLD.tobytes())
+    released(hospital, vault, agreed, 2, body)
+
+
+def test_a_first_round_from_weights_that_the_plan_does_not_draw_gives_nothing(
+    hospital: OneHospital, vault: Vault, trained: Trained
+) -> None:
+    agreed = agree(hospital, vault)
+    failed = called(hospital, vault, agreed, 1, OLD.tobytes())
+    assert failed.state == "failed"
+    assert "must start from the weights that follow from its plan" in failed.sentence
+
+
+def test_an_earlier_tasks_vectors_must_be_those_of_the_plan(
+    hospital: OneHospital, vault: Vault, trained: Trained
+) -> None:
+    agreed = agree(hospital, vault, continual=EWC)
+    start = hospital.weights(agreed, "evaluate")
+    for wrong in (OLD.tobytes() + OLD.tobytes(), (OLD**2).tobytes() + (OLD**2).tobytes()):
+        body = start + wrong
+        call = hospital.call(agreed, 1, weights_sha256=canonical.sha256(body))
+        with pytest.raises(InvalidMessage, match="must be the vector whose SHA-256 stands"):
+            vault.start_round(call, body)
+    assert not vault._ledger.events("skin-lesions")
+    released(hospital, vault, agreed, 1, start + OLD.tobytes() + (OLD**2).tobytes())
 
 
 # A state that is not what the last round left
@@ -471,7 +572,7 @@ def test_the_airlock_takes_the_trained_parts_update_whatever_travels() -> None:
     assert airlock.result_bound(squeezed, "evaluate") == 2.0**20
     forgetful = plan(compression=Compression(kept=0.1, error_feedback=False))
     assert airlock.result_bound(forgetful, "train") == forgetful.sharing.bound
-    scaffold = plan(algorithm="scaffold")
+    scaffold = plan(algorithm=Scaffold())
     assert airlock.result_length(scaffold, "train") == 147
     assert envelope.values_length(scaffold, "train") == 294
     with pytest.raises(TrainingFailed, match="not the size"):
@@ -479,7 +580,7 @@ def test_the_airlock_takes_the_trained_parts_update_whatever_travels() -> None:
     for value in (np.nan, np.inf, 2.0**130):
         with pytest.raises(TrainingFailed, match="not finite"):
             airlock.inspect(np.full(35, value).tobytes(), length=35, bound=airlock.LARGEST)
-    made = carry.contribution(
+    made = contribution.contribution(
         squeezed, "hospital-1", 1, np.ones(35), common=np.zeros(0), kept=np.ones(35)
     )
     assert made.values.tolist() == [2.0] * 4

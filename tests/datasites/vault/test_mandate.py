@@ -216,11 +216,11 @@ def test_an_act_of_somebody_who_left_meanwhile_does_nothing(
     for key in (hospital.owner_key, second):
         hospital.act(vault, acts.Dismissal(verify_key=public(third)), key=key)
     with pytest.raises(InvalidMessage, match="somebody who decides"):
-        vault._mandate.change_rules(heard, public(third), signed.act)
+        vault._deciders.change_rules(heard, public(third), signed.act)
     with pytest.raises(InvalidMessage, match="somebody who decides"):
         late = acts.Revocation(plan_hash="0" * 64, reason="Late.")
         vault._mandate.refuse(late, public(third), signed_act(late, third).act)
-    assert len(vault._mandate.approvers()) == 2
+    assert len(vault._deciders.approvers()) == 2
 
 
 def test_signatures_that_wait_are_void_once_the_rules_are_others(
@@ -232,7 +232,7 @@ def test_signatures_that_wait_are_void_once_the_rules_are_others(
     for key in (hospital.owner_key, second):
         hospital.act(vault, replace(low, act_id=public(key)[:32]), key=key)
     assert hospital.act(vault, replace(high, act_id="f" * 32), key=second).missing == 1
-    assert vault._mandate.policy().terms.epsilon == 1.0
+    assert vault._deciders.policy().terms.epsilon == 1.0
 
 
 @pytest.mark.parametrize(

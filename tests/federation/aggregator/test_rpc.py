@@ -14,6 +14,7 @@ import pytest
 from nacl.signing import SigningKey
 
 from federation import wire
+from federation.aggregator.rpc import CARRIERS
 from syft_code import audit, canonical, envelope, groups, messages, sharing
 from syft_code.errors import ConsiliumError, InvalidMessage, Refused
 from syft_code.messages import OpenCall, SetChoice, Signed
@@ -517,14 +518,39 @@ def test_short_calls_are_answered_however_many_uploads_hang(
     assert lines[0].unary("Health", b"")
 
 
-class Hanging:
-    """Uploads that never say what they are."""
+def test_a_share_of_no_open_study_is_told_so_while_every_carrier_is_taken(
+    parties: list[Party], lines: list[Line]
+) -> None:
+    """Whoever has no share to give can't keep carriers from those who have one."""
+    plans = [make_plan(parties, f"carried-{number}") for number in range(CARRIERS // 4)]
+    for plan in plans:
+        lines[0].open_study(plan)
+    shares = [make_shares(plan, name)[0] for plan in plans for name in HOSPITALS]
+    firsts = [canonical.encode(wire.Upload(header=share.header, offset=0)) for share in shares]
+    honest = make_shares(plans[0], "north", round_number=2)[0]
+    unopened = make_shares(make_plan(parties, "carried-by-nobody"), "north")[0]
+    with contextlib.closing(Hanging(parties[0], CARRIERS, firsts)):
+        with pytest.raises(wire.Busy):
+            lines[0].upload(honest)
+        with pytest.raises(InvalidMessage, match="signature of the key"):
+            lines[0].upload(resign(honest, by="south"))
+        with pytest.raises(Refused, match="opened here first") as refused:
+            lines[0].upload(unopened)
+        assert not isinstance(refused.value, wire.Busy)
 
-    def __init__(self, party: Party, count: int) -> None:
+
+class Hanging:
+    """Uploads that say who they are, if told so, and then nothing."""
+
+    def __init__(self, party: Party, count: int, firsts: Sequence[bytes] = ()) -> None:
         self._line = Line(party.entry)
         submit = self._line.channel.stream_unary(wire.method("SubmitShare"))
         self._stop = [threading.Event() for _ in range(count)]
-        self._calls = [submit.future(self._silence(stop), timeout=60) for stop in self._stop]
+        parts = [firsts[i : i + 1] for i in range(count)]
+        self._calls = [
+            submit.future(self._silence(stop, said), timeout=60)
+            for stop, said in zip(self._stop, parts, strict=True)
+        ]
         time.sleep(1)
 
     def close(self) -> None:
@@ -534,6 +560,6 @@ class Hanging:
         self._line.close()
 
     @staticmethod
-    def _silence(stop: threading.Event) -> Iterator[bytes]:
+    def _silence(stop: threading.Event, said: Sequence[bytes]) -> Iterator[bytes]:
+        yield from said
         stop.wait()
-        yield from ()

@@ -1,0 +1,235 @@
+"""What one more simulated hospital costs: time of a round and hospital, and memory, at 10 to 1,000.
+
+    python -m benchmarks.simulation                     # both tables of docs/experiments.md
+    python -m benchmarks.simulation --rounds 20 --sizes 10,100,1000
+
+Every size runs in a process of its own with one thread; their rounds take turns, so that all of
+them see the same machine. Time is processor time of the round (`time.process_time`), without what
+the machine does for others. Each hospital's cohort is read from disk when its turn comes, 40
+patients of 28 px, and each keeps SCAFFOLD's control variate from round to round on disk.
+"""
+
+import multiprocessing
+import os
+import resource
+import statistics
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import torch
+import typer
+
+from datasites.data import stand_ins
+from datasites.data.readers import ham10000
+from federation.server_step import Model
+from federation.simulation import roster
+from federation.simulation.federation import Simulation
+from federation.simulation.randomness import Randomness
+from syft_code.algorithms import FedAvg, Scaffold
+from syft_code.cohort import Cohort
+from syft_code.lifetime import end_with_parent
+from syft_code.plan import DpSgd, Plan, Sgd, Sharing
+from syft_code.recipes import Activation, Conv, CrossEntropy, DataSpec, LayerStack, Pool, Recipe
+
+SIZE_PX = 28
+SPEC = ham10000.spec(size_px=SIZE_PX, stand_in=True)
+DP = DpSgd(noise_multiplier=1.0, max_grad_norm=1.0, sample_rate=0.5, steps=4)
+_TANH = Activation(function="tanh")
+RECIPE = Recipe(
+    model=LayerStack(
+        layers=(
+            Conv(channels=16, kernel_px=5, stride=2), _TANH, Conv(channels=32, stride=2), _TANH,
+            Pool(function="average", size_px=3),
+        )
+    ),
+    loss=CrossEntropy(),
+)  # fmt: skip
+"""6,759 parameters."""
+DIFFERENT = 10
+"""Cohorts that are drawn; the hospitals take turns with them."""
+ALGORITHMS = {"FedAvg": FedAvg(), "SCAFFOLD": Scaffold()}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OnDisk:
+    """Hospitals whose cohorts lie in a folder, read at each turn."""
+
+    folder: Path
+    count: int
+    patients: int
+
+    @property
+    def spec(self) -> DataSpec:
+        return SPEC
+
+    @property
+    def names(self) -> Sequence[str]:
+        return roster.names(self.count)
+
+    def declared(self, name: str) -> int:
+        return self.patients
+
+    def training(self, name: str) -> Cohort:
+        number = int(name.removeprefix("hospital-")) % DIFFERENT
+        with np.load(self.folder / f"{number}.npz") as found:
+            return Cohort(**dict(found.items()))
+
+    def held_out(self, name: str) -> Cohort:
+        return self.training(name).select(np.zeros(self.patients, np.bool_))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cost:
+    """Of one size and algorithm: seconds of processor a hospital and round, memory at its peak."""
+
+    hospitals: int
+    algorithm: str
+    seconds: tuple[float, ...]
+    before_mib: float
+    peak_mib: float
+
+
+app = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
+
+
+@app.command()
+def main(
+    sizes: Annotated[str, typer.Option(help="Hospitals, separated by commas.")] = "10,100,1000",
+    rounds: Annotated[int, typer.Option(min=2, help="Rounds that are measured.")] = 5,
+    patients: Annotated[int, typer.Option(min=2, help="Of each hospital.")] = 40,
+) -> None:
+    """Measure and print the table."""
+    with tempfile.TemporaryDirectory(prefix="simulation-") as folder:
+        draw(Path(folder), patients=patients)
+        costs = list(
+            measure(
+                Path(folder),
+                [int(one) for one in sizes.split(",")],
+                rounds=rounds,
+                patients=patients,
+            )
+        )
+    typer.echo(table(costs))
+
+
+def draw(folder: Path, *, patients: int) -> None:
+    """Write the cohorts that hospitals read."""
+    for number in range(DIFFERENT):
+        cohort = stand_ins.mock(SPEC, seed=number, slices=2 * patients)
+        np.savez(
+            folder / f"{number}.npz",
+            images=cohort.images,
+            labels=cohort.labels,
+            patient=cohort.patient,
+            facts=cohort.facts,
+        )
+
+
+def measure(folder: Path, sizes: Sequence[int], *, rounds: int, patients: int) -> Iterator[Cost]:
+    """Every algorithm and size in a process of its own; the sizes' rounds take turns."""
+    context = multiprocessing.get_context("spawn")
+    for algorithm in ALGORITHMS:
+        lines: list[Connection] = []
+        processes = []
+        for size in sizes:
+            ours, theirs = context.Pipe()
+            own = folder / f"{algorithm}-{size}"
+            process = context.Process(
+                target=_serve, args=(theirs, os.getpid(), folder, own, size, patients, algorithm)
+            )
+            process.start()
+            processes.append(process)
+            lines.append(ours)
+        seconds: list[list[float]] = [[] for _ in sizes]
+        for number in range(rounds + 1):  # the first one, which loads and compiles, is not counted
+            for line, found in zip(lines, seconds, strict=True):
+                line.send(number + 1)
+                taken = line.recv()
+                found += [taken] if number else []
+        for size, line, found in zip(sizes, lines, seconds, strict=True):
+            line.send(0)
+            before, peak = line.recv()
+            yield Cost(
+                hospitals=size,
+                algorithm=algorithm,
+                seconds=tuple(found),
+                before_mib=before,
+                peak_mib=peak,
+            )
+        for process in processes:
+            process.join()
+
+
+def _serve(
+    line: Connection,
+    parent_pid: int,
+    folder: Path,
+    own: Path,
+    size: int,
+    patients: int,
+    algorithm: str,
+) -> None:
+    """One round when a number comes, the memory when 0 comes."""
+    end_with_parent(parent_pid)
+    torch.set_num_threads(1)
+    hospitals = OnDisk(folder=folder, count=size, patients=patients)
+    found = plan(hospitals, algorithm)
+    simulation = Simulation(found, hospitals, randomness=Randomness(seed=0), folder=own)
+    model, before = Model.first(found), 0.0
+    while number := line.recv():
+        began = time.process_time()
+        model, _ = simulation.round(number, model)
+        line.send((time.process_time() - began) / size)
+        before = before or peak_mib()
+    line.send((before, peak_mib()))
+
+
+def plan(hospitals: OnDisk, algorithm: str) -> Plan:
+    """One plan for so many hospitals."""
+    entries = roster.hospitals(hospitals)
+    return Plan(
+        study="cost",
+        researcher_key=entries[0].verify_key,
+        data=SPEC,
+        recipe=RECIPE,
+        dp_sgd=DP,
+        optimizer=Sgd(learning_rate=0.3),
+        rounds=1000,
+        hospitals=entries,
+        aggregators=roster.aggregators(),
+        min_hospitals=roster.LEAST_HOSPITALS,
+        algorithm=ALGORITHMS[algorithm],
+        sharing=roster.fitting(Sharing(), len(entries)),
+    )
+
+
+def peak_mib() -> float:
+    """The most memory that this process has held."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024.0
+
+
+def table(costs: Sequence[Cost]) -> str:
+    """Markdown: medians over the rounds, each size against the smallest."""
+    lines = [
+        "| algorithm | hospitals | ms of processor a hospital and round | of the smallest | peak MiB |",
+        "|---|---|---|---|---|",
+    ]
+    for cost in costs:
+        first = next(one for one in costs if one.algorithm == cost.algorithm)
+        median, least = statistics.median(cost.seconds), statistics.median(first.seconds)
+        spread = (max(cost.seconds) - min(cost.seconds)) / 2.0
+        lines.append(
+            f"| {cost.algorithm} | {cost.hospitals:,} | {1000 * median:.2f} ± {1000 * spread:.2f} "
+            f"| {median / least:.2f} | {cost.peak_mib:.0f} |"
+        )
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    app()

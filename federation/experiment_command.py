@@ -1,0 +1,73 @@
+"""`experiment`: a grid of simulated studies, by one command.
+
+    python launch.py experiment run FILE.toml --out FOLDER    run what is missing, then report
+    python launch.py experiment list FILE.toml                the cells, and what each changes
+    python launch.py experiment report FILE.toml --out FOLDER     table and figures of what is there
+
+The data of experiments is public, or drawn: what is reported here is exact, and protects nobody.
+"""
+
+import json
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markdown import Markdown
+
+from federation.experiments import mlflow_log, run, spec
+from federation.experiments.cell import cells
+from federation.experiments.run import How
+from federation.experiments.run_cell import Load
+
+File = Annotated[Path, typer.Argument(help="The experiment's TOML file.")]
+Out = Annotated[Path, typer.Option(help="Where cells, table and figures are kept.")]
+console = Console()
+
+
+def app(load: Load) -> typer.Typer:
+    """The commands, over the studies that a loader knows."""
+    found = typer.Typer(no_args_is_help=True, help=__doc__)
+
+    @found.command("run")
+    def run_all(
+        file: File,
+        out: Out,
+        workers: Annotated[int, typer.Option(min=1, help="Processes, of one thread each.")] = (
+            os.cpu_count() or 1
+        ),
+        cluster: Annotated[str, typer.Option(help="A Ray cluster's address, or local.")] = "",
+        mlflow: Annotated[str, typer.Option(help="Log to this MLflow tracking URI, too.")] = "",
+    ) -> None:
+        """Run every cell that is not there yet; stop it as you like, and run it again."""
+        experiment = spec.load(file)
+        if mlflow:
+            mlflow_log.require_installed()
+        how = How(workers=workers, cluster=cluster)
+        rows = run.run(experiment, load, out, how, console=console)
+        if mlflow:
+            mlflow_log.log(experiment.name, cells(experiment), rows, uri=mlflow)
+        _show(out)
+
+    found.command("list")(list_cells)
+    found.command("report")(report)
+    return found
+
+
+def list_cells(file: File) -> None:
+    """Print the cells of an experiment, one a line."""
+    for cell in cells(spec.load(file)):
+        changes = json.loads(cell.changes)
+        console.print(f"{cell.key}  {json.dumps(changes)}", highlight=False, soft_wrap=True)
+
+
+def report(file: File, out: Out) -> None:
+    """Write table, report and figures anew, of the cells that are finished."""
+    run.write(spec.load(file), out)
+    _show(out)
+
+
+def _show(out: Path) -> None:
+    console.print(Markdown((out / "report.md").read_text(encoding="utf-8")))
+    console.print(f"All of it: {out}", highlight=False)

@@ -1,0 +1,112 @@
+"""From a cell and its hospitals to the plan that they would be asked to approve."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import TypeAdapter, ValidationError
+
+from federation import model_file
+from federation.experiments.cell import Cell
+from federation.experiments.spec import merged
+from federation.simulation import roster
+from federation.simulation.federation import without_privacy
+from federation.simulation.hospitals import Hospitals
+from federation.studies import suggested
+from syft_code import accounting, broadcast, canonical, networks
+from syft_code.errors import InvalidInput, InvalidPlan, require
+from syft_code.plan import Plan, Sharing
+from syft_code.recipes import DataSpec, Recipe
+
+
+def plan(cell: Cell, hospitals: Hospitals) -> Plan:
+    """The cell's plan, with the least noise that its epsilon allows.
+
+    Raises:
+        InvalidPlan: if the experiment's changes don't give a plan.
+    """
+    fields = merged(_suggested(hospitals.spec), json.loads(cell.changes))
+    fields["dp_sgd"] = merged({"noise_multiplier": 1.0}, fields["dp_sgd"])
+    entries = roster.hospitals(hospitals)
+    recipe: Recipe = _validated(Recipe, fields["recipe"])
+    start = start_weights(cell, recipe, hospitals.spec)
+    fields |= {
+        "study": "experiment",
+        "researcher_key": entries[0].verify_key,
+        "data": hospitals.spec,
+        "hospitals": entries,
+        "aggregators": roster.aggregators(),
+        "min_hospitals": roster.LEAST_HOSPITALS,
+        "start_sha256": broadcast.sha256(start),
+        "sharing": _sharing(fields.get("sharing", {}), len(entries)),
+    }
+    found = _parsed(fields)
+    if cell.epsilon == "none":
+        return without_privacy(found)
+    if cell.epsilon == "clipped":
+        return found
+    return noised(found, epsilon=float(cell.epsilon), delta=cell.delta)
+
+
+def noised(plan: Plan, *, epsilon: float, delta: float) -> Plan:
+    """The same plan with the least noise at which training costs at most epsilon."""
+    dp = plan.dp_sgd
+    sigma = accounting.sigma_for(
+        epsilon, delta=delta, sample_rate=dp.sample_rate, steps=dp.steps, rounds=plan.rounds
+    )
+    fields = json.loads(canonical.encode(plan))
+    fields["dp_sgd"]["noise_multiplier"] = sigma
+    return _parsed(fields)
+
+
+def start_weights(cell: Cell, recipe: Recipe, data: DataSpec) -> NDArray[np.float32]:
+    """The weights before the first round: of the cell's file, or drawn from its seed.
+
+    Raises:
+        InvalidInput: if the file does not hold them.
+    """
+    drawn = networks.initial_weights(recipe, data, seed=cell.seed)
+    if not cell.start:
+        return drawn
+    path = Path(cell.start)
+    found: NDArray[np.float32]
+    if path.suffix == ".safetensors":
+        found = model_file.load(path).weights
+    else:
+        found = np.load(path, allow_pickle=False)
+    require(
+        found.shape == drawn.shape and found.dtype == np.float32,
+        f"{path} must hold {len(drawn)} numbers in float32, the weights of the recipe's network; "
+        f"it holds {found.shape} of {found.dtype}.",
+        error=InvalidInput,
+    )
+    return found
+
+
+def _suggested(spec: DataSpec) -> dict[str, Any]:
+    """The suggestion for such data, as the fields of a plan; without its evaluations."""
+    choices = suggested(spec)
+    found: dict[str, Any] = json.loads(canonical.encode(choices.choices(evaluated=False)))
+    return found
+
+
+def _sharing(stated: dict[str, Any], hospitals: int) -> Sharing:
+    """What the experiment states, or the default as far as the hospitals can't wrap it."""
+    rules = _validated(Sharing, stated)
+    return rules if stated else roster.fitting(rules, hospitals)
+
+
+def _parsed(fields: dict[str, Any]) -> Plan:
+    found: Plan = _validated(Plan, fields)
+    return found
+
+
+def _validated(kind: Any, fields: dict[str, Any]) -> Any:
+    try:
+        return TypeAdapter(kind).validate_json(canonical.encode(fields), strict=True)
+    except ValidationError as problem:
+        raise InvalidPlan(
+            f"The experiment's plan can't be: in {canonical.first_problem(problem)}."
+        ) from None

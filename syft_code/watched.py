@@ -1,0 +1,352 @@
+"""Layers that compute what torch's do, and on the way back a gradient for each patient apart.
+
+Each is the forward and the backward pass of one kind of layer. `back` is given the gradient of
+the summed loss for the layer's output; since no layer mixes slices, its row i is that of slice i
+alone, and so is every row made from it here.
+
+Sizes: n slices, which are p patients of `views` slices each; L pixels, T hours.
+"""
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from syft_code.errors import TrainingFailed, require
+from syft_code.modules import Film, Lstm
+
+BLOCK = 1024
+_backward = torch.ops.aten.convolution_backward
+
+
+class Kept(ABC):
+    """What one layer knows of its patients' gradients until all norms are known."""
+
+    @abstractmethod
+    def squared_norms(self) -> Tensor:
+        """One number for each patient, float64."""
+
+    @abstractmethod
+    def weighted_sum(self, factors: Tensor) -> Tensor:
+        """The sum over patients of factor times gradient, of all the layer's parameters in a row."""
+
+    @abstractmethod
+    def without(self, patients: Tensor) -> "Kept":
+        """The same with zeros for some patients (bool `[p]`)."""
+
+
+class Rows(Kept):
+    """The gradients themselves: one tensor `[p, ...]` for each parameter."""
+
+    def __init__(self, *rows: Tensor) -> None:
+        self._rows = [r.flatten(1) for r in rows]
+
+    def squared_norms(self) -> Tensor:
+        return torch.stack([_squared(r) for r in self._rows]).sum(0)
+
+    def weighted_sum(self, factors: Tensor) -> Tensor:
+        return torch.cat([factors @ r for r in self._rows])
+
+    def without(self, patients: Tensor) -> "Rows":
+        return Rows(*(r.masked_fill(patients.unsqueeze(1), 0.0) for r in self._rows))
+
+
+class Outer(Kept):
+    """Gradients g a^T of a matrix and g of its bias, kept as g `[p, out]` and a `[p, in]`."""
+
+    def __init__(self, g: Tensor, a: Tensor) -> None:
+        self._g, self._a = g, a
+
+    def squared_norms(self) -> Tensor:
+        return _squared(self._g) * (_squared(self._a) + 1.0)
+
+    def weighted_sum(self, factors: Tensor) -> Tensor:
+        scaled = self._g * factors.unsqueeze(1)
+        return torch.cat([(scaled.T @ self._a).flatten(), scaled.sum(0)])
+
+    def without(self, patients: Tensor) -> "Outer":
+        where = patients.unsqueeze(1)
+        return Outer(self._g.masked_fill(where, 0.0), self._a.masked_fill(where, 0.0))
+
+
+def _squared(rows: Tensor) -> Tensor:
+    """The squared length of each row: of short blocks as they are, of all blocks in float64.
+
+    Over five million float32 in one go torch's norm is off by 2e-5; over blocks by 1e-8.
+    """
+    blocks = rows.shape[1] // BLOCK
+    whole = rows[:, : blocks * BLOCK].reshape(len(rows), blocks, BLOCK)
+    rest = rows[:, blocks * BLOCK :]
+    lengths = [torch.linalg.vector_norm(whole, dim=2), torch.linalg.vector_norm(rest, dim=1)]
+    return torch.cat([lengths[0], lengths[1].unsqueeze(1)], dim=1).double().square().sum(1)
+
+
+class Watched(nn.Module, ABC):
+    """A layer whose patients' gradients are taken apart; to be used once in a forward pass."""
+
+    has_rows = True
+
+    def __init__(self, layer: nn.Module, anchor: Tensor) -> None:
+        super().__init__()
+        self._own = list(layer.parameters(recurse=False))  # a list: not registered anew
+        self._anchor = anchor
+        self.size = sum(p.numel() for p in self._own)
+        self._uses, self._views = 0, 1
+        self._kept: Kept | None = None
+
+    def expect(self, views: int) -> None:
+        """Begin a forward pass of slices of which `views` in a row are one patient's."""
+        self._uses, self._views, self._kept = 0, views, None
+
+    def take(self) -> Kept:
+        """What the backward pass found; once."""
+        kept, self._kept = self._kept, None
+        if kept is None or self._uses != 1:
+            raise TrainingFailed(
+                f"Each trained layer must be used once in a forward pass; a {type(self).__name__} "
+                f"was used {self._uses} times. Write the network without it."
+            )
+        return kept
+
+    def forward(self, x: Tensor) -> Tensor:
+        self._uses += 1
+        y: Tensor = _Watch.apply(x, self._anchor, self)  # type: ignore[no-untyped-call]
+        return y
+
+    def summed(self, rows: Tensor) -> Tensor:
+        """Rows of slices to rows of patients."""
+        return rows if self._views == 1 else self.grouped(rows).sum(1)
+
+    def grouped(self, slices: Tensor) -> Tensor:
+        """`[n, ...]` to `[p, views, ...]`."""
+        return slices.reshape(len(slices) // self._views, self._views, *slices.shape[1:])
+
+    @abstractmethod
+    def compute(self, x: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """The output, and what the way back needs."""
+
+    @abstractmethod
+    def back(self, g: Tensor, saved: Any, *, first: bool) -> tuple[Tensor | None, Kept]:
+        """The gradient for the input (not for the first trained layer), and for the parameters."""
+
+
+class _Watch(torch.autograd.Function):
+    """Has autograd call a watched layer. The anchor makes even the first output need a gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, anchor: Tensor, layer: Watched) -> Tensor:
+        y, saved = layer.compute(x)
+        ctx.layer = layer
+        ctx.save_for_backward(*saved)
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, None, None]:
+        (g,) = gradients
+        needed, _, _ = ctx.needs_input_grad
+        to_input, ctx.layer._kept = ctx.layer.back(g, ctx.saved_tensors, first=not needed)
+        return to_input, None, None
+
+
+class _Conv(Watched):
+    def __init__(self, layer: nn.Conv2d, anchor: Tensor) -> None:
+        super().__init__(layer, anchor)
+        _refuse_unless(
+            layer.padding_mode == "zeros" and layer.groups == 1 and layer.bias is not None,
+            "a Conv2d with zero padding, a bias and no groups",
+        )
+        self._stride, self._dilation = layer.stride, layer.dilation
+        self._padding = _in_pixels(layer.padding)
+
+    def compute(self, x: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+        weight, bias = self._own
+        y = functional.conv2d(x, weight, bias, self._stride, self._padding, self._dilation)
+        return y, (x,)
+
+    def back(self, g: Tensor, saved: Any, *, first: bool) -> tuple[Tensor | None, Kept]:
+        (x,) = saved
+        weight, _ = self._own
+        g = g.contiguous()
+        to_input = None if first else self._take_back(g, x, weight, 1, [True, False, False])[0]
+        patients = len(x) // self._views
+        many_g, many_x = (self.grouped(t).transpose(0, 1).flatten(1, 2) for t in (g, x))
+        shape = weight.new_empty(patients * len(weight), *weight.shape[1:])
+        rows = self._take_back(many_g, many_x, shape, patients, [False, True, False])[1]
+        return to_input, Rows(rows.view(patients, -1), self.summed(g.flatten(2).sum(2)))
+
+    def _take_back(
+        self, g: Tensor, x: Tensor, weight: Tensor, groups: int, wanted: list[bool]
+    ) -> Any:
+        where = (self._stride, self._padding, self._dilation)
+        return _backward(g, x, weight, None, *where, False, [0, 0], groups, wanted)
+
+
+def _in_pixels(padding: str | tuple[int, ...]) -> tuple[int, ...]:
+    _refuse_unless(not isinstance(padding, str), "a Conv2d whose padding is in pixels")
+    return () if isinstance(padding, str) else padding
+
+
+class _ConvTranspose(Watched):
+    def __init__(self, layer: nn.ConvTranspose2d, anchor: Tensor) -> None:
+        super().__init__(layer, anchor)
+        plain = layer.padding == (0, 0) == layer.output_padding and layer.dilation == (1, 1)
+        square = layer.kernel_size == layer.stride == (layer.stride[0],) * 2
+        _refuse_unless(
+            plain and square and layer.groups == 1 and layer.bias is not None,
+            "a ConvTranspose2d of kernel = stride, without padding, with a bias and no groups",
+        )
+        self._factor = layer.stride[0]
+
+    def compute(self, x: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+        weight, bias = self._own
+        return functional.conv_transpose2d(x, weight, bias, self._factor), (x,)
+
+    def back(self, g: Tensor, saved: Any, *, first: bool) -> tuple[Tensor | None, Kept]:
+        (x,) = saved
+        weight, _ = self._own
+        squares = functional.pixel_unshuffle(g, self._factor).flatten(2)  # [n, out k k, L]
+        to_input = None if first else (weight.flatten(1) @ squares).view_as(x)
+        rows = self.summed(x.flatten(2) @ squares.mT)
+        return to_input, Rows(rows, self.summed(g.flatten(2).sum(2)))
+
+
+class _GroupNorm(Watched):
+    def __init__(self, layer: nn.GroupNorm, anchor: Tensor) -> None:
+        super().__init__(layer, anchor)
+        _refuse_unless(layer.bias is not None, "a GroupNorm with a shift")
+        self._groups, self._eps = layer.num_groups, layer.eps
+
+    def compute(self, x: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+        x = x.contiguous()
+        n, channels, pixels = len(x), x.shape[1], x[0, 0].numel()
+        scale, shift = self._own
+        y, mean, rate = torch.native_group_norm(
+            x, scale, shift, n, channels, pixels, self._groups, self._eps
+        )
+        return y, (x, mean, rate)
+
+    def back(self, g: Tensor, saved: Any, *, first: bool) -> tuple[Tensor | None, Kept]:
+        x, mean, rate = saved
+        n, channels, pixels = len(x), x.shape[1], x[0, 0].numel()
+        to_input, scale, shift = torch.ops.aten.native_group_norm_backward(
+            g.reshape(1, n * channels, pixels),
+            x.view(1, n * channels, pixels),
+            mean.view(1, -1),
+            rate.view(1, -1),
+            self._own[0].repeat(n),
+            1,
+            n * channels,
+            pixels,
+            n * self._groups,
+            [not first, True, True],
+        )
+        rows = [self.summed(t.view(n, channels)) for t in (scale, shift)]
+        return None if first else to_input.view_as(x), Rows(*rows)
+
+
+class _Linear(Watched):
+    has_rows = False
+
+    def __init__(self, layer: nn.Linear, anchor: Tensor) -> None:
+        super().__init__(layer, anchor)
+        _refuse_unless(layer.bias is not None, "a Linear with a bias")
+
+    def compute(self, x: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+        _refuse_unless(x.ndim == 2, "a Linear on [slices, numbers]")
+        return functional.linear(x, *self._own), (x,)
+
+    def back(self, g: Tensor, saved: Any, *, first: bool) -> tuple[Tensor | None, Kept]:
+        (x,) = saved
+        to_input = None if first else g @ self._own[0]
+        if self._views == 1:
+            return to_input, Outer(g, x)
+        many_g, many_x = self.grouped(g), self.grouped(x)
+        return to_input, Rows(many_g.mT @ many_x, many_g.sum(1))
+
+
+class _Lstm(Watched):
+    """Hochreiter & Schmidhuber 1997 with a forget gate, as torch.nn.LSTM computes it.
+
+    Gates i, f, g, o; hours first: `[T, n, ...]`. c = f c + i g; h = o tanh(c).
+    """
+
+    def compute(self, x: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+        from_input, from_last, bias = self._own
+        series = x.squeeze(1).transpose(0, 1).contiguous()
+        hours, n, _ = series.shape
+        units = from_last.shape[1]
+        gates = torch.addmm(bias, series.flatten(0, 1), from_input.T).view(hours, n, 4 * units)
+        cells = x.new_zeros(hours + 1, n, units)
+        curved, hidden = x.new_empty(hours, n, units), x.new_zeros(hours + 1, n, units)
+        recurrent = from_last.T.contiguous()
+        for t in range(hours):
+            gate = gates[t].addmm_(hidden[t], recurrent)
+            gate[:, : 2 * units].sigmoid_()
+            gate[:, 2 * units : 3 * units].tanh_()
+            gate[:, 3 * units :].sigmoid_()
+            i, f, g, o = gate.chunk(4, dim=1)
+            torch.addcmul(f * cells[t], i, g, out=cells[t + 1])
+            torch.tanh(cells[t + 1], out=curved[t])
+            torch.mul(o, curved[t], out=hidden[t + 1])
+        return hidden[-1].clone().view(n, units, 1, 1), (series, gates, cells, curved, hidden)
+
+    def back(self, g: Tensor, saved: Any, *, first: bool) -> tuple[Tensor | None, Kept]:
+        series, gates, cells, curved, hidden = saved
+        errors = self._errors(g.flatten(1), gates, cells, curved)
+        to_input = None if first else (errors @ self._own[0]).transpose(0, 1).unsqueeze(1)
+        apart = [self._by_patient(t) for t in (errors, series, hidden[:-1])]
+        backwards = apart[0].mT
+        return to_input, Rows(backwards @ apart[1], backwards @ apart[2], apart[0].sum(1))
+
+    def _errors(self, g: Tensor, gates: Tensor, cells: Tensor, curved: Tensor) -> Tensor:
+        """The gradient for each gate before its curve, `[T, n, 4 H]`, from the last hour on."""
+        i, f, new, o = gates.chunk(4, dim=2)
+        slopes = gates * (1.0 - gates)
+        errors = torch.cat([new, cells[:-1], i, curved], dim=2)
+        units = g.shape[1]
+        slopes[:, :, 2 * units : 3 * units] = 1.0 - new.square()
+        errors *= slopes
+        through = o * (1.0 - curved.square())
+        to_hidden, to_cell = g, torch.zeros_like(g)
+        for t in range(len(gates) - 1, -1, -1):
+            to_cell = torch.addcmul(to_cell, to_hidden, through[t])
+            error = errors[t].view(len(g), 4, units)
+            error[:, :3] *= to_cell.unsqueeze(1)
+            error[:, 3] *= to_hidden
+            to_cell = to_cell * f[t]
+            to_hidden = errors[t] @ self._own[1]
+        return errors
+
+    def _by_patient(self, hours_first: Tensor) -> Tensor:
+        """`[T, n, ...]` to `[p, views T, ...]`."""
+        return self.grouped(hours_first.transpose(0, 1)).flatten(1, 2)
+
+
+def watch(layer: nn.Module, anchor: Tensor) -> Watched:
+    """The watched layer in place of a layer, on the same parameters.
+
+    Raises:
+        TrainingFailed: if the gradients of such a layer can't be taken apart.
+    """
+    known: dict[type[nn.Module], type[Watched]] = {
+        nn.Conv2d: _Conv,
+        nn.ConvTranspose2d: _ConvTranspose,
+        nn.GroupNorm: _GroupNorm,
+        nn.Linear: _Linear,
+        Film: _Linear,
+        Lstm: _Lstm,
+    }
+    names = ", ".join(kind.__name__ for kind in known)
+    _refuse_unless(type(layer) in known, f"one of {names}, and no {type(layer).__name__}")
+    return known[type(layer)](layer, anchor)
+
+
+def _refuse_unless(right: bool, expected: str) -> None:
+    require(
+        right,
+        f"Only gradients of layers that are checked can be taken apart for each patient: a trained "
+        f"layer must be {expected}. Use such a layer, or freeze it.",
+        error=TrainingFailed,
+    )

@@ -1,0 +1,369 @@
+"""An experiment's grid, its noise, its rows; and that stopping it changes nothing."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+from rich.console import Console
+from typer.testing import CliRunner
+
+from federation import experiment_command
+from federation.experiments import evaluation, planning, report, run, run_cell, spec, table
+from federation.experiments.cell import Cell, cells
+from federation.experiments.evaluation import Row
+from federation.experiments.run import How
+from federation.simulation.federation import UNCLIPPED
+from syft_code import accounting
+from syft_code.algorithms import Scaffold
+from syft_code.errors import ConsiliumError, InvalidInput, InvalidPlan
+from tests.federation.experiments import toy
+
+ROOT = Path(__file__).parents[3]
+QUIET = Console(quiet=True)
+ENDS_S = 120.0
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """As in an experiment's processes: sums in another order are other bytes."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def written(folder: Path, text: str = toy.TOML) -> Path:
+    path = folder / "toy.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def grid(tmp_path: Path, text: str = toy.TOML) -> list[Cell]:
+    return cells(spec.load(written(tmp_path, text)))
+
+
+def chosen(tmp_path: Path, algorithm: str, epsilon: object, text: str = toy.TOML) -> Cell:
+    return next(c for c in grid(tmp_path, text) if (c.algorithm, c.epsilon) == (algorithm, epsilon))
+
+
+def people(cell: Cell):  # type: ignore[no-untyped-def]
+    return toy.load(
+        cell.study, data=cell.data, split=cell.split, seed=cell.seed, options=dict(cell.options)
+    )
+
+
+# The grid
+
+
+def test_a_grid_is_every_combination_once_with_references_first(tmp_path: Path) -> None:
+    every = grid(tmp_path)
+    labels = [(c.seed, c.epsilon, c.algorithm) for c in every]
+    assert len(set(labels)) == len(labels) == 2 * 2 * 4
+    assert labels[:4] == [(0, "none", a) for a in ("pooled", "alone", "SCAFFOLD", "FedAdam")]
+    assert len({cell.key for cell in every}) == len(every)
+
+
+def test_a_cells_name_follows_from_everything_that_its_figures_follow_from(tmp_path: Path) -> None:
+    (cell, *_) = grid(tmp_path)
+    changed = [
+        replace(cell, seed=7),
+        replace(cell, changes="{}"),
+        replace(cell, delta=1e-6),
+        replace(cell, start_sha256="0" * 64),
+        replace(cell, options=(("hospitals", 4),)),
+        replace(cell, data="elsewhere"),
+    ]
+    assert len({cell.key, *(one.key for one in changed)}) == 7
+    assert replace(cell, start="moved.npy").key == cell.key
+
+
+def test_changes_apply_in_their_order_and_at_their_epsilon(tmp_path: Path) -> None:
+    text = toy.TOML.replace("rounds = 4", "rounds = 4\nmax_update_norm = 5.0") + (
+        "[[lever]]\nname = 'late'\nplan = { rounds = 9, dp_sgd = { steps = 1 } }\n"
+        "at = [{ epsilon = 8, plan = { rounds = 7 } }]\nreferences = []\n"
+    )
+    found = {
+        epsilon: planning.plan(chosen(tmp_path, "SCAFFOLD", epsilon, text), people_of(epsilon))
+        for epsilon in ("none", 8.0)
+        for people_of in [lambda e: people(chosen(tmp_path, "SCAFFOLD", e, text))]
+    }
+    assert (found["none"].rounds, found[8.0].rounds) == (9, 7)
+    assert found[8.0].dp_sgd.steps == 1 and found[8.0].dp_sgd.sample_rate == 0.5
+    assert found[8.0].max_update_norm == 5.0 and isinstance(found[8.0].algorithm, Scaffold)
+    assert {cell.algorithm for cell in grid(tmp_path, text)} == {"SCAFFOLD", "FedAdam"}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ("name = 1\n", "In .*toy.toml, name"),
+        (toy.TOML.replace("seeds", "seedz"), "seedz"),
+        (toy.TOML.replace('"none", 8', '"some"'), "epsilons"),
+        (toy.TOML.replace('"SCAFFOLD"', '"pooled"'), "references"),
+        (toy.TOML.replace('"SCAFFOLD"', '"FedAdam"'), "name of its own"),
+        ("][", "must be a TOML file"),
+        (toy.TOML + "start = 'nowhere.npy'\n", "nowhere.npy"),
+    ],
+)
+def test_what_is_wrong_in_a_file_is_told_in_a_sentence(
+    tmp_path: Path, wrong: str, told: str
+) -> None:
+    with pytest.raises(InvalidInput, match=told):
+        grid(tmp_path, wrong)
+
+
+def test_a_plan_that_can_not_be_is_told_in_a_sentence(tmp_path: Path) -> None:
+    cell = chosen(tmp_path, "pooled", 8.0, toy.TOML.replace("rounds = 4", "roundz = 4"))
+    with pytest.raises(InvalidPlan, match="roundz"):
+        planning.plan(cell, people(cell))
+
+
+# Privacy
+
+
+@pytest.mark.parametrize("target", [1.0, 8.0])
+def test_the_noise_is_the_least_that_keeps_to_the_epsilon(tmp_path: Path, target: float) -> None:
+    cell = replace(chosen(tmp_path, "SCAFFOLD", 8.0), epsilon=target)
+    found = planning.plan(cell, people(cell))
+    spent = accounting.epsilon(accounting.plan_events(found), delta=cell.delta)
+    assert 0.98 * target <= spent <= target
+
+
+def test_a_reference_without_privacy_neither_clips_nor_noises(tmp_path: Path) -> None:
+    cell = chosen(tmp_path, "pooled", "none")
+    assert planning.plan(cell, people(cell)).dp_sgd.max_grad_norm == UNCLIPPED
+    run_cell.run(cell, toy.load, tmp_path)
+    finished = json.loads(run_cell.path(cell, tmp_path).read_text())
+    assert finished["noise_multiplier"] == 0.0 and finished["epsilon_spent"] is None
+    assert finished["lost"] == 0
+    auc = [row["value"] for row in finished["rows"] if row["metric"] == "auc"]
+    assert max(auc) > 0.8
+
+
+def test_start_weights_of_a_file_are_where_training_starts(tmp_path: Path) -> None:
+    drawn = planning.plan(one := chosen(tmp_path, "FedAdam", "none"), people(one))
+    size = len(planning.start_weights(one, drawn.recipe, drawn.data))
+    np.save(tmp_path / "start_0.npy", np.full(size, 0.5, np.float32))
+    np.save(tmp_path / "start_1.npy", np.full(size, 0.25, np.float32))
+    text = toy.TOML + f"start = '{tmp_path}/start_{{seed}}.npy'\n"
+    (cell,) = [c for c in grid(tmp_path, text) if c.key.startswith("toy_fedadam_none_site_plain_1")]
+    assert (planning.start_weights(cell, drawn.recipe, drawn.data) == 0.25).all()
+    assert planning.plan(cell, people(cell)).start_sha256 != drawn.start_sha256
+    np.save(tmp_path / "start_1.npy", np.full(size + 1, 0.25, np.float32))
+    with pytest.raises(InvalidInput, match=f"{size} numbers"):
+        planning.start_weights(cell, drawn.recipe, drawn.data)
+
+
+# Rows
+
+
+def row(scope: str, site: str, value: float, metric: str = "auc", trained_at: str = "") -> Row:
+    return Row(
+        scope=scope,
+        site=site,
+        metric=metric,
+        value=value,
+        patients=5,
+        round=1,
+        trained_at=trained_at,
+    )
+
+
+def test_best_and_worst_are_the_other_way_round_for_a_distance() -> None:
+    rows = [row("alone", "", v, m, f"h{v}") for v in (0.2, 0.9) for m in ("auc", "hd95_whole")]
+    rows += [row("federated", f"h{v}", v, m) for v in (0.3, 0.8) for m in ("auc", "hd95_whole")]
+    rows += [row("federated", "", 0.1), row("local only", "h1", 0.99)]
+    found = {(r.scope, r.metric): r.value for r in evaluation.derived(rows)}
+    assert found == {
+        ("best single site", "auc"): 0.9,
+        ("best single site", "hd95_whole"): 0.2,
+        ("worst site, federated", "auc"): 0.3,
+        ("worst site, federated", "hd95_whole"): 0.8,
+    }
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The whole toy experiment, run once by the command in a process of its own."""
+    folder = tmp_path_factory.mktemp("whole")
+    subprocess.run(
+        command(written(folder), folder / "out"), cwd=ROOT, check=True, capture_output=True
+    )
+    return folder / "out"
+
+
+def command(file: Path, out: Path) -> list[str]:
+    start = [sys.executable, "-m", "tests.federation.experiments.toy", "run", str(file)]
+    return [*start, "--out", str(out), "--workers", "2"]
+
+
+def test_the_table_has_every_scope_and_is_the_same_as_csv_and_parquet(uninterrupted: Path) -> None:
+    with (uninterrupted / "results.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == list(table.COLUMNS)
+    parquet = pq.read_table(uninterrupted / "results.parquet").to_pylist()
+    assert len(parquet) == len(rows)
+    for one, other in zip(rows, parquet, strict=True):
+        assert {k: "" if v is None else str(v) for k, v in other.items()} == one
+    assert {r["scope"] for r in rows} == {
+        "pooled", "alone", "local only", "best single site", "federated",
+        "worst site, federated", "worst site, pooled",
+    }  # fmt: skip
+    assert {r["stand_in"] for r in rows} == {"True"}
+    assert {r["round"] for r in rows} == {"2", "4"}
+    federated = [r for r in rows if r["scope"] == "federated"]
+    assert {r["site"] for r in federated} == {"", "hospital-1", "hospital-2", "hospital-3"}
+    sent = {r["algorithm"]: int(r["bytes_up"]) for r in federated}
+    assert sent["SCAFFOLD"] > sent["FedAdam"] > 0
+    assert all(float(r["epsilon_spent"]) <= 8 for r in rows if r["epsilon"] == "8")
+    with (uninterrupted / "timings.csv").open(encoding="utf-8") as file:
+        assert len(list(csv.DictReader(file))) == 16
+
+
+def test_the_report_says_stand_in_and_has_means_over_seeds(uninterrupted: Path) -> None:
+    text = (uninterrupted / "report.md").read_text(encoding="utf-8")
+    assert report.STAND_IN in text and "2 seeds" in text
+    (line,) = [one for one in text.splitlines() if one.startswith("| 8 | pooled | ")]
+    with (uninterrupted / "results.csv").open(encoding="utf-8") as file:
+        values = [
+            float(r["value"])
+            for r in csv.DictReader(file)
+            if (r["scope"], r["site"], r["metric"]) == ("pooled", "", "auc")
+            and (r["epsilon"], r["round"]) == ("8", "4")
+        ]
+    assert f"{np.mean(values):.3f} ± {np.std(values, ddof=1):.3f}" in line
+    assert "FedAdam, federated, worst site" in text
+
+
+def test_every_figure_is_a_picture(uninterrupted: Path) -> None:
+    pictures = sorted(path.name for path in uninterrupted.glob("*.png"))
+    assert "cost_toy_site.png" in pictures and "utility_toy_site_auc.png" in pictures
+    assert "sites_toy_site_balanced_accuracy.png" in pictures
+    for name in pictures:
+        assert (uninterrupted / name).read_bytes().startswith(b"\x89PNG")
+
+
+# Stopping and going on
+
+
+def same_bytes(one: Path, other: Path) -> None:
+    """All but what says how long it took."""
+    names = {p.relative_to(one) for p in one.rglob("*") if p.is_file()}
+    assert names == {p.relative_to(other) for p in other.rglob("*") if p.is_file()}
+    for name in sorted(names):
+        if name.parts[0] != "times" and not name.name.startswith(("timings", "cost")):
+            assert (one / name).read_bytes() == (other / name).read_bytes(), name
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_an_experiment_that_is_stopped_goes_on_and_ends_with_the_same_bytes(
+    uninterrupted: Path, tmp_path: Path, how: signal.Signals
+) -> None:
+    """Takes its time: it starts real processes, and ends them in the middle of a cell."""
+    out = tmp_path / "out"
+    file = written(tmp_path)
+    with subprocess.Popen(
+        [sys.executable, "-c", SLOWED, *command(file, out)[3:]],
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        wait_until(lambda: bool(list(out.glob("cells/*.json"))) and in_the_middle(out))
+        workers = children(process.pid)
+        process.send_signal(how)
+        process.wait(timeout=ENDS_S)
+    wait_until(lambda: not any(map(alive, workers)))
+    assert in_the_middle(out) and not (out / "results.csv").exists()
+    subprocess.run(command(file, out), cwd=ROOT, check=True, capture_output=True)
+    same_bytes(uninterrupted, out)
+
+
+SLOWED = """
+import sys
+from tests.federation.experiments import toy
+from federation import experiment_command
+experiment_command.app(toy.load_slowly)(sys.argv[1:])
+"""
+
+
+def in_the_middle(out: Path) -> bool:
+    """Whether a cell has some of its rounds on disk, and not all."""
+    notes = []
+    for note in out.glob("work/*/*/round"):
+        try:
+            notes.append(note.read_text())
+        except OSError:
+            continue
+    return any(text in ("round 1/4", "round 2/4", "round 3/4") for text in notes)
+
+
+def children(pid: int) -> list[int]:
+    return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def alive(pid: int) -> bool:
+    try:
+        return "State:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return False
+
+
+def wait_until(holds) -> None:  # type: ignore[no-untyped-def]
+    deadline = time.monotonic() + ENDS_S
+    while not holds():
+        assert time.monotonic() < deadline, "it must come to pass"
+        time.sleep(0.02)
+
+
+def test_a_state_that_is_cut_short_on_disk_is_not_taken_up(tmp_path: Path) -> None:
+    cell = chosen(tmp_path, "FedAdam", 8.0)
+    run_cell.run(cell, toy.load, tmp_path / "whole")
+    work = tmp_path / "again" / "work" / cell.key / "federation"
+    work.mkdir(parents=True)
+    (work / "state.npz").write_bytes(b"PK\x03\x04 torn")
+    run_cell.run(cell, toy.load, tmp_path / "again")
+    assert (
+        run_cell.path(cell, tmp_path / "whole").read_bytes()
+        == run_cell.path(cell, tmp_path / "again").read_bytes()
+    )
+
+
+def test_a_cell_that_is_done_is_not_run_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cell = chosen(tmp_path, "pooled", "none")
+    run_cell.run(cell, toy.load, tmp_path)
+    monkeypatch.setattr(toy, "cohort", lambda *_: pytest.fail("it was run again"))
+    run_cell.run(cell, toy.load, tmp_path)
+
+
+def test_a_cell_that_fails_ends_the_experiment_and_says_why(tmp_path: Path) -> None:
+    text = toy.TOML.replace('name = "toy"\noptions', 'name = "unknown"\noptions')
+    experiment = spec.load(written(tmp_path, text))
+    with pytest.raises(ConsiliumError, match="unknown"):
+        run.run(experiment, toy.load, tmp_path / "out", How(workers=1), console=QUIET)
+
+
+# The command
+
+
+def test_the_commands_list_and_report_what_is_there(uninterrupted: Path, tmp_path: Path) -> None:
+    app, file = experiment_command.app(toy.load), written(tmp_path)
+    listed = CliRunner().invoke(app, ["list", str(file)])
+    assert listed.exit_code == 0 and listed.output.count("toy_scaffold_8_site_plain_") == 2
+    (tmp_path / "out" / "cells").mkdir(parents=True)
+    done = sorted((uninterrupted / "cells").glob("*.json"))[0]
+    os.link(done, tmp_path / "out" / "cells" / done.name)
+    told = CliRunner().invoke(app, ["report", str(file), "--out", str(tmp_path / "out")])
+    assert told.exit_code == 0 and "15 cells are missing" in told.output

@@ -1,0 +1,212 @@
+"""A simulated round is a real one: the same plan, cohort and noise give the same bytes as vaults do."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from datasites import acts, keeping, site
+from datasites.data import cohort_file
+from datasites.site import SiteSettings
+from datasites.vault import contributions, trainer
+from datasites.vault.trainer_messages import Job
+from datasites.vault.vault import Vault
+from datasites.vault.workroom import Workroom
+from federation import server_step
+from federation.figures import HospitalCohorts
+from federation.server_step import Model
+from federation.simulation import local
+from federation.simulation.federation import Simulation
+from federation.simulation.hospitals import InMemory
+from federation.simulation.kept import Kept
+from federation.simulation.randomness import Randomness
+from federation.simulation.sums import RoundSums, Sums, pieces
+from syft_code import canonical, contribution, envelope, messages
+from syft_code.algorithms import FedAdam, FedProx, FedYogi, Scaffold
+from syft_code.messages import RoundCall
+from syft_code.noise import NoiseSource
+from syft_code.plan import AdaptiveClip, Augmentation, Compression, DpSgd, Plan
+from syft_code.recipes import (
+    Activation,
+    Conv,
+    CrossEntropy,
+    GlobalAverage,
+    GroupNorm,
+    LayerStack,
+    Recipe,
+)
+from tests.datasites.hospitals import OneHospital, approval, cohort, known, policy, publication
+from tests.plans import SKIN, Keys, plan
+
+ROUNDS = 2
+RANDOMNESS = Randomness(seed=5)
+NORMED = Recipe(
+    model=LayerStack(
+        layers=(Conv(channels=4, stride=2), GroupNorm(groups=2), Activation(), GlobalAverage())
+    ),
+    loss=CrossEntropy(),
+)
+ADAPTIVE = DpSgd(
+    noise_multiplier=1.0,
+    max_grad_norm=1.0,
+    sample_rate=0.2,
+    steps=3,
+    adaptive=AdaptiveClip(quantile=0.5, learning_rate=0.2, count_noise_multiplier=4.0),
+)
+PLANS: dict[str, dict[str, Any]] = {
+    "FedAvg": {},
+    "FedProx": {"algorithm": FedProx(mu=0.5)},
+    "SCAFFOLD": {"algorithm": Scaffold()},
+    "FedAdam": {"algorithm": FedAdam(learning_rate=0.1)},
+    "FedYogi": {"algorithm": FedYogi(learning_rate=0.1)},
+    "feedback": {"compression": Compression(kept=0.4)},
+    "bounded, averaged": {"max_update_norm": 0.3, "averaging": 0.5},
+    "frozen": {"frozen_layers": 1},
+    "local norms": {"recipe": NORMED, "local_norms": True},
+    "adaptive": {"dp_sgd": ADAPTIVE},
+    "views": {
+        "augmentation": Augmentation(
+            views=2, flips=True, rotations=False, shift_px=1, intensity=0.1
+        )
+    },
+}
+
+
+@dataclass(kw_only=True)
+class Numbered(OneHospital):
+    """Any hospital of the roster, in a vault of its own."""
+
+    number: int
+
+    def __post_init__(self) -> None:
+        self.name = f"hospital-{self.number}"
+        self.site = site.create(self.home, SiteSettings(name=self.name, port=1))
+        keeping.write_private(self.site.vault / "key", bytes(self.keys.hospitals[self.number - 1]))
+        self.owner_key = keeping.signing_key(self.site.owner / "key")
+
+    def admit(self, vault: Vault, agreed: Plan) -> None:
+        """Publish this hospital's own cohort, and approve the plan."""
+        self.act(vault, acts.Adoption(policy=policy()))
+        self.act(vault, acts.Trust(parties=known(agreed)))
+        body = cohort_file.pack(cohort(seed=self.number))
+        self.act(vault, publication(body, patients=40 + self.number), body)
+        self.act(vault, approval(agreed))
+
+    def shares(self, vault: Vault, agreed: Plan, number: int, sent: np.ndarray) -> list[bytes]:
+        """The payload of each of its shares of a round, opened with the aggregators' keys."""
+        body = sent.astype("<f4").tobytes()
+        call = RoundCall(
+            plan_hash=agreed.hash,
+            hospital=self.name,
+            purpose="train",
+            round=number,
+            weights_sha256=canonical.sha256(body),
+        )
+        started = vault.start_round(messages.sign(call, self.keys.researcher), body)
+        done = self.finished(vault, started)
+        assert done.state == "done", done.sentence
+        return [
+            b"".join(
+                envelope.open_share(agreed, party, share.header, share.sealed, seal_key=bytes(seal))
+            )
+            for party, seal in enumerate(self.keys.seals, start=1)
+            for share in [envelope.SealedShare.from_bytes(vault.share(done.ticket, party))]
+        ]
+
+
+@pytest.fixture(autouse=True)
+def seeded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The vaults train in this process, with the noise and the seeds of the simulation."""
+    running: list[Job] = []
+
+    def run(room: Workroom, job: Job, body: bytes, *, on_step: Callable[[int], None]) -> bytes:
+        running[:] = [job]
+        return trainer.perform(job, body, on_step=on_step)
+
+    def fresh(count: int, size_bytes: int) -> list[bytes]:
+        (job,) = running
+        return RANDOMNESS.seeds(job.hospital, job.round, count)
+
+    monkeypatch.setattr(Workroom, "run", run)
+    monkeypatch.setattr(contributions, "_fresh", fresh)
+    monkeypatch.setattr(
+        NoiseSource,
+        "from_os",
+        classmethod(lambda cls: RANDOMNESS.noise(running[0].hospital, running[0].round)),
+    )
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def hospitals(agreed: Plan) -> InMemory:
+    """The vaults' cohorts, in memory."""
+    cohorts = {}
+    for number, entry in enumerate(agreed.hospitals, start=1):
+        split = cohort(seed=number)
+        cohorts[entry.name] = HospitalCohorts(
+            name=entry.name, training=split.training(), held_out=split.evaluation()
+        )
+    return InMemory(spec=SKIN, cohorts=cohorts)
+
+
+@pytest.mark.parametrize("changes", PLANS.values(), ids=PLANS)
+def test_vaults_and_the_simulation_give_the_same_shares_sums_and_models_bit_for_bit(
+    tmp_path: Path, changes: dict[str, Any]
+) -> None:
+    keys = Keys()
+    agreed = plan(keys, rounds=ROUNDS, evaluation=None, **changes)
+    everyone = hospitals(agreed)
+    simulation = Simulation(agreed, everyone, randomness=RANDOMNESS, folder=tmp_path / "kept")
+    kept = Kept(None, size=contribution.length(agreed, "train"))
+    numbered = [Numbered(home=tmp_path / str(n), keys=keys, number=n) for n in (1, 2, 3)]
+    vaults = [Vault(one.site) for one in numbered]
+    try:
+        for one, vault in zip(numbered, vaults, strict=True):
+            one.admit(vault, agreed)
+        real = simulated = Model.first(agreed)
+        for number in range(1, ROUNDS + 1):
+            sums = Sums(agreed)
+            for one, vault in zip(numbered, vaults, strict=True):
+                payloads = one.shares(vault, agreed, number, real.broadcast("train"))
+                assert payloads == _simulated(agreed, everyone, kept, one.name, number, real)
+                sums.add(one.name, payloads)
+            names = tuple(one.name for one in numbered)
+            found = RoundSums(hospitals=names, groups=(names,), totals=(sums.total(),))
+            before, real = real, server_step.step(agreed, number, real, found)
+            simulated, facts = simulation.round(number, simulated)
+            assert facts.trained == names
+            assert real.weights.tobytes() != before.weights.tobytes()
+            assert real.delivered.tobytes() == simulated.delivered.tobytes()
+            assert real.broadcast("train").tobytes() == simulated.broadcast("train").tobytes()
+    finally:
+        for vault in vaults:
+            vault.close()
+
+
+def _simulated(
+    agreed: Plan, everyone: InMemory, kept: Kept, name: str, number: int, model: Model
+) -> list[bytes]:
+    made = local.contribute(
+        agreed,
+        name,
+        number,
+        everyone.training(name),
+        sent=model.broadcast("train"),
+        kept=kept.before(name, number),
+        randomness=RANDOMNESS.noise(name, number),
+    )
+    assert made is not None
+    if made.kept is not None:
+        kept.after(name, number, made.kept)
+    seeds = RANDOMNESS.seeds(name, number, envelope.scheme(agreed).pieces - 1)
+    return [bytes(piece) for piece in pieces(agreed, name, made.values, seeds)]

@@ -1,0 +1,67 @@
+"""What is suggested fits the data that it is suggested for, and what it says that it costs."""
+
+from dataclasses import replace
+
+import pytest
+
+from federation import studies
+from syft_code import accounting
+from syft_code.plan import Plan
+from syft_code.recipes import DataSpec, Fusion, UNet, layer_parameters, parameter_count
+from tests.plans import plan
+from tests.shapes import BRAIN, BRAIN_FACTS, SERIES, SKIN, TABLE
+
+SEVEN = ("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc")
+SKIN_32 = replace(SKIN, height_px=32, width_px=32, classes=SEVEN)
+SKIN_FACTS = replace(SKIN_32, facts=("age", "age?"))
+DATA = [SKIN_32, SKIN_FACTS, replace(SKIN, height_px=4), BRAIN, BRAIN_FACTS, TABLE, SERIES]
+
+
+def planned(data: DataSpec, suggestion: studies.Suggestion, *, evaluated: bool = True) -> Plan:
+    return plan(data=data, **suggestion.choices(evaluated=evaluated))
+
+
+@pytest.mark.parametrize("data", DATA)
+def test_what_is_suggested_is_a_plan_for_such_data(data) -> None:
+    suggestion = studies.suggested(data)
+    agreed = planned(data, suggestion)
+    assert agreed.evaluation == suggestion.evaluation
+    assert agreed.averaging == suggestion.averaging
+    assert planned(data, suggestion, evaluated=False).evaluation is None
+
+
+@pytest.mark.parametrize("data", DATA)
+def test_training_as_suggested_costs_less_than_a_hospitals_usual_budget_of_8(data) -> None:
+    agreed = planned(data, studies.suggested(data), evaluated=False)
+    assert 6.5 < accounting.epsilon(accounting.plan_events(agreed), delta=1e-5) < 7.6
+
+
+@pytest.mark.parametrize("data", DATA)
+def test_evaluating_as_suggested_does_too(data) -> None:
+    agreed = planned(data, studies.suggested(data))
+    training = accounting.plan_events(planned(data, studies.suggested(data), evaluated=False))
+    alone = accounting.plan_events(agreed)[len(training) :]
+    assert 0 < accounting.epsilon(alone, delta=1e-5) < 8
+
+
+def test_facts_are_used_where_there_are_some() -> None:
+    assert isinstance(studies.suggested(SKIN_FACTS).recipe.model, Fusion)
+    assert studies.suggested(BRAIN_FACTS).recipe.model == UNet(widths=(4, 8), groups=4, facts=True)
+    assert not studies.suggested(BRAIN).recipe.model.facts
+
+
+def test_a_transfer_trains_the_last_layer_alone() -> None:
+    suggestion = studies.transfer(SKIN_32)
+    agreed = planned(SKIN_32, suggestion)
+    assert len(layer_parameters(agreed.recipe, SKIN_32)) == agreed.frozen_layers + 1
+    assert parameter_count(suggestion.recipe, SKIN_32) == 6_759
+
+
+def test_classes_weigh_one_over_their_share_so_that_all_count_the_same() -> None:
+    weights = studies.suggested(SKIN_32).recipe.loss.class_weights
+    cases = [studies.PUBLISHED_CASES[name] for name in SEVEN]
+    assert all(
+        w * n == pytest.approx(sum(cases) / 7, rel=1e-3)
+        for w, n in zip(weights, cases, strict=True)
+    )
+    assert studies.suggested(replace(SKIN_32, classes=("a", "b"))).recipe.loss.class_weights == ()

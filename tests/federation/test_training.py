@@ -1,0 +1,43 @@
+"""A round that was begun before is taken up, and an aggregator that nobody needs can't hold it up."""
+
+import numpy as np
+import pytest
+
+from federation import hospital_round, study
+from federation.training import Model
+from syft_code.errors import NotApproved
+from syft_code.messages import NO_PART
+from syft_code.plan import Sharing
+from tests.federation.stand_in_parties import federation
+
+PROMISED = ("berlin", "lisbon", "oslo")
+
+
+@pytest.fixture(autouse=True)
+def without_a_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hospital_round, "POLL_S", 0.001)
+    monkeypatch.setattr(study, "ASK_AGAIN_S", 0.01)
+
+
+@pytest.mark.parametrize("liar", [0, 1, 2])
+def test_one_aggregator_that_is_not_needed_pins_no_study_to_a_set(liar: int) -> None:
+    """It claims a set that can't be had; the other two have promised nothing, and are enough."""
+    parties = federation(sharing=Sharing(needed=2), evaluation=None)
+    parties.aggregators[liar].choose_for_good(("train", 1), PROMISED)
+    parties.hospitals["berlin"].raises = {("train", 1): NotApproved(NO_PART)}
+    outcome = parties.study.train()
+    assert outcome.stopped == ""
+    assert outcome.rounds[0].trained == ("lisbon", "oslo", "vienna")
+    assert [record.absent for record in outcome.rounds] == [1, 0, 0]
+    first = Model.first(outcome.plan).weights
+    np.testing.assert_allclose(outcome.weights, first + 3, atol=1e-4)
+
+
+def test_a_set_without_which_no_sum_opens_is_the_one_that_is_asked_for() -> None:
+    """Two of three have promised it: vienna, which is not in it, does not train for nothing."""
+    parties = federation(sharing=Sharing(needed=2), evaluation=None)
+    for aggregator in parties.aggregators[:2]:
+        aggregator.choose_for_good(("train", 1), PROMISED)
+    outcome = parties.study.train()
+    assert outcome.rounds[0].trained == PROMISED
+    assert ("train", 1) not in {turn for turn in parties.hospitals["vienna"].calls}

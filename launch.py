@@ -4,6 +4,7 @@ python launch.py up          hospitals and aggregators, until Ctrl-C
 python launch.py demo        the whole story, once, with every party on this machine
 python launch.py lab         JupyterLab on the notebooks, with the federation running
 python launch.py stand-ins   synthetic data in the published layouts
+python launch.py split       a picture of how a data set would be shared out between hospitals
 python launch.py requests    the owner's desk: also ledger, policy, approvers, patients, log
 python launch.py audit       export a hospital's signed log, or verify one: anybody may
 python launch.py experiment  a grid of simulated studies, from one TOML file
@@ -18,6 +19,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -31,11 +33,17 @@ from rich.markup import escape
 from datasites import neighbours
 from datasites.commands import ledgers, requests, rules
 from datasites.commands.speech import Spoken
-from datasites.data import stand_ins, studies_data
+from datasites.data import differing, stand_ins, studies_data
 from datasites.neighbours import Neighbour
 from datasites.owner import Owner
 from datasites.site import SiteSettings
-from federation import audit_command, experiment_command, side_by_side, tuning_command
+from federation import (
+    audit_command,
+    experiment_command,
+    side_by_side,
+    split_plot,
+    tuning_command,
+)
 from federation import config as federations
 from federation.aggregator import command as aggregator_command
 from federation.baselines import HospitalCohorts
@@ -139,6 +147,31 @@ def write_stand_ins(
     """Write synthetic data in the layout of a published data set."""
     stand_ins.write(stand_ins.drawable(kind), out, patients=patients, seed=seed)
     console.print(f"Wrote stand-ins for {kind} to {out}. No patient is in them.")
+
+
+@app.command("split")
+def picture_of_a_split(
+    kind: Annotated[str, typer.Option(help="ham10000, brats, heart, symptoms, vitals, table")],
+    rule: Annotated[str, typer.Option(help="site, quantity, dirichlet:0.3, tumour, age, ...")],
+    out: Annotated[Path, typer.Option(help="An SVG file.")],
+    data: Annotated[Path | None, typer.Option(help="Public data; stand-ins without it.")] = None,
+    hospitals: Annotated[int, typer.Option(help="How many; 0: by the rule.")] = 0,
+    seed: int = 0,
+) -> None:
+    """Draw who would have how many of each class. Never draw it of a hospital's own patients."""
+    with tempfile.TemporaryDirectory() as folder:
+        known = neighbours.kind(kind)
+        reading = neighbours.read(known, str(data or ""), Path(folder), facts=rule == "age")
+    parts = differing.split(reading, rule, hospitals=hospitals, seed=seed)
+    drawn = split_plot.split_picture(
+        [f"hospital-{number}" for number in range(1, len(parts) + 1)],
+        differing.class_counts(reading, parts),
+        classes=reading.spec.classes if reading.spec.task == "classification" else ["patients"],
+        values=differing.values_of(reading, rule, parts),
+        quantity=differing.SORTED_BY.get(rule, ""),
+    )
+    out.write_bytes(drawn.data)
+    console.print(f"{drawn.alt} Drawn in {out}.", highlight=False, soft_wrap=True)
 
 
 @app.command()

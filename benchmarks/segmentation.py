@@ -154,7 +154,7 @@ def _adam(
         logits = model(*networks.inputs(images, cohort.facts[chosen]))
         truth = torch.from_numpy(labels.astype(np.int64))
         adam.zero_grad()
-        networks.loss_per_example(way.recipe, logits, truth).mean().backward()
+        networks.loss_per_example(way.recipe, logits, truth).mean().backward()  # type: ignore[no-untyped-call]
         adam.step()
 
 

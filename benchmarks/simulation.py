@@ -31,7 +31,7 @@ from federation.server_step import Model
 from federation.simulation import roster
 from federation.simulation.federation import Simulation
 from federation.simulation.randomness import Randomness
-from syft_code.algorithms import FedAvg, Scaffold
+from syft_code.algorithms import Algorithm, FedAvg, Scaffold
 from syft_code.cohort import Cohort
 from syft_code.lifetime import end_with_parent
 from syft_code.plan import DpSgd, Plan, Sgd, Sharing
@@ -53,7 +53,7 @@ RECIPE = Recipe(
 """6,759 parameters."""
 DIFFERENT = 10
 """Cohorts that are drawn; the hospitals take turns with them."""
-ALGORITHMS = {"FedAvg": FedAvg(), "SCAFFOLD": Scaffold()}
+ALGORITHMS: dict[str, Algorithm] = {"FedAvg": FedAvg(), "SCAFFOLD": Scaffold()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +91,6 @@ class Cost:
     hospitals: int
     algorithm: str
     seconds: tuple[float, ...]
-    before_mib: float
     peak_mib: float
 
 
@@ -103,18 +102,17 @@ def main(
     sizes: Annotated[str, typer.Option(help="Hospitals, separated by commas.")] = "10,100,1000",
     rounds: Annotated[int, typer.Option(min=2, help="Rounds that are measured.")] = 5,
     patients: Annotated[int, typer.Option(min=2, help="Of each hospital.")] = 40,
+    algorithms: Annotated[str, typer.Option(help="Separated by commas.")] = "FedAvg,SCAFFOLD",
 ) -> None:
     """Measure and print the table."""
     with tempfile.TemporaryDirectory(prefix="simulation-") as folder:
         draw(Path(folder), patients=patients)
-        costs = list(
-            measure(
-                Path(folder),
-                [int(one) for one in sizes.split(",")],
-                rounds=rounds,
-                patients=patients,
-            )
-        )
+        counts = [int(one) for one in sizes.split(",")]
+        costs = [
+            cost
+            for name in algorithms.split(",")
+            for cost in measure(Path(folder), name, counts, rounds=rounds, patients=patients)
+        ]
     typer.echo(table(costs))
 
 
@@ -131,39 +129,35 @@ def draw(folder: Path, *, patients: int) -> None:
         )
 
 
-def measure(folder: Path, sizes: Sequence[int], *, rounds: int, patients: int) -> Iterator[Cost]:
-    """Every algorithm and size in a process of its own; the sizes' rounds take turns."""
+def measure(
+    folder: Path, algorithm: str, sizes: Sequence[int], *, rounds: int, patients: int
+) -> Iterator[Cost]:
+    """Every size in a process of its own; their rounds take turns."""
+    lines = {size: _started(folder, algorithm, size, patients) for size in sizes}
+    seconds: dict[int, list[float]] = {size: [] for size in sizes}
+    for number in range(1, rounds + 2):
+        for size, line in lines.items():
+            line.send(number)
+            taken = line.recv()
+            seconds[size] += [taken] if number > 1 else []  # the first one loads libraries, too
+    for size, line in lines.items():
+        line.send(0)
+        yield Cost(
+            hospitals=size,
+            algorithm=algorithm,
+            seconds=tuple(seconds[size]),
+            peak_mib=line.recv(),
+        )
+
+
+def _started(folder: Path, algorithm: str, size: int, patients: int) -> Connection:
+    """A process with so many hospitals, and the line to it."""
     context = multiprocessing.get_context("spawn")
-    for algorithm in ALGORITHMS:
-        lines: list[Connection] = []
-        processes = []
-        for size in sizes:
-            ours, theirs = context.Pipe()
-            own = folder / f"{algorithm}-{size}"
-            process = context.Process(
-                target=_serve, args=(theirs, os.getpid(), folder, own, size, patients, algorithm)
-            )
-            process.start()
-            processes.append(process)
-            lines.append(ours)
-        seconds: list[list[float]] = [[] for _ in sizes]
-        for number in range(rounds + 1):  # the first one, which loads and compiles, is not counted
-            for line, found in zip(lines, seconds, strict=True):
-                line.send(number + 1)
-                taken = line.recv()
-                found += [taken] if number else []
-        for size, line, found in zip(sizes, lines, seconds, strict=True):
-            line.send(0)
-            before, peak = line.recv()
-            yield Cost(
-                hospitals=size,
-                algorithm=algorithm,
-                seconds=tuple(found),
-                before_mib=before,
-                peak_mib=peak,
-            )
-        for process in processes:
-            process.join()
+    ours, theirs = context.Pipe()
+    own = folder / f"{algorithm}-{size}"
+    arguments = (theirs, os.getpid(), folder, own, size, patients, algorithm)
+    context.Process(target=_serve, args=arguments, daemon=True).start()
+    return ours
 
 
 def _serve(
@@ -181,13 +175,12 @@ def _serve(
     hospitals = OnDisk(folder=folder, count=size, patients=patients)
     found = plan(hospitals, algorithm)
     simulation = Simulation(found, hospitals, randomness=Randomness(seed=0), folder=own)
-    model, before = Model.first(found), 0.0
+    model = Model.first(found)
     while number := line.recv():
         began = time.process_time()
         model, _ = simulation.round(number, model)
         line.send((time.process_time() - began) / size)
-        before = before or peak_mib()
-    line.send((before, peak_mib()))
+    line.send(peak_mib())
 
 
 def plan(hospitals: OnDisk, algorithm: str) -> Plan:

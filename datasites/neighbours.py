@@ -74,12 +74,13 @@ def introduce(owners: Sequence[Owner], aggregators: Sequence[tuple[str, str]]) -
         owner.trust(known)
 
 
-def read(kind: Kind, data: str, stand_in_folder: Path) -> Reading:
+def read(kind: Kind, data: str, stand_in_folder: Path, *, facts: bool = False) -> Reading:
     """The named folder's patients; without one, stand-ins made on the spot."""
     folder = Path(data) if data else stand_in_folder / kind
     if not data and not folder.exists():
         stand_ins.write(stand_ins.drawable(kind), folder, seed=0)
-    return readers.read(kind, folder, size_px=SIZES_PX.get(kind, readers.SIZE_PX))
+    size_px = SIZES_PX.get(kind, readers.SIZE_PX)
+    return readers.read(kind, folder, size_px=size_px, facts=facts)
 
 
 def share_out(reading: Reading, owners: Sequence[Owner]) -> dict[str, SplitCohort]:

@@ -1,6 +1,8 @@
 """The researcher: logins, a signing key, and the way to every hospital and aggregator."""
 
+import dataclasses
 import os
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +18,9 @@ from syft_code.broadcast import PublicVectors
 from syft_code.catalogue import AssetCard, Terms
 from syft_code.errors import InvalidInput, Refused, Unavailable, require
 from syft_code.plan import Aggregator, Hospital, Plan
+
+THEIR_OWN = frozenset({"researcher_key", "data", "hospitals", "aggregators", "format"})
+"""Fields of a plan that follow from the credentials and the catalogue."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -114,9 +119,10 @@ class Researcher:
         optimizer, rounds, and as wished min_hospitals, evaluation and sharing. Without
         min_hospitals it is the most that any of these hospitals' terms ask for. With `epsilon` the
         noise of dp_sgd and evaluation is replaced by the least that keeps the whole study within
-        it at the smallest delta of these terms, and that all of them allow. `public` are the start weights that
-        `start_sha256` names, and the vectors that `continual` names.
+        it at the smallest delta of these terms, and that all of them allow. `public` are the start
+        weights that `start_sha256` names, and the vectors that `continual` names.
         """
+        _check_names(choices)
         cards = [card for card in self.catalogue() if card.asset == asset]
         if not cards:
             raise Refused(f"No hospital offers an asset {asset!r}: see the catalogue.")
@@ -178,6 +184,18 @@ class Researcher:
             key=self.key,
             public=public,
         )
+
+
+def _check_names(choices: Mapping[str, Any]) -> None:
+    """Raise `InvalidPlan` unless these are fields of a plan that are the researcher's to choose."""
+    fields = {f.name for f in dataclasses.fields(Plan)} - THEIR_OWN
+    lacking = sorted({"study", "recipe", "dp_sgd", "optimizer", "rounds"} - choices.keys())
+    unknown = sorted(choices.keys() - fields)
+    require(
+        not lacking and not unknown,
+        f"A study must have what a plan asks for: it lacks {', '.join(lacking) or 'nothing'}, and a "
+        f"researcher does not choose {', '.join(unknown)[:200] or 'anything else'}.",
+    )
 
 
 def _reach(account: Account) -> HospitalClient:

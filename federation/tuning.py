@@ -137,7 +137,7 @@ def search(
 ) -> list[Tried]:
     """Try settings until the time is over; the best first, the suggestion always among them.
 
-    Only tries that were trained to their end are ranked, those on more splits before the others.
+    A try that was begun ends, so that it can take somewhat longer. Only tries that were trained to their end are ranked, those on more splits before the others.
     """
     began = time.monotonic()
 
@@ -155,6 +155,8 @@ def search(
     ranked = _trained(trials, lambda: over(SECOND_RUNG))
     on_step(f"{len(ranked)} of {len(trials)} trained to their end, the best: {ranked[0].score:.3f}")
     for extra in range(1, EXTRA_SPLITS + 1):
+        if over(1.0):
+            break
         bench = _Bench(wanted, load, seed=wanted.seed + extra)
         for place, one in enumerate(ranked):
             if (place < FINALISTS or one.suggested) and not over(1.0):

@@ -7,9 +7,12 @@ Does not protect: anybody. What is tried is in no ledger: a hospital's patients 
 """
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
+import torch
 import typer
 from rich.console import Console
 from rich.table import Column, Table
@@ -62,7 +65,8 @@ def app(load: Load) -> typer.Typer:
             limit_s=time_limit,
             seed=seed,
         )
-        ranked = tuning.search(wanted, load, on_step=_say)
+        with _one_thread():
+            ranked = tuning.search(wanted, load, on_step=_say)
         console.print(table(ranked))
         console.print(_standing(ranked, public), soft_wrap=True, highlight=False)
         console.print(lines(ranked[0], epsilon=epsilon), highlight=False, markup=False)
@@ -70,11 +74,24 @@ def app(load: Load) -> typer.Typer:
     return found
 
 
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """The networks are small: threads would wait for each other."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def table(ranked: list[Tried]) -> Table:
     """The best settings, with how they did."""
     figure = main_name(ranked[0].plan.data).replace("_", " ")
     right = ("Rate", "Clip", "Sample", "Steps", "Rounds", "Noise", figure.capitalize(), "Splits")
-    found = Table("", *(Column(name, justify="right") for name in right))
+    found = Table(
+        Column("", no_wrap=True), *(Column(name, justify="right", no_wrap=True) for name in right)
+    )
     for place, one in enumerate(ranked, start=1):
         if place > SHOWN and not one.suggested:
             continue
@@ -94,24 +111,23 @@ def table(ranked: list[Tried]) -> Table:
 
 
 def lines(best: Tried, *, epsilon: float) -> str:
-    """The lines of a notebook that ask for these settings."""
-    what = best.settings
-    momentum = best.plan.optimizer.momentum
-    optimizer = f"learning_rate={what.learning_rate!r}" + (
-        f", momentum={momentum!r}" if momentum else ""
-    )
-    return (
-        "from syft_code.plan import DpSgd, Sgd\n"
-        "study = researcher.study(\n"
-        "    ...,\n"
-        f"    epsilon={epsilon!r},  # the noise is worked out anew, by the hospitals' terms\n"
-        f"    dp_sgd=DpSgd(noise_multiplier={best.plan.dp_sgd.noise_multiplier!r}, "
-        f"max_grad_norm={what.max_grad_norm!r}, sample_rate={what.sample_rate!r}, "
-        f"steps={what.steps}),\n"
-        f"    optimizer=Sgd({optimizer}),\n"
-        f"    rounds={what.rounds},\n"
-        ")"
-    )
+    """The lines of a notebook that ask for these settings; the noise is found by the terms."""
+    what, plan = best.settings, best.plan
+    noise = plan.dp_sgd.noise_multiplier
+    return f"""from federation.studies import suggested
+from syft_code.plan import DpSgd, Evaluation, Sgd
+
+start = suggested(researcher.catalogue()[0].spec).choices()
+start["dp_sgd"] = DpSgd(
+    noise_multiplier={noise!r},
+    max_grad_norm={what.max_grad_norm!r},
+    sample_rate={what.sample_rate!r},
+    steps={what.steps!r},
+)
+start["optimizer"] = Sgd(learning_rate={what.learning_rate!r}, momentum={plan.optimizer.momentum!r})
+start["rounds"] = {what.rounds!r}
+start["evaluation"] = Evaluation(noise_multiplier={noise!r}, after_rounds=({what.rounds!r},))
+study = researcher.study(study="a-name", asset="an-asset", epsilon={epsilon!r}, **start)"""
 
 
 def _standing(ranked: list[Tried], public: str) -> str:

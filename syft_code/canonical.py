@@ -9,7 +9,7 @@ import dataclasses
 import functools
 import hashlib
 import json
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 from typing import Any, get_type_hints
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
@@ -92,7 +92,7 @@ def require_types(part: Any, *, error: type[InvalidInput] = InvalidPlan) -> None
     Outside text is checked as it is read; this is for what is written in Python. A whole number
     may stand where a float belongs, nothing else is converted. Called first in `__post_init__`.
     """
-    kind: Hashable = type(part)
+    kind: Any = type(part)
     for name, adapter in _fields_of(kind):
         try:
             adapter.validate_python(getattr(part, name), strict=True)

@@ -31,9 +31,10 @@ from syft_code.plan import DpSgd, Sgd
 from syft_code.proximal import Pull
 from syft_code.recipes import Recipe
 
-CHUNK_NUMBERS = 1 << 22
-"""Of gradients written down at a time, at most, 16 MB: they stay near the processor."""
-CHUNK_PIXELS = 1 << 15
+CHUNK_NUMBERS = 1 << 24
+"""Of gradients written down at a time, at most: 64 MB."""
+CHUNK_INPUTS = 1 << 18
+"""Of numbers in the slices at a time: their activations stay near the processor."""
 MAX_CHUNK = 256
 
 Vector = NDArray[np.float64]
@@ -204,8 +205,8 @@ class _Gradients:
             cohort, task, prefix=prefix, dtype=self._patients.dtype, randomness=randomness
         )
         self._views = task.views
-        pixels = task.views * max(1, math.prod(cohort.images.shape[2:]))
-        most = min(CHUNK_PIXELS // pixels, CHUNK_NUMBERS // max(1, self._patients.written))
+        inputs = task.views * max(1, math.prod(cohort.images.shape[1:]))
+        most = min(CHUNK_INPUTS // inputs, CHUNK_NUMBERS // max(1, self._patients.written))
         self._chunk = max(1, min(MAX_CHUNK, most))
 
     def clipped_sum(self, chosen: NDArray[np.int64], max_grad_norm: float) -> Clipped:

@@ -7,7 +7,7 @@ A watched layer computes what the layer of torch does. On the way back it also f
 its parameters for each patient apart, by one call for all of them:
 
     Conv2d            the batch as groups of one convolution
-    ConvTranspose2d   kernel = stride: each square is a pixel, then a matrix product a patient
+    ConvTranspose2d   the same: it is a convolution the other way round
     GroupNorm         the batch folded into the channels
     Linear            g a^T is never written down: its norm is |g| |a|, the sum (f g)^T a
     Lstm              by hand, the gates of all hours, then a matrix product a patient

@@ -8,7 +8,7 @@ Sizes: n slices, which are p patients of `views` slices each; L pixels, T hours.
 """
 
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,7 @@ from syft_code.errors import TrainingFailed, require
 from syft_code.modules import Film, Lstm
 
 BLOCK = 1024
+LEAST_CHANNELS = 8
 _backward = torch.ops.aten.convolution_backward
 
 
@@ -150,6 +151,13 @@ class _Watch(torch.autograd.Function):
         return to_input, None, None
 
 
+class _Places(NamedTuple):
+    """How a kernel moves, in pixels."""
+
+    stride: tuple[int, ...]
+    padding: tuple[int, ...]
+
+
 class _Conv(Watched):
     def __init__(self, layer: nn.Conv2d, anchor: Tensor) -> None:
         super().__init__(layer, anchor)
@@ -157,30 +165,46 @@ class _Conv(Watched):
             layer.padding_mode == "zeros" and layer.groups == 1 and layer.bias is not None,
             "a Conv2d with zero padding, a bias and no groups",
         )
-        self._stride, self._dilation = layer.stride, layer.dilation
-        self._padding = _in_pixels(layer.padding)
+        _refuse_unless(layer.dilation == (1, 1), "a Conv2d without dilation")
+        self._places = _Places(layer.stride, _in_pixels(layer.padding))
 
     def compute(self, x: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
         weight, bias = self._own
-        y = functional.conv2d(x, weight, bias, self._stride, self._padding, self._dilation)
-        return y, (x,)
+        return functional.conv2d(x, weight, bias, *self._places), (x,)
 
     def back(self, g: Tensor, saved: Any, *, first: bool) -> tuple[Tensor | None, Kept]:
         (x,) = saved
         weight, _ = self._own
-        g = g.contiguous()
-        to_input = None if first else self._take_back(g, x, weight, 1, [True, False, False])[0]
-        patients = len(x) // self._views
-        many_g, many_x = (self.grouped(t).transpose(0, 1).flatten(1, 2) for t in (g, x))
-        shape = weight.new_empty(patients * len(weight), *weight.shape[1:])
-        rows = self._take_back(many_g, many_x, shape, patients, [False, True, False])[1]
-        return to_input, Rows(rows.view(patients, -1), self.summed(g.flatten(2).sum(2)))
+        to_input = None if first else _kernels_back(g, x, weight, 1, self._places, [True, False])[0]
+        rows = _rows_of_kernels(self.grouped(g), self.grouped(x), weight, self._places)
+        return to_input, Rows(rows, self.summed(g.flatten(2).sum(2)))
 
-    def _take_back(
-        self, g: Tensor, x: Tensor, weight: Tensor, groups: int, wanted: list[bool]
-    ) -> Any:
-        where = (self._stride, self._padding, self._dilation)
-        return _backward(g, x, weight, None, *where, False, [0, 0], groups, wanted)
+
+def _rows_of_kernels(g: Tensor, x: Tensor, weight: Tensor, places: _Places) -> Tensor:
+    """Of g `[p, views, out, ...]` and x `[p, views, in, ...]`, the gradient of each patient's kernels.
+
+    The patients are the groups of one convolution; for few channels, where groups are slow in
+    float32 on a processor, they take turns.
+    """
+    if x.shape[2] < LEAST_CHANNELS:
+        pairs = zip(g, x, strict=True)
+        rows = [_kernels_back(*pair, weight, 1, places, [False, True])[1] for pair in pairs]
+        return torch.stack(rows)
+    patients = len(x)
+    many_g, many_x = (t.transpose(0, 1).flatten(1, 2) for t in (g, x))
+    shape = weight.new_empty(patients * len(weight), *weight.shape[1:])
+    rows = _kernels_back(many_g, many_x, shape, patients, places, [False, True])[1]
+    return rows.view(patients, -1)
+
+
+def _kernels_back(
+    g: Tensor, x: Tensor, weight: Tensor, groups: int, places: _Places, wanted: list[bool]
+) -> tuple[Tensor, Tensor]:
+    """The way back of a convolution: to its input, to its kernels."""
+    to_input, to_kernels, _ = _backward(
+        g, x, weight, None, *places, [1, 1], False, [0, 0], groups, [*wanted, False]
+    )
+    return to_input, to_kernels
 
 
 def _in_pixels(padding: str | tuple[int, ...]) -> tuple[int, ...]:
@@ -197,18 +221,18 @@ class _ConvTranspose(Watched):
             plain and square and layer.groups == 1 and layer.bias is not None,
             "a ConvTranspose2d of kernel = stride, without padding, with a bias and no groups",
         )
-        self._factor = layer.stride[0]
+        self._places = _Places(layer.stride, (0, 0))
 
     def compute(self, x: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
         weight, bias = self._own
-        return functional.conv_transpose2d(x, weight, bias, self._factor), (x,)
+        return functional.conv_transpose2d(x, weight, bias, *self._places), (x,)
 
     def back(self, g: Tensor, saved: Any, *, first: bool) -> tuple[Tensor | None, Kept]:
         (x,) = saved
         weight, _ = self._own
-        squares = functional.pixel_unshuffle(g, self._factor).flatten(2)  # [n, out k k, L]
-        to_input = None if first else (weight.flatten(1) @ squares).view_as(x)
-        rows = self.summed(x.flatten(2) @ squares.mT)
+        # It is the way back of a convolution from g to x, whose own way back this takes.
+        to_input = None if first else functional.conv2d(g, weight, None, *self._places)
+        rows = _rows_of_kernels(self.grouped(x), self.grouped(g), weight, self._places)
         return to_input, Rows(rows, self.summed(g.flatten(2).sum(2)))
 
 

@@ -26,7 +26,12 @@ from datasites.data.readers.coding import MISSING
 from datasites.data.readers.reading import Reading
 from syft_code.errors import InvalidData, require
 
-RULES = ("site", "quantity", "dirichlet", "tumour", "intensity", "age")
+SORTED_BY = {
+    "tumour": "tumour, share of the pixels",
+    "intensity": "mean intensity",
+    "age": "age, coded",
+}
+RULES = ("site", "quantity", "dirichlet", *SORTED_BY)
 DEFAULT_HOSPITALS = 4
 DEFAULT_ALPHA = 0.5
 
@@ -43,10 +48,10 @@ def split(reading: Reading, rule: str, *, hospitals: int = 0, seed: int = 0) -> 
         InvalidData: if there is no such rule, the data does not have what it sorts by, or there
             are fewer patients than hospitals.
     """
-    name, _, number = rule.partition(":")
-    strength = _strength(rule, number) if name in ("quantity", "dirichlet") and number else None
+    name, colon, number = rule.partition(":")
+    strength = _strength(name, number) if colon else None
     require(
-        name in RULES and (not number or strength is not None),
+        name in RULES and (not colon or strength is not None),
         f"A split must be one of {', '.join(RULES)}, with a number after 'quantity:' and "
         f"'dirichlet:', got {rule!r}.",
         error=InvalidData,
@@ -171,6 +176,14 @@ def quantity(reading: Reading, name: str) -> Values:
     return np.where(count > 0, total / np.maximum(count, 1), math.nan)
 
 
+def values_of(reading: Reading, rule: str, parts: Parts) -> list[Values]:
+    """Each hospital's values of what a rule sorts by, for the picture; none for other rules."""
+    if rule not in SORTED_BY:
+        return []
+    values = quantity(reading, rule)
+    return [values[part] for part in parts]
+
+
 def class_counts(reading: Reading, parts: Parts) -> NDArray[np.int64]:
     """Patients by hospital and class, for the picture of a split: `[hospitals, classes]`.
 
@@ -183,13 +196,13 @@ def class_counts(reading: Reading, parts: Parts) -> NDArray[np.int64]:
     return np.array([np.bincount(of[part], minlength=width) for part in parts], dtype=np.int64)
 
 
-def _strength(rule: str, number: str) -> float | None:
-    """The number after the colon; the smallest alpha is above 0."""
+def _strength(name: str, number: str) -> float | None:
+    """The number after the colon, if the rule takes this one; the smallest alpha is above 0."""
+    least = {"quantity": 0.0, "dirichlet": 1e-3}.get(name, math.inf)
     try:
         value = float(number)
     except ValueError:
         return None
-    least = 1e-3 if rule.startswith("dirichlet") else 0.0
     return value if math.isfinite(value) and least <= value <= 1e6 else None
 
 

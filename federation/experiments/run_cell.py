@@ -178,14 +178,14 @@ class _Run:
         }
         buffer = io.BytesIO()
         np.savez(buffer, __notes__=np.array(json.dumps(notes)), **_arrays(self._model))
-        write_durably(self._path, buffer.getbuffer())
+        _write(self._path, buffer.getvalue())
         note = f"round {self._done}/{self.plan.rounds}"
-        self._path.with_name("round").write_text(note, encoding="utf-8")
+        _write(self._path.with_name("round"), note.encode())
 
     def _take_up(self) -> None:
         """Go on from the last round that is whole on disk; from the start if there is none."""
         try:
-            with np.load(self._path, allow_pickle=False) as found:
+            with np.load(io.BytesIO(self._path.read_bytes()), allow_pickle=False) as found:
                 arrays = {name: found[name] for name in found.files}
         except (OSError, ValueError, BadZipFile):
             return
@@ -196,6 +196,13 @@ class _Run:
         self._done, self._lost = notes["done"], notes["lost"]
         self.seconds = notes["seconds"]
         self.rows = [Row(**row) for row in notes["rows"]]
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Whole or not there after a kill; not forced to disk, since a lost round can be run again."""
+    new = path.with_name(f"{path.name}.new")
+    new.write_bytes(data)
+    new.replace(path)
 
 
 def _arrays(model: Model) -> dict[str, NDArray[Any]]:

@@ -6,18 +6,21 @@ import threading
 import time
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from nacl.signing import SigningKey
 
 from federation import client, researcher, views
 from federation.client import Account, HospitalClient
 from federation.researcher import Credentials, Researcher
-from syft_code import accounting, canonical
+from syft_code import accounting, broadcast, canonical
+from syft_code.broadcast import PublicVectors
 from syft_code.catalogue import AssetCard, Terms
 from syft_code.errors import (
     BudgetExceeded,
     InvalidInput,
     InvalidMessage,
+    InvalidPlan,
     NotApproved,
     Refused,
     Unavailable,
@@ -125,6 +128,37 @@ def test_a_study_within_an_epsilon_gets_its_noise_from_the_strictest_terms(
     assert 2.97 < accounting.epsilon(events, delta=1e-6) <= 3.0
     desks["berlin"].asked = dataclasses.replace(desks["berlin"].asked, min_noise_multiplier=7.5)
     assert someone.study(**choices(), epsilon=3.0).plan.dp_sgd.noise_multiplier == 7.5
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"learning_rate": 0.1}, "does not choose learning_rate"),
+        ({"hospitals": ()}, "does not choose hospitals"),
+        ({"rounds": "two"}, "in rounds, the whole: Input should be a valid integer"),
+        ({"algorithm": "scaffold"}, "in algorithm"),
+    ],
+)
+def test_a_choice_that_a_plan_does_not_have_is_refused_in_a_sentence(
+    someone: Researcher, changes: dict[str, object], words: str
+) -> None:
+    with pytest.raises(InvalidPlan, match=words):
+        someone.study(**(choices() | changes))
+    without = {name: value for name, value in choices().items() if name != "recipe"}
+    with pytest.raises(InvalidPlan, match="it lacks recipe"):
+        someone.study(**without)
+
+
+def test_start_weights_are_handed_in_with_a_study_and_when_it_is_taken_up_again(
+    someone: Researcher,
+) -> None:
+    start = np.linspace(-1, 1, 147).astype(np.float32)
+    mine = PublicVectors(start=start)
+    study = someone.study(**choices(), start_sha256=broadcast.sha256(start), public=mine)
+    assert np.array_equal(study._first.weights, start)
+    assert np.array_equal(someone.resume(study.plan, public=mine)._first.weights, start)
+    with pytest.raises(InvalidInput, match="start must be the vector"):
+        someone.resume(study.plan)
 
 
 def test_a_front_desk_that_is_away_is_left_out_until_it_answers(

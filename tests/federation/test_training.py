@@ -1,4 +1,4 @@
-"""A round that was begun before is taken up, and an aggregator that nobody needs can't hold it up."""
+"""An aggregator that nobody needs can't hold a round up."""
 
 import numpy as np
 import pytest
@@ -31,13 +31,3 @@ def test_one_aggregator_that_is_not_needed_pins_no_study_to_a_set(liar: int) -> 
     assert [record.absent for record in outcome.rounds] == [1, 0, 0]
     first = Model.first(outcome.plan).weights
     np.testing.assert_allclose(outcome.weights, first + 3, atol=1e-4)
-
-
-def test_a_set_without_which_no_sum_opens_is_the_one_that_is_asked_for() -> None:
-    """Two of three have promised it: vienna, which is not in it, does not train for nothing."""
-    parties = federation(sharing=Sharing(needed=2), evaluation=None)
-    for aggregator in parties.aggregators[:2]:
-        aggregator.choose_for_good(("train", 1), PROMISED)
-    outcome = parties.study.train()
-    assert outcome.rounds[0].trained == PROMISED
-    assert ("train", 1) not in {turn for turn in parties.hospitals["vienna"].calls}

@@ -5,7 +5,7 @@ from typing import Any
 
 from nacl.signing import SigningKey
 
-from syft_code import canonical, messages, networks, traveller
+from syft_code import canonical, local_round, messages, networks, traveller
 from syft_code.messages import RoundCall, Signed, Ticket
 from syft_code.plan import DpSgd, Plan
 from syft_code.quiet import quiet_import
@@ -28,10 +28,20 @@ def agree(ours: OurSite, study: str, *, epsilon: float | None = None, **changes:
 
 
 def round_call(
-    ours: OurSite, agreed: Plan, number: int, *, seed: int = 1, key: SigningKey | None = None
+    ours: OurSite,
+    agreed: Plan,
+    number: int,
+    *,
+    seed: int | None = None,
+    key: SigningKey | None = None,
 ) -> Signed:
-    """A right call of a round, signed by its researcher; its weights are at the desk already."""
-    weights = networks.initial_weights(agreed.recipe, agreed.data, seed=seed)
+    """A right call of a round, signed by its researcher; its weights are at the desk already.
+
+    They are the plan's, or others that `seed` draws.
+    """
+    weights = local_round.first_weights(agreed)
+    if seed is not None:
+        weights = networks.initial_weights(agreed.recipe, agreed.data, seed=seed)
     call = RoundCall(
         plan_hash=agreed.hash,
         hospital="north",

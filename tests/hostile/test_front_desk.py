@@ -20,7 +20,7 @@ import pytest
 from datasites.desk.calls import ALLOWED_CALLS, MAX_RESEARCHER_CALL_BYTES, OWNER, RESEARCHER
 from datasites.desk.limits import MAX_CALL_BYTES
 from federation.spool import IncomingFile
-from syft_code import messages, networks, traveller
+from syft_code import local_round, messages, traveller
 from syft_code.errors import NotApproved
 from syft_code.messages import RoundCall
 from syft_code.quiet import quiet_import
@@ -76,7 +76,7 @@ PATHS = [
 
 
 def test_the_approved_call_of_the_researcher_runs(ours: OurSite) -> None:
-    weights = networks.initial_weights(ours.agreed.recipe, ours.agreed.data, seed=1)
+    weights = local_round.first_weights(ours.agreed)
     name = ours.alice.bulk.upload(weights.astype("<f4").tobytes())
     call = RoundCall(
         plan_hash=ours.agreed.hash, hospital="north", purpose="train", round=1, weights_sha256=name

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from policies.site_policy import StandingApproval
-from syft_code import messages, networks
+from syft_code import local_round, messages
 from syft_code.messages import RoundCall
 from syft_code.plan import Plan
 from syft_code.quiet import quiet_import
@@ -51,7 +51,7 @@ def test_a_covered_plan_is_approved_when_it_is_submitted_and_runs(
 ) -> None:
     ours.alice.submit(covered)
     assert status(ours, covered) == RequestStatus.APPROVED
-    weights = networks.initial_weights(covered.recipe, covered.data, seed=1)
+    weights = local_round.first_weights(covered)
     call = RoundCall(
         plan_hash=covered.hash,
         hospital="north",

@@ -52,13 +52,12 @@ def read(folder: Path, schema: Schema, *, stand_in: bool = False) -> Reading:
     Raises:
         InvalidData: naming the file, the row and the column of what is not acceptable, and why.
     """
-    root = files.open_folder(folder)
-    rows = _rows(root, schema)
+    label = _label(schema)
+    rows = _rows(files.open_folder(folder), schema)
     groups: dict[str, list[_Placed]] = {}
     for name, placed in zip(_identifiers(rows, schema), rows, strict=True):
         groups.setdefault(name, []).append(placed)
     patients = sorted(groups)
-    label = _label(schema)
     classes = [_one_label(groups[name], label) for name in patients]
     build = _series if schema.kind == "series" else _table
     return Reading(

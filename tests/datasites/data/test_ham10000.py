@@ -388,3 +388,49 @@ def test_the_real_images_are_read_in_ten_seconds() -> None:
     assert "4,031 rows have no image and were left out." in reading.remarks
     assert not reading.spec.stand_in
     assert elapsed_s < 10
+
+
+def test_facts_stand_beside_every_image(folder: Path) -> None:
+    change(folder, 0, age="52.5", sex="male", localization="back")
+    change(folder, 1, age="", sex="unknown", localization="unknown")
+    reading = read("ham10000", folder, size_px=8, facts=True)
+    names = reading.spec.facts
+    assert names[:5] == ("age", "age?", "sex=female", "sex=male", "sex?") and len(names) == 20
+    rows = [dict(zip(names, row, strict=True)) for row in reading.cohort.facts.tolist()]
+    known = {name: value for name, value in rows[0].items() if value}
+    assert known == {"sex=male": 1, "localization=back": 1}, "52.5 is the middle of 20 to 85"
+    gone = {name: value for name, value in rows[1].items() if value}
+    assert gone == {"age?": 1, "sex?": 1, "localization?": 1}
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"age": "old"}, "row 4: age must be a finite number"),
+        ({"age": "155"}, "row 4: age must lie between 0 and 120"),
+        ({"sex": "x"}, "row 4: sex must be one of female, male"),
+        ({"localization": "moon"}, "row 4: localization must be one of abdomen"),
+    ],
+)
+def test_a_fact_that_is_none_is_refused(changes: dict[str, str], says: str, folder: Path) -> None:
+    change(folder, 2, **changes)
+    read("ham10000", folder, size_px=8)
+    with pytest.raises(InvalidData, match=says):
+        read("ham10000", folder, size_px=8, facts=True)
+
+
+def test_a_table_without_the_columns_of_facts_is_refused(folder: Path) -> None:
+    rows = [{k: v for k, v in row.items() if k != "sex"} for row in table(folder)]
+    write_table(folder, rows)
+    with pytest.raises(InvalidData, match="one column 'sex'"):
+        read("ham10000", folder, size_px=8, facts=True)
+
+
+@pytest.mark.skipif(
+    not REAL.is_dir(), reason="needs HAM10000 in ../shared/data beside the repository"
+)
+def test_the_real_facts_are_read() -> None:
+    root = REAL.resolve()
+    rows = csv_rows.read(root, root / "HAM10000_metadata.csv")
+    facts = ham10000._facts(ham10000._parse(rows, TABLE), TABLE)
+    assert facts.shape == (10015, 20) and int(facts[:, 1].sum()) == 57

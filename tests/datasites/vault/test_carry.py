@@ -244,6 +244,17 @@ def test_the_trainer_is_given_the_difference_of_the_control_variates(
     assert not np.array_equal(seen[0], seen[1])
 
 
+def test_a_training_process_that_is_not_given_what_is_kept_trains_nothing(
+    hospital: OneHospital, vault: Vault, trained: Trained
+) -> None:
+    agreed = agree(hospital, vault, **PLAIN)
+    body = hospital.weights(agreed)
+    released(hospital, vault, agreed, 1, body)
+    for kept_bytes in (0, 8 * 146, 8 * 148):
+        with pytest.raises(TrainingFailed, match="this one has another length"):
+            trainer.perform(trained.jobs[-1], body + bytes(kept_bytes), on_step=lambda step: None)
+
+
 @pytest.mark.parametrize("wrong", ["short", "long", "not finite"])
 def test_a_control_variate_of_the_wrong_form_costs_nothing(
     hospital: OneHospital, vault: Vault, wrong: str

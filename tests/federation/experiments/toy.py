@@ -8,7 +8,6 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from federation import experiment_command
 from federation.figures import HospitalCohorts
 from federation.simulation.hospitals import InMemory
 from syft_code.cohort import Cohort
@@ -97,9 +96,3 @@ def cohort(patients: int, seed: list[int]) -> Cohort:
         patient=np.arange(patients, dtype=np.int32),
         facts=facts.astype(np.float32),
     )
-
-
-if __name__ == "__main__":
-    from tests.federation.experiments import toy
-
-    experiment_command.app(toy.load)()

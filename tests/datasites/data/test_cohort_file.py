@@ -1,0 +1,61 @@
+"""A cohort on disk holds what its public shape declares, or is refused."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from safetensors.numpy import load, save
+
+from datasites.data import cohort_file, stand_ins
+from datasites.data.cohort_file import SplitCohort
+from syft_code.errors import InvalidData
+from syft_code.recipes import DataSpec
+from tests.shapes import SERIES, TABLE
+
+PATIENTS = 6
+
+
+def split(spec: DataSpec) -> SplitCohort:
+    return SplitCohort(
+        cohort=stand_ins.mock(spec, seed=0, slices=2 * PATIENTS),
+        held_out=np.arange(PATIENTS) % 3 == 0,
+        tokens=np.arange(16 * PATIENTS, dtype=np.uint8).reshape(PATIENTS, 16),
+        split_rule="every third",
+    )
+
+
+@pytest.mark.parametrize("spec", [TABLE, SERIES, replace(SERIES, facts=("age",))])
+def test_a_cohort_with_facts_comes_back_as_it_was(spec: DataSpec) -> None:
+    before = split(spec)
+    after = cohort_file.unpack(cohort_file.pack(before), spec)
+    for name in ("images", "labels", "patient", "facts"):
+        one, two = getattr(before.cohort, name), getattr(after.cohort, name)
+        assert one.dtype == two.dtype and np.array_equal(one, two)
+    assert after.training().facts.shape == (8, len(spec.facts))
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"facts": np.zeros((12, 4), np.float32)}, "must have 5 facts"),
+        ({"facts": np.zeros((11, 5), np.float32)}, "one row of facts"),
+        ({"facts": np.zeros((12, 5), np.float64)}, "one row of facts"),
+        ({"facts": np.full((12, 5), np.nan, np.float32)}, "one row of facts"),
+        ({"images": np.zeros((12, 1, 1, 1), np.uint8)}, "Images must be"),
+        ({"labels": np.full(12, 9, np.uint8)}, "below the number of classes"),
+        ({"more": np.zeros(1, np.uint8)}, "must hold"),
+    ],
+)
+def test_a_file_that_differs_from_the_declared_shape_is_refused(
+    changes: dict[str, np.ndarray], says: str
+) -> None:
+    arrays = load(cohort_file.pack(split(TABLE))) | changes
+    with pytest.raises(InvalidData, match=says):
+        cohort_file.unpack(save(arrays), TABLE)
+
+
+def test_a_file_without_facts_is_refused() -> None:
+    arrays = load(cohort_file.pack(split(TABLE)))
+    del arrays["facts"]
+    with pytest.raises(InvalidData, match="must hold"):
+        cohort_file.unpack(save(arrays), TABLE)

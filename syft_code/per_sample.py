@@ -29,7 +29,8 @@ from jaxtyping import Float, Float64
 from torch import Tensor, nn
 
 from syft_code.errors import TrainingFailed, require
-from syft_code.watched import Kept, Watched, watch
+from syft_code.kept import Kept
+from syft_code.watched import Watched, watch
 
 ROUNDING = {torch.float32: 2e-6, torch.float64: 1e-12}
 """By what part the bound is lowered, so that no patient's own rounding takes it past it."""

@@ -46,7 +46,9 @@ def outcome():
 
 
 def test_of_twelve_channels_flair_of_the_slice_itself_is_shown(shown) -> None:
-    plot = sample_plots.samples(outcome(), MOCK)
+    images = MOCK.images.copy()
+    images[:, SPEC.channels.index("t1-1")] = 1.0  # the head of a neighbour is larger
+    plot = sample_plots.samples(outcome(), replace(MOCK, images=images))
     assert plot.kind == "image/png" and len(plot.data) > 1000
     assert [axis.get_title(loc="left") for axis, _ in shown[:3]] == ["flair", "true", "predicted"]
     middle = [SPEC.channels.index(name) for name in ("t1", "t1ce", "t2", "flair")]

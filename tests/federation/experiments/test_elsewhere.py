@@ -28,7 +28,10 @@ def written(folder: Path) -> Path:
 
 @pytest.mark.skipif(not HAS_RAY, reason="Ray is not installed: pip install 'consilium[cluster]'")
 @pytest.mark.filterwarnings("ignore")  # of Ray's own
-def test_a_ray_cluster_gives_the_same_bytes_as_processes_do(tmp_path: Path) -> None:
+def test_a_ray_cluster_gives_the_same_bytes_as_processes_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_raylet_start_wait_time_s", "300")  # a busy machine starts it slowly
     experiment = spec.load(written(tmp_path))
     for name, how in (("here", How(workers=1)), ("ray", How(cluster=executors.LOCAL))):
         run.run(experiment, toy.load, tmp_path / name, how, console=QUIET)

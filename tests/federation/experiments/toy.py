@@ -55,7 +55,7 @@ class Slow(InMemory):
     __slots__ = ()
 
     def training(self, name: str) -> Cohort:
-        time.sleep(0.3)
+        time.sleep(1.0)
         return InMemory.training(self, name)
 
 

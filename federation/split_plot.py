@@ -69,7 +69,12 @@ def _counts(axis: Axes, counts: NDArray[np.int64], classes: Sequence[str]) -> No
     left = np.zeros(len(counts))
     for index, name in enumerate(classes):
         colour, hatch = COLOURS[index % len(COLOURS)], HATCHES[index // len(COLOURS) % len(HATCHES)]
-        look: dict[str, Any] = {"color": colour, "hatch": hatch, "edgecolor": "white", "linewidth": 0.4}
+        look: dict[str, Any] = {
+            "color": colour,
+            "hatch": hatch,
+            "edgecolor": "white",
+            "linewidth": 0.4,
+        }
         axis.barh(range(len(counts)), counts[:, index], left=left, height=0.8, label=name, **look)
         left += counts[:, index]
     for place, total in enumerate(left):

@@ -83,8 +83,7 @@ class Batches:
         self._cohort, self._task, self._prefix = cohort, task, prefix
         self._dtype, self._randomness = dtype, randomness
         fixed = prefix is not None or task.teacher is not None
-        remember = fixed and task.augmentation is None
-        self._memory = _Memory(self._plain, len(cohort.images)) if remember else None
+        self._memory = _Memory(self._plain, len(cohort.images)) if fixed else None
 
     def __call__(self, chosen: Chosen) -> tuple[tuple[Tensor, Tensor], Losses]:
         """For the network that is trained: its inputs, and the losses of what it says of them."""

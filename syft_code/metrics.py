@@ -59,11 +59,13 @@ def exact(model: nn.Module, cohort: Cohort, data: DataSpec) -> dict[str, float]:
 
 def _class_scores(model: nn.Module, cohort: Cohort) -> NDArray[np.float64]:
     """Softmax of each slice, `[slices, classes]`; what is not finite counts as very small."""
+    prefix, rest = networks.split_prefix(model, 0)
     parts = []
     for start in range(0, len(cohort.images), SLICES_AT_ONCE):
         part = slice(start, start + SLICES_AT_ONCE)
         with torch.no_grad():
-            logits = model(*networks.inputs(cohort.images[part], cohort.facts[part]))
+            seen = networks.inputs(cohort.images[part], cohort.facts[part])
+            logits = rest(*(seen if prefix is None else prefix(*seen)))
         finite = torch.nan_to_num(logits.double(), nan=-1e9, posinf=1e9, neginf=-1e9)
         parts.append(finite.softmax(1))
     return torch.cat(parts).numpy()

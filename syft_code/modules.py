@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from syft_code import layers
+from syft_code import kept_features, layers
 from syft_code.layers import (
     Activation,
     Conv,
@@ -70,7 +70,7 @@ class Prefix(nn.Module):
     def forward(
         self, pixels: Float[Tensor, "batch ..."], facts: Float[Tensor, "batch facts"]
     ) -> tuple[Float[Tensor, "batch ..."], Float[Tensor, "batch ..."]]:
-        return self.image(pixels), self.facts(facts)
+        return kept_features.features(self.image, pixels), self.facts(facts)
 
 
 class Lstm(nn.Module):

@@ -191,3 +191,10 @@ def test_counts_for_the_picture_are_those_of_the_parts() -> None:
     assert counts.tolist() == [[1, 1, 0, 0, 0, 0, 0], [1, 0, 0, 0, 0, 0, 3]]
     parts = [np.array([1, 0, 1], bool), np.array([0, 1, 0], bool)]
     assert differing.class_counts(brains([[1, 2], [3], [4]]), parts).tolist() == [[2], [1]]
+
+
+def test_a_hospital_whose_only_class_is_used_up_takes_what_is_left() -> None:
+    labels = np.repeat(np.arange(7), 4)
+    for seed in range(6):
+        parts = differing.by_classes(labels, 3, alpha=0.001, seed=seed)
+        assert (np.stack(parts).sum(axis=0) == 1).all() and sizes(parts) == [10, 9, 9]

@@ -31,7 +31,8 @@ def written(folder: Path) -> Path:
 def test_a_ray_cluster_gives_the_same_bytes_as_processes_do(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("RAY_raylet_start_wait_time_s", "300")  # a busy machine starts it slowly
+    for name in ("RAY_raylet_start_wait_time_s", "RAY_agent_register_timeout_ms"):
+        monkeypatch.setenv(name, "300000")  # a busy machine starts Ray slowly
     experiment = spec.load(written(tmp_path))
     for name, how in (("here", How(workers=1)), ("ray", How(cluster=executors.LOCAL))):
         run.run(experiment, toy.load, tmp_path / name, how, console=QUIET)

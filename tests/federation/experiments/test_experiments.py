@@ -305,9 +305,9 @@ experiment_command.app(toy.load_slowly)(sys.argv[1:])
 
 
 def underway(out: Path) -> list[str]:
-    """How far the cells are that have some of their rounds on disk, and not all."""
+    """How far SCAFFOLD's cells are, which are slow, if some of their rounds are on disk and not all."""
     found = []
-    for note in out.glob("work/*/*/round"):
+    for note in out.glob("work/*_scaffold_*/*/round"):
         try:
             found.append(note.read_text())
         except OSError:
@@ -333,17 +333,29 @@ def wait_until(holds) -> None:  # type: ignore[no-untyped-def]
         time.sleep(0.02)
 
 
-def test_a_state_that_is_cut_short_on_disk_is_not_taken_up(tmp_path: Path) -> None:
+@pytest.mark.parametrize("what", ["torn", "of another plan"])
+def test_a_state_that_is_not_its_own_or_not_whole_is_not_taken_up(
+    tmp_path: Path, what: str
+) -> None:
     cell = chosen(tmp_path, "FedAdam", 8.0)
     run_cell.run(cell, toy.load, tmp_path / "whole")
     work = tmp_path / "again" / "work" / cell.key / "federation"
     work.mkdir(parents=True)
-    (work / "state.npz").write_bytes(b"PK\x03\x04 torn")
+    (work / "state.npz").write_bytes(b"PK\x03\x04 torn" if what == "torn" else _other(tmp_path))
     run_cell.run(cell, toy.load, tmp_path / "again")
     assert (
         run_cell.path(cell, tmp_path / "whole").read_bytes()
         == run_cell.path(cell, tmp_path / "again").read_bytes()
     )
+
+
+def _other(tmp_path: Path) -> bytes:
+    """The state at the end of the same cell without noise."""
+    cell = chosen(tmp_path, "FedAdam", "none")
+    everyone = people(cell)
+    part = run_cell.Part(scope="federated", name="federation", hospitals=everyone)
+    run_cell._Run(cell, part, everyone, tmp_path / "other").to_the_end()
+    return (tmp_path / "other" / "state.npz").read_bytes()
 
 
 def test_a_cell_that_is_done_is_not_run_again(

@@ -17,6 +17,7 @@ from federation.simulation.federation import Simulation, without_privacy
 from federation.simulation.hospitals import InMemory
 from federation.simulation.kept import Kept
 from federation.simulation.randomness import Randomness
+from federation.simulation.sums import collected
 from syft_code import broadcast, contribution, envelope, networks
 from syft_code.algorithms import Scaffold
 from syft_code.broadcast import PublicVectors
@@ -176,6 +177,29 @@ def test_one_cohort_after_the_other_is_forgotten(robust: Robust | None) -> None:
     model = one_round(agreed, counted)
     assert not np.array_equal(model.weights, START)
     assert len(most) == count and max(most) <= 2
+
+
+def test_one_vector_after_the_other_is_added_and_forgotten() -> None:
+    everyone = toys(12)
+    agreed = plan(everyone)
+    alive: set[int] = set()
+    most: list[int] = []
+
+    def given() -> Iterator[tuple[str, np.ndarray]]:
+        for number, name in enumerate(everyone.names):
+            values = np.full(envelope.values_length(agreed, "train"), number / 64)
+            alive.add(number)
+            weakref.finalize(values, alive.discard, number)
+            most.append(len(alive))
+            yield name, values
+            del values
+
+    found = collected(agreed, 1, given(), Randomness(seed=0))
+    assert found is not None and max(most) <= 2
+    sums, weight = envelope.read_sum(agreed, "train", found.totals[0])
+    assert weight == sum(hospital.patients for hospital in agreed.hospitals)
+    mean = sum(n * h.patients for n, h in enumerate(agreed.hospitals)) / 64 / weight
+    np.testing.assert_allclose(sums * agreed.most_patients / weight, mean, atol=2.0**-17)
 
 
 def test_bytes_are_those_of_sealed_shares() -> None:

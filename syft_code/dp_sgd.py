@@ -142,15 +142,16 @@ def train_without_privacy(
     random = np.random.default_rng(seed)
     adam = torch.optim.Adam(model.parameters(), lr=learning_rate)
     share = _share_of_each_slice(cohort, balanced)
+    prefix, rest = networks.split_prefix(model, 0)
+    dtype = next(model.parameters()).dtype
+    batches = Batches(cohort, Task(recipe=recipe), prefix=prefix, dtype=dtype, randomness=None)
     for _ in range(epochs):
         order = random.permutation(len(cohort.images))
         for start in range(0, len(order), batch_size):
             batch = order[start : start + batch_size]
-            truth = torch.from_numpy(cohort.labels[batch].astype(np.int64))
-            logits = model(*networks.inputs(cohort.images[batch], cohort.facts[batch]))
+            inputs, losses = batches(batch)
             adam.zero_grad()
-            losses = networks.loss_per_example(recipe, logits, truth)
-            (losses * share[batch]).mean().backward()  # type: ignore[no-untyped-call]
+            (losses(rest(*inputs)) * share[batch]).mean().backward()  # type: ignore[no-untyped-call]
             adam.step()
 
 

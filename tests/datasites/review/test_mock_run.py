@@ -193,8 +193,8 @@ def test_a_process_that_dies_in_the_middle_is_a_result(monkeypatch: pytest.Monke
 def test_loading_the_libraries_does_not_count_for_the_limit(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    pretend(monkeypatch, f"import time; time.sleep(1.5)\n{READY}\nraise SystemExit('in time')")
-    assert run(limit_s=1.0).sentence == "The training process died on the mock: in time"
+    pretend(monkeypatch, f"import time; time.sleep(4.5)\n{READY}\nraise SystemExit('in time')")
+    assert run(limit_s=4.0).sentence == "The training process died on the mock: in time"
 
 
 def test_a_process_that_dies_is_a_result_with_its_last_words(

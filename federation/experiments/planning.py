@@ -86,9 +86,10 @@ def start_weights(cell: Cell, recipe: Recipe, data: DataSpec) -> NDArray[np.floa
 
 
 def _suggested(spec: DataSpec) -> dict[str, Any]:
-    """The suggestion for such data, as the fields of a plan; without its evaluations."""
-    choices = suggested(spec)
-    found: dict[str, Any] = json.loads(canonical.encode(choices.choices(evaluated=False)))
+    """The suggestion for such data, as the fields of a plan; without evaluations and sharing."""
+    choices = suggested(spec).choices(evaluated=False)
+    del choices["sharing"]  # fitted to the number of hospitals instead
+    found: dict[str, Any] = json.loads(canonical.encode(choices))
     return found
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from federation import studies
 from syft_code import accounting
-from syft_code.plan import Plan
+from syft_code.plan import Plan, Sharing
 from syft_code.recipes import DataSpec, Fusion, UNet, layer_parameters, parameter_count
 from tests.plans import plan
 from tests.shapes import BRAIN, BRAIN_FACTS, SERIES, SKIN, TABLE
@@ -65,3 +65,14 @@ def test_classes_weigh_one_over_their_share_so_that_all_count_the_same() -> None
         for w, n in zip(weights, cases, strict=True)
     )
     assert studies.suggested(replace(SKIN_32, classes=("a", "b"))).recipe.loss.class_weights == ()
+
+
+def test_the_noise_of_a_hospital_with_a_dozen_patients_stays_within_the_bound_of_sharing() -> None:
+    """Momentum m makes of T noised steps a sum of standard deviation noise x root of sum_k s_k^2."""
+    chosen = studies.suggested(SKIN_32)
+    dp, sgd = chosen.dp_sgd, chosen.optimizer
+    step = sgd.learning_rate * dp.noise_multiplier * dp.max_grad_norm / (dp.sample_rate * 12)
+    gains = [sum(sgd.momentum**k for k in range(n)) for n in range(1, dp.steps + 1)]
+    deviation = step * sum(gain**2 for gain in gains) ** 0.5
+    assert 6 * deviation < chosen.sharing.bound
+    assert 6 * deviation > Sharing().bound

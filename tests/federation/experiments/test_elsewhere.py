@@ -47,14 +47,20 @@ def test_without_ray_a_sentence_says_how_to_get_it_or_do_without(tmp_path: Path)
         run.run(experiment, toy.load, tmp_path, How(cluster="local"), console=QUIET)
 
 
-@pytest.mark.skipif(not HAS_MLFLOW, reason="MLflow is not installed: pip install mlflow-skinny")
+@pytest.mark.skipif(
+    not HAS_MLFLOW, reason="MLflow is not installed: pip install 'consilium[mlflow]'"
+)
 @pytest.mark.filterwarnings("ignore")  # of MLflow's own
-def test_mlflow_has_a_run_for_each_cell_once(tmp_path: Path) -> None:
+def test_mlflow_has_a_run_for_each_cell_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import mlflow
+
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")  # no database is needed for a test
 
     experiment = spec.load(written(tmp_path))
     rows = run.run(experiment, toy.load, tmp_path / "out", How(workers=1), console=QUIET)
-    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    uri = (tmp_path / "mlruns").as_uri()
     for _ in range(2):
         mlflow_log.log(experiment.name, cells(experiment), rows, uri=uri)
     found = mlflow.search_runs(experiment_names=["toy"], output_format="list")

@@ -72,7 +72,7 @@ def test_mlflow_has_a_run_for_each_cell_once(
         for row in rows
         if (row["scope"], row["site"], row["metric"]) == ("pooled", "", "auc") and row["round"] == 4
     ]
-    assert pooled.data.metrics["pooled/pooled/auc"] == pytest.approx(auc)
+    assert pooled.data.metrics["pooled/auc"] == pytest.approx(auc)
     assert pooled.data.tags["stand_in"] == "True"
 
 

@@ -23,7 +23,7 @@ from torch import nn
 from federation.figures import Figures, Weights, main_metric, per_hospital, together
 from federation.figures import HospitalCohorts as HospitalCohorts
 from federation.figures import exact as exact
-from syft_code import accounting, dp_sgd, networks
+from syft_code import accounting, dp_sgd, kept_features, networks
 from syft_code.cohort import Cohort
 from syft_code.lifetime import end_with_parent
 from syft_code.noise import NoiseSource
@@ -53,6 +53,7 @@ class Baseline:
     seconds: float
 
 
+@kept_features.switched_on()
 def pooled(
     plan: Plan,
     hospitals: Sequence[HospitalCohorts],
@@ -78,6 +79,7 @@ def pooled(
     return _baseline(name, plan, weights, hospitals, delta=spent, private=private, began=began)
 
 
+@kept_features.switched_on()
 def alone(
     plan: Plan,
     hospital: HospitalCohorts,

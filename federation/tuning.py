@@ -26,7 +26,7 @@ from federation.experiments.cell import Cell
 from federation.experiments.run_cell import Load
 from federation.experiments.spec import Option
 from federation.figures import main_metric
-from federation.server_step import Model
+from federation.server_step import Model, Weights
 from federation.simulation.federation import Simulation
 from federation.simulation.hospitals import Hospitals
 from federation.simulation.randomness import Randomness
@@ -288,7 +288,11 @@ class _Trial:
         for number in range(self._done + 1, last + 1):
             self._model, _ = self._simulation.round(number, self._model)
         self._done = last
-        rows = evaluation.rows(self.plan, self._model, "federated", "", self._hospitals, last)
+
+        def delivered(site: str) -> Weights:
+            return self._simulation.delivered(site, last, self._model)
+
+        rows = evaluation.rows(self.plan, delivered, "federated", "", self._hospitals, last)
         figures = {row.metric: row.value for row in rows if row.site == evaluation.EVERYONE}
         found = main_metric(figures, self.plan.data)
         self.score = found if math.isfinite(found) else -math.inf

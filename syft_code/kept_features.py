@@ -3,7 +3,7 @@
     picture ─ hash of its bytes ─▶ known? ─ yes ─▶ the kept row
                                      └──── no ───▶ the layers ─▶ kept
 
-Off unless it is switched on. A vault's training process sees one cohort once, and `batches` keeps
+Off unless it is switched on, by experiments and baselines. A vault's training process sees one cohort once, and `batches` keeps
 what it needs; an experiment trains and evaluates hundreds of times on the same pictures, and a
 scattering transform takes longer than all steps of a linear layer on it.
 """

@@ -57,7 +57,7 @@ def train(
     """
     parts = broadcast.divided(plan, "train", sent)
     return dp_sgd.train(
-        _model(plan, _own_weights(plan, parts.weights, kept)),
+        _model(plan, own_weights(plan, parts.weights, kept)),
         cohort,
         recipe=plan.recipe,
         dp=plan.dp_sgd,
@@ -83,7 +83,7 @@ def evaluate(
     if plan.evaluation is None:
         raise TrainingFailed("The plan has no evaluation.")
     parts = broadcast.divided(plan, "evaluate", sent)
-    model = _model(plan, _own_weights(plan, parts.weights, kept))
+    model = _model(plan, own_weights(plan, parts.weights, kept))
     sums = metrics.patient_sums(model, cohort, plan.data)
     scale = plan.evaluation.noise_multiplier * scoring.sensitivity(plan.data)
     noised: Vector = sums + scale * randomness.normal(len(sums))
@@ -94,7 +94,7 @@ def pull(plan: Plan, parts: Broadcast, kept: Vector) -> Pull | None:
     """What draws each step back: to the round's weights (FedProx), to an earlier task's (EWC)."""
     part, pulls = compression.trained(plan), []
     if isinstance(plan.algorithm, FedProx):
-        target = _own_weights(plan, parts.weights, kept)[part].astype(np.float64)
+        target = own_weights(plan, parts.weights, kept)[part].astype(np.float64)
         pulls.append(Pull(strength=plan.algorithm.mu, target=target))
     if isinstance(plan.continual, Ewc):
         strength = plan.continual.strength * parts.importance[part].astype(np.float64)
@@ -104,8 +104,8 @@ def pull(plan: Plan, parts: Broadcast, kept: Vector) -> Pull | None:
     return pulls[0] if pulls else None
 
 
-def _own_weights(plan: Plan, weights: Weights, kept: Vector) -> Weights:
-    """The round's weights, with how far the hospital's own normalisation has moved."""
+def own_weights(plan: Plan, weights: Weights, kept: Vector) -> Weights:
+    """A hospital's model: the round's weights, with how far its own normalisation has moved."""
     own = compression.shared(plan)
     if own is None:
         return weights

@@ -1,20 +1,21 @@
 """Exact figures of a model, for everybody's held-out patients and for each hospital's."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import nn
 
 from federation import figures
 from federation.figures import together
-from federation.server_step import Model
 from federation.simulation.hospitals import Hospitals
 from syft_code import networks
 from syft_code.cohort import Cohort
 from syft_code.plan import Plan
 from syft_code.recipes import DataSpec
 
+Weights = NDArray[np.float32]
 EVERYONE = ""
 LESS_IS_BETTER = ("hd95",)
 """Beginnings of the names of figures in which less is better; in all others more is."""
@@ -40,20 +41,49 @@ class Row:
 
 
 def rows(
-    plan: Plan, model: Model, scope: str, trained_at: str, everyone: Hospitals, number: int
+    plan: Plan,
+    delivered: Callable[[str], Weights],
+    scope: str,
+    trained_at: str,
+    everyone: Hospitals,
+    number: int,
 ) -> list[Row]:
-    """The figures of one model after a round."""
-    network = networks.build(plan.recipe, plan.data)
-    networks.from_vector(network, model.delivered)
+    """The figures after a round of the model that a site uses, which `delivered` gives.
+
+    With local normalisation sites use models of their own; everybody's figures are then the means
+    over the sites, weighted by their held-out patients.
+    """
     alone = scope == "alone"
-    sites = [trained_at] if alone else list(everyone.names)
     named = trained_at if alone else ""
-    found: list[Row] = []
-    all_held_out = together([everyone.held_out(name) for name in everyone.names])
-    found += _figures(network, all_held_out, plan.data, scope, EVERYONE, number, named)
-    for name in sites:
+    at_sites: list[Row] = []
+    for name in [trained_at] if alone else everyone.names:
+        network = _network(plan, delivered(name))
         own = "local only" if alone else scope
-        found += _figures(network, everyone.held_out(name), plan.data, own, name, number, named)
+        at_sites += _figures(network, everyone.held_out(name), plan.data, own, name, number, named)
+    if plan.local_norms and scope == "federated":
+        return _means(at_sites) + at_sites
+    all_held_out = together([everyone.held_out(name) for name in everyone.names])
+    network = _network(plan, delivered(trained_at if alone else everyone.names[0]))
+    return [
+        *_figures(network, all_held_out, plan.data, scope, EVERYONE, number, named),
+        *at_sites,
+    ]
+
+
+def _network(plan: Plan, weights: Weights) -> nn.Module:
+    network = networks.build(plan.recipe, plan.data)
+    networks.from_vector(network, weights)
+    return network
+
+
+def _means(at_sites: Sequence[Row]) -> list[Row]:
+    """Each figure over the sites that have it, weighted by patients."""
+    found = []
+    for metric in dict.fromkeys(row.metric for row in at_sites):
+        these = [row for row in at_sites if row.metric == metric]
+        patients = [row.patients for row in these]
+        mean = float(np.average([row.value for row in these], weights=patients))
+        found.append(replace(these[0], site=EVERYONE, value=mean, patients=sum(patients)))
     return found
 
 

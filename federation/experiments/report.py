@@ -1,6 +1,5 @@
 """What an experiment came to, in words and numbers: means and deviations over the seeds."""
 
-import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
@@ -108,17 +107,3 @@ def _line(
     cells = [spread(list(by_seed(rows, rows[0]["scope"], metric).values())) for metric in shown]
     up = rows[0]["bytes_up"] / 1e6
     return f"| {epsilon} | {named} | {' | '.join(cells)} | {f'{up:.2f}' if up else ''} |"
-
-
-def paired(
-    rows: Sequence[Record], metric: str, one: str, other: str, *, algorithm: str = ""
-) -> tuple[float, float]:
-    """Mean and standard error over seeds of the difference of two scopes; NaN without a pair."""
-    final = last_round(rows)
-    mine = [r for r in final if not algorithm or r["algorithm"] in (algorithm, "pooled", "alone")]
-    left, right = by_seed(mine, one, metric), by_seed(mine, other, metric)
-    apart = [left[seed] - right[seed] for seed in left.keys() & right.keys()]
-    if not apart:
-        return math.nan, math.nan
-    error = np.std(apart, ddof=1) / math.sqrt(len(apart)) if len(apart) > 1 else math.nan
-    return float(np.mean(apart)), float(error)

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from federation.durable import write_durably
 from federation.experiments import evaluation, planning
 from federation.experiments.cell import Cell
-from federation.experiments.evaluation import Row
+from federation.experiments.evaluation import Row, Weights
 from federation.server_step import Model, Moments
 from federation.simulation import hospitals as people
 from federation.simulation import traffic
@@ -136,15 +136,18 @@ class _Run:
             self._done = number
             self.seconds += time.monotonic() - began
             if self._is_evaluated(number):
-                self.rows += evaluation.rows(
-                    self.plan,
-                    self._model,
-                    self._part.scope,
-                    self._part.name,
-                    self._everyone,
-                    number,
-                )
+                self.rows += self._evaluated(number)
             self._keep()
+
+    def _evaluated(self, number: int) -> list[Row]:
+        """Figures of the model that each site uses; of the only one, if one place trained it."""
+        part, everyone = self._part, self._everyone
+
+        def delivered(site: str) -> Weights:
+            trained = site if site in part.hospitals.names else part.hospitals.names[0]
+            return self._simulation.delivered(trained, number, self._model)
+
+        return evaluation.rows(self.plan, delivered, part.scope, part.name, everyone, number)
 
     def facts(self) -> dict[str, Any]:
         """What a reader wants to know of the plan, besides its figures."""

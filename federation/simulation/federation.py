@@ -5,7 +5,7 @@
 One hospital at a time: its cohort is loaded, its pieces are added to the sums, and it is forgotten.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,10 +19,11 @@ from federation.simulation.hospitals import Hospitals
 from federation.simulation.kept import Kept
 from federation.simulation.randomness import Randomness
 from federation.simulation.sums import collected
-from syft_code import contribution
+from syft_code import contribution, local_round
 from syft_code.plan import Plan
 
 Vector = NDArray[np.float64]
+Weights = NDArray[np.float32]
 UNCLIPPED = 1e12
 """A bound on a gradient's norm that no gradient reaches, and that float32 holds."""
 
@@ -74,6 +75,11 @@ class Simulation:
             return model, facts
         return server_step.step(self.plan, number, model, sums), facts
 
+    def delivered(self, hospital: str, number: int, model: Model) -> Weights:
+        """The weights that a hospital uses after a round: with local normalisation, its own."""
+        kept = self._kept.before(hospital, number + 1)
+        return local_round.own_weights(self.plan, model.delivered, kept)
+
     def _contributions(
         self, number: int, model: Model, lost: list[str]
     ) -> Iterator[tuple[str, Vector]]:
@@ -102,10 +108,3 @@ def without_privacy(plan: Plan) -> Plan:
     drown everything, and a vault draws it.
     """
     return replace(plan, dp_sgd=replace(plan.dp_sgd, max_grad_norm=UNCLIPPED, noise_multiplier=1.0))
-
-
-def rounds(simulation: Simulation, model: Model, numbers: Sequence[int]) -> Iterator[Model]:
-    """The models after each of some rounds."""
-    for number in numbers:
-        model, _ = simulation.round(number, model)
-        yield model

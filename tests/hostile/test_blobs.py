@@ -17,7 +17,7 @@ import pytest
 from nacl.signing import SigningKey
 
 from datasites.desk.blobs import MAX_BLOB_BYTES, Blobs, Room
-from syft_code import accounts, messages, networks
+from syft_code import accounts, local_round, messages
 from syft_code.errors import InvalidMessage, Refused
 from syft_code.messages import RoundCall
 from tests.hostile.conftest import HTTP, OurSite, sentence
@@ -441,7 +441,7 @@ def test_a_room_is_named_by_a_key_alone(tmp_path: Path, account: str) -> None:
 
 
 def test_a_ticket_is_for_the_account_that_started_the_round(ours: OurSite) -> None:
-    weights = networks.initial_weights(ours.agreed.recipe, ours.agreed.data, seed=1)
+    weights = local_round.first_weights(ours.agreed)
     call = RoundCall(
         plan_hash=ours.agreed.hash,
         hospital="north",

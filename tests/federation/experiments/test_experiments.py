@@ -24,7 +24,7 @@ from federation.experiments.cell import Cell, cells
 from federation.experiments.evaluation import Row
 from federation.experiments.run import How
 from federation.simulation.federation import UNCLIPPED
-from syft_code import accounting
+from syft_code import accounting, metrics, networks
 from syft_code.algorithms import Scaffold
 from syft_code.errors import ConsiliumError, InvalidInput, InvalidPlan
 from tests.federation.experiments import toy
@@ -191,6 +191,32 @@ def test_best_and_worst_are_the_other_way_round_for_a_distance() -> None:
         ("worst site, federated", "auc"): 0.3,
         ("worst site, federated", "hd95_whole"): 0.8,
     }
+
+
+def test_with_local_normalisation_each_site_is_measured_with_its_own_model(tmp_path: Path) -> None:
+    text = toy.TOML.replace(
+        'layers = [{ kind = "linear", features = 3 }]',
+        'layers = [{ kind = "linear", features = 4 }, { kind = "group_norm", groups = 2 }]',
+    ).replace('{ kind = "scaffold" }', '{ kind = "fedprox", mu = 0.1 }, local_norms = true')
+    cell = chosen(tmp_path, "SCAFFOLD", "none", text)
+    everyone = people(cell)
+    part = run_cell.Part(scope="federated", name="federation", hospitals=everyone)
+    done = run_cell._Run(cell, part, everyone, tmp_path / "work")
+    done.to_the_end()
+    used = [done._simulation.delivered(name, 4, done._model) for name in everyone.names]
+    assert len({weights.tobytes() for weights in used}) == 3
+    last = [row for row in done.rows if row.round == 4 and row.metric == "auc"]
+    (mean,) = [row for row in last if not row.site]
+    sites = {row.site: row for row in last if row.site}
+    weights = [row.patients for row in sites.values()]
+    assert mean.value == pytest.approx(
+        np.average([r.value for r in sites.values()], weights=weights)
+    )
+    for name, own in zip(everyone.names, used, strict=True):
+        network = networks.build(done.plan.recipe, done.plan.data)
+        networks.from_vector(network, own)
+        found = metrics.exact(network, everyone.held_out(name), done.plan.data)
+        assert sites[name].value == pytest.approx(found["auc"])
 
 
 @pytest.fixture(scope="module")

@@ -58,8 +58,8 @@ class Scaffold:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FedAdam:
-    """Adam at the researcher, on the mean update as a gradient.
+class _Adaptive:
+    """An adaptive step at the researcher, on the mean update as a gradient.
 
     Units: `learning_rate` (eta) of the researcher's step; `adaptivity` (tau) is added to the root
     of the second moment, which starts at its square.
@@ -71,30 +71,27 @@ class FedAdam:
     beta1: float = 0.9
     beta2: float = 0.99
     adaptivity: float = 1e-3
-    kind: Literal["fedadam"] = "fedadam"
 
     def __post_init__(self) -> None:
         canonical.require_types(self)
-        _check_adaptive(self)
+        _require_positive("The researcher's learning_rate", self.learning_rate)
+        _require_positive("adaptivity", self.adaptivity)
+        for name, beta in (("beta1", self.beta1), ("beta2", self.beta2)):
+            require(0 <= beta < 1, f"{name} must be in [0, 1), got {beta}.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FedYogi:
-    """Yogi at the researcher: as `FedAdam`, and its second moment changes by no more than a square.
+class FedAdam(_Adaptive):
+    """Adam at the researcher: its second moment is a running mean of squares."""
 
-    Source: Reddi et al. 2021, "Adaptive federated optimization", arXiv 2003.00295, algorithm 2.
-    """
+    kind: Literal["fedadam"] = "fedadam"
 
-    __pydantic_config__ = canonical.STRICT
-    learning_rate: float
-    beta1: float = 0.9
-    beta2: float = 0.99
-    adaptivity: float = 1e-3
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FedYogi(_Adaptive):
+    """Yogi at the researcher: its second moment changes by no more than a square at a time."""
+
     kind: Literal["fedyogi"] = "fedyogi"
-
-    def __post_init__(self) -> None:
-        canonical.require_types(self)
-        _check_adaptive(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,13 +154,6 @@ def earlier_vectors(continual: Ewc | Distillation | None) -> int:
             return 1
         case _:
             return 0
-
-
-def _check_adaptive(algorithm: FedAdam | FedYogi) -> None:
-    _require_positive("The researcher's learning_rate", algorithm.learning_rate)
-    _require_positive("adaptivity", algorithm.adaptivity)
-    for name, beta in (("beta1", algorithm.beta1), ("beta2", algorithm.beta2)):
-        require(0 <= beta < 1, f"{name} must be in [0, 1), got {beta}.")
 
 
 def _require_positive(name: str, value: float) -> None:

@@ -1,5 +1,7 @@
 """Networks of every layer, patients for them, and their gradients the slow way: one by one."""
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from torch import nn
@@ -24,60 +26,13 @@ from syft_code.recipes import (
     Scattering,
     UNet,
 )
+from tests import shapes
 
-SKIN = DataSpec(
-    kind="ham10000",
-    task="classification",
-    channels=("red", "green", "blue"),
-    height_px=16,
-    width_px=16,
-    classes=("bkl", "mel", "nv"),
-    patient_unit="lesion",
-    stand_in=True,
-)
-SKIN_AND_FACTS = DataSpec(
-    kind="ham10000",
-    task="classification",
-    channels=("red", "green", "blue"),
-    height_px=16,
-    width_px=16,
-    classes=("bkl", "mel", "nv"),
-    patient_unit="lesion",
-    stand_in=True,
-    facts=("age", "age?", "sex"),
-)
-BRAIN = DataSpec(
-    kind="brats",
-    task="segmentation",
-    channels=("t1", "t1ce", "t2", "flair"),
-    height_px=16,
-    width_px=16,
-    classes=("background", "necrotic core", "edema", "enhancing tumour"),
-    patient_unit="patient",
-    stand_in=True,
-    facts=("age", "grade"),
-)
-TABLE = DataSpec(
-    kind="table",
-    task="classification",
-    channels=(),
-    height_px=0,
-    width_px=0,
-    classes=("well", "ill"),
-    patient_unit="patient",
-    stand_in=True,
-    facts=tuple("abcdefg"),
-)
-SERIES = DataSpec(
-    kind="series",
-    task="classification",
-    channels=("vitals",),
-    height_px=9,
-    width_px=4,
-    classes=("well", "ill"),
-    patient_unit="patient",
-    stand_in=True,
-)
+SKIN = replace(shapes.SKIN, height_px=16, width_px=16, classes=("bkl", "mel", "nv"))
+SKIN_AND_FACTS = replace(SKIN, facts=("age", "age?", "sex"))
+BRAIN = replace(shapes.BRAIN, width_px=16, facts=("age", "grade"))
+TABLE = replace(shapes.TABLE, facts=tuple("abcdefg"))
+SERIES = replace(shapes.SERIES, height_px=9, width_px=4)
 STACK = Recipe(
     model=LayerStack(
         layers=(

@@ -18,7 +18,9 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as encode
 
+from syft_code import augmentation as augmenting
 from syft_code import broadcast, canonical, dp_sgd, networks
+from syft_code.augmentation import Augmentation
 from syft_code.cohort import Cohort
 from syft_code.errors import InvalidInput, InvalidPlan, require
 from syft_code.recipes import (
@@ -39,12 +41,17 @@ Weights = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Training:
-    """How to train on public data: Adam without noise, each class counting the same."""
+    """How to train on public data: Adam without noise.
+
+    Each class counts the same, unless the recipe's loss says how much. With an `augmentation` its
+    views of each slice are drawn once, and each is a slice of its own.
+    """
 
     __pydantic_config__ = canonical.STRICT
     learning_rate: float = 2e-3
     epochs: int = 10
     batch_slices: int = 64
+    augmentation: Augmentation | None = None
     seed: int = 0
 
 
@@ -115,13 +122,13 @@ def pretrain(
     networks.from_vector(model, networks.initial_weights(recipe, data, seed=how.seed))
     dp_sgd.train_without_privacy(
         model,
-        cohort,
+        _varied(cohort, how),
         recipe=recipe,
         learning_rate=how.learning_rate,
         epochs=how.epochs,
         batch_size=how.batch_slices,
         seed=how.seed,
-        balanced=data.task == "classification",
+        balanced=data.task == "classification" and not recipe.loss.class_weights,
     )
     note = Note(
         trained_on=trained_on,
@@ -198,6 +205,24 @@ def load(path: Path) -> Pretrained:
         error=InvalidInput,
     )
     return Pretrained(note=note, weights=found)
+
+
+def _varied(cohort: Cohort, training: Training) -> Cohort:
+    """All views of each slice, as slices of the same patient; the cohort itself without any."""
+    changes = training.augmentation
+    if changes is None:
+        return cohort
+    rows = (len(cohort.images) * changes.views, augmenting.numbers(cohort.images))
+    uniforms = np.random.default_rng(training.seed).random(rows)
+    images, labels = augmenting.views(
+        cohort.images, cohort.labels, augmentation=changes, uniforms=uniforms
+    )
+    return Cohort(
+        images=images,
+        labels=labels,
+        patient=cohort.patient.repeat(changes.views),
+        facts=cohort.facts.repeat(changes.views, axis=0),
+    )
 
 
 def _check_public(data: DataSpec, *, public: bool, why: str) -> None:

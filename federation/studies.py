@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from syft_code.algorithms import Algorithm, FedAvg
-from syft_code.plan import Augmentation, DpSgd, Evaluation, Sgd, Sharing
+from syft_code.plan import Augmentation, DpSgd, Evaluation, Sgd
 from syft_code.recipes import (
     Activation,
     Conv,
@@ -50,9 +50,9 @@ BRATS_CLASS_WEIGHTS = (0.1, 3.0, 3.0, 3.0)
 TRANSFER_FROZEN_LAYERS = 2
 """Both convolutions of `convolutions`: only its last layer is trained."""
 
-WIDE = Sharing(fraction_bits=16, bound=1024.0)
-"""For large steps: the noise of a hospital with a dozen patients would pass a bound of 64. Up to 31
-hospitals' sums don't wrap."""
+SKIN_UPDATE_NORM = 16.0
+"""A round's update of a hospital with some hundred patients or more is shorter; the noise of a hospital
+with a dozen is cut down to it, and so is whatever a hospital that spoils could send."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +68,7 @@ class Suggestion:
     averaging: float | None = None
     augmentation: Augmentation | None = None
     frozen_layers: int = 0
-    sharing: Sharing = field(default_factory=Sharing)
+    max_update_norm: float | None = None
 
     def choices(self, *, evaluated: bool = True) -> dict[str, Any]:
         """The fields of a plan, for `researcher.study(..., **choices)`.
@@ -118,7 +118,7 @@ def skin(data: DataSpec) -> Suggestion:
         rounds=20,
         evaluation=Evaluation(noise_multiplier=1.0, after_rounds=(10, 20)),
         averaging=0.8,
-        sharing=WIDE,
+        max_update_norm=SKIN_UPDATE_NORM,
     )
 
 

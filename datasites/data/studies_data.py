@@ -8,7 +8,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -63,11 +63,12 @@ def load(
     """Read a study once in a process, and share its patients out; a fifth is held out, by seed.
 
     `study` is a kind of data set that `readers.read` knows; the options are those of `readers.read`
-    (`size_px`, `facts`, ...), `hospitals` (how many; for "site" as many as there are), and for
-    stand-ins `patients`. `split` is one of the rules of `differing`.
+    (`size_px`, `facts`, ...), `hospitals` (how many; for "site" as many as there are), `without`
+    (a site whose patients are left out altogether, as if they were public), and for stand-ins
+    `patients`. `split` is one of the rules of `differing`.
 
     Raises:
-        InvalidInput: if there is no such study, option or split.
+        InvalidInput: if there is no such study, option, site or split.
     """
     asked = Options(**_checked(options))
     reading = _read(_kind(study), data, asked)
@@ -90,6 +91,7 @@ class Options:
     slices_per_patient: int = 16
     neighbours: int = 0
     facts: bool = False
+    without: str = ""
 
 
 def _checked(options: Mapping[str, object]) -> dict[str, Any]:
@@ -115,13 +117,42 @@ def _split(reading: Reading, split: str, hospitals: int, seed: int) -> list[Mask
 @functools.lru_cache(maxsize=4)
 def _read(kind: Kind, data: str, asked: Options) -> Reading:
     folder = Path(data) if data else _stand_in(kind, asked.patients)
-    return readers.read(
+    found = readers.read(
         kind,
         folder,
         size_px=asked.size_px or SIZES_PX.get(kind, 32),
         slices_per_patient=asked.slices_per_patient,
         neighbours=asked.neighbours,
         facts=asked.facts,
+    )
+    return narrowed(found, ~at_site(found, asked.without)) if asked.without else found
+
+
+def at_site(reading: Reading, site: str) -> Mask:
+    """Which patients are of one true site, bool `[patients]`.
+
+    Raises:
+        InvalidInput: if the data names no such site.
+    """
+    known = sorted(set(reading.site) - {""})
+    require(
+        site in known,
+        f"A site must be one that the data names ({', '.join(known) or 'it names none'}), got "
+        f"{site!r}.",
+        error=InvalidInput,
+    )
+    mine: Mask = np.array(reading.site) == site
+    return mine
+
+
+def narrowed(reading: Reading, chosen: Mask) -> Reading:
+    """The chosen patients alone, numbered anew."""
+    kept = np.flatnonzero(chosen)
+    return replace(
+        reading,
+        cohort=reading.cohort.select(chosen),
+        patient_ids=tuple(reading.patient_ids[n] for n in kept),
+        site=tuple(reading.site[n] for n in kept),
     )
 
 

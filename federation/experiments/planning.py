@@ -1,5 +1,6 @@
 """From a cell and its hospitals to the plan that they would be asked to approve."""
 
+import contextlib
 import json
 from pathlib import Path
 from typing import Any
@@ -7,8 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
+from safetensors import SafetensorError, safe_open
 
-from federation import model_file
+from federation import model_file, pretraining
 from federation.experiments.cell import Cell
 from federation.experiments.spec import merged
 from federation.simulation import roster
@@ -66,16 +68,13 @@ def start_weights(cell: Cell, recipe: Recipe, data: DataSpec) -> NDArray[np.floa
 
     Raises:
         InvalidInput: if the file does not hold them.
+        InvalidPlan: if they were pre-trained for another network, or for slices of another shape.
     """
     drawn = networks.initial_weights(recipe, data, seed=cell.seed)
     if not cell.start:
         return drawn
     path = Path(cell.start)
-    found: NDArray[np.float32]
-    if path.suffix == ".safetensors":
-        found = model_file.load(path).weights
-    else:
-        found = np.load(path, allow_pickle=False)
+    found = _of_file(path, recipe, data, seed=cell.seed)
     require(
         found.shape == drawn.shape and found.dtype == np.float32,
         f"{path} must hold {len(drawn)} numbers in float32, the weights of the recipe's network; "
@@ -85,10 +84,38 @@ def start_weights(cell: Cell, recipe: Recipe, data: DataSpec) -> NDArray[np.floa
     return found
 
 
+def _of_file(path: Path, recipe: Recipe, data: DataSpec, *, seed: int) -> NDArray[np.float32]:
+    """A vector of numpy, a trained model, or what `pretraining.save` wrote and fits the recipe."""
+    match _format(path):
+        case "consilium-start-1":
+            learnt = pretraining.load(path)
+            return pretraining.start(learnt, recipe, data, frozen_layers=0, seed=seed).weights
+        case "consilium-model-1":
+            return model_file.load(path).weights
+        case "":
+            with contextlib.suppress(OSError, ValueError, EOFError), path.open("rb") as file:
+                found = np.load(file, allow_pickle=False)
+                if isinstance(found, np.ndarray):
+                    return found
+    raise InvalidInput(
+        f"{path} must be start weights: a vector in a .npy file, a model.safetensors of a study, or "
+        "a file of `pretraining.save`. It is none of them: get it again."
+    )
+
+
+def _format(path: Path) -> str:
+    """What a safetensors file says that it is; "" for any other file, and for one without a word."""
+    try:
+        with safe_open(path, framework="numpy") as file:
+            note = json.loads((file.metadata() or {}).get(pretraining.METADATA, "{}"))
+    except (OSError, SafetensorError, ValueError):
+        return ""
+    return str(note.get("format", "")) if isinstance(note, dict) else ""
+
+
 def _suggested(spec: DataSpec) -> dict[str, Any]:
-    """The suggestion for such data, as the fields of a plan; without evaluations and sharing."""
+    """The suggestion for such data, as the fields of a plan; without evaluations."""
     choices = suggested(spec).choices(evaluated=False)
-    del choices["sharing"]  # fitted to the number of hospitals instead
     found: dict[str, Any] = json.loads(canonical.encode(choices))
     return found
 

@@ -11,7 +11,8 @@ from safetensors.numpy import save
 
 from federation import pretraining
 from federation.pretraining import Pretrained, Training
-from syft_code import broadcast, networks
+from syft_code import broadcast, dp_sgd, networks
+from syft_code.augmentation import Augmentation
 from syft_code.cohort import Cohort
 from syft_code.errors import InvalidInput, InvalidPlan
 from syft_code.recipes import Activation, Conv, CrossEntropy, GlobalAverage, LayerStack, Recipe
@@ -86,6 +87,39 @@ def test_the_sentence_that_calls_data_public_stands_in_the_note(cohort) -> None:
         training=replace(QUICK, epochs=1),
     )
     assert found.note.why_public == WHY
+
+
+def test_views_are_slices_of_the_same_patients_and_change_what_is_learned(cohort, learned) -> None:
+    turned = replace(QUICK, augmentation=Augmentation(views=2, flips=True))
+    found = pretraining.pretrain(RECIPE, cohort, SKIN, trained_on="drawn skin", training=turned)
+    again = pretraining.pretrain(RECIPE, cohort, SKIN, trained_on="drawn skin", training=turned)
+    assert np.array_equal(found.weights, again.weights)
+    assert not np.array_equal(found.weights, learned.weights)
+    assert (found.note.patients, found.note.slices) == (40, 40)
+    assert found.note.training.augmentation == turned.augmentation
+
+
+@pytest.mark.parametrize("weights", [(), (1.0, 1.0, 1.0, 1.0)])
+def test_each_class_counts_the_same_unless_the_recipe_says_how_much(weights, cohort) -> None:
+    """With a third class that is rare: weights of the recipe are not balanced once more."""
+    chosen = np.ones(40, dtype=np.bool_)
+    chosen[np.flatnonzero(cohort.labels == 2)[1:]] = False
+    rare = cohort.select(chosen)
+    recipe = replace(RECIPE, loss=CrossEntropy(class_weights=weights))
+    found = pretraining.pretrain(recipe, rare, SKIN, trained_on="drawn skin", training=QUICK)
+    model = networks.build(recipe, SKIN)
+    networks.from_vector(model, networks.initial_weights(recipe, SKIN, seed=0))
+    dp_sgd.train_without_privacy(
+        model,
+        rare,
+        recipe=recipe,
+        learning_rate=QUICK.learning_rate,
+        epochs=QUICK.epochs,
+        batch_size=QUICK.batch_slices,
+        seed=QUICK.seed,
+        balanced=not weights,
+    )
+    assert np.array_equal(found.weights, networks.to_vector(model))
 
 
 def test_data_without_a_name_or_a_patient_are_refused(cohort) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from federation import studies
 from syft_code import accounting
-from syft_code.plan import Plan, Sharing
+from syft_code.plan import Plan
 from syft_code.recipes import DataSpec, Fusion, UNet, layer_parameters, parameter_count
 from tests.plans import plan
 from tests.shapes import BRAIN, BRAIN_FACTS, SERIES, SKIN, TABLE
@@ -67,12 +67,24 @@ def test_classes_weigh_one_over_their_share_so_that_all_count_the_same() -> None
     assert studies.suggested(replace(SKIN_32, classes=("a", "b"))).recipe.loss.class_weights == ()
 
 
-def test_the_noise_of_a_hospital_with_a_dozen_patients_stays_within_the_bound_of_sharing() -> None:
-    """Momentum m makes of T noised steps a sum of standard deviation noise x root of sum_k s_k^2."""
+def test_no_noise_of_a_small_hospital_can_pass_the_bound_of_sharing() -> None:
+    """Its coordinates' noise would; the whole update is cut to a norm that can't."""
     chosen = studies.suggested(SKIN_32)
+    agreed = planned(SKIN_32, chosen)
+    assert 6 * _deviation(chosen, patients=12) > agreed.sharing.bound
+    assert agreed.max_update_norm is not None
+    assert agreed.max_update_norm <= agreed.sharing.bound
+
+
+def test_the_noise_of_a_hospital_with_some_hundred_patients_is_not_cut() -> None:
+    chosen = studies.suggested(SKIN_32)
+    noise = _deviation(chosen, patients=600) * parameter_count(chosen.recipe, SKIN_32) ** 0.5
+    assert noise < planned(SKIN_32, chosen).max_update_norm
+
+
+def _deviation(chosen: studies.Suggestion, *, patients: int) -> float:
+    """Of one coordinate's noise in a round: momentum m makes of T steps a sum of gains s_k."""
     dp, sgd = chosen.dp_sgd, chosen.optimizer
-    step = sgd.learning_rate * dp.noise_multiplier * dp.max_grad_norm / (dp.sample_rate * 12)
+    step = sgd.learning_rate * dp.noise_multiplier * dp.max_grad_norm / (dp.sample_rate * patients)
     gains = [sum(sgd.momentum**k for k in range(n)) for n in range(1, dp.steps + 1)]
-    deviation = step * sum(gain**2 for gain in gains) ** 0.5
-    assert 6 * deviation < chosen.sharing.bound
-    assert 6 * deviation > Sharing().bound
+    return step * sum(gain**2 for gain in gains) ** 0.5

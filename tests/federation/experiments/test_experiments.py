@@ -1,6 +1,7 @@
 """An experiment's grid, its noise, its rows; and that stopping it changes nothing."""
 
 import csv
+import io
 import json
 import os
 import signal
@@ -16,9 +17,10 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from rich.console import Console
+from safetensors.numpy import save as encode
 from typer.testing import CliRunner
 
-from federation import experiment_command
+from federation import experiment_command, model_file, pretraining
 from federation.experiments import evaluation, planning, report, run, run_cell, spec, table
 from federation.experiments.cell import Cell, cells
 from federation.experiments.evaluation import Row
@@ -27,6 +29,7 @@ from federation.simulation.federation import UNCLIPPED
 from syft_code import accounting, metrics, networks
 from syft_code.algorithms import Scaffold
 from syft_code.errors import ConsiliumError, InvalidInput, InvalidPlan
+from syft_code.recipes import LayerStack
 from tests.federation.experiments import toy
 
 ROOT = Path(__file__).parents[3]
@@ -163,6 +166,50 @@ def test_start_weights_of_a_file_are_where_training_starts(tmp_path: Path) -> No
     np.save(tmp_path / "start_1.npy", np.full(size + 1, 0.25, np.float32))
     with pytest.raises(InvalidInput, match=f"{size} numbers"):
         planning.start_weights(cell, drawn.recipe, drawn.data)
+
+
+def test_a_file_of_pre_trained_weights_and_a_trained_model_start_a_cell_too(tmp_path: Path) -> None:
+    cell = chosen(tmp_path, "FedAdam", "none")
+    found = planning.plan(cell, people(cell))
+    learnt = pretraining.pretrain(
+        found.recipe, toy.cohort(20, [7]), found.data, trained_on="drawn rows"
+    )
+    pretraining.save(path := tmp_path / "start.safetensors", learnt)
+    cell = replace(cell, start=str(path))
+    assert np.array_equal(planning.start_weights(cell, found.recipe, found.data), learnt.weights)
+    model_file.write(path, found, learnt.weights + 1)
+    ended = planning.start_weights(cell, found.recipe, found.data)
+    assert np.array_equal(ended, learnt.weights + 1)
+
+
+def test_weights_pre_trained_for_another_network_are_refused(tmp_path: Path) -> None:
+    cell = chosen(tmp_path, "FedAdam", "none")
+    found = planning.plan(cell, people(cell))
+    other = replace(found.recipe, model=LayerStack(layers=()))
+    learnt = pretraining.pretrain(other, toy.cohort(20, [7]), found.data, trained_on="drawn rows")
+    pretraining.save(path := tmp_path / "start.safetensors", learnt)
+    with pytest.raises(InvalidPlan, match="were trained for another one"):
+        planning.start_weights(replace(cell, start=str(path)), found.recipe, found.data)
+
+
+@pytest.mark.parametrize("name", ["start.safetensors", "start.npy"])
+def test_a_file_that_holds_no_start_weights_is_refused_in_a_sentence(
+    tmp_path: Path, name: str
+) -> None:
+    cell = replace(chosen(tmp_path, "FedAdam", "none"), start=str(tmp_path / name))
+    plan = planning.plan(replace(cell, start=""), people(cell))
+    table = io.BytesIO()
+    np.savez(table, weights=np.zeros(3))
+    for bad in (
+        b"",
+        b"no weights",
+        table.getvalue(),
+        encode({"weights": np.zeros(3, np.float32)}, metadata={"consilium": '{"format": "x"}'}),
+        encode({"weights": np.zeros(3, np.float32)}, metadata={"consilium": "[1]"}),
+    ):
+        Path(cell.start).write_bytes(bad)
+        with pytest.raises(InvalidInput, match=r"must be start weights: .* It is none of them"):
+            planning.start_weights(cell, plan.recipe, plan.data)
 
 
 # Rows

@@ -76,7 +76,7 @@ def markdown(name: str, rows: Sequence[Record], *, missing: int = 0) -> str:
         lines += [f"## {study}, by {split}, {lever}", ""]
         if any(row["stand_in"] for row in these):
             lines += [STAND_IN, ""]
-        lines += [_size(these), "", *_table(these), ""]
+        lines += [_size(these), "", *_table(these), "", *_lost(these)]
     return "\n".join(lines)
 
 
@@ -98,6 +98,20 @@ def _table(rows: Sequence[Record]) -> list[str]:
                 own = [r for r in here if r["scope"] == scope and r["algorithm"] == algorithm]
                 lines.append(_line(epsilon, label, algorithm, own, shown))
     return lines
+
+
+def _lost(rows: Sequence[Record]) -> list[str]:
+    """Which rows are of models that not everybody could contribute to, and so say little."""
+    lost: dict[tuple[str, str], dict[str, int]] = defaultdict(dict)
+    for row in rows:
+        if row["lost"]:
+            lost[row["algorithm"], row["epsilon"]][row["cell"]] = row["lost"]
+    return [
+        f"**{algorithm} at epsilon {epsilon} lost {sum(cells.values())} contributions** in "
+        f"{len(cells)} cells: weights that ran away, or an update past the sharing bound. The model "
+        "stayed as it was in such a round, where a real study would have stopped.\n"
+        for (algorithm, epsilon), cells in lost.items()
+    ]
 
 
 def _line(

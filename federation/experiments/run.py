@@ -34,7 +34,8 @@ def run(
     every = cells(experiment)
     folder.mkdir(parents=True, exist_ok=True)
     missing = [cell for cell in every if not run_cell.path(cell, folder).exists()]
-    console.print(f"{len(every)} cells, {len(every) - len(missing)} of them done before.")
+    done = len(every) - len(missing)
+    console.print(f"Cells of the grid: {len(every)}, of them done before: {done}.")
     if missing:
         _run(missing, load, folder, how, console=console)
     return write(experiment, folder)

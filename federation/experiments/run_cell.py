@@ -75,7 +75,7 @@ def run(cell: Cell, load: Load, folder: Path) -> None:
         with kept_features.switched_on():
             done.to_the_end()
         rows += done.rows
-        facts = done.facts()
+        facts = done.facts(lost_before=facts.get("lost", 0))
         seconds += done.seconds
     rows += evaluation.derived(rows)
     found = {
@@ -149,8 +149,11 @@ class _Run:
 
         return evaluation.rows(self.plan, delivered, part.scope, part.name, everyone, number)
 
-    def facts(self) -> dict[str, Any]:
-        """What a reader wants to know of the plan, besides its figures."""
+    def facts(self, *, lost_before: int = 0) -> dict[str, Any]:
+        """What a reader wants to know of the plan, besides its figures.
+
+        Contributions that the cell's parts before this one lost are counted in.
+        """
         private = self._cell.epsilon not in ("none", "clipped")
         events = accounting.plan_events(self.plan)
         return {
@@ -160,7 +163,7 @@ class _Run:
                 accounting.epsilon(events, delta=self._cell.delta) if private else None
             ),
             "parameters": len(self._model.weights),
-            "lost": self._lost,
+            "lost": lost_before + self._lost,
             **traffic.of_study(self.plan, federated=self._part.scope == "federated"),
         }
 

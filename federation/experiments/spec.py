@@ -34,18 +34,28 @@ order: the suggestion for the study's data, `[plan]`, the study's, the algorithm
 reference's), the lever's. The noise multiplier is found for each epsilon, and needs no word.
 """
 
+import math
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BeforeValidator, ConfigDict, TypeAdapter, ValidationError
 
 from syft_code import canonical
 from syft_code.errors import InvalidInput, require
 
-Epsilon = Literal["none", "clipped"] | Annotated[float, Field(gt=0)]
+
+def _epsilon(found: object) -> object:
+    """Refuse in words what is no epsilon; pydantic would name only the first of its kinds."""
+    number = isinstance(found, int | float) and not isinstance(found, bool) and 0 < found < math.inf
+    if not number and found not in ("none", "clipped"):
+        raise ValueError("an epsilon must be a finite number above 0, or 'none', or 'clipped'")
+    return found
+
+
+Epsilon = Annotated[Literal["none", "clipped"] | float, BeforeValidator(_epsilon)]
 Changes = dict[str, Any]
 Option = bool | int | float | str
 _PARSED = ConfigDict(extra="forbid", allow_inf_nan=False)
@@ -119,12 +129,27 @@ class Experiment:
                 f"{names}.",
                 error=InvalidInput,
             )
+        for what, values in (("seeds", self.seeds), ("epsilons", self.epsilons)):
+            require(
+                bool(values) and len(set(values)) == len(values),
+                f"An experiment's {what} must be at least one, each another, got {list(values)}.",
+                error=InvalidInput,
+            )
+        require(
+            all(0 <= seed < 2**63 for seed in self.seeds),
+            f"A seed must be a whole number from 0 to 2^63 - 1, got {list(self.seeds)}.",
+            error=InvalidInput,
+        )
         require(
             not {one.name for one in self.algorithm} & {"pooled", "alone"},
             "'pooled' and 'alone' are references: give the algorithm another name.",
             error=InvalidInput,
         )
-        require(0 < self.delta < 1, f"delta must lie in (0, 1), got {self.delta}.")
+        require(
+            0 < self.delta < 1,
+            f"delta must lie in (0, 1), got {self.delta}.",
+            error=InvalidInput,
+        )
 
 
 def load(path: Path) -> Experiment:

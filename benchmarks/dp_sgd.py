@@ -10,9 +10,9 @@ Each row is one step: losses, gradients, and new weights for a batch of B patien
     opacus    Opacus' hooks: GradSampleModule, clip, add noise, descend; in batches of 8, and whole
 
 All take turns in one run. Times are CPU time of one thread, since others use the machine too, and
-each ratio is the median over turns of one way's time over plain's in the same turn. `ours` is checked first against
-a float64 loop over patients. Memory is the most that a fresh process ever held above what it
-held before its first step.
+each ratio is the median over turns of one way's time over plain's in the same turn. `ours` is
+checked first against a float64 loop over patients. Memory is the most that a fresh process ever
+held above what it held before its first step.
 """
 
 import argparse
@@ -21,6 +21,7 @@ import multiprocessing
 import statistics
 import sys
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -203,7 +204,7 @@ def opacus_step(case: Case, *, physical: int) -> Callable[[], None]:
             pixels, facts, truth = _part(cohort, start, physical)
             pixels, facts = pixels.requires_grad_(), facts.requires_grad_()
             losses = networks.loss_per_example(case.recipe, model(pixels, facts), truth)
-            losses.sum().backward()
+            _backward(losses.sum())
             norms = torch.stack([p.grad_sample.flatten(1).norm(dim=1) for p in parameters])
             factors = (DP.max_grad_norm / norms.norm(dim=0)).clamp(max=1.0)
             for one, p in zip(total, parameters, strict=True):
@@ -214,6 +215,13 @@ def opacus_step(case: Case, *, physical: int) -> Callable[[], None]:
                 p -= RATE / case.patients * (one + DP.noise_multiplier * torch.randn_like(p))
 
     return step
+
+
+def _backward(loss: Tensor) -> None:
+    """Opacus' DPLSTM has hooks on layers of which no input needs a gradient; torch warns of each."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Full backward hook is firing")
+        loss.backward()
 
 
 def our_step(case: Case) -> Callable[[], None]:

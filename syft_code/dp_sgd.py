@@ -90,9 +90,9 @@ def train(
     before = networks.to_vector(model).astype(np.float64)
     weights = before.copy()
     trained = weights[frozen:]  # a view: what is written here is written in `weights`
-    shift = np.zeros_like(trained) if correction is None else correction
-    _check_lengths(trained, shift, pull)
+    _check_lengths(trained, correction, pull)
     velocity = np.zeros_like(trained)
+    parameters = _Parameters(model, weights)
     slices = _SlicesOfPatients(cohort)
     task = Task(recipe=recipe, augmentation=augmentation, teacher=teacher)
     gradients = _Gradients(model, cohort, task, frozen=frozen, randomness=randomness)
@@ -103,17 +103,22 @@ def train(
         # Lines "compute gradient" and "clip gradient".
         total, unclipped = gradients.clipped_sum(chosen, clip.norm)
         # Line "add noise", then divide by the expected batch.
-        noised = total.numpy() + clip.noise_std * randomness.normal(len(trained))
-        gradient = noised / expected
+        gradient = randomness.normal(len(trained))
+        gradient *= clip.noise_std
+        gradient += total.numpy()
+        gradient /= expected
         if dp.adaptive is not None:
             noise = float(randomness.normal(1)[0])
             clip.follow(drawn=len(chosen), unclipped=unclipped, noise=noise, expected=expected)
         if pull is not None:
             gradient += pull.gradient(trained)
         # Line "descent".
-        velocity = optimizer.momentum * velocity + gradient
-        trained -= optimizer.learning_rate * (velocity + shift)
-        _write(model, weights)
+        velocity *= optimizer.momentum
+        velocity += gradient
+        trained -= optimizer.learning_rate * (
+            velocity if correction is None else velocity + correction
+        )
+        parameters.write()
         if on_step is not None:
             on_step(step)
     update: Vector = (weights - before)[frozen:]
@@ -208,19 +213,14 @@ class _Gradients:
         self._views = task.views
         inputs = task.views * max(1, math.prod(cohort.images.shape[1:]))
         most = min(CHUNK_INPUTS // inputs, CHUNK_NUMBERS // max(1, self._patients.written))
-        self._chunk = max(1, min(MAX_CHUNK, most))
+        self._chunk = max(1, min(MAX_CHUNK, self._patients.at_once // task.views, most))
 
     def clipped_sum(self, chosen: NDArray[np.int64], max_grad_norm: float) -> Clipped:
-        """Add up, chunk by chunk, in float64."""
-        total, unclipped = torch.zeros(self._patients.size, dtype=torch.float64), 0
-        for start in range(0, len(chosen), self._chunk):
-            inputs, losses = self._batches(chosen[start : start + self._chunk])
-            part = self._patients.clipped_sum(
-                inputs, losses, max_grad_norm=max_grad_norm, views=self._views
-            )
-            total += part.total
-            unclipped += part.unclipped
-        return Clipped(total=total, unclipped=unclipped)
+        """Over chunks of about equal size."""
+        chunks = np.array_split(chosen, -(-len(chosen) // self._chunk)) if len(chosen) else []
+        return self._patients.clipped_sum(
+            map(self._batches, chunks), max_grad_norm=max_grad_norm, views=self._views
+        )
 
 
 class _SlicesOfPatients:
@@ -239,24 +239,34 @@ class _SlicesOfPatients:
         return chosen
 
 
-def _check_lengths(trained: Vector, correction: Vector, pull: Pull | None) -> None:
-    require(
-        correction.shape == trained.shape,
-        f"A correction must have one number for each of the {len(trained)} trained parameters, "
-        f"got {len(correction)}.",
-        error=TrainingFailed,
-    )
-    require(
-        pull is None or pull.target.shape == trained.shape,
-        f"A pull must have one target for each of the {len(trained)} trained parameters.",
-        error=TrainingFailed,
-    )
+def _check_lengths(trained: Vector, correction: Vector | None, pull: Pull | None) -> None:
+    target = None if pull is None else pull.target
+    for what, vector in (("correction", correction), ("pull's target", target)):
+        require(
+            vector is None or vector.shape == trained.shape,
+            f"A {what} must have one number for each of the {len(trained)} trained parameters, "
+            f"got {0 if vector is None else len(vector)}.",
+            error=TrainingFailed,
+        )
 
 
-def _write(model: nn.Module, weights: Vector) -> None:
-    require(
-        bool((np.abs(weights) <= np.finfo(np.float32).max).all()),
-        "Training must keep the weights finite; they ran away. Lower the learning rate.",
-        error=TrainingFailed,
-    )
-    networks.from_vector(model, weights)
+class _Parameters:
+    """The parameters of a model, and the float64 vector that they are rounded from."""
+
+    def __init__(self, model: nn.Module, weights: Vector) -> None:
+        self._weights = weights
+        self._parameters = list(model.parameters())
+        parts = torch.split(torch.from_numpy(weights), [p.numel() for p in self._parameters])
+        self._parts = [v.view_as(p) for v, p in zip(parts, self._parameters, strict=True)]
+
+    @torch.no_grad()
+    def write(self) -> None:
+        """Give the model what the vector holds now."""
+        largest = np.finfo(np.float32).max
+        require(
+            bool(self._weights.max() <= largest and self._weights.min() >= -largest),
+            "Training must keep the weights finite; they ran away. Lower the learning rate.",
+            error=TrainingFailed,
+        )
+        for parameter, part in zip(self._parameters, self._parts, strict=True):
+            parameter.copy_(part)

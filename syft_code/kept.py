@@ -16,8 +16,11 @@ class Kept(ABC):
         """One number for each patient, float64."""
 
     @abstractmethod
-    def weighted_sum(self, factors: Tensor) -> Tensor:
-        """The sum over patients of factor times gradient, of all the layer's parameters in a row."""
+    def add_to(self, total: Tensor, factors: Tensor) -> None:
+        """Add the sum over patients of factor times gradient.
+
+        `total` is float64, the layer's parameters in a row.
+        """
 
     @abstractmethod
     def without(self, patients: Tensor) -> "Kept":
@@ -33,11 +36,33 @@ class Rows(Kept):
     def squared_norms(self) -> Tensor:
         return torch.stack([_squared(r) for r in self._rows]).sum(0)
 
-    def weighted_sum(self, factors: Tensor) -> Tensor:
-        return torch.cat([factors @ r for r in self._rows])
+    def add_to(self, total: Tensor, factors: Tensor) -> None:
+        parts = torch.split(total, [r.shape[1] for r in self._rows])
+        for part, rows in zip(parts, self._rows, strict=True):
+            part += factors @ rows
 
     def without(self, patients: Tensor) -> "Rows":
         return Rows(*(r.masked_fill(patients.unsqueeze(1), 0.0) for r in self._rows))
+
+
+class Columns(Kept):
+    """Gradients of matrices that stand side by side, as one matrix a patient: `[p, in, out]`.
+
+    So many rows as `widths` says belong to each, transposed.
+    """
+
+    def __init__(self, joint: Tensor, widths: list[int]) -> None:
+        self._joint, self._widths = joint, widths
+
+    def squared_norms(self) -> Tensor:
+        return _squared(self._joint.flatten(1))
+
+    def add_to(self, total: Tensor, factors: Tensor) -> None:
+        joint = (factors @ self._joint.flatten(1)).view(self._joint.shape[1:])
+        total += torch.cat([part.T.flatten() for part in torch.split(joint, self._widths)])
+
+    def without(self, patients: Tensor) -> "Columns":
+        return Columns(self._joint.masked_fill(patients.view(-1, 1, 1), 0.0), self._widths)
 
 
 class Outer(Kept):
@@ -49,9 +74,11 @@ class Outer(Kept):
     def squared_norms(self) -> Tensor:
         return _squared(self._g) * (_squared(self._a) + 1.0)
 
-    def weighted_sum(self, factors: Tensor) -> Tensor:
+    def add_to(self, total: Tensor, factors: Tensor) -> None:
         scaled = self._g * factors.unsqueeze(1)
-        return torch.cat([(scaled.T @ self._a).flatten(), scaled.sum(0)])
+        matrix, bias = torch.split(total, [scaled.shape[1] * self._a.shape[1], scaled.shape[1]])
+        matrix.view(scaled.shape[1], -1).add_(scaled.T @ self._a)
+        bias += scaled.sum(0)
 
     def without(self, patients: Tensor) -> "Outer":
         where = patients.unsqueeze(1)
@@ -63,6 +90,9 @@ def _squared(rows: Tensor) -> Tensor:
 
     Over five million float32 in one go torch's norm is off by 2e-5; over blocks by 1e-8.
     """
+    if rows.shape[1] <= BLOCK:
+        short: Tensor = torch.linalg.vector_norm(rows, dim=1)
+        return short.double().square()
     blocks = rows.shape[1] // BLOCK
     whole = rows[:, : blocks * BLOCK].reshape(len(rows), blocks, BLOCK)
     rest = rows[:, blocks * BLOCK :]

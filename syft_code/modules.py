@@ -114,6 +114,7 @@ class UNetwork(nn.Module):
         widths, groups = model.widths, model.groups
         entering = (channels, *widths)
         levels = list(itertools.pairwise(widths))
+        self.pool = nn.MaxPool2d(2)
         self.down = nn.ModuleList(
             _block(a, b, groups) for a, b in zip(entering, widths, strict=False)
         )
@@ -131,7 +132,7 @@ class UNetwork(nn.Module):
         skipped = []
         for block in list(self.down)[1:]:
             skipped.append(features)
-            features = block(functional.max_pool2d(features, 2))
+            features = block(self.pool(features))
         if self.film is not None:
             scale, shift = self.film(facts)[:, :, None, None].chunk(2, dim=1)
             features = features * (1.0 + scale) + shift

@@ -10,10 +10,10 @@ its parameters for each patient apart, by one call for all of them:
     ConvTranspose2d   the same: it is a convolution the other way round
     GroupNorm         the batch folded into the channels
     Linear            g a^T is never written down: its norm is |g| |a|, the sum (f g)^T a
-    Lstm              by hand, the gates of all hours, then a matrix product a patient
+    Lstm              by hand, the gates of all hours, then one matrix product a patient
 
-Everything without parameters is left to autograd, and must treat each slice alone (`networks` has
-no other layers). Norms are always of the very numbers that are added, never of a formula in
+Everything without parameters is left to autograd (max pooling in a quicker layout, by `pooling`),
+and must treat each slice alone (`networks` has no other layers). Norms are always of the very numbers that are added, never of a formula in
 which large terms cancel: that is why convolutions on few pixels have rows too, and no Gram matrix.
 
 Source: Abadi et al. 2016, arXiv 1607.00133v2, Algorithm 1. Goodfellow 2015, arXiv 1510.01799, for
@@ -21,7 +21,7 @@ Linear. Rochette et al. 2019, arXiv 1912.06015, for convolutions as groups.
 """
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -30,12 +30,17 @@ from torch import Tensor, nn
 
 from syft_code.errors import TrainingFailed, require
 from syft_code.kept import Kept
+from syft_code.pooling import MaxPool
 from syft_code.watched import Watched, watch
 
 ROUNDING = {torch.float32: 2e-6, torch.float64: 1e-12}
 """By what part the bound is lowered, so that no patient's own rounding takes it past it."""
 FURTHEST = 1e15
 """Gradients so many times longer than the bound count as zero, as if they were not finite."""
+
+
+Chunk = tuple[Sequence[Float[Tensor, "batch ..."]], Callable[[Tensor], Float[Tensor, "batch"]]]
+"""The inputs of some patients, and the loss of each slice alone of what the network says."""
 
 
 class Clipped(NamedTuple):
@@ -63,45 +68,47 @@ class PatientGradients:
         self._network, self._layers = _watched_copy(network, frozen, self._anchor)
         self.size = sum(layer.size for layer in self._layers)
         self.written = sum(layer.size for layer in self._layers if layer.has_rows)
+        self.at_once = min(layer.at_once for layer in self._layers)
         self.dtype: torch.dtype = next(network.parameters()).dtype
 
     def clipped_sum(
-        self,
-        inputs: Sequence[Float[Tensor, "batch ..."]],
-        loss: Callable[[Tensor], Float[Tensor, "batch"]],
-        *,
-        max_grad_norm: float,
-        views: int = 1,
+        self, chunks: Iterable[Chunk], *, max_grad_norm: float, views: int = 1
     ) -> Clipped:
-        """Add up the clipped gradients of these patients; `loss` is of each slice alone.
+        """Add up the clipped gradients of all patients, chunk by chunk, in float64.
 
         With `views` so many slices in a row are one patient's, whose gradient is their mean. A
         gradient that is not finite, or 1e15 times longer than the bound, counts as zero.
 
         Guarantee: adding or removing one patient changes the sum by at most `max_grad_norm` in L2,
-        whatever the slice, the weights and the loss; in float32 the rounding of a chunk's other
-        patients may change with it, by some 1e-7 of the length of their sum.
+        whatever the slice, the weights and the loss; in float32 the rounding of the other patients
+        may change with it, by some 1e-7 of the length of their sum.
         """
-        for layer in self._layers:
-            layer.expect(views)
-        losses = loss(self._network(*inputs))
-        # In units of the bound: then no square of what matters is lost below float32's range.
-        scaled = losses.sum() / (max_grad_norm * views)
-        torch.autograd.grad(scaled, self._anchor, allow_unused=True)
-        kept = [layer.take() for layer in self._layers]
-        with torch.no_grad():
-            return self._clip_and_add(kept, max_grad_norm)
+        total, unclipped = torch.zeros(self.size, dtype=torch.float64), 0
+        for inputs, loss in chunks:
+            for layer in self._layers:
+                layer.expect(views)
+            losses = loss(self._network(*inputs))
+            # In units of the bound: then no square of what matters is lost below float32's range.
+            scaled = losses.sum() / (max_grad_norm * views)
+            torch.autograd.grad(scaled, self._anchor, allow_unused=True)
+            unclipped += self._clip_and_add([layer.take() for layer in self._layers], total)
+        return Clipped(total=total.mul_(max_grad_norm), unclipped=unclipped)
 
-    def _clip_and_add(self, kept: list[Kept], max_grad_norm: float) -> Clipped:
-        """Scale each row to a norm of at most 1, leave out what is not finite, add, scale back."""
-        norms = torch.stack([one.squared_norms() for one in kept]).sum(0).sqrt()
+    @torch.no_grad()
+    def _clip_and_add(self, kept: list[Kept], total: Tensor) -> int:
+        """Scale each row to a norm of at most 1, leave out what is not finite, add.
+
+        Returns how many rows were within the bound.
+        """
+        norms = torch.stack([one.squared_norms() for one in kept]).sum(0).sqrt_()
         finite = norms <= FURTHEST
         factors = torch.where(finite, (1.0 - ROUNDING[self.dtype]) / norms.clamp(min=1.0), 0.0)
         if not bool(finite.all()):
             kept = [one.without(~finite) for one in kept]  # since 0 times NaN is NaN
-        parts = [one.weighted_sum(factors.to(self.dtype)) for one in kept]
-        total = max_grad_norm * torch.cat(parts).double()
-        return Clipped(total=total, unclipped=int((norms <= 1.0).sum()))
+        parts = torch.split(total, [layer.size for layer in self._layers])
+        for one, part in zip(kept, parts, strict=True):
+            one.add_to(part, factors.to(self.dtype))
+        return int((norms <= 1.0).sum())
 
 
 def _watched_copy(
@@ -119,6 +126,8 @@ def _watched_copy(
         if size and start >= frozen:
             layers.append(watch(layer, anchor))
             _replace(twin, name, layers[-1])
+        elif type(layer) is nn.MaxPool2d and not layer.return_indices:
+            _replace(twin, name, MaxPool(layer))
         start += size
     kept = start - sum(layer.size for layer in layers)
     require(

@@ -15,17 +15,20 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from syft_code.errors import TrainingFailed, require
-from syft_code.kept import Kept, Outer, Rows
+from syft_code.kept import Columns, Kept, Outer, Rows
 from syft_code.modules import Film, Lstm
 
 LEAST_CHANNELS = 8
 _backward = torch.ops.aten.convolution_backward
+_sigmoid_back, _tanh_back = torch.ops.aten.sigmoid_backward, torch.ops.aten.tanh_backward
 
 
 class Watched(nn.Module, ABC):
     """A layer whose patients' gradients are taken apart; to be used once in a forward pass."""
 
     has_rows = True
+    at_once = 256
+    """More slices at a time than so many take longer each."""
 
     def __init__(self, layer: nn.Module, anchor: Tensor) -> None:
         super().__init__()
@@ -97,6 +100,8 @@ class _Places(NamedTuple):
 
 
 class _Conv(Watched):
+    at_once = 32
+
     def __init__(self, layer: nn.Conv2d, anchor: Tensor) -> None:
         super().__init__(layer, anchor)
         _refuse_unless(
@@ -113,36 +118,42 @@ class _Conv(Watched):
     def back(self, g: Tensor, saved: Any, *, first: bool) -> tuple[Tensor | None, Kept]:
         (x,) = saved
         weight, _ = self._own
-        to_input = None if first else _kernels_back(g, x, weight, 1, self._places, [True, False])[0]
-        rows = _rows_of_kernels(self.grouped(g), self.grouped(x), weight, self._places)
-        return to_input, Rows(rows, self.summed(g.flatten(2).sum(2)))
+        wanted = [not first, False, False]
+        to_input = None if first else _kernels_back(g, x, weight, 1, self._places, wanted)[0]
+        return to_input, Rows(
+            *_rows_of_kernels(self.grouped(g), self.grouped(x), weight, self._places)
+        )
 
 
-def _rows_of_kernels(g: Tensor, x: Tensor, weight: Tensor, places: _Places) -> Tensor:
-    """Of g `[p, views, out, ...]` and x `[p, views, in, ...]`, the gradient of each patient's kernels.
+def _rows_of_kernels(
+    g: Tensor, x: Tensor, weight: Tensor, places: _Places
+) -> tuple[Tensor, Tensor]:
+    """Of g `[p, views, out, ...]` and x `[p, views, in, ...]`, each patient's kernels and biases.
 
     The patients are the groups of one convolution; for few channels, where groups are slow in
     float32 on a processor, they take turns.
     """
+    wanted = [False, True, True]
     if x.shape[2] < LEAST_CHANNELS:
         pairs = zip(g, x, strict=True)
-        found = [_kernels_back(*pair, weight, 1, places, [False, True])[1] for pair in pairs]
-        return torch.stack(found)
+        found = [_kernels_back(*pair, weight, 1, places, wanted)[1:] for pair in pairs]
+        kernels, biases = zip(*found, strict=True)
+        return torch.stack(kernels), torch.stack(biases)
     patients = len(x)
     many_g, many_x = (t.transpose(0, 1).flatten(1, 2) for t in (g, x))
     shape = weight.new_empty(patients * len(weight), *weight.shape[1:])
-    rows = _kernels_back(many_g, many_x, shape, patients, places, [False, True])[1]
-    return rows.view(patients, -1)
+    _, rows, bias = _kernels_back(many_g, many_x, shape, patients, places, wanted)
+    return rows.view(patients, -1), bias.view(patients, -1)
 
 
 def _kernels_back(
     g: Tensor, x: Tensor, weight: Tensor, groups: int, places: _Places, wanted: list[bool]
-) -> tuple[Tensor, Tensor]:
-    """The way back of a convolution: to its input, to its kernels."""
-    to_input, to_kernels, _ = _backward(
-        g, x, weight, None, *places, [1, 1], False, [0, 0], groups, [*wanted, False]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The way back of a convolution: to its input, its kernels and its bias, as far as wanted."""
+    found: tuple[Tensor, Tensor, Tensor] = _backward(
+        g, x, weight, [len(weight)], *places, [1, 1], False, [0, 0], groups, wanted
     )
-    return to_input, to_kernels
+    return found
 
 
 def _in_pixels(padding: str | tuple[int, ...]) -> tuple[int, ...]:
@@ -170,7 +181,7 @@ class _ConvTranspose(Watched):
         weight, _ = self._own
         # It is the way back of a convolution from g to x, whose own way back this takes.
         to_input = None if first else functional.conv2d(g, weight, None, *self._places)
-        rows = _rows_of_kernels(self.grouped(x), self.grouped(g), weight, self._places)
+        rows, _ = _rows_of_kernels(self.grouped(x), self.grouped(g), weight, self._places)
         return to_input, Rows(rows, self.summed(g.flatten(2).sum(2)))
 
 
@@ -231,59 +242,55 @@ class _Linear(Watched):
 class _Lstm(Watched):
     """Hochreiter & Schmidhuber 1997 with a forget gate, as torch.nn.LSTM computes it.
 
-    Gates i, f, g, o; hours first: `[T, n, ...]`. c = f c + i g; h = o tanh(c).
+    Gates i, f, g, o; c = f c + i g; h = o tanh(c). What enters an hour stands side by side, as its
+    weights do: `[vitals, last hidden state, 1]`.
     """
 
     def compute(self, x: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
-        from_input, from_last, bias = self._own
-        series = x.squeeze(1).transpose(0, 1).contiguous()
-        hours, n, _ = series.shape
-        units = from_last.shape[1]
-        gates = torch.addmm(bias, series.flatten(0, 1), from_input.T).view(hours, n, 4 * units)
-        cells = x.new_zeros(hours + 1, n, units)
-        curved, hidden = x.new_empty(hours, n, units), x.new_zeros(hours + 1, n, units)
-        recurrent = from_last.T.contiguous()
+        n, _, hours, vitals = x.shape
+        units = self._own[1].shape[1]
+        weights = torch.cat([p.view(4 * units, -1) for p in self._own], dim=1).T.contiguous()
+        entering = x.new_ones(n, hours + 1, len(weights))
+        entering[:, :-1, :vitals] = x[:, 0]
+        hidden = entering[:, :, vitals:-1]
+        hidden[:, 0] = 0.0
+        gates, cells = x.new_empty(hours, n, 4 * units), x.new_zeros(hours + 1, n, units)
+        curved = torch.empty_like(cells)
         for t in range(hours):
-            gate = gates[t].addmm_(hidden[t], recurrent)
-            gate[:, : 2 * units].sigmoid_()
-            gate[:, 2 * units : 3 * units].tanh_()
-            gate[:, 3 * units :].sigmoid_()
+            gate = torch.mm(entering[:, t], weights, out=gates[t])
             i, f, g, o = gate.chunk(4, dim=1)
-            torch.addcmul(f * cells[t], i, g, out=cells[t + 1])
-            torch.tanh(cells[t + 1], out=curved[t])
-            torch.mul(o, curved[t], out=hidden[t + 1])
-        return hidden[-1].clone().view(n, units, 1, 1), (series, gates, cells, curved, hidden)
+            g.mul_(2.0)  # tanh(x) = 2 sigmoid(2 x) - 1, which takes half as long
+            gate.sigmoid_()
+            g.mul_(2.0).sub_(1.0)
+            cell = torch.mul(f, cells[t], out=cells[t + 1]).addcmul_(i, g)
+            torch.mul(cell, 2.0, out=curved[t]).sigmoid_().mul_(2.0).sub_(1.0)
+            torch.mul(o, curved[t], out=hidden[:, t + 1])
+        return hidden[:, -1].reshape(n, units, 1, 1), (entering, gates, cells, curved)
 
     def back(self, g: Tensor, saved: Any, *, first: bool) -> tuple[Tensor | None, Kept]:
-        series, gates, cells, curved, hidden = saved
+        entering, gates, cells, curved = saved
         errors = self._errors(g.flatten(1), gates, cells, curved)
-        to_input = None if first else (errors @ self._own[0]).transpose(0, 1).unsqueeze(1)
-        apart = [self._by_patient(t) for t in (errors, series, hidden[:-1])]
-        backwards = apart[0].mT
-        return to_input, Rows(backwards @ apart[1], backwards @ apart[2], apart[0].sum(1))
+        to_input = None if first else (errors @ self._own[0]).unsqueeze(1)
+        entered, late = (self.grouped(t).flatten(1, 2) for t in (entering[:, :-1], errors))
+        widths = [p[0].numel() for p in self._own]
+        return to_input, Columns(entered.mT @ late, widths)
 
     def _errors(self, g: Tensor, gates: Tensor, cells: Tensor, curved: Tensor) -> Tensor:
-        """The gradient for each gate before its curve, `[T, n, 4 H]`, from the last hour on."""
-        i, f, new, o = gates.chunk(4, dim=2)
-        slopes = gates * (1.0 - gates)
-        errors = torch.cat([new, cells[:-1], i, curved], dim=2)
-        units = g.shape[1]
-        slopes[:, :, 2 * units : 3 * units] = 1.0 - new.square()
-        errors *= slopes
-        through = o * (1.0 - curved.square())
+        """The gradient for each gate before its curve, `[n, T, 4 H]`, from the last hour on."""
+        hours, n, width = gates.shape
+        errors = g.new_empty(n, hours, width)
         to_hidden, to_cell = g, torch.zeros_like(g)
-        for t in range(len(gates) - 1, -1, -1):
-            to_cell = torch.addcmul(to_cell, to_hidden, through[t])
-            error = errors[t].view(len(g), 4, units)
-            error[:, :3] *= to_cell.unsqueeze(1)
-            error[:, 3] *= to_hidden
-            to_cell = to_cell * f[t]
-            to_hidden = errors[t] @ self._own[1]
+        for t in range(hours - 1, -1, -1):
+            i, f, new, o = gates[t].chunk(4, dim=1)
+            before_i, before_f, before_new, before_o = errors[:, t].chunk(4, dim=1)
+            to_cell += _tanh_back(to_hidden * o, curved[t])
+            _sigmoid_back(to_cell * new, i, grad_input=before_i)
+            _sigmoid_back(to_cell * cells[t], f, grad_input=before_f)
+            _tanh_back(to_cell * i, new, grad_input=before_new)
+            _sigmoid_back(to_hidden * curved[t], o, grad_input=before_o)
+            to_cell *= f
+            to_hidden = errors[:, t] @ self._own[1]
         return errors
-
-    def _by_patient(self, hours_first: Tensor) -> Tensor:
-        """`[T, n, ...]` to `[p, views T, ...]`."""
-        return self.grouped(hours_first.transpose(0, 1)).flatten(1, 2)
 
 
 def watch(layer: nn.Module, anchor: Tensor) -> Watched:

@@ -54,15 +54,24 @@ def next_norm(norm: float, share: float, *, quantile: float, learning_rate: floa
 
 @dataclass(slots=True, kw_only=True)
 class ClipNorm:
-    """The clip norm of a training, step by step. Without `dp.adaptive` it never changes."""
+    """The clip norm of a training, step by step. Without `dp.adaptive` it never changes.
+
+    It goes on from round to round: what a hospital keeps of it is `moved`, which follows from what
+    left in earlier rounds.
+    """
 
     dp: DpSgd
     norm: float
 
     @classmethod
-    def first(cls, dp: DpSgd) -> "ClipNorm":
-        """The plan's clip norm, with which each round begins."""
-        return cls(dp=dp, norm=dp.max_grad_norm)
+    def first(cls, dp: DpSgd, *, moved: float = 0.0) -> "ClipNorm":
+        """That of a round's first step: the plan's, times e to the power of what it has moved by."""
+        return cls(dp=dp, norm=_near(dp.max_grad_norm, dp.max_grad_norm * math.exp(moved)))
+
+    @property
+    def moved(self) -> float:
+        """The natural logarithm of this norm over the plan's."""
+        return math.log(self.norm / self.dp.max_grad_norm)
 
     @property
     def noise_std(self) -> float:
@@ -88,5 +97,8 @@ class ClipNorm:
             quantile=adaptive.quantile,
             learning_rate=adaptive.learning_rate,
         )
-        start = self.dp.max_grad_norm
-        self.norm = min(max(moved, start / FURTHEST), start * FURTHEST)
+        self.norm = _near(self.dp.max_grad_norm, moved)
+
+
+def _near(start: float, norm: float) -> float:
+    return min(max(norm, start / FURTHEST), start * FURTHEST)

@@ -3,10 +3,12 @@
     update of the trained part ─┬─ local normalisation ───────────────────────────▶ kept
                                 └─ the rest ─ norm bound ─ compression, SCAFFOLD ─▶ values to share
                                                 ▲ what the last round kept ─▶ what this one keeps
+    clip norm, if it adapts ──────────────────────────────────────────────────────▶ kept
 
 With error feedback a hospital keeps the residual, with SCAFFOLD its own control variate, both of
 the shared part; with local normalisation how far its own scales and shifts have moved from the
-start. Other plans keep nothing. All of it is one vector of float64: first the one, then the other.
+start, with an adaptive clip norm how far that has. Other plans keep nothing. All of it is one
+vector of float64, in this order.
 
 Guarantee: nothing but the noised update, public numbers and what earlier noised updates left goes
     in, so what is shared and what is kept are post-processing.
@@ -38,20 +40,22 @@ class Contribution:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Kept:
-    """The two parts of what a hospital keeps; a part that the plan does not have is empty.
+    """The parts of what a hospital keeps; a part that the plan does not have is empty.
 
     `memory` is of the shared parameters: SCAFFOLD's c_i, or what did not travel. `norms` is how far
-    the hospital's own scales and shifts lie from those that the researcher sends.
+    the hospital's own scales and shifts lie from those that the researcher sends. `clip` is how far
+    its clip norm has moved (`adaptive_clip.ClipNorm.moved`).
     """
 
     memory: Vector
     norms: Vector
+    clip: Vector
 
 
 def contribution(
-    plan: Plan, hospital: str, round_number: int, update: Vector, *, common: Vector, kept: Vector
+    plan: Plan, hospital: str, round_number: int, result: Vector, *, common: Vector, kept: Vector
 ) -> Contribution:
-    """Divide, bound, compress or correct the trained part's noised update.
+    """Divide, bound, compress or correct what `local_round.train` gave: a noised update.
 
     `common` is the researcher's control variate (SCAFFOLD), `kept` what the last round left; each
     is empty where the plan has none. All of it is post-processing of the update.
@@ -61,13 +65,14 @@ def contribution(
     times the bound, and what rounding adds.
     """
     before = divided(plan, kept)
+    update, clip = np.split(result, [compression.trained_size(plan)])
     own = compression.shared(plan)
     norms = before.norms if own is None else before.norms + update[~own]
     shared = update if own is None else update[own]
     if plan.max_update_norm is not None:
         shared = robust.clip_update(shared, plan.max_update_norm)
     values, memory = _shared(plan, hospital, round_number, shared, common, before.memory)
-    after = np.concatenate([memory, norms]) if length(plan, "train") else None
+    after = np.concatenate([memory, norms, clip]) if length(plan, "train") else None
     return Contribution(values=values, kept=after)
 
 
@@ -90,18 +95,24 @@ def _shared(
 
 def divided(plan: Plan, kept: Vector) -> Kept:
     """The parts of what a hospital keeps."""
-    memory, norms = np.split(kept, sizes(plan)[:1])
-    return Kept(memory=memory, norms=norms)
+    memory, norms, clip = np.split(kept, np.cumsum(sizes(plan))[:-1])
+    return Kept(memory=memory, norms=norms, clip=clip)
 
 
 def length(plan: Plan, purpose: Purpose) -> int:
     """How many numbers a plan keeps between rounds; an evaluation reads the normalisation alone."""
-    memory, norms = sizes(plan)
-    return memory + norms if purpose == "train" or norms else 0
+    _, norms, _ = every = sizes(plan)
+    return sum(every) if purpose == "train" or norms else 0
 
 
-def sizes(plan: Plan) -> tuple[int, int]:
-    """How many numbers a plan keeps of either part."""
+def result_length(plan: Plan) -> int:
+    """How many numbers a training gives: the trained part's update, and the clip norm's way."""
+    return compression.trained_size(plan) + sizes(plan)[-1]
+
+
+def sizes(plan: Plan) -> tuple[int, int, int]:
+    """How many numbers a plan keeps of each part."""
     remembers = isinstance(plan.algorithm, Scaffold) or compression.has_memory(plan)
     shared = compression.shared_size(plan)
-    return shared if remembers else 0, compression.trained_size(plan) - shared
+    own = compression.trained_size(plan) - shared
+    return shared if remembers else 0, own, int(plan.dp_sgd.adaptive is not None)

@@ -54,6 +54,7 @@ def train(
     pull: Pull | None = None,
     augmentation: Augmentation | None = None,
     teacher: Teacher | None = None,
+    clip: ClipNorm | None = None,
     on_step: Callable[[int], None] | None = None,
 ) -> Vector:
     """Train on one hospital's patients for `dp.steps` steps; return weights after minus before.
@@ -64,7 +65,8 @@ def train(
 
     A patient's gradient is the mean over the views of one of its slices (`augmentation`), of a loss
     that a `teacher` may have a term in. Each noised mean gradient g becomes g + pull + `correction`
-    (SCAFFOLD's c - c_i); momentum is of g + pull. `on_step` is called with 1, 2, ... after each
+    (SCAFFOLD's c - c_i); momentum is of g + pull. A `clip` norm that an earlier round left goes on
+    from there, and is left where this one ends. `on_step` is called with 1, 2, ... after each
     step; what it is told does not depend on the data. When it is called does: a stopwatch on a step
     sees how many patients were drawn.
 
@@ -96,7 +98,7 @@ def train(
     slices = _SlicesOfPatients(cohort)
     task = Task(recipe=recipe, augmentation=augmentation, teacher=teacher)
     gradients = _Gradients(model, cohort, task, frozen=frozen, randomness=randomness)
-    clip, expected = ClipNorm.first(dp), dp.sample_rate * declared_patients
+    clip, expected = clip or ClipNorm.first(dp), dp.sample_rate * declared_patients
     for step in range(1, dp.steps + 1):
         # Algorithm 1, line "take a random sample": Poisson, then one slice of each patient.
         chosen = slices.sample(dp.sample_rate, randomness)

@@ -25,6 +25,7 @@ from syft_code import (
     proximal,
     scoring,
 )
+from syft_code.adaptive_clip import ClipNorm
 from syft_code.algorithms import Distillation, Ewc, FedProx
 from syft_code.broadcast import Broadcast
 from syft_code.cohort import Cohort
@@ -50,13 +51,17 @@ def train(
 ) -> Vector:
     """One hospital's update of the trained part, its local normalisation's among it.
 
+    Where the clip norm adapts, one number more: how far it has moved since the first round.
+
     `sent` is a round's broadcast, `kept` what the hospital's last contribution left
     (`contribution.length` zeros before the first).
 
     Guarantee: that of `dp_sgd.train`.
     """
     parts = broadcast.divided(plan, "train", sent)
-    return dp_sgd.train(
+    before = contribution.divided(plan, kept)
+    clip = ClipNorm.first(plan.dp_sgd, moved=float(before.clip.sum()))
+    update = dp_sgd.train(
         _model(plan, own_weights(plan, parts.weights, kept)),
         cohort,
         recipe=plan.recipe,
@@ -69,8 +74,10 @@ def train(
         pull=pull(plan, parts, kept),
         augmentation=plan.augmentation,
         teacher=_teacher(plan, parts),
+        clip=clip,
         on_step=on_step,
     )
+    return update if plan.dp_sgd.adaptive is None else np.append(update, clip.moved)
 
 
 def evaluate(

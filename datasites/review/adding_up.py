@@ -157,6 +157,8 @@ def _kept(plan: Plan) -> str:
         kinds.append("what did not travel")
     if plan.local_norms:
         kinds.append("how far its normalisation has moved")
+    if plan.dp_sgd.adaptive is not None:
+        kinds.append("how far its clip norm has moved")
     return (
         f"{size:,} bytes in the vault: {' and '.join(kinds)}, made of noised updates. The file never "
         "leaves, and goes when the plan is denied or revoked, not when a patient is struck"

@@ -95,11 +95,11 @@ def _release(plan: Plan, hospital: str, purpose: Purpose) -> Release:
 
 def _results(plan: Plan, purpose: Purpose) -> Iterator[tuple[str, int]]:
     """What is worked out here in float64, and how many numbers of each."""
-    count = airlock.result_length(plan, purpose)
-    yield ("update" if purpose == "train" else "noised sums"), count
     if purpose == "evaluate":
+        yield "noised sums", airlock.result_length(plan, purpose)
         return
-    memory, norms = contribution.sizes(plan)
+    yield "update", compression.trained_size(plan)
+    memory, norms, clip = contribution.sizes(plan)
     if memory and isinstance(plan.algorithm, Scaffold):
         yield "change of the control variate", memory
         yield "control variate, kept for the next round", memory
@@ -107,6 +107,8 @@ def _results(plan: Plan, purpose: Purpose) -> Iterator[tuple[str, int]]:
         yield "what did not travel, kept for the next round", memory
     if norms:
         yield "normalisation, kept for the next round", norms
+    if clip:
+        yield "how far the clip norm has moved, kept for the next round", clip
 
 
 def _numbers(name: str, count: int) -> Part:

@@ -92,9 +92,10 @@ def _dp_sgd(plan: Plan, patients: int) -> str:
     if dp.adaptive is None:
         return words
     return (
-        f"{words}. In each round the clip norm starts there and follows the norm below which {dp.adaptive.quantile:g} "
-        f"of the patients lie, by a count with noise {dp.adaptive.count_noise_multiplier:g}; the noise "
-        "multiplier is that of gradient and count together, so that the count is paid for"
+        f"{words}. The clip norm starts there and follows, on from round to round, the norm below "
+        f"which {dp.adaptive.quantile:g} of the patients lie, by a count with noise "
+        f"{dp.adaptive.count_noise_multiplier:g}; the noise multiplier is that of gradient and count "
+        "together, so that the count is paid for"
     )
 
 

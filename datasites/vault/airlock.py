@@ -8,7 +8,7 @@ ring was proven for. Nothing else passes: no shape, no name, no text, no log.
 import numpy as np
 from numpy.typing import NDArray
 
-from syft_code import compression, scoring
+from syft_code import compression, contribution, scoring
 from syft_code.errors import TrainingFailed
 from syft_code.messages import Purpose
 from syft_code.plan import Plan
@@ -20,16 +20,19 @@ Vector = NDArray[np.float64]
 
 
 def result_length(plan: Plan, purpose: Purpose) -> int:
-    """How many numbers the training process gives: the trained part's update, or noised sums."""
+    """How many numbers the training process gives: of a training, or noised sums."""
     if purpose == "evaluate":
         return scoring.evaluation_length(plan.data)
-    return compression.trained_size(plan)
+    return contribution.result_length(plan)
 
 
 def result_bound(plan: Plan, purpose: Purpose) -> float:
-    """The largest size of one of them, before a norm bound or error feedback makes it less."""
-    less = compression.has_memory(plan) or plan.max_update_norm is not None
-    if purpose == "train" and less:
+    """The largest size of one of them; what is shared of them is held against the ring's later.
+
+    A norm bound or error feedback may yet make them less, and how far a clip norm has moved stays.
+    """
+    later = compression.has_memory(plan) or plan.max_update_norm is not None
+    if purpose == "train" and (later or plan.dp_sgd.adaptive is not None):
         return LARGEST
     return plan.sharing_of(purpose).bound
 

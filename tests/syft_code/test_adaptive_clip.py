@@ -48,6 +48,18 @@ def test_the_noise_on_the_gradient_follows_the_norm() -> None:
     assert before == pytest.approx(adaptive_clip.gradient_multiplier(1.0, 5.0))
 
 
+def test_the_norm_goes_on_where_an_earlier_round_left_it() -> None:
+    whole, first = ClipNorm.first(a_step()), ClipNorm.first(a_step())
+    for clip in (whole, first):
+        clip.follow(drawn=8, unclipped=7, noise=0.2, expected=10.0)
+    second = ClipNorm.first(a_step(), moved=first.moved)
+    for clip in (whole, second):
+        clip.follow(drawn=12, unclipped=0, noise=0.0, expected=10.0)
+    assert second.norm == pytest.approx(whole.norm, rel=1e-14)
+    assert ClipNorm.first(a_step()).moved == 0.0
+    assert ClipNorm.first(a_step(), moved=50.0).norm == 2.0 * adaptive_clip.FURTHEST
+
+
 def test_the_norm_never_runs_away() -> None:
     clip = ClipNorm.first(a_step())
     for _ in range(1000):

@@ -1,5 +1,7 @@
 """What a hospital shares of a round and what it keeps, with its own normalisation and without."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -7,7 +9,7 @@ from syft_code import compression, contribution, control_variates, envelope, loc
 from syft_code.algorithms import Scaffold
 from syft_code.layers import Conv, GlobalAverage, GroupNorm, Linear, Lstm, Scattering
 from syft_code.models import Fusion, LayerStack, Model, UNet
-from syft_code.plan import Compression, Plan
+from syft_code.plan import AdaptiveClip, Compression, Plan
 from syft_code.recipes import CrossEntropy, DataSpec, DiceCrossEntropy, Recipe
 from tests.plans import SKIN, Keys, plan
 
@@ -80,6 +82,19 @@ def test_with_a_frozen_layer_its_own_part_is_still_found() -> None:
     spread = compression.spread(agreed, 1, one.values)
     np.testing.assert_array_equal(spread[part][4:], UPDATE[part][4:])
     assert not spread[: part.start + 4].any()
+
+
+def test_how_far_an_adaptive_clip_norm_has_moved_is_kept_and_not_shared() -> None:
+    adaptive = AdaptiveClip(quantile=0.5, learning_rate=0.2, count_noise_multiplier=5.0)
+    dp = replace(small().dp_sgd, adaptive=adaptive)
+    agreed = small(dp_sgd=dp, max_update_norm=1e-3)
+    assert contribution.result_length(agreed) == len(UPDATE) + 1
+    one = made(agreed, np.append(UPDATE, -0.75))
+    assert len(one.values) == SHARED and np.abs(one.values).max() < 1e-3
+    kept = contribution.divided(agreed, one.kept)
+    np.testing.assert_array_equal(kept.norms, UPDATE[OWN])
+    np.testing.assert_array_equal(kept.clip, [-0.75])
+    assert contribution.length(agreed, "train") == contribution.length(agreed, "evaluate") == 5
 
 
 def test_a_plain_plan_keeps_nothing() -> None:

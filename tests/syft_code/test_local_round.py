@@ -25,7 +25,7 @@ from syft_code.errors import TrainingFailed
 from syft_code.layers import Conv, GlobalAverage, GroupNorm
 from syft_code.models import LayerStack
 from syft_code.noise import NoiseSource
-from syft_code.plan import DpSgd, Evaluation, Plan, Sgd
+from syft_code.plan import AdaptiveClip, DpSgd, Evaluation, Plan, Sgd
 from syft_code.recipes import CrossEntropy, Recipe
 from tests.plans import Keys, plan
 
@@ -162,6 +162,29 @@ def test_a_teacher_is_the_earlier_model_and_moves_nothing_where_it_agrees() -> N
     np.testing.assert_allclose(same, alone, atol=1e-6)
     other = trained(taught, some_cohort(), weights=start, reference=-3 * start)
     assert np.abs(other - alone).max() > 1e-3
+
+
+# An adaptive clip norm
+
+
+def test_two_rounds_leave_a_clip_norm_where_one_of_as_many_steps_does() -> None:
+    """Weights hardly move, so that all gradients stay below the norm: each step's share is 1."""
+    adaptive = AdaptiveClip(quantile=0.5, learning_rate=0.2, count_noise_multiplier=1e-25)
+    agreed = small(
+        dp_sgd=replace(
+            SILENT, max_grad_norm=1e3, noise_multiplier=1e-27, steps=2, adaptive=adaptive
+        ),
+        optimizer=Sgd(learning_rate=1e-9),
+    )
+    weights, moved = local_round.first_weights(agreed), []
+    for _ in range(2):
+        result = trained(
+            agreed, some_cohort(41), kept=np.array(moved[-1:] or [0.0]), weights=weights
+        )
+        assert len(result) == contribution.result_length(agreed) == len(weights) + 1
+        moved.append(result[-1])
+    assert moved[0] == pytest.approx(-0.2 * 0.5 * 2)
+    np.testing.assert_allclose(moved[1], 2 * moved[0], rtol=1e-9)
 
 
 # Local normalisation

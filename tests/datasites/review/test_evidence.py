@@ -603,7 +603,10 @@ NORMED = Recipe(
             "with strength 0.5 times the importance of each weight (hash cdcdcdcd",
         ),
         ({"continual": TAUGHT}, "counts with weight 0.5 at temperature 2. It is in the gradient"),
-        ({"dp_sgd": ADAPTIVE}, "follows the norm below which 0.5 of the patients lie, by a count"),
+        (
+            {"dp_sgd": ADAPTIVE},
+            "follows, on from round to round, the norm below which 0.5 of the patients lie",
+        ),
         ({"max_update_norm": 1.5}, "is cut to an L2 norm of at most 1.5"),
         (
             {"frozen_layers": 1},

@@ -93,7 +93,7 @@ def _of_file(path: Path, recipe: Recipe, data: DataSpec, *, seed: int) -> NDArra
         case "consilium-model-1":
             return model_file.load(path).weights
         case "":
-            with contextlib.suppress(OSError, ValueError, EOFError), path.open("rb") as file:
+            with contextlib.suppress(OSError, ValueError), path.open("rb") as file:
                 found = np.load(file, allow_pickle=False)
                 if isinstance(found, np.ndarray):
                     return found

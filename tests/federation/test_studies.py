@@ -46,7 +46,9 @@ def test_evaluating_as_suggested_does_too(data) -> None:
 
 def test_facts_are_used_where_there_are_some() -> None:
     assert isinstance(studies.suggested(SKIN_FACTS).recipe.model, Fusion)
-    assert studies.suggested(BRAIN_FACTS).recipe.model == UNet(widths=(4, 8), groups=4, facts=True)
+    assert studies.suggested(BRAIN_FACTS).recipe.model == UNet(
+        widths=(16, 16), groups=4, facts=True
+    )
     assert not studies.suggested(BRAIN).recipe.model.facts
 
 

@@ -112,7 +112,13 @@ def test_changes_apply_in_their_order_and_at_their_epsilon(tmp_path: Path) -> No
     [
         ("name = 1\n", "In .*toy.toml, name"),
         (toy.TOML.replace("seeds", "seedz"), "seedz"),
-        (toy.TOML.replace('"none", 8', '"some"'), "epsilons"),
+        (toy.TOML.replace('"none", 8', '"some"'), "epsilons.0: an epsilon must be a finite number"),
+        (toy.TOML.replace('"none", 8', "-1"), "above 0, or 'none'"),
+        (toy.TOML.replace('"none", 8', "nan"), "above 0, or 'none'"),
+        (toy.TOML.replace('"none", 8', ""), "epsilons must be at least one"),
+        (toy.TOML.replace("[0, 1]", "[]"), "seeds must be at least one"),
+        (toy.TOML.replace("[0, 1]", "[1, 1]"), "each another"),
+        (toy.TOML.replace("[0, 1]", "[0, -1]"), "whole number from 0"),
         (toy.TOML.replace('"SCAFFOLD"', '"pooled"'), "references"),
         (toy.TOML.replace('"SCAFFOLD"', '"FedAdam"'), "name of its own"),
         ("][", "must be a TOML file"),
@@ -320,6 +326,17 @@ def test_the_report_says_stand_in_and_has_means_over_seeds(uninterrupted: Path) 
         ]
     assert f"{np.mean(values):.3f} ± {np.std(values, ddof=1):.3f}" in line
     assert "FedAdam, federated, worst site" in text
+
+
+def test_the_report_says_which_models_not_everybody_could_contribute_to(
+    tmp_path: Path, uninterrupted: Path
+) -> None:
+    assert "lost" not in (uninterrupted / "report.md").read_text(encoding="utf-8")
+    text = toy.TOML.replace("learning_rate = 0.3", "learning_rate = 1e300")
+    alone = chosen(tmp_path, "alone", "none", text)
+    run_cell.run(alone, toy.load, tmp_path)
+    said = report.markdown("x", table.records([alone], tmp_path))
+    assert "**alone at epsilon none lost 12 contributions** in 1 cells" in said
 
 
 def test_every_figure_is_a_picture(uninterrupted: Path) -> None:

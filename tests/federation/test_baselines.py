@@ -9,6 +9,7 @@ import pytest
 from federation import baselines, figures
 from federation.baselines import HospitalCohorts
 from syft_code import accounting, dp_sgd, metrics, networks, scoring
+from syft_code.augmentation import Augmentation
 from syft_code.cohort import Cohort
 from syft_code.errors import InvalidPlan
 from syft_code.noise import NoiseSource
@@ -82,6 +83,60 @@ def test_pooled_training_divides_by_everybodys_declared_patients(skin_demo, monk
         moved.append(weights - start)
         monkeypatch.undo()
     np.testing.assert_allclose(moved[0], 2 * moved[1], atol=1e-6)
+
+
+def test_a_private_baseline_ends_with_the_average_of_its_rounds_like_the_federation(
+    skin_demo, monkeypatch
+) -> None:
+    hospitals = skin_demo.hospitals
+    plan = dataclasses.replace(skin_demo.outcome.plan, dp_sgd=QUIET_STEP, evaluation=None)
+    start = networks.initial_weights(plan.recipe, plan.data, seed=0)
+
+    def ends_with(rounds: int, averaging: float | None) -> np.ndarray:
+        one = dataclasses.replace(plan, rounds=rounds, averaging=averaging)
+        monkeypatch.setattr(baselines.networks, "initial_weights", lambda *a, **k: start)
+        found = trained(
+            one, monkeypatch, lambda: baselines.alone(one, hospitals[0], hospitals, private=True)
+        )
+        monkeypatch.undo()
+        return found
+
+    first, second, third = (ends_with(rounds, None) for rounds in (1, 2, 3))
+    expected = (0.25 * first + 0.5 * second + third) / 1.75
+    assert np.abs(expected - third).max() > 1e-3
+    np.testing.assert_allclose(ends_with(3, 0.5), expected, atol=1e-6)
+
+
+def test_a_private_baseline_sees_the_views_that_the_plan_asks_for(skin_demo, monkeypatch) -> None:
+    hospitals = skin_demo.hospitals
+    start = networks.initial_weights(
+        skin_demo.outcome.plan.recipe, skin_demo.outcome.plan.data, seed=0
+    )
+    ends = []
+    for views in (None, Augmentation(views=2, flips=True, shift_px=2)):
+        one = dataclasses.replace(
+            skin_demo.outcome.plan, rounds=1, evaluation=None, dp_sgd=QUIET, augmentation=views
+        )
+        monkeypatch.setattr(baselines.networks, "initial_weights", lambda *a, **k: start)
+        ends.append(
+            trained(one, monkeypatch, lambda one=one: baselines.alone(one, hospitals[0], hospitals))
+        )
+        monkeypatch.undo()
+    assert np.abs(ends[0] - ends[1]).max() > 1e-4
+
+
+def test_a_u_net_without_privacy_takes_larger_steps_than_a_classifier(
+    skin_demo, brain_demo, monkeypatch
+) -> None:
+    rates: list[float] = []
+
+    def watched(*_, learning_rate, **__) -> None:
+        rates.append(learning_rate)
+
+    monkeypatch.setattr(baselines.dp_sgd, "train_without_privacy", watched)
+    for demo in (skin_demo, brain_demo):
+        baselines.alone(demo.outcome.plan, demo.hospitals[3], demo.hospitals, private=False)
+    assert rates == [0.002, 0.01]
 
 
 def test_training_with_little_noise_and_without_any_learn_what_can_be_learned(skin_demo) -> None:

@@ -53,9 +53,9 @@ from federation.demo import Demo
 from federation.parties import require_alive, running
 from federation.researcher import Credentials, Researcher
 from policies.site_policy import SitePolicy
-from syft_code.catalogue import Terms
 from syft_code.errors import ConsiliumError, Refused
-from syft_code.party import Party
+from syft_code.plans.catalogue import Terms
+from syft_code.processes.party import Party
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True)
 app.add_typer(requests.app, name="requests")

@@ -39,11 +39,13 @@ from federation.simulation.federation import Simulation
 from federation.simulation.hospitals import InMemory
 from federation.simulation.randomness import Randomness
 from federation.studies import suggested
-from syft_code import accounting, broadcast, metrics, networks
-from syft_code.algorithms import FedAvg, Scaffold
-from syft_code.broadcast import PublicVectors
-from syft_code.plan import Compression, DpSgd, Plan, Sgd, Sharing
-from syft_code.recipes import Activation, Conv, DataSpec, LayerStack, Pool, Recipe
+from syft_code.learning import broadcast
+from syft_code.learning.broadcast import PublicVectors
+from syft_code.plans.algorithms import FedAvg, Scaffold
+from syft_code.plans.plan import Compression, DpSgd, Plan, Sgd, Sharing
+from syft_code.plans.recipes import Activation, Conv, DataSpec, LayerStack, Pool, Recipe
+from syft_code.prediction import metrics, networks
+from syft_code.privacy import accounting
 from tests import plans
 
 HOSPITALS = 4

@@ -33,11 +33,12 @@ from federation.server_step import Model
 from federation.simulation.federation import Simulation
 from federation.simulation.hospitals import Hospitals, InMemory
 from federation.simulation.randomness import Randomness
-from syft_code import broadcast, continual, networks
-from syft_code.algorithms import Distillation, Ewc
-from syft_code.broadcast import PublicVectors
-from syft_code.plan import Plan
-from syft_code.recipes import DataSpec
+from syft_code.learning import broadcast, continual
+from syft_code.learning.broadcast import PublicVectors
+from syft_code.plans.algorithms import Distillation, Ewc
+from syft_code.plans.plan import Plan
+from syft_code.plans.recipes import DataSpec
+from syft_code.prediction import networks
 
 Weights = NDArray[np.float32]
 Epsilon = Literal["none"] | float

@@ -32,11 +32,10 @@ from opacus import GradSampleModule
 from opacus.layers import DPLSTM
 from torch import Tensor, nn
 
-from syft_code import dp_sgd, networks
 from syft_code.cohort import Cohort
-from syft_code.noise import NoiseSource
-from syft_code.plan import DpSgd, Sgd
-from syft_code.recipes import (
+from syft_code.learning import dp_sgd
+from syft_code.plans.plan import DpSgd, Sgd
+from syft_code.plans.recipes import (
     Activation,
     Conv,
     CrossEntropy,
@@ -51,6 +50,8 @@ from syft_code.recipes import (
     Recipe,
     UNet,
 )
+from syft_code.prediction import networks
+from syft_code.privacy.noise import NoiseSource
 
 PHYSICAL_BATCH = 8
 STEPS = 4

@@ -22,8 +22,8 @@ from datasites.data import readers, stand_ins, studies_data
 from federation import pretraining, studies
 from federation.pretraining import Training
 from syft_code.cohort import Cohort
-from syft_code.plan import Augmentation
-from syft_code.recipes import CrossEntropy, DataSpec, Recipe
+from syft_code.plans.plan import Augmentation
+from syft_code.plans.recipes import CrossEntropy, DataSpec, Recipe
 
 PUBLIC_SITE = "vidir_modern"
 WHY = "HAM10000 is published under CC BY-NC 4.0, doi 10.7910/DVN/DBW86T."

@@ -53,13 +53,15 @@ from federation.server_step import Model
 from federation.simulation.randomness import Randomness
 from federation.simulation.sums import RoundSums, collected
 from federation.studies import suggested
-from syft_code import broadcast, dp_sgd, envelope, local_round, metrics, networks, robust
-from syft_code.broadcast import PublicVectors
 from syft_code.cohort import Cohort
-from syft_code.lifetime import end_with_parent
-from syft_code.noise import NoiseSource
-from syft_code.plan import DpSgd, Plan, Robust, RobustRule, Sgd
-from syft_code.recipes import Activation, Conv, Layer, LayerStack, Pool, Recipe
+from syft_code.learning import broadcast, dp_sgd, local_round
+from syft_code.learning.broadcast import PublicVectors
+from syft_code.plans.plan import DpSgd, Plan, Robust, RobustRule, Sgd
+from syft_code.plans.recipes import Activation, Conv, Layer, LayerStack, Pool, Recipe
+from syft_code.prediction import metrics, networks
+from syft_code.privacy.noise import NoiseSource
+from syft_code.processes.lifetime import end_with_parent
+from syft_code.secret_sharing import envelope, robust
 from tests import plans
 
 Vector = NDArray[np.float64]

@@ -29,7 +29,7 @@ import typer
 from benchmarks import sharing_operations as operations
 from benchmarks.sharing_operations import WARM_COPY, Operation
 from benchmarks.sharing_peers import Peer
-from syft_code import envelope
+from syft_code.secret_sharing import envelope
 from tests import plans
 
 app = typer.Typer(pretty_exceptions_enable=False, add_completion=False)

@@ -23,13 +23,14 @@ from numpy.typing import NDArray
 
 from datasites.data import partition, stand_ins
 from datasites.data.readers import Reading, read
-from syft_code import augmentation as augmenting
-from syft_code import dp_sgd, metrics, networks
-from syft_code.augmentation import Augmentation
 from syft_code.cohort import Cohort
-from syft_code.noise import NoiseSource
-from syft_code.plan import DpSgd, Sgd
-from syft_code.recipes import DataSpec, DiceCrossEntropy, Recipe, UNet
+from syft_code.learning import augmentation as augmenting
+from syft_code.learning import dp_sgd
+from syft_code.learning.augmentation import Augmentation
+from syft_code.plans.plan import DpSgd, Sgd
+from syft_code.plans.recipes import DataSpec, DiceCrossEntropy, Recipe, UNet
+from syft_code.prediction import metrics, networks
+from syft_code.privacy.noise import NoiseSource
 
 HELD_OUT = 1 / 3
 SIZE_PX = 48

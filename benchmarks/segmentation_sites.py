@@ -22,7 +22,7 @@ from federation.experiments.run import How
 from federation.experiments.table import Record
 from federation.simulation.hospitals import Hospitals
 from syft_code.cohort import Cohort
-from syft_code.recipes import DataSpec
+from syft_code.plans.recipes import DataSpec
 
 GRID = Path(__file__).parent / "grids" / "glioma_sites.toml"
 REGIONS = ("dice_whole", "dice_core", "dice_enhancing")

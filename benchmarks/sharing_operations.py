@@ -21,11 +21,18 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from numpy.typing import NDArray
 
-from syft_code import envelope, sharing
 from syft_code.errors import RangeExceeded
-from syft_code.plan import Plan, Sharing
-from syft_code.recipes import Activation, Conv, CrossEntropy, GlobalAverage, LayerStack, Recipe
-from syft_code.sharing import Scheme
+from syft_code.plans.plan import Plan, Sharing
+from syft_code.plans.recipes import (
+    Activation,
+    Conv,
+    CrossEntropy,
+    GlobalAverage,
+    LayerStack,
+    Recipe,
+)
+from syft_code.secret_sharing import envelope, sharing
+from syft_code.secret_sharing.sharing import Scheme
 from tests import plans
 
 RULES = Sharing()

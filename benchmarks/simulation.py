@@ -31,11 +31,19 @@ from federation.server_step import Model
 from federation.simulation import roster
 from federation.simulation.federation import Simulation
 from federation.simulation.randomness import Randomness
-from syft_code.algorithms import Algorithm, FedAvg, Scaffold
 from syft_code.cohort import Cohort
-from syft_code.lifetime import end_with_parent
-from syft_code.plan import DpSgd, Plan, Sgd, Sharing
-from syft_code.recipes import Activation, Conv, CrossEntropy, DataSpec, LayerStack, Pool, Recipe
+from syft_code.plans.algorithms import Algorithm, FedAvg, Scaffold
+from syft_code.plans.plan import DpSgd, Plan, Sgd, Sharing
+from syft_code.plans.recipes import (
+    Activation,
+    Conv,
+    CrossEntropy,
+    DataSpec,
+    LayerStack,
+    Pool,
+    Recipe,
+)
+from syft_code.processes.lifetime import end_with_parent
 
 SIZE_PX = 28
 SPEC = ham10000.spec(size_px=SIZE_PX, stand_in=True)

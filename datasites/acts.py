@@ -21,9 +21,9 @@ from policies.rules import KnownParties
 from policies.site_policy import LAST_UNIX_S, Budget, SitePolicy
 from syft_code import canonical
 from syft_code.errors import InvalidMessage, require
-from syft_code.notes import check_text
-from syft_code.plan import HEX_KEY, NAME
-from syft_code.recipes import DataSpec
+from syft_code.plans.notes import check_text
+from syft_code.plans.plan import HEX_KEY, NAME
+from syft_code.plans.recipes import DataSpec
 
 MAX_AGE_S = 300.0
 

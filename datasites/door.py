@@ -13,7 +13,7 @@ from datasites.desk.blobs import Blobs
 from datasites.site import Site
 from syft_code import canonical
 from syft_code.errors import ConsiliumError, InvalidMessage, Refused
-from syft_code.messages import RoundCall, Signed, Ticket
+from syft_code.plans.messages import RoundCall, Signed, Ticket
 
 HOME_VARIABLE = "CONSILIUM_HOSPITAL_HOME"
 """Set by the front desk for itself: the folder of the hospital that it stands before."""

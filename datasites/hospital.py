@@ -7,7 +7,7 @@ from pathlib import Path
 from datasites import wire
 from datasites.site import Site
 from syft_code.errors import ConsiliumError
-from syft_code.party import Party
+from syft_code.processes.party import Party
 
 
 def parties(site: Site) -> list[Party]:

@@ -24,8 +24,8 @@ from policies import site_policy
 from policies.rules import KnownParties
 from policies.site_policy import SitePolicy
 from syft_code.errors import InvalidInput
-from syft_code.party import Party
-from syft_code.recipes import DataSpec
+from syft_code.plans.recipes import DataSpec
+from syft_code.processes.party import Party
 
 ASSETS: dict[Kind, str] = {
     "ham10000": "skin-lesions",

@@ -31,8 +31,7 @@ from datasites.vault_line import VaultLine
 from policies import site_policy
 from policies.rules import KnownParties
 from policies.site_policy import SitePolicy
-from syft_code import canonical, traveller
-from syft_code.catalogue import AssetCard
+from syft_code import canonical
 from syft_code.errors import (
     ConsiliumError,
     InvalidInput,
@@ -40,8 +39,10 @@ from syft_code.errors import (
     Refused,
     require,
 )
-from syft_code.plan import Plan
-from syft_code.recipes import DataSpec
+from syft_code.plans import traveller
+from syft_code.plans.catalogue import AssetCard
+from syft_code.plans.plan import Plan
+from syft_code.plans.recipes import DataSpec
 
 APPROVAL_DAYS = 30.0
 
@@ -289,7 +290,7 @@ class Owner:
         return Statement(hospital=self.name, account=self.account(asset))
 
     def audit_log(self) -> bytes:
-        """The whole audit log, in a form that anybody can check (`syft_code.audit.verify`)."""
+        """The whole audit log, in a form that anybody can check (`syft_code.evidence.audit.verify`)."""
         reply, body = self._line.ask(acts.Export())
         require(isinstance(reply, wire.LogFile), "The vault gave no audit log.", error=Refused)
         return body

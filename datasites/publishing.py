@@ -7,8 +7,8 @@ from datasites.data.readers import brats
 from datasites.server import OwnerSession
 from datasites.vault_line import VaultLine
 from syft_code import canonical
-from syft_code.catalogue import AssetCard
-from syft_code.recipes import DataSpec
+from syft_code.plans.catalogue import AssetCard
+from syft_code.plans.recipes import DataSpec
 
 MOCK_SLICES = 32
 

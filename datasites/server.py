@@ -33,10 +33,11 @@ from datasites.desk.refusals import RefusalLog
 from datasites.desk.throttle import Throttle
 from datasites.desk.tickets import Tickets
 from datasites.site import Site
-from syft_code import canonical, traveller
-from syft_code.catalogue import AssetCard
+from syft_code import canonical
 from syft_code.errors import ConsiliumError, Refused, Unavailable, require
-from syft_code.quiet import quiet_import, silence
+from syft_code.plans import traveller
+from syft_code.plans.catalogue import AssetCard
+from syft_code.processes.quiet import quiet_import, silence
 
 with quiet_import():
     import syft

@@ -6,8 +6,8 @@ from typing import Any, TypeVar
 from nacl.signing import SigningKey
 
 from datasites import acts, wire
-from syft_code import messages
 from syft_code.errors import Refused, require
+from syft_code.plans import messages
 
 T = TypeVar("T")
 

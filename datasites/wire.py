@@ -21,7 +21,7 @@ from policies.rules import KnownParties
 from policies.site_policy import Budget, SitePolicy
 from syft_code import canonical, errors
 from syft_code.errors import ConsiliumError, InvalidMessage, Unavailable
-from syft_code.messages import Signed, Ticket
+from syft_code.plans.messages import Signed, Ticket
 
 MAX_HEADER_BYTES = 8 * 2**20
 MAX_BODY_BYTES = 4 * 2**30

@@ -16,11 +16,13 @@ from nacl.signing import SigningKey
 from federation import wire
 from federation.patience import PATIENCE_S, repeat
 from federation.spool import IncomingFile
-from syft_code import canonical, envelope, messages
-from syft_code.envelope import SealedShare
+from syft_code import canonical
 from syft_code.errors import InvalidMessage, require
-from syft_code.messages import OpenCall, SetChoice, ShareHeader, Signed, SumHeader
-from syft_code.plan import Aggregator, Plan
+from syft_code.plans import messages
+from syft_code.plans.messages import OpenCall, SetChoice, ShareHeader, Signed, SumHeader
+from syft_code.plans.plan import Aggregator, Plan
+from syft_code.secret_sharing import envelope
+from syft_code.secret_sharing.envelope import SealedShare
 
 T = TypeVar("T")
 GLANCE_S = 1.0

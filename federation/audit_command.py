@@ -18,10 +18,11 @@ import typer
 
 from federation import certificate
 from federation.collector import AggregatorClient
-from syft_code import audit, canonical
-from syft_code.audit import Anchor, Verdict
+from syft_code import canonical
 from syft_code.errors import InvalidInput, require
-from syft_code.plan import HEX_KEY, Aggregator, Plan
+from syft_code.evidence import audit
+from syft_code.evidence.audit import Anchor, Verdict
+from syft_code.plans.plan import HEX_KEY, Aggregator, Plan
 
 MAX_LOG_BYTES = 2**30
 MAX_CERTIFICATE_BYTES = 2**26

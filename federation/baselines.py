@@ -4,7 +4,7 @@
     alone     one hospital trains by itself, as it would in the federation
     exact     figures without noise, over everybody's held-out patients
 
-Training is `syft_code.dp_sgd`, round by round with weights in and update out, as it runs
+Training is `syft_code.learning.dp_sgd`, round by round with weights in and update out, as it runs
 inside a hospital.
 
 Does not protect: anybody. Figures from here are exact, so they leave no real hospital.
@@ -26,12 +26,15 @@ from federation import server_step
 from federation.figures import Figures, Weights, main_metric, per_hospital, together
 from federation.figures import HospitalCohorts as HospitalCohorts
 from federation.figures import exact as exact
-from syft_code import accounting, dp_sgd, kept_features, networks
 from syft_code.cohort import Cohort
-from syft_code.lifetime import end_with_parent
-from syft_code.noise import NoiseSource
-from syft_code.plan import Plan
-from syft_code.recipes import DataSpec
+from syft_code.learning import dp_sgd
+from syft_code.learning.adaptive_clip import ClipNorm
+from syft_code.plans.plan import Plan
+from syft_code.plans.recipes import DataSpec
+from syft_code.prediction import kept_features, networks
+from syft_code.privacy import accounting
+from syft_code.privacy.noise import NoiseSource
+from syft_code.processes.lifetime import end_with_parent
 
 ADAM_LEARNING_RATES: dict[str, float] = {"classification": 2e-3, "segmentation": 1e-2}
 """By task: at 2e-3 a narrow U-Net is far from its end when it stops (docs/segmentation.md)."""
@@ -186,7 +189,7 @@ def _start(plan: Plan) -> nn.Module:
 def _train_privately(plan: Plan, patients: Cohort, *, declared_patients: int) -> Weights:
     """By the plan's DP-SGD; what is evaluated is averaged over the rounds where the plan says so."""
     model = _start(plan)
-    randomness = NoiseSource.from_os()
+    randomness, clip = NoiseSource.from_os(), ClipNorm.first(plan.dp_sgd)
     average: NDArray[np.float64] | None = None
     for number in range(1, plan.rounds + 1):
         dp_sgd.train(
@@ -198,6 +201,7 @@ def _train_privately(plan: Plan, patients: Cohort, *, declared_patients: int) ->
             declared_patients=declared_patients,
             randomness=randomness,
             augmentation=plan.augmentation,
+            clip=clip,
         )
         if plan.averaging is not None:
             now = networks.to_vector(model)

@@ -13,10 +13,11 @@ from nacl.signing import SigningKey
 
 from federation.patience import PATIENCE_S, repeat
 from federation.spool import IncomingFile
-from syft_code import accounts, canonical, errors
+from syft_code import canonical, errors
 from syft_code.errors import ConsiliumError, InvalidMessage, Unavailable, require
-from syft_code.messages import Ticket
-from syft_code.notes import Answer, Note, NoteList
+from syft_code.evidence import accounts
+from syft_code.plans.messages import Ticket
+from syft_code.plans.notes import Answer, Note, NoteList
 
 CHUNK_BYTES = 4 * 2**20
 SILENCE_S = 60.0

@@ -26,10 +26,12 @@ from federation.certificate_check import Certificate as Certificate
 from federation.certificate_check import anchors_of as anchors_of
 from federation.certificate_check import check as check
 from federation.study import Outcome, RoundRecord, model_sha256
-from syft_code import accounting, canonical, messages
+from syft_code import canonical
 from syft_code.errors import InvalidInput, require
-from syft_code.messages import ShareHeader
-from syft_code.recipes import parameter_count
+from syft_code.plans import messages
+from syft_code.plans.messages import ShareHeader
+from syft_code.plans.recipes import parameter_count
+from syft_code.privacy import accounting
 
 SMALLEST_DELTA = 1e-6
 RELATION = "add or remove one patient"

@@ -8,10 +8,12 @@ from federation import model_file, spending
 from federation.server_step import what_is_delivered
 from federation.spending import Part
 from federation.study import model_sha256
-from syft_code import canonical, groups, messages, traveller
+from syft_code import canonical
 from syft_code.errors import ConsiliumError, InvalidInput
-from syft_code.messages import ShareHeader, Signed
-from syft_code.plan import Plan
+from syft_code.plans import messages, traveller
+from syft_code.plans.messages import ShareHeader, Signed
+from syft_code.plans.plan import Plan
+from syft_code.secret_sharing import groups
 
 Certificate = dict[str, Any]
 FORMAT = "consilium-certificate-4"

@@ -18,8 +18,7 @@ import httpx
 import numpy as np
 
 from federation.bulk import Bulk
-from syft_code import canonical, errors, traveller
-from syft_code.catalogue import AssetCard, Terms
+from syft_code import canonical, errors
 from syft_code.cohort import Cohort
 from syft_code.errors import (
     ConsiliumError,
@@ -29,9 +28,11 @@ from syft_code.errors import (
     Refused,
     Unavailable,
 )
-from syft_code.messages import NO_PART, Signed, Ticket
-from syft_code.plan import Plan
-from syft_code.quiet import quiet_import, silence
+from syft_code.plans import traveller
+from syft_code.plans.catalogue import AssetCard, Terms
+from syft_code.plans.messages import NO_PART, Signed, Ticket
+from syft_code.plans.plan import Plan
+from syft_code.processes.quiet import quiet_import, silence
 
 with quiet_import():
     import syft

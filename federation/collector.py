@@ -23,12 +23,13 @@ from nacl.signing import SigningKey
 from federation import wire
 from federation.aggregator_client import AggregatorClient as AggregatorClient
 from federation.spool import IncomingFile
-from syft_code import envelope, messages, sharing
 from syft_code.errors import ConsiliumError, SharingError, Unavailable, require
-from syft_code.groups import groups
-from syft_code.messages import Purpose, ReleaseCall, SetChoice, ShareHeader, Signed, SumHeader
-from syft_code.plan import Plan
-from syft_code.sharing import Ring
+from syft_code.plans import messages
+from syft_code.plans.messages import Purpose, ReleaseCall, SetChoice, ShareHeader, Signed, SumHeader
+from syft_code.plans.plan import Plan
+from syft_code.secret_sharing import envelope, sharing
+from syft_code.secret_sharing.groups import groups
+from syft_code.secret_sharing.sharing import Ring
 
 T = TypeVar("T")
 Set = tuple[str, ...]

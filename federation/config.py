@@ -25,7 +25,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from syft_code import canonical
 from syft_code.errors import InvalidInput, require
-from syft_code.plan import NAME
+from syft_code.plans.plan import NAME
 
 Port = Annotated[int, Field(ge=1024, le=65535)]
 Kind = Literal["ham10000", "brats", "heart", "symptoms", "vitals", "table"]

@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from syft_code import metrics, networks, scoring
 from syft_code.cohort import Cohort
 from syft_code.errors import InvalidInput, require
-from syft_code.plan import Plan
-from syft_code.recipes import DataSpec
+from syft_code.plans.plan import Plan
+from syft_code.plans.recipes import DataSpec
+from syft_code.prediction import metrics, networks, scoring
 
 NOISE_DRAWS = 400
 

@@ -14,7 +14,6 @@ from nacl.signing import SigningKey
 
 from federation.client import HospitalClient
 from federation.patience import repeat
-from syft_code import messages
 from syft_code.errors import (
     ConsiliumError,
     InvalidMessage,
@@ -23,8 +22,9 @@ from syft_code.errors import (
     Unavailable,
     require,
 )
-from syft_code.messages import RoundCall, Ticket
-from syft_code.plan import Plan
+from syft_code.plans import messages
+from syft_code.plans.messages import RoundCall, Ticket
+from syft_code.plans.plan import Plan
 
 POLL_S = 0.2
 SILENCE_S = 900.0

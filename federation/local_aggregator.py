@@ -8,8 +8,8 @@ from federation.aggregator import identity
 from federation.aggregator_client import AggregatorClient
 from federation.durable import write_durably
 from syft_code.errors import ConsiliumError
-from syft_code.party import Party
-from syft_code.plan import Aggregator
+from syft_code.plans.plan import Aggregator
+from syft_code.processes.party import Party
 
 CONNECT_S = 0.5
 GRACE_S = 5.0

@@ -14,10 +14,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import nn
 
-from syft_code import canonical, networks
+from syft_code import canonical
 from syft_code.errors import InvalidInput, require
-from syft_code.plan import Plan
-from syft_code.recipes import DataSpec, Recipe
+from syft_code.plans.plan import Plan
+from syft_code.plans.recipes import DataSpec, Recipe
+from syft_code.prediction import networks
 
 METADATA = "consilium"
 """One metadata key, since safetensors writes several in any order: equal models, equal bytes."""

@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from syft_code import canonical
-from syft_code.messages import Signed
-from syft_code.plan import Plan
+from syft_code.plans.messages import Signed
+from syft_code.plans.plan import Plan
 
 Weights = NDArray[np.float32]
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from syft_code.errors import Unavailable
-from syft_code.party import Party
+from syft_code.processes.party import Party
 
 POLL_S = 0.1
 STOP_S = 8.0

@@ -21,9 +21,9 @@ from matplotlib.ticker import MaxNLocator
 from federation.baselines import Baseline
 from federation.figures import NOISE_ERROR, main_metric, main_name, per_hospital
 from federation.study import Outcome
-from syft_code import scoring
-from syft_code.recipes import DataSpec
-from syft_code.segmentation import DISTANCES
+from syft_code.plans.recipes import DataSpec
+from syft_code.prediction import scoring
+from syft_code.prediction.segmentation import DISTANCES
 
 BLUE, VERMILLION, GREEN, ORANGE = "#0072B2", "#D55E00", "#009E73", "#E69F00"
 PURPLE, SKY, GREY = "#CC79A7", "#56B4E9", "#6B7280"

@@ -18,12 +18,13 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as encode
 
-from syft_code import augmentation as augmenting
-from syft_code import broadcast, canonical, dp_sgd, networks
-from syft_code.augmentation import Augmentation
+from syft_code import canonical
 from syft_code.cohort import Cohort
 from syft_code.errors import InvalidInput, InvalidPlan, require
-from syft_code.recipes import (
+from syft_code.learning import augmentation as augmenting
+from syft_code.learning import broadcast, dp_sgd
+from syft_code.learning.augmentation import Augmentation
+from syft_code.plans.recipes import (
     DataSpec,
     Recipe,
     layer_parameters,
@@ -31,6 +32,7 @@ from syft_code.recipes import (
     pixel_shape,
     trained_count,
 )
+from syft_code.prediction import networks
 
 METADATA = "consilium"
 TENSOR = "weights"

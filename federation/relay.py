@@ -32,8 +32,6 @@ from federation.collector import AggregatorClient
 from federation.hospital_round import HospitalRound, forget
 from federation.patience import PATIENCE_S
 from federation.spool import IncomingFile
-from syft_code import envelope
-from syft_code.envelope import SealedShare
 from syft_code.errors import (
     ConsiliumError,
     InvalidMessage,
@@ -41,8 +39,10 @@ from syft_code.errors import (
     Unavailable,
     require,
 )
-from syft_code.messages import NO_PART, Purpose, RoundCall, ShareHeader, Signed, State, Ticket
-from syft_code.plan import Plan
+from syft_code.plans.messages import NO_PART, Purpose, RoundCall, ShareHeader, Signed, State, Ticket
+from syft_code.plans.plan import Plan
+from syft_code.secret_sharing import envelope
+from syft_code.secret_sharing.envelope import SealedShare
 
 T = TypeVar("T")
 LONGEST_REASON = 400

@@ -13,11 +13,12 @@ from nacl.signing import SigningKey
 from federation.client import Account, HospitalClient
 from federation.collector import AggregatorClient
 from federation.study import Study
-from syft_code import accounting, canonical
-from syft_code.broadcast import PublicVectors
-from syft_code.catalogue import AssetCard, Terms
+from syft_code import canonical
 from syft_code.errors import InvalidInput, Refused, Unavailable, require
-from syft_code.plan import Aggregator, Hospital, Plan
+from syft_code.learning.broadcast import PublicVectors
+from syft_code.plans.catalogue import AssetCard, Terms
+from syft_code.plans.plan import Aggregator, Hospital, Plan
+from syft_code.privacy import accounting
 
 THEIR_OWN = frozenset({"researcher_key", "data", "hospitals", "aggregators", "format"})
 """Fields of a plan that follow from the credentials and the catalogue."""

@@ -14,8 +14,8 @@ from federation import baselines, certificate, figures, model_file, report
 from federation.baselines import Baseline, HospitalCohorts
 from federation.figures import Figures
 from federation.study import Outcome, Weights
-from syft_code import kept_features
 from syft_code.cohort import Cohort
+from syft_code.prediction import kept_features
 
 WORKERS = 2
 SHOWN = (

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from federation.plots import STYLE, Plot
 from federation.study import Outcome
-from syft_code import networks
 from syft_code.cohort import Cohort
-from syft_code.recipes import DataSpec
+from syft_code.plans.recipes import DataSpec
+from syft_code.prediction import networks
 
 PICTURES = {"classification": 12, "segmentation": 6}
 COLUMNS = 6

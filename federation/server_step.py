@@ -15,14 +15,15 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from syft_code import broadcast, compression, envelope, robust
-from syft_code.algorithms import FedAdam, FedYogi
-from syft_code.broadcast import Broadcast, PublicVectors
 from syft_code.errors import SharingError, require
-from syft_code.local_round import first_weights
-from syft_code.messages import Purpose
-from syft_code.plan import Plan
-from syft_code.sharing import Ring
+from syft_code.learning import broadcast
+from syft_code.learning.broadcast import Broadcast, PublicVectors
+from syft_code.learning.local_round import first_weights
+from syft_code.plans.algorithms import FedAdam, FedYogi
+from syft_code.plans.messages import Purpose
+from syft_code.plans.plan import Plan
+from syft_code.secret_sharing import compression, envelope, robust
+from syft_code.secret_sharing.sharing import Ring
 
 Vector = NDArray[np.float64]
 Weights = NDArray[np.float32]

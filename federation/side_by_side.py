@@ -6,8 +6,8 @@ from rich.table import Column, Table
 
 from federation import local_aggregator
 from federation.config import FederationConfig
-from syft_code.party import Party
-from syft_code.plan import Aggregator
+from syft_code.plans.plan import Aggregator
+from syft_code.processes.party import Party
 
 
 def parties(config: FederationConfig, state: Path) -> list[Party]:

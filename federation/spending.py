@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from federation.study import Outcome
-from syft_code import accounting
-from syft_code.accounting import DpSgdEvent, GaussianEvent
-from syft_code.plan import Plan
+from syft_code.plans.plan import Plan
+from syft_code.privacy import accounting
+from syft_code.privacy.accounting import DpSgdEvent, GaussianEvent
 
 Events = list[DpSgdEvent | GaussianEvent]
 GROUPS: tuple[accounting.Group, ...] = ("training", "held-out")
@@ -38,7 +38,7 @@ def recomputed(plan: Plan, part: Part, *, delta: float) -> dict[str, Any]:
     """Epsilon of a hospital's events by two methods, and by PLD for each group of patients.
 
     The groups are disjoint parts of the data, so the larger of them counts (parallel
-    composition, see `syft_code.accounting`).
+    composition, see `syft_code.privacy.accounting`).
     """
     spent = events(plan, part)
     pld = accounting.epsilon(spent, delta=delta)

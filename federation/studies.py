@@ -14,9 +14,9 @@ from, and the figures it gave; it is no default, and nothing reads it without be
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from syft_code.algorithms import Algorithm, FedAvg
-from syft_code.plan import Augmentation, DpSgd, Evaluation, Sgd
-from syft_code.recipes import (
+from syft_code.plans.algorithms import Algorithm, FedAvg
+from syft_code.plans.plan import Augmentation, DpSgd, Evaluation, Sgd
+from syft_code.plans.recipes import (
     Activation,
     Conv,
     CrossEntropy,
@@ -82,7 +82,7 @@ class Suggestion:
 def suggested(data: DataSpec) -> Suggestion:
     """A starting point for data of this kind, to copy out and to change.
 
-    >>> from syft_code.recipes import DataSpec
+    >>> from syft_code.plans.recipes import DataSpec
     >>> suggested(DataSpec(kind="brats", task="segmentation", channels=("t1",), height_px=64,
     ...     width_px=64, classes=("no", "yes"), patient_unit="patient", stand_in=True)).rounds
     8

@@ -18,10 +18,10 @@ from federation.relay import OnProgress, Relay, reasons_of, side_by_side
 from federation.relay import Progress as Progress
 from federation.server_step import Model
 from federation.training import Training
-from syft_code.broadcast import PublicVectors
 from syft_code.errors import ConsiliumError, InvalidInput, NotApproved, Unavailable, require
-from syft_code.notes import Note
-from syft_code.plan import Plan
+from syft_code.learning.broadcast import PublicVectors
+from syft_code.plans.notes import Note
+from syft_code.plans.plan import Plan
 
 ASK_AGAIN_S = 1.0
 LONGEST_ROUND_S = 6 * 3600.0

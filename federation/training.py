@@ -15,10 +15,11 @@ from federation.relay import Answers, Relay
 from federation.server_step import Model as Model
 from federation.server_step import require_weight
 from federation.server_step import step as step
-from syft_code import envelope, scoring
 from syft_code.errors import Refused, Unavailable
-from syft_code.messages import Purpose, Signed, Ticket
-from syft_code.plan import Plan
+from syft_code.plans.messages import Purpose, Signed, Ticket
+from syft_code.plans.plan import Plan
+from syft_code.prediction import scoring
+from syft_code.secret_sharing import envelope
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -31,9 +31,9 @@ from federation.simulation.federation import Simulation
 from federation.simulation.hospitals import Hospitals
 from federation.simulation.randomness import Randomness
 from federation.studies import suggested
-from syft_code.broadcast import PublicVectors
 from syft_code.errors import InvalidInput, require
-from syft_code.plan import Plan
+from syft_code.learning.broadcast import PublicVectors
+from syft_code.plans.plan import Plan
 
 EXTRA_SPLITS = 2
 """So many other splits of the patients each of the finalists is tried on."""
@@ -57,7 +57,7 @@ PRIVATE = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What is tuned. Units: as in `syft_code.plan.DpSgd` and `Sgd`."""
+    """What is tuned. Units: as in `syft_code.plans.plan.DpSgd` and `Sgd`."""
 
     learning_rate: float
     max_grad_norm: float

@@ -115,7 +115,7 @@ def lines(best: Tried, *, epsilon: float) -> str:
     what, plan = best.settings, best.plan
     noise = plan.dp_sgd.noise_multiplier
     return f"""from federation.studies import suggested
-from syft_code.plan import DpSgd, Evaluation, Sgd
+from syft_code.plans.plan import DpSgd, Evaluation, Sgd
 
 start = suggested(researcher.catalogue()[0].spec).choices()
 start["dp_sgd"] = DpSgd(

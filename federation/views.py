@@ -11,12 +11,12 @@ from matplotlib.figure import Figure
 
 from federation.plots import STYLE, Plot
 from federation.plots import epsilon as epsilon
-from syft_code.catalogue import AssetCard, Terms
 from syft_code.cohort import Cohort
 from syft_code.errors import InvalidInput, require
-from syft_code.notes import Note
-from syft_code.plan import Plan
-from syft_code.recipes import parameter_count
+from syft_code.plans.catalogue import AssetCard, Terms
+from syft_code.plans.notes import Note
+from syft_code.plans.plan import Plan
+from syft_code.plans.recipes import parameter_count
 
 __all__ = ["Plot", "catalogue", "epsilon", "mock", "notes", "plan"]
 COLUMNS = 8

@@ -32,7 +32,7 @@ from syft_code.errors import (
     SharingError,
     Unavailable,
 )
-from syft_code.messages import LAST_NUMBER, Signed
+from syft_code.plans.messages import LAST_NUMBER, Signed
 
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # read when the first channel or server is made
 

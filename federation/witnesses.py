@@ -3,9 +3,10 @@
 import itertools
 
 from federation.study import Outcome
-from syft_code import broadcast, compression, envelope
-from syft_code.plan import Plan
-from syft_code.sharing import SEED_BYTES
+from syft_code.learning import broadcast
+from syft_code.plans.plan import Plan
+from syft_code.secret_sharing import compression, envelope
+from syft_code.secret_sharing.sharing import SEED_BYTES
 
 
 def what_each_saw(outcome: Outcome) -> dict[str, list[str]]:

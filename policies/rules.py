@@ -9,9 +9,10 @@ from dataclasses import dataclass
 
 from policies.decision import Approve, AskOwner, Decision, Deny
 from policies.site_policy import Budget, SitePolicy
-from syft_code import accounting, canonical
-from syft_code.accounting import DpSgdEvent, GaussianEvent
-from syft_code.plan import Hospital, Plan
+from syft_code import canonical
+from syft_code.plans.plan import Hospital, Plan
+from syft_code.privacy import accounting
+from syft_code.privacy.accounting import DpSgdEvent, GaussianEvent
 
 Events = Sequence[DpSgdEvent | GaussianEvent]
 

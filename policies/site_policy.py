@@ -38,9 +38,9 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from syft_code import canonical
-from syft_code.catalogue import LARGEST_DELTA, LEAST_DELTA, Terms
 from syft_code.errors import InvalidInput, require
-from syft_code.plan import HEX_KEY, NAME
+from syft_code.plans.catalogue import LARGEST_DELTA, LEAST_DELTA, Terms
+from syft_code.plans.plan import HEX_KEY, NAME
 
 MAX_TOML_BYTES = 2**18
 LAST_UNIX_S = 4_102_444_800.0

@@ -6,10 +6,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from syft_code import distillation, networks
 from syft_code.cohort import Cohort
-from syft_code.distillation import Teacher
-from syft_code.recipes import (
+from syft_code.learning import distillation
+from syft_code.learning.distillation import Teacher
+from syft_code.plans.recipes import (
     Activation,
     Conv,
     CrossEntropy,
@@ -26,6 +26,7 @@ from syft_code.recipes import (
     Scattering,
     UNet,
 )
+from syft_code.prediction import networks
 from tests import shapes
 
 SKIN = replace(shapes.SKIN, height_px=16, width_px=16, classes=("bkl", "mel", "nv"))

@@ -4,11 +4,12 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from syft_code import canonical, envelope, sharing
-from syft_code.envelope import SealedShare
+from syft_code import canonical
 from syft_code.errors import InvalidMessage
-from syft_code.messages import Purpose, ShareHeader
-from syft_code.plan import Plan
+from syft_code.plans.messages import Purpose, ShareHeader
+from syft_code.plans.plan import Plan
+from syft_code.secret_sharing import envelope, sharing
+from syft_code.secret_sharing.envelope import SealedShare
 
 
 def encoded(

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from nacl.public import PrivateKey
 from nacl.signing import SigningKey
 
-from syft_code.plan import Aggregator, DpSgd, Evaluation, Hospital, Plan, Sgd
-from syft_code.recipes import (
+from syft_code.plans.plan import Aggregator, DpSgd, Evaluation, Hospital, Plan, Sgd
+from syft_code.plans.recipes import (
     Activation,
     Conv,
     CrossEntropy,

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from syft_code.recipes import DataSpec
+from syft_code.plans.recipes import DataSpec
 
 SKIN = DataSpec(
     kind="ham10000",

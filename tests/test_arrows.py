@@ -70,6 +70,36 @@ def test_an_aggregator_knows_the_wire_and_nothing_of_the_researchers_side() -> N
                 assert named <= allowed, f"{path.relative_to(ROOT)} imports {named - allowed}"
 
 
+ROOMS_OF_SYFT_CODE: dict[str, set[str]] = {
+    "plans": set(),
+    "processes": set(),
+    "evidence": {"plans"},
+    "privacy": {"plans"},
+    "prediction": {"plans"},
+    "secret_sharing": {"plans", "prediction"},
+    "learning": {"plans", "privacy", "prediction", "secret_sharing"},
+}
+EVERYBODYS = {"errors", "canonical", "cohort"}
+
+
+@pytest.mark.parametrize("room", ROOMS_OF_SYFT_CODE)
+def test_the_shared_mathematics_imports_one_way(room: str) -> None:
+    for path in files(f"syft_code/{room}"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("syft_code"):
+                _, *inner = str(node.module).split(".")
+                named = set(inner[:1]) or {alias.name for alias in node.names}
+                wrong = named - ROOMS_OF_SYFT_CODE[room] - EVERYBODYS - {room}
+                assert not wrong, f"{path.relative_to(ROOT)} imports {wrong}"
+
+
+def test_every_file_of_the_shared_mathematics_is_in_a_room_or_everybodys() -> None:
+    found = {path.name for path in (ROOT / "syft_code").iterdir() if path.name != "__pycache__"}
+    assert found == ROOMS_OF_SYFT_CODE.keys() | {f"{name}.py" for name in EVERYBODYS} | {
+        "__init__.py"
+    }
+
+
 def test_two_files_import_pysyft_and_no_others() -> None:
     importing = {
         str(path.relative_to(ROOT))

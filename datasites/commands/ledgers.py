@@ -13,8 +13,8 @@ from datasites.commands.speech import AsJson, Spoken
 from datasites.desk import refusals
 from datasites.desk.refusals import Refusal
 from datasites.review import books
-from syft_code import audit as audit_log
 from syft_code.errors import InvalidInput, Refused, require
+from syft_code.evidence import audit as audit_log
 
 audit = typer.Typer(no_args_is_help=True, help="The signed log of what a hospital did.")
 log = typer.Typer(no_args_is_help=True, help="The front desk's own log.")

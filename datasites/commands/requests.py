@@ -17,7 +17,7 @@ from datasites.owner import APPROVAL_DAYS, Owner
 from datasites.review import books
 from datasites.review.evidence import Evidence
 from syft_code.errors import InvalidInput, NotApproved, require
-from syft_code.plan import HEX_KEY
+from syft_code.plans.plan import HEX_KEY
 
 app = typer.Typer(no_args_is_help=True, help="Look at code requests, and decide on them.")
 MAX_DAYS = 3650.0

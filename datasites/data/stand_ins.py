@@ -22,7 +22,7 @@ from datasites.data.readers import brats, ham10000, tables
 from datasites.data.readers.files import STAND_IN_MARKER
 from syft_code.cohort import Cohort
 from syft_code.errors import InvalidData, InvalidInput, require
-from syft_code.recipes import DataSpec
+from syft_code.plans.recipes import DataSpec
 
 Kind = Literal["ham10000", "brats", "heart", "symptoms", "vitals"]
 DEFAULT_PATIENTS: dict[Kind, int] = {

@@ -19,7 +19,7 @@ from datasites.data import differing, partition, readers, stand_ins
 from datasites.data.readers import Kind, Reading
 from syft_code.cohort import Cohort
 from syft_code.errors import InvalidInput, require
-from syft_code.recipes import DataSpec
+from syft_code.plans.recipes import DataSpec
 
 Mask = NDArray[np.bool_]
 SIZES_PX: dict[Kind, int] = {"ham10000": 32, "brats": 48}

@@ -28,9 +28,10 @@ from datasites.desk.blobs import Blobs, Room
 from datasites.desk.notes import Notes
 from datasites.desk.tickets import Tickets
 from datasites.site import Site
-from syft_code import accounts, canonical
+from syft_code import canonical
 from syft_code.errors import InvalidMessage, Refused, require
-from syft_code.notes import Answer, NoteList
+from syft_code.evidence import accounts
+from syft_code.plans.notes import Answer, NoteList
 
 _CONTENT_RANGE = re.compile("bytes ([0-9]{1,15})-([0-9]{1,15})/([0-9]{1,15})")
 _RANGE = re.compile("bytes=[0-9]{1,15}-([0-9]{1,15})?")

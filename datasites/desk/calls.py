@@ -10,8 +10,8 @@ from collections.abc import Set
 from dataclasses import dataclass
 from typing import Any
 
-from syft_code import traveller
 from syft_code.errors import NotApproved, Refused, require
+from syft_code.plans import traveller
 
 RESEARCHER = "DATA_SCIENTIST"
 OWNER = "DATA_OWNER"

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from syft_code import traveller
+from syft_code.plans import traveller
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

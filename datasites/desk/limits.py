@@ -14,8 +14,8 @@ from fastapi.responses import JSONResponse
 
 from datasites.desk.blobs import MAX_BLOB_BYTES
 from datasites.desk.refusals import RefusalLog
-from syft_code import accounts
 from syft_code.errors import ConsiliumError, InvalidMessage, Refused, Unavailable, require
+from syft_code.evidence import accounts
 
 FAILED = "The front desk failed to answer; the data owner's log says why."
 """What leaves of an error that nobody foresaw."""

@@ -15,8 +15,8 @@ from pathlib import Path
 from datasites import keeping
 from syft_code import canonical
 from syft_code.errors import InvalidMessage, Refused, require
-from syft_code.notes import Author, Note, check_text
-from syft_code.plan import HEX_KEY
+from syft_code.plans.notes import Author, Note, check_text
+from syft_code.plans.plan import HEX_KEY
 
 MAX_NOTES = 50
 """Notes on one plan; each side may fill half of them."""

@@ -12,7 +12,7 @@ import uvicorn
 from datasites.server import build
 from datasites.site import Site
 from syft_code.errors import ConsiliumError
-from syft_code.lifetime import end_with_parent
+from syft_code.processes.lifetime import end_with_parent
 
 app = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
 

@@ -21,7 +21,7 @@ from datasites.desk.refusals import RefusalLog
 from datasites.desk.tickets import Tickets
 from datasites.site import Site
 from syft_code.errors import ConsiliumError, Refused, require
-from syft_code.plan import HEX_KEY
+from syft_code.plans.plan import HEX_KEY
 
 OPEN_ROUTES = {"/", "/metadata", "/api"}
 """What is left of PySyft's HTTP routes: no sign-up, no password reset, no streams."""

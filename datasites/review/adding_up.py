@@ -1,10 +1,11 @@
 """How a plan's hospitals become one sum, in words: the part of a card on what the plan says of it."""
 
 from datasites.review.cards import Section
-from syft_code import compression, contribution
-from syft_code.algorithms import FedAdam, FedProx, FedYogi, Scaffold
-from syft_code.plan import Plan
-from syft_code.recipes import layer_parameters, parameter_count
+from syft_code.learning import contribution
+from syft_code.plans.algorithms import FedAdam, FedProx, FedYogi, Scaffold
+from syft_code.plans.plan import Plan
+from syft_code.plans.recipes import layer_parameters, parameter_count
+from syft_code.secret_sharing import compression
 
 _RULES = {
     "median": "the median of the groups' means in each coordinate",

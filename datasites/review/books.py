@@ -8,8 +8,9 @@ from datasites import wire
 from datasites.review.cards import Card, Section
 from datasites.review.changes import short
 from policies.site_policy import SitePolicy
-from syft_code import accounting, canonical
-from syft_code.accounting import DpSgdEvent, GaussianEvent
+from syft_code import canonical
+from syft_code.privacy import accounting
+from syft_code.privacy.accounting import DpSgdEvent, GaussianEvent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

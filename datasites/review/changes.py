@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from syft_code import canonical
-from syft_code.plan import HEX_KEY, Plan
+from syft_code.plans.plan import HEX_KEY, Plan
 
 ABSENT = "(not there)"
 SHORT_KEY = 16

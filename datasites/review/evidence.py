@@ -21,10 +21,11 @@ from datasites.review.cards import Card, Section, Tone
 from datasites.review.mock_run import MockRun
 from policies import static_review
 from policies.static_review import Finding
-from syft_code import canonical, traveller
+from syft_code import canonical
 from syft_code.errors import NotApproved
-from syft_code.notes import Note
-from syft_code.plan import Plan
+from syft_code.plans import traveller
+from syft_code.plans.notes import Note
+from syft_code.plans.plan import Plan
 
 __all__ = ["Evidence", "Rules", "Statement"]
 

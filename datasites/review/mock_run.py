@@ -27,11 +27,12 @@ from datasites.data.cohort_file import SplitCohort
 from datasites.vault import airlock
 from datasites.vault.trainer_messages import Job
 from datasites.vault.workroom import ENDED, Workroom
-from syft_code import broadcast, canonical, contribution, local_round
-from syft_code.broadcast import Broadcast
+from syft_code import canonical
 from syft_code.errors import ConsiliumError, TrainingFailed
-from syft_code.messages import Purpose
-from syft_code.plan import DpSgd, Plan
+from syft_code.learning import broadcast, contribution, local_round
+from syft_code.learning.broadcast import Broadcast
+from syft_code.plans.messages import Purpose
+from syft_code.plans.plan import DpSgd, Plan
 
 LIMIT_S = 30.0
 START_LIMIT_S = 60.0

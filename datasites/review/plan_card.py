@@ -8,7 +8,7 @@ from datasites.review.mock_run import HELD_OUT_EVERY, MockRun, Output
 from datasites.review.releases import Release
 from datasites.wire import Account, PlanState
 from policies.static_review import Finding
-from syft_code.plan import Plan
+from syft_code.plans.plan import Plan
 
 
 def privacy(plan: Plan, account: Account, state: PlanState) -> Section:

@@ -10,20 +10,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from datasites.vault import airlock
-from syft_code import (
-    canonical,
-    compression,
-    contribution,
-    envelope,
-    scoring,
-    segmentation,
-    sharing,
-)
-from syft_code.algorithms import Scaffold
-from syft_code.messages import Purpose, ShareHeader, Signed
-from syft_code.plan import Plan
-from syft_code.recipes import parameter_count
-from syft_code.sharing import Scheme
+from syft_code import canonical
+from syft_code.learning import contribution
+from syft_code.plans.algorithms import Scaffold
+from syft_code.plans.messages import Purpose, ShareHeader, Signed
+from syft_code.plans.plan import Plan
+from syft_code.plans.recipes import parameter_count
+from syft_code.prediction import scoring, segmentation
+from syft_code.secret_sharing import compression, envelope, sharing
+from syft_code.secret_sharing.sharing import Scheme
 
 _HASH = "0" * 64
 

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 from datasites.review.cards import Section
 from datasites.review.changes import short
-from syft_code.algorithms import Distillation, Ewc, FedAdam, FedProx, FedYogi, Scaffold
-from syft_code.layers import (
+from syft_code.plans.algorithms import Distillation, Ewc, FedAdam, FedProx, FedYogi, Scaffold
+from syft_code.plans.layers import (
     Activation,
     Conv,
     GlobalAverage,
@@ -16,9 +16,9 @@ from syft_code.layers import (
     Pool,
     Scattering,
 )
-from syft_code.models import Fusion, LayerStack, Model, UNet
-from syft_code.plan import Augmentation, Plan
-from syft_code.recipes import parameter_count
+from syft_code.plans.models import Fusion, LayerStack, Model, UNet
+from syft_code.plans.plan import Augmentation, Plan
+from syft_code.plans.recipes import parameter_count
 
 
 def what_runs(plan: Plan, hospital: str) -> Section:

@@ -8,10 +8,12 @@ ring was proven for. Nothing else passes: no shape, no name, no text, no log.
 import numpy as np
 from numpy.typing import NDArray
 
-from syft_code import compression, contribution, scoring
 from syft_code.errors import TrainingFailed
-from syft_code.messages import Purpose
-from syft_code.plan import Plan
+from syft_code.learning import contribution
+from syft_code.plans.messages import Purpose
+from syft_code.plans.plan import Plan
+from syft_code.prediction import scoring
+from syft_code.secret_sharing import compression
 
 LARGEST = 2.0**129
 """The difference of two float32 is no larger, whatever the plan's bound."""

@@ -2,7 +2,7 @@
 
 Kept in the vault's store, so an entry is committed with the act or the spending that it
 tells of. What an entry and an export look like, and how anybody checks them, stands in
-`syft_code.audit`.
+`syft_code.evidence.audit`.
 """
 
 import logging
@@ -15,10 +15,11 @@ from nacl.signing import SigningKey
 
 from datasites import keeping
 from datasites.vault.store import Store
-from syft_code import audit, canonical
-from syft_code.audit import Entry
+from syft_code import canonical
 from syft_code.errors import InvalidInput, Unavailable, require
-from syft_code.messages import LogHead, Signed
+from syft_code.evidence import audit
+from syft_code.evidence.audit import Entry
+from syft_code.plans.messages import LogHead, Signed
 
 LOG = logging.getLogger("consilium.vault")
 SCHEMA = """

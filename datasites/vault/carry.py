@@ -1,7 +1,7 @@
 """What a hospital keeps of a plan between its rounds: one file for each plan that keeps anything.
 
 With error feedback it is the residual, with SCAFFOLD the hospital's own control variate, with local
-normalisation its own scales and shifts (`syft_code.contribution`); other plans keep nothing. A file
+normalisation its own scales and shifts (`syft_code.learning.contribution`); other plans keep nothing. A file
 of float64 is named by its SHA-256, and takes force in the transaction that releases the round's
 shares: a round that is cut runs again from the old state, and no state advances twice or without
 its shares.
@@ -18,10 +18,11 @@ import numpy as np
 from datasites import keeping
 from datasites.vault.airlock import Vector
 from datasites.vault.records import Records
-from syft_code import canonical, contribution
+from syft_code import canonical
 from syft_code.errors import NotApproved, require
-from syft_code.messages import Purpose
-from syft_code.plan import Plan
+from syft_code.learning import contribution
+from syft_code.plans.messages import Purpose
+from syft_code.plans.plan import Plan
 
 LOG = logging.getLogger("consilium.vault")
 CHANGED = (

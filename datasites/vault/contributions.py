@@ -21,8 +21,9 @@ from datasites.vault.mandate import Grant
 from datasites.vault.records import Records
 from datasites.vault.trainer_messages import Job
 from datasites.vault.workroom import Workroom
-from syft_code import broadcast, contribution, envelope, sharing
-from syft_code.messages import RoundCall
+from syft_code.learning import broadcast, contribution
+from syft_code.plans.messages import RoundCall
+from syft_code.secret_sharing import envelope, sharing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,10 +17,10 @@ from datasites.vault.records import ActState, KeptAct, Records
 from datasites.vault.store import Store
 from policies.rules import KnownParties
 from policies.site_policy import SitePolicy
-from syft_code import messages
 from syft_code.errors import ConsiliumError, InvalidMessage, NotApproved, Refused, require
-from syft_code.messages import NO_PART, Signed
-from syft_code.plan import HEX_KEY, NAME
+from syft_code.plans import messages
+from syft_code.plans.messages import NO_PART, Signed
+from syft_code.plans.plan import HEX_KEY, NAME
 
 WAIT_S = 30 * 86_400.0
 """How long a signature waits for the others that an act needs."""

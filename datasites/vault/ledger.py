@@ -16,10 +16,11 @@ from datasites.vault.store import Store
 from policies.decision import Deny
 from policies.rules import within_budget
 from policies.site_policy import Budget
-from syft_code import accounting, canonical
-from syft_code.accounting import DpSgdEvent, Event, GaussianEvent
+from syft_code import canonical
 from syft_code.errors import BudgetExceeded, NotApproved, Refused, require
-from syft_code.messages import Purpose, RoundCall
+from syft_code.plans.messages import Purpose, RoundCall
+from syft_code.privacy import accounting
+from syft_code.privacy.accounting import DpSgdEvent, Event, GaussianEvent
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS spent (

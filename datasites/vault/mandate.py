@@ -17,10 +17,10 @@ from datasites.vault.store import Store
 from policies.decision import Approve, Decision
 from policies.rules import Case, covered, forbidden, review
 from policies.site_policy import Budget
-from syft_code import traveller
 from syft_code.errors import NotApproved, require
-from syft_code.messages import Signed
-from syft_code.plan import Plan
+from syft_code.plans import traveller
+from syft_code.plans.messages import Signed
+from syft_code.plans.plan import Plan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,10 +19,11 @@ from datasites.vault.ledger import Ledger
 from datasites.vault.mandate import Mandate
 from datasites.vault.records import Records
 from policies.decision import AskOwner, Decision, Deny
-from syft_code import accounting, canonical
+from syft_code import canonical
 from syft_code.errors import ConsiliumError, InvalidData, InvalidMessage, Refused, require
-from syft_code.messages import Signed
-from syft_code.plan import Plan
+from syft_code.plans.messages import Signed
+from syft_code.plans.plan import Plan
+from syft_code.privacy import accounting
 
 
 class Office:

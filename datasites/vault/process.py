@@ -21,8 +21,8 @@ from datasites import wire
 from datasites.site import Site
 from datasites.vault.vault import Vault
 from syft_code.errors import ConsiliumError, Refused
-from syft_code.lifetime import end_with_parent
-from syft_code.recipes import MAX_PARAMETERS
+from syft_code.plans.recipes import MAX_PARAMETERS
+from syft_code.processes.lifetime import end_with_parent
 
 LOG = logging.getLogger("consilium.vault")
 

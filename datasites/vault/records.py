@@ -15,8 +15,8 @@ from datasites.vault.store import Store
 from datasites.vault.ticket_table import TicketTable
 from syft_code import canonical
 from syft_code.errors import InvalidMessage, NotApproved, require
-from syft_code.messages import Signed
-from syft_code.plan import Plan
+from syft_code.plans.messages import Signed
+from syft_code.plans.plan import Plan
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS act (

@@ -14,8 +14,8 @@ from datasites.vault.audit_log import AuditLog
 from datasites.vault.ledger import Ledger
 from datasites.vault.records import Records
 from syft_code import canonical
-from syft_code.audit import Entry
 from syft_code.errors import Unavailable, require
+from syft_code.evidence.audit import Entry
 
 T = TypeVar("T")
 RESERVED = "round reserved"

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from datasites.vault.store import Store
 from syft_code.errors import Refused
-from syft_code.messages import State, Ticket
+from syft_code.plans.messages import State, Ticket
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS ticket (

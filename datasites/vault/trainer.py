@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 from datasites import wire
 from datasites.data import cohort_file
 from datasites.vault.trainer_messages import Job, Result, Step
-from syft_code import broadcast, canonical, contribution, local_round
+from syft_code import canonical
 from syft_code.errors import ConsiliumError, TrainingFailed, require
-from syft_code.noise import NoiseSource
-from syft_code.plan import Plan
+from syft_code.learning import broadcast, contribution, local_round
+from syft_code.plans.plan import Plan
+from syft_code.privacy.noise import NoiseSource
 
 
 def perform(job: Job, body: bytes, *, on_step: Callable[[int], None]) -> bytes:

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from datasites import wire
 from syft_code import canonical
-from syft_code.messages import Purpose
+from syft_code.plans.messages import Purpose
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ nothing behind, so what ends this process with its vault comes before that impor
 import importlib
 import sys
 
-from syft_code.lifetime import end_with_parent
+from syft_code.processes.lifetime import end_with_parent
 
 
 def main(vault_pid: int) -> None:

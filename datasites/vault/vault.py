@@ -34,7 +34,7 @@ from datasites.vault.rounds import Rounds
 from datasites.vault.store import Store
 from datasites.vault.workroom import Workroom
 from policies.site_policy import Budget
-from syft_code import accounting, broadcast, canonical, messages
+from syft_code import canonical
 from syft_code.errors import (
     BudgetExceeded,
     ConsiliumError,
@@ -43,8 +43,11 @@ from syft_code.errors import (
     Refused,
     require,
 )
-from syft_code.messages import NO_PART, RoundCall, Signed, Ticket
-from syft_code.plan import Plan
+from syft_code.learning import broadcast
+from syft_code.plans import messages
+from syft_code.plans.messages import NO_PART, RoundCall, Signed, Ticket
+from syft_code.plans.plan import Plan
+from syft_code.privacy import accounting
 
 LOG = logging.getLogger("consilium.vault")
 

@@ -29,7 +29,7 @@ from federation.aggregator.files import room_needed
 from federation.aggregator.house import House
 from federation.aggregator.store import Store
 from syft_code.errors import ConsiliumError, InvalidInput, require
-from syft_code.lifetime import end_with_parent
+from syft_code.processes.lifetime import end_with_parent
 
 LOG_BYTES = 10 * 1024 * 1024
 GRACE_S = 5.0

@@ -30,10 +30,11 @@ from federation.aggregator.identity import Identity
 from federation.aggregator.rows import Stored, Wiped
 from federation.aggregator.shares import Shares
 from federation.aggregator.store import Store
-from syft_code import envelope, messages
 from syft_code.errors import InvalidMessage, Refused, require
-from syft_code.messages import OpenCall, ReleaseCall, SetChoice, ShareHeader, Signed
-from syft_code.plan import HEX_KEY, Aggregator, Plan
+from syft_code.plans import messages
+from syft_code.plans.messages import OpenCall, ReleaseCall, SetChoice, ShareHeader, Signed
+from syft_code.plans.plan import HEX_KEY, Aggregator, Plan
+from syft_code.secret_sharing import envelope
 
 log = logging.getLogger(__name__)
 Event = Callable[[str, int], None]
@@ -165,7 +166,7 @@ class Aggregation:
         `cut_off` ends the connection that the chunks come from, if it went silent.
 
         Does not protect: a hash alone does not tell whether the hospital rewrote its audit log,
-        or forked it. `syft_code.audit.verify` finds it, with the `anchors` and the log.
+        or forked it. `syft_code.evidence.audit.verify` finds it, with the `anchors` and the log.
         """
         plan_hash = named_plan(ShareHeader, upload.header)
         with self._at_work(plan_hash):

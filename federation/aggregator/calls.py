@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 
 from federation.aggregator.files import Slot
-from syft_code import canonical, messages
+from syft_code import canonical
 from syft_code.errors import InvalidMessage, Refused, require
-from syft_code.messages import ReleaseCall, SetChoice, ShareHeader, Signed
-from syft_code.plan import Aggregator, Plan
+from syft_code.plans import messages
+from syft_code.plans.messages import ReleaseCall, SetChoice, ShareHeader, Signed
+from syft_code.plans.plan import Aggregator, Plan
 
 
 def named_plan(kind: type[ShareHeader] | type[ReleaseCall], signed: Signed) -> str:

@@ -30,10 +30,11 @@ from federation.aggregator import folder, identity, operator_desk
 from federation.aggregator import studies as aggregator_studies
 from federation.aggregator.config import AggregatorConfig
 from federation.aggregator.studies import SHORT, StudyFacts
-from syft_code import audit, messages
-from syft_code.audit import Entry
 from syft_code.errors import ConsiliumError, InvalidInput, Refused, Unavailable, require
-from syft_code.messages import Signed
+from syft_code.evidence import audit
+from syft_code.evidence.audit import Entry
+from syft_code.plans import messages
+from syft_code.plans.messages import Signed
 
 ROOT = Path(__file__).resolve().parents[2]
 PROCESS = "federation.aggregator"

@@ -21,7 +21,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from syft_code import canonical
 from syft_code.errors import InvalidInput, require
-from syft_code.plan import HEX_KEY, NAME
+from syft_code.plans.plan import HEX_KEY, NAME
 
 GIB = 2**30
 EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - compared with, not listened at

@@ -20,9 +20,9 @@ from pathlib import Path
 import numpy as np
 
 from federation.durable import move_durably, sync_folder
-from syft_code import sharing
 from syft_code.errors import Unavailable, require
-from syft_code.messages import Purpose, ReleaseCall, SetChoice, ShareHeader, SumHeader
+from syft_code.plans.messages import Purpose, ReleaseCall, SetChoice, ShareHeader, SumHeader
+from syft_code.secret_sharing import sharing
 
 FOLDERS = ("incoming", "shares", "sums")
 RESERVE_BYTES = 64 * 1024 * 1024

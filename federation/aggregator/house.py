@@ -20,8 +20,8 @@ from federation.aggregator.signed_log import AggregatorLog
 from federation.aggregator.store import Store
 from federation.aggregator.studies import StudyFacts
 from syft_code.errors import Unavailable, require
-from syft_code.messages import Signed
-from syft_code.plan import Aggregator
+from syft_code.plans.messages import Signed
+from syft_code.plans.plan import Aggregator
 
 OPENED, WIPED = "study opened", "study wiped"
 

@@ -26,7 +26,7 @@ from nacl.signing import SigningKey
 from federation.durable import sync_folder, write_durably
 from syft_code import canonical
 from syft_code.errors import InvalidInput, Unavailable, require
-from syft_code.plan import Aggregator
+from syft_code.plans.plan import Aggregator
 
 FOLDER = "identity"
 STAGING = "identity.new"

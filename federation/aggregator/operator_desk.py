@@ -26,7 +26,7 @@ from federation.aggregator.metrics import Condition
 from federation.aggregator.studies import Studies, StudyFacts
 from syft_code import canonical
 from syft_code.errors import ConsiliumError, Unavailable
-from syft_code.messages import Signed
+from syft_code.plans.messages import Signed
 
 SERVICE = "consilium.Operator"
 ASK_S = 600.0

@@ -12,8 +12,8 @@ from federation.aggregator import schema
 from federation.aggregator.files import Slot
 from syft_code import canonical
 from syft_code.errors import Refused, require
-from syft_code.messages import ShareHeader, Signed
-from syft_code.plan import Plan
+from syft_code.plans.messages import ShareHeader, Signed
+from syft_code.plans.plan import Plan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

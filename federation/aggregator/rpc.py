@@ -19,8 +19,9 @@ import grpc
 
 from federation import wire
 from federation.aggregator.aggregation import Aggregation
-from syft_code import canonical, envelope
+from syft_code import canonical
 from syft_code.errors import ConsiliumError, InvalidMessage, Unavailable, require
+from syft_code.secret_sharing import envelope
 
 WORKERS = 24
 CARRIERS = 16

@@ -14,10 +14,11 @@ from federation.aggregator.calls import party_of
 from federation.aggregator.files import Slot, view
 from federation.aggregator.store import Store
 from federation.aggregator.uploads import Incoming, Uploads, Writer, appending
-from syft_code import canonical, envelope
+from syft_code import canonical
 from syft_code.errors import InvalidMessage, Refused, require
-from syft_code.messages import ShareHeader, Signed
-from syft_code.plan import Aggregator, Plan
+from syft_code.plans.messages import ShareHeader, Signed
+from syft_code.plans.plan import Aggregator, Plan
+from syft_code.secret_sharing import envelope
 
 log = logging.getLogger(__name__)
 

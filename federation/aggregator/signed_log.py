@@ -1,7 +1,7 @@
 """The aggregator's signed log: what it took part in, summed and wiped, for anybody to check.
 
 Kept in the store's database, so an entry is committed with the act that it tells of. What an
-entry and an export look like, and how anybody checks them, stands in `syft_code.audit`:
+entry and an export look like, and how anybody checks them, stands in `syft_code.evidence.audit`:
 
     python launch.py aggregator log --config FILE --out LOG
     python launch.py audit verify LOG --key KEY         # the verify_key of its public.json
@@ -22,10 +22,11 @@ from collections.abc import Mapping
 
 from nacl.signing import SigningKey
 
-from syft_code import audit, canonical
-from syft_code.audit import Entry
+from syft_code import canonical
 from syft_code.errors import InvalidInput, Unavailable, require
-from syft_code.messages import LogHead, Signed
+from syft_code.evidence import audit
+from syft_code.evidence.audit import Entry
+from syft_code.plans.messages import LogHead, Signed
 
 _SCHEMA = (
     "CREATE TABLE IF NOT EXISTS log (number INTEGER PRIMARY KEY, kind TEXT NOT NULL, "

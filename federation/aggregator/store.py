@@ -21,8 +21,8 @@ from federation.aggregator.rows import Choice, Stored, Wiped
 from federation.aggregator.sums import Sum
 from syft_code import canonical
 from syft_code.errors import InvalidMessage, Refused, require
-from syft_code.messages import ShareHeader, Signed
-from syft_code.plan import Plan
+from syft_code.plans.messages import ShareHeader, Signed
+from syft_code.plans.plan import Plan
 
 BeforeCommit = Callable[[], None]
 

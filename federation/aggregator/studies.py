@@ -8,7 +8,7 @@ from pathlib import Path
 from federation.aggregator.files import VectorFiles
 from syft_code import canonical
 from syft_code.errors import InvalidInput, require
-from syft_code.plan import Plan
+from syft_code.plans.plan import Plan
 
 SHORT = 12
 LEAST_DIGITS = 4

@@ -14,10 +14,11 @@ from pathlib import Path
 from nacl.signing import SigningKey
 
 from federation.aggregator.files import Slot, VectorFiles, sync, view
-from syft_code import envelope, groups, messages, sharing
-from syft_code.messages import Purpose, Signed, SumHeader
-from syft_code.plan import Plan
-from syft_code.sharing import Scheme
+from syft_code.plans import messages
+from syft_code.plans.messages import Purpose, Signed, SumHeader
+from syft_code.plans.plan import Plan
+from syft_code.secret_sharing import envelope, groups, sharing
+from syft_code.secret_sharing.sharing import Scheme
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,10 +10,10 @@ from torch import nn
 from federation import figures
 from federation.figures import together
 from federation.simulation.hospitals import Hospitals
-from syft_code import networks
 from syft_code.cohort import Cohort
-from syft_code.plan import Plan
-from syft_code.recipes import DataSpec
+from syft_code.plans.plan import Plan
+from syft_code.plans.recipes import DataSpec
+from syft_code.prediction import networks
 
 Weights = NDArray[np.float32]
 EVERYONE = ""

@@ -17,10 +17,13 @@ from federation.simulation import roster
 from federation.simulation.federation import without_privacy
 from federation.simulation.hospitals import Hospitals
 from federation.studies import suggested
-from syft_code import accounting, broadcast, canonical, networks
+from syft_code import canonical
 from syft_code.errors import InvalidInput, InvalidPlan, require
-from syft_code.plan import Plan, Sharing
-from syft_code.recipes import DataSpec, Recipe
+from syft_code.learning import broadcast
+from syft_code.plans.plan import Plan, Sharing
+from syft_code.plans.recipes import DataSpec, Recipe
+from syft_code.prediction import networks
+from syft_code.privacy import accounting
 
 
 def plan(cell: Cell, hospitals: Hospitals) -> Plan:

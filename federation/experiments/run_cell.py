@@ -28,8 +28,10 @@ from federation.simulation import traffic
 from federation.simulation.federation import Simulation
 from federation.simulation.hospitals import Hospitals
 from federation.simulation.randomness import Randomness
-from syft_code import accounting, canonical, kept_features
-from syft_code.broadcast import PublicVectors
+from syft_code import canonical
+from syft_code.learning.broadcast import PublicVectors
+from syft_code.prediction import kept_features
+from syft_code.privacy import accounting
 
 FORMAT = 1
 

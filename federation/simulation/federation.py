@@ -19,8 +19,8 @@ from federation.simulation.hospitals import Hospitals
 from federation.simulation.kept import Kept
 from federation.simulation.randomness import Randomness
 from federation.simulation.sums import collected
-from syft_code import contribution, local_round
-from syft_code.plan import Plan
+from syft_code.learning import contribution, local_round
+from syft_code.plans.plan import Plan
 
 Vector = NDArray[np.float64]
 Weights = NDArray[np.float32]

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from federation.figures import HospitalCohorts, together
 from syft_code.cohort import Cohort
-from syft_code.recipes import DataSpec
+from syft_code.plans.recipes import DataSpec
 
 
 class Hospitals(Protocol):

@@ -3,12 +3,12 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from syft_code import broadcast, contribution, local_round
 from syft_code.cohort import Cohort
-from syft_code.contribution import Contribution
 from syft_code.errors import TrainingFailed
-from syft_code.noise import NoiseSource
-from syft_code.plan import Plan
+from syft_code.learning import broadcast, contribution, local_round
+from syft_code.learning.contribution import Contribution
+from syft_code.plans.plan import Plan
+from syft_code.privacy.noise import NoiseSource
 
 Vector = NDArray[np.float64]
 

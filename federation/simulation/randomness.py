@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from syft_code.noise import KEY_BYTES, NoiseSource
+from syft_code.privacy.noise import KEY_BYTES, NoiseSource
 
 _SEED_BYTES = 32
 

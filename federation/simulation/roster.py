@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from nacl.public import PrivateKey
 
 from federation.simulation.hospitals import Hospitals
-from syft_code.plan import Sharing
-from syft_code.roster import Aggregator, Hospital
+from syft_code.plans.plan import Sharing
+from syft_code.plans.roster import Aggregator, Hospital
 
 LEAST_HOSPITALS = 3
 AGGREGATORS = 3

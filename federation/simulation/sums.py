@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from federation.simulation.randomness import Randomness
-from syft_code import envelope, sharing
-from syft_code.groups import groups
-from syft_code.plan import Plan
+from syft_code.plans.plan import Plan
+from syft_code.secret_sharing import envelope, sharing
+from syft_code.secret_sharing.groups import groups
 
 Vector = NDArray[np.float64]
 

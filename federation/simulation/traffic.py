@@ -1,8 +1,10 @@
 """What one hospital of a plan sends and gets, in bytes, worked out without sending anything."""
 
-from syft_code import broadcast, canonical, envelope
-from syft_code.messages import ShareHeader, Signed
-from syft_code.plan import Plan
+from syft_code import canonical
+from syft_code.learning import broadcast
+from syft_code.plans.messages import ShareHeader, Signed
+from syft_code.plans.plan import Plan
+from syft_code.secret_sharing import envelope
 
 _HASH = "0" * 64
 

@@ -14,8 +14,8 @@ from federation import pretraining, studies
 from federation.experiments import spec
 from federation.experiments.spec import Experiment, Variant
 from syft_code import canonical
-from syft_code.models import Model
-from syft_code.recipes import layer_parameters
+from syft_code.plans.models import Model
+from syft_code.plans.recipes import layer_parameters
 
 GRIDS = Path(benchmark.__file__).parent / "grids"
 FILES = ("transfer.toml", "transfer_drawn.toml")

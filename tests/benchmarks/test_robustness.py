@@ -17,9 +17,10 @@ from datasites.data.readers import ham10000
 from datasites.data.readers.reading import Reading
 from federation.simulation.randomness import Randomness
 from federation.simulation.sums import collected
-from syft_code import envelope, networks
 from syft_code.errors import RangeExceeded
-from syft_code.plan import DpSgd
+from syft_code.plans.plan import DpSgd
+from syft_code.prediction import networks
+from syft_code.secret_sharing import envelope
 
 TINY = Scale(
     hospitals=15,

@@ -29,10 +29,10 @@ from numpy.typing import NDArray
 from datasites import acts, wire
 from datasites.data import cohort_file, partition
 from datasites.data.cohort_file import SplitCohort
-from syft_code.algorithms import Scaffold
 from syft_code.errors import ConsiliumError
-from syft_code.messages import Ticket
-from syft_code.plan import Compression, DpSgd, Evaluation, Plan
+from syft_code.plans.algorithms import Scaffold
+from syft_code.plans.messages import Ticket
+from syft_code.plans.plan import Compression, DpSgd, Evaluation, Plan
 from tests.datasites import promises
 from tests.datasites.hospitals import OneHospital, approval, cohort, known, policy, publication
 from tests.datasites.hospitals import signed_act as sign_act

@@ -15,11 +15,13 @@ from datasites.site import Site, SiteSettings
 from datasites.vault.vault import Vault
 from policies.rules import KnownParties
 from policies.site_policy import Budget, SitePolicy
-from syft_code import broadcast, canonical, local_round, messages, traveller
-from syft_code.catalogue import Terms
+from syft_code import canonical
 from syft_code.cohort import Cohort
-from syft_code.messages import Purpose, RoundCall, Signed, Ticket
-from syft_code.plan import Plan
+from syft_code.learning import broadcast, local_round
+from syft_code.plans import messages, traveller
+from syft_code.plans.catalogue import Terms
+from syft_code.plans.messages import Purpose, RoundCall, Signed, Ticket
+from syft_code.plans.plan import Plan
 from tests.plans import SKIN, Keys, plan, public
 
 BUDGET = Budget(epsilon=8.0, delta=1e-5)

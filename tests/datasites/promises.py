@@ -20,12 +20,15 @@ from numpy.typing import NDArray
 from datasites import acts
 from datasites.site import Site
 from datasites.vault.vault import Vault
-from syft_code import accounting, audit, canonical, envelope
-from syft_code.accounting import DpSgdEvent, GaussianEvent
-from syft_code.audit import Anchor, Entry
+from syft_code import canonical
 from syft_code.errors import ConsiliumError, Refused
-from syft_code.messages import Purpose, ShareHeader, Ticket
-from syft_code.plan import Plan
+from syft_code.evidence import audit
+from syft_code.evidence.audit import Anchor, Entry
+from syft_code.plans.messages import Purpose, ShareHeader, Ticket
+from syft_code.plans.plan import Plan
+from syft_code.privacy import accounting
+from syft_code.privacy.accounting import DpSgdEvent, GaussianEvent
+from syft_code.secret_sharing import envelope
 from tests import opening
 from tests.datasites.hospitals import signed_act
 from tests.plans import Keys

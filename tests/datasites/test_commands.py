@@ -23,9 +23,10 @@ from federation.client import Account, HospitalClient
 from federation.parties import running
 from policies import site_policy
 from policies.site_policy import Budget
-from syft_code import audit, traveller
 from syft_code.errors import InvalidInput, InvalidMessage, Refused
-from syft_code.plan import Hospital, Plan
+from syft_code.evidence import audit
+from syft_code.plans import traveller
+from syft_code.plans.plan import Hospital, Plan
 from tests.conftest import free_ports
 from tests.datasites.hospitals import cohort, known, policy
 from tests.plans import SKIN, Keys, plan, public

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from syft_code.plan import Plan
+from syft_code.plans.plan import Plan
 from tests.faults.parties import Carrier, Party, aggregators
 
 

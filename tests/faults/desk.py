@@ -31,11 +31,14 @@ from datasites.desk.refusals import RefusalLog
 from datasites.desk.tickets import Tickets
 from datasites.site import Site
 from federation.durable import write_durably
-from syft_code import accounts, canonical, envelope, messages
+from syft_code import canonical
 from syft_code.errors import ConsiliumError, Refused, require
-from syft_code.lifetime import end_with_parent
-from syft_code.messages import RoundCall, Signed, Ticket
-from syft_code.plan import Plan
+from syft_code.evidence import accounts
+from syft_code.plans import messages
+from syft_code.plans.messages import RoundCall, Signed, Ticket
+from syft_code.plans.plan import Plan
+from syft_code.processes.lifetime import end_with_parent
+from syft_code.secret_sharing import envelope
 
 CHARGED = "charged"
 

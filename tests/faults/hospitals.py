@@ -12,10 +12,11 @@ import httpx
 from nacl.signing import SigningKey
 
 from federation.bulk import Bulk
-from syft_code import accounts, canonical, errors
+from syft_code import canonical, errors
 from syft_code.errors import ConsiliumError, Unavailable
-from syft_code.messages import Signed, Ticket
-from syft_code.plan import Plan
+from syft_code.evidence import accounts
+from syft_code.plans.messages import Signed, Ticket
+from syft_code.plans.plan import Plan
 from tests.faults.desk import CHARGED
 from tests.faults.line import Line
 

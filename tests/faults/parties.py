@@ -24,11 +24,13 @@ from numpy.typing import NDArray
 
 from federation.aggregator_client import AggregatorClient
 from federation.collector import Collector
-from syft_code import canonical, envelope, messages, sharing
-from syft_code.envelope import SealedShare
-from syft_code.messages import Purpose, ReleaseCall, Signed
-from syft_code.plan import Aggregator, Evaluation, Hospital, Plan, Sharing
-from syft_code.recipes import CrossEntropy, LayerStack, Linear, Recipe
+from syft_code import canonical
+from syft_code.plans import messages
+from syft_code.plans.messages import Purpose, ReleaseCall, Signed
+from syft_code.plans.plan import Aggregator, Evaluation, Hospital, Plan, Sharing
+from syft_code.plans.recipes import CrossEntropy, LayerStack, Linear, Recipe
+from syft_code.secret_sharing import envelope, sharing
+from syft_code.secret_sharing.envelope import SealedShare
 from tests import plans
 from tests.faults.line import Line
 

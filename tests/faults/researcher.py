@@ -17,8 +17,8 @@ from nacl.signing import SigningKey
 from federation.aggregator_client import AggregatorClient
 from federation.outcome import model_sha256
 from federation.study import Study
-from syft_code.lifetime import end_with_parent
-from syft_code.plan import Plan
+from syft_code.plans.plan import Plan
+from syft_code.processes.lifetime import end_with_parent
 from tests.faults.hospitals import Client
 
 ACCOUNT = SigningKey(b"account of the tests' researcher")

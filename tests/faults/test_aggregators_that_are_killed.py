@@ -12,7 +12,7 @@ from federation import wire
 from federation.aggregator_client import AggregatorClient
 from federation.spool import IncomingFile
 from syft_code import canonical
-from syft_code.messages import Signed
+from syft_code.plans.messages import Signed
 from tests.faults.line import Line, until
 from tests.faults.parties import (
     FOUR,

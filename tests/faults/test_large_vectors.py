@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from syft_code import envelope
-from syft_code.algorithms import Scaffold
-from syft_code.plan import Evaluation, Plan
+from syft_code.plans.algorithms import Scaffold
+from syft_code.plans.plan import Evaluation, Plan
+from syft_code.secret_sharing import envelope
 from tests import plans
 from tests.faults.line import Direction, How, Line
 from tests.faults.parties import (

@@ -13,11 +13,12 @@ import pytest
 from nacl.signing import SigningKey
 
 from federation import wire
-from syft_code import canonical, messages
-from syft_code.envelope import SealedShare
+from syft_code import canonical
 from syft_code.errors import ConsiliumError, InvalidMessage, Refused
-from syft_code.messages import SetChoice, ShareHeader, Signed
-from syft_code.plan import Plan
+from syft_code.plans import messages
+from syft_code.plans.messages import SetChoice, ShareHeader, Signed
+from syft_code.plans.plan import Plan
+from syft_code.secret_sharing.envelope import SealedShare
 from tests.faults.parties import (
     FOUR,
     HOSPITALS,

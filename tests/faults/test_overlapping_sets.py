@@ -18,9 +18,9 @@ from federation import wire
 from federation.aggregator.files import Slot
 from federation.aggregator.store import Store
 from federation.spool import IncomingFile
-from syft_code import envelope, sharing
 from syft_code.errors import ConsiliumError, Refused, SharingError
-from syft_code.messages import Signed
+from syft_code.plans.messages import Signed
+from syft_code.secret_sharing import envelope, sharing
 from tests.faults.parties import (
     FOUR,
     THREE,

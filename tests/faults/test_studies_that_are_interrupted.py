@@ -15,8 +15,8 @@ from federation.collector import Collected
 from federation.outcome import Weights, model_sha256
 from federation.study import GO_ON
 from federation.training import Model, step
-from syft_code.messages import RoundCall
-from syft_code.plan import Plan
+from syft_code.plans.messages import RoundCall
+from syft_code.plans.plan import Plan
 from tests.faults.desk import trained
 from tests.faults.hospitals import Hospitals, hospitals
 from tests.faults.parties import (

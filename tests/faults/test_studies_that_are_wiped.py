@@ -8,11 +8,12 @@ import pytest
 
 from federation.aggregator import operator_desk
 from federation.aggregator.config import AggregatorConfig
-from syft_code import audit, messages
-from syft_code.audit import Entry
 from syft_code.errors import InvalidInput, Refused, Unavailable
-from syft_code.messages import Signed
-from syft_code.plan import Plan
+from syft_code.evidence import audit
+from syft_code.evidence.audit import Entry
+from syft_code.plans import messages
+from syft_code.plans.messages import Signed
+from syft_code.plans.plan import Plan
 from tests.faults.parties import (
     FOUR,
     RESEARCHER,

@@ -11,13 +11,13 @@ from nacl.signing import SigningKey
 
 from federation.baselines import HospitalCohorts
 from federation.study import Outcome, RoundRecord
-from syft_code import accounting, canonical, dp_sgd, envelope, messages, metrics, networks, scoring
+from syft_code import canonical
 from syft_code.cohort import Cohort
-from syft_code.groups import groups
-from syft_code.messages import Purpose, ShareHeader, Signed
-from syft_code.noise import NoiseSource
-from syft_code.plan import Aggregator, DpSgd, Evaluation, Hospital, Plan, Sgd
-from syft_code.recipes import (
+from syft_code.learning import dp_sgd
+from syft_code.plans import messages
+from syft_code.plans.messages import Purpose, ShareHeader, Signed
+from syft_code.plans.plan import Aggregator, DpSgd, Evaluation, Hospital, Plan, Sgd
+from syft_code.plans.recipes import (
     Activation,
     Conv,
     CrossEntropy,
@@ -28,6 +28,11 @@ from syft_code.recipes import (
     Recipe,
     UNet,
 )
+from syft_code.prediction import metrics, networks, scoring
+from syft_code.privacy import accounting
+from syft_code.privacy.noise import NoiseSource
+from syft_code.secret_sharing import envelope
+from syft_code.secret_sharing.groups import groups
 
 DELTA = 1e-5
 SKIN = DataSpec(

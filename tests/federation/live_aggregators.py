@@ -19,9 +19,9 @@ from nacl.signing import SigningKey
 
 from federation import wire
 from federation.aggregator.identity import Identity
-from syft_code import canonical, envelope, messages, sharing
-from syft_code.envelope import SealedShare
-from syft_code.messages import (
+from syft_code import canonical
+from syft_code.plans import messages
+from syft_code.plans.messages import (
     OpenCall,
     Purpose,
     ReleaseCall,
@@ -30,8 +30,10 @@ from syft_code.messages import (
     Signed,
     SumHeader,
 )
-from syft_code.plan import Aggregator, DpSgd, Evaluation, Hospital, Plan, Sgd, Sharing
-from syft_code.recipes import CrossEntropy, DataSpec, LayerStack, Linear, Recipe
+from syft_code.plans.plan import Aggregator, DpSgd, Evaluation, Hospital, Plan, Sgd, Sharing
+from syft_code.plans.recipes import CrossEntropy, DataSpec, LayerStack, Linear, Recipe
+from syft_code.secret_sharing import envelope, sharing
+from syft_code.secret_sharing.envelope import SealedShare
 
 HOSPITALS = {name: SigningKey.generate() for name in ("north", "south", "east", "west")}
 PATIENTS = {"north": 100, "south": 80, "east": 60, "west": 40}

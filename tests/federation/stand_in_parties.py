@@ -19,11 +19,10 @@ from nacl.signing import SigningKey
 from federation import wire
 from federation.spool import IncomingFile
 from federation.study import Study
-from syft_code import canonical, envelope, messages, sharing
-from syft_code.envelope import SealedShare
+from syft_code import canonical
 from syft_code.errors import ConsiliumError, Refused, Unavailable
-from syft_code.groups import groups
-from syft_code.messages import (
+from syft_code.plans import messages
+from syft_code.plans.messages import (
     Purpose,
     ReleaseCall,
     RoundCall,
@@ -33,7 +32,10 @@ from syft_code.messages import (
     SumHeader,
     Ticket,
 )
-from syft_code.plan import Aggregator, Plan
+from syft_code.plans.plan import Aggregator, Plan
+from syft_code.secret_sharing import envelope, sharing
+from syft_code.secret_sharing.envelope import SealedShare
+from syft_code.secret_sharing.groups import groups
 from tests.plans import Keys, plan
 
 Turn = tuple[Purpose, int]

@@ -13,11 +13,13 @@ from typer.testing import CliRunner
 
 from federation import audit_command, certificate
 from federation.certificate import Certificate
-from syft_code import audit, canonical, messages
-from syft_code.audit import Entry
+from syft_code import canonical
 from syft_code.errors import ConsiliumError
-from syft_code.messages import ShareHeader, Signed
-from syft_code.plan import Aggregator
+from syft_code.evidence import audit
+from syft_code.evidence.audit import Entry
+from syft_code.plans import messages
+from syft_code.plans.messages import ShareHeader, Signed
+from syft_code.plans.plan import Aggregator
 
 NORTH, THIEF = (SigningKey(bytes([i]) * 32) for i in (0, 9))
 """north's is the key that the demo's plan names."""

@@ -8,12 +8,14 @@ import pytest
 
 from federation import baselines, figures
 from federation.baselines import HospitalCohorts
-from syft_code import accounting, dp_sgd, metrics, networks, scoring
-from syft_code.augmentation import Augmentation
 from syft_code.cohort import Cohort
 from syft_code.errors import InvalidPlan
-from syft_code.noise import NoiseSource
-from syft_code.plan import DpSgd, Evaluation
+from syft_code.learning import dp_sgd
+from syft_code.learning.augmentation import Augmentation
+from syft_code.plans.plan import DpSgd, Evaluation
+from syft_code.prediction import metrics, networks, scoring
+from syft_code.privacy import accounting
+from syft_code.privacy.noise import NoiseSource
 
 QUIET = DpSgd(noise_multiplier=1e-6, max_grad_norm=1.0, sample_rate=1.0, steps=4)
 QUIET_STEP = dataclasses.replace(QUIET, steps=1)

@@ -14,12 +14,15 @@ from federation import baselines, certificate, certificate_check, model_file, wi
 from federation.certificate import DEMO_ONLY
 from federation.certificate_check import SILENT
 from federation.study import Outcome, model_sha256
-from syft_code import canonical, compression, networks, traveller
-from syft_code.algorithms import Ewc, Scaffold
+from syft_code import canonical
 from syft_code.errors import InvalidInput
-from syft_code.layers import GlobalAverage, GroupNorm, Linear
-from syft_code.models import LayerStack
-from syft_code.plan import Compression, Evaluation, Robust, Sharing
+from syft_code.plans import traveller
+from syft_code.plans.algorithms import Ewc, Scaffold
+from syft_code.plans.layers import GlobalAverage, GroupNorm, Linear
+from syft_code.plans.models import LayerStack
+from syft_code.plans.plan import Compression, Evaluation, Robust, Sharing
+from syft_code.prediction import networks
+from syft_code.secret_sharing import compression
 
 
 @pytest.fixture(scope="module")

@@ -15,12 +15,13 @@ from federation import aggregator_client, patience, wire
 from federation.aggregator_client import AggregatorClient
 from federation.collector import Collector, best_set
 from federation.spool import IncomingFile
-from syft_code import canonical, messages
-from syft_code.envelope import SealedShare
+from syft_code import canonical
 from syft_code.errors import InvalidMessage, Refused, SharingError, Unavailable
-from syft_code.groups import groups
-from syft_code.messages import ReleaseCall, SetChoice, ShareHeader, Signed, SumHeader
-from syft_code.plan import Hospital, Plan, Robust
+from syft_code.plans import messages
+from syft_code.plans.messages import ReleaseCall, SetChoice, ShareHeader, Signed, SumHeader
+from syft_code.plans.plan import Hospital, Plan, Robust
+from syft_code.secret_sharing.envelope import SealedShare
+from syft_code.secret_sharing.groups import groups
 from tests.federation.live_aggregators import (
     HOSPITALS,
     RESEARCHER,

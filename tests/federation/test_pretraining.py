@@ -11,11 +11,19 @@ from safetensors.numpy import save
 
 from federation import pretraining
 from federation.pretraining import Pretrained, Training
-from syft_code import broadcast, dp_sgd, networks
-from syft_code.augmentation import Augmentation
 from syft_code.cohort import Cohort
 from syft_code.errors import InvalidInput, InvalidPlan
-from syft_code.recipes import Activation, Conv, CrossEntropy, GlobalAverage, LayerStack, Recipe
+from syft_code.learning import broadcast, dp_sgd
+from syft_code.learning.augmentation import Augmentation
+from syft_code.plans.recipes import (
+    Activation,
+    Conv,
+    CrossEntropy,
+    GlobalAverage,
+    LayerStack,
+    Recipe,
+)
+from syft_code.prediction import networks
 from tests.shapes import SKIN
 
 RECIPE = Recipe(

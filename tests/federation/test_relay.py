@@ -12,8 +12,8 @@ from federation.spool import IncomingFile
 from federation.training import Model
 from syft_code import canonical
 from syft_code.errors import Refused, SharingError, Unavailable
-from syft_code.messages import NO_PART, Signed, Ticket
-from syft_code.plan import Plan, Sharing
+from syft_code.plans.messages import NO_PART, Signed, Ticket
+from syft_code.plans.plan import Plan, Sharing
 from tests.federation.stand_in_parties import StandInFederation, federation
 
 AWAY = Unavailable("The front desk of vienna does not answer.")

@@ -13,9 +13,7 @@ from nacl.signing import SigningKey
 from federation import client, researcher, views
 from federation.client import Account, HospitalClient
 from federation.researcher import Credentials, Researcher
-from syft_code import accounting, broadcast, canonical
-from syft_code.broadcast import PublicVectors
-from syft_code.catalogue import AssetCard, Terms
+from syft_code import canonical
 from syft_code.errors import (
     BudgetExceeded,
     InvalidInput,
@@ -25,8 +23,12 @@ from syft_code.errors import (
     Refused,
     Unavailable,
 )
-from syft_code.messages import NO_PART, Ticket
-from syft_code.plan import Plan
+from syft_code.learning import broadcast
+from syft_code.learning.broadcast import PublicVectors
+from syft_code.plans.catalogue import AssetCard, Terms
+from syft_code.plans.messages import NO_PART, Ticket
+from syft_code.plans.plan import Plan
+from syft_code.privacy import accounting
 from tests.plans import SKIN, TINY, Keys, plan
 
 TERMS = Terms(epsilon=8.0, delta=1e-5, min_noise_multiplier=0.5, min_patients=10)

@@ -11,9 +11,9 @@ from datasites.data import stand_ins
 from datasites.data.readers import brats
 from federation import sample_plots, views
 from federation.studies import brats_recipe
-from syft_code import networks
 from syft_code.cohort import Cohort
 from syft_code.errors import InvalidInput
+from syft_code.prediction import networks
 
 SPEC = brats.spec(size_px=16, stand_in=True, neighbours=1)
 MOCK = stand_ins.mock(SPEC, seed=1, slices=6)

@@ -8,22 +8,16 @@ import numpy as np
 import pytest
 
 from federation.server_step import Model, Moments, adaptive_step, averaged, step, what_is_delivered
-from syft_code import (
-    broadcast,
-    compression,
-    contribution,
-    envelope,
-    local_norms,
-    local_round,
-    sharing,
-)
-from syft_code.algorithms import Ewc, FedAdam, FedAvg, FedYogi, Scaffold
-from syft_code.broadcast import Broadcast, PublicVectors
 from syft_code.cohort import Cohort
 from syft_code.errors import InvalidInput
-from syft_code.noise import NoiseSource
-from syft_code.plan import Compression, DpSgd, Hospital, Plan, Sgd, Sharing
-from syft_code.recipes import CrossEntropy, GlobalAverage, GroupNorm, LayerStack, Recipe
+from syft_code.learning import broadcast, contribution, local_round
+from syft_code.learning.broadcast import Broadcast, PublicVectors
+from syft_code.plans import local_norms
+from syft_code.plans.algorithms import Ewc, FedAdam, FedAvg, FedYogi, Scaffold
+from syft_code.plans.plan import Compression, DpSgd, Hospital, Plan, Sgd, Sharing
+from syft_code.plans.recipes import CrossEntropy, GlobalAverage, GroupNorm, LayerStack, Recipe
+from syft_code.privacy.noise import NoiseSource
+from syft_code.secret_sharing import compression, envelope, sharing
 from tests.plans import Keys, plan, public
 
 LINEAR = Recipe(model=LayerStack(layers=(GlobalAverage(),)), loss=CrossEntropy())

@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 
 from federation import studies
-from syft_code import accounting
-from syft_code.plan import Plan
-from syft_code.recipes import DataSpec, Fusion, UNet, layer_parameters, parameter_count
+from syft_code.plans.plan import Plan
+from syft_code.plans.recipes import DataSpec, Fusion, UNet, layer_parameters, parameter_count
+from syft_code.privacy import accounting
 from tests.plans import plan
 from tests.shapes import BRAIN, BRAIN_FACTS, SERIES, SKIN, TABLE
 

@@ -16,10 +16,6 @@ from federation import certificate, hospital_round, relay, report, study, views
 from federation.progress import Display
 from federation.server_step import Model, adaptive_step
 from federation.study import Outcome, Progress, RoundRecord, Study, model_sha256
-from syft_code import broadcast, compression, messages, networks, sharing
-from syft_code.algorithms import FedAdam, Scaffold
-from syft_code.broadcast import PublicVectors
-from syft_code.envelope import SealedShare
 from syft_code.errors import (
     BudgetExceeded,
     InvalidInput,
@@ -28,8 +24,15 @@ from syft_code.errors import (
     Refused,
     Unavailable,
 )
-from syft_code.messages import NO_PART, ShareHeader, Signed, Ticket
-from syft_code.plan import Compression, Plan, Robust, Sharing
+from syft_code.learning import broadcast
+from syft_code.learning.broadcast import PublicVectors
+from syft_code.plans import messages
+from syft_code.plans.algorithms import FedAdam, Scaffold
+from syft_code.plans.messages import NO_PART, ShareHeader, Signed, Ticket
+from syft_code.plans.plan import Compression, Plan, Robust, Sharing
+from syft_code.prediction import networks
+from syft_code.secret_sharing import compression, sharing
+from syft_code.secret_sharing.envelope import SealedShare
 from tests.federation.stand_in_parties import (
     StandInFederation,
     StandInHospital,

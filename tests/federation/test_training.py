@@ -6,8 +6,8 @@ import pytest
 from federation import hospital_round, study
 from federation.training import Model
 from syft_code.errors import NotApproved
-from syft_code.messages import NO_PART
-from syft_code.plan import Sharing
+from syft_code.plans.messages import NO_PART
+from syft_code.plans.plan import Sharing
 from tests.federation.stand_in_parties import federation
 
 PROMISED = ("berlin", "lisbon", "oslo")

@@ -13,9 +13,9 @@ from federation import tuning, tuning_command
 from federation.simulation.hospitals import InMemory
 from federation.studies import suggested
 from federation.tuning import Search, Settings, Tried
-from syft_code import accounting
 from syft_code.errors import InvalidInput
-from syft_code.plan import Evaluation
+from syft_code.plans.plan import Evaluation
+from syft_code.privacy import accounting
 from tests.federation.experiments import toy
 
 SMALL = Settings(learning_rate=0.3, max_grad_norm=1.0, sample_rate=0.5, steps=2, rounds=3)

@@ -18,9 +18,9 @@ from datasites.owner import Owner
 from datasites.site import Site, SiteSettings
 from federation.client import Account, HospitalClient
 from federation.parties import Party, running
-from syft_code import traveller
-from syft_code.plan import Hospital, Plan
-from syft_code.quiet import quiet_import
+from syft_code.plans import traveller
+from syft_code.plans.plan import Hospital, Plan
+from syft_code.processes.quiet import quiet_import
 from tests.conftest import free_ports
 from tests.datasites.hospitals import POLICY, cohort, known
 from tests.hostile.plain_site import ROOT_EMAIL, ROOT_PASSWORD

@@ -17,9 +17,11 @@ import pytest
 from nacl.signing import SigningKey
 
 from datasites.desk.blobs import MAX_BLOB_BYTES, Blobs, Room
-from syft_code import accounts, local_round, messages
 from syft_code.errors import InvalidMessage, Refused
-from syft_code.messages import RoundCall
+from syft_code.evidence import accounts
+from syft_code.learning import local_round
+from syft_code.plans import messages
+from syft_code.plans.messages import RoundCall
 from tests.hostile.conftest import HTTP, OurSite, sentence
 
 pytestmark = pytest.mark.timeout(300)

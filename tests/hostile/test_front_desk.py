@@ -20,10 +20,11 @@ import pytest
 from datasites.desk.calls import ALLOWED_CALLS, MAX_RESEARCHER_CALL_BYTES, OWNER, RESEARCHER
 from datasites.desk.limits import MAX_CALL_BYTES
 from federation.spool import IncomingFile
-from syft_code import local_round, messages, traveller
 from syft_code.errors import NotApproved
-from syft_code.messages import RoundCall
-from syft_code.quiet import quiet_import
+from syft_code.learning import local_round
+from syft_code.plans import messages, traveller
+from syft_code.plans.messages import RoundCall
+from syft_code.processes.quiet import quiet_import
 from tests.hostile.conftest import (
     HTTP,
     OurSite,

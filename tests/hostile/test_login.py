@@ -12,7 +12,7 @@ from datasites.desk.login import WRONG, Logins, TooManyTries
 from datasites.desk.refusals import RefusalLog, refusals
 from datasites.desk.throttle import FREE_TRIES, Throttle
 from syft_code.errors import InvalidMessage
-from syft_code.quiet import quiet_import
+from syft_code.processes.quiet import quiet_import
 from tests.hostile.conftest import HTTP, OurSite, new_key, unpack
 
 with quiet_import():

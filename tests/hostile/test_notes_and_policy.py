@@ -6,9 +6,10 @@ from nacl.signing import SigningKey
 
 from datasites import keeping
 from datasites.desk.notes import MAX_NOTES, Notes
-from syft_code import accounts, canonical
+from syft_code import canonical
 from syft_code.errors import InvalidMessage, Refused
-from syft_code.notes import Answer
+from syft_code.evidence import accounts
+from syft_code.plans.notes import Answer
 from tests.hostile.conftest import HTTP, OurSite, sentence
 from tests.plans import plan
 

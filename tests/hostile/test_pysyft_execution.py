@@ -16,11 +16,13 @@ import httpx
 import pytest
 
 from datasites import wire
-from syft_code import accounting, canonical, traveller
+from syft_code import canonical
 from syft_code.errors import BudgetExceeded, InvalidMessage, NotApproved, Refused
-from syft_code.messages import Ticket
-from syft_code.plan import Plan
-from syft_code.quiet import quiet_import
+from syft_code.plans import traveller
+from syft_code.plans.messages import Ticket
+from syft_code.plans.plan import Plan
+from syft_code.privacy import accounting
+from syft_code.processes.quiet import quiet_import
 from tests.datasites.hospitals import BUDGET
 from tests.hostile.behind_the_door import cpu_s, processes, swapped, training_process, wiretapped
 from tests.hostile.conftest import (

@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 
 from datasites.site import Site
-from syft_code import traveller
-from syft_code.quiet import quiet_import
+from syft_code.plans import traveller
+from syft_code.processes.quiet import quiet_import
 from tests.hostile.conftest import (
     HTTP,
     PRIVATE_AGES,

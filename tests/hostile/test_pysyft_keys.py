@@ -14,9 +14,9 @@ import pytest
 from nacl.signing import SigningKey
 
 from datasites import acts, keeping, server, wire
-from syft_code import traveller
 from syft_code.errors import InvalidMessage, NotApproved
-from syft_code.quiet import quiet_import
+from syft_code.plans import traveller
+from syft_code.processes.quiet import quiet_import
 from tests.datasites.hospitals import approval, known, publication, signed_act
 from tests.hostile.conftest import (
     HTTP,

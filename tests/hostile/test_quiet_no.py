@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from syft_code import traveller
-from syft_code.plan import Plan
-from syft_code.quiet import quiet_import
+from syft_code.plans import traveller
+from syft_code.plans.plan import Plan
+from syft_code.processes.quiet import quiet_import
 from tests.hostile.conftest import HTTP, OurSite, pack, refusal, travelling, value_object
 from tests.plans import plan
 

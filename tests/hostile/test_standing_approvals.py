@@ -7,10 +7,11 @@ from dataclasses import replace
 import pytest
 
 from policies.site_policy import StandingApproval
-from syft_code import local_round, messages
-from syft_code.messages import RoundCall
-from syft_code.plan import Plan
-from syft_code.quiet import quiet_import
+from syft_code.learning import local_round
+from syft_code.plans import messages
+from syft_code.plans.messages import RoundCall
+from syft_code.plans.plan import Plan
+from syft_code.processes.quiet import quiet_import
 from tests.datasites.hospitals import POLICY
 from tests.hostile.conftest import OurSite
 from tests.plans import plan

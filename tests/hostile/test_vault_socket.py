@@ -14,7 +14,7 @@ from nacl.signing import SigningKey
 
 from datasites import acts, wire
 from datasites.wire import OwnerAct, StartRound
-from syft_code import canonical, messages, networks
+from syft_code import canonical
 from syft_code.errors import (
     BudgetExceeded,
     ConsiliumError,
@@ -23,8 +23,10 @@ from syft_code.errors import (
     NotApproved,
     Refused,
 )
-from syft_code.messages import RoundCall, Signed
-from syft_code.plan import Plan
+from syft_code.plans import messages
+from syft_code.plans.messages import RoundCall, Signed
+from syft_code.plans.plan import Plan
+from syft_code.prediction import networks
 from tests.datasites.hospitals import POLICY, approval, known, publication, signed_act
 from tests.hostile.conftest import OurSite
 from tests.plans import plan, public

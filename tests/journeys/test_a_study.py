@@ -15,25 +15,21 @@ from federation.researcher import Researcher
 from federation.server_step import Model
 from federation.spool import IncomingFile
 from federation.study import Outcome, Progress, Study
-from syft_code import (
-    accounting,
-    broadcast,
-    canonical,
-    compression,
-    envelope,
-    messages,
-    networks,
-    sharing,
-)
-from syft_code.accounting import Event
-from syft_code.algorithms import FedAdam, Scaffold
-from syft_code.broadcast import PublicVectors
+from syft_code import canonical
 from syft_code.errors import InvalidMessage, Refused
-from syft_code.layers import Conv, GlobalAverage, GroupNorm
-from syft_code.messages import RoundCall, ShareHeader
-from syft_code.models import LayerStack
-from syft_code.plan import Compression, DpSgd, Evaluation, Plan, Sgd, Sharing
-from syft_code.recipes import Recipe
+from syft_code.learning import broadcast
+from syft_code.learning.broadcast import PublicVectors
+from syft_code.plans import messages
+from syft_code.plans.algorithms import FedAdam, Scaffold
+from syft_code.plans.layers import Conv, GlobalAverage, GroupNorm
+from syft_code.plans.messages import RoundCall, ShareHeader
+from syft_code.plans.models import LayerStack
+from syft_code.plans.plan import Compression, DpSgd, Evaluation, Plan, Sgd, Sharing
+from syft_code.plans.recipes import Recipe
+from syft_code.prediction import networks
+from syft_code.privacy import accounting
+from syft_code.privacy.accounting import Event
+from syft_code.secret_sharing import compression, envelope, sharing
 from tests import opening
 from tests.conftest import Live
 from tests.plans import TINY

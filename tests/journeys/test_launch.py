@@ -21,7 +21,7 @@ from datasites import hospital
 from datasites.data import stand_ins
 from federation import certificate, local_aggregator, model_file
 from federation.researcher import Researcher
-from syft_code.plan import DpSgd, Sgd
+from syft_code.plans.plan import DpSgd, Sgd
 from tests.conftest import Live, free_ports
 from tests.plans import TINY
 

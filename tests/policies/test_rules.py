@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 from policies.decision import Approve, AskOwner, Deny
 from policies.rules import RULES, Case, KnownParties, forbidden, review, within_budget
 from policies.site_policy import AssetBudget, Budget, SitePolicy, StandingApproval
-from syft_code import accounting
-from syft_code.accounting import DpSgdEvent
-from syft_code.catalogue import Terms
 from syft_code.errors import InvalidInput
-from syft_code.plan import DpSgd, Evaluation, Plan
+from syft_code.plans.catalogue import Terms
+from syft_code.plans.plan import DpSgd, Evaluation, Plan
+from syft_code.privacy import accounting
+from syft_code.privacy.accounting import DpSgdEvent
 from tests.plans import Keys, public
 from tests.plans import plan as any_plan
 

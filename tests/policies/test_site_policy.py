@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from policies import site_policy
 from policies.site_policy import AssetBudget, Budget, SitePolicy, StandingApproval
-from syft_code.catalogue import Terms
 from syft_code.errors import InvalidInput
+from syft_code.plans.catalogue import Terms
 
 LEAST = "epsilon = 8\ndelta = 1e-5\nmin_noise_multiplier = 0.3\nmin_patients = 10\n"
 STANDING = f"""

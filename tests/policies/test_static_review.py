@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from policies import static_review
 from policies.static_review import ALLOWED, ATTRIBUTES, Finding, findings
-from syft_code import traveller
+from syft_code.plans import traveller
 
 HOSTILE: dict[str, tuple[str, str]] = {
     # files

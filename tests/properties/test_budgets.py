@@ -14,10 +14,10 @@ from datasites import acts
 from datasites.data import cohort_file
 from datasites.vault.vault import Vault
 from policies.site_policy import Budget
-from syft_code import accounting
-from syft_code.accounting import DpSgdEvent, GaussianEvent
 from syft_code.errors import ConsiliumError
-from syft_code.plan import DpSgd, Plan
+from syft_code.plans.plan import DpSgd, Plan
+from syft_code.privacy import accounting
+from syft_code.privacy.accounting import DpSgdEvent, GaussianEvent
 from tests.datasites.hospitals import OneHospital, approval, cohort, policy, publication
 from tests.plans import public
 

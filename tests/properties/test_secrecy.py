@@ -19,9 +19,9 @@ import torch
 from numpy.typing import NDArray
 from scipy import stats
 
-from syft_code import sharing
-from syft_code.plan import Sharing
-from syft_code.sharing import Ring, Scheme
+from syft_code.plans.plan import Sharing
+from syft_code.secret_sharing import sharing
+from syft_code.secret_sharing.sharing import Ring, Scheme
 
 FALSE_ALARM = 1e-6
 SCHEMES = [Scheme(2, 2), Scheme(3, 3), Scheme(3, 2)]

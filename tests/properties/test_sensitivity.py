@@ -5,10 +5,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from syft_code import dp_sgd, networks
-from syft_code.augmentation import Augmentation
-from syft_code.distillation import Teacher
-from syft_code.noise import NoiseSource
+from syft_code.learning import dp_sgd
+from syft_code.learning.augmentation import Augmentation
+from syft_code.learning.distillation import Teacher
+from syft_code.prediction import networks
+from syft_code.privacy.noise import NoiseSource
 from tests.gradients import CASES, a_cohort, a_model, without
 
 PICTURES = {name for name, (_, data) in CASES.items() if data.kind not in ("table", "series")}

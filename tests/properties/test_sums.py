@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.random import Generator, default_rng
 
-from syft_code import sharing
 from syft_code.errors import RangeExceeded
-from syft_code.plan import MOST_PATIENTS, Sharing
-from syft_code.sharing import Scheme
+from syft_code.plans.plan import MOST_PATIENTS, Sharing
+from syft_code.secret_sharing import sharing
+from syft_code.secret_sharing.sharing import Scheme
 from tests.vectors import second
 
 BITS = st.sampled_from([8, 16, 32, 64])

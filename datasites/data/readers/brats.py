@@ -30,7 +30,7 @@ from datasites.data.readers.nifti import Volume
 from datasites.data.readers.reading import Reading, counted
 from syft_code.cohort import Cohort
 from syft_code.errors import InvalidData, require
-from syft_code.recipes import DataSpec
+from syft_code.plans.recipes import DataSpec
 
 CLASSES = ("background", "core", "edema", "enhancing")
 CLIP = 5.0  # standard deviations

@@ -28,7 +28,7 @@ from datasites.data.readers.csv_rows import Row
 from datasites.data.readers.reading import Reading, counted
 from syft_code.cohort import Cohort
 from syft_code.errors import InvalidData, require
-from syft_code.recipes import DataSpec
+from syft_code.plans.recipes import DataSpec
 
 CHANNELS = ("red", "green", "blue")
 CLASSES = ("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc")

@@ -18,7 +18,7 @@ from datasites.data.readers.reading import Reading, counted
 from datasites.data.readers.schema import Label, Schema
 from syft_code.cohort import Cohort
 from syft_code.errors import InvalidData, require
-from syft_code.recipes import DataSpec
+from syft_code.plans.recipes import DataSpec
 
 COLUMN_BREAK = ", "
 """Between the names of a series' columns in the name of its one channel."""

@@ -9,7 +9,7 @@ from safetensors.numpy import load, save
 from datasites.data import cohort_file, stand_ins
 from datasites.data.cohort_file import SplitCohort
 from syft_code.errors import InvalidData
-from syft_code.recipes import DataSpec
+from syft_code.plans.recipes import DataSpec
 from tests.shapes import SERIES, TABLE
 
 PATIENTS = 6

@@ -9,7 +9,7 @@ from datasites.data import mock_facts, stand_ins
 from datasites.data.readers import Reading, ham10000, read, schema, tables
 from datasites.data.stand_ins import Kind
 from syft_code.errors import InvalidData, InvalidInput
-from syft_code.scoring import area_by_ranks
+from syft_code.prediction.scoring import area_by_ranks
 
 KINDS: tuple[Kind, ...] = ("heart", "symptoms", "vitals")
 SITES = {

@@ -10,7 +10,7 @@ import pytest
 
 from datasites.desk.notes import MAX_NOTES, Notes
 from syft_code.errors import InvalidMessage, Refused
-from syft_code.notes import MAX_TEXT
+from syft_code.plans.notes import MAX_TEXT
 
 PLAN, OTHER = "ab" * 32, "cd" * 32
 

@@ -9,8 +9,8 @@ from nacl.signing import SigningKey
 
 from datasites.review import changes
 from datasites.review.changes import Change
-from syft_code.algorithms import Distillation, Ewc, FedAdam, FedProx, FedYogi, Scaffold
-from syft_code.plan import (
+from syft_code.plans.algorithms import Distillation, Ewc, FedAdam, FedProx, FedYogi, Scaffold
+from syft_code.plans.plan import (
     AdaptiveClip,
     Augmentation,
     Compression,
@@ -20,7 +20,7 @@ from syft_code.plan import (
     Sgd,
     Sharing,
 )
-from syft_code.recipes import Activation, Conv, LayerStack, Pool
+from syft_code.plans.recipes import Activation, Conv, LayerStack, Pool
 from tests.plans import Keys, plan
 
 KEYS = Keys()

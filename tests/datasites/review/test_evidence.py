@@ -23,13 +23,22 @@ from datasites.review.mock_run import MockRun, Output
 from datasites.vault.vault import Vault
 from policies.rules import KnownParties
 from policies.site_policy import AssetBudget, Budget, StandingApproval
-from syft_code import accounting, canonical, traveller
-from syft_code.algorithms import Distillation, Ewc, FedAdam, FedProx, FedYogi, Scaffold
+from syft_code import canonical
 from syft_code.errors import NotApproved
-from syft_code.layers import Activation, Conv, GlobalAverage, GroupNorm, Linear, Lstm, Scattering
-from syft_code.models import Fusion, LayerStack, UNet
-from syft_code.notes import Note
-from syft_code.plan import (
+from syft_code.plans import traveller
+from syft_code.plans.algorithms import Distillation, Ewc, FedAdam, FedProx, FedYogi, Scaffold
+from syft_code.plans.layers import (
+    Activation,
+    Conv,
+    GlobalAverage,
+    GroupNorm,
+    Linear,
+    Lstm,
+    Scattering,
+)
+from syft_code.plans.models import Fusion, LayerStack, UNet
+from syft_code.plans.notes import Note
+from syft_code.plans.plan import (
     AdaptiveClip,
     Augmentation,
     Compression,
@@ -38,7 +47,8 @@ from syft_code.plan import (
     RobustRule,
     Sharing,
 )
-from syft_code.recipes import CrossEntropy, DiceCrossEntropy, Recipe
+from syft_code.plans.recipes import CrossEntropy, DiceCrossEntropy, Recipe
+from syft_code.privacy import accounting
 from tests.datasites.hospitals import RESEARCHER, OneHospital, approval, policy
 from tests.plans import Keys, plan
 

@@ -15,11 +15,11 @@ from datasites.data import stand_ins
 from datasites.review import mock_run
 from datasites.review.mock_run import MockRun
 from datasites.vault import workroom
-from syft_code.algorithms import Distillation, Ewc, FedAdam, FedProx, Scaffold
 from syft_code.errors import TrainingFailed
-from syft_code.layers import Conv, GlobalAverage, GroupNorm
-from syft_code.models import LayerStack
-from syft_code.plan import (
+from syft_code.plans.algorithms import Distillation, Ewc, FedAdam, FedProx, Scaffold
+from syft_code.plans.layers import Conv, GlobalAverage, GroupNorm
+from syft_code.plans.models import LayerStack
+from syft_code.plans.plan import (
     EVALUATION,
     AdaptiveClip,
     Augmentation,
@@ -28,7 +28,7 @@ from syft_code.plan import (
     Sgd,
     Sharing,
 )
-from syft_code.recipes import Recipe
+from syft_code.plans.recipes import Recipe
 from tests.plans import plan
 
 PLAN = plan()

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from datasites.vault.vault import Vault
-from syft_code.plan import Plan
+from syft_code.plans.plan import Plan
 from tests.datasites.hospitals import OneHospital, approval
 
 

@@ -10,10 +10,13 @@ import pytest
 from datasites import acts
 from datasites.vault.vault import Vault
 from policies.site_policy import Budget
-from syft_code import accounting, audit, canonical, envelope
-from syft_code.audit import Anchor
+from syft_code import canonical
 from syft_code.errors import BudgetExceeded, ConsiliumError, InvalidMessage, Unavailable
-from syft_code.plan import Plan
+from syft_code.evidence import audit
+from syft_code.evidence.audit import Anchor
+from syft_code.plans.plan import Plan
+from syft_code.privacy import accounting
+from syft_code.secret_sharing import envelope
 from tests.datasites.hospitals import OneHospital, approval, cohort
 
 

@@ -12,23 +12,18 @@ from datasites.vault import airlock, trainer
 from datasites.vault.trainer_messages import Job
 from datasites.vault.vault import Vault
 from datasites.vault.workroom import Workroom
-from syft_code import (
-    canonical,
-    compression,
-    contribution,
-    control_variates,
-    envelope,
-    local_norms,
-    local_round,
-)
-from syft_code.algorithms import Ewc, Scaffold
-from syft_code.broadcast import sha256
+from syft_code import canonical
 from syft_code.errors import InvalidMessage, NotApproved, TrainingFailed, Unavailable
-from syft_code.layers import Conv, GlobalAverage, GroupNorm
-from syft_code.messages import Ticket
-from syft_code.models import LayerStack
-from syft_code.plan import Compression, DpSgd, Plan, Sgd, Sharing
-from syft_code.recipes import CrossEntropy, Recipe, parameter_count
+from syft_code.learning import contribution, control_variates, local_round
+from syft_code.learning.broadcast import sha256
+from syft_code.plans import local_norms
+from syft_code.plans.algorithms import Ewc, Scaffold
+from syft_code.plans.layers import Conv, GlobalAverage, GroupNorm
+from syft_code.plans.messages import Ticket
+from syft_code.plans.models import LayerStack
+from syft_code.plans.plan import Compression, DpSgd, Plan, Sgd, Sharing
+from syft_code.plans.recipes import CrossEntropy, Recipe, parameter_count
+from syft_code.secret_sharing import compression, envelope
 from tests import opening
 from tests.datasites.hospitals import OneHospital, approval
 from tests.plans import plan

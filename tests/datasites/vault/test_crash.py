@@ -41,7 +41,7 @@ def test_a_training_process_whose_vault_is_gone_ends_before_it_imports_torch() -
         command, cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True
     )
     assert ended.returncode == -signal.SIGTERM
-    assert "syft_code.lifetime" in ended.stderr
+    assert "syft_code.processes.lifetime" in ended.stderr
     assert "torch" not in ended.stderr
 
 

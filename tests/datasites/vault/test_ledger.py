@@ -14,9 +14,9 @@ import pytest
 from datasites.vault.ledger import Caps, Ledger, Spend
 from datasites.vault.store import Store
 from policies.site_policy import Budget
-from syft_code import accounting
-from syft_code.accounting import DpSgdEvent
 from syft_code.errors import BudgetExceeded, NotApproved, Refused
+from syft_code.privacy import accounting
+from syft_code.privacy.accounting import DpSgdEvent
 
 ROUND = DpSgdEvent(noise_multiplier=1.0, sample_rate=0.2, steps=5)
 WIDE = Budget(epsilon=100.0, delta=1e-5)

@@ -14,7 +14,6 @@ from datasites.data import cohort_file
 from datasites.vault.vault import Vault
 from policies.rules import KnownParties
 from policies.site_policy import AssetBudget, Budget, StandingApproval
-from syft_code import accounting
 from syft_code.errors import (
     BudgetExceeded,
     InvalidData,
@@ -22,8 +21,9 @@ from syft_code.errors import (
     NotApproved,
     Refused,
 )
-from syft_code.messages import NO_PART
-from syft_code.plan import Plan
+from syft_code.plans.messages import NO_PART
+from syft_code.plans.plan import Plan
+from syft_code.privacy import accounting
 from tests.datasites.hospitals import (
     BUDGET,
     RESEARCHER,

@@ -9,8 +9,8 @@ from datasites import acts
 from datasites.data import cohort_file, partition
 from datasites.data.cohort_file import SplitCohort
 from datasites.vault.vault import Vault
-from syft_code import audit
 from syft_code.errors import NotApproved, Refused
+from syft_code.evidence import audit
 from tests.datasites.hospitals import OneHospital, approval, cohort, publication
 from tests.plans import SKIN
 

@@ -12,12 +12,13 @@ from datasites.data.cohort_file import SplitCohort
 from datasites.data.readers import Kind, Reading, read
 from datasites.review import mock_run
 from datasites.vault.vault import Vault
-from syft_code import canonical, contribution
+from syft_code import canonical
 from syft_code.errors import InvalidData
-from syft_code.layers import Activation, Linear, Lstm
-from syft_code.models import LayerStack
-from syft_code.plan import DpSgd, Plan
-from syft_code.recipes import CrossEntropy, Recipe
+from syft_code.learning import contribution
+from syft_code.plans.layers import Activation, Linear, Lstm
+from syft_code.plans.models import LayerStack
+from syft_code.plans.plan import DpSgd, Plan
+from syft_code.plans.recipes import CrossEntropy, Recipe
 from tests.datasites.hospitals import OneHospital, approval, known, policy
 from tests.datasites.vault.test_vault import opened
 from tests.plans import Keys, plan

@@ -16,7 +16,7 @@ from datasites.data import cohort_file
 from datasites.vault import airlock
 from datasites.vault.vault import Vault
 from policies.site_policy import Budget
-from syft_code import accounting, canonical, envelope, messages, sharing
+from syft_code import canonical
 from syft_code.errors import (
     BudgetExceeded,
     InvalidData,
@@ -26,8 +26,11 @@ from syft_code.errors import (
     Refused,
     Unavailable,
 )
-from syft_code.messages import Ticket
-from syft_code.plan import DpSgd, Plan, Sgd
+from syft_code.plans import messages
+from syft_code.plans.messages import Ticket
+from syft_code.plans.plan import DpSgd, Plan, Sgd
+from syft_code.privacy import accounting
+from syft_code.secret_sharing import envelope, sharing
 from tests import opening
 from tests.datasites.hospitals import (
     OneHospital,

@@ -10,7 +10,7 @@ from datasites import site
 from datasites.site import ROUND_LIMIT_S, SiteSettings
 from datasites.vault.vault import Vault
 from syft_code.errors import InvalidInput
-from syft_code.plan import DpSgd, Plan
+from syft_code.plans.plan import DpSgd, Plan
 from tests.datasites.hospitals import OneHospital, approval
 
 LIMIT_S = 1.0  # less than the start of a training process alone

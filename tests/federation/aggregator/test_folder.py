@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from syft_code import envelope
-from syft_code.plan import Sharing
+from syft_code.plans.plan import Sharing
+from syft_code.secret_sharing import envelope
 from tests.federation.live_aggregators import (
     HOSPITALS,
     START_S,

@@ -40,11 +40,14 @@ from federation.aggregator.config import AggregatorConfig
 from federation.aggregator.metrics import Condition, Metrics
 from federation.aggregator_client import AggregatorClient
 from federation.collector import Collector
-from syft_code import audit, canonical, envelope, messages, sharing
-from syft_code.audit import Entry
-from syft_code.envelope import SealedShare
+from syft_code import canonical
 from syft_code.errors import InvalidInput, Refused, Unavailable
-from syft_code.plan import Hospital, Plan
+from syft_code.evidence import audit
+from syft_code.evidence.audit import Entry
+from syft_code.plans import messages
+from syft_code.plans.plan import Hospital, Plan
+from syft_code.secret_sharing import envelope, sharing
+from syft_code.secret_sharing.envelope import SealedShare
 from tests import plans
 from tests.conftest import free_ports
 

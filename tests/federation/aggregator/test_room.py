@@ -15,8 +15,9 @@ import pytest
 
 from federation import wire
 from federation.aggregator import files
-from syft_code import canonical, envelope
+from syft_code import canonical
 from syft_code.errors import Refused, Unavailable
+from syft_code.secret_sharing import envelope
 from tests.federation.aggregator.test_wipe import OURS, Operated, filled, plan_called
 from tests.federation.live_aggregators import (
     THREE,

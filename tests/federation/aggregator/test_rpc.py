@@ -15,10 +15,13 @@ from nacl.signing import SigningKey
 
 from federation import wire
 from federation.aggregator.rpc import CARRIERS
-from syft_code import audit, canonical, envelope, groups, messages, sharing
+from syft_code import canonical
 from syft_code.errors import ConsiliumError, InvalidMessage, Refused
-from syft_code.messages import OpenCall, SetChoice, Signed
-from syft_code.plan import Robust, Sharing
+from syft_code.evidence import audit
+from syft_code.plans import messages
+from syft_code.plans.messages import OpenCall, SetChoice, Signed
+from syft_code.plans.plan import Robust, Sharing
+from syft_code.secret_sharing import envelope, groups, sharing
 from tests.federation.live_aggregators import (
     HOSPITALS,
     PATIENTS,

@@ -13,10 +13,11 @@ from federation import wire
 from federation.aggregator import uploads as aggregator_uploads
 from federation.aggregator.files import Slot, VectorFiles
 from federation.aggregator.uploads import Uploads
-from syft_code import canonical, sharing
-from syft_code.envelope import SealedShare
+from syft_code import canonical
 from syft_code.errors import Refused, Unavailable
-from syft_code.plan import Plan
+from syft_code.plans.plan import Plan
+from syft_code.secret_sharing import sharing
+from syft_code.secret_sharing.envelope import SealedShare
 from tests.federation.live_aggregators import (
     THREE,
     Line,

@@ -15,11 +15,11 @@ from federation.aggregator import schema
 from federation.aggregator.aggregation import Aggregation
 from federation.aggregator.rows import Stored, Wiped
 from federation.aggregator.store import Store
-from syft_code import messages
-from syft_code.envelope import SealedShare
 from syft_code.errors import Refused, Unavailable
-from syft_code.messages import OpenCall, SumHeader
-from syft_code.plan import Plan
+from syft_code.plans import messages
+from syft_code.plans.messages import OpenCall, SumHeader
+from syft_code.plans.plan import Plan
+from syft_code.secret_sharing.envelope import SealedShare
 from tests.federation.live_aggregators import (
     HOSPITALS,
     RESEARCHER,

@@ -26,10 +26,11 @@ from federation.experiments.cell import Cell, cells
 from federation.experiments.evaluation import Row
 from federation.experiments.run import How
 from federation.simulation.federation import UNCLIPPED
-from syft_code import accounting, metrics, networks
-from syft_code.algorithms import Scaffold
 from syft_code.errors import ConsiliumError, InvalidInput, InvalidPlan
-from syft_code.recipes import LayerStack
+from syft_code.plans.algorithms import Scaffold
+from syft_code.plans.recipes import LayerStack
+from syft_code.prediction import metrics, networks
+from syft_code.privacy import accounting
 from tests.federation.experiments import toy
 
 ROOT = Path(__file__).parents[3]

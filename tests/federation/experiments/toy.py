@@ -12,7 +12,7 @@ from federation.figures import HospitalCohorts
 from federation.simulation.hospitals import InMemory
 from syft_code.cohort import Cohort
 from syft_code.errors import InvalidInput
-from syft_code.recipes import DataSpec
+from syft_code.plans.recipes import DataSpec
 
 SPEC = DataSpec(
     kind="table",

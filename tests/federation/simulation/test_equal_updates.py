@@ -25,12 +25,13 @@ from federation.simulation.hospitals import InMemory
 from federation.simulation.kept import Kept
 from federation.simulation.randomness import Randomness
 from federation.simulation.sums import RoundSums, Sums, pieces
-from syft_code import canonical, contribution, envelope, messages
-from syft_code.algorithms import FedAdam, FedProx, FedYogi, Scaffold
-from syft_code.messages import RoundCall
-from syft_code.noise import NoiseSource
-from syft_code.plan import AdaptiveClip, Augmentation, Compression, DpSgd, Plan
-from syft_code.recipes import (
+from syft_code import canonical
+from syft_code.learning import contribution
+from syft_code.plans import messages
+from syft_code.plans.algorithms import FedAdam, FedProx, FedYogi, Scaffold
+from syft_code.plans.messages import RoundCall
+from syft_code.plans.plan import AdaptiveClip, Augmentation, Compression, DpSgd, Plan
+from syft_code.plans.recipes import (
     Activation,
     Conv,
     CrossEntropy,
@@ -39,6 +40,8 @@ from syft_code.recipes import (
     LayerStack,
     Recipe,
 )
+from syft_code.privacy.noise import NoiseSource
+from syft_code.secret_sharing import envelope
 from tests.datasites.hospitals import OneHospital, approval, cohort, known, policy, publication
 from tests.plans import SKIN, Keys, plan
 

@@ -18,12 +18,14 @@ from federation.simulation.hospitals import InMemory
 from federation.simulation.kept import Kept
 from federation.simulation.randomness import Randomness
 from federation.simulation.sums import collected
-from syft_code import broadcast, contribution, envelope, networks
-from syft_code.algorithms import Scaffold
-from syft_code.broadcast import PublicVectors
 from syft_code.cohort import Cohort
-from syft_code.plan import DpSgd, Plan, Robust, Sgd, Sharing
-from syft_code.recipes import Activation, CrossEntropy, LayerStack, Linear, Recipe
+from syft_code.learning import broadcast, contribution
+from syft_code.learning.broadcast import PublicVectors
+from syft_code.plans.algorithms import Scaffold
+from syft_code.plans.plan import DpSgd, Plan, Robust, Sgd, Sharing
+from syft_code.plans.recipes import Activation, CrossEntropy, LayerStack, Linear, Recipe
+from syft_code.prediction import networks
+from syft_code.secret_sharing import envelope
 from tests import plans
 from tests.federation.experiments import toy
 

@@ -1,0 +1,106 @@
+"""What a hospital says in public: the card of an asset, and the terms of its policy."""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from syft_code import canonical
+from syft_code.errors import InvalidInput, require
+from syft_code.plans.plan import MOST_AGGREGATORS
+from syft_code.plans.recipes import DataSpec
+
+ModelKind = Literal["layers", "unet"]
+LEAST_DELTA, LARGEST_DELTA = 1e-15, 0.01
+"""Accountants are exact down to the one; past the other, delta itself gives patients away."""
+LEAST_HOSPITALS = 3
+"""With two, one hospital and the researcher could subtract the other out."""
+LEAST_AGGREGATORS = 2
+"""One that opens a share alone would read the update in it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AssetCard:
+    """One asset in a front desk's catalogue.
+
+    `patients` is the declared number of training patients; `held_out` says whether the owner
+    keeps others for evaluation; `lacks` names the modalities that none of its cases has, which
+    are zero there.
+    """
+
+    __pydantic_config__ = canonical.STRICT
+    hospital: str
+    verify_key: str
+    asset: str
+    version: int
+    patients: int
+    held_out: bool
+    spec: DataSpec
+    lacks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """What one hospital asks of every study, readable before anything is submitted.
+
+    `epsilon` at `delta` is what a patient of one asset may lose in all, for ever;
+    `study_epsilon` and `researcher_epsilon` cap one study, and all studies of one researcher.
+    Units: `min_noise_multiplier` is noise std ÷ clip norm, of training and of evaluations;
+    `min_patients` counts declared training patients; `min_aggregators` is how many of them must
+    put their pieces together before anything opens; `approvers` are different people, none of them
+    the researcher.
+    """
+
+    __pydantic_config__ = canonical.STRICT
+    epsilon: float
+    delta: float
+    min_noise_multiplier: float
+    min_patients: int
+    min_hospitals: int = LEAST_HOSPITALS
+    min_aggregators: int = LEAST_AGGREGATORS
+    study_epsilon: float | None = None
+    researcher_epsilon: float | None = None
+    recipes: tuple[ModelKind, ...] = ("layers", "unet")
+    custom_code: bool = False
+    approvers: int = 1
+
+    def __post_init__(self) -> None:
+        for name in ("epsilon", "study_epsilon", "researcher_epsilon"):
+            value = getattr(self, name)
+            _require(
+                value is None or (math.isfinite(value) and value > 0),
+                f"{name} must be a finite number above 0, got {value}.",
+            )
+        _require(
+            LEAST_DELTA <= self.delta <= LARGEST_DELTA,
+            f"delta must lie between {LEAST_DELTA:g} and {LARGEST_DELTA:g}, got {self.delta}.",
+        )
+        _require(
+            math.isfinite(self.min_noise_multiplier) and self.min_noise_multiplier > 0,
+            f"min_noise_multiplier must be a finite number above 0, got {self.min_noise_multiplier}.",
+        )
+        _require(
+            self.min_patients >= 1, f"min_patients must be at least 1, got {self.min_patients}."
+        )
+        _require(
+            self.min_hospitals >= LEAST_HOSPITALS,
+            f"min_hospitals must be at least {LEAST_HOSPITALS}, got {self.min_hospitals}.",
+        )
+        _require(
+            LEAST_AGGREGATORS <= self.min_aggregators <= MOST_AGGREGATORS,
+            f"min_aggregators must be from {LEAST_AGGREGATORS} to {MOST_AGGREGATORS}, got "
+            f"{self.min_aggregators}.",
+        )
+        _require(bool(self.recipes), "recipes must allow at least one kind of model.")
+        _require(
+            not self.custom_code,
+            "custom_code must be false: this version trains recipes, which are data, and runs no "
+            "code of a researcher.",
+        )
+        _require(
+            1 <= self.approvers <= 2,
+            f"approvers must be 1, or 2 for the two-person rule, got {self.approvers}.",
+        )
+
+
+def _require(holds: bool, sentence: str) -> None:
+    require(holds, f"In a site's policy, {sentence}", error=InvalidInput)

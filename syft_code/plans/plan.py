@@ -1,0 +1,217 @@
+"""A plan: everything that is public about a study, frozen and hashed.
+
+A data owner approves the hash of a plan, so whatever can change what leaves a
+hospital stands in it: the recipe (model and loss as data), the privacy
+parameters, the rounds, the algorithm, the way shares are made, and who takes part with
+which keys. A plan holds no patient value, no secret and no randomness.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Annotated
+
+from pydantic import Field
+
+from syft_code import canonical
+from syft_code.errors import InvalidPlan, require
+from syft_code.plans import local_norms, roster
+from syft_code.plans.algorithms import (
+    Algorithm,
+    Continual,
+    FedAvg,
+    FedProx,
+    Scaffold,
+    earlier_vectors,
+)
+from syft_code.plans.messages import Purpose
+from syft_code.plans.plan_parts import AdaptiveClip as AdaptiveClip
+from syft_code.plans.plan_parts import Augmentation as Augmentation
+from syft_code.plans.plan_parts import Compression as Compression
+from syft_code.plans.plan_parts import DpSgd as DpSgd
+from syft_code.plans.plan_parts import Evaluation as Evaluation
+from syft_code.plans.plan_parts import Robust as Robust
+from syft_code.plans.plan_parts import RobustRule as RobustRule
+from syft_code.plans.plan_parts import Sgd as Sgd
+from syft_code.plans.plan_parts import Sharing as Sharing
+from syft_code.plans.recipes import MAX_PARAMETERS, DataSpec, Recipe, parameter_count, trained_count
+from syft_code.plans.roster import HEX_KEY as HEX_KEY
+from syft_code.plans.roster import MOST_AGGREGATORS as MOST_AGGREGATORS
+from syft_code.plans.roster import MOST_PATIENTS as MOST_PATIENTS
+from syft_code.plans.roster import NAME as NAME
+from syft_code.plans.roster import WEIGHT_BITS as WEIGHT_BITS
+from syft_code.plans.roster import Aggregator as Aggregator
+from syft_code.plans.roster import Hospital as Hospital
+
+EVALUATION = Sharing(ring_bits=64, fraction_bits=24, bound=2.0**20)
+"""Evaluations are short vectors of counts: they travel in the widest ring, whatever the plan's."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """One study, as every party sees it and as each owner approves it.
+
+    `max_update_norm` is an L2 bound on one hospital's update, kept at the site. The first
+    `frozen_layers` layers that have parameters, in the order of the network's vector, are not
+    trained and not shared. With `local_norms` the scales and shifts of normalisation layers are
+    trained, stay at each hospital and are not shared. `start_sha256` is of the float32 weights from
+    which the first round starts; without it they are drawn from the plan's hash. `averaging` is the
+    decay of the moving average of the rounds' models that is evaluated and delivered.
+
+    Raises:
+        InvalidPlan: with one sentence, if any part is not acceptable.
+    """
+
+    __pydantic_config__ = canonical.STRICT
+
+    study: str
+    researcher_key: str
+    data: DataSpec
+    recipe: Recipe
+    dp_sgd: DpSgd
+    optimizer: Sgd
+    rounds: int
+    hospitals: tuple[Hospital, ...]
+    aggregators: tuple[Aggregator, ...]
+    min_hospitals: int
+    evaluation: Evaluation | None = None
+    sharing: Sharing = field(default_factory=Sharing)
+    algorithm: Algorithm = field(default_factory=FedAvg)
+    robust: Robust | None = None
+    max_update_norm: float | None = None
+    compression: Compression | None = None
+    frozen_layers: int = 0
+    local_norms: bool = False
+    augmentation: Augmentation | None = None
+    continual: Continual | None = None
+    start_sha256: str = ""
+    averaging: float | None = None
+    format: Annotated[int, Field(ge=3, le=3)] = 3
+
+    def __post_init__(self) -> None:
+        canonical.require_types(self)
+        roster.check_name("study", self.study)
+        roster.check_key("the researcher", self.researcher_key)
+        require(1 <= self.rounds <= 1000, f"rounds must be between 1 and 1000, got {self.rounds}.")
+        self.recipe.check(self.data)
+        roster.check(self.hospitals, self.aggregators, self.min_hospitals)
+        rounds_ok = self.evaluation is None or all(
+            1 <= r <= self.rounds for r in self.evaluation.after_rounds
+        )
+        require(rounds_ok, f"evaluation rounds must lie between 1 and {self.rounds}.")
+        _check_sharing(self)
+        _check_robust(self)
+        _check_training(self)
+        _check_algorithm(self)
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 over the plan's canonical JSON (hex): what an owner approves."""
+        return canonical.sha256(self.encode())
+
+    def encode(self) -> bytes:
+        """The plan's canonical JSON."""
+        return canonical.encode(self)
+
+    @classmethod
+    def decode(cls, data: bytes) -> "Plan":
+        """Read a plan from its canonical JSON; raise `InvalidPlan` on anything else."""
+        plan: Plan = canonical.parse(cls, data, what="plan", error=InvalidPlan)
+        return plan
+
+    def rounds_of(self, purpose: Purpose) -> Sequence[int]:
+        """The rounds in which hospitals train, or after which they evaluate."""
+        if purpose == "train":
+            return range(1, self.rounds + 1)
+        return self.evaluation.after_rounds if self.evaluation else ()
+
+    @property
+    def needed(self) -> int:
+        """How many of the plan's aggregators open a sum; any fewer learn nothing."""
+        parties = len(self.aggregators)
+        return parties if self.sharing.needed is None else self.sharing.needed
+
+    @property
+    def most_patients(self) -> int:
+        """The largest declared number of patients: a hospital's weight is its own ÷ this one."""
+        return max(hospital.patients for hospital in self.hospitals)
+
+    def sharing_of(self, purpose: Purpose) -> Sharing:
+        """The ring and the fixed point of a training or an evaluation."""
+        return self.sharing if purpose == "train" else EVALUATION
+
+    def hospital(self, name: str) -> Hospital:
+        """The roster's entry for a hospital; raise `InvalidPlan` if it has none."""
+        for hospital in self.hospitals:
+            if hospital.name == name:
+                return hospital
+        raise InvalidPlan(f"{name!r} is not a hospital of the study {self.study!r}.")
+
+
+def _check_sharing(plan: Plan) -> None:
+    """No sum wraps, and fewer than the needed aggregators are never a majority."""
+    parties, needed = len(plan.aggregators), plan.needed
+    require(
+        2 <= needed <= parties < 2 * needed,
+        f"More than half of the {parties} aggregators must be needed, and at least 2, got {needed}: "
+        "with fewer, two different sums of one round could be opened.",
+    )
+    for sharing in (plan.sharing, EVALUATION):
+        sharing.check_span(len(plan.hospitals), error=InvalidPlan)
+    norm, rules = plan.max_update_norm, plan.sharing
+    require(
+        norm is None or 2.0**-64 <= norm <= 2.0**64,
+        f"max_update_norm must lie between 2^-64 and 2^64, got {norm}.",
+    )
+    largest = rules.bound if norm is None else min(rules.bound, norm)
+    require(
+        largest * 2.0**rules.fraction_bits >= 1,
+        "The largest update that a hospital may share must be worth at least one step of the fixed "
+        "point, else only zeros would travel: use more fraction bits.",
+    )
+
+
+def _check_robust(plan: Plan) -> None:
+    require(
+        plan.robust is None or plan.robust.groups * plan.min_hospitals <= len(plan.hospitals),
+        f"Groups of at least {plan.min_hospitals} hospitals must be possible: plan at most "
+        f"{len(plan.hospitals) // plan.min_hospitals} groups, or more hospitals.",
+    )
+
+
+def _check_training(plan: Plan) -> None:
+    """What is trained, from which weights, on which views, and what is delivered."""
+    trained_count(plan.recipe, plan.data, frozen_layers=plan.frozen_layers)
+    if plan.local_norms:
+        local_norms.check(plan.recipe.model, frozen_layers=plan.frozen_layers)
+    if plan.augmentation is not None:
+        plan.augmentation.check(plan.data)
+    require(
+        plan.start_sha256 == "" or HEX_KEY.fullmatch(plan.start_sha256) is not None,
+        "start_sha256 must be the SHA-256 of the start weights, 64 lower-case hexadecimal digits, or "
+        "empty for weights that are drawn from the plan's hash.",
+    )
+    require(
+        plan.averaging is None or 0 < plan.averaging < 1,
+        f"averaging must be a decay above 0 and below 1, or none, got {plan.averaging}.",
+    )
+
+
+def _check_algorithm(plan: Plan) -> None:
+    plain = plan.compression is None and plan.robust is None and plan.optimizer.momentum == 0
+    require(
+        not isinstance(plan.algorithm, Scaffold) or plain,
+        "SCAFFOLD goes with plain SGD, all coordinates and the weighted mean: set momentum to 0 and "
+        "leave out compression and robust, or use FedAvg.",
+    )
+    vectors = 1 + isinstance(plan.algorithm, Scaffold) + earlier_vectors(plan.continual)
+    require(
+        vectors * parameter_count(plan.recipe, plan.data) <= 2 * MAX_PARAMETERS,
+        f"The {vectors} vectors that travel with a round may have {2 * MAX_PARAMETERS} numbers "
+        "together: use a smaller model, or an algorithm that sends fewer.",
+    )
+    mu = plan.algorithm.mu if isinstance(plan.algorithm, FedProx) else 0.0
+    require(
+        plan.optimizer.learning_rate * mu <= 1,
+        f"FedProx's mu times the learning rate must be at most 1, else a step jumps past the "
+        f"weights that it is pulled to; got {mu:g} x {plan.optimizer.learning_rate:g}.",
+    )

@@ -1,0 +1,4 @@
+"""Networks from their description, what they say of a slice, and how good that is.
+
+May import `plans`.
+"""

@@ -1,0 +1,297 @@
+"""Privacy accounting: events are inert data, an accountant interprets them.
+
+An event says what ran on the patients of one group of an asset. Epsilon is never
+stored or added: every question composes all events anew, with dp_accounting's privacy
+loss distributions (PLD) under the relation *adding or removing one patient*.
+
+Training and held-out patients are two groups of an asset. A patient's group follows
+from that patient alone, by a rule that no version of the asset may change (the vault
+refuses it). So one patient is touched by the events of one group only, and an asset's
+epsilon is the larger of its groups' (parallel composition, McSherry 2009, Theorem 4).
+"""
+
+import math
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Annotated, Literal
+
+import dp_accounting
+from dp_accounting.rdp import RdpAccountant
+from pydantic import Field
+
+from syft_code import canonical
+from syft_code.errors import InvalidPlan, require
+from syft_code.plans.messages import Purpose
+from syft_code.plans.plan import Plan
+from syft_code.privacy import loss_distributions
+from syft_code.privacy.loss_distributions import RELATION, Releases
+
+Group = Literal["training", "held-out"]
+RDP_TOLERANCE = 0.25
+"""The RDP accountant's bound is looser than PLD's: it may lie up to this part above it."""
+PLD_LIMIT = 100.0
+"""Past this epsilon, far from any budget, a PLD's memory grows without end and RDP answers."""
+RDP_ORDERS = (*range(2, 64), 80, 96, 128, 192, 256, 384, 512)
+DIGITS = 4
+"""A noise multiplier that is worked out for a target has so many digits, the last rounded up."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DpSgdEvent:
+    """`steps` Gaussian releases, each over a Poisson sample of the training patients."""
+
+    __pydantic_config__ = canonical.STRICT
+    noise_multiplier: Annotated[float, Field(gt=0)]
+    sample_rate: Annotated[float, Field(gt=0, le=1)]
+    steps: Annotated[int, Field(ge=1)]
+    kind: Literal["dp_sgd"] = "dp_sgd"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GaussianEvent:
+    """One Gaussian release over all held-out patients."""
+
+    __pydantic_config__ = canonical.STRICT
+    noise_multiplier: Annotated[float, Field(gt=0)]
+    kind: Literal["gaussian"] = "gaussian"
+
+
+Event = Annotated[DpSgdEvent | GaussianEvent, Field(discriminator="kind")]
+
+
+def event(plan: Plan, purpose: Purpose) -> DpSgdEvent | GaussianEvent:
+    """The price of one round of a plan, or of one evaluation.
+
+    Adaptive clipping costs nothing on top: a step that also counts how many gradients were within
+    the bound is one Gaussian release of a longer vector. The plan states the noise multiplier of
+    that whole step, and inside it the gradient's own noise is made larger, to make room for the
+    count (Andrew et al. 2021, theorem 1: the inverse squares of the two multipliers add up).
+
+    Raises:
+        InvalidPlan: if the plan has no evaluation and one is asked for.
+    """
+    if purpose == "train":
+        dp = plan.dp_sgd
+        return DpSgdEvent(
+            noise_multiplier=dp.noise_multiplier, sample_rate=dp.sample_rate, steps=dp.steps
+        )
+    if plan.evaluation is None:
+        raise InvalidPlan("This plan has no evaluation: add one and ask for approval again.")
+    return GaussianEvent(noise_multiplier=plan.evaluation.noise_multiplier)
+
+
+def group(event: DpSgdEvent | GaussianEvent) -> Group:
+    """The group of patients that an event touches."""
+    return "training" if isinstance(event, DpSgdEvent) else "held-out"
+
+
+def plan_events(plan: Plan) -> list[DpSgdEvent | GaussianEvent]:
+    """Everything that a plan would spend at one hospital, all rounds and evaluations."""
+    evaluations = len(plan.evaluation.after_rounds) if plan.evaluation else 0
+    training = [event(plan, "train")] * plan.rounds
+    return training + [event(plan, "evaluate")] * evaluations if evaluations else training
+
+
+def epsilon(events: Sequence[DpSgdEvent | GaussianEvent], *, delta: float) -> float:
+    """The epsilon of everything that left an asset, by PLD: the larger of its groups'.
+
+    Where the looser RDP says more than `PLD_LIMIT`, that is the answer.
+
+    Guarantee: the composed mechanism is (epsilon, delta)-DP for adding or removing one
+        patient; PLD's pessimistic discretisation rounds up.
+    Raises:
+        InvalidPlan: if delta is not in (0, 1), or an epsilon comes out as no number.
+    Source: dp_accounting 0.6, PLDAccountant; Doroshenko et al. 2022.
+
+    >>> round(epsilon([GaussianEvent(noise_multiplier=1.0)], delta=1e-5), 1)
+    4.4
+    >>> epsilon([], delta=1e-5)
+    0.0
+    """
+    return _largest(events, delta=delta, method="pld")
+
+
+def epsilon_rdp(events: Sequence[DpSgdEvent | GaussianEvent], *, delta: float) -> float:
+    """The same by Rényi DP: a second, looser method to check `epsilon` against.
+
+    Source: dp_accounting 0.6, RdpAccountant; Mironov, Talwar & Zhang 2019.
+    """
+    return _largest(events, delta=delta, method="rdp")
+
+
+def accountants_agree(pld: float, rdp: float) -> bool:
+    """Whether the two methods tell one story: RDP at or above PLD, within the tolerance.
+
+    >>> accountants_agree(4.0, 4.4), accountants_agree(4.0, 7.0), accountants_agree(4.0, 3.0)
+    (True, False, False)
+    """
+    return pld <= rdp * 1.005 and rdp <= pld * (1 + RDP_TOLERANCE) + 0.1
+
+
+def sigma_for(
+    target_epsilon: float, *, delta: float, sample_rate: float, steps: int, rounds: int
+) -> float:
+    """The least noise multiplier with which all rounds of DP-SGD stay within an epsilon.
+
+    Units: noise std ÷ `max_grad_norm`, of the whole step; `steps` are those of one round.
+    Guarantee: `epsilon` of these rounds is at most the target.
+    Raises:
+        InvalidPlan: if no noise is enough, or the target is no number above 0.
+
+    >>> sigma_for(8.0, delta=1e-5, sample_rate=0.2, steps=8, rounds=8)
+    1.241
+    """
+    one = DpSgdEvent(noise_multiplier=1.0, sample_rate=sample_rate, steps=steps)
+    return _sigma_for(target_epsilon, [one] * rounds, delta=delta)
+
+
+def evaluation_sigma_for(target_epsilon: float, *, delta: float, evaluations: int) -> float:
+    """The same for so many evaluations over all held-out patients."""
+    return _sigma_for(
+        target_epsilon, [GaussianEvent(noise_multiplier=1.0)] * evaluations, delta=delta
+    )
+
+
+def within(plan: Plan, target_epsilon: float, *, delta: float, least_noise: float = 0.0) -> Plan:
+    """The same plan with the least noise that keeps all of it within an epsilon.
+
+    The noise of its training and that of its evaluations are replaced, each by the least that
+    meets the target: they touch different patients, and the larger of the two counts. Neither
+    multiplier falls below `least_noise`.
+
+    Guarantee: `epsilon` of `plan_events` is at most the target.
+    """
+    dp, evaluation = plan.dp_sgd, plan.evaluation
+    sigma = sigma_for(
+        target_epsilon,
+        delta=delta,
+        sample_rate=dp.sample_rate,
+        steps=dp.steps,
+        rounds=plan.rounds,
+    )
+    if evaluation is not None and evaluation.after_rounds:
+        count = len(evaluation.after_rounds)
+        own = evaluation_sigma_for(target_epsilon, delta=delta, evaluations=count)
+        evaluation = replace(evaluation, noise_multiplier=max(own, least_noise))
+    dp = replace(dp, noise_multiplier=max(sigma, least_noise))
+    return replace(plan, dp_sgd=dp, evaluation=evaluation)
+
+
+def _sigma_for(
+    target: float, events: Sequence[DpSgdEvent | GaussianEvent], *, delta: float
+) -> float:
+    require(
+        math.isfinite(target) and target > 0,
+        f"The epsilon to stay within must be a finite number above 0, got {target}.",
+    )
+    _require_delta(delta)
+    releases = _releases(events)
+
+    def excess(sigma: float) -> float:
+        """How far epsilon lies above the target, in logarithms; nowhere near, the sign counts."""
+        noised = tuple(replace(one, noise_multiplier=sigma) for one in releases)
+        return math.log(max(_priced(noised, delta, "pld") / target, 1e-3))
+
+    least = _root(excess, near=_first_guess(target, releases, delta=delta))
+    unit = 10.0 ** (math.floor(math.log10(least)) + 1 - DIGITS)
+    rounded = math.ceil(least / unit)
+    while excess(rounded * unit) > 0:
+        rounded += 1
+    return float(f"{rounded * unit:.{DIGITS}g}")
+
+
+def _first_guess(target: float, releases: Sequence[Releases], *, delta: float) -> float:
+    """Sigma by the central limit theorem, which says too little: a place to start from.
+
+    Source: Dong, Roth & Su 2022, "Gaussian differential privacy", corollary 5.4.
+    """
+    tail = math.sqrt(2 * math.log(1 / delta))
+    mu = math.sqrt(tail**2 + 2 * target) - tail  # of epsilon = mu² / 2 + mu x tail
+    drawn = sum(one.count * one.sample_rate**2 for one in releases)
+    return 1 / math.sqrt(math.log1p(mu**2 / drawn))
+
+
+def _root(excess: Callable[[float], float], *, near: float) -> float:
+    """Where a falling function of sigma is 0, from above, to about a unit of the last digit.
+
+    Source: Dowell & Jarratt 1971, the Illinois method, on the logarithm of sigma, with each point
+    put half of the precision past where the line leads, so that the last two enclose the root.
+    """
+    precision = 10.0**-DIGITS
+    low = high = math.log(near)
+    over = under = excess(near)
+    while over <= 0:
+        low += min(max(1.2 * over, -1.0), -precision)
+        over = excess(math.exp(low))
+    while under > 0:
+        high += max(min(1.2 * under, 1.0), precision)
+        under = excess(math.exp(high))
+    moved = ""
+    while high - low > precision:
+        middle = low + (high - low) * over / (over - under)
+        middle += precision / 2 if middle - low < high - middle else -precision / 2
+        found = excess(math.exp(middle))
+        if found > 0:
+            under /= 2 if moved == "low" else 1
+            low, over, moved = middle, found, "low"
+        else:
+            over /= 2 if moved == "high" else 1
+            high, under, moved = middle, found, "high"
+    return math.exp(high)
+
+
+def _largest(
+    events: Sequence[DpSgdEvent | GaussianEvent], *, delta: float, method: Literal["pld", "rdp"]
+) -> float:
+    _require_delta(delta)
+    values = [0.0]
+    for name in ("training", "held-out"):
+        releases = _releases([one for one in events if group(one) == name])
+        if releases:
+            value = _priced(releases, delta, method)
+            require(
+                math.isfinite(value) and value > 0,
+                f"Epsilon must be a finite number above 0 after real steps, got {value}: "
+                "use a larger noise multiplier or a larger delta.",
+            )
+            values.append(value)
+    return max(values)
+
+
+def _require_delta(delta: float) -> None:
+    require(0 < delta < 1, f"delta must lie between 0 and 1, got {delta}.")
+
+
+def _releases(events: Sequence[DpSgdEvent | GaussianEvent]) -> tuple[Releases, ...]:
+    """The Gaussian releases of some events, equal ones counted together, in a fixed order."""
+    counts = Counter[tuple[float, float]]()
+    for one in events:
+        if isinstance(one, DpSgdEvent):
+            counts[one.noise_multiplier, one.sample_rate] += one.steps
+        else:
+            counts[one.noise_multiplier, 1.0] += 1
+    return tuple(_shared(sigma, rate, count) for (sigma, rate), count in sorted(counts.items()))
+
+
+@lru_cache(maxsize=8192)
+def _shared(noise_multiplier: float, sample_rate: float, count: int) -> Releases:
+    """One object for equal releases: many remembered ledgers have most of them in common."""
+    return Releases(noise_multiplier=noise_multiplier, sample_rate=sample_rate, count=count)
+
+
+@lru_cache(maxsize=4096)  # an owner's list asks for each of its requests, again and again
+def _priced(releases: tuple[Releases, ...], delta: float, method: Literal["pld", "rdp"]) -> float:
+    """Epsilon by one method; by RDP also if it is so large that a PLD would not fit."""
+    if method == "pld" and loss_distributions.quick_bound(releases, delta=delta) <= PLD_LIMIT:
+        return loss_distributions.epsilon(releases, delta=delta)
+    accountant = RdpAccountant(orders=RDP_ORDERS, neighboring_relation=RELATION)
+    for one in releases:
+        gaussian = dp_accounting.GaussianDpEvent(one.noise_multiplier)
+        sampled = dp_accounting.PoissonSampledDpEvent(one.sample_rate, gaussian)
+        accountant.compose(sampled, one.count)
+    bound = float(accountant.get_epsilon(delta))
+    if method == "rdp" or bound > PLD_LIMIT:
+        return bound
+    return loss_distributions.epsilon(releases, delta=delta)

@@ -107,8 +107,8 @@ def skin(data: DataSpec) -> Suggestion:
     On the 5,984 images of HAM10000 at 32 px with their facts, four hospitals by true site, means
     of 5 seeds, balanced accuracy and melanoma AUC (benchmarks/grids/skin.toml):
 
-        epsilon 8   .493 and .864   pooled .531 and .861
-        epsilon 3   .420 and .842   pooled .474 and .845   (learning rate .05)
+        epsilon 8   .492 and .866   pooled .531 and .861
+        epsilon 3   .433 and .847   pooled .474 and .845   (learning rate .05)
         no privacy  .556 and .874   pooled .551 and .870   best single hospital .437 and .839
     """
     return Suggestion(

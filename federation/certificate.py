@@ -37,7 +37,7 @@ SMALLEST_DELTA = 1e-6
 RELATION = "add or remove one patient"
 DEMO_ONLY = "possible only in a demo that owns all the data"
 STAND_IN = (
-    "STAND-IN: this model was trained on synthetic pictures. No patient is in them, and no "
+    "STAND-IN: this model was trained on synthetic data. No patient is in them, and no "
     "figure here says anything about medicine."
 )
 NOISED = (

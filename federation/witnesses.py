@@ -166,7 +166,7 @@ def _front_desk(outcome: Outcome) -> list[str]:
     return [
         f"The request, the plan, signed round calls, tickets, the model's {_sent(plan)} "
         f"({sent:,} bytes a round) and sealed shares that it cannot open.",
-        "No patient, no ledger and none of the vault's keys: a handle stands where the pictures would be.",
+        "No patient, no ledger and none of the vault's keys: a handle stands where the data would be.",
     ]
 
 

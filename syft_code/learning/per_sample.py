@@ -13,8 +13,9 @@ its parameters for each patient apart, by one call for all of them:
     Lstm              by hand, the gates of all hours, then one matrix product a patient
 
 Everything without parameters is left to autograd (max pooling in a quicker layout, by `pooling`),
-and must treat each slice alone (`networks` has no other layers). Norms are always of the very numbers that are added, never of a formula in
-which large terms cancel: that is why convolutions on few pixels have rows too, and no Gram matrix.
+and must treat each slice alone (`networks` has no other layers). Norms are always of the very
+numbers that are added, never of a formula in which large terms cancel: that is why convolutions on
+few pixels have rows too, and no Gram matrix.
 
 Source: Abadi et al. 2016, arXiv 1607.00133v2, Algorithm 1. Goodfellow 2015, arXiv 1510.01799, for
 Linear. Rochette et al. 2019, arXiv 1912.06015, for convolutions as groups.
@@ -37,7 +38,6 @@ ROUNDING = {torch.float32: 2e-6, torch.float64: 1e-12}
 """By what part the bound is lowered, so that no patient's own rounding takes it past it."""
 FURTHEST = 1e15
 """Gradients so many times longer than the bound count as zero, as if they were not finite."""
-
 
 Chunk = tuple[Sequence[Float[Tensor, "batch ..."]], Callable[[Tensor], Float[Tensor, "batch"]]]
 """The inputs of some patients, and the loss of each slice alone of what the network says."""

@@ -35,6 +35,7 @@ from syft_code.prediction import kept_features, networks
 from syft_code.privacy import accounting
 from syft_code.privacy.noise import NoiseSource
 from syft_code.processes.lifetime import end_with_parent
+from syft_code.secret_sharing import robust
 
 ADAM_LEARNING_RATES: dict[str, float] = {"classification": 2e-3, "segmentation": 1e-2}
 """By task: at 2e-3 a narrow U-Net is far from its end when it stops (docs/segmentation.md)."""
@@ -187,12 +188,13 @@ def _start(plan: Plan) -> nn.Module:
 
 
 def _train_privately(plan: Plan, patients: Cohort, *, declared_patients: int) -> Weights:
-    """By the plan's DP-SGD; what is evaluated is averaged over the rounds where the plan says so."""
+    """By the plan's DP-SGD, with its bound of a round's update and its average over rounds."""
     model = _start(plan)
     randomness, clip = NoiseSource.from_os(), ClipNorm.first(plan.dp_sgd)
     average: NDArray[np.float64] | None = None
     for number in range(1, plan.rounds + 1):
-        dp_sgd.train(
+        before = networks.to_vector(model).astype(np.float64)
+        update = dp_sgd.train(
             model,
             patients,
             recipe=plan.recipe,
@@ -203,6 +205,8 @@ def _train_privately(plan: Plan, patients: Cohort, *, declared_patients: int) ->
             augmentation=plan.augmentation,
             clip=clip,
         )
+        if plan.max_update_norm is not None:
+            networks.from_vector(model, before + robust.clip_update(update, plan.max_update_norm))
         if plan.averaging is not None:
             now = networks.to_vector(model)
             average = server_step.averaged(average, now, number, plan.averaging)

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as encode
 
+from federation.model_file import METADATA
 from syft_code import canonical
 from syft_code.cohort import Cohort
 from syft_code.errors import InvalidInput, InvalidPlan, require
@@ -34,7 +35,6 @@ from syft_code.plans.recipes import (
 )
 from syft_code.prediction import networks
 
-METADATA = "consilium"
 TENSOR = "weights"
 LEAST_WORDS = 3
 

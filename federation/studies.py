@@ -51,8 +51,8 @@ TRANSFER_FROZEN_LAYERS = 2
 """Both convolutions of `convolutions`: only its last layer is trained."""
 
 SKIN_UPDATE_NORM = 16.0
-"""A round's update of a hospital with some hundred patients or more is shorter; the noise of a hospital
-with a dozen is cut down to it, and so is whatever a hospital that spoils could send."""
+"""A round's update of a hospital with 350 patients or more is shorter; the noise of a smaller one is cut
+down to it, and so is whatever a hospital that spoils could send."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -86,6 +86,8 @@ EVERYBODYS = {"errors", "canonical", "cohort"}
 def test_the_shared_mathematics_imports_one_way(room: str) -> None:
     for path in files(f"syft_code/{room}"):
         for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                assert not any(alias.name.startswith("syft_code") for alias in node.names), path
             if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("syft_code"):
                 _, *inner = str(node.module).split(".")
                 named = set(inner[:1]) or {alias.name for alias in node.names}

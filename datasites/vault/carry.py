@@ -1,10 +1,10 @@
 """What a hospital keeps of a plan between its rounds: one file for each plan that keeps anything.
 
 With error feedback it is the residual, with SCAFFOLD the hospital's own control variate, with local
-normalisation its own scales and shifts (`syft_code.learning.contribution`); other plans keep nothing. A file
-of float64 is named by its SHA-256, and takes force in the transaction that releases the round's
-shares: a round that is cut runs again from the old state, and no state advances twice or without
-its shares.
+normalisation its own scales and shifts, with an adaptive clip norm how far that has moved
+(`syft_code.learning.contribution`); other plans keep nothing. A file of float64 is named by its
+SHA-256, and takes force in the transaction that releases the round's shares: a round that is cut
+runs again from the old state, and no state advances twice or without its shares.
 
 Guarantee: the file is made of noised updates and public numbers alone; it never leaves the vault.
 """

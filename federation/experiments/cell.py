@@ -18,7 +18,7 @@ from federation.experiments.spec import (
     merged,
 )
 from syft_code import canonical
-from syft_code.errors import InvalidInput
+from syft_code.errors import InvalidInput, require
 
 REFERENCES = ("pooled", "alone")
 _NOT_PLAIN = re.compile(r"[^a-z0-9]+")
@@ -62,6 +62,14 @@ class Cell:
         del settings["start"]  # its hash says what is in it
         digest = canonical.sha256(canonical.encode(settings))
         return f"{'_'.join(words)}_{digest[:10]}"
+
+    def check_start(self) -> None:
+        """Raise `InvalidInput` unless the start weights are still the bytes that the grid named."""
+        require(
+            not self.start or _sha256(self.start) == self.start_sha256,
+            f"{self.start} must stay as it was when the grid began, and has changed: run it again.",
+            error=InvalidInput,
+        )
 
 
 def cells(experiment: Experiment) -> list[Cell]:

@@ -4,6 +4,7 @@ import contextlib
 import json
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -79,9 +80,9 @@ def start_weights(cell: Cell, recipe: Recipe, data: DataSpec) -> NDArray[np.floa
     path = Path(cell.start)
     found = _of_file(path, recipe, data, seed=cell.seed)
     require(
-        found.shape == drawn.shape and found.dtype == np.float32,
-        f"{path} must hold {len(drawn)} numbers in float32, the weights of the recipe's network; "
-        f"it holds {found.shape} of {found.dtype}.",
+        found.shape == drawn.shape and found.dtype == np.float32 and bool(np.isfinite(found).all()),
+        f"{path} must hold {len(drawn)} finite numbers in float32, the weights of the recipe's "
+        f"network; it holds {found.shape} of {found.dtype}, or some that are not finite.",
         error=InvalidInput,
     )
     return found
@@ -96,7 +97,7 @@ def _of_file(path: Path, recipe: Recipe, data: DataSpec, *, seed: int) -> NDArra
         case "consilium-model-1":
             return model_file.load(path).weights
         case "":
-            with contextlib.suppress(OSError, ValueError), path.open("rb") as file:
+            with contextlib.suppress(OSError, ValueError, BadZipFile), path.open("rb") as file:
                 found = np.load(file, allow_pickle=False)
                 if isinstance(found, np.ndarray):
                     return found
@@ -110,7 +111,7 @@ def _format(path: Path) -> str:
     """What a safetensors file says that it is; "" for any other file, and for one without a word."""
     try:
         with safe_open(path, framework="numpy") as file:
-            note = json.loads((file.metadata() or {}).get(pretraining.METADATA, "{}"))
+            note = json.loads((file.metadata() or {}).get(model_file.METADATA, "{}"))
     except (OSError, SafetensorError, ValueError):
         return ""
     return str(note.get("format", "")) if isinstance(note, dict) else ""

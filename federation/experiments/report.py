@@ -108,8 +108,9 @@ def _lost(rows: Sequence[Record]) -> list[str]:
             lost[row["algorithm"], row["epsilon"]][row["cell"]] = row["lost"]
     return [
         f"**{algorithm} at epsilon {epsilon} lost {sum(cells.values())} contributions** in "
-        f"{len(cells)} cells: weights that ran away, or an update past the sharing bound. The model "
-        "stayed as it was in such a round, where a real study would have stopped.\n"
+        f"{len(cells)} cells: weights that ran away, or an update past the sharing bound. Such a round "
+        "went on without them or, with too few left, left the model as it was, where a real study "
+        "would have stopped.\n"
         for (algorithm, epsilon), cells in lost.items()
     ]
 

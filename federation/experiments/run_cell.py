@@ -114,6 +114,7 @@ class _Run:
         self._part = part
         self._everyone = everyone
         self._path = folder / "state.npz"
+        cell.check_start()
         self.plan = planning.plan(cell, part.hospitals)
         self._simulation = Simulation(
             self.plan,

@@ -66,7 +66,8 @@ class ClipNorm:
     @classmethod
     def first(cls, dp: DpSgd, *, moved: float = 0.0) -> "ClipNorm":
         """That of a round's first step: the plan's, times e to the power of what it has moved by."""
-        return cls(dp=dp, norm=_near(dp.max_grad_norm, dp.max_grad_norm * math.exp(moved)))
+        furthest = math.log(FURTHEST)
+        return cls(dp=dp, norm=dp.max_grad_norm * math.exp(min(max(moved, -furthest), furthest)))
 
     @property
     def moved(self) -> float:
@@ -97,8 +98,5 @@ class ClipNorm:
             quantile=adaptive.quantile,
             learning_rate=adaptive.learning_rate,
         )
-        self.norm = _near(self.dp.max_grad_norm, moved)
-
-
-def _near(start: float, norm: float) -> float:
-    return min(max(norm, start / FURTHEST), start * FURTHEST)
+        start = self.dp.max_grad_norm
+        self.norm = min(max(moved, start / FURTHEST), start * FURTHEST)

@@ -1,6 +1,7 @@
 """The baselines train as the hospitals do, and are measured on everybody's held-out patients."""
 
 import dataclasses
+import functools
 import math
 
 import numpy as np
@@ -107,6 +108,24 @@ def test_a_private_baseline_ends_with_the_average_of_its_rounds_like_the_federat
     expected = (0.25 * first + 0.5 * second + third) / 1.75
     assert np.abs(expected - third).max() > 1e-3
     np.testing.assert_allclose(ends_with(3, 0.5), expected, atol=1e-6)
+
+
+def test_a_private_baselines_rounds_are_bounded_like_a_hospitals(skin_demo, monkeypatch) -> None:
+    hospitals, plan = skin_demo.hospitals, skin_demo.outcome.plan
+    start = networks.initial_weights(plan.recipe, plan.data, seed=0)
+    moved = []
+    for bound in (None, 1e-3):
+        one = dataclasses.replace(
+            plan, rounds=1, evaluation=None, dp_sgd=QUIET_STEP, max_update_norm=bound
+        )
+        monkeypatch.setattr(baselines.networks, "initial_weights", lambda *a, **k: start)
+        run = functools.partial(baselines.alone, one, hospitals[0], hospitals)
+        moved.append(trained(one, monkeypatch, run) - start)
+        monkeypatch.undo()
+    free, bounded = moved
+    expected = free * (1e-3 / np.linalg.norm(free))
+    assert np.linalg.norm(free) > 2e-3
+    np.testing.assert_allclose(bounded, expected, atol=1e-6)
 
 
 def test_a_private_baseline_sees_the_views_that_the_plan_asks_for(skin_demo, monkeypatch) -> None:

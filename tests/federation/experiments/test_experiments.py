@@ -171,7 +171,7 @@ def test_start_weights_of_a_file_are_where_training_starts(tmp_path: Path) -> No
     assert (planning.start_weights(cell, drawn.recipe, drawn.data) == 0.25).all()
     assert planning.plan(cell, people(cell)).start_sha256 != drawn.start_sha256
     np.save(tmp_path / "start_1.npy", np.full(size + 1, 0.25, np.float32))
-    with pytest.raises(InvalidInput, match=f"{size} numbers"):
+    with pytest.raises(InvalidInput, match=f"{size} finite numbers"):
         planning.start_weights(cell, drawn.recipe, drawn.data)
 
 
@@ -210,6 +210,7 @@ def test_a_file_that_holds_no_start_weights_is_refused_in_a_sentence(
     for bad in (
         b"",
         b"no weights",
+        b"PK\x03\x04",
         table.getvalue(),
         encode({"weights": np.zeros(3, np.float32)}, metadata={"consilium": '{"format": "x"}'}),
         encode({"weights": np.zeros(3, np.float32)}, metadata={"consilium": "[1]"}),
@@ -217,6 +218,23 @@ def test_a_file_that_holds_no_start_weights_is_refused_in_a_sentence(
         Path(cell.start).write_bytes(bad)
         with pytest.raises(InvalidInput, match=r"must be start weights: .* It is none of them"):
             planning.start_weights(cell, plan.recipe, plan.data)
+
+
+def test_start_weights_that_are_not_finite_or_have_changed_since_are_refused(
+    tmp_path: Path,
+) -> None:
+    cell = chosen(tmp_path, "FedAdam", "none")
+    plan = planning.plan(cell, people(cell))
+    start = planning.start_weights(cell, plan.recipe, plan.data)
+    np.save(path := tmp_path / "start.npy", start)
+    text = toy.TOML + f"start = '{path}'\n"
+    chosen(tmp_path, "FedAdam", "none", text).check_start()
+    changed = chosen(tmp_path, "FedAdam", "none", text)
+    np.save(path, start * np.nan)
+    with pytest.raises(InvalidInput, match="must stay as it was when the grid began"):
+        run_cell.run(changed, toy.load, tmp_path)
+    with pytest.raises(InvalidInput, match="finite numbers in float32"):
+        planning.start_weights(changed, plan.recipe, plan.data)
 
 
 # Rows
@@ -338,6 +356,7 @@ def test_the_report_says_which_models_not_everybody_could_contribute_to(
     run_cell.run(alone, toy.load, tmp_path)
     said = report.markdown("x", table.records([alone], tmp_path))
     assert "**alone at epsilon none lost 12 contributions** in 1 cells" in said
+    assert "went on without them or" in said
 
 
 def test_every_figure_is_a_picture(uninterrupted: Path) -> None:

@@ -58,7 +58,8 @@ def test_the_norm_goes_on_where_an_earlier_round_left_it() -> None:
         clip.follow(drawn=12, unclipped=0, noise=0.0, expected=10.0)
     assert second.norm == pytest.approx(whole.norm, rel=1e-14)
     assert ClipNorm.first(a_step()).moved == 0.0
-    assert ClipNorm.first(a_step(), moved=50.0).norm == 2.0 * adaptive_clip.FURTHEST
+    for far, norm in ((1e30, 2.0 * adaptive_clip.FURTHEST), (-1e30, 2.0 / adaptive_clip.FURTHEST)):
+        assert ClipNorm.first(a_step(), moved=far).norm == pytest.approx(norm)
 
 
 def test_the_norm_never_runs_away() -> None:

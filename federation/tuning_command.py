@@ -14,6 +14,7 @@ from typing import Annotated
 
 import torch
 import typer
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Column, Table
 
@@ -88,9 +89,13 @@ def _one_thread() -> Iterator[None]:
 def table(ranked: list[Tried]) -> Table:
     """The best settings, with how they did."""
     figure = main_name(ranked[0].plan.data).replace("_", " ")
-    right = ("Rate", "Clip", "Sample", "Steps", "Rounds", "Noise", figure.capitalize(), "Splits")
+    figure = figure.capitalize().replace(" ", "\n")
+    right = ("Rate", "Clip", "Sample", "Steps", "Rounds", "Noise", figure, "Splits")
     found = Table(
-        Column("", no_wrap=True), *(Column(name, justify="right", no_wrap=True) for name in right)
+        Column("", no_wrap=True),
+        *(Column(name, justify="right", no_wrap=True) for name in right),
+        box=SIMPLE,
+        padding=0,
     )
     for place, one in enumerate(ranked, start=1):
         if place > SHOWN and not one.suggested:

@@ -30,45 +30,41 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from datasites import neighbours
-from datasites.commands import ledgers, requests, rules
-from datasites.commands.speech import Spoken
-from datasites.data import differing, stand_ins, studies_data
-from datasites.neighbours import Neighbour
-from datasites.owner import Owner
+from datasites.cli import ledger_commands, policy_commands, request_commands
+from datasites.data import mock_cohort
+from datasites.demo import demo_hospitals, federated_dataset, partitioners, stand_ins
+from datasites.demo.demo_hospitals import HospitalSpec
+from datasites.owner.owner import Owner
 from datasites.site import SiteSettings
-from federation import (
-    audit_command,
-    experiment_command,
-    side_by_side,
-    split_plot,
-    tuning_command,
-)
-from federation import config as federations
-from federation.aggregator import command as aggregator_command
-from federation.baselines import HospitalCohorts
-from federation.client import Account
-from federation.config import FederationConfig, HospitalEntry
-from federation.demo import Demo
-from federation.parties import require_alive, running
-from federation.researcher import Credentials, Researcher
+from federation.aggregator.operator import commands as aggregator_command
+from federation.cli import audit_commands, experiment_commands, study_commands
+from federation.evaluation.exact_metrics import HospitalCohorts
+from federation.local import aggregator_processes
+from federation.local import federation_file as federations
+from federation.local.demo_study import DemoStudy
+from federation.local.federation_file import FederationConfig, HospitalEntry
+from federation.local.supervisor import require_alive, running
+from federation.reporting import split_plot
+from federation.researcher.session import Credentials, Researcher
+from federation.researcher.syft_client import HospitalLogin
 from policies.site_policy import SitePolicy
 from syft_code.errors import ConsiliumError, Refused
 from syft_code.plans.catalogue import Terms
-from syft_code.processes.party import Party
+from syft_code.runtime.cli_output import Command
+from syft_code.runtime.process_spec import ProcessSpec
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True)
-app.add_typer(requests.app, name="requests")
-app.add_typer(rules.policy, name="policy")
-app.add_typer(rules.approvers, name="approvers")
-app.add_typer(rules.patients, name="patients")
-app.add_typer(ledgers.audit, name="audit")
-app.add_typer(ledgers.log, name="log")
-app.add_typer(aggregator_command.app(Spoken), name="aggregator")
-app.add_typer(experiment_command.app(studies_data.load), name="experiment")
-app.add_typer(tuning_command.app(studies_data.load), name="study")
-app.command(cls=Spoken)(ledgers.ledger)
-ledgers.audit.command(cls=Spoken)(audit_command.verify)
+app.add_typer(request_commands.app, name="requests")
+app.add_typer(policy_commands.policy, name="policy")
+app.add_typer(policy_commands.approvers, name="approvers")
+app.add_typer(policy_commands.patients, name="patients")
+app.add_typer(ledger_commands.audit, name="audit")
+app.add_typer(ledger_commands.log, name="log")
+app.add_typer(aggregator_command.app(Command), name="aggregator")
+app.add_typer(experiment_commands.app(federated_dataset.load), name="experiment")
+app.add_typer(study_commands.app(federated_dataset.load), name="study")
+app.command(cls=Command)(ledger_commands.ledger)
+ledger_commands.audit.command(cls=Command)(audit_commands.verify)
 console = Console()
 
 ROOT = Path(__file__).parent
@@ -102,7 +98,7 @@ def up(
         shutil.rmtree(state, ignore_errors=True)
     with contextlib.suppress(KeyboardInterrupt), _federation(config, state) as parties:
         _first_start(config, state)
-        console.print(side_by_side.table(config))
+        console.print(aggregator_processes.table(config))
         console.print(
             f"Researcher's credentials: {state / 'researcher.json'}. Stop with Ctrl-C.",
             soft_wrap=True,
@@ -130,7 +126,7 @@ def lab(
     environment = os.environ | {"CONSILIUM_STATE": str(state.resolve())}
     with contextlib.suppress(KeyboardInterrupt), _federation(config, state):
         _first_start(config, state)
-        console.print(side_by_side.table(config))
+        console.print(aggregator_processes.table(config))
         for notebook in NOTEBOOKS:
             console.print(f"Notebook: {notebook}", highlight=False)
         console.print("JupyterLab prints its address below. Stop with Ctrl-C.")
@@ -160,15 +156,15 @@ def picture_of_a_split(
 ) -> None:
     """Draw who would have how many of each class. Never draw it of a hospital's own patients."""
     with tempfile.TemporaryDirectory() as folder:
-        known = neighbours.kind(kind)
-        reading = neighbours.read(known, str(data or ""), Path(folder), facts=rule == "age")
-    parts = differing.split(reading, rule, hospitals=hospitals, seed=seed)
+        known = demo_hospitals.data_kind(kind)
+        reading = demo_hospitals.read(known, str(data or ""), Path(folder), facts=rule == "age")
+    parts = partitioners.split(reading, rule, hospitals=hospitals, seed=seed)
     drawn = split_plot.split_picture(
         [f"hospital-{number}" for number in range(1, len(parts) + 1)],
-        differing.class_counts(reading, parts),
+        partitioners.class_counts(reading, parts),
         classes=reading.spec.classes if reading.spec.task == "classification" else ["patients"],
-        values=differing.values_of(reading, rule, parts),
-        quantity=differing.SORTED_BY.get(rule, ""),
+        values=partitioners.values_of(reading, rule, parts),
+        quantity=partitioners.SORTED_BY.get(rule, ""),
     )
     out.write_bytes(drawn.data)
     console.print(f"{drawn.alt} Drawn in {out}.", highlight=False, soft_wrap=True)
@@ -186,11 +182,11 @@ def demo(
     keep: Annotated[bool, typer.Option(help="Keep the parties' folders, patients too.")] = False,
 ) -> None:
     """Play every party once: publish, request, approve, train, evaluate, report."""
-    kind = neighbours.kind(study)
+    kind = demo_hospitals.data_kind(study)
     folder = out / time.strftime("%Y-%m-%d_%H-%M-%S")
     state = folder / "federation"
-    reading = neighbours.read(kind, str(data or ""), state / "stand-ins")
-    told = Demo(console, folder, stand_in=reading.spec.stand_in)
+    reading = demo_hospitals.read(kind, str(data or ""), state / "stand-ins")
+    told = DemoStudy(console, folder, stand_in=reading.spec.stand_in)
     config = federations.default(
         first_port=first_port,
         hospitals=min(4, len(reading.patient_ids)),
@@ -200,14 +196,14 @@ def demo(
     )
     told.say(f"Starting {len(config.hospital)} hospitals and {len(config.aggregator)} aggregators")
     with _federation(config, state):
-        owners = neighbours.owners(_neighbours(config, state))
+        owners = demo_hospitals.owners(_neighbours(config, state))
         told.say("Each owner publishes a cohort to the vault and a mock to the front desk")
         _introduce(config, state, owners)
-        splits = neighbours.share_out(reading, owners)
-        neighbours.publish(owners, splits, reading.spec, asset=neighbours.ASSETS[kind])
+        splits = demo_hospitals.partition_patients(reading, owners)
+        demo_hospitals.publish(owners, splits, reading.spec, asset=demo_hospitals.ASSETS[kind])
         researcher = Researcher(_invite(config, state, owners))
-        asked = told.study(researcher, name=f"{kind}-demo", asset=neighbours.ASSETS[kind])
-        neighbours.approve_all(owners, folder, console)
+        asked = told.study(researcher, name=f"{kind}-demo", asset=demo_hospitals.ASSETS[kind])
+        demo_hospitals.approve_all(owners, folder, console)
         outcome, weights = told.train(asked)
         researcher.close()
     told.conclude(
@@ -217,7 +213,7 @@ def demo(
             HospitalCohorts(name=name, training=split.training(), held_out=split.evaluation())
             for name, split in splits.items()
         ],
-        samples=stand_ins.mock(reading.spec, seed=1, slices=12),
+        samples=mock_cohort.draw(reading.spec, seed=1, slices=12),
         budgets={entry.name: entry.epsilon for entry in config.hospital},
     )
     if not keep:
@@ -228,17 +224,17 @@ def demo(
 
 
 @contextlib.contextmanager
-def _federation(config: FederationConfig, state: Path) -> Iterator[list[Party]]:
+def _federation(config: FederationConfig, state: Path) -> Iterator[list[ProcessSpec]]:
     """Every party of a federation, healthy, until the block ends."""
     parties = [party for one in _neighbours(config, state) for party in one.parties()]
-    parties += side_by_side.parties(config, state)
+    parties += aggregator_processes.parties(config, state)
     with running(parties):
         yield parties
 
 
-def _neighbours(config: FederationConfig, state: Path) -> list[Neighbour]:
+def _neighbours(config: FederationConfig, state: Path) -> list[HospitalSpec]:
     return [
-        Neighbour(
+        HospitalSpec(
             home=(state / "hospitals" / entry.name).resolve(),
             settings=SiteSettings(
                 name=entry.name, port=entry.port, round_limit_s=entry.round_limit_s
@@ -268,9 +264,9 @@ def _first_start(config: FederationConfig, state: Path) -> None:
     if path.exists():
         return
     hospitals = _neighbours(config, state)
-    owners = neighbours.owners(hospitals)
+    owners = demo_hospitals.owners(hospitals)
     _introduce(config, state, owners)
-    neighbours.publish_all(
+    demo_hospitals.publish_all(
         hospitals,
         owners,
         state / "stand-ins",
@@ -280,20 +276,20 @@ def _first_start(config: FederationConfig, state: Path) -> None:
 
 
 def _introduce(config: FederationConfig, state: Path, owners: Sequence[Owner]) -> None:
-    keys = [(one.verify_key, one.seal_key) for one in side_by_side.entries(config, state)]
-    neighbours.introduce(owners, keys)
+    keys = [(one.verify_key, one.seal_key) for one in aggregator_processes.entries(config, state)]
+    demo_hospitals.exchange_keys(owners, keys)
 
 
 def _invite(config: FederationConfig, state: Path, owners: Sequence[Owner]) -> Credentials:
     """An account at every hospital and a signing key, for one researcher."""
     email = f"researcher-{secrets.token_hex(3)}@example.org"
     accounts = tuple(
-        Account(hospital=o.name, url=o.settings.url, email=email, password=o.invite(email))
+        HospitalLogin(hospital=o.name, url=o.settings.url, email=email, password=o.invite(email))
         for o in owners
     )
     return Credentials(
         accounts=accounts,
-        aggregators=side_by_side.entries(config, state),
+        aggregators=aggregator_processes.entries(config, state),
         signing_key=secrets.token_bytes(32).hex(),
     )
 

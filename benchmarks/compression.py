@@ -29,23 +29,28 @@ import typer
 from nacl.signing import SigningKey
 from numpy.typing import NDArray
 
-from datasites.data import partition, stand_ins
+from datasites.data import patient_hashing
 from datasites.data.readers import ham10000
 from datasites.data.readers.reading import Reading
-from datasites.review import releases
-from federation.figures import HospitalCohorts, together
-from federation.server_step import Model
-from federation.simulation.federation import Simulation
-from federation.simulation.hospitals import InMemory
+from datasites.demo import partitioners, stand_ins
+from datasites.review import disclosures
+from federation.evaluation.exact_metrics import HospitalCohorts, together
+from federation.simulation.hospital_data import InMemoryHospitals
 from federation.simulation.randomness import Randomness
-from federation.studies import suggested
-from syft_code.learning import broadcast
-from syft_code.learning.broadcast import PublicVectors
+from federation.simulation.simulation import Simulation
+from federation.strategy.presets import suggested
+from federation.strategy.server_optimizer import ServerState
+from syft_code.local_training import broadcast
+from syft_code.local_training.broadcast import PublicVectors
+from syft_code.metrics import evaluation_sums
+from syft_code.models import networks
 from syft_code.plans.algorithms import FedAvg, Scaffold
-from syft_code.plans.plan import Compression, DpSgd, Plan, Sgd, Sharing
-from syft_code.plans.recipes import Activation, Conv, DataSpec, LayerStack, Pool, Recipe
-from syft_code.prediction import metrics, networks
+from syft_code.plans.plan import Plan
+from syft_code.plans.plan_parts import Compression, DpSgd, Sgd, Sharing
 from syft_code.privacy import accounting
+from syft_code.recipes.architectures import LayerStack
+from syft_code.recipes.layers import Activation, Conv, Pool
+from syft_code.recipes.recipe import DataSpec, Recipe
 from tests import plans
 
 HOSPITALS = 4
@@ -128,7 +133,7 @@ class Play:
 
     plan: Plan
     seed: int
-    hospitals: InMemory
+    hospitals: InMemoryHospitals
 
 
 app = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
@@ -171,20 +176,20 @@ def run(
 
 def play(reading: Reading, scenario: Scenario, scale: Scale, seed: int) -> Play:
     """Hospitals by site, a fifth of the patients held out."""
-    held_out = partition.held_out(reading.patient_ids, 0.2, seed.to_bytes(16, "big"))
+    held_out = patient_hashing.held_out(reading.patient_ids, 0.2, seed.to_bytes(16, "big"))
     cohorts = {
         f"hospital-{number}": HospitalCohorts(
             name=f"hospital-{number}",
             training=reading.cohort.select(part & ~held_out),
             held_out=reading.cohort.select(part & held_out),
         )
-        for number, part in enumerate(partition.by_site(reading, HOSPITALS, seed=seed), start=1)
+        for number, part in enumerate(partitioners.by_site(reading, HOSPITALS, seed=seed), start=1)
     }
-    hospitals = InMemory(spec=reading.spec, cohorts=cohorts)
+    hospitals = InMemoryHospitals(spec=reading.spec, cohorts=cohorts)
     return Play(plan=_plan(reading, hospitals, scenario, scale), seed=seed, hospitals=hospitals)
 
 
-def _plan(reading: Reading, hospitals: InMemory, scenario: Scenario, scale: Scale) -> Plan:
+def _plan(reading: Reading, hospitals: InMemoryHospitals, scenario: Scenario, scale: Scale) -> Plan:
     """The scenario's plan, whose keys and so whose places are the same for every run."""
     keys = plans.Keys(
         hospitals=tuple(SigningKey(_digest("hospital", n)) for n in range(HOSPITALS)),
@@ -254,15 +259,15 @@ def study(play: Play) -> Outcome:
     """All rounds, then the model on all held-out patients."""
     plan, hospitals = play.plan, play.hospitals
     simulation = Simulation(plan, hospitals, randomness=Randomness(seed=play.seed), least=1)
-    model, lost = Model.first(plan, PublicVectors(start=_start(plan.recipe, plan.data))), 0
+    model, lost = ServerState.first(plan, PublicVectors(start=_start(plan.recipe, plan.data))), 0
     for number in range(1, plan.rounds + 1):
         model, came = simulation.round(number, model)
         lost += len(came.lost)
     everyone = together([hospitals.held_out(name) for name in hospitals.names])
     network = networks.build(plan.recipe, plan.data)
     networks.from_vector(network, model.delivered)
-    figures = metrics.exact(network, everyone, plan.data)
-    (training,) = releases.of_plan(plan, "hospital-1")
+    figures = evaluation_sums.exact(network, everyone, plan.data)
+    (training,) = disclosures.of_plan(plan, "hospital-1")
     return Outcome(
         bytes_a_round=training.bytes_each,
         bytes_of_study=training.bytes_in_all,

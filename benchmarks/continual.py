@@ -24,21 +24,22 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from datasites.data import stand_ins, studies_data
-from federation.durable import write_durably
+from datasites.data import mock_cohort
+from datasites.demo import federated_dataset
+from federation.evaluation.exact_metrics import HospitalCohorts, of_cohort, together
 from federation.experiments import planning
 from federation.experiments.cell import Cell
-from federation.figures import HospitalCohorts, of_cohort, together
-from federation.server_step import Model
-from federation.simulation.federation import Simulation
-from federation.simulation.hospitals import Hospitals, InMemory
+from federation.simulation.hospital_data import HospitalData, InMemoryHospitals
 from federation.simulation.randomness import Randomness
-from syft_code.learning import broadcast, continual
-from syft_code.learning.broadcast import PublicVectors
+from federation.simulation.simulation import Simulation
+from federation.strategy.server_optimizer import ServerState
+from federation.transport.durable_files import write_durably
+from syft_code.local_training import broadcast, continual
+from syft_code.local_training.broadcast import PublicVectors
+from syft_code.models import networks
 from syft_code.plans.algorithms import Distillation, Ewc
 from syft_code.plans.plan import Plan
-from syft_code.plans.recipes import DataSpec
-from syft_code.prediction import networks
+from syft_code.recipes.recipe import DataSpec
 
 Weights = NDArray[np.float32]
 Epsilon = Literal["none"] | float
@@ -113,14 +114,14 @@ def main() -> None:
 
 def _one(data: str, seed: int, epsilon: Epsilon) -> list[Figures]:
     """Task 1, then task 2 in each way."""
-    everyone = studies_data.load(
+    everyone = federated_dataset.load(
         "ham10000", data=data, split="site", seed=seed, options={"facts": True}
     )
     tasks = (_only(everyone, FIRST), _only(everyone, SECOND))
     cell = _cell(seed, epsilon)
     plan = planning.plan(cell, tasks[0])
     learnt = planning.start_weights(cell, plan.recipe, plan.data)
-    start = Model.first(plan, PublicVectors(start=learnt))
+    start = ServerState.first(plan, PublicVectors(start=learnt))
     found: list[Figures] = []
     for number, model in _rounds(plan, tasks[0], start, seed, epsilon):
         labels = Labels(epsilon=str(epsilon), way="nothing", seed=seed, trained_on=1, round=number)
@@ -134,25 +135,27 @@ def _one(data: str, seed: int, epsilon: Epsilon) -> list[Figures]:
     return found
 
 
-def _second(plan: Plan, earlier: Weights, way: Way | None, data: DataSpec) -> tuple[Plan, Model]:
+def _second(
+    plan: Plan, earlier: Weights, way: Way | None, data: DataSpec
+) -> tuple[Plan, ServerState]:
     """The plan of task 2, which starts from task 1's weights, and the model before its rounds."""
     plan = replace(plan, start_sha256=broadcast.sha256(earlier))
     if way is None:
-        return plan, Model.first(plan, PublicVectors(start=earlier))
+        return plan, ServerState.first(plan, PublicVectors(start=earlier))
     named = replace(way, reference_sha256=broadcast.sha256(earlier))
     public = PublicVectors(start=earlier, reference=earlier)
     if isinstance(named, Ewc):
-        drawn = stand_ins.mock(data, seed=0, slices=PUBLIC_SLICES)
+        drawn = mock_cohort.draw(data, seed=0, slices=PUBLIC_SLICES)
         importance = continual.fisher(plan.recipe, data, earlier, drawn, seed=0)
         named = replace(named, importance_sha256=broadcast.sha256(importance))
         public = replace(public, importance=importance)
     plan = replace(plan, continual=named)
-    return plan, Model.first(plan, public)
+    return plan, ServerState.first(plan, public)
 
 
 def _rounds(
-    plan: Plan, task: Hospitals, model: Model, seed: int, epsilon: Epsilon
-) -> Iterator[tuple[int, Model]]:
+    plan: Plan, task: HospitalData, model: ServerState, seed: int, epsilon: Epsilon
+) -> Iterator[tuple[int, ServerState]]:
     randomness = Randomness(seed=seed, noised=epsilon != "none")
     simulation = Simulation(plan, task, randomness=randomness, least=1)
     for number in range(1, plan.rounds + 1):
@@ -161,7 +164,10 @@ def _rounds(
 
 
 def _figures(
-    plan: Plan, model: Model, tasks: tuple[InMemory, InMemory], labels: Labels
+    plan: Plan,
+    model: ServerState,
+    tasks: tuple[InMemoryHospitals, InMemoryHospitals],
+    labels: Labels,
 ) -> list[Figures]:
     """On the held-out patients of both tasks."""
     network = networks.build(plan.recipe, plan.data)
@@ -181,14 +187,14 @@ def _figures(
     return found
 
 
-def _only(everyone: Hospitals, names: tuple[str, ...]) -> InMemory:
+def _only(everyone: HospitalData, names: tuple[str, ...]) -> InMemoryHospitals:
     cohorts = {
         name: HospitalCohorts(
             name=name, training=everyone.training(name), held_out=everyone.held_out(name)
         )
         for name in names
     }
-    return InMemory(spec=everyone.spec, cohorts=cohorts)
+    return InMemoryHospitals(spec=everyone.spec, cohorts=cohorts)
 
 
 def _cell(seed: int, epsilon: Epsilon) -> Cell:

@@ -34,24 +34,12 @@ from torch import Tensor, nn
 
 from syft_code.cohort import Cohort
 from syft_code.learning import dp_sgd
-from syft_code.plans.plan import DpSgd, Sgd
-from syft_code.plans.recipes import (
-    Activation,
-    Conv,
-    CrossEntropy,
-    DataSpec,
-    DiceCrossEntropy,
-    GlobalAverage,
-    GroupNorm,
-    LayerStack,
-    Linear,
-    Lstm,
-    Pool,
-    Recipe,
-    UNet,
-)
-from syft_code.prediction import networks
+from syft_code.models import networks
+from syft_code.plans.plan_parts import DpSgd, Sgd
 from syft_code.privacy.noise import NoiseSource
+from syft_code.recipes.architectures import LayerStack, UNet
+from syft_code.recipes.layers import Activation, Conv, GlobalAverage, GroupNorm, Linear, Lstm, Pool
+from syft_code.recipes.recipe import CrossEntropy, DataSpec, DiceCrossEntropy, Recipe
 
 PHYSICAL_BATCH = 8
 STEPS = 4

@@ -18,21 +18,23 @@ from typing import Annotated
 import torch
 import typer
 
-from datasites.data import readers, stand_ins, studies_data
-from federation import pretraining, studies
-from federation.pretraining import Training
+from datasites.data import mock_cohort, readers
+from datasites.demo import federated_dataset
+from federation.evaluation import pretraining
+from federation.evaluation.pretraining import PretrainingSettings
+from federation.strategy import presets
 from syft_code.cohort import Cohort
-from syft_code.plans.plan import Augmentation
-from syft_code.plans.recipes import CrossEntropy, DataSpec, Recipe
+from syft_code.plans.plan_parts import Augmentation
+from syft_code.recipes.recipe import CrossEntropy, DataSpec, Recipe
 
 PUBLIC_SITE = "vidir_modern"
 WHY = "HAM10000 is published under CC BY-NC 4.0, doi 10.7910/DVN/DBW86T."
 DRAWN_SLICES = 4000
 SEEDS = (0, 1, 2, 3, 4)
 VIEWS = Augmentation(views=8, flips=True, rotations=True, shift_px=2)
-CONVOLUTIONS = Training(epochs=20, augmentation=VIEWS)
-DRAWN_CONVOLUTIONS = Training(epochs=10)
-SCATTERING = Training(epochs=30)
+CONVOLUTIONS = PretrainingSettings(epochs=20, augmentation=VIEWS)
+DRAWN_CONVOLUTIONS = PretrainingSettings(epochs=10)
+SCATTERING = PretrainingSettings(epochs=30)
 
 app = typer.Typer(add_completion=False)
 
@@ -72,11 +74,13 @@ def main(
             typer.echo(f"{path}: {pretraining.save(path, learnt)}")
 
 
-def trainings(public: Source, drawn: Source) -> Iterator[tuple[str, Source, Recipe, Training]]:
+def trainings(
+    public: Source, drawn: Source
+) -> Iterator[tuple[str, Source, Recipe, PretrainingSettings]]:
     """What is trained on what; classes count the same, however many slices they have."""
     convolutions, scattering = (
         replace(make(public.spec), loss=CrossEntropy())
-        for make in (studies.convolutions, studies.ham10000_recipe)
+        for make in (presets.convolutions, presets.ham10000_recipe)
     )
     yield "public_convolutions", public, convolutions, CONVOLUTIONS
     yield "public_scattering", public, scattering, SCATTERING
@@ -85,8 +89,10 @@ def trainings(public: Source, drawn: Source) -> Iterator[tuple[str, Source, Reci
 
 def at_public_site(data: Path) -> Source:
     """All lesions of the site that is regarded as public, with their facts."""
-    whole = readers.read("ham10000", data, size_px=studies_data.SIZES_PX["ham10000"], facts=True)
-    part = studies_data.narrowed(whole, studies_data.at_site(whole, PUBLIC_SITE))
+    whole = readers.read(
+        "ham10000", data, size_px=federated_dataset.SIZES_PX["ham10000"], facts=True
+    )
+    part = federated_dataset.narrowed(whole, federated_dataset.at_site(whole, PUBLIC_SITE))
     return Source(
         name=f"HAM10000's lesions at {PUBLIC_SITE}", cohort=part.cohort, spec=part.spec, public=True
     )
@@ -94,7 +100,7 @@ def at_public_site(data: Path) -> Source:
 
 def drawn(spec: DataSpec, seed: int) -> Source:
     """Drawn lesions of the same shape, each class as often."""
-    cohort = stand_ins.mock(spec, seed=seed, slices=DRAWN_SLICES)
+    cohort = mock_cohort.draw(spec, seed=seed, slices=DRAWN_SLICES)
     return Source(
         name="drawn lesions", cohort=cohort, spec=replace(spec, stand_in=True), public=False
     )

@@ -44,23 +44,29 @@ from nacl.public import PrivateKey
 from nacl.signing import SigningKey
 from numpy.typing import NDArray
 
-from datasites.data import partition, stand_ins
+from datasites.data import patient_hashing
 from datasites.data.readers import ham10000
 from datasites.data.readers.reading import Reading
-from federation import server_step
-from federation.figures import together
-from federation.server_step import Model
+from datasites.demo import stand_ins
+from federation.evaluation.exact_metrics import together
 from federation.simulation.randomness import Randomness
-from federation.simulation.sums import RoundSums, collected
-from federation.studies import suggested
+from federation.simulation.simulated_sums import RoundSums, collected
+from federation.strategy import server_optimizer
+from federation.strategy.presets import suggested
+from federation.strategy.server_optimizer import ServerState
 from syft_code.cohort import Cohort
-from syft_code.learning import broadcast, dp_sgd, local_round
-from syft_code.learning.broadcast import PublicVectors
-from syft_code.plans.plan import DpSgd, Plan, Robust, RobustRule, Sgd
-from syft_code.plans.recipes import Activation, Conv, Layer, LayerStack, Pool, Recipe
-from syft_code.prediction import metrics, networks
+from syft_code.learning import dp_sgd
+from syft_code.local_training import broadcast, local_round
+from syft_code.local_training.broadcast import PublicVectors
+from syft_code.metrics import evaluation_sums
+from syft_code.models import networks
+from syft_code.plans.plan import Plan
+from syft_code.plans.plan_parts import DpSgd, Robust, RobustRule, Sgd
 from syft_code.privacy.noise import NoiseSource
-from syft_code.processes.lifetime import end_with_parent
+from syft_code.recipes.architectures import LayerStack
+from syft_code.recipes.layers import Activation, Conv, Layer, Pool
+from syft_code.recipes.recipe import Recipe
+from syft_code.runtime.parent_exit import end_with_parent
 from syft_code.secret_sharing import envelope, robust
 from tests import plans
 
@@ -213,7 +219,7 @@ def simulation(reading: Reading, scenario: Scenario, scale: Scale) -> Simulation
     """Equal hospitals of randomly drawn patients, a fifth held out; the last ones are bad."""
     everyone = np.arange(len(reading.patient_ids))
     salt = scenario.seed.to_bytes(16, "big")
-    held_out = partition.held_out(reading.patient_ids, 0.2, salt)
+    held_out = patient_hashing.held_out(reading.patient_ids, 0.2, salt)
     order = np.random.default_rng(scenario.seed).permutation(everyone)
     parts = [np.isin(everyone, part) for part in np.array_split(order, scale.hospitals)]
     names = [f"hospital-{number}" for number in range(1, scale.hospitals + 1)]
@@ -293,7 +299,7 @@ def study(play: Simulation) -> Outcome:
     """All rounds, then the model on the good hospitals' held-out patients."""
     plan = play.plan
     start = networks.initial_weights(plan.recipe, plan.data, seed=0)
-    model = Model.first(plan, PublicVectors(start=start))
+    model = ServerState.first(plan, PublicVectors(start=start))
     picked_bad, apart = [], []
     for number in range(1, plan.rounds + 1):
         weights = model.weights.astype(np.float64)
@@ -301,14 +307,14 @@ def study(play: Simulation) -> Outcome:
         found = collected(plan, number, given, Randomness(seed=play.scenario.seed))
         if found is None:
             raise ValueError("a simulated round without hospitals")
-        model = server_step.step(plan, number, model, found)
+        model = server_optimizer.step(plan, number, model, found)
         rows, update = group_means(plan, found), model.weights - weights
         spoiled = [bool(play.bad & set(one)) for one in found.groups]
         picked_bad += [spoiled[int(np.abs(rows - update).max(axis=1).argmin())]]
         distances = [math.dist(one, other) for one, other in itertools.combinations(rows, 2)]
         apart += [float(np.std(distances) / np.mean(distances)) if distances else math.nan]
     weights = model.weights.astype(np.float64)
-    figures = metrics.exact(_model(plan, weights), play.held_out, plan.data)
+    figures = evaluation_sums.exact(_model(plan, weights), play.held_out, plan.data)
     return Outcome(
         balanced_accuracy=figures["balanced_accuracy"],
         auc=figures["auc"],

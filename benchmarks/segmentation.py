@@ -21,16 +21,19 @@ import torch
 import typer
 from numpy.typing import NDArray
 
-from datasites.data import partition, stand_ins
-from datasites.data.readers import Reading, read
+from datasites.data import patient_hashing
+from datasites.data.readers import read
+from datasites.data.readers.reading import Reading
+from datasites.demo import stand_ins
 from syft_code.cohort import Cohort
 from syft_code.learning import augmentation as augmenting
 from syft_code.learning import dp_sgd
-from syft_code.learning.augmentation import Augmentation
-from syft_code.plans.plan import DpSgd, Sgd
-from syft_code.plans.recipes import DataSpec, DiceCrossEntropy, Recipe, UNet
-from syft_code.prediction import metrics, networks
+from syft_code.metrics import evaluation_sums
+from syft_code.models import networks
+from syft_code.plans.plan_parts import Augmentation, DpSgd, Sgd
 from syft_code.privacy.noise import NoiseSource
+from syft_code.recipes.architectures import UNet
+from syft_code.recipes.recipe import DataSpec, DiceCrossEntropy, Recipe
 
 HELD_OUT = 1 / 3
 SIZE_PX = 48
@@ -109,12 +112,12 @@ def _rows(
             if only not in name:
                 continue
             reading = readings[way.neighbours]
-            out = partition.held_out(reading.patient_ids, HELD_OUT, seed.to_bytes(16, "big"))
+            out = patient_hashing.held_out(reading.patient_ids, HELD_OUT, seed.to_bytes(16, "big"))
             cohort = _without(reading.cohort, way.lacking, reading.spec)
             began = time.process_time()
             model = _trained(way, cohort.select(~out), reading.spec, steps=steps, seed=seed)
             cpu_s = time.process_time() - began
-            found = metrics.exact(model, cohort.select(out), reading.spec)
+            found = evaluation_sums.exact(model, cohort.select(out), reading.spec)
             row = {"way": name, "seed": seed, "stand_in": reading.spec.stand_in, "cpu_s": cpu_s}
             typer.echo(f"{seed} {name}: " + " ".join(f"{k} {v:.3f}" for k, v in found.items()))
             yield row | found

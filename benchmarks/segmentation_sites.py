@@ -16,13 +16,13 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from datasites.data import studies_data
-from federation.experiments import report, run, spec
+from datasites.demo import federated_dataset
+from federation.experiments import run, spec, summary
+from federation.experiments.results_table import Record
 from federation.experiments.run import How
-from federation.experiments.table import Record
-from federation.simulation.hospitals import Hospitals
+from federation.simulation.hospital_data import HospitalData
 from syft_code.cohort import Cohort
-from syft_code.plans.recipes import DataSpec
+from syft_code.recipes.recipe import DataSpec
 
 GRID = Path(__file__).parent / "grids" / "glioma_sites.toml"
 REGIONS = ("dice_whole", "dice_core", "dice_enhancing")
@@ -32,7 +32,7 @@ REGIONS = ("dice_whole", "dice_core", "dice_enhancing")
 class Lacking:
     """Hospitals of which the first has no pictures of some modalities."""
 
-    whole: Hospitals
+    whole: HospitalData
     modalities: tuple[str, ...]
 
     @property
@@ -90,9 +90,9 @@ def load(
     seed: int,
     options: Mapping[str, object],
     lacking: tuple[str, ...] = (),
-) -> Hospitals:
-    """As `studies_data.load`; the first hospital lacks some modalities."""
-    whole = studies_data.load(study, data=data, split=split, seed=seed, options=options)
+) -> HospitalData:
+    """As `federated_dataset.load`; the first hospital lacks some modalities."""
+    whole = federated_dataset.load(study, data=data, split=split, seed=seed, options=options)
     return Lacking(whole=whole, modalities=lacking)
 
 
@@ -121,14 +121,14 @@ def main(
 
 def table(name: str, rows: Sequence[Record]) -> list[str]:
     """One line for everybody's held-out patients, and one for each site's."""
-    last = [row for row in report.last_round(rows) if row["scope"] == "federated"]
+    last = [row for row in summary.last_round(rows) if row["scope"] == "federated"]
     sites = dict.fromkeys(row["site"] for row in last)
     return [f"{name} | {site or 'everybody'} | {_dice(last, site)}" for site in sites]
 
 
 def _dice(rows: Sequence[Record], site: str) -> str:
     found = [
-        report.spread([r["value"] for r in rows if (r["site"], r["metric"]) == (site, region)])
+        summary.spread([r["value"] for r in rows if (r["site"], r["metric"]) == (site, region)])
         for region in REGIONS
     ]
     return " / ".join(found)

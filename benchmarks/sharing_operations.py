@@ -22,16 +22,12 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from numpy.typing import NDArray
 
 from syft_code.errors import RangeExceeded
-from syft_code.plans.plan import Plan, Sharing
-from syft_code.plans.recipes import (
-    Activation,
-    Conv,
-    CrossEntropy,
-    GlobalAverage,
-    LayerStack,
-    Recipe,
-)
-from syft_code.secret_sharing import envelope, sharing
+from syft_code.plans.plan import Plan
+from syft_code.plans.plan_parts import Sharing
+from syft_code.recipes.architectures import LayerStack
+from syft_code.recipes.layers import Activation, Conv, GlobalAverage
+from syft_code.recipes.recipe import CrossEntropy, Recipe
+from syft_code.secret_sharing import envelope, keystream, sharing
 from syft_code.secret_sharing.sharing import Scheme
 from tests import plans
 
@@ -63,7 +59,7 @@ class Operation:
 
 def seeds(count: int) -> list[bytes]:
     """Fresh seeds, as a hospital draws them."""
-    return [os.urandom(sharing.SEED_BYTES) for _ in range(count)]
+    return [os.urandom(keystream.SEED_BYTES) for _ in range(count)]
 
 
 def update(size: int, number: int = 0) -> NDArray[np.float32]:

@@ -25,25 +25,20 @@ import numpy as np
 import torch
 import typer
 
-from datasites.data import stand_ins
+from datasites.data import mock_cohort
 from datasites.data.readers import ham10000
-from federation.server_step import Model
-from federation.simulation import roster
-from federation.simulation.federation import Simulation
+from federation.simulation import simulated_roster
 from federation.simulation.randomness import Randomness
+from federation.simulation.simulation import Simulation
+from federation.strategy.server_optimizer import ServerState
 from syft_code.cohort import Cohort
 from syft_code.plans.algorithms import Algorithm, FedAvg, Scaffold
-from syft_code.plans.plan import DpSgd, Plan, Sgd, Sharing
-from syft_code.plans.recipes import (
-    Activation,
-    Conv,
-    CrossEntropy,
-    DataSpec,
-    LayerStack,
-    Pool,
-    Recipe,
-)
-from syft_code.processes.lifetime import end_with_parent
+from syft_code.plans.plan import Plan
+from syft_code.plans.plan_parts import DpSgd, Sgd, Sharing
+from syft_code.recipes.architectures import LayerStack
+from syft_code.recipes.layers import Activation, Conv, Pool
+from syft_code.recipes.recipe import CrossEntropy, DataSpec, Recipe
+from syft_code.runtime.parent_exit import end_with_parent
 
 SIZE_PX = 28
 SPEC = ham10000.spec(size_px=SIZE_PX, stand_in=True)
@@ -78,7 +73,7 @@ class OnDisk:
 
     @property
     def names(self) -> Sequence[str]:
-        return roster.names(self.count)
+        return simulated_roster.names(self.count)
 
     def declared(self, name: str) -> int:
         return self.patients
@@ -127,7 +122,7 @@ def main(
 def draw(folder: Path, *, patients: int) -> None:
     """Write the cohorts that hospitals read."""
     for number in range(DIFFERENT):
-        cohort = stand_ins.mock(SPEC, seed=number, slices=2 * patients)
+        cohort = mock_cohort.draw(SPEC, seed=number, slices=2 * patients)
         np.savez(
             folder / f"{number}.npz",
             images=cohort.images,
@@ -183,7 +178,7 @@ def _serve(
     hospitals = OnDisk(folder=folder, count=size, patients=patients)
     found = plan(hospitals, algorithm)
     simulation = Simulation(found, hospitals, randomness=Randomness(seed=0), folder=own)
-    model = Model.first(found)
+    model = ServerState.first(found)
     while number := line.recv():
         began = time.process_time()
         model, _ = simulation.round(number, model)
@@ -193,7 +188,7 @@ def _serve(
 
 def plan(hospitals: OnDisk, algorithm: str) -> Plan:
     """One plan for so many hospitals."""
-    entries = roster.hospitals(hospitals)
+    entries = simulated_roster.hospitals(hospitals)
     return Plan(
         study="cost",
         researcher_key=entries[0].verify_key,
@@ -203,10 +198,10 @@ def plan(hospitals: OnDisk, algorithm: str) -> Plan:
         optimizer=Sgd(learning_rate=0.3),
         rounds=1000,
         hospitals=entries,
-        aggregators=roster.aggregators(),
-        min_hospitals=roster.LEAST_HOSPITALS,
+        aggregators=simulated_roster.aggregators(),
+        min_hospitals=simulated_roster.LEAST_HOSPITALS,
         algorithm=ALGORITHMS[algorithm],
-        sharing=roster.fitting(Sharing(), len(entries)),
+        sharing=simulated_roster.fitting(Sharing(), len(entries)),
     )
 
 

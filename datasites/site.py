@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from datasites import keeping
+from datasites import private_files
 from syft_code import canonical
 from syft_code.errors import InvalidInput, require
 
@@ -21,14 +21,13 @@ ROUND_LIMIT_S = 6 * 3600.0
 LONGEST_S = 30 * 86_400.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@canonical.message
 class SiteSettings:
     """What the owner sets before a start; `port` is on the loopback address.
 
     A round that takes longer than `round_limit_s` seconds is ended; what it cost stays spent.
     """
 
-    __pydantic_config__ = canonical.STRICT
     name: str
     port: int
     round_limit_s: float = ROUND_LIMIT_S
@@ -75,13 +74,18 @@ class Site:
 
     def settings(self) -> SiteSettings:
         """Read the settings; raise with one sentence if they are missing or broken."""
-        data = keeping.read_kept(self.home / "site.json")
+        data = private_files.read_required(self.home / "site.json")
         try:
             return TypeAdapter(SiteSettings).validate_json(data, strict=True)
         except ValidationError as problem:
             raise InvalidInput(
                 f"A site.json must be well formed; in {canonical.first_problem(problem)}."
             ) from None
+
+
+def owner_email(hospital: str) -> str:
+    """The owner's account name at a hospital's front desk."""
+    return f"owner@{hospital}.example.org"
 
 
 NEEDED = {
@@ -105,20 +109,20 @@ def create(home: Path, settings: SiteSettings, *, policy: str = "") -> Site:
     if home.exists() and any(home.iterdir()):
         _check_whole(home)
     for folder in (home, site.owner, site.vault, site.desk):
-        keeping.private_folder(folder)
-    owner_key = keeping.signing_key(site.owner / "key")
+        private_files.private_folder(folder)
+    owner_key = private_files.signing_key(site.owner / "key")
     if not (site.owner / "salt").exists():
-        keeping.write_private(site.owner / "salt", secrets.token_bytes(32))
-    keeping.write_private(site.vault / "owner.pub", owner_key.verify_key.encode())
+        private_files.write_private(site.owner / "salt", secrets.token_bytes(32))
+    private_files.write_private(site.vault / "owner.pub", owner_key.verify_key.encode())
     if policy and not site.policy.exists():
-        keeping.write_private(site.policy, policy.encode("utf-8"))
-    keeping.write_private(home / "site.json", canonical.encode(settings))
+        private_files.write_private(site.policy, policy.encode("utf-8"))
+    private_files.write_private(home / "site.json", canonical.encode(settings))
     return site
 
 
 def _check_whole(home: Path) -> None:
-    keeping.read_kept(home / "site.json")
+    private_files.read_required(home / "site.json")
     for present, needed in NEEDED.items():
         if (home / present).exists():
             for name in needed:
-                keeping.read_kept(home / name)
+                private_files.read_required(home / name)

@@ -10,14 +10,15 @@ from dataclasses import dataclass
 from policies.decision import Approve, AskOwner, Decision, Deny
 from policies.site_policy import Budget, SitePolicy
 from syft_code import canonical
-from syft_code.plans.plan import Hospital, Plan
+from syft_code.plans.plan import Plan
+from syft_code.plans.roster import Hospital
 from syft_code.privacy import accounting
 from syft_code.privacy.accounting import DpSgdEvent, GaussianEvent
 
 Events = Sequence[DpSgdEvent | GaussianEvent]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@canonical.message
 class KnownParties:
     """The hospitals and aggregators that an owner knows: keys that did not come from a plan.
 
@@ -26,13 +27,12 @@ class KnownParties:
     `hospitals` are Ed25519 keys (hex); an aggregator is its Ed25519 and X25519 key (hex).
     """
 
-    __pydantic_config__ = canonical.STRICT
     hospitals: tuple[str, ...] = ()
     aggregators: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Case:
+class PolicyCase:
     """A plan before a hospital's policy, with what the hospital's own records say.
 
     `spent` is everything that ever left the plan's asset, apart from this plan's own part;
@@ -54,7 +54,7 @@ class Case:
         return self.plan.hospital(self.hospital)
 
 
-def review(case: Case, policy: SitePolicy) -> Decision:
+def review(case: PolicyCase, policy: SitePolicy) -> Decision:
     """What the policy says before an owner decides: Approve only under a standing approval.
 
     A plan that does not fit the asset's budget left is the owner's to weigh: its first rounds
@@ -81,7 +81,7 @@ def review(case: Case, policy: SitePolicy) -> Decision:
     )
 
 
-def forbidden(case: Case, policy: SitePolicy) -> Deny | None:
+def forbidden(case: PolicyCase, policy: SitePolicy) -> Deny | None:
     """The first rule that stands against a plan, at its approval and at each round."""
     for rule in RULES:
         refusal = rule(case, policy)
@@ -90,7 +90,7 @@ def forbidden(case: Case, policy: SitePolicy) -> Deny | None:
     return None
 
 
-def covered(case: Case, policy: SitePolicy) -> bool:
+def covered(case: PolicyCase, policy: SitePolicy) -> bool:
     """Whether a standing approval that has not expired names this plan and asset version."""
     standing = policy.standing_for(case.plan.hash)
     return (
@@ -122,7 +122,7 @@ def unknown_parties(plan: Plan, known: KnownParties) -> list[str]:
     return hospitals + aggregators
 
 
-def _parties_are_known(case: Case, policy: SitePolicy) -> Deny | None:
+def _parties_are_known(case: PolicyCase, policy: SitePolicy) -> Deny | None:
     strangers = unknown_parties(case.plan, case.known)
     if not strangers:
         return None
@@ -132,7 +132,7 @@ def _parties_are_known(case: Case, policy: SitePolicy) -> Deny | None:
     )
 
 
-def _submitter_does_not_approve(case: Case, policy: SitePolicy) -> Deny | None:
+def _submitter_does_not_approve(case: PolicyCase, policy: SitePolicy) -> Deny | None:
     if case.plan.researcher_key not in case.approvers:
         return None
     return Deny(
@@ -141,7 +141,7 @@ def _submitter_does_not_approve(case: Case, policy: SitePolicy) -> Deny | None:
     )
 
 
-def _recipe_is_allowed(case: Case, policy: SitePolicy) -> Deny | None:
+def _recipe_is_allowed(case: PolicyCase, policy: SitePolicy) -> Deny | None:
     kind, allowed = case.plan.recipe.model.kind, policy.terms.recipes
     if kind in allowed:
         return None
@@ -151,7 +151,7 @@ def _recipe_is_allowed(case: Case, policy: SitePolicy) -> Deny | None:
     )
 
 
-def _enough_hospitals(case: Case, policy: SitePolicy) -> Deny | None:
+def _enough_hospitals(case: PolicyCase, policy: SitePolicy) -> Deny | None:
     least, asked = policy.terms.min_hospitals, case.plan.min_hospitals
     if asked >= least:
         return None
@@ -161,7 +161,7 @@ def _enough_hospitals(case: Case, policy: SitePolicy) -> Deny | None:
     )
 
 
-def _enough_aggregators(case: Case, policy: SitePolicy) -> Deny | None:
+def _enough_aggregators(case: PolicyCase, policy: SitePolicy) -> Deny | None:
     least, needed = policy.terms.min_aggregators, case.plan.needed
     if needed >= least:
         return None
@@ -171,7 +171,7 @@ def _enough_aggregators(case: Case, policy: SitePolicy) -> Deny | None:
     )
 
 
-def _enough_noise(case: Case, policy: SitePolicy) -> Deny | None:
+def _enough_noise(case: PolicyCase, policy: SitePolicy) -> Deny | None:
     plan, least = case.plan, policy.terms.min_noise_multiplier
     asked = {"noise_multiplier": plan.dp_sgd.noise_multiplier}
     if plan.evaluation:
@@ -184,7 +184,7 @@ def _enough_noise(case: Case, policy: SitePolicy) -> Deny | None:
     return None
 
 
-def _enough_patients(case: Case, policy: SitePolicy) -> Deny | None:
+def _enough_patients(case: PolicyCase, policy: SitePolicy) -> Deny | None:
     least, declared = policy.terms.min_patients, case.entry.patients
     if declared >= least:
         return None
@@ -194,7 +194,7 @@ def _enough_patients(case: Case, policy: SitePolicy) -> Deny | None:
     )
 
 
-def _study_within_its_cap(case: Case, policy: SitePolicy) -> Deny | None:
+def _study_within_its_cap(case: PolicyCase, policy: SitePolicy) -> Deny | None:
     cap, delta = policy.terms.study_epsilon, policy.budget(case.entry.asset).delta
     cost = accounting.epsilon(accounting.plan_events(case.plan), delta=delta)
     if cap is None or cost <= cap:
@@ -205,7 +205,7 @@ def _study_within_its_cap(case: Case, policy: SitePolicy) -> Deny | None:
     )
 
 
-def _researcher_within_their_cap(case: Case, policy: SitePolicy) -> Deny | None:
+def _researcher_within_their_cap(case: PolicyCase, policy: SitePolicy) -> Deny | None:
     """Of what is spent already: what a plan will come to is the ledger's to refuse."""
     cap, delta = policy.terms.researcher_epsilon, policy.budget(case.entry.asset).delta
     if cap is None:
@@ -219,8 +219,8 @@ def _researcher_within_their_cap(case: Case, policy: SitePolicy) -> Deny | None:
     )
 
 
-Rule = Callable[[Case, SitePolicy], Deny | None]
-RULES: tuple[Rule, ...] = (
+PolicyRule = Callable[[PolicyCase, SitePolicy], Deny | None]
+RULES: tuple[PolicyRule, ...] = (
     _parties_are_known,
     _submitter_does_not_approve,
     _recipe_is_allowed,

@@ -32,7 +32,7 @@ import datetime as dt
 import json
 import math
 import tomllib
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
@@ -40,18 +40,17 @@ from pydantic import TypeAdapter, ValidationError
 from syft_code import canonical
 from syft_code.errors import InvalidInput, require
 from syft_code.plans.catalogue import LARGEST_DELTA, LEAST_DELTA, Terms
-from syft_code.plans.plan import HEX_KEY, NAME
+from syft_code.plans.roster import HEX_KEY, NAME
 
 MAX_TOML_BYTES = 2**18
 LAST_UNIX_S = 4_102_444_800.0
 """The first second of the year 2100, which every calendar can show."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@canonical.message
 class Budget:
     """What one patient may lose in all, for ever: (epsilon, delta)-DP."""
 
-    __pydantic_config__ = canonical.STRICT
     epsilon: float
     delta: float
 
@@ -69,16 +68,15 @@ class Budget:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@canonical.message
 class AssetBudget:
     """A budget that is one asset's own."""
 
-    __pydantic_config__ = canonical.STRICT
     name: str
     budget: Budget
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@canonical.message
 class StandingApproval:
     """One plan, by its exact hash, that may run without being asked about.
 
@@ -87,7 +85,6 @@ class StandingApproval:
     the first second in which nothing runs any more.
     """
 
-    __pydantic_config__ = canonical.STRICT
     plan_hash: str
     researcher: str
     asset_version: int
@@ -113,11 +110,10 @@ class StandingApproval:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@canonical.message
 class SitePolicy:
     """What one hospital allows. `terms` are public; the rest is the hospital's own."""
 
-    __pydantic_config__ = canonical.STRICT
     terms: Terms
     assets: tuple[AssetBudget, ...] = ()
     standing: tuple[StandingApproval, ...] = ()

@@ -16,7 +16,7 @@ _LISTED: dict[str, str] = {
     "collections": "",
     "collections.abc": "Callable Iterable Iterator Mapping Sequence",
     "datasites": "",
-    "datasites.door": "start_round",
+    "datasites.desk.entrypoint": "start_round",
     "math": "ceil cos e erf exp floor gamma hypot inf isclose isfinite isinf isnan lgamma log log10"
     " log1p log2 nan pi prod sin sqrt tan tanh tau",
     "numpy": "abs absolute all allclose any arange arccos arcsin arctan arctan2 argmax argmin"

@@ -10,14 +10,23 @@ import functools
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Any, get_type_hints
+from typing import Any, TypeVar, dataclass_transform, get_type_hints
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from syft_code.errors import InvalidInput, InvalidMessage, InvalidPlan
 
 STRICT = ConfigDict(extra="forbid", allow_inf_nan=False, strict=True)
-"""Set as `__pydantic_config__` on each dataclass that outside text is parsed into."""
+T = TypeVar("T")
+
+
+@dataclass_transform(
+    frozen_default=True, kw_only_default=True, field_specifiers=(dataclasses.field,)
+)
+def message(kind: type[T]) -> type[T]:
+    """Make a class a frozen dataclass that outside text may be parsed into, strictly."""
+    kind.__pydantic_config__ = STRICT  # type: ignore[attr-defined]
+    return dataclasses.dataclass(frozen=True, slots=True, kw_only=True)(kind)
 
 
 LONGEST_PROBLEM = 400

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 import launch
-from datasites.data import stand_ins
-from datasites.owner import Owner
-from federation import config as federations
-from federation.config import FederationConfig
+from datasites.demo import stand_ins
+from datasites.owner.owner import Owner
+from federation.local import federation_file as federations
+from federation.local.federation_file import FederationConfig
 
 SHARED = Path(__file__).resolve().parents[1] / ".." / "shared" / "data"
 LESIONS = 240

@@ -9,24 +9,19 @@ from torch import nn
 from syft_code.cohort import Cohort
 from syft_code.learning import distillation
 from syft_code.learning.distillation import Teacher
-from syft_code.plans.recipes import (
+from syft_code.models import networks
+from syft_code.recipes.architectures import Fusion, LayerStack, UNet
+from syft_code.recipes.layers import (
     Activation,
     Conv,
-    CrossEntropy,
-    DataSpec,
-    DiceCrossEntropy,
-    Fusion,
     GlobalAverage,
     GroupNorm,
-    LayerStack,
     Linear,
     Lstm,
     Pool,
-    Recipe,
     Scattering,
-    UNet,
 )
-from syft_code.prediction import networks
+from syft_code.recipes.recipe import CrossEntropy, DataSpec, DiceCrossEntropy, Recipe
 from tests import shapes
 
 SKIN = replace(shapes.SKIN, height_px=16, width_px=16, classes=("bkl", "mel", "nv"))

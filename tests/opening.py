@@ -8,7 +8,7 @@ from syft_code import canonical
 from syft_code.errors import InvalidMessage
 from syft_code.plans.messages import Purpose, ShareHeader
 from syft_code.plans.plan import Plan
-from syft_code.secret_sharing import envelope, sharing
+from syft_code.secret_sharing import envelope, keystream, sharing
 from syft_code.secret_sharing.envelope import SealedShare
 
 
@@ -29,7 +29,7 @@ def encoded(
         opened = envelope.open_share(plan, claimed.party, share.header, share.sealed, seal_key=key)
         payload = b"".join(opened)
         for piece in scheme.held_by(claimed.party):
-            size = sharing.SEED_BYTES if piece < scheme.pieces else len(payload)
+            size = keystream.SEED_BYTES if piece < scheme.pieces else len(payload)
             part, payload = payload[:size], payload[size:]
             assert pieces.setdefault(piece, part) == part
     assert len(pieces) == scheme.pieces

@@ -5,16 +5,12 @@ from dataclasses import dataclass, field
 from nacl.public import PrivateKey
 from nacl.signing import SigningKey
 
-from syft_code.plans.plan import Aggregator, DpSgd, Evaluation, Hospital, Plan, Sgd
-from syft_code.plans.recipes import (
-    Activation,
-    Conv,
-    CrossEntropy,
-    DataSpec,
-    GlobalAverage,
-    LayerStack,
-    Recipe,
-)
+from syft_code.plans.plan import Plan
+from syft_code.plans.plan_parts import DpSgd, Evaluation, Sgd
+from syft_code.plans.roster import Aggregator, Hospital
+from syft_code.recipes.architectures import LayerStack
+from syft_code.recipes.layers import Activation, Conv, GlobalAverage
+from syft_code.recipes.recipe import CrossEntropy, DataSpec, Recipe
 
 SKIN = DataSpec(
     kind="ham10000",

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from syft_code.plans.recipes import DataSpec
+from syft_code.recipes.recipe import DataSpec
 
 SKIN = DataSpec(
     kind="ham10000",

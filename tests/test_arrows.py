@@ -14,7 +14,7 @@ MAY_IMPORT = {
     "federation": {"syft_code"},
 }
 ROOMS = {*MAY_IMPORT, "launch", "tests", "benchmarks"}
-PYSYFT_FILES = {"datasites/server.py", "federation/client.py"}
+PYSYFT_FILES = {"datasites/desk/syft_server.py", "federation/researcher/syft_client.py"}
 NOT_IN_POLICIES = {"torch", "syft", "sqlite3", "socket", "subprocess", "requests", "httpx"}
 
 

@@ -10,7 +10,7 @@ from safetensors.numpy import load, save
 
 from syft_code.cohort import Cohort
 from syft_code.errors import InvalidData, require
-from syft_code.plans.recipes import DataSpec
+from syft_code.recipes.recipe import DataSpec
 
 NAMES = {"images", "labels", "patient", "facts", "held_out", "tokens", "split_rule"}
 TOKEN_BYTES = 16

@@ -13,11 +13,18 @@ import time
 from dataclasses import dataclass, replace
 from typing import Any
 
-from datasites import wire
 from datasites.desk.code_request import CodeRequest
-from datasites.review import adding_up, books, changes, plan_card, releases, what_runs
-from datasites.review.books import Rules, Statement
-from datasites.review.cards import Card, Section, Tone
+from datasites.protocol import vault_api
+from datasites.review import (
+    aggregation_summary,
+    disclosures,
+    ledger_card,
+    model_summary,
+    plan_card,
+    plan_diff,
+)
+from datasites.review.html_card import Card, Section, Tone
+from datasites.review.ledger_card import LedgerCard, PolicyCard
 from datasites.review.mock_run import MockRun
 from policies import static_review
 from policies.static_review import Finding
@@ -27,7 +34,7 @@ from syft_code.plans import traveller
 from syft_code.plans.notes import Note
 from syft_code.plans.plan import Plan
 
-__all__ = ["Evidence", "Rules", "Statement"]
+__all__ = ["Evidence", "LedgerCard", "PolicyCard"]
 
 FORMAT = "consilium-evidence-1"
 _VERDICTS: dict[str, tuple[Tone, str]] = {
@@ -51,8 +58,8 @@ class Evidence:
     approval_days: float
     plan: Plan | None = None
     problem: str = ""
-    account: wire.Account | None = None
-    state: wire.PlanState | None = None
+    account: vault_api.LedgerSummary | None = None
+    state: vault_api.PlanStatus | None = None
     notes: tuple[Note, ...] = ()
     mock: MockRun | None = None
 
@@ -91,9 +98,9 @@ class Evidence:
         return Plan.decode(told.encode("ascii")) if told else None
 
     @property
-    def releases(self) -> tuple[releases.Release, ...]:
+    def disclosures(self) -> tuple[disclosures.Disclosure, ...]:
         """Everything that the plan would let out, to the byte."""
-        return releases.of_plan(self.plan, self.hospital) if self.plan else ()
+        return disclosures.of_plan(self.plan, self.hospital) if self.plan else ()
 
     @property
     def disagreement(self) -> str:
@@ -110,14 +117,14 @@ class Evidence:
         - `findings`: each `line`, `reason`
         - `notes`: each `author`, `text`, `at_unix_s`
         - `plan_hash`, `plan`: the plan field by field, as it is hashed
-        - `changes`: `compared_with` (plan hash), `fields` (each `field`, `before`, `after`),
+        - `plan_diff`: `compared_with` (plan hash), `fields` (each `field`, `before`, `after`),
           `code_diff`
         - `account`: `asset`, `spent_epsilon`, `budget` (`epsilon`, `delta`), `events`, `sharing`,
           `in_force`
         - `state`: `state`, `sentence`, `verdict`, `weighed`, `study_epsilon`, `after_epsilon`,
           `signers`, `signatures_needed`, `expires_unix_s` (0 if nothing is in force),
           `rounds_called`, `last_approved`
-        - `releases`: each `purpose`, `times`, `meaning`, `parts` (each `name`, `shape`, `dtype`,
+        - `disclosures`: each `purpose`, `times`, `meaning`, `parts` (each `name`, `shape`, `dtype`,
           `bytes`, `to`); `bytes_in_all`
         - `mock`: the fields of `mock_run.MockRun`, and `ok`
         """
@@ -162,8 +169,8 @@ class Evidence:
             "changes": self._changes(),
             "account": _fields(self.account),
             "state": _fields(self.state),
-            "releases": self.releases,
-            "bytes_in_all": sum(release.bytes_in_all for release in self.releases),
+            "disclosures": self.disclosures,
+            "bytes_in_all": sum(release.bytes_in_all for release in self.disclosures),
             "mock": _fields(self.mock, ok=self.mock.ok) if self.mock else None,
         }
 
@@ -173,8 +180,8 @@ class Evidence:
             return None
         return {
             "compared_with": before.hash,
-            "fields": changes.of_plans(before, self.plan),
-            "code_diff": changes.of_code(traveller.source(before.hash), self.request.code),
+            "fields": plan_diff.of_plans(before, self.plan),
+            "code_diff": plan_diff.of_code(traveller.source(before.hash), self.request.code),
         }
 
     def _card(self) -> Card:
@@ -198,7 +205,7 @@ class Evidence:
             sections=self._sections(self.plan, self.account, self.state),
         )
 
-    def _verdicts(self, state: wire.PlanState) -> tuple[tuple[Tone, str], ...]:
+    def _verdicts(self, state: vault_api.PlanStatus) -> tuple[tuple[Tone, str], ...]:
         found = [
             _VERDICTS[state.verdict],
             (_STATES.get(state.state, "open"), f"Vault: {state.state}"),
@@ -209,14 +216,14 @@ class Evidence:
         return tuple(found)
 
     def _sections(
-        self, plan: Plan, account: wire.Account, state: wire.PlanState
+        self, plan: Plan, account: vault_api.LedgerSummary, state: vault_api.PlanStatus
     ) -> tuple[Section, ...]:
         before = self.last_approved
         return (
             self._asked(),
             *self._notes(),
             plan_card.privacy(plan, account, state),
-            what_runs.what_runs(plan, self.hospital),
+            model_summary.model_section(plan, self.hospital),
             plan_card.what_changed(
                 before,
                 plan,
@@ -225,8 +232,8 @@ class Evidence:
             ),
             plan_card.code(self.request.code, self.findings),
             plan_card.tried_out(self.mock),
-            plan_card.what_leaves(self.releases, plan),
-            adding_up.how_it_is_added_up(plan),
+            plan_card.what_leaves(self.disclosures, plan),
+            aggregation_summary.aggregation_section(plan),
             plan_card.who(plan, self.hospital, self.request.researcher),
         )
 
@@ -238,14 +245,14 @@ class Evidence:
         rows.append(("Plan or code, SHA-256", self.subject))
         return Section(title="Where it stands", rows=tuple(rows))
 
-    def _standing(self, state: wire.PlanState) -> list[tuple[str, str]]:
+    def _standing(self, state: vault_api.PlanStatus) -> list[tuple[str, str]]:
         needed, signers = state.signatures_needed, state.signers
         if state.expires_unix_s:
-            expiry = f"the approval ends {books.day(state.expires_unix_s)}"
+            expiry = f"the approval ends {ledger_card.format_time(state.expires_unix_s)}"
         else:
             end = time.time() + self.approval_days * 86_400
             expiry = (
-                f"approve() would give {self.approval_days:g} days, until {books.day(end)}, unless "
+                f"approve() would give {self.approval_days:g} days, until {ledger_card.format_time(end)}, unless "
                 "you say otherwise"
             )
         return [
@@ -258,11 +265,13 @@ class Evidence:
     def _notes(self) -> tuple[Section, ...]:
         if not self.notes:
             return ()
-        rows = tuple((note.author, books.day(note.at_unix_s), note.text) for note in self.notes)
+        rows = tuple(
+            (note.author, ledger_card.format_time(note.at_unix_s), note.text) for note in self.notes
+        )
         return (Section(title="Notes", head=("who", "when", "what"), rows=rows),)
 
 
-def disagreement(status: str, state: wire.PlanState | None) -> str:
+def disagreement(status: str, state: vault_api.PlanStatus | None) -> str:
     """What the front desk (`status`) says against the vault (`state`), and what to do; or nothing.
 
     A denial that the researcher is not told of leaves the front desk as it was: both say no.
@@ -296,7 +305,9 @@ def disagreement(status: str, state: wire.PlanState | None) -> str:
     return ""
 
 
-def _figures(account: wire.Account, state: wire.PlanState) -> tuple[tuple[str, str], ...]:
+def _figures(
+    account: vault_api.LedgerSummary, state: vault_api.PlanStatus
+) -> tuple[tuple[str, str], ...]:
     budget = account.budget.epsilon
     left = max(budget - state.after_epsilon, 0.0)
     return (

@@ -2,7 +2,7 @@
 
 plan, fewer steps ─▶ mock cohort in a private folder ─▶ a fresh training process ─▶ airlock
 
-The process is that of the vault's rounds (`datasites.vault.workroom`), with no patient in reach.
+The process is that of the vault's rounds (`datasites.vault.worker.training_worker`), with no patient in reach.
 What hangs, dies or fails is a result here, and no exception.
 
 Does not protect: a mock has few patients and easy ones. A plan that runs here can still fail
@@ -21,18 +21,19 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from datasites import keeping
-from datasites.data import cohort_file, partition, stand_ins
+from datasites import private_files
+from datasites.data import cohort_file, mock_cohort, patient_hashing
 from datasites.data.cohort_file import SplitCohort
 from datasites.vault import airlock
-from datasites.vault.trainer_messages import Job
-from datasites.vault.workroom import ENDED, Workroom
+from datasites.vault.worker.job_messages import TrainingJob
+from datasites.vault.worker.training_worker import ENDED, TrainingWorker
 from syft_code import canonical
 from syft_code.errors import ConsiliumError, TrainingFailed
-from syft_code.learning import broadcast, contribution, local_round
-from syft_code.learning.broadcast import Broadcast
+from syft_code.local_training import broadcast, client_update, local_round
+from syft_code.local_training.broadcast import Broadcast
 from syft_code.plans.messages import Purpose
-from syft_code.plans.plan import DpSgd, Plan
+from syft_code.plans.plan import Plan
+from syft_code.plans.plan_parts import DpSgd
 
 LIMIT_S = 30.0
 START_LIMIT_S = 60.0
@@ -146,7 +147,7 @@ class _Bench:
         self._plan = plan
         self._hospital = plan.hospital(hospital)
         self._limit_s = limit_s
-        self._room = Workroom(folder / "log")
+        self._room = TrainingWorker(folder / "log")
         self._too_late = ""
         self._started = False
         self._peak_mib = 0.0
@@ -162,14 +163,14 @@ class _Bench:
         """Draw the mock that the catalogue shows, and lay it where the process finds it."""
         spec, version = self._plan.data, self._hospital.asset_version
         fit = MOST_PIXELS // max(1, spec.height_px * spec.width_px)
-        cohort = stand_ins.mock(spec, seed=version, slices=max(LEAST_SLICES, min(slices, fit)))
+        cohort = mock_cohort.draw(spec, seed=version, slices=max(LEAST_SLICES, min(slices, fit)))
         self._split = SplitCohort(
             cohort=cohort,
             held_out=np.arange(1, cohort.patients + 1) % HELD_OUT_EVERY == 0,
-            tokens=partition.tokens([f"mock-{i}" for i in range(cohort.patients)], bytes(32)),
+            tokens=patient_hashing.tokens([f"mock-{i}" for i in range(cohort.patients)], bytes(32)),
             split_rule="mock",
         )
-        keeping.write_private(self._folder / "cohort", cohort_file.pack(self._split))
+        private_files.write_private(self._folder / "cohort", cohort_file.pack(self._split))
 
     @contextmanager
     def at_most(self, limit_s: float) -> Iterator[None]:
@@ -256,7 +257,7 @@ class _Bench:
         self._moments.clear()
         cohort = self._folder / "cohort"
         digest = canonical.sha256(cohort.read_bytes()) if cohort_sha256 is None else cohort_sha256
-        job = Job(
+        job = TrainingJob(
             plan=plan.encode().decode("ascii"),
             hospital=self._hospital.name,
             purpose=purpose,
@@ -266,7 +267,7 @@ class _Bench:
             threads=1,
         )
         body = mock_broadcast(plan, purpose).astype("<f4").tobytes()
-        body += bytes(8 * contribution.length(plan, purpose))  # nothing is kept yet
+        body += bytes(8 * client_update.length(plan, purpose))  # nothing is kept yet
         raw = self._room.run(job, body, on_step=self._note_step)
         self._note_memory()
         return raw
@@ -317,10 +318,10 @@ def mock_broadcast(plan: Plan, purpose: Purpose) -> NDArray[np.float32]:
 def _kept_back(plan: Plan, hospital: str, raw: bytes) -> str:
     """Why a first round's result could not be shared once it is bounded, compressed or corrected."""
     update = np.frombuffer(raw, "<f8").astype(np.float64)
-    nothing = np.zeros(contribution.length(plan, "train"))
+    nothing = np.zeros(client_update.length(plan, "train"))
     common = np.zeros(broadcast.lengths(plan, "train")["control"])
     try:
-        made = contribution.contribution(plan, hospital, 1, update, common=common, kept=nothing)
+        made = client_update.from_result(plan, hospital, 1, update, common=common, kept=nothing)
         airlock.check(made.values, bound=plan.sharing.bound)
     except ConsiliumError as refusal:
         return str(refusal)

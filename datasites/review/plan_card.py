@@ -2,16 +2,16 @@
 
 from collections.abc import Sequence
 
-from datasites.review import changes
-from datasites.review.cards import Section
+from datasites.protocol.vault_api import LedgerSummary, PlanStatus
+from datasites.review import plan_diff
+from datasites.review.disclosures import Disclosure
+from datasites.review.html_card import Section
 from datasites.review.mock_run import HELD_OUT_EVERY, MockRun, Output
-from datasites.review.releases import Release
-from datasites.wire import Account, PlanState
 from policies.static_review import Finding
 from syft_code.plans.plan import Plan
 
 
-def privacy(plan: Plan, account: Account, state: PlanState) -> Section:
+def privacy(plan: Plan, account: LedgerSummary, state: PlanStatus) -> Section:
     """What the plan would cost the patients, and whose else it counts for."""
     budget = account.budget
     rows = [
@@ -40,7 +40,7 @@ def privacy(plan: Plan, account: Account, state: PlanState) -> Section:
     )
 
 
-def left_after(account: Account, state: PlanState) -> str:
+def left_after(account: LedgerSummary, state: PlanStatus) -> str:
     """What is left of the budget after all of a plan, or by how much it does not fit."""
     left = account.budget.epsilon - state.after_epsilon
     if left >= 0:
@@ -56,7 +56,7 @@ def who(plan: Plan, hospital: str, researcher: str) -> Section:
         (
             h.name,
             "this hospital" if h.name == hospital else "hospital",
-            changes.short(h.verify_key),
+            plan_diff.short(h.verify_key),
             f"{h.asset} version {h.asset_version}, {h.patients:,} declared patients",
         )
         for h in plan.hospitals
@@ -65,8 +65,8 @@ def who(plan: Plan, hospital: str, researcher: str) -> Section:
         (
             a.name,
             "aggregator",
-            changes.short(a.verify_key),
-            f"seal key {changes.short(a.seal_key)}, at {a.address}",
+            plan_diff.short(a.verify_key),
+            f"seal key {plan_diff.short(a.seal_key)}, at {a.address}",
         )
         for a in plan.aggregators
     ]
@@ -76,14 +76,14 @@ def who(plan: Plan, hospital: str, researcher: str) -> Section:
         f"{len(plan.hospitals)} hospitals. Keys are cut short here; the JSON has all of them.",
         head=("party", "role", "key", "with"),
         rows=(
-            (researcher, "researcher", changes.short(plan.researcher_key), ""),
+            (researcher, "researcher", plan_diff.short(plan.researcher_key), ""),
             *hospitals,
             *aggregators,
         ),
     )
 
 
-def what_leaves(releases: Sequence[Release], plan: Plan) -> Section:
+def what_leaves(disclosures: Sequence[Disclosure], plan: Plan) -> Section:
     """Names, shapes, types and bytes of everything that a plan makes, and where it goes."""
     rows = [
         (
@@ -95,13 +95,13 @@ def what_leaves(releases: Sequence[Release], plan: Plan) -> Section:
             f"{part.bytes:,}",
             part.to or "stays here",
         )
-        for release in releases
+        for release in disclosures
         for part in release.parts
     ]
-    total = sum(release.bytes_in_all for release in releases)
+    total = sum(release.bytes_in_all for release in disclosures)
     meanings = " ".join(
         f"{'An update' if r.purpose == 'train' else 'An evaluation'}: {r.meaning}."
-        for r in releases
+        for r in disclosures
     )
     return Section(
         title="What leaves",
@@ -122,15 +122,15 @@ def what_changed(before: Plan | None, after: Plan, *, code_before: str, code: st
             title=title,
             prose="No other plan was ever approved here: all of it is new.",
         )
-    rows = tuple((c.field, c.before, c.after) for c in changes.of_plans(before, after))
+    rows = tuple((c.field, c.before, c.after) for c in plan_diff.of_plans(before, after))
     return Section(
         title=title,
         prose=f"Against {before.study}, the newest other plan approved here (hash "
-        f"{changes.short(before.hash)}). The code is the same but for the plan's hash; what "
+        f"{plan_diff.short(before.hash)}). The code is the same but for the plan's hash; what "
         "really differs is the plan.",
         head=("field of the plan", "approved before", "asked for now"),
         rows=rows,
-        diff=changes.of_code(code_before, code),
+        diff=plan_diff.of_code(code_before, code),
     )
 
 

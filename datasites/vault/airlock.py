@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from syft_code.errors import TrainingFailed
-from syft_code.learning import contribution
+from syft_code.local_training import client_update
+from syft_code.metrics import scoring
 from syft_code.plans.messages import Purpose
 from syft_code.plans.plan import Plan
-from syft_code.prediction import scoring
 from syft_code.secret_sharing import compression
 
 LARGEST = 2.0**129
@@ -25,7 +25,7 @@ def result_length(plan: Plan, purpose: Purpose) -> int:
     """How many numbers the training process gives: of a training, or noised sums."""
     if purpose == "evaluate":
         return scoring.evaluation_length(plan.data)
-    return contribution.result_length(plan)
+    return client_update.result_length(plan)
 
 
 def result_bound(plan: Plan, purpose: Purpose) -> float:

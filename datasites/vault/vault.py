@@ -4,10 +4,10 @@ It does what a valid call asks for, and nothing else (`process` is its socket):
 
     front desk ─ a researcher's signed round call ─▶ grant? roster? cohort? budget? reserve!
                                                      ─▶ `rounds` ─▶ sealed shares
-    owner      ─ a signed act ─▶ `office`
+    owner      ─ a signed action ─▶ `owner service`
 
 Guarantee: whoever owns the front desk can delay or refuse service; it cannot read a
-    patient, approve, or spend, because every act carries a signature that the vault checks.
+    patient, approve, or spend, because every action carries a signature that the vault checks.
 Does not protect: against whoever can read or write this process's files or memory.
 """
 
@@ -18,21 +18,22 @@ from dataclasses import replace
 
 import numpy as np
 
-from datasites import keeping, wire
+from datasites import private_files
+from datasites.protocol import vault_api
 from datasites.site import Site
-from datasites.vault import ledger, start_check
-from datasites.vault.audit_log import AuditLog
-from datasites.vault.carry import Carry
-from datasites.vault.cohorts import Cohorts
-from datasites.vault.contributions import Contributions, Round
-from datasites.vault.deciders import Deciders
-from datasites.vault.ledger import Caps, Ledger
-from datasites.vault.mandate import Mandate
-from datasites.vault.office import Office
-from datasites.vault.records import Records
-from datasites.vault.rounds import Rounds
-from datasites.vault.store import Store
-from datasites.vault.workroom import Workroom
+from datasites.vault.approvers import ApproverRegistry
+from datasites.vault.authorization import Authorizer
+from datasites.vault.client_state import ClientStateStore
+from datasites.vault.cohort_files import CohortFiles
+from datasites.vault.db import integrity_check, ledger
+from datasites.vault.db.audit_log import AuditLog
+from datasites.vault.db.database import Database
+from datasites.vault.db.ledger import Caps, Ledger
+from datasites.vault.db.records import VaultRecords
+from datasites.vault.owner_service import OwnerService
+from datasites.vault.round_executor import RoundExecutor
+from datasites.vault.update_sealer import ApprovedRound, UpdateSealer
+from datasites.vault.worker.training_worker import TrainingWorker
 from policies.site_policy import Budget
 from syft_code import canonical
 from syft_code.errors import (
@@ -43,7 +44,7 @@ from syft_code.errors import (
     Refused,
     require,
 )
-from syft_code.learning import broadcast
+from syft_code.local_training import broadcast
 from syft_code.plans import messages
 from syft_code.plans.messages import NO_PART, RoundCall, Signed, Ticket
 from syft_code.plans.plan import Plan
@@ -73,7 +74,7 @@ def _check_broadcast(call: RoundCall, plan: Plan, body: bytes) -> None:
         "The weights must be finite numbers: nothing was spent; call again with others.",
         error=InvalidMessage,
     )
-    sent = broadcast.divided(plan, call.purpose, numbers)
+    sent = broadcast.unpack(plan, call.purpose, numbers)
     broadcast.check(plan, call.purpose, call.round, sent)
 
 
@@ -81,21 +82,21 @@ class Vault:
     """What the vault knows and does, apart from its socket."""
 
     def __init__(self, site: Site) -> None:
-        self._held = keeping.hold(site.vault / "lock")
+        self._held = private_files.lock_file(site.vault / "lock")
         settings = site.settings()
         self._name = settings.name
-        store = Store(site.vault / "vault.db")
-        self._key = keeping.signing_key(site.vault / "key")
+        store = Database(site.vault / "vault.db")
+        self._key = private_files.signing_key(site.vault / "key")
         self._store = store
-        self._records = Records(store)
+        self._records = VaultRecords(store)
         self._ledger = Ledger(store)
         self._log = AuditLog(
             store, hospital=self._name, key=self._key, head_path=site.vault / "log_head"
         )
-        self._cohorts = Cohorts(site.vault / "cohorts")
-        self._deciders = Deciders(site, store, records=self._records, log=self._log)
-        self._mandate = Mandate(
-            self._deciders,
+        self._cohort_files = CohortFiles(site.vault / "cohorts")
+        self._approvers = ApproverRegistry(site, store, records=self._records, log=self._log)
+        self._authorizer = Authorizer(
+            self._approvers,
             store,
             hospital=self._name,
             verify_key=self.verify_key,
@@ -103,39 +104,39 @@ class Vault:
             ledger=self._ledger,
             log=self._log,
         )
-        self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="round")
-        self._workroom = Workroom(site.vault / "vault.log", limit_s=settings.round_limit_s)
-        self._sealed = keeping.private_folder(site.vault / "sealed")
-        self._carry = Carry(site.vault / "carry", self._records)
-        contributions = Contributions(
+        self._round_queue = ThreadPoolExecutor(max_workers=1, thread_name_prefix="round")
+        self._worker = TrainingWorker(site.vault / "vault.log", limit_s=settings.round_limit_s)
+        self._sealed = private_files.private_folder(site.vault / "sealed")
+        self._client_states = ClientStateStore(site.vault / "client_state", self._records)
+        contributions = UpdateSealer(
             self._key,
             records=self._records,
             log=self._log,
-            cohorts=self._cohorts,
-            carried=self._carry,
-            workroom=self._workroom,
+            cohorts=self._cohort_files,
+            client_states=self._client_states,
+            worker=self._worker,
         )
-        self._rounds = Rounds(
+        self._rounds = RoundExecutor(
             store,
             self._sealed,
-            deciders=self._deciders,
-            mandate=self._mandate,
+            approvers=self._approvers,
+            authorizer=self._authorizer,
             records=self._records,
             ledger=self._ledger,
             log=self._log,
-            carried=self._carry,
-            contributions=contributions,
-            workroom=self._workroom,
-            after_rounds=self._worker.submit,
+            client_states=self._client_states,
+            sealer=contributions,
+            worker=self._worker,
+            after_rounds=self._round_queue.submit,
         )
-        self._office = Office(
-            self._deciders,
-            self._mandate,
+        self._owner_service = OwnerService(
+            self._approvers,
+            self._authorizer,
             records=self._records,
             ledger=self._ledger,
             log=self._log,
-            cohorts=self._cohorts,
-            after_rounds=self._worker.submit,
+            cohorts=self._cohort_files,
+            after_rounds=self._round_queue.submit,
             stop_unless_granted=self._rounds.stop_unless_granted,
         )
         self._deciding = threading.Lock()
@@ -148,11 +149,11 @@ class Vault:
     def _open(self) -> None:
         """Check that nothing was taken out since the last time, and go on."""
         self._log.check()
-        start_check.check(self._records, self._ledger, self._log)
+        integrity_check.check(self._records, self._ledger, self._log)
         self._records.forget_unfinished()
-        self._cohorts.forget_others(self._records.cohorts())
-        keeping.forget_others(self._sealed, self._records.shares())
-        self._carry.forget_others()
+        self._cohort_files.forget_others(self._records.cohorts())
+        private_files.delete_except(self._sealed, self._records.shares())
+        self._client_states.forget_others()
         self._log.append("vault started", verify_key=self.verify_key)
 
     @property
@@ -163,32 +164,32 @@ class Vault:
     def close(self) -> None:
         """End the training process; what was under way is lost and stays paid."""
         self._rounds.closing.set()
-        self._workroom.close()
-        self._worker.shutdown(wait=True, cancel_futures=True)
+        self._worker.close()
+        self._round_queue.shutdown(wait=True, cancel_futures=True)
         self._held.close()
 
     def answer(self, request: object, body: bytes) -> tuple[object, bytes]:
         """Do what one request asks for; raise a `ConsiliumError` to say no."""
         match request:
-            case wire.AskHealth():
-                return wire.Healthy(verify_key=self.verify_key), b""
-            case wire.StartRound():
+            case vault_api.GetHealth():
+                return vault_api.Healthy(verify_key=self.verify_key), b""
+            case vault_api.StartRound():
                 return self._start_politely(request.call, body), b""
-            case wire.AskTicket():
+            case vault_api.GetTicket():
                 return self.ticket(request.ticket), b""
-            case wire.FetchShare():
-                return wire.Share(), self.share(request.ticket, request.party)
-            case wire.OfferPlan():
-                self._mandate.offer(Plan.decode(request.plan.encode("ascii", "replace")))
-                return wire.Accepted(), b""
-            case wire.OwnerAct():
-                return self._office.obey(request, body)
+            case vault_api.GetShare():
+                return vault_api.Share(), self.share(request.ticket, request.party)
+            case vault_api.OfferPlan():
+                self._authorizer.offer(Plan.decode(request.plan.encode("ascii", "replace")))
+                return vault_api.Accepted(), b""
+            case vault_api.OwnerActionRequest():
+                return self._owner_service.handle(request, body)
             case _:
                 raise InvalidMessage("A vault answers its own kinds of request and no others.")
 
-    def check_act(self, request: wire.OwnerAct) -> None:
-        """Raise `InvalidMessage` unless somebody who decides here signed an act just now."""
-        self._deciders.authentic(request.act, request.name, request.signer)
+    def check_action(self, request: vault_api.OwnerActionRequest) -> None:
+        """Raise `InvalidMessage` unless somebody who decides here signed an action just now."""
+        self._approvers.authentic(request.action, request.name, request.signer)
 
     # What a researcher can cause, through the front desk
 
@@ -207,14 +208,16 @@ class Vault:
             with self._deciding, self._store.writing():
                 if self._ledger.is_paid(call) and self._records.has_ticket(ticket):
                     return self.ticket(ticket)
-                self._carry.read(plan, call.purpose)  # before it is paid: a broken state stops it
-                grant = self._mandate.grant(call.plan_hash)
-                asked = Round(ticket=ticket, call=call, grant=grant, broadcast=weights)
+                self._client_states.read(
+                    plan, call.purpose
+                )  # before it is paid: a broken state stops it
+                grant = self._authorizer.grant(call.plan_hash)
+                asked = ApprovedRound(ticket=ticket, call=call, grant=grant, broadcast=weights)
                 self._reserve(asked)
         except (NotApproved, BudgetExceeded) as refusal:
             self._note_refusal(call, str(refusal))
             raise
-        self._worker.submit(self._rounds.run, asked)
+        self._round_queue.submit(self._rounds.run, asked)
         return self.ticket(ticket)
 
     def ticket(self, ticket: str) -> Ticket:
@@ -236,7 +239,7 @@ class Vault:
             "Shares can be fetched when the ticket is done, one for each aggregator from 1.",
             error=Refused,
         )
-        return keeping.read_kept(self._sealed / known.shares[party - 1])
+        return private_files.read_required(self._sealed / known.shares[party - 1])
 
     def _start_politely(self, signed: Signed, weights: bytes) -> Ticket:
         """The same; whoever asks learns why this hospital says no only if its policy lets them."""
@@ -244,14 +247,14 @@ class Vault:
             return self.start_round(signed, weights)
         except (NotApproved, BudgetExceeded) as refusal:
             LOG.info("refused a round: %s", refusal)
-            raise self._deciders.public(refusal) from None
+            raise self._approvers.public(refusal) from None
 
     def _authentic(self, signed: Signed) -> tuple[RoundCall, Plan]:
         """A call of a plan that is known here, by the researcher that the plan names."""
         claimed: RoundCall = canonical.parse(
             RoundCall, signed.message.encode("ascii", "replace"), what="round call"
         )
-        plan = self._mandate.plan(claimed.plan_hash)
+        plan = self._authorizer.plan(claimed.plan_hash)
         call = messages.verify(RoundCall, signed, plan.researcher_key)
         entry = plan.hospital(call.hospital)
         require(
@@ -269,13 +272,13 @@ class Vault:
     def _check_asset(self, plan: Plan) -> None:
         """The asset's file has the bytes that its owner published; raise `NotApproved` if not."""
         asset = self._records.asset(plan.hospital(self._name).asset)
-        self._cohorts.check(asset.cohort_sha256)
+        self._cohort_files.check(asset.cohort_sha256)
 
-    def _reserve(self, asked: Round) -> None:
+    def _reserve(self, asked: ApprovedRound) -> None:
         """Price, log and ticket, in the transaction under way."""
         plan, call, spend = asked.grant.plan, asked.call, asked.spend
         price = accounting.event(plan, call.purpose)
-        policy = self._deciders.policy()
+        policy = self._approvers.policy()
         budget, cap = policy.budget(spend.asset), policy.terms.researcher_epsilon
         caps = Caps(
             of_asset=policy.budget,

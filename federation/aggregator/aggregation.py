@@ -16,28 +16,29 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
-from federation import wire
-from federation.aggregator import sums as aggregator_sums
-from federation.aggregator.calls import (
+from federation.aggregator.identity import Identity
+from federation.aggregator.share_intake import ShareIntake
+from federation.aggregator.storage import summation as aggregator_sums
+from federation.aggregator.storage.rows import StoredShare, WipeRecord
+from federation.aggregator.storage.store import AggregatorStore
+from federation.aggregator.storage.vector_files import RoundKey, room_needed, view
+from federation.aggregator.validation import (
     allowed_set,
     check_choices,
     named_plan,
     party_of,
     signed_call,
 )
-from federation.aggregator.files import Slot, room_needed, view
-from federation.aggregator.identity import Identity
-from federation.aggregator.rows import Stored, Wiped
-from federation.aggregator.shares import Shares
-from federation.aggregator.store import Store
+from federation.transport import aggregator_api
 from syft_code.errors import InvalidMessage, Refused, require
 from syft_code.plans import messages
 from syft_code.plans.messages import OpenCall, ReleaseCall, SetChoice, ShareHeader, Signed
-from syft_code.plans.plan import HEX_KEY, Aggregator, Plan
+from syft_code.plans.plan import Plan
+from syft_code.plans.roster import HEX_KEY, Aggregator
 from syft_code.secret_sharing import envelope
 
 log = logging.getLogger(__name__)
-Event = Callable[[str, int], None]
+AggregatorEvent = Callable[[str, int], None]
 """Told what happened, and how many bytes it moved: for metrics."""
 PublicLog = Callable[[str, dict[str, str]], None]
 """Told a kind and public facts, before what they say becomes final; what it raises stops it."""
@@ -68,18 +69,18 @@ class Aggregation:
     def __init__(
         self,
         identity: Identity,
-        store: Store,
+        store: AggregatorStore,
         public: Aggregator,
         *,
         researchers: frozenset[str] = frozenset(),
         max_stored_bytes: int | None = None,
-        on_event: Event = _no_event,
+        on_event: AggregatorEvent = _no_event,
         log: PublicLog = _no_log,
     ) -> None:
         self._identity = identity
         self._store = store
         self._researchers = researchers
-        self._shares = Shares(
+        self._shares = ShareIntake(
             store,
             public,
             seal_key=bytes(identity.seal_key),
@@ -98,7 +99,7 @@ class Aggregation:
 
     # --- studies ---
 
-    def open_study(self, request: wire.OpenStudy) -> None:
+    def open_study(self, request: aggregator_api.OpenStudy) -> None:
         """Take in a plan; once more does nothing."""
         plan = Plan.decode(request.plan.encode("utf-8", "replace"))
         call = messages.verify(OpenCall, request.call, plan.researcher_key)
@@ -123,7 +124,7 @@ class Aggregation:
             self.on_event("study_opened", 0)
             log.info("study %s opened (%s)", plan.study, plan.hash[:12])
 
-    def wipe(self, plan_hash: str) -> Wiped:
+    def wipe(self, plan_hash: str) -> WipeRecord:
         """Delete every vector of a study for good; once more says the same and does nothing.
 
         Its choices and signed headers stay, and nothing of it is taken or given any more.
@@ -142,13 +143,13 @@ class Aggregation:
                 unfinished = self._store.begin_wipe(plan_hash)
             return self._finish_wipe(plan_hash) if unfinished else self._store.wiped(plan_hash)
 
-    def stored(self) -> Stored:
+    def stored(self) -> StoredShare:
         """What is here, in numbers."""
         return self._store.stored()
 
     # --- shares ---
 
-    def received(self, signed: Signed) -> wire.Received:
+    def received(self, signed: Signed) -> aggregator_api.ReceivedBytes:
         """How much of a share is here."""
         plan = self._store.plan(named_plan(ShareHeader, signed))
         return self._shares.received(plan, signed)
@@ -159,14 +160,18 @@ class Aggregation:
         envelope.check_header(plan, party_of(plan, self.public), signed)
 
     def receive(
-        self, upload: wire.Upload, chunks: Iterable[bytes], *, cut_off: Callable[[], object]
-    ) -> wire.Received:
+        self,
+        upload: aggregator_api.UploadShare,
+        chunks: Iterable[bytes],
+        *,
+        cut_off: Callable[[], object],
+    ) -> aggregator_api.ReceivedBytes:
         """Take the next bytes of a share; with the last ones, keep it for good.
 
         `cut_off` ends the connection that the chunks come from, if it went silent.
 
         Does not protect: a hash alone does not tell whether the hospital rewrote its audit log,
-        or forked it. `syft_code.evidence.audit.verify` finds it, with the `anchors` and the log.
+        or forked it. `syft_code.evidence.audit_chain.verify` finds it, with the `anchors` and the log.
         """
         plan_hash = named_plan(ShareHeader, upload.header)
         with self._at_work(plan_hash):
@@ -177,7 +182,7 @@ class Aggregation:
         """The share headers that the hospital with this key signed, over all studies.
 
         They are in the order in which they arrived, the newest last; of many, the newest
-        `wire.MAX_ANCHORS`. Of a log that was forked, no export meets all of them.
+        `aggregator_api.MAX_ANCHORS`. Of a log that was forked, no export meets all of them.
 
         Does not protect: anybody may ask, and learns the plan hashes and rounds of that hospital.
         """
@@ -186,7 +191,7 @@ class Aggregation:
             "A hospital's key must be 64 hexadecimal digits: take it from a plan's roster.",
             error=InvalidMessage,
         )
-        return self._store.headers(verify_key, at_most=wire.MAX_ANCHORS)
+        return self._store.headers(verify_key, at_most=aggregator_api.MAX_ANCHORS)
 
     # --- choices and sums ---
 
@@ -197,7 +202,7 @@ class Aggregation:
         """
         plan = self._store.plan(named_plan(ReleaseCall, signed))
         call = signed_call(plan, signed)
-        slot, new = Slot.of(call), False
+        slot, new = RoundKey.of(call), False
         choice = self._store.choice(slot)
         if choice is None:
             hospitals = allowed_set(plan, call)
@@ -224,13 +229,13 @@ class Aggregation:
         return promise
 
     @contextmanager
-    def release(self, request: wire.Release) -> Iterator[tuple[Signed, memoryview]]:
+    def release(self, request: aggregator_api.ReleaseSum) -> Iterator[tuple[Signed, memoryview]]:
         """One piece of the sum over one group, from a byte on; asked again, the same bytes."""
         plan_hash = named_plan(ReleaseCall, request.call)
         with self._at_work(plan_hash):
             plan = self._store.plan(plan_hash)
             call = signed_call(plan, request.call)
-            slot, hospitals = Slot.of(call), allowed_set(plan, call)
+            slot, hospitals = RoundKey.of(call), allowed_set(plan, call)
             choice = self._store.choice(slot)
             require(
                 choice is not None and choice.hospitals == hospitals,
@@ -252,7 +257,7 @@ class Aggregation:
 
     # --- what the above is made of ---
 
-    def _sum_once(self, plan: Plan, slot: Slot, hospitals: tuple[str, ...]) -> None:
+    def _sum_once(self, plan: Plan, slot: RoundKey, hospitals: tuple[str, ...]) -> None:
         """Work out all sums of a slot, unless they are there."""
         choice = self._store.choice(slot)
         if choice and choice.summed:
@@ -281,12 +286,12 @@ class Aggregation:
                 "group": str(one.header.group),
                 "sum_sha256": one.header.sum_sha256,
             }
-            self._log("sum released", _facts(Slot.of(one.header), one.header.hospitals) | facts)
+            self._log("sum released", _facts(RoundKey.of(one.header), one.header.hospitals) | facts)
 
-    def _finish_wipe(self, plan_hash: str) -> Wiped:
+    def _finish_wipe(self, plan_hash: str) -> WipeRecord:
         study = self._store.known_plan(plan_hash).study
 
-        def before_commit(wiped: Wiped) -> None:
+        def before_commit(wiped: WipeRecord) -> None:
             numbers = {"shares": wiped.shares, "sums": wiped.sums, "size_bytes": wiped.size_bytes}
             facts = {"plan_hash": plan_hash, "study": study} | {
                 k: str(v) for k, v in numbers.items()
@@ -313,7 +318,7 @@ class Aggregation:
                     del self._under_way[plan_hash]
 
 
-def _facts(slot: Slot, hospitals: tuple[str, ...]) -> dict[str, str]:
+def _facts(slot: RoundKey, hospitals: tuple[str, ...]) -> dict[str, str]:
     """What the operator's log says of a slot and its set."""
     return {
         "plan_hash": slot.plan_hash,

@@ -13,7 +13,6 @@ import ipaddress
 import json
 import re
 import tomllib
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -21,7 +20,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from syft_code import canonical
 from syft_code.errors import InvalidInput, require
-from syft_code.plans.plan import HEX_KEY, NAME
+from syft_code.plans.roster import HEX_KEY, NAME
 
 GIB = 2**30
 EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - compared with, not listened at
@@ -30,7 +29,7 @@ LogLevel = Literal["debug", "info", "warning", "error"]
 Port = Annotated[int, Field(ge=0, le=65535)]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@canonical.message
 class AggregatorConfig:
     """One aggregator, as its operator wants it. Holds no secret.
 
@@ -41,8 +40,6 @@ class AggregatorConfig:
     Raises:
         InvalidInput: with one sentence that names the field.
     """
-
-    __pydantic_config__ = canonical.STRICT
 
     name: str
     home: str

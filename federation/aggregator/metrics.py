@@ -15,7 +15,6 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.metadata import version
 from socketserver import TCPServer
@@ -54,11 +53,10 @@ def program_version() -> str:
     return version("consilium")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@canonical.message
 class Condition:
     """How an aggregator is at this moment, in numbers that its operator may show anybody."""
 
-    __pydantic_config__ = canonical.STRICT
     studies: int
     wiped_studies: int
     stored_bytes: int

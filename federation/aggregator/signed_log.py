@@ -1,7 +1,7 @@
 """The aggregator's signed log: what it took part in, summed and wiped, for anybody to check.
 
 Kept in the store's database, so an entry is committed with the act that it tells of. What an
-entry and an export look like, and how anybody checks them, stands in `syft_code.evidence.audit`:
+entry and an export look like, and how anybody checks them, stands in `syft_code.evidence.audit_chain`:
 
     python launch.py aggregator log --config FILE --out LOG
     python launch.py audit verify LOG --key KEY         # the verify_key of its public.json
@@ -24,8 +24,8 @@ from nacl.signing import SigningKey
 
 from syft_code import canonical
 from syft_code.errors import InvalidInput, Unavailable, require
-from syft_code.evidence import audit
-from syft_code.evidence.audit import Entry
+from syft_code.evidence import audit_chain
+from syft_code.evidence.audit_chain import Entry
 from syft_code.plans.messages import LogHead, Signed
 
 _SCHEMA = (
@@ -65,7 +65,7 @@ class AggregatorLog:
             return
         verify_key = bytes(self._key.verify_key).hex()
         try:
-            problems = audit.verify(self.export(database), verify_key=verify_key).problems
+            problems = audit_chain.verify(self.export(database), verify_key=verify_key).problems
         except InvalidInput as problem:
             problems = (str(problem),)
         require(
@@ -78,7 +78,7 @@ class AggregatorLog:
 
     def append(self, database: sqlite3.Connection, kind: str, facts: Mapping[str, str]) -> None:
         """Add an entry."""
-        signed, head = audit.entry_after(
+        signed, head = audit_chain.entry_after(
             _head(database),
             kind=kind,
             facts=facts,
@@ -90,9 +90,9 @@ class AggregatorLog:
         database.execute("INSERT INTO log VALUES (?, ?, ?, ?)", row)
 
     def export(self, database: sqlite3.Connection) -> bytes:
-        """The whole log, for anybody to check with `audit.verify`."""
+        """The whole log, for anybody to check with `audit_chain.verify`."""
         rows = database.execute(_ALL)
-        return audit.export(
+        return audit_chain.export(
             self._name, self._key, (Signed(message=m, signature=s) for m, s in rows)
         )
 
@@ -110,4 +110,4 @@ def _head(database: sqlite3.Connection) -> LogHead | None:
     if row is None:
         return None
     signed = Signed(message=row[1], signature=row[2])
-    return LogHead(number=row[0], sha256=audit.entry_sha256(signed))
+    return LogHead(number=row[0], sha256=audit_chain.entry_sha256(signed))

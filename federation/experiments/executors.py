@@ -20,7 +20,7 @@ from federation.experiments import run_cell
 from federation.experiments.cell import Cell
 from federation.experiments.run_cell import Load
 from syft_code.errors import Unavailable, require
-from syft_code.processes.lifetime import end_with_parent
+from syft_code.runtime.parent_exit import end_with_parent
 
 LOOK_AGAIN_S = 0.5
 LOCAL = "local"

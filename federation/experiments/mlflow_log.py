@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from federation.experiments.cell import Cell
+from federation.experiments.results_table import Record
 from federation.experiments.spec import epsilon_text
-from federation.experiments.table import Record
 from syft_code.errors import Unavailable, require
 
 

@@ -11,23 +11,24 @@ from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError, safe_open
 
-from federation import model_file, pretraining
+from federation.evaluation import model_file, pretraining
 from federation.experiments.cell import Cell
 from federation.experiments.spec import merged
-from federation.simulation import roster
-from federation.simulation.federation import without_privacy
-from federation.simulation.hospitals import Hospitals
-from federation.studies import suggested
+from federation.simulation import simulated_roster
+from federation.simulation.hospital_data import HospitalData
+from federation.simulation.simulation import without_privacy
+from federation.strategy.presets import suggested
 from syft_code import canonical
 from syft_code.errors import InvalidInput, InvalidPlan, require
-from syft_code.learning import broadcast
-from syft_code.plans.plan import Plan, Sharing
-from syft_code.plans.recipes import DataSpec, Recipe
-from syft_code.prediction import networks
+from syft_code.local_training import broadcast
+from syft_code.models import networks
+from syft_code.plans.plan import Plan
+from syft_code.plans.plan_parts import Sharing
 from syft_code.privacy import accounting
+from syft_code.recipes.recipe import DataSpec, Recipe
 
 
-def plan(cell: Cell, hospitals: Hospitals) -> Plan:
+def plan(cell: Cell, hospitals: HospitalData) -> Plan:
     """The cell's plan, with the least noise that its epsilon allows.
 
     Raises:
@@ -35,7 +36,7 @@ def plan(cell: Cell, hospitals: Hospitals) -> Plan:
     """
     fields = merged(_suggested(hospitals.spec), json.loads(cell.changes))
     fields["dp_sgd"] = merged({"noise_multiplier": 1.0}, fields["dp_sgd"])
-    entries = roster.hospitals(hospitals)
+    entries = simulated_roster.hospitals(hospitals)
     recipe: Recipe = _validated(Recipe, fields["recipe"])
     start = start_weights(cell, recipe, hospitals.spec)
     fields |= {
@@ -43,8 +44,8 @@ def plan(cell: Cell, hospitals: Hospitals) -> Plan:
         "researcher_key": entries[0].verify_key,
         "data": hospitals.spec,
         "hospitals": entries,
-        "aggregators": roster.aggregators(),
-        "min_hospitals": roster.LEAST_HOSPITALS,
+        "aggregators": simulated_roster.aggregators(),
+        "min_hospitals": simulated_roster.LEAST_HOSPITALS,
         "start_sha256": broadcast.sha256(start),
         "sharing": _sharing(fields.get("sharing", {}), len(entries)),
     }
@@ -127,7 +128,7 @@ def _suggested(spec: DataSpec) -> dict[str, Any]:
 def _sharing(stated: dict[str, Any], hospitals: int) -> Sharing:
     """What the experiment states, or the default as far as the hospitals can't wrap it."""
     rules = _validated(Sharing, stated)
-    return rules if stated else roster.fitting(rules, hospitals)
+    return rules if stated else simulated_roster.fitting(rules, hospitals)
 
 
 def _parsed(fields: dict[str, Any]) -> Plan:

@@ -9,11 +9,11 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from federation.experiments import executors, plots, report, run_cell, table
+from federation.experiments import executors, results_table, run_cell, summary, summary_plots
 from federation.experiments.cell import Cell, cells
+from federation.experiments.results_table import Record
 from federation.experiments.run_cell import Load
 from federation.experiments.spec import Experiment
-from federation.experiments.table import Record
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,11 +44,11 @@ def run(
 def write(experiment: Experiment, folder: Path) -> list[Record]:
     """Table, report and figures of what is finished."""
     every = cells(experiment)
-    rows = table.write(every, folder)
+    rows = results_table.write(every, folder)
     left = sum(not run_cell.path(cell, folder).exists() for cell in every)
-    text = report.markdown(experiment.name, rows, missing=left)
+    text = summary.markdown(experiment.name, rows, missing=left)
     (folder / "report.md").write_text(text, encoding="utf-8")
-    plots.write(rows, table.times(every, folder), folder)
+    summary_plots.write(rows, results_table.times(every, folder), folder)
     return rows
 
 

@@ -18,19 +18,19 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
-from federation.durable import write_durably
-from federation.experiments import evaluation, planning
+from federation.experiments import cell_metrics, planning
 from federation.experiments.cell import Cell
-from federation.experiments.evaluation import Row, Weights
-from federation.server_step import Model, Moments
-from federation.simulation import hospitals as people
+from federation.experiments.cell_metrics import MetricRow, Weights
+from federation.simulation import hospital_data as people
 from federation.simulation import traffic
-from federation.simulation.federation import Simulation
-from federation.simulation.hospitals import Hospitals
+from federation.simulation.hospital_data import HospitalData
 from federation.simulation.randomness import Randomness
+from federation.simulation.simulation import Simulation
+from federation.strategy.server_optimizer import Moments, ServerState
+from federation.transport.durable_files import write_durably
 from syft_code import canonical
-from syft_code.learning.broadcast import PublicVectors
-from syft_code.prediction import kept_features
+from syft_code.local_training.broadcast import PublicVectors
+from syft_code.models import feature_cache
 from syft_code.privacy import accounting
 
 FORMAT = 1
@@ -41,18 +41,18 @@ class Load(Protocol):
 
     def __call__(
         self, study: str, *, data: str, split: str, seed: int, options: Mapping[str, object]
-    ) -> Hospitals:
+    ) -> HospitalData:
         """The hospitals of a study split in one way; the same arguments, the same patients."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
+class CellPart:
     """One training run of a cell: the federation, everybody in one place, or one site alone."""
 
     scope: str
     name: str
-    hospitals: Hospitals
+    hospitals: HospitalData
 
 
 def run(cell: Cell, load: Load, folder: Path) -> None:
@@ -69,17 +69,17 @@ def run(cell: Cell, load: Load, folder: Path) -> None:
         cell.study, data=cell.data, split=cell.split, seed=cell.seed, options=dict(cell.options)
     )
     work = folder / "work" / cell.key
-    rows: list[Row] = []
+    rows: list[MetricRow] = []
     facts: dict[str, Any] = {}
     seconds = 0.0
     for part in _parts(cell, everyone):
         done = _Run(cell, part, everyone, work / part.name)
-        with kept_features.switched_on():
+        with feature_cache.switched_on():
             done.to_the_end()
         rows += done.rows
         facts = done.facts(lost_before=facts.get("lost", 0))
         seconds += done.seconds
-    rows += evaluation.derived(rows)
+    rows += cell_metrics.derived(rows)
     found = {
         "format": FORMAT,
         "cell": asdict(cell),
@@ -95,20 +95,20 @@ def run(cell: Cell, load: Load, folder: Path) -> None:
     shutil.rmtree(work, ignore_errors=True)
 
 
-def _parts(cell: Cell, everyone: Hospitals) -> Iterator[Part]:
+def _parts(cell: Cell, everyone: HospitalData) -> Iterator[CellPart]:
     if cell.algorithm == "pooled":
-        yield Part(scope="pooled", name="pooled", hospitals=people.pooled(everyone))
+        yield CellPart(scope="pooled", name="pooled", hospitals=people.pooled(everyone))
     elif cell.algorithm == "alone":
         for name in everyone.names:
-            yield Part(scope="alone", name=name, hospitals=people.only(everyone, name))
+            yield CellPart(scope="alone", name=name, hospitals=people.only(everyone, name))
     else:
-        yield Part(scope="federated", name="federation", hospitals=everyone)
+        yield CellPart(scope="federated", name="federation", hospitals=everyone)
 
 
 class _Run:
     """The rounds of one part, from wherever they stood."""
 
-    def __init__(self, cell: Cell, part: Part, everyone: Hospitals, folder: Path) -> None:
+    def __init__(self, cell: Cell, part: CellPart, everyone: HospitalData, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._cell = cell
         self._part = part
@@ -123,7 +123,7 @@ class _Run:
             folder=folder / "kept",
             least=None if part.scope == "federated" else 1,
         )
-        self.rows: list[Row] = []
+        self.rows: list[MetricRow] = []
         self.seconds = 0.0
         self._lost = 0
         self._done = 0
@@ -142,7 +142,7 @@ class _Run:
                 self.rows += self._evaluated(number)
             self._keep()
 
-    def _evaluated(self, number: int) -> list[Row]:
+    def _evaluated(self, number: int) -> list[MetricRow]:
         """Figures of the model that each site uses; of the only one, if one place trained it."""
         part, everyone = self._part, self._everyone
 
@@ -150,7 +150,7 @@ class _Run:
             trained = site if site in part.hospitals.names else part.hospitals.names[0]
             return self._simulation.delivered(trained, number, self._model)
 
-        return evaluation.rows(self.plan, delivered, part.scope, part.name, everyone, number)
+        return cell_metrics.rows(self.plan, delivered, part.scope, part.name, everyone, number)
 
     def facts(self, *, lost_before: int = 0) -> dict[str, Any]:
         """What a reader wants to know of the plan, besides its figures.
@@ -174,9 +174,9 @@ class _Run:
         every = self._cell.evaluate_every
         return number == self.plan.rounds or bool(every and number % every == 0)
 
-    def _first(self) -> Model:
+    def _first(self) -> ServerState:
         start = planning.start_weights(self._cell, self.plan.recipe, self.plan.data)
-        return Model.first(self.plan, PublicVectors(start=start))
+        return ServerState.first(self.plan, PublicVectors(start=start))
 
     def _keep(self) -> None:
         notes = {
@@ -205,7 +205,7 @@ class _Run:
         self._model = _model(self._model, arrays)
         self._done, self._lost = notes["done"], notes["lost"]
         self.seconds = notes["seconds"]
-        self.rows = [Row(**row) for row in notes["rows"]]
+        self.rows = [MetricRow(**row) for row in notes["rows"]]
 
 
 def _write(path: Path, data: bytes) -> None:
@@ -215,7 +215,7 @@ def _write(path: Path, data: bytes) -> None:
     new.replace(path)
 
 
-def _arrays(model: Model) -> dict[str, NDArray[Any]]:
+def _arrays(model: ServerState) -> dict[str, NDArray[Any]]:
     """What of a model changes from round to round."""
     found: dict[str, NDArray[Any]] = {"weights": model.weights, "control": model.control}
     if model.moments is not None:
@@ -223,7 +223,7 @@ def _arrays(model: Model) -> dict[str, NDArray[Any]]:
     return found if model.average is None else found | {"average": model.average}
 
 
-def _model(first: Model, arrays: Mapping[str, NDArray[Any]]) -> Model:
+def _model(first: ServerState, arrays: Mapping[str, NDArray[Any]]) -> ServerState:
     """The model of a round, from the first one and what has changed since."""
     moments = first.moments
     if moments is not None:

@@ -1,7 +1,7 @@
 """What one hospital of a plan sends and gets, in bytes, worked out without sending anything."""
 
 from syft_code import canonical
-from syft_code.learning import broadcast
+from syft_code.local_training import broadcast
 from syft_code.plans.messages import ShareHeader, Signed
 from syft_code.plans.plan import Plan
 from syft_code.secret_sharing import envelope

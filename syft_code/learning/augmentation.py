@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from syft_code.errors import InvalidData, require
-from syft_code.plans.plan_parts import Augmentation as Augmentation
+from syft_code.plans.plan_parts import Augmentation
 
 PLACE_NUMBERS = 5
 """How many uniforms say where a pixel goes: quarter turns, two mirrors, two shifts."""

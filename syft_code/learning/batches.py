@@ -21,11 +21,11 @@ from syft_code.cohort import Cohort
 from syft_code.errors import TrainingFailed, require
 from syft_code.learning import augmentation as augmenting
 from syft_code.learning import distillation
-from syft_code.learning.augmentation import Augmentation
 from syft_code.learning.distillation import Teacher
-from syft_code.plans.recipes import Recipe
-from syft_code.prediction import networks
+from syft_code.models import networks
+from syft_code.plans.plan_parts import Augmentation
 from syft_code.privacy.noise import NoiseSource
+from syft_code.recipes.recipe import Recipe
 
 REMEMBERED_NUMBERS = 1 << 26
 """Of a cohort at most, 256 MB; a larger one is computed anew each time."""

@@ -21,15 +21,14 @@ from torch.nn import functional
 from syft_code.cohort import Cohort
 from syft_code.errors import TrainingFailed, require
 from syft_code.learning.adaptive_clip import ClipNorm
-from syft_code.learning.augmentation import Augmentation
 from syft_code.learning.batches import Batches, Task
 from syft_code.learning.distillation import Teacher
-from syft_code.learning.per_sample import Clipped, PatientGradients
-from syft_code.learning.proximal import Pull
-from syft_code.plans.plan import DpSgd, Sgd
-from syft_code.plans.recipes import Recipe
-from syft_code.prediction import networks
+from syft_code.learning.per_sample_gradients import Clipped, PatientGradients
+from syft_code.learning.proximal import ProximalTerm
+from syft_code.models import networks
+from syft_code.plans.plan_parts import Augmentation, DpSgd, Sgd
 from syft_code.privacy.noise import NoiseSource
+from syft_code.recipes.recipe import Recipe
 
 CHUNK_NUMBERS = 1 << 24
 """Of gradients written down at a time, at most: 64 MB."""
@@ -51,7 +50,7 @@ def train(
     randomness: NoiseSource,
     frozen: int = 0,
     correction: Vector | None = None,
-    pull: Pull | None = None,
+    pull: ProximalTerm | None = None,
     augmentation: Augmentation | None = None,
     teacher: Teacher | None = None,
     clip: ClipNorm | None = None,
@@ -241,7 +240,7 @@ class _SlicesOfPatients:
         return chosen
 
 
-def _check_lengths(trained: Vector, correction: Vector | None, pull: Pull | None) -> None:
+def _check_lengths(trained: Vector, correction: Vector | None, pull: ProximalTerm | None) -> None:
     target = None if pull is None else pull.target
     for what, vector in (("correction", correction), ("pull's target", target)):
         require(

@@ -27,7 +27,7 @@ Vector = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Pull:
+class ProximalTerm:
     """A pull of a given strength towards a target, one number for each trained weight.
 
     Units: `strength` per step and weight, as the gradient has it; one number is for all weights.
@@ -65,7 +65,7 @@ class Pull:
         return gradient
 
 
-def both(first: Pull, second: Pull) -> Pull:
+def both(first: ProximalTerm, second: ProximalTerm) -> ProximalTerm:
     """One pull that does what two do: a s (w - a t) + b s (w - b t) = s (w - t).
 
     >>> at = np.array([1.0])
@@ -77,4 +77,4 @@ def both(first: Pull, second: Pull) -> Pull:
     moment = first.strength * first.target + second.strength * second.target
     anywhere = np.broadcast_to(strength == 0, moment.shape)
     target = np.where(anywhere, 0.0, moment / np.where(strength == 0, 1.0, strength))
-    return Pull(strength=np.broadcast_to(strength, target.shape), target=target)
+    return ProximalTerm(strength=np.broadcast_to(strength, target.shape), target=target)

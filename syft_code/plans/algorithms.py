@@ -24,15 +24,14 @@ from syft_code.errors import require
 _HEX = re.compile(r"[0-9a-f]{64}")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@canonical.message
 class FedAvg:
     """The weighted mean of the updates. Source: McMahan et al. 2017, algorithm 1."""
 
-    __pydantic_config__ = canonical.STRICT
     kind: Literal["fedavg"] = "fedavg"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@canonical.message
 class FedProx:
     """Each step is pulled back to the round's weights w_t: the loss gains mu/2 |w - w_t|^2.
 
@@ -40,7 +39,6 @@ class FedProx:
     equation 2.
     """
 
-    __pydantic_config__ = canonical.STRICT
     mu: float
     kind: Literal["fedprox"] = "fedprox"
 
@@ -49,15 +47,14 @@ class FedProx:
         _require_positive("FedProx's mu", self.mu)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@canonical.message
 class Scaffold:
     """Control variates against drift. Source: Karimireddy et al. 2020, algorithm 1."""
 
-    __pydantic_config__ = canonical.STRICT
     kind: Literal["scaffold"] = "scaffold"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@canonical.message
 class _Adaptive:
     """An adaptive step at the researcher, on the mean update as a gradient.
 
@@ -66,7 +63,6 @@ class _Adaptive:
     Source: Reddi et al. 2021, "Adaptive federated optimization", arXiv 2003.00295, algorithm 2.
     """
 
-    __pydantic_config__ = canonical.STRICT
     learning_rate: float
     beta1: float = 0.9
     beta2: float = 0.99
@@ -94,7 +90,7 @@ class FedYogi(_Adaptive):
     kind: Literal["fedyogi"] = "fedyogi"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@canonical.message
 class Ewc:
     """Elastic weight consolidation: the loss gains strength/2 sum F_i (w_i - r_i)^2.
 
@@ -104,7 +100,6 @@ class Ewc:
     Source: Kirkpatrick et al. 2017, "Overcoming catastrophic forgetting", equation 3.
     """
 
-    __pydantic_config__ = canonical.STRICT
     strength: float
     reference_sha256: str
     importance_sha256: str
@@ -117,7 +112,7 @@ class Ewc:
         _require_hash("importance_sha256", self.importance_sha256)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@canonical.message
 class Distillation:
     """Learning without forgetting: each patient's loss gains a distance to an earlier model.
 
@@ -128,7 +123,6 @@ class Distillation:
     Source: Li & Hoiem 2016, "Learning without forgetting", arXiv 1606.09282; Hinton et al. 2015.
     """
 
-    __pydantic_config__ = canonical.STRICT
     weight: float
     temperature: float
     reference_sha256: str

@@ -1,13 +1,12 @@
 """What a hospital says in public: the card of an asset, and the terms of its policy."""
 
 import math
-from dataclasses import dataclass
 from typing import Literal
 
 from syft_code import canonical
 from syft_code.errors import InvalidInput, require
-from syft_code.plans.plan import MOST_AGGREGATORS
-from syft_code.plans.recipes import DataSpec
+from syft_code.plans.roster import MOST_AGGREGATORS
+from syft_code.recipes.recipe import DataSpec
 
 ModelKind = Literal["layers", "unet"]
 LEAST_DELTA, LARGEST_DELTA = 1e-15, 0.01
@@ -18,7 +17,7 @@ LEAST_AGGREGATORS = 2
 """One that opens a share alone would read the update in it."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@canonical.message
 class AssetCard:
     """One asset in a front desk's catalogue.
 
@@ -27,7 +26,6 @@ class AssetCard:
     are zero there.
     """
 
-    __pydantic_config__ = canonical.STRICT
     hospital: str
     verify_key: str
     asset: str
@@ -38,7 +36,7 @@ class AssetCard:
     lacks: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@canonical.message
 class Terms:
     """What one hospital asks of every study, readable before anything is submitted.
 
@@ -50,7 +48,6 @@ class Terms:
     the researcher.
     """
 
-    __pydantic_config__ = canonical.STRICT
     epsilon: float
     delta: float
     min_noise_multiplier: float

@@ -15,7 +15,6 @@ passing as a signature over another.
 """
 
 import re
-from dataclasses import dataclass
 from typing import Annotated, Literal, TypeVar
 
 from nacl.exceptions import BadSignatureError
@@ -35,11 +34,10 @@ NO_PART = "This hospital takes no part in this round."
 _SIGNATURE = re.compile("[0-9a-f]{128}")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@canonical.message
 class RoundCall:
     """One round that a researcher asks one hospital for, with the weights named by hash."""
 
-    __pydantic_config__ = canonical.STRICT
     plan_hash: str
     hospital: str
     purpose: Purpose
@@ -47,7 +45,7 @@ class RoundCall:
     weights_sha256: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@canonical.message
 class Ticket:
     """Where a round stands at one hospital: steps and epsilon, never a loss or a metric.
 
@@ -56,7 +54,6 @@ class Ticket:
     `sentence` says why a round failed, in words that are fit for a researcher.
     """
 
-    __pydantic_config__ = canonical.STRICT
     ticket: str
     purpose: Purpose
     round: int
@@ -70,19 +67,18 @@ class Ticket:
     kind: Literal["ticket"] = "ticket"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@canonical.message
 class LogHead:
     """How many entries a hospital's audit log has, and the SHA-256 of the last one.
 
     It ends an export. It goes into no share: the number tells how busy a hospital was.
     """
 
-    __pydantic_config__ = canonical.STRICT
     number: Annotated[int, Field(ge=1, le=LAST_NUMBER)]
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@canonical.message
 class ShareHeader:
     """What one sealed share is: the hospital's word to one aggregator.
 
@@ -94,7 +90,6 @@ class ShareHeader:
     entry holds a random salt.
     """
 
-    __pydantic_config__ = canonical.STRICT
     plan_hash: str
     hospital: str
     purpose: Purpose
@@ -108,30 +103,27 @@ class ShareHeader:
     sealed_sha256: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@canonical.message
 class OpenCall:
     """The researcher's wish that an aggregator takes part in a study."""
 
-    __pydantic_config__ = canonical.STRICT
     plan_hash: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@canonical.message
 class ReleaseCall:
     """The researcher's demand for a round's sum, over these hospitals and no others."""
 
-    __pydantic_config__ = canonical.STRICT
     plan_hash: str
     purpose: Purpose
     round: int
     hospitals: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@canonical.message
 class SetChoice:
     """An aggregator's promise: for this round it will never sum another set than this one."""
 
-    __pydantic_config__ = canonical.STRICT
     plan_hash: str
     purpose: Purpose
     round: int
@@ -139,14 +131,13 @@ class SetChoice:
     hospitals: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@canonical.message
 class SumHeader:
     """What the sum of one piece is: the aggregator's word to the researcher.
 
     `hospitals` are those of the group with this number, all of the chosen set if there is one group.
     """
 
-    __pydantic_config__ = canonical.STRICT
     plan_hash: str
     purpose: Purpose
     round: int
@@ -159,11 +150,10 @@ class SumHeader:
     sum_sha256: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@canonical.message
 class Signed:
     """A message's canonical JSON (text) with its signature (hex)."""
 
-    __pydantic_config__ = canonical.STRICT
     message: str
     signature: str
 

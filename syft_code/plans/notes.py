@@ -1,7 +1,6 @@
 """A note on a code request: what an owner asked or told, what a researcher answered."""
 
 import unicodedata
-from dataclasses import dataclass
 from typing import Literal
 
 from syft_code import canonical
@@ -13,29 +12,26 @@ _UNSEEN = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 """Unicode's categories of characters that steer a terminal or a line, or hide."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@canonical.message
 class Note:
     """One note, as both sides read it."""
 
-    __pydantic_config__ = canonical.STRICT
     author: Author
     text: str
     at_unix_s: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@canonical.message
 class NoteList:
     """A plan's notes at one hospital, the oldest first."""
 
-    __pydantic_config__ = canonical.STRICT
     notes: tuple[Note, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+@canonical.message
+class NoteReply:
     """What a researcher sends: the text of a note."""
 
-    __pydantic_config__ = canonical.STRICT
     text: str
 
 

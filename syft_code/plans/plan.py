@@ -7,14 +7,14 @@ which keys. A plan holds no patient value, no secret and no randomness.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Annotated
 
 from pydantic import Field
 
 from syft_code import canonical
 from syft_code.errors import InvalidPlan, require
-from syft_code.plans import local_norms, roster
+from syft_code.plans import roster
 from syft_code.plans.algorithms import (
     Algorithm,
     Continual,
@@ -24,29 +24,34 @@ from syft_code.plans.algorithms import (
     earlier_vectors,
 )
 from syft_code.plans.messages import Purpose
-from syft_code.plans.plan_parts import AdaptiveClip as AdaptiveClip
-from syft_code.plans.plan_parts import Augmentation as Augmentation
-from syft_code.plans.plan_parts import Compression as Compression
-from syft_code.plans.plan_parts import DpSgd as DpSgd
-from syft_code.plans.plan_parts import Evaluation as Evaluation
-from syft_code.plans.plan_parts import Robust as Robust
-from syft_code.plans.plan_parts import RobustRule as RobustRule
-from syft_code.plans.plan_parts import Sgd as Sgd
-from syft_code.plans.plan_parts import Sharing as Sharing
-from syft_code.plans.recipes import MAX_PARAMETERS, DataSpec, Recipe, parameter_count, trained_count
-from syft_code.plans.roster import HEX_KEY as HEX_KEY
-from syft_code.plans.roster import MOST_AGGREGATORS as MOST_AGGREGATORS
-from syft_code.plans.roster import MOST_PATIENTS as MOST_PATIENTS
-from syft_code.plans.roster import NAME as NAME
-from syft_code.plans.roster import WEIGHT_BITS as WEIGHT_BITS
-from syft_code.plans.roster import Aggregator as Aggregator
-from syft_code.plans.roster import Hospital as Hospital
+from syft_code.plans.plan_parts import (
+    Augmentation,
+    Compression,
+    DpSgd,
+    Evaluation,
+    Robust,
+    Sgd,
+    Sharing,
+)
+from syft_code.plans.roster import (
+    HEX_KEY,
+    Aggregator,
+    Hospital,
+)
+from syft_code.recipes import local_norms
+from syft_code.recipes.recipe import (
+    MAX_PARAMETERS,
+    DataSpec,
+    Recipe,
+    parameter_count,
+    trained_count,
+)
 
 EVALUATION = Sharing(ring_bits=64, fraction_bits=24, bound=2.0**20)
 """Evaluations are short vectors of counts: they travel in the widest ring, whatever the plan's."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@canonical.message
 class Plan:
     """One study, as every party sees it and as each owner approves it.
 
@@ -60,8 +65,6 @@ class Plan:
     Raises:
         InvalidPlan: with one sentence, if any part is not acceptable.
     """
-
-    __pydantic_config__ = canonical.STRICT
 
     study: str
     researcher_key: str

@@ -1,13 +1,12 @@
 """The parts of a plan that say how a round is trained, evaluated and shared."""
 
 import math
-from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal
 
 from syft_code import canonical
 from syft_code.errors import ConsiliumError, RangeExceeded, require
-from syft_code.plans.recipes import DataSpec
+from syft_code.recipes.recipe import DataSpec
 
 MOST_VIEWS = 64
 MOST_SHIFT_PX = 64
@@ -16,7 +15,7 @@ _NO_PICTURE = frozenset({"table", "series"})
 RobustRule = Literal["median", "trimmed_mean", "krum", "multi_krum", "geometric_median"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@canonical.message
 class AdaptiveClip:
     """A clip norm that follows a quantile of the patients' gradient norms.
 
@@ -28,8 +27,6 @@ class AdaptiveClip:
     Source: Andrew et al. 2021, "Differentially private learning with adaptive clipping",
     arXiv 1905.03871, algorithm 1.
     """
-
-    __pydantic_config__ = canonical.STRICT
 
     quantile: float
     learning_rate: float
@@ -50,7 +47,7 @@ class AdaptiveClip:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@canonical.message
 class DpSgd:
     """DP-SGD (Abadi et al. 2016, Algorithm 1) of one hospital in one round.
 
@@ -59,8 +56,6 @@ class DpSgd:
     starts at `max_grad_norm` and `noise_multiplier` is that of a whole step, the gradient's and
     the count's noise together.
     """
-
-    __pydantic_config__ = canonical.STRICT
 
     noise_multiplier: float
     max_grad_norm: float
@@ -101,7 +96,7 @@ class DpSgd:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@canonical.message
 class Augmentation:
     """How many views of a drawn slice a patient's gradient is the mean over, and what varies.
 
@@ -113,8 +108,6 @@ class Augmentation:
 
     Source: De et al. 2022, arXiv 2204.13650, section 3.2 (augmentation multiplicity K = `views`).
     """
-
-    __pydantic_config__ = canonical.STRICT
 
     views: int = 1
     flips: bool = False
@@ -170,14 +163,12 @@ class Augmentation:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@canonical.message
 class Sgd:
     """The optimiser inside a hospital's round; it sees noised gradients only.
 
     Units: `learning_rate` per step on the mean clipped gradient; `momentum` in [0, 1).
     """
-
-    __pydantic_config__ = canonical.STRICT
 
     learning_rate: float
     momentum: float = 0.0
@@ -191,14 +182,12 @@ class Sgd:
         require(0 <= self.momentum < 1, f"momentum must be in [0, 1), got {self.momentum}.")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@canonical.message
 class Evaluation:
     """Noised sums over each hospital's held-out patients, after the named rounds.
 
     Units: `noise_multiplier` is noise std ÷ the L2 sensitivity of the summed vector.
     """
-
-    __pydantic_config__ = canonical.STRICT
 
     noise_multiplier: float
     after_rounds: tuple[int, ...]
@@ -215,7 +204,7 @@ class Evaluation:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@canonical.message
 class Sharing:
     """The ring and the fixed point in which vectors are shared, and who can open a sum.
 
@@ -223,8 +212,6 @@ class Sharing:
     `needed` of the plan's aggregators suffice to open a sum, and any fewer learn nothing; without
     it, all are needed.
     """
-
-    __pydantic_config__ = canonical.STRICT
 
     ring_bits: Literal[8, 16, 32, 64] = 32
     fraction_bits: int = 18
@@ -262,7 +249,7 @@ EVALUATION = Sharing(ring_bits=64, fraction_bits=24, bound=2.0**20)
 """Evaluations are short vectors of counts: they travel in the widest ring, whatever the plan's."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@canonical.message
 class Compression:
     """Fewer coordinates of a training round, and what happens to the others.
 
@@ -273,8 +260,6 @@ class Compression:
     Source: Stich et al. 2018, "Sparsified SGD with memory", algorithm 1, with random coordinates.
     """
 
-    __pydantic_config__ = canonical.STRICT
-
     kept: float = 1.0
     error_feedback: bool = True
 
@@ -283,7 +268,7 @@ class Compression:
         require(0 < self.kept <= 1, f"compression must keep a share in (0, 1], got {self.kept}.")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@canonical.message
 class Robust:
     """A rule that withstands some bad sums, over the sums of groups of hospitals.
 
@@ -291,8 +276,6 @@ class Robust:
     anew each round; `tolerated` is the number of groups with a bad hospital that the rule must
     withstand.
     """
-
-    __pydantic_config__ = canonical.STRICT
 
     rule: RobustRule
     groups: int

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 
@@ -16,15 +15,13 @@ WEIGHT_BITS = 24
 MOST_PATIENTS = 2**WEIGHT_BITS - 1
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@canonical.message
 class Hospital:
     """One hospital of the roster.
 
     `verify_key` is its Ed25519 key (hex); `patients` is the number of training patients
     that its owner declared at publication, which is also its weight in the average.
     """
-
-    __pydantic_config__ = canonical.STRICT
 
     name: str
     verify_key: str
@@ -44,15 +41,13 @@ class Hospital:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@canonical.message
 class Aggregator:
     """One aggregator of the roster.
 
     `verify_key` is Ed25519 and `seal_key` X25519 (hex, 32 bytes each); `certificate` is its
     TLS certificate (PEM); `address` is host:port.
     """
-
-    __pydantic_config__ = canonical.STRICT
 
     name: str
     address: str

@@ -1,7 +1,7 @@
 """The thin traveller: the one function that PySyft carries to a hospital.
 
 Its text follows from the plan's hash alone, so both sides write it down and compare
-bytes. What it does stands in reviewed, installed code (`datasites.door`); the text has
+bytes. What it does stands in reviewed, installed code (`datasites.desk.entrypoint`); the text has
 nothing that a researcher could have put there.
 """
 
@@ -13,7 +13,7 @@ from syft_code.errors import NotApproved
 _TEXT = '''\
 def {name}(patients, call):
     """Hand one signed round call to this hospital's vault and return its ticket."""
-    from datasites.door import start_round
+    from datasites.desk.entrypoint import start_round
 
     return start_round(patients=patients, plan_hash="{plan_hash}", call=call)
 '''
@@ -53,6 +53,6 @@ def plan_hash_of(code: str) -> str:
         raise NotApproved(
             "A code request here must be the thin traveller that syft_code.plans.traveller.source "
             "writes for a plan, byte for byte; this code is something else. Describe the model "
-            "as a recipe and submit the plan with federation.study."
+            "as a recipe and submit the plan with federation.researcher.study."
         )
     return found.group(1)

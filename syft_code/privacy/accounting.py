@@ -13,7 +13,7 @@ epsilon is the larger of its groups' (parallel composition, McSherry 2009, Theor
 import math
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 from typing import Annotated, Literal
 
@@ -38,22 +38,20 @@ DIGITS = 4
 """A noise multiplier that is worked out for a target has so many digits, the last rounded up."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@canonical.message
 class DpSgdEvent:
     """`steps` Gaussian releases, each over a Poisson sample of the training patients."""
 
-    __pydantic_config__ = canonical.STRICT
     noise_multiplier: Annotated[float, Field(gt=0)]
     sample_rate: Annotated[float, Field(gt=0, le=1)]
     steps: Annotated[int, Field(ge=1)]
     kind: Literal["dp_sgd"] = "dp_sgd"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@canonical.message
 class GaussianEvent:
     """One Gaussian release over all held-out patients."""
 
-    __pydantic_config__ = canonical.STRICT
     noise_multiplier: Annotated[float, Field(gt=0)]
     kind: Literal["gaussian"] = "gaussian"
 

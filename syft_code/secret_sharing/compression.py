@@ -26,9 +26,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from syft_code import canonical
-from syft_code.plans import local_norms
 from syft_code.plans.plan import Plan
-from syft_code.plans.recipes import parameter_count, trained_count
+from syft_code.recipes import local_norms
+from syft_code.recipes.recipe import parameter_count, trained_count
 from syft_code.secret_sharing import sharing
 
 Places = NDArray[np.int64]

@@ -33,11 +33,12 @@ from numpy.typing import NDArray
 
 from syft_code import canonical
 from syft_code.errors import InvalidMessage, InvalidPlan, SharingError, require
+from syft_code.metrics import scoring
 from syft_code.plans import messages
 from syft_code.plans.messages import Purpose, ShareHeader, Signed
-from syft_code.plans.plan import Hospital, Plan
-from syft_code.prediction import scoring
-from syft_code.secret_sharing import compression, sharing
+from syft_code.plans.plan import Plan
+from syft_code.plans.roster import Hospital
+from syft_code.secret_sharing import compression, keystream, sharing
 from syft_code.secret_sharing.sharing import Scheme
 
 CHUNK_BYTES = 1024 * 1024
@@ -226,7 +227,7 @@ def payload_bytes(header: ShareHeader) -> int:
     """Anyone: the size of the payload that a header announces."""
     pieces = Scheme(header.parties, header.needed)
     vector = header.length * header.ring_bits // 8 if pieces.has_vector(header.party) else 0
-    return sharing.SEED_BYTES * len(pieces.seeds_of(header.party)) + vector
+    return keystream.SEED_BYTES * len(pieces.seeds_of(header.party)) + vector
 
 
 def sealed_bytes(header: ShareHeader) -> int:
@@ -340,10 +341,10 @@ def _opened(cipher: AESGCM, sealed: memoryview) -> Iterator[bytes]:
 def _chunks(payload: Sequence[sharing.Payload]) -> Iterator[bytes | memoryview]:
     """The parts of a payload, joined and cut into chunks of `CHUNK_BYTES`."""
     *seeds, last = payload
-    first = b"".join((*seeds, last[: max(CHUNK_BYTES - sharing.SEED_BYTES * len(seeds), 0)]))
+    first = b"".join((*seeds, last[: max(CHUNK_BYTES - keystream.SEED_BYTES * len(seeds), 0)]))
     yield first
     view = memoryview(last)
-    for start in range(CHUNK_BYTES - sharing.SEED_BYTES * len(seeds), len(last), CHUNK_BYTES):
+    for start in range(CHUNK_BYTES - keystream.SEED_BYTES * len(seeds), len(last), CHUNK_BYTES):
         yield view[start : start + CHUNK_BYTES]
 
 

@@ -32,7 +32,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from syft_code.errors import InvalidMessage, TrainingFailed, require
-from syft_code.plans.plan import Robust, RobustRule
+from syft_code.plans.plan_parts import Robust, RobustRule
 
 BLOCK = 1 << 16
 """Coordinates at a time, so that no rule needs a second copy of all rows."""

@@ -31,9 +31,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from syft_code.errors import RangeExceeded, SharingError, require
-from syft_code.plans.plan import MOST_AGGREGATORS, WEIGHT_BITS, Sharing
+from syft_code.plans.plan_parts import Sharing
+from syft_code.plans.roster import MOST_AGGREGATORS, WEIGHT_BITS
 from syft_code.secret_sharing.keystream import BLOCK_BYTES, Keystream, in_parts
-from syft_code.secret_sharing.keystream import SEED_BYTES as SEED_BYTES
 
 Ring = NDArray[np.unsignedinteger[Any]]
 """Elements of Z mod 2^b: uint8 to uint64, little-endian."""

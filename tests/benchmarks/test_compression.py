@@ -12,9 +12,9 @@ from typer.testing import CliRunner
 
 from benchmarks import compression as benchmark
 from benchmarks.compression import Outcome, Scale, Scenario
-from datasites.data import stand_ins
 from datasites.data.readers import ham10000
 from datasites.data.readers.reading import Reading
+from datasites.demo import stand_ins
 from syft_code.secret_sharing import compression
 
 TINY = Scale(size_px=16, channels=(2, 2), steps=8, sample_rate=0.5)

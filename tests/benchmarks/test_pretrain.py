@@ -9,13 +9,15 @@ from pydantic import TypeAdapter
 from typer.testing import CliRunner
 
 from benchmarks import pretrain as benchmark
-from datasites.data import readers, stand_ins, studies_data
-from federation import pretraining, studies
+from datasites.data import readers
+from datasites.demo import federated_dataset, stand_ins
+from federation.evaluation import pretraining
 from federation.experiments import spec
 from federation.experiments.spec import Experiment, Variant
+from federation.strategy import presets
 from syft_code import canonical
-from syft_code.plans.models import Model
-from syft_code.plans.recipes import layer_parameters
+from syft_code.recipes.architectures import Architecture
+from syft_code.recipes.recipe import layer_parameters
 
 GRIDS = Path(benchmark.__file__).parent / "grids"
 FILES = ("transfer.toml", "transfer_drawn.toml")
@@ -34,7 +36,7 @@ def test_what_is_learned_from_is_the_public_site_and_no_other(folder: Path) -> N
     source = benchmark.at_public_site(folder)
     own = sum(site == benchmark.PUBLIC_SITE for site in whole.site)
     assert 0 < source.cohort.patients == own < len(whole.site)
-    rest = studies_data.load(
+    rest = federated_dataset.load(
         "ham10000",
         data=str(folder),
         split="site",
@@ -79,7 +81,7 @@ def test_a_file_is_made_for_every_start_of_the_grids_and_fits_it(
 
 def test_the_suggestion_for_transfer_is_what_the_grids_measured(folder: Path) -> None:
     data = benchmark.at_public_site(folder).spec
-    suggestion = studies.transfer(data)
+    suggestion = presets.transfer(data)
     for name in FILES:
         grid = spec.load(GRIDS / name)
         (lever,) = [one for one in grid.lever if one.start and "frozen_layers" in one.plan]
@@ -93,4 +95,4 @@ def test_the_suggestion_for_transfer_is_what_the_grids_measured(folder: Path) ->
 
 def model(grid: Experiment, lever: Variant) -> object:
     changes = spec.merged(grid.plan, lever.plan)["recipe"]["model"]
-    return TypeAdapter(Model).validate_json(canonical.encode(changes), strict=True)
+    return TypeAdapter(Architecture).validate_json(canonical.encode(changes), strict=True)

@@ -12,14 +12,14 @@ import torch
 
 from benchmarks import robustness
 from benchmarks.robustness import Attack, Bound, Rule, Scale, Scenario, Simulation
-from datasites.data import stand_ins
 from datasites.data.readers import ham10000
 from datasites.data.readers.reading import Reading
+from datasites.demo import stand_ins
 from federation.simulation.randomness import Randomness
-from federation.simulation.sums import collected
+from federation.simulation.simulated_sums import collected
 from syft_code.errors import RangeExceeded
-from syft_code.plans.plan import DpSgd
-from syft_code.prediction import networks
+from syft_code.models import networks
+from syft_code.plans.plan_parts import DpSgd
 from syft_code.secret_sharing import envelope
 
 TINY = Scale(

@@ -13,7 +13,7 @@ from benchmarks import secret_sharing, sharing_operations
 from benchmarks.secret_sharing import Row, Table
 from benchmarks.sharing_operations import COPY, Operation, WrongSum
 from syft_code.errors import RangeExceeded, SharingError
-from syft_code.plans.plan import Sharing
+from syft_code.plans.plan_parts import Sharing
 from syft_code.secret_sharing import envelope, keystream, sharing
 from syft_code.secret_sharing.sharing import Scheme
 from tests import opening, plans

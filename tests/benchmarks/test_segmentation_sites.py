@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from benchmarks import segmentation_sites as benchmark
-from datasites.data import studies_data
+from datasites.demo import federated_dataset
 from federation.experiments import planning, spec
 from federation.experiments.cell import cells
-from federation.simulation import hospitals
+from federation.simulation import hospital_data
 
 GRIDS = benchmark.GRID.parent
 OPTIONS = {"hospitals": 3, "patients": 9, "size_px": 16, "slices_per_patient": 2}
@@ -21,7 +21,7 @@ def _own_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Stand-ins are drawn into a folder of these tests."""
     with pytest.MonkeyPatch.context() as patch:
         folder = tmp_path_factory.mktemp("drawn")
-        patch.setattr(studies_data.tempfile, "gettempdir", lambda: str(folder))
+        patch.setattr(federated_dataset.tempfile, "gettempdir", lambda: str(folder))
         yield
 
 
@@ -51,7 +51,7 @@ def test_the_first_site_lacks_what_it_is_told_to_and_the_others_see_all() -> Non
 
 def test_what_one_way_takes_away_is_there_again_for_the_next() -> None:
     people = loaded()
-    kept = hospitals.only(people, people.names[0])
+    kept = hospital_data.only(people, people.names[0])
     less = benchmark.Lacking(whole=kept, modalities=("t1",))
     assert not less.training(kept.names[0]).images[:, 0].any()
     assert kept.training(kept.names[0]).images[:, 0].any()

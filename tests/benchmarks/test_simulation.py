@@ -8,9 +8,9 @@ from typer.testing import CliRunner
 
 from benchmarks import simulation as benchmark
 from benchmarks.simulation import Cost, OnDisk
-from federation.server_step import Model
-from federation.simulation.federation import Simulation
 from federation.simulation.randomness import Randomness
+from federation.simulation.simulation import Simulation
+from federation.strategy.server_optimizer import ServerState
 
 
 @pytest.mark.parametrize("algorithm", benchmark.ALGORITHMS)
@@ -22,7 +22,7 @@ def test_hospitals_on_disk_train_and_move_the_model(tmp_path: Path, algorithm: s
     assert first.patients == 4 and np.array_equal(first.images, last.images)
     assert not np.array_equal(first.images, hospitals.training("hospital-2").images)
     simulation = Simulation(plan, hospitals, randomness=Randomness(seed=0), folder=tmp_path / "own")
-    before = Model.first(plan)
+    before = ServerState.first(plan)
     after, came = simulation.round(1, before)
     assert len(came.trained) == 12 and not np.array_equal(before.weights, after.weights)
     assert len(list((tmp_path / "own").glob("*.npy"))) == (12 if algorithm == "SCAFFOLD" else 0)

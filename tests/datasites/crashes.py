@@ -1,6 +1,6 @@
 """Kill a vault's process at random moments, and look each time whether its folder keeps its word.
 
-    life    start the process ─▶ owner's acts, rounds, shares by its socket ─▶ kill -9 at a moment
+    life    start the process ─▶ owner's actions, rounds, shares by its socket ─▶ kill -9 at a moment
     after   copy the folder as the kill left it ─▶ a vault on the copy ─▶ `promises.check`
     next    the process again, on the folder itself: no repair, and what was cut runs again
 
@@ -26,16 +26,17 @@ import numpy as np
 from nacl.signing import SigningKey
 from numpy.typing import NDArray
 
-from datasites import acts, wire
-from datasites.data import cohort_file, partition
+from datasites.data import cohort_file, patient_hashing
 from datasites.data.cohort_file import SplitCohort
+from datasites.protocol import owner_actions, vault_api
 from syft_code.errors import ConsiliumError
 from syft_code.plans.algorithms import Scaffold
 from syft_code.plans.messages import Ticket
-from syft_code.plans.plan import Compression, DpSgd, Evaluation, Plan
+from syft_code.plans.plan import Plan
+from syft_code.plans.plan_parts import Compression, DpSgd, Evaluation
 from tests.datasites import promises
 from tests.datasites.hospitals import OneHospital, approval, cohort, known, policy, publication
-from tests.datasites.hospitals import signed_act as sign_act
+from tests.datasites.hospitals import signed_action as sign_act
 from tests.datasites.lives import AIMS, Aim, Clock, Killed, Life, Phase, open_files
 from tests.datasites.promises import ASSET, Books, Broken, Round, Told, demand
 
@@ -61,7 +62,7 @@ class Tally:
     starts: int = 0
     rounds: int = 0
     rerun: int = 0
-    acts: Counter[str] = field(default_factory=Counter)
+    owner_actions: Counter[str] = field(default_factory=Counter)
     phases: Counter[str] = field(default_factory=Counter)
     aims: Counter[str] = field(default_factory=Counter)
     traces: Counter[str] = field(default_factory=Counter)
@@ -165,32 +166,32 @@ class Hospital:
 
     def _set_up(self) -> None:
         if not self.books.policy:
-            self._act(acts.Adoption(policy=policy()))
+            self._act(owner_actions.AdoptPolicy(policy=policy()))
         if not self.books.trust:
-            self._act(acts.Trust(parties=known(self._plan("first"))))
+            self._act(owner_actions.TrustParties(parties=known(self._plan("first"))))
         if not self.books.version:
             self._publish()
 
     def _something(self) -> None:
-        """What happens next: mostly a round, now and then an act of the owner."""
+        """What happens next: mostly a round, now and then an action of the owner."""
         what = self._rng.choices(
             (self._next_round, self._revoke, self._strike, self._publish, self._adopt),
             (60, 10, 12, 8, 10),
         )
         what[0]()
 
-    def _act(self, act: acts.Act, body: bytes = b"") -> None:
-        signed = sign_act(act, self.told.owner)
-        self.told.asked.add(act.act_id)
+    def _act(self, action: owner_actions.OwnerAction, body: bytes = b"") -> None:
+        signed = sign_act(action, self.told.owner)
+        self.told.asked.add(action.action_id)
         with self._life.waiting(Phase.ACT):
             self._life.ask(signed, body)
-        self.told.asked.discard(act.act_id)
-        self.told.accepted.add(act.act_id)
-        self.books.take(act)
-        self._tally.acts[type(act).__name__] += 1
+        self.told.asked.discard(action.action_id)
+        self.told.accepted.add(action.action_id)
+        self.books.take(action)
+        self._tally.actions[type(action).__name__] += 1
 
     def _adopt(self) -> None:
-        self._act(acts.Adoption(policy=policy(min_patients=self._rng.randint(2, 9))))
+        self._act(owner_actions.AdoptPolicy(policy=policy(min_patients=self._rng.randint(2, 9))))
 
     def _publish(self) -> None:
         """The next version, with half of its patients new."""
@@ -201,12 +202,12 @@ class Hospital:
         """A patient of the newest version leaves; few enough that training goes on."""
         first = self.books.version * PATIENTS // 2
         token = _tokens(first, 1 + self._rng.randrange(6))[-1]
-        self._act(acts.Strike(token=bytes(token).hex()))
+        self._act(owner_actions.RemovePatient(token=bytes(token).hex()))
 
     def _revoke(self) -> None:
         """An approval is taken back; the plan's next round needs another."""
         for plan_hash in sorted(self.books.approved)[-1:]:
-            self._act(acts.Revocation(plan_hash=plan_hash, reason="consent withdrawn"))
+            self._act(owner_actions.RevokePlan(plan_hash=plan_hash, reason="consent withdrawn"))
 
     def _plan(self, study: str) -> Plan:
         plan = self._one.plan(
@@ -240,7 +241,7 @@ class Hospital:
         plan = told.plans[plan_hash]
         if key not in told.done and plan_hash not in self.books.approved:
             self._act(approval(plan, asset_version=plan.hospitals[0].asset_version))
-        call = wire.StartRound(call=self._one.call(plan, number, purpose))
+        call = vault_api.StartRound(call=self._one.call(plan, number, purpose))
         told.called.add(key)
         with life.waiting(Phase.CALL):
             ticket, _ = life.ask(call, self._one.weights(plan, purpose))
@@ -252,7 +253,7 @@ class Hospital:
         told.done[key] = done
         with life.waiting(Phase.FETCH):
             for party in range(1, len(plan.aggregators) + 1):
-                _, share = life.ask(wire.FetchShare(ticket=done.ticket, party=party))
+                _, share = life.ask(vault_api.GetShare(ticket=done.ticket, party=party))
                 told.take_share(key, party, share)
         demand(promises.opens(told, key), f"The shares of {key} do not add up.")
         self._tally.rounds += 1
@@ -262,17 +263,17 @@ class Hospital:
         life = self._life
         with life.waiting(Phase.TRAINER):
             while ticket.state in ("queued", "running") and ticket.step == 0:
-                ticket, _ = life.ask(wire.AskTicket(ticket=ticket.ticket))
+                ticket, _ = life.ask(vault_api.GetTicket(ticket=ticket.ticket))
                 time.sleep(0.01)
         with life.waiting(Phase.TRAINING):
             while ticket.state in ("queued", "running"):
-                ticket, _ = life.ask(wire.AskTicket(ticket=ticket.ticket))
+                ticket, _ = life.ask(vault_api.GetTicket(ticket=ticket.ticket))
                 time.sleep(0.005)
         return ticket
 
 
 def _tokens(first: int, count: int) -> NDArray[np.uint8]:
-    return partition.tokens([f"patient-{i}" for i in range(first, first + count)], bytes(32))
+    return patient_hashing.tokens([f"patient-{i}" for i in range(first, first + count)], bytes(32))
 
 
 def _cohort(version: int, seed: int) -> SplitCohort:
@@ -336,7 +337,7 @@ def in_words(tally: Tally) -> str:
         f"{tally.kills} kills of {tally.hospitals} hospitals' vaults in {tally.seconds:.0f} s; "
         f"{tally.starts} starts that came to an answer; "
         f"{tally.rounds} rounds released, {tally.rerun} of them cut before and called again; "
-        f"{tally.acts.total()} owners' acts ({', '.join(f'{n} {k}' for k, n in tally.acts.items())})",
+        f"{tally.actions.total()} owners' actions ({', '.join(f'{n} {k}' for k, n in tally.actions.items())})",
         f"a training process outlived its vault by {tally.slowest_orphan_s:.1f} s at most",
         *_histogram("when the kill came, the vault was asked for", tally.phases),
         *_histogram("the kill was aimed at", tally.aims),

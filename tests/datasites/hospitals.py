@@ -8,16 +8,17 @@ from typing import Any
 import numpy as np
 from nacl.signing import SigningKey
 
-from datasites import acts, keeping, site, wire
-from datasites.data import cohort_file, partition
+from datasites import private_files, site
+from datasites.data import cohort_file, patient_hashing
 from datasites.data.cohort_file import SplitCohort
+from datasites.protocol import owner_actions, vault_api
 from datasites.site import Site, SiteSettings
 from datasites.vault.vault import Vault
 from policies.rules import KnownParties
 from policies.site_policy import Budget, SitePolicy
 from syft_code import canonical
 from syft_code.cohort import Cohort
-from syft_code.learning import broadcast, local_round
+from syft_code.local_training import broadcast, local_round
 from syft_code.plans import messages, traveller
 from syft_code.plans.catalogue import Terms
 from syft_code.plans.messages import Purpose, RoundCall, Signed, Ticket
@@ -55,7 +56,7 @@ def cohort(patients: int = 40, *, seed: int = 0) -> SplitCohort:
             patient=np.arange(patients, dtype=np.int32),
         ),
         held_out=np.arange(patients) % 4 == 3,
-        tokens=partition.tokens([f"patient-{i}" for i in range(patients)], bytes(32)),
+        tokens=patient_hashing.tokens([f"patient-{i}" for i in range(patients)], bytes(32)),
         split_rule="every fourth",
     )
 
@@ -67,8 +68,8 @@ def publication(
     split_rule: str = "every fourth",
     asset: str = "skin-lesions",
     **changes: float,
-) -> acts.Publication:
-    return acts.Publication(
+) -> owner_actions.PublishAsset:
+    return owner_actions.PublishAsset(
         asset=asset,
         spec=SKIN,
         patients=patients,
@@ -78,7 +79,7 @@ def publication(
     )
 
 
-def approval(agreed: Plan, **changes: object) -> acts.Approval:
+def approval(agreed: Plan, **changes: object) -> owner_actions.ApprovePlan:
     fields: dict[str, object] = {
         "plan": agreed.encode().decode("ascii"),
         "code_sha256": traveller.source_sha256(agreed.hash),
@@ -89,7 +90,7 @@ def approval(agreed: Plan, **changes: object) -> acts.Approval:
         "rounds": agreed.rounds,
         "expires_unix_s": time.time() + 3600,
     }
-    return acts.Approval(**(fields | changes))  # type: ignore[arg-type]
+    return owner_actions.ApprovePlan(**(fields | changes))  # type: ignore[arg-type]
 
 
 def known(agreed: Plan) -> KnownParties:
@@ -100,9 +101,13 @@ def known(agreed: Plan) -> KnownParties:
     )
 
 
-def signed_act(act: acts.Act, key: SigningKey) -> wire.OwnerAct:
-    """An act as the vault's socket takes it."""
-    return wire.OwnerAct(act=messages.sign(act, key), name=type(act).__name__, signer=public(key))
+def signed_action(
+    action: owner_actions.OwnerAction, key: SigningKey
+) -> vault_api.OwnerActionRequest:
+    """An action as the vault's socket takes it."""
+    return vault_api.OwnerActionRequest(
+        action=messages.sign(action, key), name=type(action).__name__, signer=public(key)
+    )
 
 
 @dataclass(kw_only=True)
@@ -118,21 +123,26 @@ class OneHospital:
         self.site: Site = site.create(self.home, settings)
         key = self.site.vault / "key"
         if not key.exists():
-            keeping.write_private(key, bytes(self.keys.hospitals[0]))
-        self.owner_key = keeping.signing_key(self.site.owner / "key")
+            private_files.write_private(key, bytes(self.keys.hospitals[0]))
+        self.owner_key = private_files.signing_key(self.site.owner / "key")
 
     def publish(self, vault: Vault) -> None:
         """Adopt a policy, name the other parties and hand the cohort over."""
-        self.act(vault, acts.Adoption(policy=policy(self.budget)))
-        self.act(vault, acts.Trust(parties=known(self.plan())))
+        self.action(vault, owner_actions.AdoptPolicy(policy=policy(self.budget)))
+        self.action(vault, owner_actions.TrustParties(parties=known(self.plan())))
         body = cohort_file.pack(cohort())
-        self.act(vault, publication(body), body)
+        self.action(vault, publication(body), body)
 
-    def act(
-        self, vault: Vault, act: acts.Act, body: bytes = b"", *, key: SigningKey | None = None
+    def action(
+        self,
+        vault: Vault,
+        action: owner_actions.OwnerAction,
+        body: bytes = b"",
+        *,
+        key: SigningKey | None = None,
     ) -> Any:
-        """Sign an act as the owner, or with another key, and hand it to the vault."""
-        return vault.answer(signed_act(act, key or self.owner_key), body)[0]
+        """Sign an action as the owner, or with another key, and hand it to the vault."""
+        return vault.answer(signed_action(action, key or self.owner_key), body)[0]
 
     def plan(self, **changes: object) -> Plan:
         return plan(self.keys, **changes)

@@ -18,7 +18,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from datasites import wire
+from datasites.protocol import vault_api
 from syft_code.errors import InvalidMessage, Unavailable
 from tests.datasites.promises import Broken
 
@@ -32,7 +32,7 @@ class Phase(StrEnum):
 
     IMPORTS = "start-up: before the folder is taken"
     OPENING = "start-up: folder taken, no answer yet"
-    ACT = "an owner's act"
+    ACT = "an owner's action"
     CALL = "a round call: price, ticket, log"
     TRAINER = "the training process to start"
     TRAINING = "training, evaluating, sealing"
@@ -63,7 +63,7 @@ AIMS = (
     Aim(name=START, cards=4, window_s=1.5),
     Aim(name=LIFE, cards=17, window_s=6.0),
     Aim(name="the folder is taken", cards=4, window_s=0.1, phase=Phase.OPENING),
-    Aim(name="an act is under way", cards=5, window_s=0.05, phase=Phase.ACT),
+    Aim(name="an action is under way", cards=5, window_s=0.05, phase=Phase.ACT),
     Aim(name="a call is under way", cards=4, window_s=0.1, phase=Phase.CALL),
     Aim(name="a training process starts", cards=3, window_s=3.0, phase=Phase.TRAINER),
     Aim(name="training", cards=3, window_s=0.5, phase=Phase.TRAINING),
@@ -125,7 +125,7 @@ class Life:
         self._log = log
         with log.open("wb") as errors:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "datasites.vault.process", "--home", str(home),
+                [sys.executable, "-m", "datasites.vault.vault_process", "--home", str(home),
                  "--end-with-starter"],
                 stdin=subprocess.DEVNULL, stdout=errors, stderr=errors, cwd=ROOT,
             )  # fmt: skip
@@ -174,7 +174,7 @@ class Life:
             if self.phase_now() is Phase.IMPORTS:
                 opened = time.monotonic()
             with contextlib.suppress(Unavailable):
-                healthy = self.ask(wire.AskHealth())[0]
+                healthy = self.ask(vault_api.GetHealth())[0]
                 self._clock.took(Phase.OPENING, time.monotonic() - opened)
                 self._clock.took(START, time.monotonic() - self.began)
                 self._phase = Phase.BETWEEN
@@ -184,14 +184,14 @@ class Life:
     def ask(self, request: object, body: bytes = b"") -> tuple[Any, bytes]:
         """Send one request; raise `Killed` if the kill came before the whole answer did."""
         try:
-            answer = wire.ask(self.vault, request, body)
+            answer = vault_api.ask(self.vault, request, body)
         except (Unavailable, InvalidMessage):
             if self._killer is not None and self._killer.fired:
                 raise Killed from None
             if self.process.poll() is not None:
                 raise Broken(f"The vault ended by itself: {self._log.read_text()}") from None
             raise
-        self._answers += isinstance(request, wire.OwnerAct | wire.StartRound)
+        self._answers += isinstance(request, vault_api.OwnerActionRequest | vault_api.StartRound)
         return answer
 
     def first_round(self) -> None:

@@ -17,20 +17,20 @@ import numpy as np
 from nacl.signing import SigningKey
 from numpy.typing import NDArray
 
-from datasites import acts
+from datasites.protocol import owner_actions
 from datasites.site import Site
 from datasites.vault.vault import Vault
 from syft_code import canonical
 from syft_code.errors import ConsiliumError, Refused
-from syft_code.evidence import audit
-from syft_code.evidence.audit import Anchor, Entry
+from syft_code.evidence import audit_chain
+from syft_code.evidence.audit_chain import Anchor, Entry
 from syft_code.plans.messages import Purpose, ShareHeader, Ticket
 from syft_code.plans.plan import Plan
 from syft_code.privacy import accounting
 from syft_code.privacy.accounting import DpSgdEvent, GaussianEvent
 from syft_code.secret_sharing import envelope
 from tests import opening
-from tests.datasites.hospitals import signed_act
+from tests.datasites.hospitals import signed_action
 from tests.plans import Keys
 
 ASSET = "skin-lesions"
@@ -51,7 +51,7 @@ def demand(holds: bool, sentence: str) -> None:
 
 @dataclass(kw_only=True)
 class Books:
-    """What the acts in a log come to, worked out without the vault's records."""
+    """What the actions in a log come to, worked out without the vault's records."""
 
     policy: bool = False
     trust: bool = False
@@ -60,22 +60,22 @@ class Books:
     refused: set[str] = field(default_factory=set)
     struck: set[str] = field(default_factory=set)
 
-    def take(self, act: acts.Act) -> None:
-        """An act is in force."""
-        match act:
-            case acts.Adoption():
+    def take(self, action: owner_actions.OwnerAction) -> None:
+        """An action is in force."""
+        match action:
+            case owner_actions.AdoptPolicy():
                 self.policy = True
-            case acts.Trust():
+            case owner_actions.TrustParties():
                 self.trust = True
-            case acts.Publication():
+            case owner_actions.PublishAsset():
                 self.version += 1
-            case acts.Strike(token=token):
+            case owner_actions.RemovePatient(token=token):
                 self.struck.add(token)
-            case acts.Approval(plan=text):
+            case owner_actions.ApprovePlan(plan=text):
                 plan_hash = Plan.decode(text.encode("ascii")).hash
                 self.approved.add(plan_hash)
                 self.refused.discard(plan_hash)
-            case acts.Revocation(plan_hash=plan_hash):
+            case owner_actions.RevokePlan(plan_hash=plan_hash):
                 self.approved.discard(plan_hash)
                 self.refused.add(plan_hash)
 
@@ -168,28 +168,30 @@ def _check(vault: Vault, site: Site, told: Told, before: dict[str, int]) -> Foun
 
 def _log(vault: Vault, told: Told) -> list[Entry]:
     """The log verifies, and meets every anchor that ever left."""
-    _, data = vault.answer(signed_act(acts.Export(), told.owner), b"")
-    verdict = audit.verify(data, verify_key=vault.verify_key, anchors=list(told.anchors.values()))
+    _, data = vault.answer(signed_action(owner_actions.ExportAuditLog(), told.owner), b"")
+    verdict = audit_chain.verify(
+        data, verify_key=vault.verify_key, anchors=list(told.anchors.values())
+    )
     demand(not verdict.problems, " ".join(verdict.problems))
-    return audit.entries(data)
+    return audit_chain.entries(data)
 
 
 def _acts(vault: Vault, entries: Iterable[Entry], told: Told) -> tuple[Books, Counter[str]]:
     """What was accepted is in the log, and the records are what the log's acts come to."""
     books, ids, traces = Books(), set[str](), Counter[str]()
     for entry in entries:
-        kind, _, name = entry.kind.partition("act: ")
+        kind, _, name = entry.kind.partition("action: ")
         if not kind:
             message = entry.facts["message"].encode("ascii")
-            act = canonical.parse(acts.KINDS[name], message, what="act")
-            demand(act.act_id not in ids, f"The log has the act {act.act_id} twice.")
-            ids.add(act.act_id)
-            books.take(act)
+            action = canonical.parse(owner_actions.ACTIONS[name], message, what="owner's action")
+            demand(action.action_id not in ids, f"The log has the action {action.action_id} twice.")
+            ids.add(action.action_id)
+            books.take(action)
     demand(told.accepted <= ids, f"The log lost an accepted act: {told.accepted - ids}")
-    demand(ids <= told.accepted | told.asked, "The log has an act that nobody sent.")
-    demand(not ids & told.vanished, "The log has an act now that it had not after the kill.")
-    traces["an act was done, its owner not told"] += len(told.asked & ids)
-    traces["an act was sent, and not done"] += len(told.asked - ids)
+    demand(ids <= told.accepted | told.asked, "The log has an action that nobody sent.")
+    demand(not ids & told.vanished, "The log has an action now that it had not after the kill.")
+    traces["an action was done, its owner not told"] += len(told.asked & ids)
+    traces["an action was sent, and not done"] += len(told.asked - ids)
     told.accepted |= told.asked & ids
     told.vanished |= told.asked - ids
     told.asked.clear()
@@ -208,10 +210,10 @@ def _records(vault: Vault, books: Books, told: Told) -> None:
             (refused is not None) == (plan_hash in books.refused), "A revocation is not the log's."
         )
     for kept in records.versions(ASSET):
-        vault._cohorts.check(kept.cohort_sha256)
-    for name in ("Adoption", "Trust"):
-        in_force = bool(records.acts(name))
-        demand(in_force == (books.policy if name == "Adoption" else books.trust), f"No {name}.")
+        vault._cohort_files.check(kept.cohort_sha256)
+    for name in ("AdoptPolicy", "TrustParties"):
+        in_force = bool(records.actions(name))
+        demand(in_force == (books.policy if name == "AdoptPolicy" else books.trust), f"No {name}.")
 
 
 def _ledger(site: Site, entries: Iterable[Entry], told: Told) -> Counter[str]:
@@ -267,7 +269,7 @@ def _states(vault: Vault, entries: Iterable[Entry], told: Told) -> None:
         if entry.kind == "round released" and entry.facts["purpose"] == "train":
             key = _round(entry)
             counted.setdefault(key[0], []).append(key)
-        elif entry.kind == "act: Revocation":
+        elif entry.kind == "action: RevokePlan":
             counted.pop(json.loads(entry.facts["message"])["plan_hash"], None)
     for plan_hash, plan in told.plans.items():
         rounds = counted.get(plan_hash, [])
@@ -276,7 +278,7 @@ def _states(vault: Vault, entries: Iterable[Entry], told: Told) -> None:
             continue
         factor = plan.hospital("hospital-1").patients / plan.most_patients
         changes = [np.split(opened(told, key)[0], 2)[1] / factor for key in rounds]
-        state = vault._carry.read(plan, "train").numbers
+        state = vault._client_states.read(plan, "train").numbers
         rounding = len(rounds) * 2.0**-plan.sharing.fraction_bits
         apart = np.abs(state - np.sum(changes, axis=0)).max()
         demand(apart <= rounding, f"The state of {plan.study} is not what its rounds left.")
@@ -287,7 +289,7 @@ def _folder(site: Site, before: dict[str, int]) -> Counter[str]:
     cohorts = _rows(site, "SELECT cohort_sha256 FROM asset")
     shares = _rows(site, "SELECT shares FROM ticket")
     needed = {f"cohorts/{digest}.safetensors" for (digest,) in cohorts}
-    needed |= {f"carry/{digest}" for (digest,) in _rows(site, "SELECT sha256 FROM carry")}
+    needed |= {f"carry/{digest}" for (digest,) in _rows(site, "SELECT sha256 FROM client_state")}
     needed |= {f"sealed/{digest}" for (row,) in shares for digest in row.split()}
     always = {"key", "lock", "log_head", "owner.pub", "vault.db"}
     after = set(_files(site.vault)) - {"vault.log"}

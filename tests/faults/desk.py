@@ -24,20 +24,20 @@ from fastapi import FastAPI, Request, Response
 from nacl.signing import SigningKey
 from numpy.typing import NDArray
 
-from datasites import wire
-from datasites.desk import bulk, limits
-from datasites.desk.bulk import Members
-from datasites.desk.refusals import RefusalLog
-from datasites.desk.tickets import Tickets
+from datasites.desk.storage.security_log import SecurityLog
+from datasites.desk.storage.ticket_owners import TicketOwners
+from datasites.desk.web import blob_routes, middleware
+from datasites.desk.web.blob_routes import Members
+from datasites.protocol import framing, vault_api
 from datasites.site import Site
-from federation.durable import write_durably
+from federation.transport.durable_files import write_durably
 from syft_code import canonical
 from syft_code.errors import ConsiliumError, Refused, require
-from syft_code.evidence import accounts
+from syft_code.evidence import http_signatures
 from syft_code.plans import messages
 from syft_code.plans.messages import RoundCall, Signed, Ticket
 from syft_code.plans.plan import Plan
-from syft_code.processes.lifetime import end_with_parent
+from syft_code.runtime.parent_exit import end_with_parent
 from syft_code.secret_sharing import envelope
 
 CHARGED = "charged"
@@ -61,15 +61,15 @@ class StandInVault:
 
     def answer(self, request: object, body: bytes) -> tuple[object, bytes]:
         """What a vault says to a front desk."""
-        if isinstance(request, wire.StartRound):
+        if isinstance(request, vault_api.StartRound):
             with self._training:
                 return self._start(request.call, body), b""
-        if isinstance(request, wire.AskTicket):
+        if isinstance(request, vault_api.GetTicket):
             return self._ticket(request.ticket), b""
-        if isinstance(request, wire.FetchShare):
+        if isinstance(request, vault_api.GetShare):
             folder = self._site.vault / request.ticket
-            return wire.Share(), (folder / f"share-{request.party}").read_bytes()
-        return wire.Failure(error="Refused", sentence="There is no such question."), b""
+            return vault_api.Share(), (folder / f"share-{request.party}").read_bytes()
+        return vault_api.Failure(error="Refused", sentence="There is no such question."), b""
 
     def _start(self, signed: Signed, weights: bytes) -> Ticket:
         call = messages.verify(RoundCall, signed, self._plan.researcher_key)
@@ -131,12 +131,15 @@ class _Conversation(socketserver.StreamRequestHandler):
     server: "_VaultSocket"
 
     def handle(self) -> None:
-        request, body = wire.receive(self.rfile, wire.Request)
+        request, body = framing.receive(self.rfile, vault_api.Request)
         try:
             reply, data = self.server.vault.answer(request, body)
         except ConsiliumError as problem:
-            reply, data = wire.Failure(error=type(problem).__name__, sentence=str(problem)), b""
-        wire.send(self.wfile, reply, data)
+            reply, data = (
+                vault_api.Failure(error=type(problem).__name__, sentence=str(problem)),
+                b"",
+            )
+        framing.send(self.wfile, reply, data)
 
 
 class _VaultSocket(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
@@ -151,18 +154,18 @@ class _VaultSocket(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
 def front_desk(site: Site) -> FastAPI:
     """The routes beside PySyft, and round calls."""
     app = FastAPI()
-    tickets = Tickets(site.desk / "tickets")
+    tickets = TicketOwners(site.desk / "tickets")
     everybody = Members(known=lambda key: True, submitted=lambda key, plan_hash: True)
-    app.include_router(bulk.routes(site, everybody, tickets=tickets))
-    limits.add_to(app, check_listing=lambda query: None, log=RefusalLog(site.desk))
+    app.include_router(blob_routes.routes(site, everybody, tickets=tickets))
+    middleware.add_to(app, check_listing=lambda query: None, log=SecurityLog(site.desk))
 
     @app.post("/rounds")
     async def start_round(request: Request) -> Response:
-        account = accounts.account_of(request.headers, "POST", "/rounds")
+        account = http_signatures.account_of(request.headers, "POST", "/rounds")
         call: Signed = canonical.parse(Signed, await request.body(), what="round call")
         asked: RoundCall = canonical.parse(RoundCall, call.message.encode(), what="round call")
-        weights = bulk.Blobs(site.desk / "blobs").path(asked.weights_sha256).read_bytes()
-        ticket, _ = wire.ask(site.vault, wire.StartRound(call=call), weights)
+        weights = blob_routes.Blobs(site.desk / "blobs").path(asked.weights_sha256).read_bytes()
+        ticket, _ = vault_api.ask(site.vault, vault_api.StartRound(call=call), weights)
         tickets.give(ticket.ticket, account)
         return Response(canonical.encode(ticket), media_type="application/json")
 
@@ -179,7 +182,7 @@ def serve(folder: Path, plan: Plan | None) -> None:
         part.mkdir(mode=0o700, exist_ok=True)
     if plan:
         key = SigningKey((folder / "key").read_bytes())
-        vault = _VaultSocket(site.vault / wire.SOCKET_NAME, StandInVault(site, plan, key))
+        vault = _VaultSocket(site.vault / vault_api.SOCKET_NAME, StandInVault(site, plan, key))
         threading.Thread(target=vault.serve_forever, daemon=True).start()
     port = folder / "port"
     listening = socket.create_server(("127.0.0.1", int(port.read_text()) if port.exists() else 0))

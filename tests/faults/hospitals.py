@@ -11,10 +11,10 @@ from pathlib import Path
 import httpx
 from nacl.signing import SigningKey
 
-from federation.bulk import Bulk
+from federation.researcher.blob_client import BlobClient
 from syft_code import canonical, errors
 from syft_code.errors import ConsiliumError, Unavailable
-from syft_code.evidence import accounts
+from syft_code.evidence import http_signatures
 from syft_code.plans.messages import Signed, Ticket
 from syft_code.plans.plan import Plan
 from tests.faults.desk import CHARGED
@@ -24,17 +24,17 @@ START_S = 60.0
 
 
 class Client:
-    """What `federation.client.HospitalClient` is, with HTTP in place of PySyft."""
+    """What `federation.researcher.syft_client.HospitalClient` is, with HTTP in place of PySyft."""
 
     def __init__(self, name: str, address: str, key: SigningKey, *, patience_s: float) -> None:
         self.name = name
         self._url = f"http://{address}"
         self._key = key
-        self.bulk = Bulk(self._url, key, patience_s=patience_s)
+        self.bulk = BlobClient(self._url, key, patience_s=patience_s)
 
     def start_round(self, plan: Plan, call: Signed) -> Ticket:
         """Hand over a round call, whose weights are there already."""
-        headers = accounts.headers(self._key, "POST", "/rounds")
+        headers = http_signatures.headers(self._key, "POST", "/rounds")
         body = canonical.encode(call)
         try:
             answer = httpx.post(

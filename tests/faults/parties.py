@@ -22,13 +22,17 @@ import numpy as np
 from nacl.signing import SigningKey
 from numpy.typing import NDArray
 
-from federation.aggregator_client import AggregatorClient
-from federation.collector import Collector
+from federation.researcher.collector import Collector
+from federation.transport.aggregator_client import AggregatorClient
 from syft_code import canonical
 from syft_code.plans import messages
 from syft_code.plans.messages import Purpose, ReleaseCall, Signed
-from syft_code.plans.plan import Aggregator, Evaluation, Hospital, Plan, Sharing
-from syft_code.plans.recipes import CrossEntropy, LayerStack, Linear, Recipe
+from syft_code.plans.plan import Plan
+from syft_code.plans.plan_parts import Evaluation, Sharing
+from syft_code.plans.roster import Aggregator, Hospital
+from syft_code.recipes.architectures import LayerStack
+from syft_code.recipes.layers import Linear
+from syft_code.recipes.recipe import CrossEntropy, Recipe
 from syft_code.secret_sharing import envelope, sharing
 from syft_code.secret_sharing.envelope import SealedShare
 from tests import plans
@@ -80,7 +84,12 @@ class Party:
     def spawn(self) -> None:
         """Start the process, at the port that the line leads to, and don't wait for it."""
         port = self.line.target.rpartition(":")[2]
-        command = [sys.executable, "-m", "federation.aggregator", "--end-with-starter"]
+        command = [
+            sys.executable,
+            "-m",
+            "federation.aggregator.operator.aggregator_process",
+            "--end-with-starter",
+        ]
         options = ["--home", str(self.home), "--name", self.name, "--port", port]
         with self.said.open("a") as errors:
             self.process = subprocess.Popen(

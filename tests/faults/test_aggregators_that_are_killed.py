@@ -8,9 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from federation import wire
-from federation.aggregator_client import AggregatorClient
-from federation.spool import IncomingFile
+from federation.transport import aggregator_api
+from federation.transport.aggregator_client import AggregatorClient
+from federation.transport.growing_file import GrowingFile
 from syft_code import canonical
 from syft_code.plans.messages import Signed
 from tests.faults.line import Line, until
@@ -188,13 +188,15 @@ def answers(carried: Carrier) -> list[tuple[Signed, bytes]]:
     promises = tuple(client.choose(call)[1] for client in carried.clients)
     found = []
     for party, (client, promise) in enumerate(zip(carried.clients, promises, strict=True), 1):
-        demand = wire.Release(call=call, choices=promises, piece=party, group=1, offset=0)
+        demand = aggregator_api.ReleaseSum(
+            call=call, choices=promises, piece=party, group=1, offset=0
+        )
         size_bytes = plain_sum(carried.plan, THREE).nbytes
-        with IncomingFile() as file:
+        with GrowingFile() as file:
             header = client.release(demand, size_bytes=size_bytes, target=file)
             data = bytes(file.view())
         assert header.sum_sha256 == canonical.sha256(data)
-        with IncomingFile() as rest:
+        with GrowingFile() as rest:
             rest.write(data[: size_bytes // 3])
             assert client.release(demand, size_bytes=size_bytes, target=rest) == header
             assert bytes(rest.view()) == data

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from nacl.signing import SigningKey
 
-from federation.bulk import Bulk
-from federation.spool import IncomingFile
+from federation.researcher.blob_client import BlobClient
+from federation.transport.growing_file import GrowingFile
 from syft_code import canonical
 from syft_code.errors import InvalidMessage, Refused, Unavailable
 from tests.faults.hospitals import START_S, Hospitals, hospitals
@@ -38,8 +38,8 @@ def line(site: Hospitals) -> Iterator[Line]:
 
 
 @pytest.fixture
-def bulk(line: Line) -> Iterator[Bulk]:
-    opened = Bulk(f"http://{line.address}", ACCOUNT, patience_s=START_S)
+def bulk(line: Line) -> Iterator[BlobClient]:
+    opened = BlobClient(f"http://{line.address}", ACCOUNT, patience_s=START_S)
     yield opened
     opened.close()
 
@@ -53,14 +53,14 @@ def kept(site: Hospitals, data: bytes) -> str:
     return name
 
 
-def fetched(bulk: Bulk, name: str, size_bytes: int) -> bytes:
-    with IncomingFile() as file:
+def fetched(bulk: BlobClient, name: str, size_bytes: int) -> bytes:
+    with GrowingFile() as file:
         bulk.download(name, file, limit_bytes=size_bytes)
         return bytes(file.view())
 
 
 def test_a_download_of_500_mb_that_is_cut_goes_on_where_it_stopped(
-    site: Hospitals, line: Line, bulk: Bulk
+    site: Hospitals, line: Line, bulk: BlobClient
 ) -> None:
     data = os.urandom(LARGE_BYTES)
     name = kept(site, data)
@@ -73,7 +73,7 @@ def test_a_download_of_500_mb_that_is_cut_goes_on_where_it_stopped(
 
 
 def test_an_upload_of_200_mb_that_is_cut_goes_on_where_it_stopped(
-    site: Hospitals, line: Line, bulk: Bulk
+    site: Hospitals, line: Line, bulk: BlobClient
 ) -> None:
     data = os.urandom(LARGE_BYTES * 2 // 5)
     for how in ("reset", "end", "reset", "end"):
@@ -85,7 +85,7 @@ def test_an_upload_of_200_mb_that_is_cut_goes_on_where_it_stopped(
     bulk.delete(name)
 
 
-def test_an_answer_that_is_lost_costs_the_upload_nothing(line: Line, bulk: Bulk) -> None:
+def test_an_answer_that_is_lost_costs_the_upload_nothing(line: Line, bulk: BlobClient) -> None:
     data = os.urandom(SMALL_BYTES)
     for _ in range(6):
         line.after(300, "down", "reset")  # in the middle of the front desk's headers
@@ -98,7 +98,7 @@ def test_an_answer_that_is_lost_costs_the_upload_nothing(line: Line, bulk: Bulk)
 
 @pytest.mark.parametrize("direction", ["up", "down"])
 def test_a_front_desk_that_is_killed_goes_on_where_it_stopped(
-    site: Hospitals, line: Line, bulk: Bulk, direction: str
+    site: Hospitals, line: Line, bulk: BlobClient, direction: str
 ) -> None:
     data = os.urandom(SMALL_BYTES)
     name = canonical.sha256(data) if direction == "up" else kept(site, data)
@@ -120,7 +120,7 @@ def test_a_front_desk_that_is_killed_goes_on_where_it_stopped(
 
 
 def test_a_line_that_stays_dead_ends_in_one_sentence(line: Line) -> None:
-    impatient = Bulk(f"http://{line.address}", ACCOUNT, patience_s=0.5)
+    impatient = BlobClient(f"http://{line.address}", ACCOUNT, patience_s=0.5)
     for _ in range(100):
         line.after(1, "down", "reset")
     with pytest.raises(Unavailable, match=r"does not answer .*: try again, or ask the hospital"):
@@ -129,7 +129,7 @@ def test_a_line_that_stays_dead_ends_in_one_sentence(line: Line) -> None:
 
 
 def test_a_blob_that_was_changed_on_the_way_is_not_used(
-    site: Hospitals, bulk: Bulk, tmp_path: Path
+    site: Hospitals, bulk: BlobClient, tmp_path: Path
 ) -> None:
     data = bytearray(os.urandom(SMALL_BYTES))
     name = kept(site, bytes(data))

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from federation.collector import best_set
+from federation.researcher.collector import best_set
 from syft_code.errors import Refused, Unavailable
 from tests.faults.line import until
 from tests.faults.parties import FOUR, LONG, THREE, Carrier, Party, call_for, make_plan

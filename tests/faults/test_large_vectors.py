@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from syft_code.plans.algorithms import Scaffold
-from syft_code.plans.plan import Evaluation, Plan
+from syft_code.plans.plan import Plan
+from syft_code.plans.plan_parts import Evaluation
 from syft_code.secret_sharing import envelope
 from tests import plans
 from tests.faults.line import Direction, How, Line

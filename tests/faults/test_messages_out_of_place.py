@@ -12,7 +12,7 @@ import grpc
 import pytest
 from nacl.signing import SigningKey
 
-from federation import wire
+from federation.transport import aggregator_api
 from syft_code import canonical
 from syft_code.errors import ConsiliumError, InvalidMessage, Refused
 from syft_code.plans import messages
@@ -45,19 +45,21 @@ class Wire:
 
     def ask(self, method: str, request: bytes) -> bytes:
         """A method with one request and one answer."""
-        call = self._channel.unary_unary(wire.method(method))
+        call = self._channel.unary_unary(aggregator_api.method(method))
         return self._told(lambda: call(request, timeout=30))
 
-    def submit(self, parts: Sequence[bytes]) -> wire.Received:
+    def submit(self, parts: Sequence[bytes]) -> aggregator_api.ReceivedBytes:
         """SubmitShare, with these messages in this order."""
-        call = self._channel.stream_unary(wire.method("SubmitShare"))
+        call = self._channel.stream_unary(aggregator_api.method("SubmitShare"))
         answer = self._told(lambda: call(iter(parts), timeout=30))
-        received: wire.Received = canonical.parse(wire.Received, answer, what="answer")
+        received: aggregator_api.ReceivedBytes = canonical.parse(
+            aggregator_api.ReceivedBytes, answer, what="answer"
+        )
         return received
 
-    def release(self, demand: wire.Release) -> bytes:
+    def release(self, demand: aggregator_api.ReleaseSum) -> bytes:
         """Release: the sum's bytes, without their header."""
-        call = self._channel.unary_stream(wire.method("Release"))
+        call = self._channel.unary_stream(aggregator_api.method("Release"))
         stream = self._told(lambda: list(call(canonical.encode(demand), timeout=30)))
         return b"".join(stream[1:])
 
@@ -68,7 +70,7 @@ class Wire:
         try:
             return ask()
         except grpc.RpcError as problem:
-            raise wire.error_of(self._name, problem) from None
+            raise aggregator_api.error_of(self._name, problem) from None
 
 
 @pytest.fixture
@@ -80,8 +82,10 @@ def raw(parties: list[Party]) -> Iterator[Wire]:
 
 
 def upload(share: SealedShare, *, header: Signed | None = None, offset: int = 0) -> list[bytes]:
-    first = canonical.encode(wire.Upload(header=header or share.header, offset=offset))
-    return [first, *wire.chunks(memoryview(share.sealed)[offset:])]
+    first = canonical.encode(
+        aggregator_api.UploadShare(header=header or share.header, offset=offset)
+    )
+    return [first, *aggregator_api.chunks(memoryview(share.sealed)[offset:])]
 
 
 def flipped(data: bytes, place: int) -> bytes:
@@ -107,7 +111,9 @@ def test_a_share_that_is_truncated_waits_for_its_rest(
     share = carried.share("vienna", 3)
     first, body = upload(share)
     half = len(body) // 2
-    assert raw.submit([first, body[:half]]) == wire.Received(size_bytes=half, whole=False)
+    assert raw.submit([first, body[:half]]) == aggregator_api.ReceivedBytes(
+        size_bytes=half, whole=False
+    )
     with pytest.raises(Refused, match="All shares of the set must be here whole, and 3 of 4 are"):
         carried.clients[2].choose(call_for(carried.plan, FOUR))
     with pytest.raises(ConsiliumError, match=f"go on where it stopped: {half} bytes"):
@@ -140,7 +146,9 @@ def test_a_share_with_a_flipped_bit_is_refused_and_the_right_one_taken(
         changed = dataclasses.replace(share, sealed=flipped(whole, place))
         with pytest.raises(InvalidMessage, match="must arrive whole and unchanged"):
             raw.submit(upload(changed))
-        assert carried.clients[2].received(header) == wire.Received(size_bytes=0, whole=False)
+        assert carried.clients[2].received(header) == aggregator_api.ReceivedBytes(
+            size_bytes=0, whole=False
+        )
     with pytest.raises(InvalidMessage, match="must end where its header says"):
         raw.submit([*upload(share), b"\0"])
     carried.send(THREE[:1])
@@ -316,8 +324,8 @@ def test_a_sum_leaves_only_with_the_promises_of_enough_aggregators(
     assert carried.gets_the_plain_sum(THREE)
 
 
-def _demand(call: Signed, choices: tuple[Signed, ...]) -> wire.Release:
-    return wire.Release(call=call, choices=choices, piece=3, group=1, offset=0)
+def _demand(call: Signed, choices: tuple[Signed, ...]) -> aggregator_api.ReleaseSum:
+    return aggregator_api.ReleaseSum(call=call, choices=choices, piece=3, group=1, offset=0)
 
 
 def _promise(plan: Plan, *, party: int, by: SigningKey) -> Signed:

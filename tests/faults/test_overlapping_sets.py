@@ -14,10 +14,10 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 
-from federation import wire
-from federation.aggregator.files import Slot
-from federation.aggregator.store import Store
-from federation.spool import IncomingFile
+from federation.aggregator.storage.store import AggregatorStore
+from federation.aggregator.storage.vector_files import RoundKey
+from federation.transport import aggregator_api
+from federation.transport.growing_file import GrowingFile
 from syft_code.errors import ConsiliumError, Refused, SharingError
 from syft_code.plans.messages import Signed
 from syft_code.secret_sharing import envelope, sharing
@@ -71,8 +71,10 @@ class Loot:
     def _fetch(self, party: int, wanted: Set, piece: int, choices: tuple[Signed, ...]) -> None:
         plan = self.carried.plan
         call = call_for(plan, wanted, round_number=self.round_number)
-        demand = wire.Release(call=call, choices=choices, piece=piece, group=1, offset=0)
-        with IncomingFile() as file:
+        demand = aggregator_api.ReleaseSum(
+            call=call, choices=choices, piece=piece, group=1, offset=0
+        )
+        with GrowingFile() as file:
             try:
                 header = self.carried.clients[party - 1].release(
                     demand, size_bytes=plain_sum(plan, THREE).nbytes, target=file
@@ -192,8 +194,10 @@ def test_one_aggregator_that_is_asked_for_two_sets_at_the_same_instant_promises_
             told = set(pool.map(ask, zip(lines, SETS * 2, strict=True), [number] * len(lines)))
         assert len(told) == 1
     parties[0].kill()
-    slot = Slot(plan_hash=loots[0].carried.plan.hash, purpose="train", round=9)
-    with closing(Store(parties[0].home)) as store:  # both found no choice, and now each makes one
+    slot = RoundKey(plan_hash=loots[0].carried.plan.hash, purpose="train", round=9)
+    with closing(
+        AggregatorStore(parties[0].home)
+    ) as store:  # both found no choice, and now each makes one
         chosen = [store.choose(slot, wanted, lambda: None)[0].hospitals for wanted in SETS]
     assert chosen == [SETS[0]] * 2
 

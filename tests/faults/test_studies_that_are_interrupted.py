@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from federation.collector import Collected
-from federation.outcome import Weights, model_sha256
-from federation.study import GO_ON
-from federation.training import Model, step
+from federation.researcher.collector import Collected
+from federation.researcher.outcome import Weights, model_sha256
+from federation.researcher.study import GO_ON
+from federation.strategy.server_optimizer import ServerState, step
 from syft_code.plans.messages import RoundCall
 from syft_code.plans.plan import Plan
 from tests.faults.desk import trained
@@ -38,7 +38,7 @@ ROUNDS = 2
 
 def the_model(plan: Plan, sets: Mapping[int, tuple[str, ...]]) -> Weights:
     """What a study comes to that is never interrupted: plain sums over these sets."""
-    model = Model.first(plan)
+    model = ServerState.first(plan)
     for number, names in sets.items():
         broadcast = model.broadcast("train").astype("<f4").tobytes()
         total = np.zeros(0)

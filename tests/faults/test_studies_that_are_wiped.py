@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from federation.aggregator import operator_desk
 from federation.aggregator.config import AggregatorConfig
+from federation.aggregator.operator import admin_api
 from syft_code.errors import InvalidInput, Refused, Unavailable
-from syft_code.evidence import audit
-from syft_code.evidence.audit import Entry
+from syft_code.evidence import audit_chain
+from syft_code.evidence.audit_chain import Entry
 from syft_code.plans import messages
 from syft_code.plans.messages import Signed
 from syft_code.plans.plan import Plan
@@ -34,12 +34,12 @@ def config_of(party: Party) -> AggregatorConfig:
 
 
 def wipe(party: Party, plan: Plan) -> Signed:
-    with operator_desk.at(config_of(party)) as desk:
+    with admin_api.at(config_of(party)) as desk:
         return desk.wipe(plan.hash)
 
 
 def log_of(party: Party) -> bytes:
-    with operator_desk.at(config_of(party)) as desk:
+    with admin_api.at(config_of(party)) as desk:
         return desk.exported_log()
 
 
@@ -94,7 +94,7 @@ def check_proof(log: bytes, proof: Signed, verify_key: str, plan: Plan) -> None:
 def is_sound(log: bytes, verify_key: str) -> bool:
     """Whether a log is an unbroken chain that the aggregator signed."""
     try:
-        return audit.verify(log, verify_key=verify_key).problems == ()
+        return audit_chain.verify(log, verify_key=verify_key).problems == ()
     except InvalidInput:
         return False
 

@@ -9,28 +9,23 @@ import pytest
 import torch
 from nacl.signing import SigningKey
 
-from federation.baselines import HospitalCohorts
-from federation.study import Outcome, RoundRecord
+from federation.evaluation.exact_metrics import HospitalCohorts
+from federation.researcher.outcome import Outcome, RoundRecord
 from syft_code import canonical
 from syft_code.cohort import Cohort
 from syft_code.learning import dp_sgd
+from syft_code.metrics import evaluation_sums, scoring
+from syft_code.models import networks
 from syft_code.plans import messages
 from syft_code.plans.messages import Purpose, ShareHeader, Signed
-from syft_code.plans.plan import Aggregator, DpSgd, Evaluation, Hospital, Plan, Sgd
-from syft_code.plans.recipes import (
-    Activation,
-    Conv,
-    CrossEntropy,
-    DataSpec,
-    DiceCrossEntropy,
-    GlobalAverage,
-    LayerStack,
-    Recipe,
-    UNet,
-)
-from syft_code.prediction import metrics, networks, scoring
+from syft_code.plans.plan import Plan
+from syft_code.plans.plan_parts import DpSgd, Evaluation, Sgd
+from syft_code.plans.roster import Aggregator, Hospital
 from syft_code.privacy import accounting
 from syft_code.privacy.noise import NoiseSource
+from syft_code.recipes.architectures import LayerStack, UNet
+from syft_code.recipes.layers import Activation, Conv, GlobalAverage
+from syft_code.recipes.recipe import CrossEntropy, DataSpec, DiceCrossEntropy, Recipe
 from syft_code.secret_sharing import envelope
 from syft_code.secret_sharing.groups import groups
 
@@ -183,7 +178,7 @@ def noised(
     source = NoiseSource.from_os()
     sums = np.zeros(scoring.evaluation_length(plan.data))
     for hospital in hospitals:
-        sums += metrics.patient_sums(model, hospital.held_out, plan.data)
+        sums += evaluation_sums.patient_sums(model, hospital.held_out, plan.data)
         sums += scale * source.normal(len(sums))
     return scoring.report(sums, plan.data)
 

@@ -17,8 +17,8 @@ import numpy as np
 from nacl.public import PrivateKey
 from nacl.signing import SigningKey
 
-from federation import wire
 from federation.aggregator.identity import Identity
+from federation.transport import aggregator_api
 from syft_code import canonical
 from syft_code.plans import messages
 from syft_code.plans.messages import (
@@ -30,8 +30,12 @@ from syft_code.plans.messages import (
     Signed,
     SumHeader,
 )
-from syft_code.plans.plan import Aggregator, DpSgd, Evaluation, Hospital, Plan, Sgd, Sharing
-from syft_code.plans.recipes import CrossEntropy, DataSpec, LayerStack, Linear, Recipe
+from syft_code.plans.plan import Plan
+from syft_code.plans.plan_parts import DpSgd, Evaluation, Sgd, Sharing
+from syft_code.plans.roster import Aggregator, Hospital
+from syft_code.recipes.architectures import LayerStack
+from syft_code.recipes.layers import Linear
+from syft_code.recipes.recipe import CrossEntropy, DataSpec, Recipe
 from syft_code.secret_sharing import envelope, sharing
 from syft_code.secret_sharing.envelope import SealedShare
 
@@ -121,7 +125,7 @@ class Played:
 
 
 def command(home: Path, *, name: str, port: int = 0) -> list[str]:
-    program = [sys.executable, "-m", "federation.aggregator"]
+    program = [sys.executable, "-m", "federation.aggregator.operator.aggregator_process"]
     return [*program, "--home", str(home), "--name", name, "--port", str(port)]
 
 
@@ -175,7 +179,7 @@ class Line:
             entry.address,
             grpc.ssl_channel_credentials(entry.certificate.encode()),
             options=[
-                *wire.LIMITS,
+                *aggregator_api.LIMITS,
                 ("grpc.initial_reconnect_backoff_ms", 100),
                 ("grpc.max_reconnect_backoff_ms", 500),
             ],
@@ -185,38 +189,42 @@ class Line:
         self.channel.close()
 
     def unary(self, name: str, request: bytes) -> bytes:
-        call = self.channel.unary_unary(wire.method(name))
+        call = self.channel.unary_unary(aggregator_api.method(name))
         with self._saying():
             return call(request, timeout=60, wait_for_ready=True)
 
     def stream(self, name: str, request: bytes) -> list[bytes]:
-        call = self.channel.unary_stream(wire.method(name))
+        call = self.channel.unary_stream(aggregator_api.method(name))
         with self._saying():
             return list(call(request, timeout=60, wait_for_ready=True))
 
     def open_study(self, plan: Plan, *, key: SigningKey = RESEARCHER) -> None:
         call = messages.sign(OpenCall(plan_hash=plan.hash), key)
-        asked = wire.OpenStudy(call=call, plan=plan.encode().decode())
+        asked = aggregator_api.OpenStudy(call=call, plan=plan.encode().decode())
         assert self.unary("OpenStudy", canonical.encode(asked)) == b""
 
-    def received(self, share: SealedShare) -> wire.Received:
+    def received(self, share: SealedShare) -> aggregator_api.ReceivedBytes:
         answer = self.unary("Received", canonical.encode(share.header))
-        return canonical.parse(wire.Received, answer, what="Received")
+        return canonical.parse(aggregator_api.ReceivedBytes, answer, what="Received")
 
-    def upload(self, share: SealedShare, offset: int = 0, end: int | None = None) -> wire.Received:
+    def upload(
+        self, share: SealedShare, offset: int = 0, end: int | None = None
+    ) -> aggregator_api.ReceivedBytes:
         """Send the bytes of a share from `offset` to `end`."""
 
         def parts() -> Iterator[bytes]:
-            yield canonical.encode(wire.Upload(header=share.header, offset=offset))
-            yield from wire.chunks(memoryview(share.sealed)[offset:end])
+            yield canonical.encode(aggregator_api.UploadShare(header=share.header, offset=offset))
+            yield from aggregator_api.chunks(memoryview(share.sealed)[offset:end])
 
         return self.send(parts())
 
-    def send(self, parts: Iterator[bytes], *, timeout_s: float = 60) -> wire.Received:
-        submit = self.channel.stream_unary(wire.method("SubmitShare"))
+    def send(
+        self, parts: Iterator[bytes], *, timeout_s: float = 60
+    ) -> aggregator_api.ReceivedBytes:
+        submit = self.channel.stream_unary(aggregator_api.method("SubmitShare"))
         with self._saying():
             answer = submit(parts, timeout=timeout_s, wait_for_ready=True)
-        return canonical.parse(wire.Received, answer, what="Received")
+        return canonical.parse(aggregator_api.ReceivedBytes, answer, what="Received")
 
     def submit(self, share: SealedShare) -> None:
         here = self.received(share)
@@ -239,7 +247,7 @@ class Line:
         group: int = 1,
         offset: int = 0,
     ) -> tuple[SumHeader, bytes]:
-        asked = wire.Release(
+        asked = aggregator_api.ReleaseSum(
             call=call, choices=tuple(choices), piece=piece, group=group, offset=offset
         )
         first, *data = self.stream("Release", canonical.encode(asked))
@@ -256,7 +264,7 @@ class Line:
         try:
             yield
         except grpc.RpcError as problem:
-            raise wire.error_of(self.entry.name, problem) from None
+            raise aggregator_api.error_of(self.entry.name, problem) from None
 
 
 @contextlib.contextmanager

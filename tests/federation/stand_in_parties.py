@@ -16,9 +16,9 @@ import numpy as np
 from nacl.public import PrivateKey
 from nacl.signing import SigningKey
 
-from federation import wire
-from federation.spool import IncomingFile
-from federation.study import Study
+from federation.researcher.study import Study
+from federation.transport import aggregator_api
+from federation.transport.growing_file import GrowingFile
 from syft_code import canonical
 from syft_code.errors import ConsiliumError, Refused, Unavailable
 from syft_code.plans import messages
@@ -32,7 +32,8 @@ from syft_code.plans.messages import (
     SumHeader,
     Ticket,
 )
-from syft_code.plans.plan import Aggregator, Plan
+from syft_code.plans.plan import Plan
+from syft_code.plans.roster import Aggregator
 from syft_code.secret_sharing import envelope, sharing
 from syft_code.secret_sharing.envelope import SealedShare
 from syft_code.secret_sharing.groups import groups
@@ -93,7 +94,7 @@ class StandInHospital:
         self.blobs[name] = data
         return name
 
-    def download(self, name: str, target: IncomingFile, *, limit_bytes: int) -> None:
+    def download(self, name: str, target: GrowingFile, *, limit_bytes: int) -> None:
         self._answer()
         if name not in self.blobs:
             raise Refused("There is no such blob here.")
@@ -238,7 +239,9 @@ class StandInAggregator:
         )
         self.choices[turn] = messages.sign(choice, self.key)
 
-    def release(self, demand: wire.Release, *, size_bytes: int, target: IncomingFile) -> SumHeader:
+    def release(
+        self, demand: aggregator_api.ReleaseSum, *, size_bytes: int, target: GrowingFile
+    ) -> SumHeader:
         self._answer("release")
         asked = messages.verify(ReleaseCall, demand.call, self.plan.researcher_key)
         turn = (asked.purpose, asked.round)

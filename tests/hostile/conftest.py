@@ -13,14 +13,16 @@ import numpy as np
 import pytest
 from nacl.signing import SigningKey
 
-from datasites import hospital, site
-from datasites.owner import Owner
+from datasites import site, site_processes
+from datasites.owner.owner import Owner
 from datasites.site import Site, SiteSettings
-from federation.client import Account, HospitalClient
-from federation.parties import Party, running
+from federation.local.supervisor import running
+from federation.researcher.syft_client import HospitalClient, HospitalLogin
 from syft_code.plans import traveller
-from syft_code.plans.plan import Hospital, Plan
-from syft_code.processes.quiet import quiet_import
+from syft_code.plans.plan import Plan
+from syft_code.plans.roster import Hospital
+from syft_code.runtime.process_spec import ProcessSpec
+from syft_code.runtime.quiet_imports import quiet_import
 from tests.conftest import free_ports
 from tests.datasites.hospitals import POLICY, cohort, known
 from tests.hostile.plain_site import ROOT_EMAIL, ROOT_PASSWORD
@@ -275,7 +277,7 @@ def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Site, De
     port = free_ports(3)
     ours = site.create(folder / "north", SiteSettings(name="north", port=port))
     plain = _plain_party(folder / "plain", port + 1, "--queue-port", str(port + 2))
-    with running([*hospital.parties(ours), plain], timeout_s=180):
+    with running([*site_processes.parties(ours), plain], timeout_s=180):
         yield ours, Desk(f"http://127.0.0.1:{plain.port}"), port + 2
         HTTP.close()
 
@@ -288,14 +290,14 @@ def plain_site_of_its_own(folder: Path, *options: str) -> Iterator[PlainSite]:
         yield _furnished(folder, Desk(f"http://127.0.0.1:{party.port}"))
 
 
-def _plain_party(home: Path, port: int, *options: str) -> Party:
+def _plain_party(home: Path, port: int, *options: str) -> ProcessSpec:
     def healthy() -> bool:
         try:
             return HTTP.get(f"http://127.0.0.1:{port}/api/v2/", timeout=2).is_success
         except httpx.TransportError:
             return False
 
-    return Party(
+    return ProcessSpec(
         name="the plain site",
         module="tests.hostile.plain_site",
         arguments=("--home", str(home), "--port", str(port), *options),
@@ -351,7 +353,7 @@ def ours(started: tuple[Site, Desk, int]) -> Iterator[OurSite]:
     url = owner.settings.url
     alice, bob = (
         HospitalClient(
-            Account(hospital="north", url=url, email=email, password=owner.invite(email))
+            HospitalLogin(hospital="north", url=url, email=email, password=owner.invite(email))
         )
         for email in ("alice@example.org", "bob@example.org")
     )

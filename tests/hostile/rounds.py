@@ -6,12 +6,13 @@ from typing import Any
 from nacl.signing import SigningKey
 
 from syft_code import canonical
-from syft_code.learning import local_round
+from syft_code.local_training import local_round
+from syft_code.models import networks
 from syft_code.plans import messages, traveller
 from syft_code.plans.messages import RoundCall, Signed, Ticket
-from syft_code.plans.plan import DpSgd, Plan
-from syft_code.prediction import networks
-from syft_code.processes.quiet import quiet_import
+from syft_code.plans.plan import Plan
+from syft_code.plans.plan_parts import DpSgd
+from syft_code.runtime.quiet_imports import quiet_import
 from tests.hostile.conftest import OurSite, value_object
 from tests.plans import plan
 

@@ -16,10 +16,10 @@ import httpx
 import pytest
 from nacl.signing import SigningKey
 
-from datasites.desk.blobs import MAX_BLOB_BYTES, Blobs, Room
+from datasites.desk.storage.blobs import MAX_BLOB_BYTES, AccountBlobs, BlobStore
 from syft_code.errors import InvalidMessage, Refused
-from syft_code.evidence import accounts
-from syft_code.learning import local_round
+from syft_code.evidence import http_signatures
+from syft_code.local_training import local_round
 from syft_code.plans import messages
 from syft_code.plans.messages import RoundCall
 from tests.hostile.conftest import HTTP, OurSite, sentence
@@ -50,7 +50,7 @@ def send(
     key: SigningKey | None = None,
 ) -> httpx.Response:
     """A request beside PySyft, signed by a researcher unless `key` says otherwise."""
-    signed = accounts.headers(key or member(ours), method, path)
+    signed = http_signatures.headers(key or member(ours), method, path)
     return HTTP.request(
         method, ours.desk.url + path, headers=signed | (headers or {}), content=content
     )
@@ -85,11 +85,11 @@ def test_a_member_stores_reads_and_deletes_a_blob(ours: OurSite) -> None:
 def stale(key: SigningKey, method: str, path: str, age_s: float) -> dict[str, str]:
     """Headers signed at another time."""
     now = f"{time.time() - age_s:.3f}"
-    signed = accounts._signed_bytes(method, path, now)
+    signed = http_signatures._signed_bytes(method, path, now)
     return {
-        accounts.KEY_HEADER: key.verify_key.encode().hex(),
-        accounts.TIME_HEADER: now,
-        accounts.SIGNATURE_HEADER: key.sign(signed).signature.hex(),
+        http_signatures.KEY_HEADER: key.verify_key.encode().hex(),
+        http_signatures.TIME_HEADER: now,
+        http_signatures.SIGNATURE_HEADER: key.sign(signed).signature.hex(),
     }
 
 
@@ -97,29 +97,33 @@ Headers = Callable[[SigningKey, str, str], dict[str, str]]
 
 UNSIGNED: dict[str, Headers] = {
     "without a signature": lambda key, method, path: {},
-    "with a guest's key": lambda key, method, path: accounts.headers(
+    "with a guest's key": lambda key, method, path: http_signatures.headers(
         SigningKey.generate(), method, path
     ),
     "signed two minutes ago": lambda key, method, path: stale(key, method, path, 120),
     "signed for later": lambda key, method, path: stale(key, method, path, -120),
     "signed at no time": lambda key, method, path: (
-        accounts.headers(key, method, path) | {accounts.TIME_HEADER: "nan"}
+        http_signatures.headers(key, method, path) | {http_signatures.TIME_HEADER: "nan"}
     ),
-    "signed for another path": lambda key, method, path: accounts.headers(key, method, path + "0"),
-    "signed for another method": lambda key, method, path: accounts.headers(key, "PATCH", path),
+    "signed for another path": lambda key, method, path: http_signatures.headers(
+        key, method, path + "0"
+    ),
+    "signed for another method": lambda key, method, path: http_signatures.headers(
+        key, "PATCH", path
+    ),
     "with another's key": lambda key, method, path: (
-        accounts.headers(SigningKey.generate(), method, path)
-        | {accounts.KEY_HEADER: key.verify_key.encode().hex()}
+        http_signatures.headers(SigningKey.generate(), method, path)
+        | {http_signatures.KEY_HEADER: key.verify_key.encode().hex()}
     ),
     "with a short key": lambda key, method, path: (
-        accounts.headers(key, method, path) | {accounts.KEY_HEADER: "00"}
+        http_signatures.headers(key, method, path) | {http_signatures.KEY_HEADER: "00"}
     ),
     "with half a signature": lambda key, method, path: (
-        accounts.headers(key, method, path) | {accounts.SIGNATURE_HEADER: "00" * 32}
+        http_signatures.headers(key, method, path) | {http_signatures.SIGNATURE_HEADER: "00" * 32}
     ),
     "with the weakest key": lambda key, method, path: (
-        accounts.headers(key, method, path)
-        | {accounts.KEY_HEADER: "00" * 32, accounts.SIGNATURE_HEADER: "00" * 64}
+        http_signatures.headers(key, method, path)
+        | {http_signatures.KEY_HEADER: "00" * 32, http_signatures.SIGNATURE_HEADER: "00" * 64}
     ),
 }
 
@@ -155,7 +159,7 @@ def test_the_root_key_is_nobody_here_either(ours: OurSite) -> None:
 def test_the_host_header_does_not_change_what_a_signature_is_for(ours: OurSite, host: str) -> None:
     name, _ = blob()
     signed_path = f"/blobs/{name}"
-    headers = accounts.headers(member(ours), "GET", signed_path)
+    headers = http_signatures.headers(member(ours), "GET", signed_path)
     answer = HTTP.get(
         ours.desk.url + TICKET, headers=headers | {"host": host.format(path=signed_path)}
     )
@@ -192,7 +196,7 @@ def test_no_name_leads_out_of_the_folder(ours: OurSite, path: str) -> None:
     """Sent by hand, signed for the path as the server decodes it; a client would tidy it up."""
     decoded = httpx.URL(ours.desk.url + "/").copy_with(raw_path=path.encode()).path
     for method in ("GET", "PUT", "DELETE"):
-        headers = accounts.headers(member(ours), method, decoded)
+        headers = http_signatures.headers(member(ours), method, decoded)
         lines = [f"{method} {path.replace(' ', '%20')} HTTP/1.1", "host: 127.0.0.1"]
         lines += [f"{name}: {value}" for name, value in headers.items()]
         lines += ["content-length: 1", "content-range: bytes 0-0/1", "connection: close"]
@@ -275,7 +279,7 @@ def test_an_upload_with_another_hash_vanishes(ours: OurSite) -> None:
 
 def test_an_upload_past_the_limit_is_refused_before_it_is_read(ours: OurSite) -> None:
     name, _ = blob()
-    headers = accounts.headers(member(ours), "PUT", f"/blobs/{name}")
+    headers = http_signatures.headers(member(ours), "PUT", f"/blobs/{name}")
     lines = [f"PUT /blobs/{name} HTTP/1.1", "Host: x"]
     lines += [f"{header}: {value}" for header, value in headers.items()]
     total = MAX_BLOB_BYTES + 1
@@ -287,7 +291,7 @@ def test_an_upload_past_the_limit_is_refused_before_it_is_read(ours: OurSite) ->
 
 def test_uploads_of_one_blob_at_once_never_make_a_wrong_one(tmp_path: Path) -> None:
     """One thread finishes an honest upload while others append to it, many times over."""
-    room = Blobs(tmp_path).room("ab" * 32)
+    room = BlobStore(tmp_path).room("ab" * 32)
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
 
@@ -362,20 +366,20 @@ def test_two_members_store_the_same_blob_each_for_themselves(ours: OurSite) -> N
     assert put(ours, name, data[50:], "bytes 50-99/100").status_code == 200
     assert send(ours, "DELETE", f"/blobs/{name}").status_code == 200
     assert send(ours, "GET", f"/blobs/{name}", key=other(ours)).content == data
-    assert Blobs(ours.site.desk / "blobs").path(name).read_bytes() == data
+    assert BlobStore(ours.site.desk / "blobs").path(name).read_bytes() == data
     assert send(ours, "DELETE", f"/blobs/{name}", key=other(ours)).status_code == 200
     with pytest.raises(Refused):
-        Blobs(ours.site.desk / "blobs").path(name)
+        BlobStore(ours.site.desk / "blobs").path(name)
 
 
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Rooms of ten blocks, and a desk of twenty."""
-    monkeypatch.setattr("datasites.desk.blobs.MAX_MEMBER_BYTES", 10 * 4096)
-    monkeypatch.setattr("datasites.desk.blobs.MAX_STORED_BYTES", 20 * 4096)
+    monkeypatch.setattr("datasites.desk.storage.blobs.MAX_MEMBER_BYTES", 10 * 4096)
+    monkeypatch.setattr("datasites.desk.storage.blobs.MAX_STORED_BYTES", 20 * 4096)
 
 
-def fill(room: Room, *, blocks: int) -> list[str]:
+def fill(room: AccountBlobs, *, blocks: int) -> list[str]:
     """Store tiny blobs until they are refused; each takes a block of the disk."""
     names = []
     for _ in range(blocks):
@@ -388,7 +392,7 @@ def fill(room: Room, *, blocks: int) -> list[str]:
 
 @pytest.mark.usefixtures("small")
 def test_a_member_fills_the_own_room_and_no_other(tmp_path: Path) -> None:
-    blobs = Blobs(tmp_path)
+    blobs = BlobStore(tmp_path)
     mine, yours = blobs.room("aa" * 32), blobs.room("bb" * 32)
     names = fill(mine, blocks=10)
     name, data = blob()
@@ -406,7 +410,7 @@ def test_a_member_fills_the_own_room_and_no_other(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("small")
 def test_what_is_deleted_refused_or_put_twice_leaves_no_trace_in_the_count(tmp_path: Path) -> None:
-    room = Blobs(tmp_path).room("aa" * 32)
+    room = BlobStore(tmp_path).room("aa" * 32)
     for _ in range(50):
         name, data = blob(3 * 4096)
         for offset in range(0, len(data), 1000):
@@ -424,12 +428,12 @@ def test_what_is_deleted_refused_or_put_twice_leaves_no_trace_in_the_count(tmp_p
 
 @pytest.mark.usefixtures("small")
 def test_a_restart_counts_what_is_on_the_disk(tmp_path: Path) -> None:
-    names = fill(Blobs(tmp_path).room("aa" * 32), blocks=10)
-    room = Blobs(tmp_path).room("aa" * 32)
+    names = fill(BlobStore(tmp_path).room("aa" * 32), blocks=10)
+    room = BlobStore(tmp_path).room("aa" * 32)
     name, data = blob()
     with pytest.raises(Refused, match="A member's blobs"):
         room.append(name, data, offset=0)
-    room = Blobs(tmp_path).room("aa" * 32)
+    room = BlobStore(tmp_path).room("aa" * 32)
     room.delete(names[0])  # the first thing that this process does
     room.append(name, data, offset=0)
     with pytest.raises(Refused, match="A member's blobs"):
@@ -439,7 +443,7 @@ def test_a_restart_counts_what_is_on_the_disk(tmp_path: Path) -> None:
 @pytest.mark.parametrize("account", ["", "..", "../vault", "A" * 64, "aa" * 31])
 def test_a_room_is_named_by_a_key_alone(tmp_path: Path, account: str) -> None:
     with pytest.raises(InvalidMessage):
-        Blobs(tmp_path).room(account)
+        BlobStore(tmp_path).room(account)
 
 
 def test_a_ticket_is_for_the_account_that_started_the_round(ours: OurSite) -> None:

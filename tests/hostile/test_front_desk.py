@@ -17,14 +17,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from datasites.desk.calls import ALLOWED_CALLS, MAX_RESEARCHER_CALL_BYTES, OWNER, RESEARCHER
-from datasites.desk.limits import MAX_CALL_BYTES
-from federation.spool import IncomingFile
+from datasites.desk.allowlist import ALLOWED_CALLS, MAX_RESEARCHER_CALL_BYTES, OWNER, RESEARCHER
+from datasites.desk.web.middleware import MAX_CALL_BYTES
+from federation.transport.growing_file import GrowingFile
 from syft_code.errors import NotApproved
-from syft_code.learning import local_round
+from syft_code.local_training import local_round
 from syft_code.plans import messages, traveller
 from syft_code.plans.messages import RoundCall
-from syft_code.processes.quiet import quiet_import
+from syft_code.runtime.quiet_imports import quiet_import
 from tests.hostile.conftest import (
     HTTP,
     OurSite,
@@ -89,7 +89,7 @@ def test_the_approved_call_of_the_researcher_runs(ours: OurSite) -> None:
         time.sleep(0.3)
         ticket = ours.alice.bulk.ticket(ticket.ticket)
     assert ticket.state == "done", ticket.sentence
-    with IncomingFile() as file:
+    with GrowingFile() as file:
         ours.alice.bulk.download(ticket.shares[0], file, limit_bytes=10**6)
         assert file.size_bytes > 0
 
@@ -301,7 +301,12 @@ def test_what_a_call_does_not_need_is_refused_before_it_is_unpacked(
 
 
 @pytest.mark.parametrize(
-    ("module", "runs"), [("syft", True), ("datasites.server", False), ("federation.client", False)]
+    ("module", "runs"),
+    [
+        ("syft", True),
+        ("datasites.desk.syft_server", False),
+        ("federation.researcher.syft_client", False),
+    ],
 )
 def test_a_front_desk_that_was_taken_runs_no_program_at_its_clients(
     tmp_path: Path, module: str, runs: bool
@@ -396,7 +401,7 @@ def texts(right: str) -> dict[str, str]:
         "capital digits": right.replace(
             right.split('plan_hash="')[1][:64], right.split('plan_hash="')[1][:64].upper()
         ),
-        "another module": right.replace("datasites.door", "os"),
+        "another module": right.replace("datasites.desk.entrypoint", "os"),
         "a nested job": right + "    datasite.launch_job(another)\n",
         "nothing": "",
         "the hash alone": right.split('plan_hash="')[1][:64],

@@ -8,11 +8,11 @@ from pathlib import Path
 import httpx
 import pytest
 
-from datasites.desk.login import WRONG, Logins, TooManyTries
-from datasites.desk.refusals import RefusalLog, refusals
-from datasites.desk.throttle import FREE_TRIES, Throttle
+from datasites.desk.storage.security_log import SecurityLog, read_events
+from datasites.desk.web.login import WRONG, Logins, TooManyTries
+from datasites.desk.web.rate_limit import FREE_TRIES, LoginRateLimit
 from syft_code.errors import InvalidMessage
-from syft_code.processes.quiet import quiet_import
+from syft_code.runtime.quiet_imports import quiet_import
 from tests.hostile.conftest import HTTP, OurSite, new_key, unpack
 
 with quiet_import():
@@ -36,8 +36,8 @@ class Hospital:
             hash_of=lambda user: f"hash of {user}",
             matches=self._matches,
             nobodys_hash="hash of nobody",
-            throttle=Throttle(clock=lambda: self.now_s),
-            log=RefusalLog(folder),
+            throttle=LoginRateLimit(clock=lambda: self.now_s),
+            log=SecurityLog(folder),
         )
 
     def _matches(self, password: str, hashed: str) -> bool:
@@ -95,7 +95,7 @@ def test_failed_logins_are_logged_without_a_password(hospital: Hospital) -> None
     for _ in range(FREE_TRIES + 1):
         with pytest.raises((InvalidMessage, TooManyTries)):
             hospital.logins.user("alice@example.org", "hunter2hunter2")
-    found = refusals(hospital.folder)
+    found = read_events(hospital.folder)
     assert [(refusal.kind, refusal.who) for refusal in found] == [
         ("login", "alice@example.org")
     ] * 6
@@ -186,7 +186,7 @@ def test_every_kind_of_refusal_is_logged_with_who_and_why(ours: OurSite) -> None
     HTTP.get(f"{ours.desk.url}/tickets/{'0' * 32}", headers={"consilium-account": "somebody"})
     HTTP.post(f"{ours.desk.url}/api/v2/api_call", content=(b"x" for _ in range(3)))
     log_in(ours, "mallory@example.org", "the-secret-password")
-    found = refusals(ours.site.desk)[-6:]
+    found = read_events(ours.site.desk)[-6:]
     assert [(refusal.kind, refusal.who, refusal.path) for refusal in found] == [
         ("call", str(guest.verify_key), "user.get_all"),
         ("call", str(ours.alice_key.verify_key), "user.create"),

@@ -4,12 +4,12 @@ import httpx
 import pytest
 from nacl.signing import SigningKey
 
-from datasites import keeping
-from datasites.desk.notes import MAX_NOTES, Notes
+from datasites import private_files
+from datasites.desk.storage.notes import MAX_NOTES, Notes
 from syft_code import canonical
 from syft_code.errors import InvalidMessage, Refused
-from syft_code.evidence import accounts
-from syft_code.plans.notes import Answer
+from syft_code.evidence import http_signatures
+from syft_code.plans.notes import NoteReply
 from tests.hostile.conftest import HTTP, OurSite, sentence
 from tests.plans import plan
 
@@ -22,7 +22,7 @@ def send(
     ours: OurSite, method: str, path: str, content: bytes = b"", *, key: SigningKey | None = None
 ) -> httpx.Response:
     """A signed request, from Alice unless `key` says otherwise."""
-    signed = accounts.headers(key or ours.alice_key.signing_key, method, path)
+    signed = http_signatures.headers(key or ours.alice_key.signing_key, method, path)
     return HTTP.request(method, ours.desk.url + path, headers=signed, content=content)
 
 
@@ -73,9 +73,9 @@ def test_nobody_reads_or_writes_notes_on_a_plan_that_they_did_not_submit(ours: O
 
 def test_a_note_that_comes_twice_is_written_once(ours: OurSite) -> None:
     plan_hash = submitted(ours, "notes-twice")
-    body = canonical.encode(Answer(text="Once."))
+    body = canonical.encode(NoteReply(text="Once."))
     path = f"/requests/{plan_hash}/notes/{canonical.sha256(body)}"
-    headers = accounts.headers(ours.alice_key.signing_key, "POST", path)
+    headers = http_signatures.headers(ours.alice_key.signing_key, "POST", path)
     for _ in range(3):
         assert HTTP.post(ours.desk.url + path, headers=headers, content=body).status_code == 200
     assert [note.text for note in ours.alice.bulk.notes(plan_hash)] == ["Once."]
@@ -83,7 +83,7 @@ def test_a_note_that_comes_twice_is_written_once(ours: OurSite) -> None:
 
 def test_a_note_that_was_changed_on_its_way_is_refused(ours: OurSite) -> None:
     plan_hash = submitted(ours, "notes-changed")
-    body, other = (canonical.encode(Answer(text=text)) for text in ("I agree.", "I disagree."))
+    body, other = (canonical.encode(NoteReply(text=text)) for text in ("I agree.", "I disagree."))
     path = f"/requests/{plan_hash}/notes/{canonical.sha256(body)}"
     assert "must have the hash" in sentence(send(ours, "POST", path, other))
     assert ours.alice.bulk.notes(plan_hash) == ()
@@ -144,7 +144,7 @@ def test_members_read_the_policy_that_the_owner_wrote(ours: OurSite) -> None:
         with pytest.raises(Refused, match="not published its policy"):
             ours.alice.bulk.policy()
         written = canonical.encode({"epsilon": 8.0})
-        keeping.write_private(page, written)
+        private_files.write_private(page, written)
         assert ours.alice.bulk.policy() == written
         assert "must be signed" in sentence(HTTP.get(f"{ours.desk.url}/policy"))
         stranger = SigningKey.generate()
@@ -152,4 +152,4 @@ def test_members_read_the_policy_that_the_owner_wrote(ours: OurSite) -> None:
     finally:
         page.unlink(missing_ok=True)
         if before is not None:
-            keeping.write_private(page, before)
+            private_files.write_private(page, before)

@@ -15,16 +15,15 @@ from typing import Any
 import httpx
 import pytest
 
-from datasites import wire
+from datasites.protocol import vault_api
 from syft_code import canonical
 from syft_code.errors import BudgetExceeded, InvalidMessage, NotApproved, Refused
 from syft_code.plans import traveller
 from syft_code.plans.messages import Ticket
 from syft_code.plans.plan import Plan
 from syft_code.privacy import accounting
-from syft_code.processes.quiet import quiet_import
+from syft_code.runtime.quiet_imports import quiet_import
 from tests.datasites.hospitals import BUDGET
-from tests.hostile.behind_the_door import cpu_s, processes, swapped, training_process, wiretapped
 from tests.hostile.conftest import (
     HTTP,
     PRIVATE_AGES,
@@ -37,6 +36,7 @@ from tests.hostile.conftest import (
     value_object,
 )
 from tests.hostile.rounds import agree, ended, round_call, spent, through_pysyft
+from tests.hostile.vault_behind_desk import cpu_s, processes, swapped, training_process, wiretapped
 
 with quiet_import():
     from syft.service.policy.policy import (
@@ -203,7 +203,7 @@ def test_s7_approved_code_takes_the_server_down_there_and_never_enters_it_here(
         assert processes("tests.hostile.plain_site", tmp_path / "doomed") == []
 
     mark.unlink()
-    desk, vault = "datasites.desk.process", "datasites.vault.process"
+    desk, vault = "datasites.desk.desk_process", "datasites.vault.vault_process"
     before = [processes(each, ours.site.home) for each in (desk, vault)]
     _, text = as_traveller(ours.pending, leaving)
     code = travelling(ours, ours.pending, code=text)
@@ -348,7 +348,7 @@ def test_s14_each_call_runs_twice_there_and_reaches_the_vault_once_here(
     counted = agree(ours, "counted")
     with wiretapped(ours.site) as heard:
         assert through_pysyft(ours, counted, round_call(ours, counted, 1))["kind"] == "ticket"
-    assert [type(request) for request in heard] == [wire.StartRound]
+    assert [type(request) for request in heard] == [vault_api.StartRound]
 
 
 IN_THE_KERNEL = """

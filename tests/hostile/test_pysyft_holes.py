@@ -17,7 +17,7 @@ import pytest
 
 from datasites.site import Site
 from syft_code.plans import traveller
-from syft_code.processes.quiet import quiet_import
+from syft_code.runtime.quiet_imports import quiet_import
 from tests.hostile.conftest import (
     HTTP,
     PRIVATE_AGES,
@@ -152,8 +152,8 @@ def test_s4_who_connects_to_the_job_port_gets_the_root_key_there_and_finds_no_po
     assert ROOT_NAME in [user.name for user in stolen.value]
 
     port = ours.site.settings().port
-    assert listening("datasites.desk.process", ours.site) == {("127.0.0.1", port)}
-    assert listening("datasites.vault.process", ours.site) == set()
+    assert listening("datasites.desk.desk_process", ours.site) == {("127.0.0.1", port)}
+    assert listening("datasites.vault.vault_process", ours.site) == set()
 
 
 ROOT_NAME = "Jane Doe"

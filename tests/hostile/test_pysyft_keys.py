@@ -13,11 +13,12 @@ from typing import Any
 import pytest
 from nacl.signing import SigningKey
 
-from datasites import acts, keeping, server, wire
+from datasites import private_files, site
+from datasites.protocol import owner_actions, vault_api
 from syft_code.errors import InvalidMessage, NotApproved
 from syft_code.plans import traveller
-from syft_code.processes.quiet import quiet_import
-from tests.datasites.hospitals import approval, known, publication, signed_act
+from syft_code.runtime.quiet_imports import quiet_import
+from tests.datasites.hospitals import approval, known, publication, signed_action
 from tests.hostile.conftest import (
     HTTP,
     Desk,
@@ -79,13 +80,13 @@ def test_s12_a_thief_of_account_keys_owns_everything_there_and_nothing_here(
     assert told.signing_key == kept[carol]
     for path in (ours.site.home, ours.site.desk, *ours.site.desk.glob("syft.db*")):
         assert path.stat().st_mode & EVERYBODY == 0
-    assert ours.owner_account == kept[server.owner_email("north")]
+    assert ours.owner_account == kept[site.owner_email("north")]
     assert ours.alice_key == kept["alice@example.org"]
     assert_worthless(ours, [*kept.values(), desk_key(ours)])
 
 
 def desk_key(ours: OurSite) -> SyftSigningKey:
-    return SyftSigningKey(signing_key=keeping.signing_key(ours.site.desk / "key"))
+    return SyftSigningKey(signing_key=private_files.signing_key(ours.site.desk / "key"))
 
 
 def assert_worthless(ours: OurSite, stolen: list[SyftSigningKey]) -> None:
@@ -98,9 +99,13 @@ def assert_worthless(ours: OurSite, stolen: list[SyftSigningKey]) -> None:
         private = ours.desk.call(key, "action.get", uid=ours.asset.action_id)
         assert isinstance(private, SyftError)
         ours.desk.call(key, "request.apply", uid=request.id)
-        for act in (approval(wanted), publication(b"x"), acts.Trust(parties=known(wanted))):
-            body = b"x" if isinstance(act, acts.Publication) else b""
-            assert_not_an_owners(ours, act, key.signing_key, body)
+        for action in (
+            approval(wanted),
+            publication(b"x"),
+            owner_actions.TrustParties(parties=known(wanted)),
+        ):
+            body = b"x" if isinstance(action, owner_actions.PublishAsset) else b""
+            assert_not_an_owners(ours, action, key.signing_key, body)
         call = round_call(ours, ours.agreed, 3, key=key.signing_key)
         with pytest.raises(InvalidMessage, match="must carry the signature"):
             ours.alice.start_round(ours.agreed, call)
@@ -133,13 +138,15 @@ def test_s13_the_root_key_follows_from_the_name_there_and_is_nobodys_here(
         assert "to a guest" in refusal(told)
     for account in ("info@openmined.org", "root@north.example.org", ROOT_EMAIL):
         assert isinstance(log_in(ours.desk, account, "changethis"), SyftError)
-    assert_not_an_owners(ours, acts.Inquiry(asset="skin-lesions"), guess.signing_key)
+    assert_not_an_owners(ours, owner_actions.GetLedger(asset="skin-lesions"), guess.signing_key)
 
 
-def assert_not_an_owners(ours: OurSite, act: acts.Act, key: SigningKey, body: bytes = b"") -> None:
+def assert_not_an_owners(
+    ours: OurSite, action: owner_actions.OwnerAction, key: SigningKey, body: bytes = b""
+) -> None:
     """The vault obeys no act by this key, whether it says its own name or the owner's."""
-    own = signed_act(act, key)
+    own = signed_action(action, key)
     with pytest.raises(InvalidMessage, match="signed by somebody who decides"):
-        wire.ask(ours.site.vault, own, body)
+        vault_api.ask(ours.site.vault, own, body)
     with pytest.raises(InvalidMessage, match="must carry the signature"):
-        wire.ask(ours.site.vault, replace(own, signer=public(ours.owner_key)), body)
+        vault_api.ask(ours.site.vault, replace(own, signer=public(ours.owner_key)), body)

@@ -7,11 +7,11 @@ from dataclasses import replace
 import pytest
 
 from policies.site_policy import StandingApproval
-from syft_code.learning import local_round
+from syft_code.local_training import local_round
 from syft_code.plans import messages
 from syft_code.plans.messages import RoundCall
 from syft_code.plans.plan import Plan
-from syft_code.processes.quiet import quiet_import
+from syft_code.runtime.quiet_imports import quiet_import
 from tests.datasites.hospitals import POLICY
 from tests.hostile.conftest import OurSite
 from tests.plans import plan

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from nacl.signing import SigningKey
 
-from datasites import acts, wire
-from datasites.wire import OwnerAct, StartRound
+from datasites.protocol import framing, owner_actions, vault_api
+from datasites.protocol.vault_api import OwnerActionRequest, StartRound
 from syft_code import canonical
 from syft_code.errors import (
     BudgetExceeded,
@@ -23,11 +23,11 @@ from syft_code.errors import (
     NotApproved,
     Refused,
 )
+from syft_code.models import networks
 from syft_code.plans import messages
 from syft_code.plans.messages import RoundCall, Signed
 from syft_code.plans.plan import Plan
-from syft_code.prediction import networks
-from tests.datasites.hospitals import POLICY, approval, known, publication, signed_act
+from tests.datasites.hospitals import POLICY, approval, known, publication, signed_action
 from tests.hostile.conftest import OurSite
 from tests.plans import plan, public
 
@@ -40,7 +40,7 @@ def connected(ours: OurSite) -> Iterator[socket.socket]:
     try:
         with socket.socket(socket.AF_UNIX) as client:
             client.settimeout(20)
-            client.connect(f"/proc/self/fd/{folder}/{wire.SOCKET_NAME}")
+            client.connect(f"/proc/self/fd/{folder}/{vault_api.SOCKET_NAME}")
             yield client
     finally:
         os.close(folder)
@@ -53,25 +53,25 @@ def answer_to(ours: OurSite, data: bytes) -> Any:
             client.sendall(data)
             client.shutdown(socket.SHUT_WR)
             with client.makefile("rb") as stream:
-                return wire.receive(stream, wire.Reply)[0]
+                return framing.receive(stream, vault_api.Reply)[0]
         except (EOFError, ConnectionError):
             return None
 
 
 def ask(ours: OurSite, request: object, body: bytes = b"") -> Any:
-    reply, _ = wire.ask(ours.site.vault, request, body)
+    reply, _ = vault_api.ask(ours.site.vault, request, body)
     return reply
 
 
 def lives(ours: OurSite) -> bool:
-    return isinstance(ask(ours, wire.AskHealth()), wire.Healthy)
+    return isinstance(ask(ours, vault_api.GetHealth()), vault_api.Healthy)
 
 
 def frame(header: bytes, body: bytes = b"", *, says: tuple[int, int] | None = None) -> bytes:
     return struct.pack(">IQ", *(says or (len(header), len(body)))) + header + body
 
 
-HEALTH = canonical.encode(wire.AskHealth())
+HEALTH = canonical.encode(vault_api.GetHealth())
 FRAMES: dict[str, bytes] = {
     "no bytes": b"",
     "half a length": b"\x00\x00",
@@ -85,7 +85,7 @@ FRAMES: dict[str, bytes] = {
     "no header": frame(b""),
     "no object": frame(b"[]"),
     "an unknown kind": frame(b'{"kind":"open_sesame"}'),
-    "a reply's kind": frame(canonical.encode(wire.Accepted())),
+    "a reply's kind": frame(canonical.encode(vault_api.Accepted())),
     "no kind": frame(b"{}"),
     "a field more": frame(b'{"kind":"ask_health","more":1}'),
     "a field twice": frame(b'{"kind":"ask_health","kind":"ask_health"}'),
@@ -109,7 +109,7 @@ def test_a_frame_that_is_not_right_is_refused_and_the_vault_lives_on(
 ) -> None:
     reply = answer_to(ours, FRAMES[name])
     if reply is not None:
-        assert isinstance(reply, wire.Failure)
+        assert isinstance(reply, vault_api.Failure)
         assert reply.sentence.endswith(".")
         assert "Traceback" not in reply.sentence
     assert reply is not None or name == "no bytes"
@@ -125,18 +125,18 @@ def test_connections_that_stay_silent_keep_nobody_out(ours: OurSite) -> None:
 
 def test_a_cohort_is_read_only_after_the_owners_signature(ours: OurSite) -> None:
     stranger = SigningKey.generate()
-    as_stranger = signed_act(publication(b"x"), stranger)
+    as_stranger = signed_action(publication(b"x"), stranger)
     for request, words in (
         (as_stranger, "somebody who decides"),
         (replace(as_stranger, signer=public(ours.owner_key)), "must carry the signature"),
-        (signed_act(publication(b"x", at_unix_s=0.0), ours.owner_key), "at most 300 s old"),
+        (signed_action(publication(b"x", at_unix_s=0.0), ours.owner_key), "at most 300 s old"),
     ):
         header = canonical.encode(request)
         with connected(ours) as client:
             client.sendall(struct.pack(">IQ", len(header), 2**31) + header)
             with client.makefile("rb") as stream:
-                reply, _ = wire.receive(stream, wire.Reply)
-        assert isinstance(reply, wire.Failure)
+                reply, _ = framing.receive(stream, vault_api.Reply)
+        assert isinstance(reply, vault_api.Failure)
         assert words in reply.sentence
 
 
@@ -148,34 +148,34 @@ def fresh(ours: OurSite, study: str) -> Plan:
     return plan(ours.keys, study=study, hospitals=ours.agreed.hospitals)
 
 
-def acts_of(ours: OurSite) -> list[acts.Act]:
+def acts_of(ours: OurSite) -> list[owner_actions.OwnerAction]:
     body = b"x"
     return [
         publication(body),
         approval(fresh(ours, "unsigned")),
-        acts.Denial(plan_hash=ours.agreed.hash, reason="no"),
-        acts.Revocation(plan_hash=ours.agreed.hash, reason="no"),
-        acts.Inquiry(asset="skin-lesions"),
-        acts.Trust(parties=known(fresh(ours, "unsigned"))),
-        acts.Adoption(policy=POLICY),
-        acts.Enrolment(name="thief", verify_key="0" * 64),
-        acts.Dismissal(verify_key="0" * 64),
-        acts.Strike(token="0" * 32),
-        acts.Question(plan_hash=ours.agreed.hash, reason="why"),
-        acts.Inspection(plan=ours.agreed.encode().decode("ascii"), researcher="x"),
-        acts.Overview(),
-        acts.Export(),
+        owner_actions.DenyPlan(plan_hash=ours.agreed.hash, reason="no"),
+        owner_actions.RevokePlan(plan_hash=ours.agreed.hash, reason="no"),
+        owner_actions.GetLedger(asset="skin-lesions"),
+        owner_actions.TrustParties(parties=known(fresh(ours, "unsigned"))),
+        owner_actions.AdoptPolicy(policy=POLICY),
+        owner_actions.EnrollApprover(name="thief", verify_key="0" * 64),
+        owner_actions.RemoveApprover(verify_key="0" * 64),
+        owner_actions.RemovePatient(token="0" * 32),
+        owner_actions.AskResearcher(plan_hash=ours.agreed.hash, reason="why"),
+        owner_actions.GetPlanStatus(plan=ours.agreed.encode().decode("ascii"), researcher="x"),
+        owner_actions.GetSiteStatus(),
+        owner_actions.ExportAuditLog(),
     ]
 
 
 def test_every_kind_of_act_is_attacked(ours: OurSite) -> None:
-    assert {type(act).__name__ for act in acts_of(ours)} == set(acts.KINDS)
+    assert {type(action).__name__ for action in acts_of(ours)} == set(owner_actions.ACTIONS)
 
 
-@pytest.mark.parametrize("number", range(len(acts.KINDS)))
+@pytest.mark.parametrize("number", range(len(owner_actions.ACTIONS)))
 def test_an_act_that_the_owner_did_not_sign_is_refused(ours: OurSite, number: int) -> None:
-    act = acts_of(ours)[number]
-    right = messages.sign(act, ours.owner_key)
+    action = acts_of(ours)[number]
+    right = messages.sign(action, ours.owner_key)
     account = ours.owner_account.signing_key
     wrong = [
         Signed(message=right.message, signature=""),
@@ -185,48 +185,54 @@ def test_an_act_that_the_owner_did_not_sign_is_refused(ours: OurSite, number: in
         Signed(message="", signature=right.signature),
         Signed(message="{}", signature=right.signature),
         Signed(message="\u00e9", signature=right.signature),
-        messages.sign(act, SigningKey.generate()),
-        messages.sign(act, ours.keys.researcher),
-        messages.sign(act, account),
-        messages.sign(act, SigningKey((ours.site.vault / "key").read_bytes())),
+        messages.sign(action, SigningKey.generate()),
+        messages.sign(action, ours.keys.researcher),
+        messages.sign(action, account),
+        messages.sign(action, SigningKey((ours.site.vault / "key").read_bytes())),
     ]
-    name = type(act).__name__
-    body = b"x" if name == "Publication" else b""
+    name = type(action).__name__
+    body = b"x" if name == "PublishAsset" else b""
     for signed in wrong:
         with pytest.raises(InvalidMessage, match="must carry the signature"):
-            ask(ours, OwnerAct(act=signed, name=name, signer=public(ours.owner_key)), body)
+            ask(
+                ours,
+                OwnerActionRequest(action=signed, name=name, signer=public(ours.owner_key)),
+                body,
+            )
     for key in (SigningKey.generate(), ours.keys.researcher, account):
         with pytest.raises(InvalidMessage, match="somebody who decides"):
-            ask(ours, signed_act(act, key), body)
+            ask(ours, signed_action(action, key), body)
     assert lives(ours)
 
 
-@pytest.mark.parametrize("name", ["Publication", "Approval", "Revocation", "Inquiry"])
+@pytest.mark.parametrize("name", ["PublishAsset", "ApprovePlan", "RevokePlan", "GetLedger"])
 def test_a_signature_over_one_kind_of_act_is_none_over_another(ours: OurSite, name: str) -> None:
-    act = acts.Denial(plan_hash=ours.agreed.hash, reason="no")
+    action = owner_actions.DenyPlan(plan_hash=ours.agreed.hash, reason="no")
     with pytest.raises(InvalidMessage, match="must carry the signature"):
-        ask(ours, replace(signed_act(act, ours.owner_key), name=name))
+        ask(ours, replace(signed_action(action, ours.owner_key), name=name))
 
 
 def test_an_act_is_done_once_and_soon(ours: OurSite) -> None:
     agreed = fresh(ours, "once")
-    once = signed_act(approval(agreed), ours.owner_key)
-    assert isinstance(ask(ours, once), wire.Accepted)
-    revoking = signed_act(acts.Revocation(plan_hash=agreed.hash, reason="no"), ours.owner_key)
-    assert isinstance(ask(ours, revoking), wire.Accepted)
+    once = signed_action(approval(agreed), ours.owner_key)
+    assert isinstance(ask(ours, once), vault_api.Accepted)
+    revoking = signed_action(
+        owner_actions.RevokePlan(plan_hash=agreed.hash, reason="no"), ours.owner_key
+    )
+    assert isinstance(ask(ours, revoking), vault_api.Accepted)
     for again in (once, revoking):
         with pytest.raises(InvalidMessage, match="used once"):
             ask(ours, again)
-    for age_s in (acts.MAX_AGE_S + 5, -acts.MAX_AGE_S - 5):
+    for age_s in (owner_actions.MAX_ACTION_AGE_S + 5, -owner_actions.MAX_ACTION_AGE_S - 5):
         late = approval(fresh(ours, "late"), at_unix_s=time.time() - age_s)
         with pytest.raises(InvalidMessage, match="at most 300 s old"):
-            ask(ours, signed_act(late, ours.owner_key))
+            ask(ours, signed_action(late, ours.owner_key))
     with pytest.raises(NotApproved):
         ask(ours, *round_call(ours, agreed))
 
 
 def test_the_owner_alone_publishes_and_only_what_was_signed(ours: OurSite) -> None:
-    signed = signed_act(publication(b"a cohort"), ours.owner_key)
+    signed = signed_action(publication(b"a cohort"), ours.owner_key)
     with pytest.raises(InvalidMessage, match="must be the bytes"):
         ask(ours, signed, b"another cohort")
     assert len(list((ours.site.vault / "cohorts").iterdir())) == 1
@@ -301,10 +307,12 @@ def test_a_round_call_that_is_not_right_is_refused_and_costs_nothing(
 def test_an_approval_that_expired_or_was_taken_back_runs_nothing(ours: OurSite) -> None:
     short, withdrawn = fresh(ours, "short"), fresh(ours, "withdrawn")
     soon = approval(short, expires_unix_s=time.time() + 0.5)
-    assert isinstance(ask(ours, signed_act(soon, ours.owner_key)), wire.Accepted)
-    assert isinstance(ask(ours, signed_act(approval(withdrawn), ours.owner_key)), wire.Accepted)
-    taken = acts.Revocation(plan_hash=withdrawn.hash, reason="We found a mistake.")
-    assert isinstance(ask(ours, signed_act(taken, ours.owner_key)), wire.Accepted)
+    assert isinstance(ask(ours, signed_action(soon, ours.owner_key)), vault_api.Accepted)
+    assert isinstance(
+        ask(ours, signed_action(approval(withdrawn), ours.owner_key)), vault_api.Accepted
+    )
+    taken = owner_actions.RevokePlan(plan_hash=withdrawn.hash, reason="We found a mistake.")
+    assert isinstance(ask(ours, signed_action(taken, ours.owner_key)), vault_api.Accepted)
     time.sleep(0.6)
     with pytest.raises(NotApproved, match="expired"):
         ask(ours, *round_call(ours, short))
@@ -314,11 +322,11 @@ def test_an_approval_that_expired_or_was_taken_back_runs_nothing(ours: OurSite) 
 
 def test_tickets_and_shares_that_are_not_there_are_refused(ours: OurSite) -> None:
     for request in (
-        wire.AskTicket(ticket="0" * 32),
-        wire.AskTicket(ticket="../../key"),
-        wire.FetchShare(ticket="0" * 32, party=1),
-        wire.FetchShare(ticket="../../key", party=-1),
-        wire.FetchShare(ticket="' OR 1=1 --", party=2**62),
+        vault_api.GetTicket(ticket="0" * 32),
+        vault_api.GetTicket(ticket="../../key"),
+        vault_api.GetShare(ticket="0" * 32, party=1),
+        vault_api.GetShare(ticket="../../key", party=-1),
+        vault_api.GetShare(ticket="' OR 1=1 --", party=2**62),
     ):
         with pytest.raises(Refused, match="no such ticket"):
             ask(ours, request)

@@ -10,25 +10,28 @@ import numpy as np
 import pytest
 
 from datasites.data import readers
-from federation import certificate
-from federation.researcher import Researcher
-from federation.server_step import Model
-from federation.spool import IncomingFile
-from federation.study import Outcome, Progress, Study
+from federation.certificate import certificate, verification
+from federation.researcher.outcome import Outcome
+from federation.researcher.relay import RoundProgress
+from federation.researcher.session import Researcher
+from federation.researcher.study import Study
+from federation.strategy.server_optimizer import ServerState
+from federation.transport.growing_file import GrowingFile
 from syft_code import canonical
 from syft_code.errors import InvalidMessage, Refused
-from syft_code.learning import broadcast
-from syft_code.learning.broadcast import PublicVectors
+from syft_code.local_training import broadcast
+from syft_code.local_training.broadcast import PublicVectors
+from syft_code.models import networks
 from syft_code.plans import messages
 from syft_code.plans.algorithms import FedAdam, Scaffold
-from syft_code.plans.layers import Conv, GlobalAverage, GroupNorm
 from syft_code.plans.messages import RoundCall, ShareHeader
-from syft_code.plans.models import LayerStack
-from syft_code.plans.plan import Compression, DpSgd, Evaluation, Plan, Sgd, Sharing
-from syft_code.plans.recipes import Recipe
-from syft_code.prediction import networks
+from syft_code.plans.plan import Plan
+from syft_code.plans.plan_parts import Compression, DpSgd, Evaluation, Sgd, Sharing
 from syft_code.privacy import accounting
 from syft_code.privacy.accounting import Event
+from syft_code.recipes.architectures import LayerStack
+from syft_code.recipes.layers import Conv, GlobalAverage, GroupNorm
+from syft_code.recipes.recipe import Recipe
 from syft_code.secret_sharing import compression, envelope, sharing
 from tests import opening
 from tests.conftest import Live
@@ -58,7 +61,7 @@ def new_study(researcher: Researcher, **changes: object) -> Study:
 
 
 @pytest.fixture(scope="module")
-def trained(live: Live, researcher: Researcher) -> tuple[Outcome, list[Progress]]:
+def trained(live: Live, researcher: Researcher) -> tuple[Outcome, list[RoundProgress]]:
     """A study in which three hospitals approve and one denies."""
     study = new_study(researcher)
     study.submit()
@@ -71,12 +74,12 @@ def trained(live: Live, researcher: Researcher) -> tuple[Outcome, list[Progress]
         else:
             owner.approve(evidence)
     assert study.wait_for_approval(hospitals=3, timeout_s=30).approved == 3
-    seen: list[Progress] = []
+    seen: list[RoundProgress] = []
     return study.train(on_progress=seen.append), seen
 
 
 def test_three_hospitals_train_one_model_and_the_fourth_stops_nobody(
-    trained: tuple[Outcome, list[Progress]],
+    trained: tuple[Outcome, list[RoundProgress]],
 ) -> None:
     outcome, _ = trained
     assert not outcome.stopped
@@ -92,12 +95,12 @@ def test_three_hospitals_train_one_model_and_the_fourth_stops_nobody(
 
 
 def test_nothing_that_the_researcher_holds_says_who_refused_or_why(
-    trained: tuple[Outcome, list[Progress]],
+    trained: tuple[Outcome, list[RoundProgress]],
 ) -> None:
     outcome, seen = trained
     assert not any(progress.hospital == "vienna-dias" for progress in seen)
     content = certificate.certificate(outcome)
-    assert certificate.check(content) == []
+    assert verification.check(content) == []
     assert [one["absent"] for one in content["rounds"]] == [1, 1]
     for text in (json.dumps(content), repr(outcome), repr(seen)):
         for word in ("ethics board", "denied", "rejected", "takes no part"):
@@ -105,10 +108,10 @@ def test_nothing_that_the_researcher_holds_says_who_refused_or_why(
 
 
 def test_each_contribution_is_anchored_in_its_hospitals_signed_log(
-    trained: tuple[Outcome, list[Progress]],
+    trained: tuple[Outcome, list[RoundProgress]],
 ) -> None:
     outcome, _ = trained
-    anchors = dict(certificate.anchors_of(certificate.certificate(outcome)))
+    anchors = dict(verification.anchors_of(certificate.certificate(outcome)))
     assert set(anchors) == set(outcome.rounds[-1].trained)
     for name, sha256 in anchors.items():
         key = outcome.plan.hospital(name).verify_key
@@ -128,7 +131,7 @@ def test_a_hospitals_terms_are_known_before_anything_is_submitted(
 
 
 def test_the_ledgers_epsilon_is_the_plans_own(
-    live: Live, trained: tuple[Outcome, list[Progress]]
+    live: Live, trained: tuple[Outcome, list[RoundProgress]]
 ) -> None:
     outcome, _ = trained
     events = accounting.plan_events(outcome.plan)
@@ -145,23 +148,23 @@ def test_the_ledgers_epsilon_is_the_plans_own(
 
 
 def test_progress_shows_steps_and_epsilon_and_nothing_unpaid(
-    trained: tuple[Outcome, list[Progress]],
+    trained: tuple[Outcome, list[RoundProgress]],
 ) -> None:
     _, seen = trained
     assert {progress.state for progress in seen} >= {"done"}
-    assert set(Progress.__slots__) == {
+    assert set(RoundProgress.__slots__) == {
         "round", "purpose", "hospital", "state", "step", "steps", "epsilon",
     }  # fmt: skip
 
 
-def test_the_evaluation_is_a_noised_sum(trained: tuple[Outcome, list[Progress]]) -> None:
+def test_the_evaluation_is_a_noised_sum(trained: tuple[Outcome, list[RoundProgress]]) -> None:
     outcome, _ = trained
     assert not outcome.rounds[0].metrics
     assert 0 <= outcome.rounds[1].metrics["balanced_accuracy"] <= 1
 
 
 def test_the_decoded_sum_is_the_plain_fixed_point_sum(
-    live: Live, trained: tuple[Outcome, list[Progress]]
+    live: Live, trained: tuple[Outcome, list[RoundProgress]]
 ) -> None:
     """Whoever holds all aggregators' keys (this test) can open every share: add them plainly."""
     outcome, _ = trained
@@ -205,7 +208,7 @@ def round_two_input(live: Live, plan: Plan) -> str:
 
 
 def test_a_round_asked_for_again_gives_the_same_sealed_bytes_and_is_charged_once(
-    live: Live, researcher: Researcher, trained: tuple[Outcome, list[Progress]]
+    live: Live, researcher: Researcher, trained: tuple[Outcome, list[RoundProgress]]
 ) -> None:
     outcome, _ = trained
     plan = outcome.plan
@@ -220,7 +223,7 @@ def test_a_round_asked_for_again_gives_the_same_sealed_bytes_and_is_charged_once
     assert tickets[0] == tickets[1]
     assert tickets[0].state == "done"
     for share in hospital.bulk.ticket(tickets[0].ticket).shares:
-        with IncomingFile() as file:
+        with GrowingFile() as file:
             hospital.bulk.download(share, file, limit_bytes=10**6)
             assert file.sha256 == share
     assert len(set(tickets[0].shares)) == len(plan.aggregators)
@@ -274,7 +277,7 @@ def test_other_ways_to_share_run_through_the_same_parties(
     assert not outcome.stopped
     assert [len(record.trained) for record in outcome.rounds] == [4, 4]
     public = START if study.plan.start_sha256 else PublicVectors()
-    start = Model.first(study.plan, public).weights
+    start = ServerState.first(study.plan, public).weights
     part = compression.trained(study.plan)
     moved = np.flatnonzero(weights[0] != start)
     assert part.start <= moved.min() and len(moved) <= compression.kept_count(study.plan)
@@ -282,7 +285,7 @@ def test_other_ways_to_share_run_through_the_same_parties(
     if study.plan.local_norms:
         shared = compression.spread(study.plan, 1, np.ones(compression.kept_count(study.plan)))
         assert set(moved) <= set(np.flatnonzero(shared)), "normalisation stays in its hospital"
-    assert certificate.check(certificate.certificate(outcome)) == []
+    assert verification.check(certificate.certificate(outcome)) == []
 
 
 def test_what_was_denied_or_revoked_does_not_run(live: Live, researcher: Researcher) -> None:
@@ -326,7 +329,7 @@ def test_an_owner_asks_the_researcher_answers_and_only_what_is_told_is_read(
 
 
 def test_a_call_signed_by_another_key_is_refused(
-    researcher: Researcher, trained: tuple[Outcome, list[Progress]]
+    researcher: Researcher, trained: tuple[Outcome, list[RoundProgress]]
 ) -> None:
     plan = trained[0].plan
     hospital = researcher.hospitals[0]
@@ -362,7 +365,7 @@ def test_a_plan_that_nobody_approved_does_not_run(researcher: Researcher) -> Non
 
 
 def test_nothing_at_a_front_desk_is_a_pixel(
-    live: Live, trained: tuple[Outcome, list[Progress]]
+    live: Live, trained: tuple[Outcome, list[RoundProgress]]
 ) -> None:
     """Search every byte that the front desks stored for pieces of every image."""
     del trained

@@ -17,11 +17,13 @@ import pytest
 from typer.testing import CliRunner
 
 import launch
-from datasites import hospital
-from datasites.data import stand_ins
-from federation import certificate, local_aggregator, model_file
-from federation.researcher import Researcher
-from syft_code.plans.plan import DpSgd, Sgd
+from datasites import site_processes
+from datasites.demo import stand_ins
+from federation.aggregator import local_process
+from federation.certificate import certificate, verification
+from federation.evaluation import model_file
+from federation.researcher.session import Researcher
+from syft_code.plans.plan_parts import DpSgd, Sgd
 from tests.conftest import Live, free_ports
 from tests.plans import TINY
 
@@ -107,7 +109,7 @@ def test_up_again_finds_all_as_it_was_and_leaves_no_orphan(tmp_path: Path) -> No
     file = federation_file(tmp_path, free_ports(20))
     with up(file, state) as process:
         first = kept(state)
-        assert all(hospital.desk_is_healthy(state / "hospitals" / name) for name in NAMES)
+        assert all(site_processes.desk_is_healthy(state / "hospitals" / name) for name in NAMES)
         assert len(processes_of(state)) >= 9
         for name in ("owner/password", "owner/key"):
             assert (state / "hospitals" / "north" / name).stat().st_mode & 0o077 == 0
@@ -116,7 +118,7 @@ def test_up_again_finds_all_as_it_was_and_leaves_no_orphan(tmp_path: Path) -> No
 
     with up(file, state) as process:
         assert kept(state) == first
-        assert local_aggregator.is_healthy(state / "aggregators" / "adder-1")
+        assert local_process.is_healthy(state / "aggregators" / "adder-1")
         adder = ("--config", str(state / "aggregators" / "adder-1.toml"))
         healthy = run("aggregator", "health", *adder)
         assert (healthy.returncode, healthy.stderr) == (0, "")
@@ -223,7 +225,7 @@ def test_a_demo_with_a_small_budget_ends_with_what_is_left_and_keeps_what_it_has
     kept = {"model.safetensors", "certificate.json", "report.html", "evidence.html"}
     assert left == kept, "no patient is kept"
     content = certificate.read(folder / "certificate.json")
-    assert certificate.check(content) == []
+    assert verification.check(content) == []
     assert "took part" in content["stopped_early"]
     model = model_file.load(folder / "model.safetensors")
     assert model.plan_hash == content["plan_hash"]

@@ -7,11 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from policies.decision import Approve, AskOwner, Deny
-from policies.rules import RULES, Case, KnownParties, forbidden, review, within_budget
+from policies.rules import RULES, KnownParties, PolicyCase, forbidden, review, within_budget
 from policies.site_policy import AssetBudget, Budget, SitePolicy, StandingApproval
 from syft_code.errors import InvalidInput
 from syft_code.plans.catalogue import Terms
-from syft_code.plans.plan import DpSgd, Evaluation, Plan
+from syft_code.plans.plan import Plan
+from syft_code.plans.plan_parts import DpSgd, Evaluation
 from syft_code.privacy import accounting
 from syft_code.privacy.accounting import DpSgdEvent
 from tests.plans import Keys, public
@@ -32,9 +33,9 @@ KNOWN = KnownParties(
 )
 
 
-def case(asked: Plan | None = None, **changes: object) -> Case:
+def case(asked: Plan | None = None, **changes: object) -> PolicyCase:
     fields = {"plan": asked or plan(), "hospital": "hospital-1", "known": KNOWN, "now_unix_s": 1e9}
-    return Case(**(fields | changes))  # type: ignore[arg-type]
+    return PolicyCase(**(fields | changes))  # type: ignore[arg-type]
 
 
 def policy(**changes: object) -> SitePolicy:
@@ -49,7 +50,7 @@ def test_a_plan_that_no_rule_forbids_is_the_owners_to_weigh() -> None:
 
 
 WEAK = DpSgd(noise_multiplier=0.4, max_grad_norm=1.0, sample_rate=0.2, steps=3)
-FORBIDDEN: dict[str, tuple[Case, SitePolicy, str]] = {
+FORBIDDEN: dict[str, tuple[PolicyCase, SitePolicy, str]] = {
     "a stranger": (
         case(known=KnownParties(hospitals=KNOWN.hospitals)),
         policy(),

@@ -17,7 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from policies import static_review
-from policies.static_review import ALLOWED, ATTRIBUTES, Finding, findings
+from policies.static_review import Finding, findings
+from policies.usual_names import ALLOWED, ATTRIBUTES
 from syft_code.plans import traveller
 
 HOSTILE: dict[str, tuple[str, str]] = {
@@ -219,7 +220,7 @@ HOSTILE: dict[str, tuple[str, str]] = {
     "relative import": ("imports", "from . import door  # HERE"),
     "relative torch": ("imports", "from .torch import nn  # HERE"),
     "deleted module": ("second meaning", "import torch\ndel torch  # HERE"),
-    "another door": ("imports", "from datasites.door import vault  # HERE"),
+    "another door": ("imports", "from datasites.desk.entrypoint import vault  # HERE"),
     "datasites": ("imports", "from datasites import vault  # HERE"),
     # changing what is installed
     "patched module": ("replaced", "import torch\ntorch.Tensor.add = 1  # HERE"),

@@ -10,12 +10,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from nacl.signing import SigningKey
 
-from datasites import acts
 from datasites.data import cohort_file
+from datasites.protocol import owner_actions
 from datasites.vault.vault import Vault
 from policies.site_policy import Budget
 from syft_code.errors import ConsiliumError
-from syft_code.plans.plan import DpSgd, Plan
+from syft_code.plans.plan import Plan
+from syft_code.plans.plan_parts import DpSgd
 from syft_code.privacy import accounting
 from syft_code.privacy.accounting import DpSgdEvent, GaussianEvent
 from tests.datasites.hospitals import OneHospital, approval, cohort, policy, publication
@@ -47,7 +48,7 @@ class Hospital(RuleBasedStateMachine):
         self.hospital.publish(self.vault)
         again = cohort_file.pack(cohort(seed=2))
         self.hospital.act(self.vault, publication(again, asset="again"), again)
-        enrol = acts.Enrolment(name="second", verify_key=public(self.second))
+        enrol = owner_actions.EnrollApprover(name="second", verify_key=public(self.second))
         self.hospital.act(self.vault, enrol)
 
     def start(self) -> None:
@@ -94,7 +95,7 @@ class Hospital(RuleBasedStateMachine):
 
     @rule(study=st.sampled_from(STUDIES), who=st.sampled_from(["owner", "second"]))
     def revoke(self, study: str, who: str) -> None:
-        act = acts.Revocation(plan_hash=self.plan(study).hash, reason="No.")
+        act = owner_actions.RevokePlan(plan_hash=self.plan(study).hash, reason="No.")
         self.hospital.act(self.vault, act, key=self.keys()[who])
         self.approved[study] = {}
 
@@ -110,7 +111,7 @@ class Hospital(RuleBasedStateMachine):
         terms = {"study_epsilon": study, "researcher_epsilon": researcher, "approvers": approvers}
         wanted = policy(Budget(epsilon=epsilon, delta=DELTA), **terms)
         for key in list(self.keys().values())[: self.approvers]:
-            self.hospital.act(self.vault, acts.Adoption(policy=wanted), key=key)
+            self.hospital.act(self.vault, owner_actions.AdoptPolicy(policy=wanted), key=key)
         self.terms, self.budget = terms, epsilon
 
     @rule()

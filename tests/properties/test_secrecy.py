@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from scipy import stats
 
-from syft_code.plans.plan import Sharing
+from syft_code.plans.plan_parts import Sharing
 from syft_code.secret_sharing import sharing
 from syft_code.secret_sharing.sharing import Ring, Scheme
 

@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from syft_code.learning import dp_sgd
-from syft_code.learning.augmentation import Augmentation
 from syft_code.learning.distillation import Teacher
-from syft_code.prediction import networks
+from syft_code.models import networks
+from syft_code.plans.plan_parts import Augmentation
 from syft_code.privacy.noise import NoiseSource
 from tests.gradients import CASES, a_cohort, a_model, without
 

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from numpy.random import Generator, default_rng
 
 from syft_code.errors import RangeExceeded
-from syft_code.plans.plan import MOST_PATIENTS, Sharing
+from syft_code.plans.plan_parts import Sharing
+from syft_code.plans.roster import MOST_PATIENTS
 from syft_code.secret_sharing import sharing
 from syft_code.secret_sharing.sharing import Scheme
 from tests.vectors import second

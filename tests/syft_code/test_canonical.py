@@ -9,19 +9,17 @@ from syft_code import canonical
 from syft_code.errors import InvalidInput, InvalidMessage, InvalidPlan
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@canonical.message
 class Inner:
     """A part of a part."""
 
-    __pydantic_config__ = canonical.STRICT
     count: int = 1
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@canonical.message
 class Example:
     """A part with a field of most kinds."""
 
-    __pydantic_config__ = canonical.STRICT
     number: float
     maybe: float | None = None
     names: tuple[str, ...] = ()

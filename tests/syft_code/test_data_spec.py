@@ -6,7 +6,7 @@ import pytest
 
 from syft_code import canonical
 from syft_code.errors import InvalidPlan
-from syft_code.plans.recipes import DataSpec
+from syft_code.recipes.recipe import DataSpec
 from tests.shapes import BRAIN, SERIES, SKIN, SKIN_FACTS, TABLE
 
 

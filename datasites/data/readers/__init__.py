@@ -8,16 +8,16 @@ bad file and nothing is read. Imports neither torch nor PySyft.
 from pathlib import Path
 from typing import Literal, assert_never
 
-from datasites.data.readers import schema, tables
+from datasites.data.readers import table_schema, tables
 from datasites.data.readers.brats import read as read_brats
-from datasites.data.readers.files import STAND_IN_MARKER, open_folder
 from datasites.data.readers.ham10000 import read as read_ham10000
 from datasites.data.readers.reading import Reading
+from datasites.data.readers.safe_files import STAND_IN_MARKER, open_folder
 
 __all__ = ["SCHEMAS", "SIZE_PX", "Kind", "Reading", "read"]
 
 Kind = Literal["ham10000", "brats", "heart", "symptoms", "vitals", "table"]
-"""What people call a data set; "table" is one's own, with `schema.toml` in the folder."""
+"""What people call a data set; "table" is one's own, with `table_schema.toml` in the folder."""
 
 SIZE_PX = 32
 """Pictures are this wide and high unless somebody says otherwise."""
@@ -62,8 +62,8 @@ def read(
                 facts=facts,
             )
         case "heart" | "symptoms" | "vitals":
-            return tables.read(root, schema.packaged(SCHEMAS[kind]), stand_in=stand_in)
+            return tables.read(root, table_schema.packaged(SCHEMAS[kind]), stand_in=stand_in)
         case "table":
-            return tables.read(root, schema.beside(root), stand_in=stand_in)
+            return tables.read(root, table_schema.beside(root), stand_in=stand_in)
         case _:
             assert_never(kind)

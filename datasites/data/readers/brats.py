@@ -18,19 +18,19 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from datasites.data.readers import brats_facts, files, nifti
-from datasites.data.readers.brats_cases import (
+from datasites.data.readers import brats_facts, nifti, safe_files
+from datasites.data.readers.brats_layouts import (
     BRATS_2013_TO_2021,
     DECATHLON_ORDER,
     MODALITIES,
-    Case,
+    BratsCase,
     find_cases,
 )
 from datasites.data.readers.nifti import Volume
 from datasites.data.readers.reading import Reading, counted
 from syft_code.cohort import Cohort
 from syft_code.errors import InvalidData, require
-from syft_code.plans.recipes import DataSpec
+from syft_code.recipes.recipe import DataSpec
 
 CLASSES = ("background", "core", "edema", "enhancing")
 CLIP = 5.0  # standard deviations
@@ -138,11 +138,11 @@ def read(
         f"neighbours must be 0 or {MOST_NEIGHBOURS}, got {neighbours}.",
         error=InvalidData,
     )
-    root = files.open_folder(folder)
+    root = safe_files.open_folder(folder)
     cases = find_cases(root)
     time_points = Counter(case.patient for case in cases)
 
-    def cut(case: Case) -> _Slices:
+    def cut(case: BratsCase) -> _Slices:
         count = max(1, slices_per_patient // time_points[case.patient])
         return _cut(root, case, size_px=size_px, count=count, neighbours=neighbours)
 
@@ -167,7 +167,7 @@ def read(
     )
 
 
-def _cut(root: Path, case: Case, *, size_px: int, count: int, neighbours: int) -> _Slices:
+def _cut(root: Path, case: BratsCase, *, size_px: int, count: int, neighbours: int) -> _Slices:
     """One case: read, check, standardise, cut."""
     images = _images(root, case)
     mask = nifti.read(root, case.files["seg"])
@@ -204,11 +204,11 @@ def _cut(root: Path, case: Case, *, size_px: int, count: int, neighbours: int) -
     )
 
 
-def _where(case: Case) -> str:
-    return f"The case '{files.printable(case.name)}'"
+def _where(case: BratsCase) -> str:
+    return f"The case '{safe_files.printable(case.name)}'"
 
 
-def _images(root: Path, case: Case) -> dict[str, Volume]:
+def _images(root: Path, case: BratsCase) -> dict[str, Volume]:
     """The images of a case by modality; a 4-D image is taken apart."""
     if "stack" not in case.files:
         return {
@@ -227,7 +227,7 @@ def _images(root: Path, case: Case) -> dict[str, Volume]:
     }
 
 
-def _stored_labels(voxels: NDArray[Any], case: Case) -> frozenset[int]:
+def _stored_labels(voxels: NDArray[Any], case: BratsCase) -> frozenset[int]:
     """The labels that a mask uses for tumour; all of its values are checked."""
     known = len(case.layout.classes)
     values = voxels[voxels != 0]
@@ -248,7 +248,7 @@ def _stored_labels(voxels: NDArray[Any], case: Case) -> frozenset[int]:
     return frozenset(np.unique(whole[whole > 0]).astype(int).tolist())
 
 
-def _brain(voxels: NDArray[Any], name: str, case: Case) -> NDArray[np.bool_]:
+def _brain(voxels: NDArray[Any], name: str, case: BratsCase) -> NDArray[np.bool_]:
     """Which voxels are not background; the background is what most of the six faces hold.
 
     It need not be 0: volumes that were standardised before have a negative one.
@@ -337,7 +337,7 @@ def _resized(plane: NDArray[Any], frame: _Frame, size_px: int) -> NDArray[Any]:
     return np.asarray(picture.resize((size_px, size_px), filter_, box=box))
 
 
-def _remarks(cases: Sequence[Case], parts: Sequence[_Slices]) -> tuple[str, ...]:
+def _remarks(cases: Sequence[BratsCase], parts: Sequence[_Slices]) -> tuple[str, ...]:
     patients = len({case.patient for case in cases})
     remarks = [counted(patients, "{} patient was read.", "{} patients were read.")]
     if patients < len(cases):

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from datasites.data.readers import coding, csv_rows, schema
+from datasites.data.readers import csv_rows, feature_coding, table_schema
 from datasites.data.readers.csv_rows import Row
 from syft_code.errors import InvalidData, require
 
@@ -33,7 +33,7 @@ def names() -> tuple[str, ...]:
     >>> names()
     ('age', 'age?', 'survival', 'survival?', 'resection=GTR', 'resection=STR', 'resection?')
     """
-    return coding.names(schema.packaged(SCHEMA).column)
+    return feature_coding.names(table_schema.packaged(SCHEMA).column)
 
 
 def read(root: Path, patients: Sequence[str]) -> NDArray[np.float32]:
@@ -47,7 +47,7 @@ def read(root: Path, patients: Sequence[str]) -> NDArray[np.float32]:
         InvalidData: if there is no table, naming the row and the column if a cell is wrong, or
             if the table has not one patient of the folder.
     """
-    columns = schema.packaged(SCHEMA).column
+    columns = table_schema.packaged(SCHEMA).column
     table = _find(root)
     rows = [_renamed(row, table.name) for row in csv_rows.read(root, table)]
     found: dict[str, Row] = {}
@@ -67,9 +67,12 @@ def read(root: Path, patients: Sequence[str]) -> NDArray[np.float32]:
         "of this edition of BraTS there.",
         error=InvalidData,
     )
-    unknown = coding.nothing(columns)
+    unknown = feature_coding.nothing(columns)
     return np.stack(
-        [coding.coded([found[one]], columns)[0] if one in found else unknown for one in patients]
+        [
+            feature_coding.coded([found[one]], columns)[0] if one in found else unknown
+            for one in patients
+        ]
     )
 
 

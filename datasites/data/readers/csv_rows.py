@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from datasites.data.readers import files
+from datasites.data.readers import safe_files
 from syft_code.errors import InvalidData, require
 
 MAX_TABLE_BYTES = 64 * 2**20
@@ -34,8 +34,8 @@ def read(root: Path, path: Path, *, header: Sequence[str] = ()) -> list[Row]:
         InvalidData: naming the file and the line, if it is larger than the limit, no UTF-8, no
             CSV, without rows, or if a row has more or fewer cells than there are columns.
     """
-    data = files.read_bytes(root, path, limit_bytes=MAX_TABLE_BYTES)
-    return parse(data, files.shown(root, path), header=header)
+    data = safe_files.read_bytes(root, path, limit_bytes=MAX_TABLE_BYTES)
+    return parse(data, safe_files.shown(root, path), header=header)
 
 
 def parse(data: bytes, name: str, *, header: Sequence[str] = ()) -> list[Row]:
@@ -90,7 +90,7 @@ def _check_header(columns: Sequence[str], name: str) -> None:
     for column in columns:
         require(
             columns.count(column) == 1,
-            f"{name!r}, row 1: must have one column '{files.printable(column)}', it has "
+            f"{name!r}, row 1: must have one column '{safe_files.printable(column)}', it has "
             f"{columns.count(column)}. Rename or remove one of them.",
             error=InvalidData,
         )

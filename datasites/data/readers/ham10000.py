@@ -23,12 +23,12 @@ from numpy.typing import NDArray
 from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
 
-from datasites.data.readers import coding, csv_rows, files, schema
+from datasites.data.readers import csv_rows, feature_coding, safe_files, table_schema
 from datasites.data.readers.csv_rows import Row
 from datasites.data.readers.reading import Reading, counted
 from syft_code.cohort import Cohort
 from syft_code.errors import InvalidData, require
-from syft_code.plans.recipes import DataSpec
+from syft_code.recipes.recipe import DataSpec
 
 CHANNELS = ("red", "green", "blue")
 CLASSES = ("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc")
@@ -64,7 +64,7 @@ def spec(*, size_px: int, stand_in: bool, facts: bool = False) -> DataSpec:
         classes=CLASSES,
         patient_unit="lesion (lesion_id)",
         stand_in=stand_in,
-        facts=coding.names(schema.packaged(FACTS).column) if facts else (),
+        facts=feature_coding.names(table_schema.packaged(FACTS).column) if facts else (),
         positive="mel",
     )
 
@@ -80,7 +80,7 @@ def read(
         InvalidData: naming the first file that is not acceptable, and why.
     """
     require(8 <= size_px <= 512, f"size_px must be 8 to 512, got {size_px}.", error=InvalidData)
-    root = files.open_folder(folder)
+    root = safe_files.open_folder(folder)
     table = _find_table(root)
     rows = _parse(csv_rows.read(root, table), table.name)
     found = _find_images(root)
@@ -152,13 +152,13 @@ def _row(row: Row) -> _Row:
         require(
             _IDENTIFIER.fullmatch(value) is not None or (column == "dataset" and value == ""),
             f"{row.where}: {column} must be letters, digits, '-' and '_' without a path, got "
-            f"'{files.printable(value)}'. Mend the row.",
+            f"'{safe_files.printable(value)}'. Mend the row.",
             error=InvalidData,
         )
     require(
         fields["dx"] in CLASSES,
         f"{row.where}: dx must be one of {', '.join(CLASSES)}, got "
-        f"'{files.printable(fields['dx'])}'. Mend the row.",
+        f"'{safe_files.printable(fields['dx'])}'. Mend the row.",
         error=InvalidData,
     )
     return _Row(
@@ -172,9 +172,9 @@ def _row(row: Row) -> _Row:
 
 def _facts(rows: Sequence[_Row], name: str) -> NDArray[np.float32]:
     """What the table says beside each image, `[images, facts]`."""
-    columns = schema.packaged(FACTS).column
+    columns = table_schema.packaged(FACTS).column
     _require_columns(rows[0].source, [column.name for column in columns], name)
-    return coding.coded([row.source for row in rows], columns)
+    return feature_coding.coded([row.source for row in rows], columns)
 
 
 def _check_together(rows: Sequence[_Row], name: str) -> None:
@@ -204,12 +204,12 @@ def _find_images(root: Path) -> dict[str, Path]:
     for folder in (root / name for name in IMAGE_FOLDERS):
         if not (folder.is_symlink() or folder.exists()):
             continue
-        for path in files.entries(root, folder):
+        for path in safe_files.entries(root, folder):
             if path.suffix.lower() not in (".jpg", ".jpeg"):
                 continue
             require(
                 path.stem not in found,
-                f"{files.shown(root, path)!r} must be the only file of its name, and there is "
+                f"{safe_files.shown(root, path)!r} must be the only file of its name, and there is "
                 "another. Remove one of them.",
                 error=InvalidData,
             )
@@ -222,8 +222,8 @@ def _decode_all(root: Path, paths: Sequence[Path], *, size_px: int) -> NDArray[n
     images = np.empty((len(paths), len(CHANNELS), size_px, size_px), dtype=np.uint8)
 
     def decode(index: int) -> None:
-        data = files.read_bytes(root, paths[index], limit_bytes=MAX_IMAGE_BYTES)
-        square = _decode(data, name=files.shown(root, paths[index]), size_px=size_px)
+        data = safe_files.read_bytes(root, paths[index], limit_bytes=MAX_IMAGE_BYTES)
+        square = _decode(data, name=safe_files.shown(root, paths[index]), size_px=size_px)
         images[index] = square.transpose(2, 0, 1)
 
     with ThreadPoolExecutor(THREADS) as pool:

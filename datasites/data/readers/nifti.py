@@ -18,7 +18,7 @@ from nibabel.orientations import apply_orientation, inv_ornt_aff, io_orientation
 from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 
-from datasites.data.readers import files
+from datasites.data.readers import safe_files
 from syft_code.errors import InvalidData, require
 
 HEADER_BYTES = 348
@@ -62,8 +62,8 @@ def read(root: Path, path: Path) -> Volume:
     Raises:
         InvalidData: naming the file and what is wrong with it.
     """
-    name = files.shown(root, path)
-    stored = files.read_bytes(root, path, limit_bytes=MAX_FILE_BYTES)
+    name = safe_files.shown(root, path)
+    stored = safe_files.read_bytes(root, path, limit_bytes=MAX_FILE_BYTES)
     packed = path.suffix == ".gz"
     header = _header(_start(stored, HEADER_BYTES, packed=packed, name=name), name)
     shape = _shape(header, name)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from syft_code.cohort import Cohort
 from syft_code.errors import InvalidData, require
-from syft_code.plans.recipes import DataSpec
+from syft_code.recipes.recipe import DataSpec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)

@@ -12,13 +12,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from datasites.data.readers import coding, csv_rows, files
+from datasites.data.readers import csv_rows, feature_coding, safe_files
 from datasites.data.readers.csv_rows import Row
 from datasites.data.readers.reading import Reading, counted
-from datasites.data.readers.schema import Label, Schema
+from datasites.data.readers.table_schema import Label, Schema
 from syft_code.cohort import Cohort
 from syft_code.errors import InvalidData, require
-from syft_code.plans.recipes import DataSpec
+from syft_code.recipes.recipe import DataSpec
 
 COLUMN_BREAK = ", "
 """Between the names of a series' columns in the name of its one channel."""
@@ -30,7 +30,7 @@ _Placed = tuple[str, Row]
 def spec(schema: Schema, *, stand_in: bool) -> DataSpec:
     """The public shape of a table or a series: from the schema alone."""
     series = schema.kind == "series"
-    names = coding.names(schema.column, gaps=series)
+    names = feature_coding.names(schema.column, gaps=series)
     label = _label(schema)
     return DataSpec(
         kind="series" if series else "table",
@@ -53,7 +53,7 @@ def read(folder: Path, schema: Schema, *, stand_in: bool = False) -> Reading:
         InvalidData: naming the file, the row and the column of what is not acceptable, and why.
     """
     label = _label(schema)
-    rows = _rows(files.open_folder(folder), schema)
+    rows = _rows(safe_files.open_folder(folder), schema)
     groups: dict[str, list[_Placed]] = {}
     for name, placed in zip(_identifiers(rows, schema), rows, strict=True):
         groups.setdefault(name, []).append(placed)
@@ -97,7 +97,7 @@ def _check_columns(row: Row, schema: Schema, name: str) -> None:
         require(
             column in known,
             f"{name!r}, row 1: the schema must know every column, and does not know "
-            f"'{files.printable(column)}'. Describe the column, or name it under ignore.",
+            f"'{safe_files.printable(column)}'. Describe the column, or name it under ignore.",
             error=InvalidData,
         )
     for column in sorted(wanted):
@@ -154,8 +154,8 @@ def _class(row: Row, label: Label) -> int:
         error=InvalidData,
     )
     if label.above is None:
-        return coding.word(row, label.column, label.values or label.classes)
-    return int(coding.number(row, label.column) > label.above)
+        return feature_coding.word(row, label.column, label.values or label.classes)
+    return int(feature_coding.number(row, label.column) > label.above)
 
 
 def _one_site(placed: Sequence[_Placed]) -> str:
@@ -164,16 +164,16 @@ def _one_site(placed: Sequence[_Placed]) -> str:
         require(
             site == first,
             f"{row.where}: a patient must be of one site, and this one is of "
-            f"'{files.printable(site)}' here and '{files.printable(first)}' before. Mend the row, "
+            f"'{safe_files.printable(site)}' here and '{safe_files.printable(first)}' before. Mend the row, "
             "or give each site's patients identifiers of their own.",
             error=InvalidData,
         )
-    return files.printable(first)
+    return safe_files.printable(first)
 
 
 def _table(patients: Sequence[Sequence[Row]], classes: Sequence[int], schema: Schema) -> Cohort:
     counts = [len(rows) for rows in patients]
-    facts = coding.coded([row for rows in patients for row in rows], schema.column)
+    facts = feature_coding.coded([row for rows in patients for row in rows], schema.column)
     return Cohort(
         images=np.zeros((len(facts), 0, 0, 0), dtype=np.uint8),
         labels=np.repeat(np.array(classes, dtype=np.uint8), counts),
@@ -194,11 +194,11 @@ def _series(patients: Sequence[Sequence[Row]], classes: Sequence[int], schema: S
 
 def _hours(rows: Sequence[Row], schema: Schema) -> NDArray[np.float32]:
     """One patient, `[hours, columns]`."""
-    picture = np.tile(coding.nothing(schema.column, gaps=True), (schema.hours, 1))
-    values = coding.coded(rows, schema.column, gaps=True)
+    picture = np.tile(feature_coding.nothing(schema.column, gaps=True), (schema.hours, 1))
+    values = feature_coding.coded(rows, schema.column, gaps=True)
     seen: set[int] = set()
     for row, numbers in zip(rows, values, strict=True):
-        hour = coding.number(row, schema.hour)
+        hour = feature_coding.number(row, schema.hour)
         require(
             hour in range(schema.hours),
             f"{row.where}: {schema.hour} must be a whole number from 0 to {schema.hours - 1}, got "
@@ -214,7 +214,7 @@ def _hours(rows: Sequence[Row], schema: Schema) -> NDArray[np.float32]:
         seen.add(int(hour))
         picture[int(hour)] = numbers
     require(
-        bool((picture != coding.nothing(schema.column, gaps=True)).any()),
+        bool((picture != feature_coding.nothing(schema.column, gaps=True)).any()),
         f"{rows[0].where}: a patient must have at least one measurement, and this one has none. "
         "Remove the patient.",
         error=InvalidData,
@@ -227,7 +227,9 @@ def _remarks(rows: Sequence[_Placed], schema: Schema) -> tuple[str, ...]:
     if not schema.patient:
         remarks.append("Each row counts as one patient: the table names no patients.")
     moved = sum(
-        column.kind == "number" and column.outside == "clip" and coding.past_limits(row, column)
+        column.kind == "number"
+        and column.outside == "clip"
+        and feature_coding.past_limits(row, column)
         for column in schema.column
         for _, row in rows
     )

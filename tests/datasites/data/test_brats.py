@@ -18,8 +18,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from datasites.data import stand_ins
-from datasites.data.readers import Reading, brats, nifti, read
+from datasites.data import mock_cohort
+from datasites.data.readers import brats, nifti, read
+from datasites.data.readers.reading import Reading
+from datasites.demo import stand_ins
 from syft_code.errors import InvalidData
 
 REAL = Path(__file__).resolve().parents[3] / ".." / "shared" / "data" / "brats2013"
@@ -281,7 +283,7 @@ def test_neighbours_are_the_slices_right_below_and_above(tmp_path: Path) -> None
 
 def test_a_mock_in_2_5_d_has_neighbours_that_resemble_it(folder: Path) -> None:
     spec = read_brats(folder, neighbours=1).spec
-    mock = stand_ins.mock(spec, seed=3, slices=4)
+    mock = mock_cohort.draw(spec, seed=3, slices=4)
     assert mock.images.shape == (4, 12, 32, 32) and mock.images.dtype == np.float16
     below, here, above = (mock.images[:, k::3].astype(float) for k in range(3))
     far = np.abs(here - here[::-1]).mean()

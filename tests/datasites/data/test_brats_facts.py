@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from datasites.data import stand_ins
 from datasites.data.readers import brats_facts, read
+from datasites.demo import stand_ins
 from syft_code.errors import InvalidData
 
 PATIENTS = ("BraTS20_Training_001", "BraTS20_Training_002", "BraTS20_Training_003")

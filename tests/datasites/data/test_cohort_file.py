@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from safetensors.numpy import load, save
 
-from datasites.data import cohort_file, stand_ins
+from datasites.data import cohort_file, mock_cohort
 from datasites.data.cohort_file import SplitCohort
 from syft_code.errors import InvalidData
-from syft_code.plans.recipes import DataSpec
+from syft_code.recipes.recipe import DataSpec
 from tests.shapes import SERIES, TABLE
 
 PATIENTS = 6
@@ -17,7 +17,7 @@ PATIENTS = 6
 
 def split(spec: DataSpec) -> SplitCohort:
     return SplitCohort(
-        cohort=stand_ins.mock(spec, seed=0, slices=2 * PATIENTS),
+        cohort=mock_cohort.draw(spec, seed=0, slices=2 * PATIENTS),
         held_out=np.arange(PATIENTS) % 3 == 0,
         tokens=np.arange(16 * PATIENTS, dtype=np.uint8).reshape(PATIENTS, 16),
         split_rule="every third",

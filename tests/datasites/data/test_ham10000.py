@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
 
-from datasites.data import stand_ins
 from datasites.data.readers import csv_rows, ham10000, read
+from datasites.demo import stand_ins
 from syft_code.errors import InvalidData
 
 REAL = Path(__file__).resolve().parents[3] / ".." / "shared" / "data" / "ham10000"

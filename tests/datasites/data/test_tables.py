@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from datasites.data.readers import Reading, coding, csv_rows, read, schema, tables
-from datasites.data.readers.schema import Category, Number
+from datasites.data.readers import csv_rows, feature_coding, read, table_schema, tables
+from datasites.data.readers.reading import Reading
+from datasites.data.readers.table_schema import Category, Number
 from syft_code.errors import InvalidData
 
 REAL = Path(__file__).resolve().parents[3] / ".." / "shared" / "data" / "heart_disease_uci"
@@ -282,7 +283,7 @@ def test_a_folder_without_a_schema_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["heart_disease", "symptoms", "vitals"])
 def test_schemas_that_come_with_consilium_make_a_public_shape(name: str) -> None:
-    found = schema.packaged(name)
+    found = table_schema.packaged(name)
     spec = tables.spec(found, stand_in=True)
     assert spec.positive in spec.classes and found.title
     assert spec.kind == found.kind
@@ -290,7 +291,7 @@ def test_schemas_that_come_with_consilium_make_a_public_shape(name: str) -> None
 
 def test_facts_alone_are_no_table(tmp_path: Path) -> None:
     with pytest.raises(InvalidData, match="must have a label"):
-        tables.read(tmp_path, schema.packaged("ham10000_facts"))
+        tables.read(tmp_path, table_schema.packaged("ham10000_facts"))
 
 
 numbers = st.builds(
@@ -320,8 +321,8 @@ def test_coded_rows_are_small_and_as_long_as_their_names(
         "c": category.values[word % len(category.values)],
     }
     columns = (number, category)
-    row = coding.coded([csv_rows.Row(cells=cells, where="row 2")], columns)
-    assert row.shape == (1, len(coding.names(columns)))
+    row = feature_coding.coded([csv_rows.Row(cells=cells, where="row 2")], columns)
+    assert row.shape == (1, len(feature_coding.names(columns)))
     assert np.isfinite(row).all() and np.abs(row).max() <= 1 + 1e-5
     assert row[0, -len(category.values) - bool(category.missing) :].sum() == 1
 

@@ -11,14 +11,16 @@ from typing import Any
 import pytest
 from nacl.signing import SigningKey
 
-from datasites import keeping, wire
-from datasites.desk.blobs import Blobs
+from datasites import private_files
 from datasites.desk.code_request import CodeRequest
-from datasites.owner import APPROVAL_DAYS, MOCK_SLICES, Owner
-from datasites.review import cards, mock_run, releases
-from datasites.review.books import Rules, Statement
-from datasites.review.cards import Card, Section
+from datasites.desk.storage.blobs import BlobStore
+from datasites.owner.owner import APPROVAL_DAYS, Owner
+from datasites.owner.publishing import MOCK_SLICES
+from datasites.protocol import vault_api
+from datasites.review import disclosures, mock_run
 from datasites.review.evidence import Evidence
+from datasites.review.html_card import Card, Section
+from datasites.review.ledger_card import LedgerCard, PolicyCard
 from datasites.review.mock_run import MockRun, Output
 from datasites.vault.vault import Vault
 from policies.rules import KnownParties
@@ -27,7 +29,19 @@ from syft_code import canonical
 from syft_code.errors import NotApproved
 from syft_code.plans import traveller
 from syft_code.plans.algorithms import Distillation, Ewc, FedAdam, FedProx, FedYogi, Scaffold
-from syft_code.plans.layers import (
+from syft_code.plans.notes import Note
+from syft_code.plans.plan import Plan
+from syft_code.plans.plan_parts import (
+    AdaptiveClip,
+    Augmentation,
+    Compression,
+    Robust,
+    RobustRule,
+    Sharing,
+)
+from syft_code.privacy import accounting
+from syft_code.recipes.architectures import Fusion, LayerStack, UNet
+from syft_code.recipes.layers import (
     Activation,
     Conv,
     GlobalAverage,
@@ -36,19 +50,8 @@ from syft_code.plans.layers import (
     Lstm,
     Scattering,
 )
-from syft_code.plans.models import Fusion, LayerStack, UNet
-from syft_code.plans.notes import Note
-from syft_code.plans.plan import (
-    AdaptiveClip,
-    Augmentation,
-    Compression,
-    Plan,
-    Robust,
-    RobustRule,
-    Sharing,
-)
-from syft_code.plans.recipes import CrossEntropy, DiceCrossEntropy, Recipe
-from syft_code.privacy import accounting
+from syft_code.recipes.recipe import CrossEntropy, DiceCrossEntropy, Recipe
+from syft_code.runtime import visible_text
 from tests.datasites.hospitals import RESEARCHER, OneHospital, approval, policy
 from tests.plans import Keys, plan
 
@@ -56,7 +59,7 @@ KEYS = Keys()
 OLD = plan(KEYS, study="first-study")
 PLAN = plan(KEYS, rounds=8)
 EVENT = canonical.encode(accounting.event(OLD, "train")).decode("ascii")
-ACCOUNT = wire.Account(
+ACCOUNT = vault_api.LedgerSummary(
     asset="skin-lesions",
     spent_epsilon=1.25,
     budget=Budget(epsilon=8.0, delta=1e-5),
@@ -64,7 +67,7 @@ ACCOUNT = wire.Account(
     sharing=("skin-lesions-of-2020",),
     in_force=(OLD.hash,),
 )
-STATE = wire.PlanState(
+STATE = vault_api.PlanStatus(
     state="undecided",
     sentence="",
     verdict="ask owner",
@@ -428,7 +431,7 @@ def test_code_that_is_longer_than_a_terminal_says_so_and_the_notebook_has_all_of
 
 
 def test_no_card_has_a_colour_of_its_own_for_text_or_a_solid_ground() -> None:
-    drawn = html(pack("approved", mock=MOCK)) + html(Statement(hospital="h", account=ACCOUNT))
+    drawn = html(pack("approved", mock=MOCK)) + html(LedgerCard(hospital="h", account=ACCOUNT))
     grounds = set(re.findall(r"background:([^;'\"]+)", drawn))
     assert all(g == "transparent" or g.startswith("rgba(") for g in grounds), grounds
     assert re.findall(r"[;'\"]color:([^;'\"]+)", drawn) == ["inherit"] * drawn.count("<pre ")
@@ -445,7 +448,7 @@ def test_the_json_has_all_keys_whether_there_is_a_plan_or_not() -> None:
     assert set(full) <= documented
     for key in ("request", "account", "state", "mock", "changes"):
         assert set(full[key]) - set(MockRun.__dataclass_fields__) <= documented, key
-    assert {key for release in full["releases"] for key in release} <= documented
+    assert {key for release in full["disclosures"] for key in release} <= documented
 
 
 def test_the_json_holds_full_keys_numbers_and_the_code() -> None:
@@ -461,7 +464,7 @@ def test_the_json_holds_full_keys_numbers_and_the_code() -> None:
     assert found["state"]["study_epsilon"] == 4.12
     assert found["account"]["sharing"] == ["skin-lesions-of-2020"]
     assert found["mock"]["ok"] is True
-    assert found["bytes_in_all"] == sum(r["times"] * _leaving(r) for r in found["releases"])
+    assert found["bytes_in_all"] == sum(r["times"] * _leaving(r) for r in found["disclosures"])
     assert Plan.decode(canonical.encode(found["plan"])) == PLAN
 
 
@@ -478,7 +481,7 @@ def test_the_json_is_the_same_for_the_same_evidence_and_differs_with_it() -> Non
 
 
 def test_what_leaves_is_listed_with_shapes_types_and_the_sum_of_bytes() -> None:
-    training, evaluation = releases.of_plan(PLAN, "hospital-1")
+    training, evaluation = disclosures.of_plan(PLAN, "hospital-1")
     assert (training.purpose, training.times) == ("train", 8)
     assert (evaluation.purpose, evaluation.times) == ("evaluate", 1)
     assert [(p.name, p.shape, p.dtype, p.bytes, p.to) for p in training.parts[:2]] == [
@@ -496,7 +499,7 @@ def test_what_leaves_is_listed_with_shapes_types_and_the_sum_of_bytes() -> None:
 
 def test_a_ring_of_16_bits_halves_the_vector_and_not_that_of_an_evaluation() -> None:
     narrow = replace(PLAN.sharing, ring_bits=16, fraction_bits=10, bound=10.0)
-    training, evaluation = releases.of_plan(replace(PLAN, sharing=narrow), "hospital-1")
+    training, evaluation = disclosures.of_plan(replace(PLAN, sharing=narrow), "hospital-1")
     length = 147 + 2  # the weight takes two digits of a small ring
     assert (training.parts[1].dtype, training.parts[1].bytes) == ("uint16", 2 * length)
     assert evaluation.parts[1].dtype == "uint64"
@@ -504,7 +507,7 @@ def test_a_ring_of_16_bits_halves_the_vector_and_not_that_of_an_evaluation() -> 
 
 def leaving(agreed: Plan) -> list[tuple[str, int]]:
     """What stays of a training round, by name and count; then the words on each share."""
-    training = releases.of_plan(agreed, "hospital-1")[0]
+    training = disclosures.of_plan(agreed, "hospital-1")[0]
     return [(p.name, p.shape[0]) for p in training.parts if not p.to] + [
         (p.name, 0) for p in training.parts if p.to
     ]
@@ -665,7 +668,7 @@ def test_a_robust_rule_is_named_with_what_it_withstands_and_what_it_shows(
 
 
 def test_a_statement_says_what_is_spent_left_shared_in_force_and_counted() -> None:
-    for text in both(Statement(hospital="hospital-1", account=ACCOUNT)):
+    for text in both(LedgerCard(hospital="hospital-1", account=ACCOUNT)):
         for words in ("ε 1.25", "ε 6.75", "ε 8.00", "skin-lesions-of-2020", OLD.hash):
             assert words in text
         assert "5 3 steps, each with a part 0.2 of the patients, noise multiplier 1" in text
@@ -673,7 +676,7 @@ def test_a_statement_says_what_is_spent_left_shared_in_force_and_counted() -> No
 
 
 def test_a_statement_of_a_spent_asset_says_so() -> None:
-    for text in both(Statement(hospital="h", account=replace(ACCOUNT, spent_epsilon=8.5))):
+    for text in both(LedgerCard(hospital="h", account=replace(ACCOUNT, spent_epsilon=8.5))):
         assert "All is spent" in text
         assert "ε 0.00" in text
 
@@ -683,13 +686,13 @@ def test_the_rules_in_force_are_shown_in_words() -> None:
     standing = StandingApproval(
         plan_hash=PLAN.hash, researcher=RESEARCHER, asset_version=1, rounds=20, expires_unix_s=0.0
     )
-    house = wire.House(
+    house = vault_api.SiteStatus(
         policy=policy(assets=(own,), standing=(standing,), study_epsilon=3.0, approvers=2),
         approvers=(("ab" * 32, "owner"), ("cd" * 32, "second")),
         known=KnownParties(hospitals=("ef" * 32,)),
-        waiting=(("Trust", "12" * 32, "cd" * 32), ("Adoption", "34" * 32, "56" * 32)),
+        waiting=(("TrustParties", "12" * 32, "cd" * 32), ("AdoptPolicy", "34" * 32, "56" * 32)),
     )
-    for text in both(Rules(hospital="hospital-1", house=house)):
+    for text in both(PolicyCard(hospital="hospital-1", house=house)):
         for words in (
             "epsilon 8 at delta 1e-05",
             "epsilon 4 at delta 1e-06",
@@ -704,7 +707,7 @@ def test_the_rules_in_force_are_shown_in_words() -> None:
             "somebody who has left",
         ):
             assert words in text
-    for text in both(Rules(hospital="hospital-1", house=replace(house, policy=None))):
+    for text in both(PolicyCard(hospital="hospital-1", house=replace(house, policy=None))):
         assert "No policy in force" in text
 
 
@@ -721,7 +724,7 @@ def test_a_card_closes_every_tag_that_it_opens() -> None:
     )
     words = _Words.of(card.html())
     assert all(f"<{letter}>" in words for letter in "abcdefghijlmno")
-    assert [cards.visible(word) for word in ("a b", "\x1b[0m")] == ["a b", "\\x1b[0m"]
+    assert [visible_text.visible(word) for word in ("a b", "\x1b[0m")] == ["a b", "\\x1b[0m"]
 
 
 # At a real vault
@@ -746,7 +749,7 @@ def hospital(tmp_path: Path) -> OneHospital:
 def vault(hospital: OneHospital, monkeypatch: pytest.MonkeyPatch) -> Iterator[Vault]:
     started = Vault(hospital.site)
     hospital.publish(started)
-    monkeypatch.setattr(wire, "ask", lambda home, asked, body=b"": started.answer(asked, body))
+    monkeypatch.setattr(vault_api, "ask", lambda home, asked, body=b"": started.answer(asked, body))
     yield started
     started.close()
 
@@ -754,9 +757,9 @@ def vault(hospital: OneHospital, monkeypatch: pytest.MonkeyPatch) -> Iterator[Va
 def asked(hospital: OneHospital, agreed: Plan, *, status: str = "pending") -> CodeRequest:
     """A request whose plan lies at the front desk."""
     room = hospital.site.desk / "blobs" / ("ab" * 32)
-    keeping.private_folder(room)
-    keeping.write_private(room / agreed.hash, agreed.encode())
-    assert Blobs(hospital.site.desk / "blobs").path(agreed.hash).is_file()
+    private_files.private_folder(room)
+    private_files.write_private(room / agreed.hash, agreed.encode())
+    assert BlobStore(hospital.site.desk / "blobs").path(agreed.hash).is_file()
     return CodeRequest(
         id="1", researcher=RESEARCHER, code=traveller.source(agreed.hash), status=status
     )
@@ -792,7 +795,7 @@ def test_an_approval_at_the_vault_alone_or_at_the_desk_alone_is_a_disagreement(
     agreed = hospital.plan()
     owner = owner_of(hospital, asked(hospital, agreed, status="approved"))
     assert "the plan is undecided" in owner.requests()[0].disagreement
-    hospital.act(vault, approval(agreed))
+    hospital.action(vault, approval(agreed))
     assert owner.requests()[0].disagreement == ""
     owner = owner_of(hospital, asked(hospital, agreed))
     assert "The vault holds an approval in force" in owner.requests()[0].disagreement
@@ -802,7 +805,7 @@ def test_the_newest_other_approval_is_what_a_request_is_compared_with(
     hospital: OneHospital, vault: Vault
 ) -> None:
     first, second = hospital.plan(), hospital.plan(rounds=2, evaluation=None)
-    hospital.act(vault, approval(first))
+    hospital.action(vault, approval(first))
     (shown,) = owner_of(hospital, asked(hospital, second)).requests()
     assert shown.last_approved == first
     assert "Against test-study" in shown.text()
@@ -848,18 +851,18 @@ def test_examine_refuses_what_has_no_plan(hospital: OneHospital) -> None:
 
 def test_shares_are_as_large_as_the_evidence_says(hospital: OneHospital, vault: Vault) -> None:
     agreed = hospital.plan()
-    hospital.act(vault, approval(agreed))
+    hospital.action(vault, approval(agreed))
     ticket = vault.start_round(hospital.call(agreed, 1), hospital.weights(agreed))
     done = hospital.finished(vault, ticket)
-    training = releases.of_plan(agreed, "hospital-1")[0]
+    training = disclosures.of_plan(agreed, "hospital-1")[0]
     for party, part in enumerate(training.parts[2:], start=1):
         assert len(vault.share(done.ticket, party)) == part.bytes
 
 
 def test_a_statement_comes_from_the_ledger(hospital: OneHospital, vault: Vault) -> None:
     agreed = hospital.plan()
-    hospital.act(vault, approval(agreed))
+    hospital.action(vault, approval(agreed))
     vault.start_round(hospital.call(agreed, 1), hospital.weights(agreed))
-    shown = Owner(hospital.home).statement("skin-lesions")
+    shown = Owner(hospital.home).ledger_card("skin-lesions")
     assert shown.account.in_force == (agreed.hash,)
     assert "1 3 steps, each with a part 0.2" in re.sub(r"\s+", " ", shown.text())

@@ -11,24 +11,16 @@ from typing import IO, Any
 import numpy as np
 import pytest
 
-from datasites.data import stand_ins
 from datasites.review import mock_run
 from datasites.review.mock_run import MockRun
-from datasites.vault import workroom
+from datasites.vault.worker import training_worker
 from syft_code.errors import TrainingFailed
 from syft_code.plans.algorithms import Distillation, Ewc, FedAdam, FedProx, Scaffold
-from syft_code.plans.layers import Conv, GlobalAverage, GroupNorm
-from syft_code.plans.models import LayerStack
-from syft_code.plans.plan import (
-    EVALUATION,
-    AdaptiveClip,
-    Augmentation,
-    DpSgd,
-    Plan,
-    Sgd,
-    Sharing,
-)
-from syft_code.plans.recipes import Recipe
+from syft_code.plans.plan import EVALUATION, Plan
+from syft_code.plans.plan_parts import AdaptiveClip, Augmentation, DpSgd, Sgd, Sharing
+from syft_code.recipes.architectures import LayerStack
+from syft_code.recipes.layers import Conv, GlobalAverage, GroupNorm
+from syft_code.recipes.recipe import Recipe
 from tests.plans import plan
 
 PLAN = plan()
@@ -48,13 +40,13 @@ def run(agreed: Plan = PLAN, **options: Any) -> MockRun:
 def started(monkeypatch: pytest.MonkeyPatch) -> Iterator[list["subprocess.Popen[bytes]"]]:
     """The processes that mock runs start."""
     found: list[subprocess.Popen[bytes]] = []
-    start = workroom._start
+    start = training_worker._start
 
     def noting(log: IO[bytes]) -> "subprocess.Popen[bytes]":
         found.append(start(log))
         return found[-1]
 
-    monkeypatch.setattr(workroom, "_start", noting)
+    monkeypatch.setattr(training_worker, "_start", noting)
     yield found
 
 
@@ -71,7 +63,7 @@ def pretend(monkeypatch: pytest.MonkeyPatch, code: str) -> list[str]:
             stderr=log,
         )
 
-    monkeypatch.setattr(workroom, "_start", start)
+    monkeypatch.setattr(training_worker, "_start", start)
     return starts
 
 
@@ -158,10 +150,10 @@ def test_weights_that_run_away_are_a_result_with_the_trainers_sentence() -> None
 
 READY = """
 import sys, time
-from datasites import wire
-from datasites.vault.trainer_messages import Job
+from datasites.protocol import framing as wire, vault_api
+from datasites.vault.worker.job_messages import Job
 wire.receive(sys.stdin.buffer, Job)
-wire.send(sys.stdout.buffer, wire.Failure(error="TrainingFailed", sentence="No such cohort."))
+wire.send(sys.stdout.buffer, vault_api.Failure(error="TrainingFailed", sentence="No such cohort."))
 wire.receive(sys.stdin.buffer, Job)
 """
 
@@ -233,7 +225,7 @@ def test_large_slices_are_drawn_in_small_number(monkeypatch: pytest.MonkeyPatch)
         drawn.append(slices)
         raise TrainingFailed("enough")
 
-    monkeypatch.setattr(stand_ins, "mock", noting)
+    monkeypatch.setattr(mock_cohort, "draw", noting)
     for size_px in (16, 1024):
         run(replace(PLAN, data=replace(PLAN.data, height_px=size_px, width_px=size_px)))
     assert drawn == [32, mock_run.LEAST_SLICES]
@@ -246,7 +238,7 @@ def test_the_mock_is_the_one_of_the_catalogue(monkeypatch: pytest.MonkeyPatch) -
         seeds.append(seed)
         raise TrainingFailed("enough")
 
-    monkeypatch.setattr(stand_ins, "mock", noting)
+    monkeypatch.setattr(mock_cohort, "draw", noting)
     second = tuple(replace(hospital, asset_version=2) for hospital in PLAN.hospitals)
     run(replace(PLAN, hospitals=second))
     assert seeds == [2]

@@ -26,5 +26,5 @@ def vault(hospital: OneHospital) -> Iterator[Vault]:
 @pytest.fixture
 def agreed(hospital: OneHospital, vault: Vault) -> Plan:
     agreed = hospital.plan()
-    hospital.act(vault, approval(agreed))
+    hospital.action(vault, approval(agreed))
     return agreed

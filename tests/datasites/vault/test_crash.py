@@ -36,12 +36,19 @@ def test_a_vault_that_is_killed_at_any_moment_keeps_what_it_told(
 
 
 def test_a_training_process_whose_vault_is_gone_ends_before_it_imports_torch() -> None:
-    command = [sys.executable, "-X", "importtime", "-m", "datasites.vault.trainer_process", "1"]
+    command = [
+        sys.executable,
+        "-X",
+        "importtime",
+        "-m",
+        "datasites.vault.worker.worker_process",
+        "1",
+    ]
     ended = subprocess.run(
         command, cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True
     )
     assert ended.returncode == -signal.SIGTERM
-    assert "syft_code.processes.lifetime" in ended.stderr
+    assert "syft_code.runtime.parent_exit" in ended.stderr
     assert "torch" not in ended.stderr
 
 
@@ -120,8 +127,8 @@ TAMPERINGS: dict[str, Callable[[Site], None]] = {
         "INSERT OR REPLACE INTO refusal SELECT plan_hash, 'denied', '.' FROM plan"
     ),
     "a version is gone": sql("DELETE FROM asset"),
-    "a state is of no plan": sql("INSERT INTO carry VALUES ('00', '00')"),
-    "a policy is gone": sql("DELETE FROM act WHERE name = 'Adoption'"),
+    "a state is of no plan": sql("INSERT INTO client_state VALUES ('00', '00')"),
+    "a policy is gone": sql("DELETE FROM owner_action WHERE name = 'Adoption'"),
     "a struck patient is nobody's wish": sql("INSERT INTO struck VALUES ('00')"),
     "a share has another byte": change_a_share,
     "the cohorts are gone": lose_the_cohorts,

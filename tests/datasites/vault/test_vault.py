@@ -11,8 +11,9 @@ import pytest
 from nacl.public import PrivateKey
 from nacl.signing import SigningKey
 
-from datasites import acts, keeping, wire
+from datasites import private_files
 from datasites.data import cohort_file
+from datasites.protocol import owner_actions, vault_api
 from datasites.vault import airlock
 from datasites.vault.vault import Vault
 from policies.site_policy import Budget
@@ -28,7 +29,8 @@ from syft_code.errors import (
 )
 from syft_code.plans import messages
 from syft_code.plans.messages import Ticket
-from syft_code.plans.plan import DpSgd, Plan, Sgd
+from syft_code.plans.plan import Plan
+from syft_code.plans.plan_parts import DpSgd, Sgd
 from syft_code.privacy import accounting
 from syft_code.secret_sharing import envelope, sharing
 from tests import opening
@@ -38,7 +40,7 @@ from tests.datasites.hospitals import (
     cohort,
     policy,
     publication,
-    signed_act,
+    signed_action,
 )
 from tests.plans import public
 
@@ -116,7 +118,7 @@ def test_the_vault_refuses_past_the_budget_and_still_after_a_restart(tmp_path: P
     vault = Vault(hospital.site)
     hospital.publish(vault)
     agreed = hospital.plan()
-    hospital.act(vault, approval(agreed))
+    hospital.action(vault, approval(agreed))
     hospital.finished(vault, vault.start_round(hospital.call(agreed, 1), hospital.weights(agreed)))
     for _ in range(2):
         with pytest.raises(BudgetExceeded, match=f"{budget.epsilon - here:.2f} is left"):
@@ -131,11 +133,11 @@ def test_a_new_version_of_an_asset_keeps_what_was_spent_and_needs_a_new_approval
 ) -> None:
     hospital.finished(vault, vault.start_round(hospital.call(agreed, 1), hospital.weights(agreed)))
     body = cohort_file.pack(cohort(seed=1))
-    accepted = hospital.act(vault, publication(body), body)
-    assert isinstance(accepted, wire.Accepted)
+    accepted = hospital.action(vault, publication(body), body)
+    assert isinstance(accepted, vault_api.Accepted)
     assert accepted.version == 2
-    account = hospital.act(vault, acts.Inquiry(asset="skin-lesions"))
-    assert isinstance(account, wire.Account)
+    account = hospital.action(vault, owner_actions.GetLedger(asset="skin-lesions"))
+    assert isinstance(account, vault_api.LedgerSummary)
     assert account.spent_epsilon > 0
     with pytest.raises(NotApproved, match="now at version 2"):
         vault.start_round(hospital.call(agreed, 2), hospital.weights(agreed))
@@ -152,8 +154,8 @@ def test_a_round_that_was_cut_by_a_restart_says_so_and_runs_again_on_its_price(
             restarted.ticket(ticket.ticket)
         again = restarted.start_round(hospital.call(agreed, 1), hospital.weights(agreed))
         assert hospital.finished(restarted, again).state == "done"
-        account = hospital.act(restarted, acts.Inquiry(asset="skin-lesions"))
-        assert isinstance(account, wire.Account)
+        account = hospital.action(restarted, owner_actions.GetLedger(asset="skin-lesions"))
+        assert isinstance(account, vault_api.LedgerSummary)
         assert len(account.events) == 1, "charged once"
     finally:
         restarted.close()
@@ -165,10 +167,10 @@ def test_the_training_process_may_die_and_the_round_fails_with_a_sentence(
     long = DpSgd(noise_multiplier=5.0, max_grad_norm=1.0, sample_rate=0.5, steps=20_000)
     slow = hospital.plan(dp_sgd=long)
     with pytest.raises(BudgetExceeded):
-        hospital.act(vault, approval(slow))
+        hospital.action(vault, approval(slow))
         vault.start_round(hospital.call(slow, 1), hospital.weights(slow))
     _, ticket = long_round(hospital, vault)
-    process = vault._workroom._process
+    process = vault._worker._process
     assert process is not None
     process.kill()
     failed = hospital.finished(vault, ticket)
@@ -180,7 +182,7 @@ def long_round(hospital: OneHospital, vault: Vault) -> tuple[Plan, Ticket]:
     """A round that would take minutes, under way."""
     dp = DpSgd(noise_multiplier=300.0, max_grad_norm=1.0, sample_rate=0.5, steps=20_000)
     plan = hospital.plan(dp_sgd=dp)
-    hospital.act(vault, approval(plan))
+    hospital.action(vault, approval(plan))
     ticket = vault.start_round(hospital.call(plan, 1), hospital.weights(plan))
     deadline = time.monotonic() + 60
     while vault.ticket(ticket.ticket).step == 0:
@@ -194,17 +196,19 @@ def test_a_round_under_way_ends_when_it_may_not_run_any_more(
     hospital: OneHospital, vault: Vault, how: str
 ) -> None:
     plan, ticket = long_round(hospital, vault)
-    act: acts.Act = acts.Revocation(plan_hash=plan.hash, reason="A patient withdrew consent.")
+    action: owner_actions.OwnerAction = owner_actions.RevokePlan(
+        plan_hash=plan.hash, reason="A patient withdrew consent."
+    )
     if how == "a stricter policy":
-        act = acts.Adoption(policy=policy(min_noise_multiplier=1000.0))
+        action = owner_actions.AdoptPolicy(policy=policy(min_noise_multiplier=1000.0))
     began = time.monotonic()
-    hospital.act(vault, act)
+    hospital.action(vault, action)
     failed = hospital.finished(vault, ticket)
     assert failed.state == "failed"
     assert time.monotonic() - began < 20
     other = hospital.plan(study="other")
-    hospital.act(vault, acts.Adoption(policy=policy()))
-    hospital.act(vault, approval(other))
+    hospital.action(vault, owner_actions.AdoptPolicy(policy=policy()))
+    hospital.action(vault, approval(other))
     again = vault.start_round(hospital.call(other, 1), hospital.weights(other))
     assert hospital.finished(vault, again).state == "done", "others go on"
 
@@ -214,8 +218,8 @@ def test_a_round_under_way_goes_on_when_another_plan_is_revoked(
 ) -> None:
     _, ticket = long_round(hospital, vault)
     other = hospital.plan(study="other")
-    hospital.act(vault, approval(other))
-    hospital.act(vault, acts.Revocation(plan_hash=other.hash, reason="No."))
+    hospital.action(vault, approval(other))
+    hospital.action(vault, owner_actions.RevokePlan(plan_hash=other.hash, reason="No."))
     step = vault.ticket(ticket.ticket).step
     deadline = time.monotonic() + 30
     while vault.ticket(ticket.ticket).step <= step:
@@ -226,16 +230,16 @@ def test_a_round_under_way_goes_on_when_another_plan_is_revoked(
 def test_what_was_taken_back_while_it_ran_does_not_leave(
     hospital: OneHospital, vault: Vault, agreed: Plan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write = keeping.write_private
-    revocation = acts.Revocation(plan_hash=agreed.hash, reason="Just in time.")
+    write = private_files.write_private
+    revocation = owner_actions.RevokePlan(plan_hash=agreed.hash, reason="Just in time.")
 
     def revoked_at_the_last_share(path: Path, data: bytes) -> None:
         write(path, data)
         if len(list((hospital.site.vault / "sealed").iterdir())) == len(agreed.aggregators):
             with contextlib.suppress(InvalidMessage):  # the next files find it done
-                hospital.act(vault, revocation)
+                hospital.action(vault, revocation)
 
-    monkeypatch.setattr(keeping, "write_private", revoked_at_the_last_share)
+    monkeypatch.setattr(private_files, "write_private", revoked_at_the_last_share)
     ticket = vault.start_round(hospital.call(agreed, 1), hospital.weights(agreed))
     failed = hospital.finished(vault, ticket)
     assert failed.state == "failed"
@@ -247,10 +251,10 @@ def test_a_call_is_judged_by_what_is_in_force_when_it_is_paid(
     hospital: OneHospital, vault: Vault, agreed: Plan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def slowly(digest: str) -> None:
-        act = acts.Revocation(plan_hash=agreed.hash, reason="While you were reading.")
-        hospital.act(vault, act)
+        action = owner_actions.RevokePlan(plan_hash=agreed.hash, reason="While you were reading.")
+        hospital.action(vault, action)
 
-    monkeypatch.setattr(vault._cohorts, "check", slowly)
+    monkeypatch.setattr(vault._cohort_files, "check", slowly)
     with pytest.raises(NotApproved, match="While you were reading"):
         vault.start_round(hospital.call(agreed, 1), hospital.weights(agreed))
     assert not vault._ledger.events("skin-lesions")
@@ -258,7 +262,7 @@ def test_a_call_is_judged_by_what_is_in_force_when_it_is_paid(
 
 def test_weights_that_blow_up_stay_in_the_hospital(hospital: OneHospital, vault: Vault) -> None:
     wild = hospital.plan(optimizer=Sgd(learning_rate=1e30))
-    hospital.act(vault, approval(wild))
+    hospital.action(vault, approval(wild))
     ticket = vault.start_round(hospital.call(wild, 1), hospital.weights(wild))
     failed = hospital.finished(vault, ticket)
     assert failed.state == "failed"
@@ -272,14 +276,14 @@ def test_weights_that_blow_up_stay_in_the_hospital(hospital: OneHospital, vault:
 def test_shares_that_can_not_be_written_down_fail_the_round_in_words(
     hospital: OneHospital, vault: Vault, agreed: Plan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write = keeping.write_private
+    write = private_files.write_private
 
     def full(path: Path, data: bytes) -> None:
         if path.parent.name == "sealed":
             raise OSError("No space left on device")
         write(path, data)
 
-    monkeypatch.setattr(keeping, "write_private", full)
+    monkeypatch.setattr(private_files, "write_private", full)
     ticket = vault.start_round(hospital.call(agreed, 1), hospital.weights(agreed))
     failed = hospital.finished(vault, ticket)
     assert failed.state == "failed"
@@ -308,10 +312,12 @@ def test_a_round_that_is_queued_when_its_approval_is_revoked_does_not_run(
 ) -> None:
     queue: list[tuple[object, ...]] = []
     with monkeypatch.context() as patched:
-        patched.setattr(vault._worker, "submit", lambda *call: queue.append(call))
+        patched.setattr(vault._round_queue, "submit", lambda *call: queue.append(call))
         ticket = vault.start_round(hospital.call(agreed, 1), hospital.weights(agreed))
-    hospital.act(vault, acts.Revocation(plan_hash=agreed.hash, reason="consent withdrawn"))
-    vault._worker.submit(*queue[0])  # type: ignore[arg-type]
+    hospital.action(
+        vault, owner_actions.RevokePlan(plan_hash=agreed.hash, reason="consent withdrawn")
+    )
+    vault._round_queue.submit(*queue[0])  # type: ignore[arg-type]
     failed = hospital.finished(vault, ticket)
     assert failed.state == "failed"
     assert "revoked this plan: consent withdrawn" in failed.sentence
@@ -322,12 +328,12 @@ def test_a_new_version_may_not_move_patients_between_the_groups(
 ) -> None:
     body = cohort_file.pack(replace(cohort(seed=1), split_rule="every fifth"))
     with pytest.raises(Refused, match="by the rule of skin-lesions"):
-        hospital.act(vault, publication(body, split_rule="every fifth"), body)
+        hospital.action(vault, publication(body, split_rule="every fifth"), body)
     assert vault._records.newest_version("skin-lesions") == 1
 
 
-@pytest.mark.parametrize("kind", [acts.Denial, acts.Revocation])
-def test_taking_an_approval_back_needs_a_reason(kind: type[acts.Revocation]) -> None:
+@pytest.mark.parametrize("kind", [owner_actions.DenyPlan, owner_actions.RevokePlan])
+def test_taking_an_approval_back_needs_a_reason(kind: type[owner_actions.RevokePlan]) -> None:
     with pytest.raises(InvalidMessage, match="The sentence of a"):
         kind(plan_hash="0" * 64, reason=" ")
 
@@ -385,7 +391,9 @@ def test_a_finished_share_that_was_not_fetched_stays_when_the_approval_is_revoke
         vault, vault.start_round(hospital.call(agreed, 1), hospital.weights(agreed))
     )
     assert vault.share(done.ticket, 1)
-    hospital.act(vault, acts.Revocation(plan_hash=agreed.hash, reason="consent withdrawn"))
+    hospital.action(
+        vault, owner_actions.RevokePlan(plan_hash=agreed.hash, reason="consent withdrawn")
+    )
     with pytest.raises(Refused, match="takes no part"):
         vault.share(done.ticket, 1)
 
@@ -401,7 +409,7 @@ def test_a_call_by_another_researcher_is_refused(
 
 def test_an_expired_approval_covers_nothing(hospital: OneHospital, vault: Vault) -> None:
     agreed = hospital.plan()
-    hospital.act(vault, approval(agreed, expires_unix_s=time.time() + 0.2))
+    hospital.action(vault, approval(agreed, expires_unix_s=time.time() + 0.2))
     time.sleep(0.3)
     with pytest.raises(NotApproved, match="expired"):
         vault.start_round(hospital.call(agreed, 1), hospital.weights(agreed))
@@ -410,13 +418,15 @@ def test_an_expired_approval_covers_nothing(hospital: OneHospital, vault: Vault)
 def test_a_revoked_approval_covers_nothing_until_the_owner_approves_again(
     hospital: OneHospital, vault: Vault, agreed: Plan
 ) -> None:
-    inquiry = acts.Inquiry(asset="skin-lesions")
-    assert hospital.act(vault, inquiry).in_force == (agreed.hash,)
-    hospital.act(vault, acts.Revocation(plan_hash=agreed.hash, reason="consent withdrawn"))
-    assert hospital.act(vault, inquiry).in_force == ()
+    inquiry = owner_actions.GetLedger(asset="skin-lesions")
+    assert hospital.action(vault, inquiry).in_force == (agreed.hash,)
+    hospital.action(
+        vault, owner_actions.RevokePlan(plan_hash=agreed.hash, reason="consent withdrawn")
+    )
+    assert hospital.action(vault, inquiry).in_force == ()
     with pytest.raises(NotApproved):
         vault.start_round(hospital.call(agreed, 1), hospital.weights(agreed))
-    hospital.act(vault, approval(agreed))
+    hospital.action(vault, approval(agreed))
     assert vault.start_round(hospital.call(agreed, 1), hospital.weights(agreed))
 
 
@@ -432,7 +442,7 @@ def test_an_approval_that_does_not_fit_is_not_kept(
     hospital: OneHospital, vault: Vault, change: dict[str, object]
 ) -> None:
     with pytest.raises((NotApproved, Refused)):
-        hospital.act(vault, approval(hospital.plan(), **change))
+        hospital.action(vault, approval(hospital.plan(), **change))
 
 
 def test_a_roster_with_a_party_that_the_owner_does_not_know_is_not_approved(
@@ -446,7 +456,7 @@ def test_a_roster_with_a_party_that_the_owner_does_not_know_is_not_approved(
         {"aggregators": (tapped, *agreed.aggregators[1:])},
     ):
         with pytest.raises(NotApproved, match="not known"):
-            hospital.act(vault, approval(replace(agreed, **roster)))
+            hospital.action(vault, approval(replace(agreed, **roster)))
 
 
 def test_one_changed_byte_of_a_plan_is_another_plan(
@@ -460,19 +470,21 @@ def test_one_changed_byte_of_a_plan_is_another_plan(
 def test_an_act_that_the_owner_did_not_sign_just_now_is_refused(
     hospital: OneHospital, vault: Vault
 ) -> None:
-    act = approval(hospital.plan())
+    action = approval(hospital.plan())
     with pytest.raises(InvalidMessage, match="somebody who decides"):
-        hospital.act(vault, act, key=SigningKey.generate())
-    forged = replace(signed_act(act, SigningKey.generate()), signer=public(hospital.owner_key))
+        hospital.action(vault, action, key=SigningKey.generate())
+    forged = replace(
+        signed_action(action, SigningKey.generate()), signer=public(hospital.owner_key)
+    )
     with pytest.raises(InvalidMessage, match="signature"):
         vault.answer(forged, b"")
-    hospital.act(vault, act)
+    hospital.action(vault, action)
     with pytest.raises(InvalidMessage, match="used before"):
-        hospital.act(vault, act)
+        hospital.action(vault, action)
     with pytest.raises(InvalidMessage, match="old"):
-        hospital.act(vault, approval(hospital.plan(), at_unix_s=time.time() - 3600))
-    denial = acts.Denial(plan_hash="0" * 64, reason="y")
-    renamed = replace(signed_act(denial, hospital.owner_key), name="Revocation")
+        hospital.action(vault, approval(hospital.plan(), at_unix_s=time.time() - 3600))
+    denial = owner_actions.DenyPlan(plan_hash="0" * 64, reason="y")
+    renamed = replace(signed_action(denial, hospital.owner_key), name="RevokePlan")
     with pytest.raises(InvalidMessage, match="signature"):
         vault.answer(renamed, b"")
 
@@ -482,9 +494,9 @@ def test_a_cohort_that_is_not_what_was_signed_is_not_published(
 ) -> None:
     body = cohort_file.pack(cohort())
     with pytest.raises(InvalidMessage, match="bytes that the publication names"):
-        hospital.act(vault, publication(body), body + b"x")
+        hospital.action(vault, publication(body), body + b"x")
     with pytest.raises(InvalidData):
-        hospital.act(vault, publication(b"no cohort"), b"no cohort")
+        hospital.action(vault, publication(b"no cohort"), b"no cohort")
     assert vault._records.newest_version("skin-lesions") == 1
     assert len(list((hospital.site.vault / "cohorts").iterdir())) == 1
 
@@ -504,7 +516,7 @@ def test_a_request_of_an_unknown_kind_is_refused(vault: Vault) -> None:
     with pytest.raises(Refused, match="no such ticket"):
         vault.ticket("0" * 32)
     with pytest.raises(InvalidMessage):
-        canonical.parse(wire.Request, b'{"kind":"eval"}', what="request")
+        canonical.parse(vault_api.Request, b'{"kind":"eval"}', what="request")
 
 
 def test_the_vaults_files_are_its_owners_alone(
@@ -515,4 +527,6 @@ def test_the_vaults_files_are_its_owners_alone(
         assert path.stat().st_mode & 0o077 == 0
     for path in (hospital.site.vault / "sealed").iterdir():
         assert path.stat().st_mode & 0o077 == 0
-    assert keeping.read_kept(hospital.site.vault / "key") == bytes(hospital.keys.hospitals[0])
+    assert private_files.read_required(hospital.site.vault / "key") == bytes(
+        hospital.keys.hospitals[0]
+    )

@@ -27,25 +27,28 @@ import pytest
 from nacl.signing import SigningKey
 from typer.testing import CliRunner, Result
 
-from federation import audit_command, local_aggregator, wire
-from federation.aggregator import command, operator_desk, signed_log
 from federation.aggregator import config as aggregator_config
-from federation.aggregator import folder as aggregator_folder
-from federation.aggregator import house as aggregator_house
+from federation.aggregator import data_dir as aggregator_folder
 from federation.aggregator import identity as aggregator_identity
+from federation.aggregator import local_process, signed_log
 from federation.aggregator import metrics as aggregator_metrics
-from federation.aggregator import store as aggregator_store
-from federation.aggregator import studies as aggregator_studies
+from federation.aggregator import service as aggregator_house
+from federation.aggregator import study_records as aggregator_studies
 from federation.aggregator.config import AggregatorConfig
 from federation.aggregator.metrics import Condition, Metrics
-from federation.aggregator_client import AggregatorClient
-from federation.collector import Collector
+from federation.aggregator.operator import admin_api, commands
+from federation.aggregator.storage import store as aggregator_store
+from federation.cli import audit_commands
+from federation.researcher.collector import Collector
+from federation.transport import aggregator_api
+from federation.transport.aggregator_client import AggregatorClient
 from syft_code import canonical
 from syft_code.errors import InvalidInput, Refused, Unavailable
-from syft_code.evidence import audit
-from syft_code.evidence.audit import Entry
+from syft_code.evidence import audit_chain
+from syft_code.evidence.audit_chain import Entry
 from syft_code.plans import messages
-from syft_code.plans.plan import Hospital, Plan
+from syft_code.plans.plan import Plan
+from syft_code.plans.roster import Hospital
 from syft_code.secret_sharing import envelope, sharing
 from syft_code.secret_sharing.envelope import SealedShare
 from tests import plans
@@ -76,7 +79,13 @@ class Operated:
 
     def start(self) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "federation.aggregator", "--config", str(self.file)],
+            [
+                sys.executable,
+                "-m",
+                "federation.aggregator.operator.aggregator_process",
+                "--config",
+                str(self.file),
+            ],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -99,7 +108,7 @@ class Operated:
         """What a command says, run in this process."""
         runner = CliRunner(mix_stderr=False)
         return runner.invoke(
-            command.app(), [words[0], "--config", str(self.file), *words[1:]], given
+            commands.app(), [words[0], "--config", str(self.file), *words[1:]], given
         )
 
     def document(self, *words: str) -> Any:
@@ -333,7 +342,13 @@ def test_the_product_starts_it_without_a_further_word(tmp_path: Path, operate: O
 def refused_start(one: Operated) -> str:
     """The one sentence of an aggregator that does not start."""
     done = subprocess.run(
-        [sys.executable, "-m", "federation.aggregator", "--config", str(one.file)],
+        [
+            sys.executable,
+            "-m",
+            "federation.aggregator.operator.aggregator_process",
+            "--config",
+            str(one.file),
+        ],
         capture_output=True,
         text=True,
         timeout=START_S,
@@ -404,7 +419,7 @@ def test_an_aggregator_is_reached_at_its_public_address_and_nowhere_else(operate
     public.start()
     entry = aggregator_identity.published(public.home)
     assert entry.address == outside
-    assert local_aggregator.is_healthy(public.home)
+    assert local_process.is_healthy(public.home)
     assert public.told("health").exit_code == 0
     assert public.stop() == 0
     moved = operate(
@@ -413,7 +428,7 @@ def test_an_aggregator_is_reached_at_its_public_address_and_nowhere_else(operate
     assert "and not for elsewhere.example.org: start it under" in refused_start(moved)
     renamed = operate("other", home="public")
     assert "certificate is for the aggregator 'public'" in refused_start(renamed)
-    assert not local_aggregator.is_healthy(public.home, address="127.0.0.1:1")
+    assert not local_process.is_healthy(public.home, address="127.0.0.1:1")
 
 
 def test_a_folder_that_others_may_read_is_refused(
@@ -475,8 +490,10 @@ def test_a_round_shows_in_the_metrics_the_list_and_the_log(
     out = tmp_path / "log"
     two[0].document("log", "--out", str(out))
     verify_key = aggregator_identity.published(two[0].home).verify_key
-    assert audit.verify(out.read_bytes(), verify_key=verify_key).problems == ()
-    entries = [e for e in audit.entries(out.read_bytes()) if e.facts.get("plan_hash") == plan.hash]
+    assert audit_chain.verify(out.read_bytes(), verify_key=verify_key).problems == ()
+    entries = [
+        e for e in audit_chain.entries(out.read_bytes()) if e.facts.get("plan_hash") == plan.hash
+    ]
     assert [entry.kind for entry in entries] == ["study opened", "set chosen", "sum released"]
     assert entries[1].facts["hospitals"] == entries[2].facts["hospitals"] == "berlin lisbon oslo"
     summed = next((two[0].home / "sums" / plan.hash).iterdir())
@@ -492,12 +509,12 @@ def test_anybody_checks_an_exported_log_with_the_key_of_the_roster(
     assert stat.S_IMODE(out.stat().st_mode) == 0o600
     key = aggregator_identity.published(two[0].home).verify_key
     assert f"audit verify {out} --key {key}" in told
-    checked = audit_command.check(out.read_bytes(), key=key)
+    checked = audit_commands.check(out.read_bytes(), key=key)
     assert not checked.problems and checked.verdict.party == "adder-1"
     changed = out.read_bytes().replace(b"started", b"stopped", 1)
-    assert audit_command.check(changed, key=key).problems
+    assert audit_commands.check(changed, key=key).problems
     other = aggregator_identity.published(two[1].home).verify_key
-    assert audit_command.check(out.read_bytes(), key=other).problems
+    assert audit_commands.check(out.read_bytes(), key=other).problems
 
 
 class Secrets:
@@ -641,8 +658,8 @@ def test_a_full_disk_is_seen_on_a_running_aggregator(
         (config.folder / aggregator_folder.SOCKET).unlink(missing_ok=True)
         with (
             aggregator_house.opened(config) as house,
-            operator_desk.served(config.folder, house),
-            operator_desk.at(config) as desk,
+            admin_api.served(config.folder, house),
+            admin_api.at(config) as desk,
         ):
             monkeypatch.setattr(aggregator_house, "RESERVE_BYTES", 2**60)
             assert "no share is taken until there is room" in desk.condition().sentence
@@ -686,7 +703,7 @@ def proof_of(one: Operated, plan: Plan) -> Entry:
     one.document("log", "--out", str(out))
     found = [
         entry
-        for entry in audit.entries(out.read_bytes())
+        for entry in audit_chain.entries(out.read_bytes())
         if entry.kind == "study wiped" and entry.facts["plan_hash"] == plan.hash
     ]
     assert len(found) == 1
@@ -727,7 +744,7 @@ def test_a_wiped_study_is_gone_for_ever_and_the_log_proves_it(
         "plan_hash": plan.hash, "study": plan.study, "shares": "3", "sums": "1",
         "size_bytes": str(size), "headers": "6", "headers_sha256": digest,
     }  # fmt: skip
-    assert audit.entry_sha256(
+    assert audit_chain.entry_sha256(
         messages.Signed(message=canonical.encode(proof).decode(), signature="")
     ) in (done.stdout)
     again = one.told("wipe", "--study", plan.hash)
@@ -785,7 +802,7 @@ def test_a_wipe_that_was_killed_halfway_goes_on_at_the_next_start(operate: Opera
     play(plan, made)
     for one in made:
         assert one.stop() == 0
-    store = aggregator_store.Store(made[0].home)
+    store = aggregator_store.AggregatorStore(made[0].home)
     assert store.begin_wipe(plan.hash), "and then the power failed"
     store.close()
     assert vectors(made[0], plan)
@@ -803,7 +820,7 @@ def test_only_the_folders_user_reaches_the_operators_door(two: list[Operated]) -
     entry = aggregator_identity.published(two[0].home)
     credentials = grpc.ssl_channel_credentials(entry.certificate.encode())
     with grpc.secure_channel(entry.address, credentials) as channel:
-        wipe = channel.unary_stream(f"/{operator_desk.SERVICE}/Wipe")
+        wipe = channel.unary_stream(f"/{admin_api.SERVICE}/Wipe")
         with pytest.raises(grpc.RpcError) as caught:
             list(wipe(b"00" * 32, timeout=5))
     assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED, "not at the researchers' port"
@@ -839,7 +856,7 @@ def test_another_user_of_the_machine_can_do_nothing(two: list[Operated]) -> None
 
 def change_log(home: Path, statement: str) -> None:
     """Behind the aggregator's back, as whoever owns the disk can."""
-    store = aggregator_store.Store(home)
+    store = aggregator_store.AggregatorStore(home)
     with store.transaction() as database:
         database.execute("DROP TRIGGER log_is_fixed")
         database.execute("DROP TRIGGER log_is_kept")
@@ -879,7 +896,7 @@ def test_the_log_is_append_only_and_goes_with_the_act_or_not_at_all(
         before = house.studies()
         plan = a_plan(two, "unlogged")
         call = messages.sign(messages.OpenCall(plan_hash=plan.hash), RESEARCHER)
-        request = wire.OpenStudy(call=call, plan=plan.encode().decode())
+        request = aggregator_api.OpenStudy(call=call, plan=plan.encode().decode())
         with monkeypatch.context() as broken, pytest.raises(RuntimeError):
             broken.setattr(signed_log.AggregatorLog, "append", broken_append)
             house.aggregation.open_study(request)
@@ -908,14 +925,14 @@ def test_a_stop_lets_a_running_upload_end(operate: Operate) -> None:
     go_on = threading.Event()
 
     def slow() -> Iterator[bytes]:
-        yield canonical.encode(wire.Upload(header=share.header, offset=0))
+        yield canonical.encode(aggregator_api.UploadShare(header=share.header, offset=0))
         yield bytes(share.sealed[:100])
         go_on.wait(START_S)
         yield bytes(share.sealed[100:])
 
     credentials = grpc.ssl_channel_credentials(entry.certificate.encode())
-    with grpc.secure_channel(entry.address, credentials, options=wire.LIMITS) as channel:
-        call = channel.stream_unary(wire.method("SubmitShare")).future(slow(), timeout=60)
+    with grpc.secure_channel(entry.address, credentials, options=aggregator_api.LIMITS) as channel:
+        call = channel.stream_unary(aggregator_api.method("SubmitShare")).future(slow(), timeout=60)
         while metric(made[1], "received_bytes_total") < 100:
             time.sleep(0.05)
         process = made[1].process
@@ -924,7 +941,9 @@ def test_a_stop_lets_a_running_upload_end(operate: Operate) -> None:
         time.sleep(1.0)
         assert process.poll() is None, "it waits for the call"
         go_on.set()
-        answer: wire.Received = canonical.parse(wire.Received, call.result(), what="answer")
+        answer: aggregator_api.ReceivedBytes = canonical.parse(
+            aggregator_api.ReceivedBytes, call.result(), what="answer"
+        )
         assert answer.whole
     process.communicate(timeout=START_S)
     assert process.returncode == 0
@@ -947,14 +966,16 @@ def test_a_stop_cuts_off_what_takes_longer_than_its_grace(operate: Operate) -> N
     done = threading.Event()
 
     def endless() -> Iterator[bytes]:
-        yield canonical.encode(wire.Upload(header=share.header, offset=0))
+        yield canonical.encode(aggregator_api.UploadShare(header=share.header, offset=0))
         yield bytes(share.sealed[:100])
         done.wait(START_S)
 
     entry = plan.aggregators[1]
     credentials = grpc.ssl_channel_credentials(entry.certificate.encode())
-    with grpc.secure_channel(entry.address, credentials, options=wire.LIMITS) as channel:
-        call = channel.stream_unary(wire.method("SubmitShare")).future(endless(), timeout=60)
+    with grpc.secure_channel(entry.address, credentials, options=aggregator_api.LIMITS) as channel:
+        call = channel.stream_unary(aggregator_api.method("SubmitShare")).future(
+            endless(), timeout=60
+        )
         while metric(made[1], "received_bytes_total") < 100:
             time.sleep(0.05)
         began = time.monotonic()

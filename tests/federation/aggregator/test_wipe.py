@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from federation import wire
-from federation.aggregator import schema
 from federation.aggregator.aggregation import Aggregation
-from federation.aggregator.rows import Stored, Wiped
-from federation.aggregator.store import Store
+from federation.aggregator.storage import db_schema
+from federation.aggregator.storage.rows import StoredShare, WipeRecord
+from federation.aggregator.storage.store import AggregatorStore
+from federation.transport import aggregator_api
 from syft_code.errors import Refused, Unavailable
 from syft_code.plans import messages
 from syft_code.plans.messages import OpenCall, SumHeader
@@ -46,9 +46,9 @@ class Operated:
     stop_at: str = ""
 
     def open(self, **limits: object) -> "Operated":
-        if not (self.home / schema.DATABASE).exists():
-            schema.create(self.home)
-        self.store = Store(self.home)
+        if not (self.home / db_schema.DATABASE).exists():
+            db_schema.create(self.home)
+        self.store = AggregatorStore(self.home)
         self.rules = Aggregation(
             OURS.identity,
             self.store,
@@ -66,23 +66,25 @@ class Operated:
 
     def open_study(self, plan: Plan) -> None:
         call = messages.sign(OpenCall(plan_hash=plan.hash), RESEARCHER)
-        self.rules.open_study(wire.OpenStudy(call=call, plan=plan.encode().decode()))
+        self.rules.open_study(aggregator_api.OpenStudy(call=call, plan=plan.encode().decode()))
 
-    def upload(self, share: SealedShare, offset: int = 0, end: int | None = None) -> wire.Received:
-        chunks = wire.chunks(memoryview(share.sealed)[offset:end])
-        upload = wire.Upload(header=share.header, offset=offset)
+    def upload(
+        self, share: SealedShare, offset: int = 0, end: int | None = None
+    ) -> aggregator_api.ReceivedBytes:
+        chunks = aggregator_api.chunks(memoryview(share.sealed)[offset:end])
+        upload = aggregator_api.UploadShare(header=share.header, offset=offset)
         return self.rules.receive(upload, chunks, cut_off=lambda: None)
 
     def fill(self, plan: Plan, *, round_number: int = 1) -> None:
         for name in THREE:
             self.upload(make_shares(plan, name, round_number=round_number)[1])
 
-    def ask(self, plan: Plan, *, round_number: int = 1) -> wire.Release:
+    def ask(self, plan: Plan, *, round_number: int = 1) -> aggregator_api.ReleaseSum:
         call = call_for(plan, round=round_number)
         choices = (PEER.choose(call, party=1), self.rules.choose(call))
-        return wire.Release(call=call, choices=choices, piece=2, group=1, offset=0)
+        return aggregator_api.ReleaseSum(call=call, choices=choices, piece=2, group=1, offset=0)
 
-    def release(self, asked: wire.Release) -> bytes:
+    def release(self, asked: aggregator_api.ReleaseSum) -> bytes:
         with self.rules.release(asked) as (_, data):
             return bytes(data)
 
@@ -105,7 +107,9 @@ def plan_called(study: str, **changes: object) -> Plan:
     return make_plan([PEER, OURS], study, **changes)  # type: ignore[arg-type]
 
 
-def filled(one: Operated, study: str = "a-study") -> tuple[Plan, wire.Release, SealedShare]:
+def filled(
+    one: Operated, study: str = "a-study"
+) -> tuple[Plan, aggregator_api.ReleaseSum, SealedShare]:
     """One round summed, three shares and a part of a fourth waiting for the second."""
     plan = plan_called(study)
     one.open_study(plan)
@@ -206,7 +210,7 @@ def test_events_count_what_happened(one: Operated) -> None:
     assert sum(n for kind, n in one.events if kind == "upload_bytes") == 6 * size + 1000
     assert sum(n for kind, n in one.events if kind == "share_taken") == 6 * size
     stored = sum(path.stat().st_size for path in one.files())
-    assert one.rules.stored() == Stored(studies=1, shares=3, size_bytes=stored)
+    assert one.rules.stored() == StoredShare(studies=1, shares=3, size_bytes=stored)
 
 
 # --- wiping ------------------------------------------------------------------------------------
@@ -219,7 +223,7 @@ def test_a_wiped_study_is_gone_and_refused_for_ever(one: Operated) -> None:
     gone = [path for path in one.files() if path not in before]
     size = sum(path.stat().st_size for path in gone)
     wiped = one.rules.wipe(plan.hash)
-    assert wiped == Wiped(plan_hash=plan.hash, shares=4, sums=1, size_bytes=size)
+    assert wiped == WipeRecord(plan_hash=plan.hash, shares=4, sums=1, size_bytes=size)
     assert sorted(one.files()) == sorted(before), "nothing else is gone"
     facts = {"plan_hash": plan.hash, "study": "a-study", "shares": "4", "sums": "1"}
     assert one.entries[-1] == ("study wiped", {**facts, "size_bytes": str(size)})
@@ -257,7 +261,7 @@ def test_a_study_is_not_wiped_under_an_upload_or_a_sum(one: Operated) -> None:
         go_on.wait(30)
         yield bytes(part.sealed[1000:])
 
-    upload = wire.Upload(header=part.header, offset=1000)
+    upload = aggregator_api.UploadShare(header=part.header, offset=1000)
     with ThreadPoolExecutor(1) as pool:
         done = pool.submit(lambda: one.rules.receive(upload, slowly(), cut_off=lambda: None))
         assert coming.wait(30)
@@ -287,7 +291,7 @@ from pathlib import Path
 from nacl.public import PrivateKey
 from nacl.signing import SigningKey
 from federation.aggregator.aggregation import Aggregation
-from federation.aggregator.store import Store
+from federation.aggregator.storage.store import Store
 from tests.federation.live_aggregators import Played
 
 home, plan_hash, sign_key, seal_key, where = sys.argv[1:]

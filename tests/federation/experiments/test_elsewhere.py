@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from federation import experiment_command
+from federation.cli import experiment_commands
 from federation.experiments import executors, mlflow_log, run, spec
 from federation.experiments.cell import cells
 from federation.experiments.run import How
@@ -78,7 +78,7 @@ def test_mlflow_has_a_run_for_each_cell_once(
 
 @pytest.mark.skipif(HAS_MLFLOW, reason="MLflow is installed")
 def test_without_mlflow_a_sentence_says_so_before_anything_runs(tmp_path: Path) -> None:
-    app, out = experiment_command.app(toy.load), tmp_path / "out"
+    app, out = experiment_commands.app(toy.load), tmp_path / "out"
     told = CliRunner().invoke(
         app, ["run", str(written(tmp_path)), "--out", str(out), "--mlflow", "file:mlruns"]
     )

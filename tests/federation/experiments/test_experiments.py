@@ -20,17 +20,27 @@ from rich.console import Console
 from safetensors.numpy import save as encode
 from typer.testing import CliRunner
 
-from federation import experiment_command, model_file, pretraining
-from federation.experiments import evaluation, planning, report, run, run_cell, spec, table
+from federation.cli import experiment_commands
+from federation.evaluation import model_file, pretraining
+from federation.experiments import (
+    cell_metrics,
+    planning,
+    results_table,
+    run,
+    run_cell,
+    spec,
+    summary,
+)
 from federation.experiments.cell import Cell, cells
-from federation.experiments.evaluation import Row
+from federation.experiments.cell_metrics import MetricRow
 from federation.experiments.run import How
-from federation.simulation.federation import UNCLIPPED
+from federation.simulation.simulation import UNCLIPPED
 from syft_code.errors import ConsiliumError, InvalidInput, InvalidPlan
+from syft_code.metrics import evaluation_sums
+from syft_code.models import networks
 from syft_code.plans.algorithms import Scaffold
-from syft_code.plans.recipes import LayerStack
-from syft_code.prediction import metrics, networks
 from syft_code.privacy import accounting
+from syft_code.recipes.architectures import LayerStack
 from tests.federation.experiments import toy
 
 ROOT = Path(__file__).parents[3]
@@ -205,13 +215,13 @@ def test_a_file_that_holds_no_start_weights_is_refused_in_a_sentence(
 ) -> None:
     cell = replace(chosen(tmp_path, "FedAdam", "none"), start=str(tmp_path / name))
     plan = planning.plan(replace(cell, start=""), people(cell))
-    table = io.BytesIO()
-    np.savez(table, weights=np.zeros(3))
+    results_table = io.BytesIO()
+    np.savez(results_table, weights=np.zeros(3))
     for bad in (
         b"",
         b"no weights",
         b"PK\x03\x04",
-        table.getvalue(),
+        results_table.getvalue(),
         encode({"weights": np.zeros(3, np.float32)}, metadata={"consilium": '{"format": "x"}'}),
         encode({"weights": np.zeros(3, np.float32)}, metadata={"consilium": "[1]"}),
     ):
@@ -240,8 +250,10 @@ def test_start_weights_that_are_not_finite_or_have_changed_since_are_refused(
 # Rows
 
 
-def row(scope: str, site: str, value: float, metric: str = "auc", trained_at: str = "") -> Row:
-    return Row(
+def row(
+    scope: str, site: str, value: float, metric: str = "auc", trained_at: str = ""
+) -> MetricRow:
+    return MetricRow(
         scope=scope,
         site=site,
         metric=metric,
@@ -256,7 +268,7 @@ def test_best_and_worst_are_the_other_way_round_for_a_distance() -> None:
     rows = [row("alone", "", v, m, f"h{v}") for v in (0.2, 0.9) for m in ("auc", "hd95_whole")]
     rows += [row("federated", f"h{v}", v, m) for v in (0.3, 0.8) for m in ("auc", "hd95_whole")]
     rows += [row("federated", "", 0.1), row("local only", "h1", 0.99)]
-    found = {(r.scope, r.metric): r.value for r in evaluation.derived(rows)}
+    found = {(r.scope, r.metric): r.value for r in cell_metrics.derived(rows)}
     assert found == {
         ("best single site", "auc"): 0.9,
         ("best single site", "hd95_whole"): 0.2,
@@ -272,7 +284,7 @@ def test_with_local_normalisation_each_site_is_measured_with_its_own_model(tmp_p
     ).replace('{ kind = "scaffold" }', '{ kind = "fedprox", mu = 0.1 }, local_norms = true')
     cell = chosen(tmp_path, "SCAFFOLD", "none", text)
     everyone = people(cell)
-    part = run_cell.Part(scope="federated", name="federation", hospitals=everyone)
+    part = run_cell.CellPart(scope="federated", name="federation", hospitals=everyone)
     done = run_cell._Run(cell, part, everyone, tmp_path / "work")
     done.to_the_end()
     used = [done._simulation.delivered(name, 4, done._model) for name in everyone.names]
@@ -287,7 +299,7 @@ def test_with_local_normalisation_each_site_is_measured_with_its_own_model(tmp_p
     for name, own in zip(everyone.names, used, strict=True):
         network = networks.build(done.plan.recipe, done.plan.data)
         networks.from_vector(network, own)
-        found = metrics.exact(network, everyone.held_out(name), done.plan.data)
+        found = evaluation_sums.exact(network, everyone.held_out(name), done.plan.data)
         assert sites[name].value == pytest.approx(found["auc"])
 
 
@@ -312,7 +324,7 @@ def finish(file: Path, out: Path) -> None:
 def test_the_table_has_every_scope_and_is_the_same_as_csv_and_parquet(uninterrupted: Path) -> None:
     with (uninterrupted / "results.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    assert list(rows[0]) == list(table.COLUMNS)
+    assert list(rows[0]) == list(results_table.COLUMNS)
     parquet = pq.read_table(uninterrupted / "results.parquet").to_pylist()
     assert len(parquet) == len(rows)
     for one, other in zip(rows, parquet, strict=True):
@@ -334,7 +346,7 @@ def test_the_table_has_every_scope_and_is_the_same_as_csv_and_parquet(uninterrup
 
 def test_the_report_says_stand_in_and_has_means_over_seeds(uninterrupted: Path) -> None:
     text = (uninterrupted / "report.md").read_text(encoding="utf-8")
-    assert report.STAND_IN in text and "2 seeds" in text
+    assert summary.STAND_IN in text and "2 seeds" in text
     (line,) = [one for one in text.splitlines() if one.startswith("| 8 | pooled | ")]
     with (uninterrupted / "results.csv").open(encoding="utf-8") as file:
         values = [
@@ -354,7 +366,7 @@ def test_the_report_says_which_models_not_everybody_could_contribute_to(
     text = toy.TOML.replace("learning_rate = 0.3", "learning_rate = 1e300")
     alone = chosen(tmp_path, "alone", "none", text)
     run_cell.run(alone, toy.load, tmp_path)
-    said = report.markdown("x", table.records([alone], tmp_path))
+    said = summary.markdown("x", results_table.records([alone], tmp_path))
     assert "**alone at epsilon none lost 12 contributions** in 1 cells" in said
     assert "went on without them or" in said
 
@@ -463,7 +475,7 @@ def _other(tmp_path: Path) -> bytes:
     """The state at the end of the same cell without noise."""
     cell = chosen(tmp_path, "FedAdam", "none")
     everyone = people(cell)
-    part = run_cell.Part(scope="federated", name="federation", hospitals=everyone)
+    part = run_cell.CellPart(scope="federated", name="federation", hospitals=everyone)
     run_cell._Run(cell, part, everyone, tmp_path / "other").to_the_end()
     return (tmp_path / "other" / "state.npz").read_bytes()
 
@@ -488,7 +500,7 @@ def test_a_cell_that_fails_ends_the_experiment_and_says_why(tmp_path: Path) -> N
 
 
 def test_the_commands_list_and_report_what_is_there(uninterrupted: Path, tmp_path: Path) -> None:
-    app, file = experiment_command.app(toy.load), written(tmp_path)
+    app, file = experiment_commands.app(toy.load), written(tmp_path)
     listed = CliRunner().invoke(app, ["list", str(file)])
     assert listed.exit_code == 0 and listed.output.count("toy_scaffold_8_site_plain_") == 2
     (tmp_path / "out" / "cells").mkdir(parents=True)

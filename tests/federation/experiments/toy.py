@@ -8,11 +8,11 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from federation.figures import HospitalCohorts
-from federation.simulation.hospitals import InMemory
+from federation.evaluation.exact_metrics import HospitalCohorts
+from federation.simulation.hospital_data import InMemoryHospitals
 from syft_code.cohort import Cohort
 from syft_code.errors import InvalidInput
-from syft_code.plans.recipes import DataSpec
+from syft_code.recipes.recipe import DataSpec
 
 SPEC = DataSpec(
     kind="table",
@@ -49,19 +49,19 @@ plan = { algorithm = { kind = "fedadam", learning_rate = 0.05 }, averaging = 0.5
 """
 
 
-class Slow(InMemory):
+class Slow(InMemoryHospitals):
     """Takes its time to find a cohort, so that a test can interrupt it."""
 
     __slots__ = ()
 
     def training(self, name: str) -> Cohort:
         time.sleep(1.0)
-        return InMemory.training(self, name)
+        return InMemoryHospitals.training(self, name)
 
 
 def load(
     study: str, *, data: str, split: str, seed: int, options: Mapping[str, object]
-) -> InMemory:
+) -> InMemoryHospitals:
     """Hospitals of 20, 30, ... patients; which class one is of can be learned from the facts."""
     if study != "toy":
         raise InvalidInput(f"There is no study {study!r}.")
@@ -74,12 +74,12 @@ def load(
         )
         for n in range(1, count + 1)
     }
-    return InMemory(spec=SPEC, cohorts=cohorts)
+    return InMemoryHospitals(spec=SPEC, cohorts=cohorts)
 
 
 def load_slowly(
     study: str, *, data: str, split: str, seed: int, options: Mapping[str, object]
-) -> InMemory:
+) -> InMemoryHospitals:
     """The same patients, each time a little later."""
     found = load(study, data=data, split=split, seed=seed, options=options)
     return Slow(spec=found.spec, cohorts=found.cohorts)

@@ -9,38 +9,35 @@ import numpy as np
 import pytest
 import torch
 
-from datasites import acts, keeping, site
+from datasites import private_files, site
 from datasites.data import cohort_file
+from datasites.protocol import owner_actions
 from datasites.site import SiteSettings
-from datasites.vault import contributions, trainer
-from datasites.vault.trainer_messages import Job
+from datasites.vault import update_sealer
 from datasites.vault.vault import Vault
-from datasites.vault.workroom import Workroom
-from federation import server_step
-from federation.figures import HospitalCohorts
-from federation.server_step import Model
-from federation.simulation import local
-from federation.simulation.federation import Simulation
-from federation.simulation.hospitals import InMemory
-from federation.simulation.kept import Kept
+from datasites.vault.worker import job_runner
+from datasites.vault.worker.job_messages import TrainingJob
+from datasites.vault.worker.training_worker import TrainingWorker
+from federation.evaluation.exact_metrics import HospitalCohorts
+from federation.simulation import client_round
+from federation.simulation.client_states import ClientStateFiles
+from federation.simulation.hospital_data import InMemoryHospitals
 from federation.simulation.randomness import Randomness
-from federation.simulation.sums import RoundSums, Sums, pieces
+from federation.simulation.simulated_sums import RoundSums, SimulatedSums, pieces
+from federation.simulation.simulation import Simulation
+from federation.strategy import server_optimizer
+from federation.strategy.server_optimizer import ServerState
 from syft_code import canonical
-from syft_code.learning import contribution
+from syft_code.local_training import client_update
 from syft_code.plans import messages
 from syft_code.plans.algorithms import FedAdam, FedProx, FedYogi, Scaffold
 from syft_code.plans.messages import RoundCall
-from syft_code.plans.plan import AdaptiveClip, Augmentation, Compression, DpSgd, Plan
-from syft_code.plans.recipes import (
-    Activation,
-    Conv,
-    CrossEntropy,
-    GlobalAverage,
-    GroupNorm,
-    LayerStack,
-    Recipe,
-)
+from syft_code.plans.plan import Plan
+from syft_code.plans.plan_parts import AdaptiveClip, Augmentation, Compression, DpSgd
 from syft_code.privacy.noise import NoiseSource
+from syft_code.recipes.architectures import LayerStack
+from syft_code.recipes.layers import Activation, Conv, GlobalAverage, GroupNorm
+from syft_code.recipes.recipe import CrossEntropy, Recipe
 from syft_code.secret_sharing import envelope
 from tests.datasites.hospitals import OneHospital, approval, cohort, known, policy, publication
 from tests.plans import SKIN, Keys, plan
@@ -88,13 +85,15 @@ class Numbered(OneHospital):
     def __post_init__(self) -> None:
         self.name = f"hospital-{self.number}"
         self.site = site.create(self.home, SiteSettings(name=self.name, port=1))
-        keeping.write_private(self.site.vault / "key", bytes(self.keys.hospitals[self.number - 1]))
-        self.owner_key = keeping.signing_key(self.site.owner / "key")
+        private_files.write_private(
+            self.site.vault / "key", bytes(self.keys.hospitals[self.number - 1])
+        )
+        self.owner_key = private_files.signing_key(self.site.owner / "key")
 
     def admit(self, vault: Vault, agreed: Plan) -> None:
         """Publish this hospital's own cohort, and approve the plan."""
-        self.act(vault, acts.Adoption(policy=policy()))
-        self.act(vault, acts.Trust(parties=known(agreed)))
+        self.act(vault, owner_actions.AdoptPolicy(policy=policy()))
+        self.act(vault, owner_actions.TrustParties(parties=known(agreed)))
         body = cohort_file.pack(cohort(seed=self.number))
         self.act(vault, publication(body, patients=40 + self.number), body)
         self.act(vault, approval(agreed))
@@ -124,18 +123,20 @@ class Numbered(OneHospital):
 @pytest.fixture(autouse=True)
 def seeded(monkeypatch: pytest.MonkeyPatch) -> None:
     """The vaults train in this process, with the noise and the seeds of the simulation."""
-    running: list[Job] = []
+    running: list[TrainingJob] = []
 
-    def run(room: Workroom, job: Job, body: bytes, *, on_step: Callable[[int], None]) -> bytes:
+    def run(
+        room: TrainingWorker, job: TrainingJob, body: bytes, *, on_step: Callable[[int], None]
+    ) -> bytes:
         running[:] = [job]
-        return trainer.perform(job, body, on_step=on_step)
+        return job_runner.perform(job, body, on_step=on_step)
 
     def fresh(count: int, size_bytes: int) -> list[bytes]:
         (job,) = running
         return RANDOMNESS.seeds(job.hospital, job.round, count)
 
-    monkeypatch.setattr(Workroom, "run", run)
-    monkeypatch.setattr(contributions, "_fresh", fresh)
+    monkeypatch.setattr(TrainingWorker, "run", run)
+    monkeypatch.setattr(update_sealer, "_fresh", fresh)
     monkeypatch.setattr(
         NoiseSource,
         "from_os",
@@ -151,7 +152,7 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-def hospitals(agreed: Plan) -> InMemory:
+def hospitals(agreed: Plan) -> InMemoryHospitals:
     """The vaults' cohorts, in memory."""
     cohorts = {}
     for number, entry in enumerate(agreed.hospitals, start=1):
@@ -159,7 +160,7 @@ def hospitals(agreed: Plan) -> InMemory:
         cohorts[entry.name] = HospitalCohorts(
             name=entry.name, training=split.training(), held_out=split.evaluation()
         )
-    return InMemory(spec=SKIN, cohorts=cohorts)
+    return InMemoryHospitals(spec=SKIN, cohorts=cohorts)
 
 
 @pytest.mark.parametrize("changes", PLANS.values(), ids=PLANS)
@@ -170,22 +171,22 @@ def test_vaults_and_the_simulation_give_the_same_shares_sums_and_models_bit_for_
     agreed = plan(keys, rounds=ROUNDS, evaluation=None, **changes)
     everyone = hospitals(agreed)
     simulation = Simulation(agreed, everyone, randomness=RANDOMNESS, folder=tmp_path / "kept")
-    kept = Kept(None, size=contribution.length(agreed, "train"))
+    kept = ClientStateFiles(None, size=client_update.length(agreed, "train"))
     numbered = [Numbered(home=tmp_path / str(n), keys=keys, number=n) for n in (1, 2, 3)]
     vaults = [Vault(one.site) for one in numbered]
     try:
         for one, vault in zip(numbered, vaults, strict=True):
             one.admit(vault, agreed)
-        real = simulated = Model.first(agreed)
+        real = simulated = ServerState.first(agreed)
         for number in range(1, ROUNDS + 1):
-            sums = Sums(agreed)
+            sums = SimulatedSums(agreed)
             for one, vault in zip(numbered, vaults, strict=True):
                 payloads = one.shares(vault, agreed, number, real.broadcast("train"))
                 assert payloads == _simulated(agreed, everyone, kept, one.name, number, real)
                 sums.add(one.name, payloads)
             names = tuple(one.name for one in numbered)
             found = RoundSums(hospitals=names, groups=(names,), totals=(sums.total(),))
-            before, real = real, server_step.step(agreed, number, real, found)
+            before, real = real, server_optimizer.step(agreed, number, real, found)
             simulated, facts = simulation.round(number, simulated)
             assert facts.trained == names
             assert real.weights.tobytes() != before.weights.tobytes()
@@ -197,9 +198,14 @@ def test_vaults_and_the_simulation_give_the_same_shares_sums_and_models_bit_for_
 
 
 def _simulated(
-    agreed: Plan, everyone: InMemory, kept: Kept, name: str, number: int, model: Model
+    agreed: Plan,
+    everyone: InMemoryHospitals,
+    kept: ClientStateFiles,
+    name: str,
+    number: int,
+    model: ServerState,
 ) -> list[bytes]:
-    made = local.contribute(
+    made = client_round.contribute(
         agreed,
         name,
         number,

@@ -10,21 +10,24 @@ import numpy as np
 import pytest
 import torch
 
-from federation.server_step import Model
-from federation.simulation import hospitals as people
-from federation.simulation import roster, traffic
-from federation.simulation.federation import Simulation, without_privacy
-from federation.simulation.hospitals import InMemory
-from federation.simulation.kept import Kept
+from federation.simulation import hospital_data as people
+from federation.simulation import simulated_roster, traffic
+from federation.simulation.client_states import ClientStateFiles
+from federation.simulation.hospital_data import InMemoryHospitals
 from federation.simulation.randomness import Randomness
-from federation.simulation.sums import collected
+from federation.simulation.simulated_sums import collected
+from federation.simulation.simulation import Simulation, without_privacy
+from federation.strategy.server_optimizer import ServerState
 from syft_code.cohort import Cohort
-from syft_code.learning import broadcast, contribution
-from syft_code.learning.broadcast import PublicVectors
+from syft_code.local_training import broadcast, client_update
+from syft_code.local_training.broadcast import PublicVectors
+from syft_code.models import networks
 from syft_code.plans.algorithms import Scaffold
-from syft_code.plans.plan import DpSgd, Plan, Robust, Sgd, Sharing
-from syft_code.plans.recipes import Activation, CrossEntropy, LayerStack, Linear, Recipe
-from syft_code.prediction import networks
+from syft_code.plans.plan import Plan
+from syft_code.plans.plan_parts import DpSgd, Robust, Sgd, Sharing
+from syft_code.recipes.architectures import LayerStack
+from syft_code.recipes.layers import Activation, Linear
+from syft_code.recipes.recipe import CrossEntropy, Recipe
 from syft_code.secret_sharing import envelope
 from tests import plans
 from tests.federation.experiments import toy
@@ -45,29 +48,29 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-def toys(count: int = 3) -> InMemory:
+def toys(count: int = 3) -> InMemoryHospitals:
     return toy.load("toy", data="", split="site", seed=0, options={"hospitals": count})
 
 
-def plan(hospitals: InMemory, **changes: Any) -> Plan:
-    entries = roster.hospitals(hospitals)
+def plan(hospitals: InMemoryHospitals, **changes: Any) -> Plan:
+    entries = simulated_roster.hospitals(hospitals)
     fields: dict[str, Any] = {
         "data": toy.SPEC,
         "recipe": RECIPE,
         "hospitals": entries,
-        "aggregators": roster.aggregators(),
+        "aggregators": simulated_roster.aggregators(),
         "dp_sgd": DpSgd(noise_multiplier=1.0, max_grad_norm=1.0, sample_rate=0.5, steps=2),
         "optimizer": Sgd(learning_rate=0.2),
         "evaluation": None,
         "start_sha256": broadcast.sha256(START),
-        "sharing": roster.fitting(Sharing(), len(entries)),
+        "sharing": simulated_roster.fitting(Sharing(), len(entries)),
     }
     return plans.plan(None, **(fields | changes))
 
 
-def one_round(agreed: Plan, hospitals: InMemory, **how: Any) -> Model:
+def one_round(agreed: Plan, hospitals: InMemoryHospitals, **how: Any) -> ServerState:
     simulation = Simulation(agreed, hospitals, randomness=Randomness(seed=3), **how)
-    return simulation.round(1, Model.first(agreed, PUBLIC))[0]
+    return simulation.round(1, ServerState.first(agreed, PUBLIC))[0]
 
 
 def test_hospitals_together_take_the_step_that_everybodys_patients_in_one_place_would() -> None:
@@ -79,7 +82,7 @@ def test_hospitals_together_take_the_step_that_everybodys_patients_in_one_place_
         agreed = without_privacy(plan(hospitals, dp_sgd=whole))
         quiet = Randomness(seed=0, noised=False)
         simulation = Simulation(agreed, hospitals, randomness=quiet, least=1)
-        found[name] = simulation.round(1, Model.first(agreed, PUBLIC))[0].weights
+        found[name] = simulation.round(1, ServerState.first(agreed, PUBLIC))[0].weights
     np.testing.assert_allclose(found["federated"], found["pooled"], atol=2.0**-17)
     assert np.abs(found["pooled"] - START).max() > 0.01
 
@@ -88,17 +91,17 @@ def test_what_a_vault_would_keep_is_lost_and_the_others_go_on() -> None:
     everyone = toys(4)
     agreed = plan(everyone)
     small = replace(agreed, sharing=Sharing(bound=2.0**-64, fraction_bits=64, ring_bits=64))
-    first = Model.first(small, PUBLIC)
+    first = ServerState.first(small, PUBLIC)
     simulation = Simulation(small, everyone, randomness=Randomness(seed=3))
     model, came = simulation.round(1, first)
     assert came.lost == tuple(everyone.names) and came.trained == ()
     assert model is first
 
-    class OneTooFar(InMemory):
+    class OneTooFar(InMemoryHospitals):
         __slots__ = ()
 
         def training(self, name: str) -> Cohort:
-            cohort = InMemory.training(self, name)
+            cohort = InMemoryHospitals.training(self, name)
             facts = cohort.facts * (1e6 if name == "hospital-2" else 1.0)
             return replace(cohort, facts=facts.astype(np.float32))
 
@@ -106,13 +109,13 @@ def test_what_a_vault_would_keep_is_lost_and_the_others_go_on() -> None:
     quiet = Randomness(seed=0, noised=False)
     linear = replace(RECIPE, model=LayerStack(layers=(Linear(features=3),)))
     loose = without_privacy(replace(agreed, recipe=linear))
-    _, came = Simulation(loose, far, randomness=quiet).round(1, Model.first(loose, PUBLIC))
+    _, came = Simulation(loose, far, randomness=quiet).round(1, ServerState.first(loose, PUBLIC))
     assert came.lost == ("hospital-2",)
     assert came.trained == ("hospital-1", "hospital-3", "hospital-4")
 
 
 def test_with_fewer_than_a_round_needs_the_model_stays_as_it_was() -> None:
-    two = InMemory(spec=toy.SPEC, cohorts=dict(list(toys().cohorts.items())[:2]))
+    two = InMemoryHospitals(spec=toy.SPEC, cohorts=dict(list(toys().cohorts.items())[:2]))
     agreed = plan(two)
     assert [h.name for h in agreed.hospitals] == ["hospital-1", "hospital-2", "nobody-3"]
     assert np.array_equal(one_round(agreed, two).weights, START)
@@ -135,7 +138,7 @@ def test_the_noise_follows_from_seed_hospital_and_round() -> None:
 def test_a_round_that_was_cut_short_runs_again_from_where_it_began(tmp_path: Path) -> None:
     everyone = toys()
     agreed = plan(everyone, algorithm=Scaffold())
-    model = Model.first(agreed, PUBLIC)
+    model = ServerState.first(agreed, PUBLIC)
     randomness = Randomness(seed=3)
     simulation = Simulation(agreed, everyone, randomness=randomness, folder=tmp_path)
     for number in (1, 2):
@@ -145,11 +148,11 @@ def test_a_round_that_was_cut_short_runs_again_from_where_it_began(tmp_path: Pat
     twice, _ = again.round(3, model)
     assert once.broadcast("train").tobytes() == twice.broadcast("train").tobytes()
     in_memory = Simulation(agreed, everyone, randomness=randomness)
-    other = Model.first(agreed, PUBLIC)
+    other = ServerState.first(agreed, PUBLIC)
     for number in (1, 2, 3):
         other, _ = in_memory.round(number, other)
     assert other.broadcast("train").tobytes() == once.broadcast("train").tobytes()
-    kept = Kept(tmp_path, size=contribution.length(agreed, "train"))
+    kept = ClientStateFiles(tmp_path, size=client_update.length(agreed, "train"))
     assert kept.before("hospital-1", 4).any() and not kept.before("hospital-1", 1).any()
 
 
@@ -159,7 +162,7 @@ def test_one_cohort_after_the_other_is_forgotten(robust: Robust | None) -> None:
     alive: set[int] = set()
     most: list[int] = []
 
-    class Counted(InMemory):
+    class Counted(InMemoryHospitals):
         __slots__ = ()
 
         def training(self, name: str) -> Cohort:
@@ -219,4 +222,4 @@ def test_bytes_are_those_of_sealed_shares() -> None:
         content_keys=[bytes([n]) * 32 for n in range(3)],
     )
     assert traffic.up_bytes(agreed, "hospital-1") == sum(len(one.to_bytes()) for one in sealed)
-    assert traffic.down_bytes(agreed) == Model.first(agreed).broadcast("train").nbytes
+    assert traffic.down_bytes(agreed) == ServerState.first(agreed).broadcast("train").nbytes

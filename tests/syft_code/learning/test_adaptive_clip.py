@@ -9,9 +9,8 @@ from dp_accounting.pld import PLDAccountant
 
 from syft_code.learning import adaptive_clip, dp_sgd
 from syft_code.learning.adaptive_clip import ClipNorm
-from syft_code.plans.plan import DpSgd, Sgd
-from syft_code.plans.plan_parts import AdaptiveClip
-from syft_code.prediction import networks
+from syft_code.models import networks
+from syft_code.plans.plan_parts import AdaptiveClip, DpSgd, Sgd
 from syft_code.privacy.noise import NoiseSource
 from tests.gradients import ROWS, TABLE, a_cohort, slow_gradients
 

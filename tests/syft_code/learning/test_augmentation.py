@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from syft_code import canonical
 from syft_code.errors import InvalidData, InvalidMessage, InvalidPlan
-from syft_code.learning.augmentation import LIMIT, Augmentation, numbers, views
-from syft_code.plans.recipes import DataSpec
+from syft_code.learning.augmentation import LIMIT, numbers, views
+from syft_code.plans.plan_parts import Augmentation
+from syft_code.recipes.recipe import DataSpec
 
 SPEC = {
     "task": "segmentation",

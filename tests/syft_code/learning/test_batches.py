@@ -6,10 +6,10 @@ import torch
 from torch import nn
 
 from syft_code.learning import batches
-from syft_code.learning.augmentation import Augmentation
 from syft_code.learning.batches import Batches, Task
 from syft_code.learning.distillation import Teacher
-from syft_code.prediction import networks
+from syft_code.models import networks
+from syft_code.plans.plan_parts import Augmentation
 from syft_code.privacy.noise import NoiseSource
 from tests.gradients import CASES, a_cohort, a_model
 

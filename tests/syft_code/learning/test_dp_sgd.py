@@ -11,13 +11,12 @@ from syft_code.cohort import Cohort
 from syft_code.errors import InvalidPlan, TrainingFailed
 from syft_code.learning import augmentation as augmenting
 from syft_code.learning import dp_sgd
-from syft_code.learning.augmentation import Augmentation
 from syft_code.learning.distillation import Teacher
-from syft_code.learning.proximal import Pull
-from syft_code.plans.plan import DpSgd, Sgd
-from syft_code.plans.recipes import layer_parameters
-from syft_code.prediction import networks
+from syft_code.learning.proximal import ProximalTerm
+from syft_code.models import networks
+from syft_code.plans.plan_parts import Augmentation, DpSgd, Sgd
 from syft_code.privacy.noise import NoiseSource
+from syft_code.recipes.recipe import layer_parameters
 from tests.gradients import (
     BRAIN,
     CASES,
@@ -344,7 +343,7 @@ def test_momentum_adds_up_noised_gradients() -> None:
 def test_a_pull_is_added_after_the_noise_and_has_a_part_in_momentum() -> None:
     dp = DpSgd(noise_multiplier=1.0, max_grad_norm=1.0, sample_rate=1.0, steps=2)
     start = networks.to_vector(networks.build(STACK, SKIN)).astype(np.float64)
-    pull = Pull(strength=0.3, target=start - 1.0)
+    pull = ProximalTerm(strength=0.3, target=start - 1.0)
     update = run(
         a_cohort(SKIN, 0), dp, optimizer=Sgd(learning_rate=0.5, momentum=0.5), declared=1, pull=pull
     )
@@ -358,7 +357,7 @@ def test_a_pull_is_added_after_the_noise_and_has_a_part_in_momentum() -> None:
 def test_a_pull_of_the_wrong_length_is_refused() -> None:
     dp = DpSgd(noise_multiplier=1.0, max_grad_norm=1.0, sample_rate=1.0, steps=1)
     with pytest.raises(TrainingFailed, match=r"pull's target must have one number"):
-        run(a_cohort(SKIN, 1), dp, pull=Pull(strength=1.0, target=np.zeros(3)))
+        run(a_cohort(SKIN, 1), dp, pull=ProximalTerm(strength=1.0, target=np.zeros(3)))
 
 
 def test_training_with_little_noise_lowers_the_loss() -> None:

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from syft_code.learning.per_sample import PatientGradients
+from syft_code.learning.per_sample_gradients import PatientGradients
 from syft_code.learning.pooling import MaxPool
 
 LAYERS = {

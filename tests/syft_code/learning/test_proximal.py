@@ -5,14 +5,16 @@ import pytest
 
 from syft_code.errors import TrainingFailed
 from syft_code.learning import dp_sgd
-from syft_code.learning.proximal import Pull, both
-from syft_code.plans.plan import DpSgd, Sgd
-from syft_code.prediction import networks
+from syft_code.learning.proximal import ProximalTerm, both
+from syft_code.models import networks
+from syft_code.plans.plan_parts import DpSgd, Sgd
 from syft_code.privacy.noise import NoiseSource
 from tests.gradients import ROWS, TABLE, a_cohort
 
 
-def descend(curvature, minimum, pull: Pull, *, steps: int, rate: float, start) -> np.ndarray:
+def descend(
+    curvature, minimum, pull: ProximalTerm, *, steps: int, rate: float, start
+) -> np.ndarray:
     """Steps on a (w - m)^2 / 2 with a pull."""
     w = np.asarray(start, dtype=np.float64).copy()
     for _ in range(steps):
@@ -25,7 +27,7 @@ def test_fedprox_on_a_quadratic_is_its_closed_form_after_any_number_of_steps() -
     step multiplies what is left to it by 1 - rate (a + mu)."""
     a, m, x, mu, rate = 2.0, 3.0, -1.0, 0.5, 0.1
     best = (a * m + mu * x) / (a + mu)
-    pull = Pull(strength=mu, target=np.array([x]))
+    pull = ProximalTerm(strength=mu, target=np.array([x]))
     for steps in (1, 2, 17):
         w = descend(a, m, pull, steps=steps, rate=rate, start=[x])
         left = (x - best) * (1 - rate * (a + mu)) ** steps
@@ -38,7 +40,7 @@ def test_fedprox_of_two_hospitals_drifts_less_the_stronger_it_pulls() -> None:
     a, m, x = np.array([1.0, 10.0]), np.array([1.0, -1.0]), 0.2
     far = []
     for mu in (0.0, 1.0, 100.0):
-        pull = Pull(strength=mu, target=np.full(2, x))
+        pull = ProximalTerm(strength=mu, target=np.full(2, x))
         w = descend(a, m, pull, steps=4000, rate=0.005, start=[x, x])
         np.testing.assert_allclose(w, (a * m + mu * x) / (a + mu), rtol=1e-6)
         far.append(float(np.abs(w - x).max()))
@@ -49,13 +51,13 @@ def test_ewc_forgets_only_what_the_first_task_does_not_mind() -> None:
     """Task one: curvature (4, 0) about (1, 1), so Fisher F = (4, 0). Task two: curvature 1 about 0.
     With lambda = 3 the minimum is lambda F / (1 + lambda F) = (12/13, 0)."""
     importance, reference = np.array([4.0, 0.0]), np.array([1.0, 1.0])
-    pull = Pull(strength=3.0 * importance, target=reference)
+    pull = ProximalTerm(strength=3.0 * importance, target=reference)
     w = descend(np.ones(2), np.zeros(2), pull, steps=2000, rate=0.05, start=reference)
     np.testing.assert_allclose(w, [12 / 13, 0.0], atol=1e-12)
 
 
 def test_two_steps_of_ewc_by_hand() -> None:
-    pull = Pull(strength=np.array([2.0, 0.0]), target=np.array([1.0, 1.0]))
+    pull = ProximalTerm(strength=np.array([2.0, 0.0]), target=np.array([1.0, 1.0]))
     w = descend(np.ones(2), np.zeros(2), pull, steps=2, rate=0.25, start=[2.0, 2.0])
     # First: 2 - (2 + 2 (2 - 1)) / 4 = 1;  2 - 2 / 4 = 1.5. Then: 1 - (1 + 0) / 4;  1.5 - 1.5 / 4.
     np.testing.assert_allclose(w, [0.75, 1.125], rtol=1e-15)
@@ -63,9 +65,11 @@ def test_two_steps_of_ewc_by_hand() -> None:
 
 def test_both_pulls_are_their_sum_wherever_one_stands() -> None:
     random = np.random.default_rng(0)
-    prox = Pull(strength=0.3, target=random.standard_normal(5))
-    ewc = Pull(strength=np.array([0.0, 1.0, 2.0, 0.0, 9.0]), target=random.standard_normal(5))
-    nothing = Pull(strength=0.0, target=random.standard_normal(5))
+    prox = ProximalTerm(strength=0.3, target=random.standard_normal(5))
+    ewc = ProximalTerm(
+        strength=np.array([0.0, 1.0, 2.0, 0.0, 9.0]), target=random.standard_normal(5)
+    )
+    nothing = ProximalTerm(strength=0.0, target=random.standard_normal(5))
     for one, other in ((prox, ewc), (ewc, prox), (nothing, ewc), (nothing, nothing)):
         w = random.standard_normal(5)
         expected = one.gradient(w) + other.gradient(w)
@@ -83,7 +87,7 @@ def test_a_pull_takes_no_part_in_clipping_nor_in_the_noise() -> None:
         optimizer=Sgd(learning_rate=0.5),
         declared_patients=3,
         randomness=NoiseSource.from_os(),
-        pull=Pull(strength=np.full(size, 0.5), target=start + 8.0),
+        pull=ProximalTerm(strength=np.full(size, 0.5), target=start + 8.0),
     )
     # 8 away, then 8 (1 - .5 .5) away, then 8 (1 - .5 .5)^2.
     np.testing.assert_allclose(update, 8.0 * (1 - 0.75**2), atol=1e-6)
@@ -101,4 +105,4 @@ def test_a_pull_takes_no_part_in_clipping_nor_in_the_noise() -> None:
 )
 def test_a_pull_that_makes_no_sense_is_refused(strength, target, sentence) -> None:
     with pytest.raises(TrainingFailed, match=sentence):
-        Pull(strength=strength, target=target)
+        ProximalTerm(strength=strength, target=target)

@@ -15,22 +15,21 @@ from syft_code.plans.algorithms import (
     Scaffold,
     earlier_vectors,
 )
-from syft_code.plans.layers import Conv, GlobalAverage, GroupNorm, Linear
-from syft_code.plans.models import LayerStack
-from syft_code.plans.plan import (
+from syft_code.plans.plan import Plan
+from syft_code.plans.plan_parts import (
     AdaptiveClip,
-    Aggregator,
     Augmentation,
     Compression,
     DpSgd,
     Evaluation,
-    Hospital,
-    Plan,
     Robust,
     Sgd,
     Sharing,
 )
-from syft_code.plans.recipes import MAX_PARAMETERS, Recipe
+from syft_code.plans.roster import Aggregator, Hospital
+from syft_code.recipes.architectures import LayerStack
+from syft_code.recipes.layers import Conv, GlobalAverage, GroupNorm, Linear
+from syft_code.recipes.recipe import MAX_PARAMETERS, Recipe
 from tests.plans import TINY, plan
 
 HASH = "ab" * 32

@@ -11,19 +11,12 @@ from nacl.signing import SigningKey
 from syft_code import canonical
 from syft_code.errors import InvalidPlan, RangeExceeded
 from syft_code.plans.algorithms import Scaffold
-from syft_code.plans.plan import (
-    EVALUATION,
-    MOST_PATIENTS,
-    Compression,
-    DpSgd,
-    Evaluation,
-    Hospital,
-    Plan,
-    Robust,
-    Sgd,
-    Sharing,
-)
-from syft_code.plans.recipes import Conv, GroupNorm, LayerStack, Linear, Pool, Recipe, UNet
+from syft_code.plans.plan import EVALUATION, Plan
+from syft_code.plans.plan_parts import Compression, DpSgd, Evaluation, Robust, Sgd, Sharing
+from syft_code.plans.roster import MOST_PATIENTS, Hospital
+from syft_code.recipes.architectures import LayerStack, UNet
+from syft_code.recipes.layers import Conv, GroupNorm, Linear, Pool
+from syft_code.recipes.recipe import Recipe
 from tests.plans import SKIN, TINY, Keys, plan
 
 

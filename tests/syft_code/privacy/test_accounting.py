@@ -12,7 +12,7 @@ from scipy.optimize import brentq
 from scipy.stats import norm
 
 from syft_code.errors import InvalidPlan
-from syft_code.plans.plan import AdaptiveClip, Evaluation
+from syft_code.plans.plan_parts import AdaptiveClip, Evaluation
 from syft_code.privacy import accounting
 from syft_code.privacy.accounting import DpSgdEvent, GaussianEvent
 from tests.plans import plan

@@ -7,7 +7,8 @@ import pytest
 from nacl.signing import SigningKey
 
 from syft_code.plans.algorithms import FedAvg, Scaffold
-from syft_code.plans.plan import Compression, Plan, Sharing
+from syft_code.plans.plan import Plan
+from syft_code.plans.plan_parts import Compression, Sharing
 from syft_code.privacy import accounting
 from syft_code.secret_sharing import compression, envelope, sharing
 from tests import opening

@@ -10,12 +10,12 @@ from nacl.signing import SigningKey
 
 from syft_code import canonical
 from syft_code.errors import InvalidMessage, RangeExceeded, SharingError
-from syft_code.learning import broadcast
+from syft_code.local_training import broadcast
 from syft_code.plans import messages
 from syft_code.plans.algorithms import Scaffold
 from syft_code.plans.messages import Purpose, ShareHeader, Signed
 from syft_code.plans.plan import Plan
-from syft_code.plans.recipes import parameter_count
+from syft_code.recipes.recipe import parameter_count
 from syft_code.secret_sharing import envelope
 from syft_code.secret_sharing.envelope import SealedShare
 from tests import opening

@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from nacl.signing import SigningKey
 
 from syft_code.errors import InvalidPlan
-from syft_code.plans.plan import Hospital, Plan, Robust
+from syft_code.plans.plan import Plan
+from syft_code.plans.plan_parts import Robust
+from syft_code.plans.roster import Hospital
 from syft_code.secret_sharing.groups import groups
 from tests import plans
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from syft_code.errors import InvalidMessage, InvalidPlan, TrainingFailed
-from syft_code.plans.plan import Robust, RobustRule
+from syft_code.plans.plan_parts import Robust, RobustRule
 from syft_code.secret_sharing import robust
 from syft_code.secret_sharing.robust import BLOCK, RULES, clip_update, combine
 

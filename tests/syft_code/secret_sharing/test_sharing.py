@@ -8,7 +8,7 @@ import pytest
 
 from syft_code import canonical, errors
 from syft_code.errors import RangeExceeded, SharingError
-from syft_code.plans.plan import Sharing
+from syft_code.plans.plan_parts import Sharing
 from syft_code.secret_sharing import sharing
 from syft_code.secret_sharing.sharing import Scheme
 

@@ -1,0 +1,146 @@
+"""`ledger`, `audit export` and `log refusals`: what was spent, what was done, what was refused."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from datasites import private_files
+from datasites.cli import options
+from datasites.cli.options import STATE, Keys, Name, State
+from datasites.desk.storage import security_log
+from datasites.desk.storage.security_log import SecurityEvent
+from datasites.protocol import vault_api
+from datasites.review import ledger_card
+from syft_code.errors import InvalidInput, Refused, require
+from syft_code.evidence import audit_chain as audit_log
+from syft_code.runtime import cli_output
+from syft_code.runtime.cli_output import AsJson, Command
+
+audit = typer.Typer(no_args_is_help=True, help="The signed log of what a hospital did.")
+log = typer.Typer(no_args_is_help=True, help="The front desk's own log.")
+SHOWN = 20
+
+
+def ledger(
+    state: State = STATE, name: Name = "", keys: Keys = None, as_json: AsJson = False
+) -> None:
+    """Show what each asset's patients have lost, and what is left. Needs the vault.
+
+    JSON: hospital, assets: asset, budget (epsilon, delta), spent_epsilon, left_epsilon, events,
+    in_force (plan hashes), sharing (assets with patients in common).
+    """
+    owner = options.owner(state, name, keys=keys)
+    assets = owner.house().assets
+    if as_json:
+        accounts = [account_facts(owner.account(asset)) for asset in assets]
+        cli_output.document({"hospital": owner.name, "assets": accounts})
+        return
+    if not assets:
+        cli_output.sentence(f"{owner.name} has published nothing yet.")
+    for asset in assets:
+        cli_output.sentence(f"{owner.ledger_card(asset).text()}\n")
+
+
+@audit.command("export", cls=Command)
+def export(
+    out: Annotated[Path, typer.Option(help="A new file.")],
+    state: State = STATE,
+    name: Name = "",
+    keys: Keys = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write the whole audit log to a file that anybody can check. Needs the vault.
+
+    JSON: hospital, file, bytes, verify_key, entries, head (number, sha256).
+    """
+    owner = options.owner(state, name, keys=keys)
+    data = owner.audit_log()
+    verdict = audit_log.verify(data, verify_key=owner.verify_key)
+    head = verdict.head
+    if verdict.problems or head is None:
+        raise Refused(f"The log is not sound, so nothing was written: {verdict.problems[0]}")
+    _write_new(out, data)
+    if as_json:
+        answer = {"file": str(out.resolve()), "bytes": len(data), "verify_key": verdict.verify_key}
+        anchor = {"number": head.number, "sha256": head.sha256}
+        entries = {"entries": verdict.entries, "head": anchor}
+        cli_output.document({"hospital": owner.name, **answer, **entries})
+        return
+    cli_output.sentence(
+        f"Wrote {verdict.entries} entries to {out}. It holds your decisions and reasons: choose "
+        f"who gets it. Whoever has it checks it with\n  python launch.py audit verify {out} "
+        f"--key {verdict.verify_key}"
+    )
+
+
+@log.command("refusals", cls=Command)
+def list_refusals(
+    state: State = STATE,
+    name: Name = "",
+    last: Annotated[int, typer.Option(help="How many, the newest.")] = SHOWN,
+    as_json: AsJson = False,
+) -> None:
+    """List what the front desk refused, the newest last. Nothing needs to run.
+
+    JSON: hospital, refusals: at_unix_s, kind, who, path, sentence.
+    """
+    require(last >= 1, f"--last must be at least 1, got {last}.", error=InvalidInput)
+    place = options.site(state, name)
+    hospital = place.settings().name
+    found = security_log.read_events(place.desk)
+    if as_json:
+        cli_output.document(
+            {"hospital": hospital, "refusals": [_line(one) for one in found[-last:]]}
+        )
+        return
+    if not found:
+        cli_output.sentence(f"The front desk of {hospital} has refused nothing yet.")
+        return
+    shown = found[-last:]
+    for one in shown:
+        when = ledger_card.format_time(one.at_unix_s)
+        who = one.who or "nobody named"
+        cli_output.sentence(f"{when}, {one.kind} {one.path} of {who}:\n    {one.sentence}")
+    cli_output.sentence(f"The last {len(shown)} of {len(found)} that are kept.")
+
+
+def account_facts(account: vault_api.LedgerSummary) -> dict[str, Any]:
+    """An asset's account as `ledger --json` writes it; what is left is by subtraction."""
+    budget = account.budget
+    return {
+        "asset": account.asset,
+        "budget": {"epsilon": budget.epsilon, "delta": budget.delta},
+        "spent_epsilon": account.spent_epsilon,
+        "left_epsilon": max(budget.epsilon - account.spent_epsilon, 0.0),
+        "events": [json.loads(event) for event in account.events],
+        "in_force": list(account.in_force),
+        "sharing": list(account.sharing),
+    }
+
+
+def _write_new(out: Path, data: bytes) -> None:
+    """A new file that this user alone may read; nothing that is there is overwritten."""
+    try:
+        require(
+            not out.exists() and not out.is_symlink(),
+            f"{cli_output.quoted(str(out))} must be a new file, and is there already: choose another "
+            "name.",
+            error=InvalidInput,
+        )
+        private_files.write_private(out, data)
+    except OSError as problem:
+        raise InvalidInput(
+            f"{cli_output.quoted(str(out))} can't be written: {problem.strerror}."
+        ) from None
+
+
+def _line(refusal: SecurityEvent) -> dict[str, Any]:
+    return {
+        "at_unix_s": refusal.at_unix_s,
+        "kind": refusal.kind,
+        "who": refusal.who,
+        "path": refusal.path,
+        "sentence": refusal.sentence,
+    }

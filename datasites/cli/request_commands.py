@@ -1,0 +1,262 @@
+"""`requests`: look at code requests and decide on them. Needs the vault and the front desk."""
+
+import json
+import math
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from datasites import site_processes
+from datasites.cli import options, request_selection
+from datasites.cli.options import STATE, Keys, Name, State
+from datasites.cli.request_selection import chosen, facts, plan_hash
+from datasites.owner.owner import APPROVAL_DAYS, Owner
+from datasites.review import ledger_card
+from datasites.review.evidence import Evidence
+from syft_code.errors import InvalidInput, NotApproved, require
+from syft_code.plans.roster import HEX_KEY
+from syft_code.runtime import cli_output
+from syft_code.runtime.cli_output import SHORT, AsJson, Command
+
+app = typer.Typer(no_args_is_help=True, help="Look at code requests, and decide on them.")
+MAX_DAYS = 3650.0
+Id = Annotated[
+    str,
+    typer.Argument(
+        metavar="ID",
+        help="The request's id or its plan's hash, or how one of them begins; 'latest' for the "
+        "newest.",
+    ),
+]
+Tell = Annotated[bool, typer.Option("--tell", help="Let the researcher read the reason.")]
+
+
+@app.command("list", cls=Command)
+def list_requests(state: State = STATE, name: Name = "", as_json: AsJson = False) -> None:
+    """List every code request, the oldest first.
+
+    JSON: hospital, requests: id, plan_hash, study, researcher, asset, front_desk, vault,
+    sentence, study_epsilon, after_epsilon, problem. What a request without a plan lacks is null.
+    """
+    owner = options.owner(state, name, desk=True)
+    found = owner.requests()
+    if as_json:
+        cli_output.document({"hospital": owner.name, "requests": [facts(one) for one in found]})
+        return
+    if not found:
+        cli_output.sentence(f"Nobody has asked {owner.name} for anything yet.")
+        return
+    columns = ("Request", "Study", "Researcher", "Asset", "State", "Would cost")
+    cli_output.table(columns, [request_selection.row(one) for one in found])
+
+
+@app.command(cls=Command)
+def show(
+    wanted: Id,
+    state: State = STATE,
+    name: Name = "",
+    mock: Annotated[bool, typer.Option(help="Try the plan out on the public mock.")] = True,
+    as_json: AsJson = False,
+) -> None:
+    """Show all that there is to know about a request, before you decide.
+
+    JSON: the evidence pack, as datasites.review.evidence writes it.
+    """
+    owner = options.owner(state, name, desk=True)
+    evidence = owner.weigh(chosen(owner.submitted(), wanted))
+    if mock and evidence.plan is not None:
+        evidence = owner.examine(evidence)
+    if as_json:
+        cli_output.document(json.loads(evidence.as_json()))
+    else:
+        cli_output.sentence(evidence.text())
+
+
+@app.command(cls=Command)
+def approve(
+    wanted: Id,
+    days: Annotated[float, typer.Option(help="How long it may run.")] = APPROVAL_DAYS,
+    epsilon: Annotated[
+        float | None, typer.Option(help="Most that it may spend; else the asset's budget.")
+    ] = None,
+    rounds: Annotated[
+        int | None, typer.Option(help="Most training rounds; else the plan's.")
+    ] = None,
+    state: State = STATE,
+    name: Name = "",
+    keys: Keys = None,
+    as_json: AsJson = False,
+) -> None:
+    """Let a plan run here, within limits.
+
+    JSON: decision, hospital, request, plan_hash, study, researcher, rounds, epsilon,
+    expires_unix_s, missing_signatures, in_force.
+    """
+    _check_limits(days, epsilon)
+    owner = options.owner(state, name, keys=keys, desk=True)
+    evidence = owner.weigh(chosen(owner.submitted(), wanted))
+    plan, account = evidence.plan, evidence.account
+    if plan is None or account is None:
+        raise NotApproved(f"This request can't be approved: {evidence.problem}")
+    most = plan.rounds if rounds is None else rounds
+    require(
+        1 <= most <= plan.rounds,
+        f"--rounds must lie between 1 and the plan's {plan.rounds}, got {most}.",
+        error=InvalidInput,
+    )
+    cap = account.budget.epsilon if epsilon is None else epsilon
+    until = time.time() + days * 86_400
+    missing = owner.approve(evidence, days=days, epsilon=epsilon, rounds=most)
+    limits = {"rounds": most, "epsilon": cap, "expires_unix_s": until}
+    signed = {"missing_signatures": missing, "in_force": not missing}
+    _tell(
+        _decision("approve", owner.name, evidence) | limits | signed,
+        f"Approved at {owner.name}: {_subject(evidence)}. Training rounds: at most {most}; "
+        f"epsilon: at most {cap:.2f}; until {ledger_card.format_time(until)}.\n{cli_output.in_force(missing)}",
+        as_json=as_json,
+    )
+
+
+@app.command(cls=Command)
+def deny(
+    wanted: Id,
+    reason: Annotated[str, typer.Option(help="Why, in a sentence.")],
+    tell: Tell = False,
+    state: State = STATE,
+    name: Name = "",
+    keys: Keys = None,
+    as_json: AsJson = False,
+) -> None:
+    """Refuse a request; untold, the researcher can't tell a no from a request not yet read.
+
+    JSON: decision, hospital, request, plan_hash, study, researcher, told_researcher.
+    """
+    why = cli_output.paragraph(reason, what="reason")
+    owner = options.owner(state, name, keys=keys, desk=True)
+    evidence = owner.weigh(chosen(owner.submitted(), wanted))
+    owner.deny(evidence, why, tell_researcher=tell)
+    _tell(
+        _decision("deny", owner.name, evidence) | {"told_researcher": tell},
+        f"Denied at {owner.name}: {_subject(evidence)}. {_told(tell)}",
+        as_json=as_json,
+    )
+
+
+@app.command(cls=Command)
+def ask(
+    wanted: Id,
+    question: Annotated[str, typer.Option(help="What you want to know, in a sentence.")],
+    state: State = STATE,
+    name: Name = "",
+    keys: Keys = None,
+    as_json: AsJson = False,
+) -> None:
+    """Ask the researcher something; the request stays undecided.
+
+    JSON: decision, hospital, request, plan_hash, study, researcher.
+    """
+    text = cli_output.paragraph(question, what="question")
+    owner = options.owner(state, name, keys=keys, desk=True)
+    evidence = owner.weigh(chosen(owner.submitted(), wanted))
+    owner.ask(evidence, text)
+    _tell(
+        _decision("ask", owner.name, evidence),
+        f"Asked about {_subject(evidence)}. The request stays undecided until you decide.",
+        as_json=as_json,
+    )
+
+
+@app.command(cls=Command)
+def revoke(
+    wanted: Id,
+    reason: Annotated[str, typer.Option(help="Why, in a sentence.")],
+    tell: Tell = False,
+    state: State = STATE,
+    name: Name = "",
+    keys: Keys = None,
+    as_json: AsJson = False,
+) -> None:
+    """Take an approval back: from now on no round of the plan runs here.
+
+    By the plan's whole hash it works without the front desk too, and the researcher is not told.
+
+    JSON: decision, hospital, request, plan_hash, study, researcher, told_researcher.
+    """
+    why = cli_output.paragraph(reason, what="reason")
+    owner = options.owner(state, name, keys=keys)
+    evidence = _shown(owner, options.site(state, name).home, wanted)
+    if evidence is None:
+        _revoke_unshown(owner, wanted, why, as_json=as_json)
+        return
+    owner.revoke(evidence, why, tell_researcher=tell)
+    _tell(
+        _decision("revoke", owner.name, evidence) | {"told_researcher": tell},
+        f"Revoked at {owner.name}: {_subject(evidence)}. {_told(tell)}",
+        as_json=as_json,
+    )
+
+
+def _check_limits(days: float, epsilon: float | None) -> None:
+    require(
+        0 < days <= MAX_DAYS,
+        f"--days must be a number above 0 and at most {MAX_DAYS:g}, got {days:g}.",
+        error=InvalidInput,
+    )
+    require(
+        epsilon is None or (math.isfinite(epsilon) and epsilon > 0),
+        f"--epsilon must be a finite number above 0, got {epsilon}.",
+        error=InvalidInput,
+    )
+
+
+def _shown(owner: Owner, home: Path, wanted: str) -> Evidence | None:
+    """The request as the front desk shows it; None if it shows none of a plan named in full."""
+    if HEX_KEY.fullmatch(wanted) is None:
+        options.require_desk(home)
+        return owner.weigh(chosen(owner.submitted(), wanted))
+    if not site_processes.desk_is_healthy(home):
+        return None
+    found = (one for one in owner.submitted()[::-1] if plan_hash(one) == wanted)
+    return next((owner.weigh(one) for one in found), None)
+
+
+def _revoke_unshown(owner: Owner, wanted: str, why: str, *, as_json: bool) -> None:
+    owner.revoke_plan(wanted, why)
+    unknown = dict.fromkeys(("request", "study", "researcher"))
+    _tell(
+        {"decision": "revoke", "hospital": owner.name, "plan_hash": wanted, **unknown}
+        | {"told_researcher": False},
+        f"Revoked at {owner.name}: the plan {wanted}. The front desk does not show it, and nobody "
+        "was told.",
+        as_json=as_json,
+    )
+
+
+def _decision(decision: str, name: str, evidence: Evidence) -> dict[str, Any]:
+    told = facts(evidence)
+    return {
+        "decision": decision,
+        "hospital": name,
+        "request": told["id"],
+        "plan_hash": told["plan_hash"],
+        "study": told["study"],
+        "researcher": told["researcher"],
+    }
+
+
+def _subject(evidence: Evidence) -> str:
+    what = f"study {cli_output.quoted(evidence.plan.study)}" if evidence.plan else "a request"
+    return f"{what} of {evidence.request.researcher}, request {evidence.request_id[:SHORT]}"
+
+
+def _told(tell: bool) -> str:
+    return "The researcher can read why." if tell else "The researcher is not told."
+
+
+def _tell(answer: dict[str, Any], words: str, *, as_json: bool) -> None:
+    if as_json:
+        cli_output.document(answer)
+    else:
+        cli_output.sentence(words)

@@ -1,0 +1,82 @@
+"""Code requests side by side: which one is meant, and what a line of the list says of it."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from datasites.review.evidence import Evidence
+from syft_code.errors import NotApproved, Refused, require
+from syft_code.runtime import cli_output
+from syft_code.runtime.cli_output import SHORT
+
+LATEST = "latest"
+
+
+def chosen(requests: Sequence[Evidence], wanted: str) -> Evidence:
+    """The request that an id, a plan's hash, how one of them begins, or 'latest' names.
+
+    Raises:
+        Refused: if it names none, or more than one.
+    """
+    require(bool(requests), "There is no request here yet.", error=Refused)
+    if wanted == LATEST:
+        return requests[-1]
+    exact = [one for one in requests if one.request_id == wanted]
+    found = exact or [one for one in requests if wanted and _begins(one, wanted)]
+    require(
+        bool(found),
+        f"No request's id or plan hash begins with {cli_output.quoted(wanted)}: see `requests list`.",
+        error=Refused,
+    )
+    require(
+        len(found) == 1,
+        f"{cli_output.quoted(wanted)} must name one request, and {len(found)} begin so: "
+        f"{', '.join(one.request_id for one in found[:5])}. Write more of the id.",
+        error=Refused,
+    )
+    return found[0]
+
+
+def facts(evidence: Evidence) -> dict[str, Any]:
+    """A request as `requests list --json` writes it."""
+    plan, state = evidence.plan, evidence.state
+    asset = plan.hospital(evidence.hospital).asset if plan else None
+    return {
+        "id": evidence.request_id,
+        "plan_hash": plan_hash(evidence) or None,
+        "study": plan.study if plan else None,
+        "researcher": evidence.request.researcher,
+        "asset": asset,
+        "front_desk": evidence.status,
+        "vault": state.state if state else None,
+        "sentence": state.sentence if state else None,
+        "study_epsilon": state.study_epsilon if state else None,
+        "after_epsilon": state.after_epsilon if state else None,
+        "problem": evidence.problem or None,
+    }
+
+
+def row(evidence: Evidence) -> tuple[str, ...]:
+    """A request as a line of the table for people; the state is the vault's word."""
+    told = facts(evidence)
+    state = told["vault"] or evidence.problem
+    cost = f"epsilon {told['study_epsilon']:.2f}" if evidence.state else ""
+    return (
+        evidence.request_id[:SHORT],
+        told["study"] or "no plan",
+        evidence.request.researcher,
+        told["asset"] or "",
+        f"{state} (the front desk says {evidence.status})" if evidence.disagreement else state,
+        cost,
+    )
+
+
+def plan_hash(evidence: Evidence) -> str:
+    """The plan that a request is for; empty if its code names none."""
+    try:
+        return evidence.plan.hash if evidence.plan else evidence.request.plan_hash
+    except NotApproved:
+        return ""
+
+
+def _begins(evidence: Evidence, wanted: str) -> bool:
+    return evidence.request_id.startswith(wanted) or plan_hash(evidence).startswith(wanted)

@@ -1,0 +1,54 @@
+"""One hospital's patients in two groups: those to train on, and those that no training sees."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from datasites.data import patient_hashing
+from datasites.data.cohort_file import SplitCohort
+from datasites.data.readers.reading import Reading
+from syft_code.errors import InvalidData, require
+
+HELD_OUT = 0.2
+"""Part of the patients that no training sees, unless the owner says otherwise."""
+FEW_PATIENTS = 10
+
+
+def split(
+    reading: Reading,
+    chosen: NDArray[np.bool_] | None,
+    *,
+    hospital: str,
+    salt: bytes,
+    held_out: float | None,
+) -> SplitCohort:
+    """Pick a hospital's patients out of a reading, and hold some of them out by their salted hash.
+
+    Shapes: `chosen` is bool `[patients]`, all unless told.
+    Raises:
+        InvalidData: if no patient is left.
+    """
+    picked = np.ones(len(reading.patient_ids), np.bool_) if chosen is None else chosen
+    ids = [name for name, mine in zip(reading.patient_ids, picked, strict=True) if mine]
+    require(
+        bool(ids),
+        f"{hospital} must have at least one patient, and the data leaves it none: use fewer "
+        "hospitals or more data.",
+        error=InvalidData,
+    )
+    part = held_out if held_out is not None else HELD_OUT if len(ids) >= FEW_PATIENTS else 0.0
+    return SplitCohort(
+        cohort=reading.cohort.select(picked),
+        held_out=patient_hashing.held_out(ids, part, salt),
+        tokens=patient_hashing.tokens(ids, salt),
+        split_rule=patient_hashing.rule(part, salt),
+    )
+
+
+def declared(patients: int) -> int:
+    """The number of training patients that is told to the public: two digits, rounded down.
+
+    >>> declared(7), declared(176), declared(2527)
+    (7, 170, 2500)
+    """
+    unit: int = 10 ** max(len(str(patients)) - 2, 0)
+    return patients // unit * unit

@@ -1,0 +1,142 @@
+"""Several hospitals on one machine: their folders, their owners, and data shared out among them.
+
+Each stays a hospital by itself, with its own vault and keys. Only what their owners would do one
+after the other is done here at once, for a demo or a first try.
+"""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.panel import Panel
+from rich.text import Text
+
+from datasites import site as sites
+from datasites import site_processes
+from datasites.data import readers
+from datasites.data.cohort_file import SplitCohort
+from datasites.data.readers import Kind
+from datasites.data.readers.reading import Reading
+from datasites.demo import partitioners, stand_ins
+from datasites.owner.owner import Owner
+from datasites.site import SiteSettings
+from policies import site_policy
+from policies.rules import KnownParties
+from policies.site_policy import SitePolicy
+from syft_code.errors import InvalidInput
+from syft_code.recipes.recipe import DataSpec
+from syft_code.runtime.process_spec import ProcessSpec
+
+ASSETS: dict[Kind, str] = {
+    "ham10000": "skin-lesions",
+    "brats": "gliomas",
+    "heart": "heart-disease",
+    "symptoms": "symptoms",
+    "vitals": "vital-signs",
+    "table": "table",
+}
+SIZES_PX: dict[Kind, int] = {"ham10000": 32, "brats": 48}
+"""Of pictures; the others have a schema."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HospitalSpec:
+    """One of the hospitals; without `data` it publishes stand-ins of its kind."""
+
+    home: Path
+    settings: SiteSettings
+    policy: SitePolicy
+    kind: Kind
+    data: str = ""
+
+    def parties(self) -> list[ProcessSpec]:
+        """Its vault and its front desk, in a folder that is made if it is not there."""
+        text = site_policy.text(self.policy)
+        return site_processes.parties(sites.create(self.home, self.settings, policy=text))
+
+
+def owners(neighbours: Sequence[HospitalSpec]) -> list[Owner]:
+    """Everybody's owner, at work."""
+    with ThreadPoolExecutor(len(neighbours)) as pool:
+        return list(pool.map(lambda one: Owner(one.home), neighbours))
+
+
+def exchange_keys(owners: Sequence[Owner], aggregators: Sequence[tuple[str, str]]) -> None:
+    """Put every policy into force, and tell the owners each other's keys, from the parties.
+
+    `aggregators` are their keys to verify with and to seal to (hex).
+    """
+    known = KnownParties(
+        hospitals=tuple(owner.verify_key for owner in owners), aggregators=tuple(aggregators)
+    )
+    for owner in owners:
+        owner.adopt()
+        owner.trust(known)
+
+
+def read(kind: Kind, data: str, stand_in_folder: Path, *, facts: bool = False) -> Reading:
+    """The named folder's patients; without one, stand-ins made on the spot."""
+    folder = Path(data) if data else stand_in_folder / kind
+    if not data and not folder.exists():
+        stand_ins.write(stand_ins.drawable(kind), folder, seed=0)
+    size_px = SIZES_PX.get(kind, readers.SIZE_PX)
+    return readers.read(kind, folder, size_px=size_px, facts=facts)
+
+
+def partition_patients(reading: Reading, owners: Sequence[Owner]) -> dict[str, SplitCohort]:
+    """One data set's patients for each owner, by true site where it has one."""
+    parts = partitioners.by_site(reading, len(owners))
+    return {
+        owner.name: owner.split(reading, chosen=chosen)
+        for owner, chosen in zip(owners, parts, strict=True)
+    }
+
+
+def publish(
+    owners: Sequence[Owner], splits: dict[str, SplitCohort], spec: DataSpec, *, asset: str
+) -> None:
+    """Each owner hands their own patients to the vault, and shows card and mock."""
+    for owner in owners:
+        owner.publish(splits[owner.name], spec=spec, asset=asset)
+
+
+def publish_all(
+    neighbours: Sequence[HospitalSpec],
+    owners: Sequence[Owner],
+    stand_in_folder: Path,
+    *,
+    remark: Callable[[str], None],
+) -> None:
+    """Read each data folder once and publish it; those that name the same one share its patients."""
+    for kind, data in sorted({(one.kind, one.data) for one in neighbours}):
+        reading = read(kind, data, stand_in_folder)
+        for sentence in reading.remarks:
+            remark(f"{kind}: {sentence}")
+        sharing = [
+            owner
+            for owner, one in zip(owners, neighbours, strict=True)
+            if (one.kind, one.data) == (kind, data)
+        ]
+        publish(sharing, partition_patients(reading, sharing), reading.spec, asset=ASSETS[kind])
+
+
+def approve_all(owners: Sequence[Owner], folder: Path, console: Console) -> None:
+    """Every owner approves the newest request; what the first one sees is shown and written."""
+    for position, owner in enumerate(owners):
+        evidence = owner.requests()[-1]
+        if position == 0:
+            pack = owner.examine(evidence)
+            (folder / "evidence.html").write_text(pack.page(), encoding="utf-8")
+            console.print(Panel(Text(pack.brief()), title=f"What the owner of {owner.name} sees"))
+            console.print(f"  All of it: {folder / 'evidence.html'}", highlight=False)
+        owner.approve(evidence)
+
+
+def data_kind(text: str) -> Kind:
+    """The kind of data that somebody names; raise `InvalidInput` if there is none."""
+    for known in ASSETS:
+        if text == known:
+            return known
+    raise InvalidInput(f"The kind of data must be one of {', '.join(ASSETS)}, got {text!r}.")

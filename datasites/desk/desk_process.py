@@ -1,0 +1,46 @@
+"""The front desk as a process: `python -m datasites.desk.desk_process --home HOME`."""
+
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+import uvicorn
+
+from datasites.desk.syft_server import build
+from datasites.site import Site
+from syft_code.errors import ConsiliumError
+from syft_code.runtime.parent_exit import end_with_parent
+
+app = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
+
+
+@app.command()
+def main(
+    home: Annotated[Path, typer.Option(help="The hospital's folder.")],
+    end_with_starter: Annotated[bool, typer.Option(help="End when the starter ends.")] = False,
+) -> None:
+    """Run one hospital's front desk until SIGTERM."""
+    if end_with_starter:
+        end_with_parent()
+    os.umask(0o077)
+    site = Site(home.resolve())
+    try:
+        settings = site.settings()
+        application = build(site)
+    except ConsiliumError as problem:
+        sys.exit(str(problem))
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    uvicorn.run(
+        application,
+        host="127.0.0.1",
+        port=settings.port,
+        log_level="warning",
+        timeout_graceful_shutdown=3,
+    )
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,333 @@
+"""The front desk: a real PySyft datasite behind two chokepoints.
+
+The only file of this room that imports PySyft. `build` makes the hospital's HTTP
+application: PySyft's own routes, filtered, with our bulk routes beside them.
+`OwnerSession` is the owner's side of the same protocol, for notebooks and commands.
+
+    bytes ─▶ intake: signature, types ─▶ role's list ─▶ PySyft unpacks ─▶ arguments ─▶ PySyft acts
+
+Guarantee: PySyft answers only the calls on a role's list (`allowlist`), never from its queue,
+    never to a guest or to the root key, and unpacks nothing else. Text that a researcher
+    sent is compared with the thin traveller of a plan and never executed. What PySyft
+    holds of an asset is a handle. A researcher can't tell a denied request from a pending one.
+Does not protect: against whoever owns this process. That is what the vault is for.
+"""
+
+import logging
+import os
+import secrets
+from collections.abc import Callable
+from typing import Any
+
+from fastapi import FastAPI
+
+from datasites import private_files
+from datasites.desk import allowlist, entrypoint, status_masking
+from datasites.desk.deserialization_guard import DeserializationGuard, Packing
+from datasites.desk.storage.security_log import SecurityLog
+from datasites.desk.storage.ticket_owners import TicketOwners
+from datasites.desk.web import http_app
+from datasites.desk.web.login import Logins
+from datasites.desk.web.middleware import FAILED, LOG, MAX_CALL_BYTES
+from datasites.desk.web.rate_limit import LoginRateLimit
+from datasites.site import Site, owner_email
+from syft_code.errors import ConsiliumError, Refused, require
+from syft_code.plans import traveller
+from syft_code.runtime.quiet_imports import quiet_import, silence
+
+with quiet_import():
+    from syft.client.api import SyftAPIData
+    from syft.protocol.data_protocol import get_data_protocol
+    from syft.serde.deserialize import _deserialize
+    from syft.serde.recursive import recursive_scheme
+    from syft.serde.recursive_primitives import iterable_schema, kv_iterable_schema
+    from syft.serde.serialize import _serialize
+    from syft.server.credentials import SyftSigningKey, SyftVerifyKey
+    from syft.server.datasite import Datasite
+    from syft.server.routes import make_routes
+    from syft.server.uvicorn import get_lifetime
+    from syft.service.action import action_service
+    from syft.service.code.user_code import (
+        ApprovalDecision,
+        UserCodeExecutionOutput,
+        UserCodeStatus,
+        UserCodeStatusCollection,
+        get_code_hash,
+    )
+    from syft.service.context import AuthedServiceContext
+    from syft.service.policy.policy import MixedInputPolicy, OutputPolicyExecuteOnce
+    from syft.service.response import SyftError
+    from syft.service.user.user import User, UserPrivateKey, check_pwd, salt_and_hash_password
+    from syft.service.user.user_roles import ServiceRole
+    from syft.store.blob_storage.on_disk import (
+        OnDiskBlobStorageClientConfig,
+        OnDiskBlobStorageConfig,
+    )
+    from syft.store.db.sqlite import SQLiteDBConfig
+    from syft.store.document_store_errors import NotFoundException
+    from syft.types.errors import SyftException
+    from syft.types.syft_object_registry import SyftObjectRegistry
+    from syft.types.uid import UID
+
+silence("syft")
+
+UNEXPECTED = "Something unexpected"
+"""How PySyft's word for such an error begins, when it hides the traceback."""
+NONSENSE = (
+    "PySyft could not act on this call as it stands: use federation.researcher.study (researchers) or "
+    "datasites.owner.owner (owners)."
+)
+EXPECTED = allowlist.Expected(
+    researcher_role=ServiceRole.DATA_SCIENTIST,
+    input_policy=MixedInputPolicy,
+    output_policy=OutputPolicyExecuteOnce,
+)
+
+
+def _fields(name: str, version: int) -> set[str]:
+    """The fields that PySyft packs of a type's version, none if it does not know it."""
+    if not SyftObjectRegistry.has_serde_class(name, version):
+        return set()
+    return SyftObjectRegistry.get_serde_properties(name, version)[3] or set()
+
+
+INTAKE = DeserializationGuard(
+    Packing(one=recursive_scheme, many=iterable_schema, pairs=kv_iterable_schema, fields=_fields)
+)
+
+for _name in ("_GenericAlias", "_UnionGenericAlias"):
+    # Unpacking one of these calls a function of the sender's choice; the owner's client
+    # unpacks too, and nothing that it needs holds them.
+    SyftObjectRegistry.__object_serialization_registry__.pop(_name, None)
+
+
+class FrontDesk(Datasite):  # type: ignore[misc]
+    """PySyft's datasite with one chokepoint for calls; the one for code is `_run_traveller`."""
+
+    site: Site
+    refusals: SecurityLog
+    tickets: TicketOwners
+
+    def answer(self, data: bytes) -> bytes:
+        """Answer a packed call if its sender's role may make it; say no in words if not."""
+        account = path = ""
+        try:
+            call = INTAKE.open(data)
+            account, path = call.account, call.path
+            allowed = allowlist.allowed_types(
+                call.path, role=self.role_of(account).name, size_bytes=len(data)
+            )
+            INTAKE.check(call, allowed=allowed)
+            result = self.handle_api_call(_deserialize(data, from_bytes=True))
+        except ConsiliumError as problem:
+            if path not in allowlist.UNASKED:
+                self.refusals.write("call", who=account, path=path, sentence=str(problem))
+            result = self._no(str(problem))
+        except SyftException as problem:
+            result = self._no(problem.public_message)
+        except Exception:
+            LOG.exception("a call failed")
+            result = self._no(FAILED)
+        return _pack(result)
+
+    def handle_api_call_with_unsigned_result(
+        self, api_call: Any, job_id: Any = None, check_call_location: bool = True
+    ) -> Any:
+        """Let PySyft act on a call whose arguments are in order."""
+        call = api_call.message
+        require(
+            call.blocking is True and call.server_uid == self.id,
+            "This front desk has no queue and no peers: send a blocking call to it.",
+            error=Refused,
+        )
+        allowlist.check_arguments(call, EXPECTED)
+        result = super().handle_api_call_with_unsigned_result(api_call, job_id, check_call_location)
+        if isinstance(result, SyftError) and (result.tb or UNEXPECTED in result.message):
+            LOG.warning("%s: %s %s", call.path, result.message, result.tb or "")
+            return SyftError(message=NONSENSE)
+        if isinstance(result, SyftError) or not self._is_researcher(api_call.credentials):
+            return result
+        if call.path == "request.get_all":
+            result.value = [status_masking.without_denial(request) for request in result.value]
+        if call.path == "code.request_code_execution":
+            self._offer(allowlist.submitted_code([*call.args, *call.kwargs.values()]), result.value)
+        return result
+
+    def role_of(self, account: str) -> ServiceRole:
+        """The role of an account key (hex); the root key counts as a guest from outside."""
+        key = SyftVerifyKey.from_string(account)
+        if key == self.verify_key:
+            return ServiceRole.GUEST
+        return self.get_role_for_credentials(credentials=key)
+
+    def is_member(self, account: str) -> bool:
+        """Whether an account key (hex) belongs to somebody with a role here."""
+        return self.role_of(account).name in allowlist.ALLOWED_CALLS
+
+    def has_submitted(self, account: str, plan_hash: str) -> bool:
+        """Whether an account (hex) has a code request for a plan."""
+        key = SyftVerifyKey.from_string(account)
+        code_hash = get_code_hash(traveller.source(plan_hash), key)
+        find = self.services.user_code.stash.get_by_code_hash
+        return _found(lambda: find(self.verify_key, code_hash)) is not None
+
+    def user_of(self, email: str) -> User | None:
+        """The user of an e-mail, None if there is none."""
+        return _found(lambda: self.services.user.stash.get_by_email(self.verify_key, email))
+
+    @property
+    def root(self) -> AuthedServiceContext:
+        """The desk's own right to do what the vault or its start asks for."""
+        return AuthedServiceContext(
+            server=self, credentials=self.verify_key, role=ServiceRole.ADMIN
+        )
+
+    def pack_login(self, user: User) -> bytes:
+        """What a user gets who logged in: the account's key, packed."""
+        return _pack(user.to(UserPrivateKey))
+
+    def pack_error(self, sentence: str) -> bytes:
+        """A sentence that PySyft's client shows, packed."""
+        return _pack(SyftError(message=sentence))
+
+    def protocols(self) -> set[str]:
+        """The versions of PySyft's protocol that are spoken here."""
+        return {str(known) for known in get_data_protocol().supported_protocols}
+
+    def _offer(self, code: Any, request: Any) -> None:
+        """Approve a new request if the vault says that a standing approval covers its plan."""
+        if entrypoint.offer_plan(self.site, traveller.plan_hash_of(code.code)):
+            try:
+                self.services.request.apply(context=self.root, uid=request.id)
+            except SyftException:
+                LOG.exception("a request that a standing approval covers was not approved")
+
+    def _is_researcher(self, key: SyftVerifyKey) -> bool:
+        return bool(self.get_role_for_credentials(credentials=key).name == allowlist.RESEARCHER)
+
+    def _no(self, sentence: str) -> Any:
+        return SyftAPIData(data=SyftError(message=sentence)).sign(self.signing_key)
+
+
+def _pack(value: Any) -> bytes:
+    packed: bytes = _serialize(value, to_bytes=True)
+    return packed
+
+
+def _found(ask: Callable[[], Any]) -> Any:
+    """What PySyft's store finds, None if there is nothing."""
+    try:
+        return ask().unwrap()
+    except NotFoundException:
+        return None
+
+
+_status_message = UserCodeStatusCollection.get_status_message_l2
+
+
+def _quiet_status_message(status: Any, context: Any) -> str:
+    """In place of PySyft's message, which tells a denied code from a pending one, and why."""
+    if not status.get_is_approved(context):
+        status = status_masking.as_pending(status, ApprovalDecision(status=UserCodeStatus.PENDING))
+    message: str = _status_message(status, context)
+    return message
+
+
+def _run_traveller(code_item: Any, kwargs: dict[str, Any], context: Any) -> Any:
+    """In place of PySyft's `exec`: make the one call that the traveller's text spells.
+
+    PySyft would run what it has derived from the text and from the names beside it.
+    """
+    plan_hash = traveller.plan_hash_of(code_item.raw_code)
+    result = entrypoint.start_round(
+        patients=kwargs["patients"], plan_hash=plan_hash, call=str(kwargs["call"])
+    )
+    ticket = entrypoint.ticket_of(result)
+    if ticket is not None:
+        context.server.tickets.give(ticket, str(context.credentials))
+    return UserCodeExecutionOutput(
+        user_code_id=code_item.id,
+        stdout="",
+        stderr="",
+        result=result,
+        errored=False,
+        safe_error_message="",
+    )
+
+
+def build(site: Site) -> FastAPI:
+    """The front desk of one hospital as an HTTP application, with its owner's account made."""
+    LOG.addHandler(logging.StreamHandler())  # PySyft has taken the root logger's
+    os.environ[entrypoint.HOME_VARIABLE] = str(site.home)
+    os.environ["SYFT_TEMP_ROOT"] = str(site.desk)
+    desk = _start(site)
+    _ensure_owner(desk, site)
+    action_service.execute_byte_code = _run_traveller
+    UserCodeStatusCollection.get_status_message_l2 = _quiet_status_message
+    app = FastAPI(
+        title=desk.name,
+        lifespan=get_lifetime(desk),
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+    )
+    return http_app.build(app, desk, pysyft=make_routes(worker=desk), logins=_logins(desk))
+
+
+def _start(site: Site) -> FrontDesk:
+    """The datasite, with a name, id and key of its own that outlive a restart."""
+    settings = site.settings()
+    key = private_files.signing_key(site.desk / "key")
+    uid_path = site.desk / "uid"
+    if not uid_path.exists():
+        private_files.write_private(uid_path, UID().no_dash.encode("ascii"))
+    desk = FrontDesk(
+        name=settings.name,
+        id=UID(private_files.read_required(uid_path).decode("ascii")),
+        signing_key=SyftSigningKey(signing_key=key),
+        root_email=f"root@{settings.name}.example.org",
+        root_username="root",
+        root_password=secrets.token_urlsafe(32),  # nobody knows it: the root account is not used
+        create_producer=False,
+        n_consumers=0,
+        in_memory_workers=False,
+        db_config=SQLiteDBConfig(path=site.desk, filename="syft.db"),
+        blob_storage_config=OnDiskBlobStorageConfig(
+            client_config=OnDiskBlobStorageClientConfig(base_directory=site.desk / "syft_blobs"),
+            min_blob_size=MAX_CALL_BYTES // 2**20,  # in MiB: whatever fits a call stays in it
+        ),
+    )
+    desk.site, desk.refusals = site, SecurityLog(site.desk)
+    desk.tickets = TicketOwners(site.desk / "tickets")
+    return desk
+
+
+def _ensure_owner(desk: FrontDesk, site: Site) -> None:
+    """At the first start: an account for the owner, with a random password in a private file."""
+    path = site.owner / "password"
+    if path.exists():
+        return
+    password = secrets.token_urlsafe(24)
+    email = owner_email(desk.name)
+    desk.services.user.create(
+        context=desk.root,
+        name=email,
+        email=email,
+        password=password,
+        password_verify=password,
+        role=ServiceRole.DATA_OWNER,
+    )
+    private_files.write_private(path, password.encode("ascii"))
+
+
+def _logins(desk: FrontDesk) -> Logins[User]:
+    """Log-ins against PySyft's accounts; the hash for unknown e-mails is made like theirs."""
+    _, hashed = salt_and_hash_password(secrets.token_urlsafe(32), 12)
+    return Logins(
+        user_of=desk.user_of,
+        hash_of=lambda user: user.hashed_password,
+        matches=check_pwd,
+        nobodys_hash=hashed,
+        throttle=LoginRateLimit(spared={owner_email(desk.name)}),
+        log=desk.refusals,
+    )

@@ -1,0 +1,187 @@
+"""What travels beside PySyft over HTTP: blobs, tickets, notes, the site's policy.
+
+    HEAD   /blobs/SHA256             how many bytes are here
+    PUT    /blobs/SHA256             Content-Range: bytes FIRST-LAST/TOTAL
+    GET    /blobs/SHA256             Range is honoured
+    DELETE /blobs/SHA256
+    GET    /tickets/TICKET           state, steps, epsilon; once done, the shares' hashes
+    GET    /requests/PLAN/notes      notes on one's own code request, for a plan's hash
+    POST   /requests/PLAN/notes/SHA256   {"text": ...}, canonical JSON with that hash
+    GET    /policy                   what the hospital asks of a plan: the terms that are in force
+
+Every request is signed by the key of a PySyft account of this hospital; a guest gets
+nothing, and a member only what is the member's own. An upload's Content-Length is that of
+its range. An error is a JSON sentence.
+"""
+
+import re
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from fastapi import APIRouter, Request, Response
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import FileResponse, JSONResponse
+
+from datasites.desk.storage.blobs import AccountBlobs, BlobStore
+from datasites.desk.storage.notes import Notes
+from datasites.desk.storage.ticket_owners import TicketOwners
+from datasites.protocol import vault_api
+from datasites.site import Site
+from syft_code import canonical
+from syft_code.errors import InvalidMessage, Refused, require
+from syft_code.evidence import http_signatures
+from syft_code.plans.notes import NoteList, NoteReply
+
+_CONTENT_RANGE = re.compile("bytes ([0-9]{1,15})-([0-9]{1,15})/([0-9]{1,15})")
+_RANGE = re.compile("bytes=[0-9]{1,15}-([0-9]{1,15})?")
+_JSON = "application/json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Members:
+    """What PySyft knows of an account key (hex)."""
+
+    known: Callable[[str], bool]
+    """Whether it belongs to a member of this front desk."""
+    submitted: Callable[[str, str], bool]
+    """Whether it has submitted a code request for a plan's hash."""
+
+
+def routes(site: Site, members: Members, *, tickets: TicketOwners) -> APIRouter:
+    """The routes beside PySyft of one hospital."""
+
+    def account(request: Request) -> str:
+        path = request.scope["path"]  # `request.url` would believe the Host header
+        key = http_signatures.account_of(request.headers, request.method, path)
+        require(
+            members.known(key),
+            "Only accounts of this hospital may do this: ask its data owner to invite you.",
+            error=Refused,
+        )
+        return key
+
+    router, blobs = APIRouter(), BlobStore(site.desk / "blobs")
+    _add_blobs(router, lambda request: blobs.room(account(request)))
+
+    @router.get("/tickets/{ticket}")
+    def ticket(ticket: str, request: Request) -> Response:
+        key = account(request)
+        tickets.check(ticket, key)
+        return _ticket(site, ticket, blobs.room(key))
+
+    _add_notes(router, Notes(site.desk / "notes"), members, account)
+
+    @router.get("/policy")
+    def policy(request: Request) -> Response:
+        account(request)
+        return Response(_policy(site), media_type=_JSON)
+
+    return router
+
+
+def _add_blobs(router: APIRouter, room: Callable[[Request], AccountBlobs]) -> None:
+    @router.head("/blobs/{name}")
+    def size(name: str, request: Request) -> Response:
+        mine = room(request)
+        whole = mine.size(name) is not None
+        headers = {"upload-offset": str(mine.received(name)), "upload-complete": str(int(whole))}
+        return Response(headers=headers)
+
+    @router.put("/blobs/{name}")
+    async def upload(name: str, request: Request) -> Response:
+        mine = room(request)
+        first, total = _content_range(request.headers)
+        async for chunk in request.stream():
+            first = await run_in_threadpool(mine.append, name, chunk, offset=first)
+        await run_in_threadpool(mine.finish, name, size_bytes=total)
+        return JSONResponse({"received": first})
+
+    @router.get("/blobs/{name}")
+    def download(name: str, request: Request) -> Response:
+        mine = room(request)
+        require(
+            _RANGE.fullmatch(request.headers.get("range", "bytes=0-")) is not None,
+            "A download may ask for one Range: bytes=FIRST- or bytes=FIRST-LAST.",
+            error=InvalidMessage,
+        )
+        return FileResponse(mine.path(name), media_type="application/octet-stream")
+
+    @router.delete("/blobs/{name}")
+    def delete(name: str, request: Request) -> Response:
+        room(request).delete(name)
+        return JSONResponse({"deleted": name})
+
+
+def _add_notes(
+    router: APIRouter, notes: Notes, members: Members, account: Callable[[Request], str]
+) -> None:
+    def check(request: Request, plan_hash: str) -> None:
+        require(
+            members.submitted(account(request), plan_hash),
+            "This account has no code request for this plan here: submit the plan first.",
+            error=Refused,
+        )
+
+    @router.get("/requests/{plan_hash}/notes")
+    def read(plan_hash: str, request: Request) -> Response:
+        check(request, plan_hash)
+        found = NoteList(notes=notes.read(plan_hash))
+        return Response(canonical.encode(found), media_type=_JSON)
+
+    @router.post("/requests/{plan_hash}/notes/{sha256}")
+    async def add(plan_hash: str, sha256: str, request: Request) -> Response:
+        await run_in_threadpool(check, request, plan_hash)
+        body = await request.body()
+        require(
+            canonical.sha256(body) == sha256,
+            "A note must have the hash that its path, and so its signature, names.",
+            error=InvalidMessage,
+        )
+        answer: NoteReply = canonical.parse(NoteReply, body, what="note")
+        await run_in_threadpool(_add_once, notes, plan_hash, answer.text)
+        return JSONResponse({"written": sha256})
+
+
+def _add_once(notes: Notes, plan_hash: str, text: str) -> None:
+    """Write a researcher's note, unless it is the same request again.
+
+    A signature is good for a minute, so a request can come twice.
+    """
+    since = time.time() - 2 * http_signatures.MAX_AGE_S
+    for note in notes.read(plan_hash):
+        if note.author == "researcher" and note.text == text and note.at_unix_s > since:
+            return
+    notes.add(plan_hash, author="researcher", text=text)
+
+
+def _ticket(site: Site, ticket: str, room: AccountBlobs) -> Response:
+    """A ticket as the vault knows it; once it is done, its sealed shares go to a room."""
+    found, _ = vault_api.ask(site.vault, vault_api.GetTicket(ticket=ticket))
+    for party, share in enumerate(found.shares, start=1):
+        if room.size(share) is None:
+            _, sealed = vault_api.ask(site.vault, vault_api.GetShare(ticket=ticket, party=party))
+            room.put(share, sealed)
+    return Response(canonical.encode(found), media_type=_JSON)
+
+
+def _policy(site: Site) -> bytes:
+    path = site.desk / "policy.json"
+    require(
+        path.is_file(),
+        "This hospital has not published its policy: ask its data owner.",
+        error=Refused,
+    )
+    return path.read_bytes()
+
+
+def _content_range(headers: Mapping[str, str]) -> tuple[int, int]:
+    """First byte and total of an upload whose range is in order and has the body's length."""
+    found = _CONTENT_RANGE.fullmatch(headers.get("content-range", ""))
+    first, last, total = (int(part) for part in found.groups()) if found else (0, -1, -1)
+    require(
+        first <= last < total and int(headers["content-length"]) == last - first + 1,
+        "An upload must say Content-Range: bytes FIRST-LAST/TOTAL, and have just these bytes.",
+        error=InvalidMessage,
+    )
+    return first, total

@@ -1,0 +1,110 @@
+"""The front desk's HTTP application: what is left of PySyft's routes, and ours beside them.
+
+    /api/v2/, /metadata, /api    PySyft's own
+    /api/v2/api_call             a packed call, to the front desk's chokepoint
+    /api/v2/login                an e-mail and a password, within limits (`login`, `throttle`)
+    /blobs, /tickets, ...        what travels beside PySyft (`blob_routes`)
+
+Nothing here imports PySyft; `server` hands over what PySyft has to do with it.
+"""
+
+from collections.abc import Mapping, Set
+from typing import Annotated, Any, Protocol
+
+from fastapi import APIRouter, Body, FastAPI, Request, Response
+from fastapi.concurrency import run_in_threadpool
+
+from datasites.desk.storage.security_log import SecurityLog
+from datasites.desk.storage.ticket_owners import TicketOwners
+from datasites.desk.web import blob_routes, middleware
+from datasites.desk.web.login import MAX_EMAIL, MAX_PASSWORD, Logins, TooManyTries
+from datasites.desk.web.middleware import PREFIX
+from datasites.site import Site
+from syft_code.errors import ConsiliumError, Refused, require
+from syft_code.plans.roster import HEX_KEY
+
+OPEN_ROUTES = {"/", "/metadata", "/api"}
+"""What is left of PySyft's HTTP routes: no sign-up, no password reset, no streams."""
+_PACKED = "application/octet-stream"
+
+
+class DeskServices(Protocol):
+    """What the routes need of the front desk."""
+
+    site: Site
+    refusals: SecurityLog
+    tickets: TicketOwners
+
+    def answer(self, data: bytes) -> bytes:
+        """Answer a packed call."""
+
+    def is_member(self, account: str) -> bool:
+        """Whether an account key (hex) belongs to somebody with a role here."""
+
+    def has_submitted(self, account: str, plan_hash: str) -> bool:
+        """Whether an account (hex) has a code request for a plan."""
+
+    def pack_login(self, user: Any) -> bytes:
+        """What a user gets who logged in: the account's key, packed."""
+
+    def pack_error(self, sentence: str) -> bytes:
+        """A sentence that PySyft's client shows, packed."""
+
+    def protocols(self) -> Set[str]:
+        """The versions of PySyft's protocol that are spoken here."""
+
+
+def build(app: FastAPI, desk: DeskServices, *, pysyft: APIRouter, logins: Logins[Any]) -> FastAPI:
+    """Fill an application with routes and put the limits before them."""
+    pysyft.routes = [r for r in pysyft.routes if getattr(r, "path", "") in OPEN_ROUTES]
+    _add_own(pysyft, desk, logins)
+    app.include_router(pysyft, prefix=PREFIX)
+    members = blob_routes.Members(known=desk.is_member, submitted=desk.has_submitted)
+    app.include_router(blob_routes.routes(desk.site, members, tickets=desk.tickets))
+    middleware.add_to(
+        app, check_listing=lambda asked: _check_listing(desk, asked), log=desk.refusals
+    )
+    return app
+
+
+def _add_own(router: APIRouter, desk: DeskServices, logins: Logins[Any]) -> None:
+    """Our routes in place of PySyft's for calls and logins."""
+
+    @router.post("/api_call")
+    async def api_call(request: Request) -> Response:
+        answer = await run_in_threadpool(desk.answer, await request.body())
+        return Response(answer, media_type=_PACKED)
+
+    @router.post("/login")
+    def login(
+        email: Annotated[str, Body(max_length=MAX_EMAIL)],
+        password: Annotated[str, Body(max_length=MAX_PASSWORD)],
+    ) -> Response:
+        return _log_in(desk, logins, email=email, password=password)
+
+
+def _log_in(desk: DeskServices, logins: Logins[Any], *, email: str, password: str) -> Response:
+    """The account's key, or why not in a sentence.
+
+    PySyft's client shows the sentence of a packed error, and nothing of an answer whose HTTP
+    status is not 200; so who must wait gets 200 too, with Retry-After for other clients.
+    """
+    headers: dict[str, str] = {}
+    try:
+        packed = desk.pack_login(logins.user(email, password))
+    except ConsiliumError as problem:
+        packed = desk.pack_error(str(problem))
+        if isinstance(problem, TooManyTries):
+            headers = {"retry-after": str(problem.wait_s)}
+    return Response(packed, headers=headers, media_type=_PACKED)
+
+
+def _check_listing(desk: DeskServices, asked: Mapping[str, str]) -> None:
+    """An API listing is for a member, in a protocol that PySyft speaks."""
+    key, protocol = asked.get("verify_key", ""), asked.get("communication_protocol", "")
+    require(
+        HEX_KEY.fullmatch(key) is not None and desk.is_member(key) and protocol in desk.protocols(),
+        "Only members may list this front desk's calls, in a protocol that it speaks: ask its "
+        "data owner to invite you.",
+        error=Refused,
+    )

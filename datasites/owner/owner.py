@@ -1,0 +1,367 @@
+"""The data owner's desk: publish, look at requests, decide, keep the rules and the books.
+
+Runs on the owner's machine beside the vault, in a notebook or a command. A decision is
+signed with the owner's key for the vault, and told to PySyft for the researcher; the
+vault acts on the signature alone. Where only one of the two was done, an error says so,
+and a request's evidence shows it.
+"""
+
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from datasites import private_files
+from datasites.data import patient_hashing, train_test_split
+from datasites.data.cohort_file import SplitCohort
+from datasites.data.readers.reading import Reading
+from datasites.desk.storage.blobs import BlobStore
+from datasites.desk.storage.notes import Notes
+from datasites.owner import publishing
+from datasites.owner.publishing import MOCK_SLICES
+from datasites.owner.syft_session import OwnerSession
+from datasites.protocol import owner_actions, vault_api
+from datasites.protocol.vault_client import VaultClient
+from datasites.review import mock_run
+from datasites.review.evidence import Evidence
+from datasites.review.ledger_card import LedgerCard
+from datasites.site import Site
+from policies import site_policy
+from policies.rules import KnownParties
+from policies.site_policy import SitePolicy
+from syft_code import canonical
+from syft_code.errors import (
+    ConsiliumError,
+    InvalidInput,
+    NotApproved,
+    Refused,
+    require,
+)
+from syft_code.plans import traveller
+from syft_code.plans.catalogue import AssetCard
+from syft_code.plans.plan import Plan
+from syft_code.recipes.recipe import DataSpec
+
+APPROVAL_DAYS = 30.0
+
+
+class Owner:
+    """Somebody who decides at one hospital: its data owner, or an approver beside them.
+
+    An approver has made a key of their own in the folder `keys`, and the owner has enrolled
+    them. The front desk has one account for all of them; the vault tells them apart.
+    """
+
+    def __init__(self, home: Path, *, keys: Path | None = None) -> None:
+        self._site = Site(home.resolve())
+        self.settings = self._site.settings()
+        self.name = self.settings.name
+        key = private_files.signing_key((keys or self._site.owner) / "key")
+        self._line = VaultClient(self._site.vault, key)
+
+    @cached_property
+    def _session(self) -> OwnerSession:
+        return OwnerSession(self._site)
+
+    # Who works here, and by which rules
+
+    @property
+    def signing_key(self) -> str:
+        """The public half (hex) of the key that signs here, for an enrolment."""
+        return self._line.signing_key
+
+    @property
+    def verify_key(self) -> str:
+        """The hospital's own key (hex), to be made known to the others."""
+        return self._line.verify_key()
+
+    def invite(self, email: str) -> str:
+        """Make a researcher's account at the front desk, and return its random password."""
+        password = secrets.token_urlsafe(24)
+        self._session.invite(email, password)
+        return password
+
+    def adopt(self, policy: SitePolicy | None = None) -> int:
+        """Put a policy into force, that of policy.toml unless told; how many must still sign.
+
+        Budgets are part of it: nothing else can raise them.
+        """
+        wanted = policy or self._written_policy()
+        missing = self._line.action(owner_actions.AdoptPolicy(policy=wanted)).missing
+        if not missing:
+            page = self._site.desk / "policy.json"
+            private_files.write_private(page, canonical.encode(wanted.terms))
+        return missing
+
+    def policy(self) -> SitePolicy:
+        """The policy in force; raise `Refused` if there is none yet."""
+        policy = self.house().policy
+        if policy is None:
+            raise Refused(f"{self.name} has no policy in force yet: adopt one first.")
+        return policy
+
+    def trust(self, parties: KnownParties) -> int:
+        """Name the hospitals and aggregators that are known here; how many must still sign.
+
+        Take their keys from the parties themselves, never from a plan: a plan that names any
+        other is refused.
+        """
+        return self._line.action(owner_actions.TrustParties(parties=parties)).missing
+
+    def enrol(self, name: str, verify_key: str) -> int:
+        """Let another person approve here, by a key that they made; how many must still sign."""
+        return self._line.action(
+            owner_actions.EnrollApprover(name=name, verify_key=verify_key)
+        ).missing
+
+    def dismiss(self, verify_key: str) -> int:
+        """An approver leaves, and their approvals with them; how many must still sign."""
+        return self._line.action(owner_actions.RemoveApprover(verify_key=verify_key)).missing
+
+    def house(self) -> vault_api.SiteStatus:
+        """The rules in force: policy, approvers, known parties, what waits for a signature."""
+        return self._line.read(owner_actions.GetSiteStatus(), vault_api.SiteStatus)
+
+    # Patients
+
+    def split(
+        self,
+        reading: Reading,
+        *,
+        chosen: NDArray[np.bool_] | None = None,
+        held_out: float | None = None,
+    ) -> SplitCohort:
+        """Pick this hospital's patients out of a reading and hold some out, each for itself.
+
+        `chosen` (bool `[patients]`) are the hospital's patients, all unless told. With fewer
+        than `train_test_split.FEW_PATIENTS` nobody is held out unless `held_out` says so, and evaluations
+        of this hospital then count nobody. A later version must be split with the fraction of
+        the first, however many patients it has: say `held_out` then.
+        """
+        salt = private_files.read_required(self._site.owner / "salt")
+        return train_test_split.split(
+            reading, chosen, hospital=self.name, salt=salt, held_out=held_out
+        )
+
+    def publish(
+        self,
+        split: SplitCohort,
+        *,
+        spec: DataSpec,
+        asset: str,
+    ) -> AssetCard:
+        """Hand a cohort to the vault and show its card and a mock in the catalogue.
+
+        Publishing again under the same name makes the next version. What was spent on a patient
+        stays spent, under any name that the patient is published. The number of training
+        patients is declared in public, rounded down to two digits.
+
+        Does not protect: a patient whom the data files under two identifiers.
+        """
+        return publishing.publish(
+            split,
+            spec=spec,
+            asset=asset,
+            hospital=self.name,
+            vault=self._line,
+            desk=self._session,
+        )
+
+    def strike(self, patient_id: str) -> None:
+        """Take a patient out of every cohort; from the next round on nothing trains on them.
+
+        Later versions leave the patient out too. What earlier rounds have spent stays spent.
+        """
+        salt = private_files.read_required(self._site.owner / "salt")
+        self._line.action(
+            owner_actions.RemovePatient(
+                token=bytes(patient_hashing.tokens([patient_id], salt)[0]).hex()
+            )
+        )
+
+    # Decisions
+
+    def requests(self) -> list[Evidence]:
+        """Every code request with what there is to know about it, oldest first.
+
+        All but a mock run, which takes longer: `examine` adds it.
+        """
+        return [self.weigh(one) for one in self.submitted()]
+
+    def submitted(self) -> list[Evidence]:
+        """Every code request as the front desk has it, oldest first: who asks, and what was said.
+
+        What it would cost and what was decided takes longer to work out: `weigh` adds it.
+        """
+        asked = [
+            Evidence(request=request, hospital=self.name, approval_days=APPROVAL_DAYS)
+            for request in self._session.requests()
+        ]
+        return [replace(one, notes=self._notes.read(one.subject)) for one in asked]
+
+    def weigh(self, evidence: Evidence) -> Evidence:
+        """The same with its plan, the vault's word on it and what it would cost.
+
+        What is wrong with it becomes a sentence.
+        """
+        try:
+            return self._weighed(evidence)
+        except ConsiliumError as problem:
+            return replace(evidence, problem=str(problem))
+
+    def examine(self, evidence: Evidence) -> Evidence:
+        """The same with a mock run: the plan tried out on the public mock, fewer steps, no patient.
+
+        Takes up to `mock_run.LIMIT_S`. What fails in it is its result.
+
+        Raises:
+            NotApproved: if there is no plan to try out.
+        """
+        if evidence.plan is None:
+            raise NotApproved(f"There is no plan here to try out: {evidence.problem}")
+        mock = mock_run.run(evidence.plan, hospital=self.name, slices=MOCK_SLICES)
+        return replace(evidence, mock=mock)
+
+    def approve(
+        self,
+        evidence: Evidence,
+        *,
+        days: float = APPROVAL_DAYS,
+        epsilon: float | None = None,
+        rounds: int | None = None,
+    ) -> int:
+        """Let a plan run: sign for the vault, then tell PySyft; how many must still sign.
+
+        `epsilon` caps this study, else the asset's budget does; `rounds` limits its training
+        rounds, else the plan does.
+
+        Raises:
+            NotApproved: if the site's policy forbids it, or there is no plan to approve.
+        """
+        plan = evidence.plan
+        if plan is None:
+            raise NotApproved(f"This request can't be approved: {evidence.problem}")
+        entry = plan.hospital(self.name)
+        budget = self.policy().budget(entry.asset)
+        approval = owner_actions.ApprovePlan(
+            plan=plan.encode().decode("ascii"),
+            code_sha256=traveller.source_sha256(plan.hash),
+            asset=entry.asset,
+            asset_version=entry.asset_version,
+            researcher=evidence.request.researcher,
+            budget=budget if epsilon is None else replace(budget, epsilon=epsilon),
+            rounds=plan.rounds if rounds is None else rounds,
+            expires_unix_s=time.time() + days * 86_400,
+        )
+        missing = self._line.action(approval).missing
+        if not missing:
+            self._tell(lambda: self._session.approve(evidence.request_id))
+        return missing
+
+    def deny(self, evidence: Evidence, reason: str, *, tell_researcher: bool = False) -> None:
+        """Refuse a request, with a reason that the researcher reads only if they shall.
+
+        Untold, the researcher can't tell a refusal from a request that nobody has looked at.
+        """
+        plan_hash = evidence.subject
+        self._line.action(
+            owner_actions.DenyPlan(
+                plan_hash=plan_hash, reason=reason, tell_researcher=tell_researcher
+            )
+        )
+        self._close(evidence, plan_hash, reason, tell_researcher)
+
+    def revoke(self, evidence: Evidence, reason: str, *, tell_researcher: bool = False) -> None:
+        """Take an approval back; from now on the vault runs no round of the plan."""
+        plan_hash = evidence.subject
+        self._revoke(plan_hash, reason, tell_researcher)
+        self._close(evidence, plan_hash, reason, tell_researcher)
+
+    def revoke_plan(self, plan_hash: str, reason: str) -> None:
+        """The same in the vault alone, for a plan that the front desk does not show any more."""
+        self._revoke(plan_hash, reason, False)
+
+    def ask(self, evidence: Evidence, question: str) -> None:
+        """Ask the researcher something; the request stays undecided until you decide."""
+        plan_hash = evidence.subject
+        self._line.action(owner_actions.AskResearcher(plan_hash=plan_hash, reason=question))
+        self._tell(lambda: self._notes.add(plan_hash, author="owner", text=question))
+
+    # The books
+
+    def account(self, asset: str) -> vault_api.LedgerSummary:
+        """What the ledger says of an asset."""
+        return self._line.read(owner_actions.GetLedger(asset=asset), vault_api.LedgerSummary)
+
+    def ledger_card(self, asset: str) -> LedgerCard:
+        """The same as a card to look at."""
+        return LedgerCard(hospital=self.name, account=self.account(asset))
+
+    def audit_log(self) -> bytes:
+        """The whole audit log, in a form that anybody can check (`syft_code.evidence.audit_chain.verify`)."""
+        reply, body = self._line.ask(owner_actions.ExportAuditLog())
+        require(
+            isinstance(reply, vault_api.AuditLogFile), "The vault gave no audit log.", error=Refused
+        )
+        return body
+
+    @property
+    def _notes(self) -> Notes:
+        return Notes(self._site.desk / "notes")
+
+    def _weighed(self, asked: Evidence) -> Evidence:
+        plan = self._plan(asked.request.plan_hash)
+        inspection = owner_actions.GetPlanStatus(
+            plan=plan.encode().decode("ascii"), researcher=asked.request.researcher
+        )
+        return replace(
+            asked,
+            plan=plan,
+            account=self.account(plan.hospital(self.name).asset),
+            state=self._line.read(inspection, vault_api.PlanStatus),
+        )
+
+    def _plan(self, plan_hash: str) -> Plan:
+        data = BlobStore(self._site.desk / "blobs").path(plan_hash).read_bytes()
+        plan = Plan.decode(data)
+        require(
+            plan.hash == plan_hash,
+            "The plan at the front desk is not the one that the code names: ask the researcher.",
+            error=NotApproved,
+        )
+        return plan
+
+    def _revoke(self, plan_hash: str, reason: str, tell: bool) -> None:
+        self._line.action(
+            owner_actions.RevokePlan(plan_hash=plan_hash, reason=reason, tell_researcher=tell)
+        )
+
+    def _close(self, evidence: Evidence, plan_hash: str, reason: str, tell: bool) -> None:
+        self._tell(lambda: self._session.deny(evidence.request_id, reason))
+        if tell:
+            self._tell(lambda: self._notes.add(plan_hash, author="owner", text=reason))
+
+    def _tell(self, tell: Callable[[], object]) -> None:
+        """Tell the front desk what the vault already holds; say so if that does not work."""
+        try:
+            tell()
+        except ConsiliumError as problem:
+            raise type(problem)(
+                f"Your decision is signed and in force in the vault, and the front desk was not "
+                f"told: {problem} Decide the same again when it answers."
+            ) from None
+
+    def _written_policy(self) -> SitePolicy:
+        try:
+            text = self._site.policy.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError):
+            raise InvalidInput(
+                f"There must be a policy to adopt, as text in {self._site.policy}: write one, see "
+                "policies/site_policy.py."
+            ) from None
+        return site_policy.read(text)

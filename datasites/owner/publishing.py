@@ -1,0 +1,55 @@
+"""An asset on its way out of an owner's hands: patients to the vault, card and mock to the desk."""
+
+from datasites.data import cohort_file, mock_cohort, train_test_split
+from datasites.data.cohort_file import SplitCohort
+from datasites.data.readers import brats
+from datasites.owner.syft_session import OwnerSession
+from datasites.protocol import owner_actions
+from datasites.protocol.vault_client import VaultClient
+from syft_code import canonical
+from syft_code.plans.catalogue import AssetCard
+from syft_code.recipes.recipe import DataSpec
+
+MOCK_SLICES = 32
+
+
+def publish(
+    split: SplitCohort,
+    *,
+    spec: DataSpec,
+    asset: str,
+    hospital: str,
+    vault: VaultClient,
+    desk: OwnerSession,
+) -> AssetCard:
+    """Hand a cohort to the vault, which gives it its version, then show its card and a mock."""
+    body = cohort_file.pack(split)
+    publication = owner_actions.PublishAsset(
+        asset=asset,
+        spec=spec,
+        patients=train_test_split.declared(int((~split.held_out).sum())),
+        cohort_sha256=canonical.sha256(body),
+        split_rule=split.split_rule,
+    )
+    version = vault.action(publication, body).version
+    card = AssetCard(
+        hospital=hospital,
+        verify_key=vault.verify_key(),
+        asset=asset,
+        version=version,
+        patients=publication.patients,
+        held_out=bool(split.held_out.any()),
+        spec=spec,
+        lacks=brats.lacking(split.cohort, spec),
+    )
+    mock = mock_cohort.draw(spec, seed=version, slices=MOCK_SLICES)
+    desk.publish(
+        card,
+        {
+            "images": mock.images,
+            "labels": mock.labels,
+            "patient": mock.patient,
+            "facts": mock.facts,
+        },
+    )
+    return card

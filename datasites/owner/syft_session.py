@@ -1,0 +1,116 @@
+"""The owner at the own front desk: PySyft's client, for notebooks and commands.
+
+One of the two files of `datasites` that import PySyft; the other is the front desk itself.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from nacl.signing import SigningKey
+
+from datasites import private_files
+from datasites.desk.code_request import CodeRequest
+from datasites.site import Site, owner_email
+from syft_code import canonical
+from syft_code.errors import Refused, Unavailable
+from syft_code.plans.catalogue import AssetCard
+from syft_code.runtime.quiet_imports import quiet_import
+
+with quiet_import():
+    import syft
+    from syft.service.user.user_roles import ServiceRole
+    from syft.types.errors import SyftException
+
+
+class OwnerSession:
+    """The owner, logged in at the own front desk over HTTP."""
+
+    def __init__(self, site: Site) -> None:
+        settings = site.settings()
+        password = private_files.read_required(site.owner / "password").decode("ascii")
+        try:
+            self._client = syft.login(
+                url=settings.url, email=owner_email(settings.name), password=password
+            )
+        except SyftException as problem:
+            raise Refused(
+                f"{settings.name} did not accept its owner's login: {problem.public_message}"
+            ) from None
+        except Exception as problem:  # PySyft raises many kinds for a server that is away
+            raise Unavailable(
+                f"The front desk of {settings.name} does not answer at {settings.url}: start it "
+                f"with `python launch.py up`. ({type(problem).__name__})"
+            ) from None
+
+    @property
+    def account_key(self) -> SigningKey:
+        """The key of the owner's PySyft account, for requests beside PySyft."""
+        key: SigningKey = self._client.credentials.signing_key
+        return key
+
+    def invite(self, email: str, password: str) -> None:
+        """Make a researcher's account."""
+        with _in_words():
+            self._client.users.create(
+                name=email,
+                email=email,
+                password=password,
+                password_verify=password,
+                role=ServiceRole.DATA_SCIENTIST,
+            )
+
+    def publish(self, card: AssetCard, mock: dict[str, Any]) -> None:
+        """Show an asset in the catalogue: a handle for the private half, the mock beside it."""
+        handle = {"kind": "handle", "asset": card.asset, "version": card.version}
+        asset = syft.Asset(name=card.asset, data=handle, mock={"kind": "mock", **mock})
+        dataset = syft.Dataset(
+            name=f"{card.asset} v{card.version}",
+            description=canonical.encode(card).decode("ascii"),
+            asset_list=[asset],
+        )
+        with _in_words():
+            self._client.upload_dataset(dataset)
+
+    def requests(self) -> list[CodeRequest]:
+        """Every code request, oldest first."""
+        with _in_words():
+            return [
+                CodeRequest(
+                    id=str(request.id),
+                    researcher=request.requesting_user_email,
+                    code=request.code.raw_code,
+                    status=request.status.name.lower(),
+                )
+                for request in sorted(
+                    self._client.requests.get_all(),
+                    key=lambda request: request.request_time.utc_timestamp,
+                )
+            ]
+
+    def approve(self, request_id: str) -> None:
+        """Let PySyft run the request's code; the vault has its own signature."""
+        with _in_words():
+            self._find(request_id).approve(disable_warnings=True)
+
+    def deny(self, request_id: str, reason: str) -> None:
+        """Refuse a request, or take its approval back, with a reason."""
+        with _in_words():
+            self._find(request_id).deny(reason=reason)
+
+    def _find(self, request_id: str) -> Any:
+        for request in self._client.requests.get_all():
+            if str(request.id) == request_id:
+                return request
+        raise Refused(f"There is no request {request_id} here: list the requests.")
+
+
+@contextmanager
+def _in_words() -> Iterator[None]:
+    """Turn what PySyft raises into one of our sentences."""
+    try:
+        yield
+    except SyftException as problem:
+        raise Refused(f"The front desk said no: {problem.public_message}") from None
+    except OSError:
+        raise Unavailable("The front desk does not answer: see that it runs.") from None

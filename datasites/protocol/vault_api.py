@@ -1,0 +1,235 @@
+"""Typed, length-checked messages over a stream: how a hospital's processes talk.
+
+One frame is a 4-byte header length, an 8-byte body length, a JSON header (a frozen
+dataclass, named by its `kind`) and a body of raw bytes. Nothing is unpickled, and
+nothing is read past the limits that the reader sets. Used on the vault's Unix socket
+and on the pipes of its training process.
+"""
+
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from datasites.protocol.framing import receive, send
+from policies.rules import KnownParties
+from policies.site_policy import Budget, SitePolicy
+from syft_code import canonical, errors
+from syft_code.errors import ConsiliumError, Unavailable
+from syft_code.plans.messages import Signed, Ticket
+
+SOCKET_NAME = "vault.sock"
+
+
+@canonical.message
+class GetHealth:
+    """Front desk or owner: are you there?"""
+
+    kind: Literal["ask_health"] = "ask_health"
+
+
+@canonical.message
+class StartRound:
+    """Front desk: a researcher's signed round call; the body is the global weights."""
+
+    call: Signed
+    kind: Literal["start_round"] = "start_round"
+
+
+@canonical.message
+class GetTicket:
+    """Front desk: how far is this ticket?"""
+
+    ticket: str
+    kind: Literal["ask_ticket"] = "ask_ticket"
+
+
+@canonical.message
+class GetShare:
+    """Front desk: the sealed share of a finished ticket for one aggregator (from 1)."""
+
+    ticket: str
+    party: int
+    kind: Literal["fetch_share"] = "fetch_share"
+
+
+@canonical.message
+class OfferPlan:
+    """Front desk: a plan (canonical JSON) that a standing approval may cover."""
+
+    plan: str
+    kind: Literal["offer_plan"] = "offer_plan"
+
+
+@canonical.message
+class OwnerActionRequest:
+    """Owner or approver: a signed action of `datasites.protocol.owner_actions`; the body is a publication's cohort.
+
+    `name` is the action's class, `signer` the key (hex) of who signed it.
+    """
+
+    action: Signed
+    name: str
+    signer: str
+    kind: Literal["owner_act"] = "owner_act"
+
+
+Request = Annotated[
+    GetHealth | StartRound | GetTicket | GetShare | OfferPlan | OwnerActionRequest,
+    Field(discriminator="kind"),
+]
+
+
+@canonical.message
+class Healthy:
+    """The vault is there; its public key."""
+
+    verify_key: str
+    kind: Literal["healthy"] = "healthy"
+
+
+@canonical.message
+class Share:
+    """A sealed share is in the body."""
+
+    kind: Literal["share"] = "share"
+
+
+@canonical.message
+class Accepted:
+    """An action is recorded; `missing` people must still sign it before it takes force.
+
+    `version` is that of a published asset, else 0.
+    """
+
+    version: int = 0
+    missing: int = 0
+    kind: Literal["accepted"] = "accepted"
+
+
+@canonical.message
+class LedgerSummary:
+    """What the ledger says of one asset, to the owner.
+
+    `events` are all that count for its patients, those of `sharing` assets among them.
+    """
+
+    asset: str
+    spent_epsilon: float
+    budget: Budget
+    events: tuple[str, ...]
+    sharing: tuple[str, ...]
+    in_force: tuple[str, ...]
+    kind: Literal["account"] = "account"
+
+
+@canonical.message
+class PlanStatus:
+    """What the vault says of one plan, to the owner; `sentence` says the state in words.
+
+    `verdict` and `weighed` are the policy's answer. Units: epsilons at the asset's delta, of
+    the whole plan and of everything with it. `signers` are the names of those whose approval
+    stands; `last_approved` is the newest other plan (canonical JSON) that was approved here,
+    empty if there is none.
+    """
+
+    state: Literal["undecided", "waiting", "in force", "not in force", "denied", "revoked"]
+    sentence: str
+    verdict: Literal["approve", "deny", "ask owner"]
+    weighed: str
+    study_epsilon: float
+    after_epsilon: float
+    signers: tuple[str, ...] = ()
+    signatures_needed: int = 1
+    expires_unix_s: float = 0.0
+    rounds_called: int = 0
+    last_approved: str = ""
+    kind: Literal["plan_state"] = "plan_state"
+
+
+@canonical.message
+class SiteStatus:
+    """The rules of one hospital as they are in force, to the owner.
+
+    `approvers` are (key, name); `waiting` are (action, subject, signer's key) of what lacks a
+    signature; `assets` are the names that were ever published, oldest first.
+    """
+
+    policy: SitePolicy | None
+    approvers: tuple[tuple[str, str], ...]
+    known: KnownParties
+    waiting: tuple[tuple[str, str, str], ...]
+    assets: tuple[str, ...] = ()
+    kind: Literal["house"] = "house"
+
+
+@canonical.message
+class AuditLogFile:
+    """The audit log is in the body."""
+
+    kind: Literal["log_file"] = "log_file"
+
+
+@canonical.message
+class Failure:
+    """The answer is no; `error` names a class of `syft_code.errors`."""
+
+    error: str
+    sentence: str
+    kind: Literal["failure"] = "failure"
+
+
+Reply = Annotated[
+    Healthy
+    | Ticket
+    | Share
+    | Accepted
+    | LedgerSummary
+    | PlanStatus
+    | SiteStatus
+    | AuditLogFile
+    | Failure,
+    Field(discriminator="kind"),
+]
+
+
+def ask(vault_home: Path, request: object, body: bytes = b"") -> tuple[Any, bytes]:
+    """Send one request to a vault's socket and wait for the answer.
+
+    Raises:
+        ConsiliumError: what the vault answered, as the class that it named.
+        Unavailable: if nobody listens.
+    """
+    try:
+        with _connected(vault_home) as stream:
+            send(stream, request, body)
+            reply, data = receive(stream, Reply)
+    except (OSError, EOFError):
+        raise Unavailable(
+            "The hospital's vault does not answer: ask the data owner to see whether it runs."
+        ) from None
+    if isinstance(reply, Failure):
+        raise as_error(reply)
+    return reply, data
+
+
+def as_error(failure: Failure) -> ConsiliumError:
+    """A refusal as an error of the class that it names."""
+    return (errors.named(failure.error) or ConsiliumError)(failure.sentence)
+
+
+@contextmanager
+def _connected(vault_home: Path) -> Iterator[Any]:
+    """A connection by way of the folder's descriptor: socket paths are limited to 107 bytes."""
+    folder = os.open(vault_home, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+            client.connect(f"/proc/self/fd/{folder}/{SOCKET_NAME}")
+            with client.makefile("rwb") as stream:
+                yield stream
+    finally:
+        os.close(folder)

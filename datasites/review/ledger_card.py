@@ -1,0 +1,187 @@
+"""The owner's books as cards: what an asset has spent, and which rules are in force."""
+
+import time
+from collections import Counter
+from dataclasses import dataclass
+
+from datasites.protocol import vault_api
+from datasites.review.html_card import Card, Section
+from datasites.review.plan_diff import short
+from policies.site_policy import SitePolicy
+from syft_code import canonical
+from syft_code.privacy import accounting
+from syft_code.privacy.accounting import DpSgdEvent, GaussianEvent
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LedgerCard:
+    """What the vault says of one asset: spent, left, what may run, every event paid for."""
+
+    hospital: str
+    account: vault_api.LedgerSummary
+
+    def text(self) -> str:
+        """The card as lines of text."""
+        return self._card().text()
+
+    def _repr_html_(self) -> str:
+        return self._card().html()
+
+    def _card(self) -> Card:
+        account = self.account
+        budget, spent = account.budget, account.spent_epsilon
+        left = max(budget.epsilon - spent, 0.0)
+        counted = Counter(account.events)
+        return Card(
+            title=f"{account.asset} at {self.hospital}",
+            verdicts=(
+                ("good" if left else "bad", "Something is left" if left else "All is spent"),
+            ),
+            figures=(
+                (f"ε {spent:.2f}", "spent, for ever"),
+                (f"ε {left:.2f}", "left"),
+                (f"ε {budget.epsilon:.2f}", f"budget, at delta {budget.delta:g}"),
+            ),
+            sections=(
+                Section(
+                    title="Counts together",
+                    rows=(
+                        (
+                            "Shares patients with",
+                            ", ".join(account.sharing) or "no other asset of this hospital",
+                        ),
+                        ("May run now", ", ".join(account.in_force) or "no plan"),
+                    ),
+                ),
+                Section(
+                    title="What was paid for",
+                    prose="What is left is a subtraction; whether a plan fits is worked out from "
+                    "all of these together."
+                    if counted
+                    else "Nothing yet.",
+                    head=("times", "release", "of") if counted else (),
+                    rows=tuple(
+                        (str(times), *describe_event(text)) for text, times in counted.items()
+                    ),
+                ),
+            ),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyCard:
+    """The rules of one hospital that are in force, and what waits for another signature."""
+
+    hospital: str
+    house: vault_api.SiteStatus
+
+    def text(self) -> str:
+        """The card as lines of text."""
+        return self._card().text()
+
+    def _repr_html_(self) -> str:
+        return self._card().html()
+
+    def _card(self) -> Card:
+        house = self.house
+        known = house.known
+        people = tuple((name, short(key)) for key, name in house.approvers)
+        names = dict(house.approvers)
+        waiting = tuple(
+            (action, short(subject), names.get(signer, "somebody who has left"))
+            for action, subject, signer in house.waiting
+        )
+        return Card(
+            title=f"The rules of {self.hospital}",
+            verdicts=(("good", "In force"),) if house.policy else (("bad", "No policy in force"),),
+            sections=(
+                *(_terms(house.policy) if house.policy else ()),
+                Section(title="Who decides", head=("name", "key"), rows=people),
+                Section(
+                    title="Who is known",
+                    rows=(
+                        ("Hospitals", f"{len(known.hospitals)} keys"),
+                        ("Aggregators", f"{len(known.aggregators)} keys"),
+                    ),
+                ),
+                *(
+                    (Section(title="Waits", head=("action", "subject", "signed by"), rows=waiting),)
+                    if waiting
+                    else ()
+                ),
+            ),
+        )
+
+
+def _terms(policy: SitePolicy) -> tuple[Section, ...]:
+    terms = policy.terms
+    own = [
+        (f"Budget of {one.name}", _budget(one.budget.epsilon, one.budget.delta))
+        for one in policy.assets
+    ]
+    standing = tuple(
+        (
+            short(one.plan_hash),
+            one.researcher,
+            f"version {one.asset_version}, {one.rounds} rounds, until {format_time(one.expires_unix_s)}",
+        )
+        for one in policy.standing
+    )
+    head = ("plan", "researcher", "for")
+    return (
+        Section(
+            title="Limits",
+            rows=(
+                ("Budget of an asset", _budget(terms.epsilon, terms.delta)),
+                *own,
+                ("One study", _cap(terms.study_epsilon)),
+                ("One researcher", _cap(terms.researcher_epsilon)),
+                ("Noise multiplier", f"at least {terms.min_noise_multiplier:g}"),
+                ("Patients", f"at least {terms.min_patients}"),
+                ("Hospitals in a sum", f"at least {terms.min_hospitals}"),
+                ("Aggregators to open it", f"at least {terms.min_aggregators}"),
+                ("Models", ", ".join(terms.recipes)),
+                ("People who approve", str(terms.approvers)),
+                ("Researchers read why not", "yes" if policy.tell_researchers else "no"),
+            ),
+        ),
+        *((Section(title="Standing approvals", head=head, rows=standing),) if standing else ()),
+    )
+
+
+def describe_event(event: str) -> tuple[str, str]:
+    """An event of the ledger (canonical JSON): what it released, and of whom.
+
+    >>> in_words('{"kind":"gaussian","noise_multiplier":2.0}')
+    ('noised sums, noise multiplier 2', 'held-out patients')
+    """
+    what: DpSgdEvent | GaussianEvent = canonical.parse(
+        accounting.Event, event.encode("ascii", "replace"), what="ledger event"
+    )
+    if isinstance(what, GaussianEvent):
+        return f"noised sums, noise multiplier {what.noise_multiplier:g}", "held-out patients"
+    return (
+        f"{what.steps} steps, each with a part {what.sample_rate:g} of the patients, noise "
+        f"multiplier {what.noise_multiplier:g}",
+        "training patients",
+    )
+
+
+def format_time(at_unix_s: float) -> str:
+    """A time as people read it.
+
+    >>> day(0)
+    '1970-01-01 00:00 UTC'
+    """
+    try:
+        return time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(at_unix_s))
+    except (OverflowError, ValueError, OSError):  # a time out of a file of the front desk's
+        return "at no time that there is"
+
+
+def _budget(epsilon: float, delta: float) -> str:
+    return f"epsilon {epsilon:g} at delta {delta:g}, in all, for ever"
+
+
+def _cap(epsilon: float | None) -> str:
+    return "no limit of its own" if epsilon is None else f"at most epsilon {epsilon:g}"

@@ -1,0 +1,54 @@
+"""One hospital as whoever starts it sees it: two processes and how to ask if they are well."""
+
+import json
+import urllib.request
+from pathlib import Path
+
+from datasites.protocol import vault_api
+from datasites.site import Site
+from syft_code.errors import ConsiliumError
+from syft_code.runtime.process_spec import ProcessSpec
+
+
+def parties(site: Site) -> list[ProcessSpec]:
+    """A hospital's vault and its front desk, ready to be started."""
+    settings = site.settings()
+    arguments = ("--home", str(site.home), "--end-with-starter")
+    return [
+        ProcessSpec(
+            name=f"{settings.name}'s vault",
+            module="datasites.vault.vault_process",
+            arguments=arguments,
+            healthy=lambda: vault_is_healthy(site.home),
+            log_path=site.vault / "process.log",
+        ),
+        ProcessSpec(
+            name=f"{settings.name}'s front desk",
+            module="datasites.desk.desk_process",
+            arguments=arguments,
+            healthy=lambda: desk_is_healthy(site.home),
+            log_path=site.desk / "process.log",
+            port=settings.port,
+        ),
+    ]
+
+
+def vault_is_healthy(home: Path) -> bool:
+    """Whether the vault answers on its socket."""
+    try:
+        vault_api.ask(Site(home).vault, vault_api.GetHealth())
+    except ConsiliumError:
+        return False
+    return True
+
+
+def desk_is_healthy(home: Path) -> bool:
+    """Whether this hospital's front desk answers over HTTP, and not somebody else's."""
+    site = Site(home)
+    url = f"{site.settings().url}/api/v2/metadata"
+    try:
+        with urllib.request.urlopen(url, timeout=2) as answer:  # noqa: S310 - a loopback URL of ours
+            told = json.load(answer)
+        return bool(told["id"] == (site.desk / "uid").read_text())
+    except (OSError, ValueError, KeyError, TypeError):
+        return False

@@ -1,0 +1,208 @@
+"""Who decides at one hospital, and by which rules: the actions in force, and whose they are.
+
+    signed action ─▶ whose key? just now? once? ─▶ enough signatures? ─▶ in force, and in the log
+
+Nothing is believed because it was written down once: each answer is worked out from signed actions
+whose signatures are checked again. What these people let run is `authorizer`'s to say.
+"""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from datasites import private_files
+from datasites.protocol import owner_actions
+from datasites.site import Site
+from datasites.vault.db.audit_log import AuditLog
+from datasites.vault.db.database import Database
+from datasites.vault.db.records import ActionState, StoredAction, VaultRecords
+from policies.rules import KnownParties
+from policies.site_policy import SitePolicy
+from syft_code.errors import ConsiliumError, InvalidMessage, NotApproved, Refused, require
+from syft_code.plans import messages
+from syft_code.plans.messages import NO_PART, Signed
+from syft_code.plans.roster import HEX_KEY, NAME
+
+WAIT_S = 30 * 86_400.0
+"""How long a signature waits for the others that an action needs."""
+NOBODY = (
+    "An action must be signed by somebody who decides at this hospital: ask its owner to enrol you."
+)
+NO_POLICY = (
+    "This hospital has no policy in force: its owner must adopt one first (policy.toml, "
+    "Owner.adopt)."
+)
+
+
+class ApproverRegistry:
+    """The owner and the approvers of one hospital, and the rules that they have put into force."""
+
+    def __init__(
+        self, site: Site, store: Database, *, records: VaultRecords, log: AuditLog
+    ) -> None:
+        self._owner_key = private_files.read_required(site.vault / "owner.pub").hex()
+        self._store = store
+        self._records = records
+        self._log = log
+
+    def approvers(self) -> dict[str, str]:
+        """The keys (hex) of those who decide here, with their names; the owner first."""
+        found = {self._owner_key: "owner"}
+        for stored in self._records.actions("EnrollApprover", "RemoveApprover"):
+            action = self.verified(stored, set(found))
+            if isinstance(action, owner_actions.EnrollApprover):
+                found[action.verify_key] = action.name
+            elif isinstance(action, owner_actions.RemoveApprover):
+                found.pop(action.verify_key, None)
+        return found
+
+    def ever(self) -> set[str]:
+        """The keys of everybody who decides here or once did."""
+        keys = {self._owner_key}
+        for stored in self._records.actions("EnrollApprover"):
+            action = self.verified(stored, keys)
+            keys |= (
+                {action.verify_key} if isinstance(action, owner_actions.EnrollApprover) else set()
+            )
+        return keys
+
+    def policy(self) -> SitePolicy:
+        """The policy in force; raise `Refused` if none was ever adopted."""
+        action = self._newest("AdoptPolicy")
+        if not isinstance(action, owner_actions.AdoptPolicy):
+            raise Refused(NO_POLICY)
+        return action.policy
+
+    def public(self, refusal: ConsiliumError) -> ConsiliumError:
+        """What a researcher may read of a no: the reason only if the policy lets them."""
+        try:
+            told = self.policy().tell_researchers
+        except ConsiliumError:
+            told = False
+        return refusal if told else Refused(NO_PART)
+
+    def known(self) -> KnownParties:
+        """The parties that were named last; nobody, if none ever were."""
+        action = self._newest("TrustParties")
+        return action.parties if isinstance(action, owner_actions.TrustParties) else KnownParties()
+
+    def signatures_needed(self) -> int:
+        """How many different people must sign what changes the rules, or approves."""
+        action = self._newest("AdoptPolicy")
+        return action.policy.terms.approvers if isinstance(action, owner_actions.AdoptPolicy) else 1
+
+    def waiting(self) -> list[tuple[str, str, str]]:
+        """What waits for another signature: (name of the action, its subject, who has signed)."""
+        return [
+            (stored.name, self.verified(stored, self.ever()).subject, stored.signer)
+            for stored in self._records.actions(*owner_actions.ACTIONS, state="waiting")
+        ]
+
+    def authentic(self, signed: Signed, name: str, signer: str) -> owner_actions.OwnerAction:
+        """Read an action; raise `InvalidMessage` unless an approver signed it just now."""
+        require(
+            signer in self.approvers() and name in owner_actions.ACTIONS,
+            NOBODY,
+            error=InvalidMessage,
+        )
+        action = messages.verify(owner_actions.ACTIONS[name], signed, signer)
+        require(
+            abs(time.time() - action.at_unix_s) <= owner_actions.MAX_ACTION_AGE_S,
+            f"An owner's action must be at most {owner_actions.MAX_ACTION_AGE_S:.0f} s old: sign a new one.",
+            error=InvalidMessage,
+        )
+        return action
+
+    @contextmanager
+    def deciding(self, signer: str) -> Iterator[None]:
+        """One transaction in which a signer, who may have left since they were heard, decides."""
+        with self._store.writing():
+            require(signer in self.approvers(), NOBODY, error=InvalidMessage)
+            yield
+
+    def change_rules(self, action: owner_actions.RuleChange, signer: str, signed: Signed) -> int:
+        """Let a rule take force once enough have signed it; how many signatures are missing.
+
+        When one does, signatures that waited for other rules are void: they were given under
+        rules that are no longer the same.
+        """
+        with self.deciding(signer):
+            self._check_rule(action)
+            needed = self.signatures_needed()
+            since = time.time() - WAIT_S
+            before = self._records.waiting_signers(action.subject, since_unix_s=since)
+            present = (before & set(self.approvers())) | {signer}
+            missing = max(needed - len(present), 0)
+            self.keep(action, signer, signed, state="waiting" if missing else "in force")
+            if not missing:
+                self._records.settle()
+            if not missing and isinstance(action, owner_actions.RemoveApprover):
+                self._records.forget_approver(action.verify_key)
+        return missing
+
+    def keep(
+        self,
+        action: owner_actions.OwnerAction,
+        signer: str,
+        signed: Signed,
+        *,
+        state: ActionState = "in force",
+    ) -> None:
+        """Remember an action and log it, as it was signed; both or, if it was used before, neither."""
+        with self._store.writing():
+            self._records.remember(action, signer, signed, state=state)
+            self._log.append(
+                f"action: {type(action).__name__}",
+                signer=signer,
+                state=state,
+                message=signed.message,
+                signature=signed.signature,
+            )
+
+    def verified(self, stored: StoredAction, signers: set[str]) -> owner_actions.OwnerAction:
+        """An action as it was signed; raise `NotApproved` if what is kept was changed since."""
+        try:
+            require(stored.signer in signers, "", error=InvalidMessage)
+            return messages.verify(owner_actions.ACTIONS[stored.name], stored.signed, stored.signer)
+        except InvalidMessage:
+            raise NotApproved(
+                f"A kept {stored.name} no longer carries its signer's signature: it was changed after "
+                "it was signed. Sign it again."
+            ) from None
+
+    def _check_rule(self, action: owner_actions.RuleChange) -> None:
+        approvers = self.approvers()
+        match action:
+            case owner_actions.AdoptPolicy():
+                require(
+                    action.policy.terms.approvers <= len(approvers),
+                    f"A policy that asks for {action.policy.terms.approvers} approvers needs as many "
+                    f"people enrolled, and there are {len(approvers)}: enrol another first.",
+                    error=Refused,
+                )
+            case owner_actions.EnrollApprover():
+                require(
+                    NAME.fullmatch(action.name) is not None
+                    and HEX_KEY.fullmatch(action.verify_key) is not None
+                    and action.verify_key not in self.ever()
+                    and action.name not in approvers.values(),
+                    "An approver needs a name of 1 to 40 lower-case letters and a key of 64 "
+                    f"hexadecimal digits, both nobody else's here; got {action.name[:40]!r} with the "
+                    f"key {action.verify_key[:16]!r}…: choose another name, or check the key.",
+                    error=Refused,
+                )
+            case owner_actions.RemoveApprover():
+                require(
+                    action.verify_key in approvers
+                    and action.verify_key != self._owner_key
+                    and len(approvers) > self.signatures_needed(),
+                    "Whoever leaves must be an approver beside the owner, and as many people must "
+                    f"stay as the policy asks for ({self.signatures_needed()}); got the key "
+                    f"{action.verify_key[:16]!r}…, and {len(approvers)} decide here: see who is "
+                    "enrolled, or enrol another first.",
+                    error=Refused,
+                )
+
+    def _newest(self, name: str) -> owner_actions.OwnerAction | None:
+        stored = self._records.actions(name)
+        return self.verified(stored[-1], self.ever()) if stored else None

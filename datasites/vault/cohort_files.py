@@ -1,0 +1,58 @@
+"""The cohort files of a vault, each named by the SHA-256 of its bytes."""
+
+import hashlib
+from collections.abc import Collection
+from pathlib import Path
+
+from datasites import private_files
+from syft_code import canonical
+from syft_code.errors import NotApproved, require
+
+
+class CohortFiles:
+    """A folder of cohorts. A name is a promise about the bytes, checked before each round."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = private_files.private_folder(folder)
+        self._seen: dict[str, tuple[int, ...]] = {}
+
+    def keep(self, body: bytes) -> str:
+        """Write a cohort down durably, and return its hash."""
+        digest = canonical.sha256(body)
+        private_files.write_private(self.path(digest), body)
+        return digest
+
+    def path(self, digest: str) -> Path:
+        """Where a cohort stands."""
+        return self._folder / f"{digest}.safetensors"
+
+    def check(self, digest: str) -> None:
+        """Raise `NotApproved` unless a cohort's file still has the bytes that were published."""
+        path = self.path(digest)
+        mark = _mark(path)
+        if mark and self._seen.get(digest) == mark:
+            return  # the kernel's change time has not moved since the bytes were read
+        found = ""
+        if mark:
+            with path.open("rb") as file:
+                found = hashlib.file_digest(file, "sha256").hexdigest()
+        require(
+            found == digest,
+            "The asset's file must be the bytes that its owner published, and is not: it was "
+            "changed or removed after that. Publish the asset again.",
+            error=NotApproved,
+        )
+        self._seen[digest] = mark
+
+    def forget_others(self, stored: Collection[str]) -> None:
+        """Delete every cohort but these."""
+        private_files.delete_except(self._folder, {self.path(digest).name for digest in stored})
+
+
+def _mark(path: Path) -> tuple[int, ...]:
+    """What changes when a file does, as the kernel keeps it; empty if there is no file."""
+    try:
+        found = path.stat()
+    except OSError:
+        return ()
+    return (found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)

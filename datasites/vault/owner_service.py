@@ -1,0 +1,288 @@
+"""The vault's owner service: it does what owners and approvers have signed, and shows them the books.
+
+signed action ─▶ Deciders: whose, just now, enough signatures? ─▶ done, kept, logged
+"""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Literal
+
+from datasites.data import cohort_file
+from datasites.data.cohort_file import SplitCohort
+from datasites.protocol import owner_actions, vault_api
+from datasites.vault.approvers import ApproverRegistry
+from datasites.vault.authorization import Authorizer
+from datasites.vault.cohort_files import CohortFiles
+from datasites.vault.db.audit_log import AuditLog
+from datasites.vault.db.ledger import Ledger
+from datasites.vault.db.records import VaultRecords
+from policies.decision import AskOwner, Decision, Deny
+from syft_code import canonical
+from syft_code.errors import ConsiliumError, InvalidData, InvalidMessage, Refused, require
+from syft_code.plans.messages import Signed
+from syft_code.plans.plan import Plan
+from syft_code.privacy import accounting
+
+
+class OwnerService:
+    """What the owner's side can cause in a vault."""
+
+    def __init__(
+        self,
+        approvers: ApproverRegistry,
+        authorizer: Authorizer,
+        *,
+        records: VaultRecords,
+        ledger: Ledger,
+        log: AuditLog,
+        cohorts: CohortFiles,
+        after_rounds: Callable[[Callable[[], None]], object],
+        stop_unless_granted: Callable[[], None],
+    ) -> None:
+        self._approvers = approvers
+        self._authorizer = authorizer
+        self._records = records
+        self._ledger = ledger
+        self._log = log
+        self._cohort_files = cohorts
+        self._after_rounds = after_rounds
+        self._stop_unless_granted = stop_unless_granted
+        self._changing = threading.Lock()  # one at a time changes cohort files
+
+    def handle(self, request: vault_api.OwnerActionRequest, body: bytes) -> tuple[object, bytes]:
+        """Do what an approver signed just now, and for the first time."""
+        action = self._approvers.authentic(request.action, request.name, request.signer)
+        signer, signed = request.signer, request.action
+        match action:
+            case (
+                owner_actions.AdoptPolicy()
+                | owner_actions.TrustParties()
+                | owner_actions.EnrollApprover()
+                | owner_actions.RemoveApprover()
+            ):
+                missing = self._approvers.change_rules(action, signer, signed)
+                self._stop_unless_granted()
+                return vault_api.Accepted(missing=missing), b""
+            case owner_actions.ApprovePlan():
+                return vault_api.Accepted(
+                    missing=self._authorizer.approve(action, signer, signed)
+                ), b""
+            case owner_actions.DenyPlan() | owner_actions.RevokePlan():
+                self._authorizer.refuse(action, signer, signed)
+                self._stop_unless_granted()
+                return vault_api.Accepted(), b""
+            case owner_actions.AskResearcher():
+                with self._approvers.deciding(signer):
+                    self._approvers.keep(action, signer, signed)
+                return vault_api.Accepted(), b""
+            case owner_actions.PublishAsset():
+                with self._changing:
+                    return vault_api.Accepted(
+                        version=self._publish(action, signer, signed, body)
+                    ), b""
+            case owner_actions.RemovePatient():
+                with self._changing:
+                    self._remove_patient(action, signer, signed)
+                return vault_api.Accepted(), b""
+            case owner_actions.GetLedger():
+                return self._account(action), b""
+            case owner_actions.GetPlanStatus():
+                return self._plan_state(action), b""
+            case owner_actions.GetSiteStatus():
+                return self._house(), b""
+            case owner_actions.ExportAuditLog():
+                return vault_api.AuditLogFile(), self._log.export()
+        raise InvalidMessage(
+            "A vault does the actions of datasites.protocol.owner_actions and no others."
+        )
+
+    # Patients
+
+    def _publish(
+        self, action: owner_actions.PublishAsset, signer: str, signed: Signed, body: bytes
+    ) -> int:
+        """Check a cohort, keep it without those who have left, then give it its version."""
+        require(
+            canonical.sha256(body) == action.cohort_sha256,
+            "The cohort must be the bytes that the publication names: publish it again.",
+            error=InvalidMessage,
+        )
+        self._approvers.policy()
+        split = cohort_file.unpack(body, action.spec)
+        require(
+            split.split_rule == action.split_rule,
+            "The cohort must be split by the rule that the publication names: publish it again.",
+            error=InvalidMessage,
+        )
+        struck = self._records.struck() & set(split.names())
+        stored = split.without(struck) if struck else split
+        require(
+            bool((~stored.held_out).any()),
+            "At least one patient must be left for training, and without those who have left or "
+            "are held out there is none: publish a larger cohort.",
+            error=InvalidData,
+        )
+        digest = self._cohort_files.keep(cohort_file.pack(stored) if struck else body)
+        with self._approvers.deciding(signer):
+            self._check_neighbours(action, stored)  # a refusal leaves a file, which a start deletes
+            self._approvers.keep(action, signer, signed)
+            groups = dict(zip(stored.names(), stored.held_out.tolist(), strict=True))
+            patients = self._ledger.register(action.asset, groups)
+            version = self._records.publish(action, cohort_sha256=digest)
+            self._note_cohort(action.asset, version, digest, patients_sha256=patients)
+        return version
+
+    def _check_neighbours(self, action: owner_actions.PublishAsset, split: SplitCohort) -> None:
+        """Whoever shares a patient must hold patients out alike: groups are paid in parallel."""
+        for name in self._ledger.sharing(action.asset, split.names()):
+            for other in self._records.versions(name):
+                published = other.publication
+                require(
+                    (action.split_rule, action.spec.patient_unit)
+                    == (published.split_rule, published.spec.patient_unit),
+                    f"{action.asset} version {self._records.newest_version(action.asset) + 1} must hold "
+                    f"patients out by the rule of {name}, with which it shares patients or its "
+                    "name (the same salt, fraction and unit): split it as before.",
+                    error=Refused,
+                )
+
+    def _remove_patient(
+        self, action: owner_actions.RemovePatient, signer: str, signed: Signed
+    ) -> None:
+        """Write every cohort of a patient anew without them; rounds under way end as they began."""
+        assets = self._ledger.holding(action.token)
+        require(
+            bool(assets),
+            "No asset here holds this patient: see that the identifier is written as in the data.",
+            error=Refused,
+        )
+        rewritten = [new for asset in assets for new in self._without(asset, action.token)]
+        with self._approvers.deciding(signer):
+            self._approvers.keep(action, signer, signed)
+            self._records.remove_patient(action.token)
+            for asset, version, digest in rewritten:
+                self._records.replace_cohort(asset, version, cohort_sha256=digest)
+                self._note_cohort(asset, version, digest)
+        self._after_rounds(self._forget)
+
+    def _without(self, asset: str, token: str) -> Iterator[tuple[str, int, str]]:
+        """Each version of an asset that holds a patient, with the hash of its new file."""
+        for stored in self._records.versions(asset):
+            self._cohort_files.check(stored.cohort_sha256)
+            data = self._cohort_files.path(stored.cohort_sha256).read_bytes()
+            split = cohort_file.unpack(data, stored.publication.spec)
+            if token in split.names():
+                body = cohort_file.pack(split.without({token}))
+                yield asset, stored.version, self._cohort_files.keep(body)
+
+    def _forget(self) -> None:
+        """Delete the files that no asset has any more."""
+        with self._changing:
+            self._cohort_files.forget_others(self._records.cohorts())
+
+    def _note_cohort(self, asset: str, version: int, digest: str, **facts: str) -> None:
+        self._log.append(
+            "cohort kept", asset=asset, version=str(version), cohort_sha256=digest, **facts
+        )
+
+    # The books
+
+    def _account(self, action: owner_actions.GetLedger) -> vault_api.LedgerSummary:
+        asset = self._records.asset(action.asset).publication.asset
+        budget = self._approvers.policy().budget(asset)
+        events = self._ledger.events(asset)
+        return vault_api.LedgerSummary(
+            asset=asset,
+            spent_epsilon=accounting.epsilon(events, delta=budget.delta),
+            budget=budget,
+            events=tuple(canonical.encode(event).decode("ascii") for event in events),
+            sharing=tuple(self._ledger.sharing(asset)[1:]),
+            in_force=tuple(h for h in self._records.plans() if self._runs(h, asset)),
+        )
+
+    def _runs(self, plan_hash: str, asset: str) -> bool:
+        try:
+            return self._authorizer.grant(plan_hash).asset == asset
+        except ConsiliumError:
+            return False
+
+    def _plan_state(self, action: owner_actions.GetPlanStatus) -> vault_api.PlanStatus:
+        """A plan before the policy, and what was decided on it."""
+        plan = Plan.decode(action.plan.encode("ascii", "replace"))
+        case = self._authorizer.case(plan, action.researcher)
+        delta = self._approvers.policy().budget(case.entry.asset).delta
+        whole = accounting.plan_events(plan)
+        names = self._approvers.approvers()
+        signers = tuple(
+            names[stored.signer]
+            for stored in self._records.approvals(plan.hash)
+            if stored.signer in names
+        )
+        verdict, weighed = _in_words(self._authorizer.weigh(plan, action.researcher))
+        state = vault_api.PlanStatus(
+            state="undecided",
+            sentence="",
+            verdict=verdict,
+            weighed=weighed,
+            study_epsilon=accounting.epsilon(whole, delta=delta),
+            after_epsilon=accounting.epsilon([*case.spent, *whole], delta=delta),
+            signers=signers,
+            signatures_needed=self._approvers.signatures_needed(),
+            rounds_called=self._ledger.count(plan.hash, purpose="train"),
+            last_approved=self._last_approved(plan.hash),
+        )
+        return self._decided(state, plan.hash)
+
+    def _decided(self, state: vault_api.PlanStatus, plan_hash: str) -> vault_api.PlanStatus:
+        """Every kind of not running is told from the others."""
+        refusal = self._records.refusal(plan_hash)
+        if refusal is not None:
+            return replace(state, state=refusal.kind, sentence=refusal.reason)
+        try:
+            grant = self._authorizer.grant(plan_hash)
+        except ConsiliumError as problem:
+            if not state.signers:
+                return replace(state, sentence="Nobody here has decided on this plan yet.")
+            enough = len(state.signers) >= state.signatures_needed
+            return replace(
+                state, state="not in force" if enough else "waiting", sentence=str(problem)
+            )
+        until = time.strftime("%Y-%m-%d %H:%M", time.gmtime(grant.expires_unix_s))
+        return replace(
+            state,
+            state="in force",
+            sentence=f"{state.rounds_called} of {grant.rounds} rounds called, until {until} UTC, "
+            f"epsilon at most {min(b.epsilon for b in grant.budgets):.2f}",
+            signers=state.signers or ("a standing approval",),
+            expires_unix_s=grant.expires_unix_s,
+        )
+
+    def _last_approved(self, plan_hash: str) -> str:
+        others = [name for name in self._records.plans() if name != plan_hash]
+        plan = self._records.plan(others[-1]) if others else None
+        return plan.encode().decode("ascii") if plan else ""
+
+    def _house(self) -> vault_api.SiteStatus:
+        try:
+            policy = self._approvers.policy()
+        except Refused:
+            policy = None
+        return vault_api.SiteStatus(
+            policy=policy,
+            approvers=tuple(self._approvers.approvers().items()),
+            known=self._approvers.known(),
+            waiting=tuple(self._approvers.waiting()),
+            assets=tuple(self._records.assets()),
+        )
+
+
+def _in_words(decision: Decision) -> tuple[Literal["approve", "deny", "ask owner"], str]:
+    match decision:
+        case Deny(reason):
+            return "deny", reason
+        case AskOwner(question):
+            return "ask owner", question
+        case _:
+            return "approve", "A standing approval covers this very plan."

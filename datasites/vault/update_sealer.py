@@ -1,0 +1,147 @@
+"""What one round comes to: a noised result, on its way from the patients to sealed shares.
+
+    cohort ─ training process ─▶ airlock ─ contribution: compress ─▶ encode, shard, seal ─▶ shares
+
+Nothing here decides whether a round may run, or lets anything out: that is the vault's.
+"""
+
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from nacl.signing import SigningKey
+
+from datasites.vault import airlock
+from datasites.vault.authorization import Grant
+from datasites.vault.client_state import ClientState, ClientStateStore
+from datasites.vault.cohort_files import CohortFiles
+from datasites.vault.db.audit_log import AuditLog
+from datasites.vault.db.ledger import Spend
+from datasites.vault.db.records import VaultRecords
+from datasites.vault.worker.job_messages import TrainingJob
+from datasites.vault.worker.training_worker import TrainingWorker
+from syft_code.local_training import broadcast, client_update
+from syft_code.plans.messages import RoundCall
+from syft_code.secret_sharing import envelope, keystream
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApprovedRound:
+    """A call that passed every check, with what it runs on."""
+
+    ticket: str
+    call: RoundCall
+    grant: Grant
+    broadcast: bytes
+
+    @property
+    def spend(self) -> Spend:
+        """What the ledger keeps of it."""
+        return Spend(
+            asset=self.grant.asset,
+            plan_hash=self.call.plan_hash,
+            researcher=self.grant.researcher,
+            researcher_key=self.grant.plan.researcher_key,
+            purpose=self.call.purpose,
+            round=self.call.round,
+            weights_sha256=self.call.weights_sha256,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SealedUpdate:
+    """What a round has come to: sealed shares, and what the plan's next round starts from.
+
+    `before` names the state that the round started from, `after` the next one; both are empty if
+    the plan keeps none.
+    """
+
+    shares: list[bytes]
+    before: str
+    after: str
+
+
+class UpdateSealer:
+    """Trains or evaluates for one hospital, one round at a time, and seals what comes out."""
+
+    def __init__(
+        self,
+        key: SigningKey,
+        *,
+        records: VaultRecords,
+        log: AuditLog,
+        cohorts: CohortFiles,
+        client_states: ClientStateStore,
+        worker: TrainingWorker,
+    ) -> None:
+        self._key = key
+        self._records = records
+        self._log = log
+        self._cohort_files = cohorts
+        self._client_states = client_states
+        self._worker = worker
+
+    def make(self, asked: ApprovedRound, *, on_step: Callable[[int], None]) -> SealedUpdate:
+        """Train in the training process, pass the airlock, correct or compress, encode, seal."""
+        plan, call = asked.grant.plan, asked.call
+        state = self._client_states.read(plan, call.purpose)
+        result = self._trained(asked, state, on_step=on_step)
+        if call.purpose == "evaluate":
+            return SealedUpdate(shares=self._sealed_shares(asked, result), before="", after="")
+        sent = broadcast.unpack(plan, call.purpose, np.frombuffer(asked.broadcast, "<f4"))
+        made = client_update.from_result(
+            plan,
+            call.hospital,
+            call.round,
+            result,
+            common=sent.control.astype(np.float64),
+            kept=state.numbers,
+        )
+        shares = self._sealed_shares(asked, made.values)
+        after = "" if made.kept is None else self._client_states.write(made.kept)
+        return SealedUpdate(shares=shares, before=state.sha256, after=after)
+
+    def _trained(
+        self, asked: ApprovedRound, state: ClientState, *, on_step: Callable[[int], None]
+    ) -> airlock.Vector:
+        """What the training process makes of a round, once it has passed the airlock."""
+        plan, call = asked.grant.plan, asked.call
+        cohort = self._records.asset(asked.grant.asset).cohort_sha256
+        job = TrainingJob(
+            plan=plan.encode().decode("ascii"),
+            hospital=call.hospital,
+            purpose=call.purpose,
+            round=call.round,
+            cohort_path=str(self._cohort_files.path(cohort)),
+            cohort_sha256=cohort,
+            threads=1,
+        )
+        body = asked.broadcast + state.numbers.astype("<f8").tobytes()
+        raw = self._worker.run(job, body, on_step=on_step)
+        return airlock.inspect(
+            raw,
+            length=airlock.result_length(plan, call.purpose),
+            bound=airlock.result_bound(plan, call.purpose),
+        )
+
+    def _sealed_shares(self, asked: ApprovedRound, values: airlock.Vector) -> list[bytes]:
+        plan, call = asked.grant.plan, asked.call
+        airlock.check(values, bound=plan.sharing_of(call.purpose).bound)
+        sealed = envelope.seal(
+            plan,
+            hospital=call.hospital,
+            purpose=call.purpose,
+            round_number=call.round,
+            values=values,
+            hospital_key=self._key,
+            log_sha256=self._log.head().sha256,
+            seeds=_fresh(envelope.scheme(plan).pieces - 1, keystream.SEED_BYTES),
+            content_keys=_fresh(len(plan.aggregators), envelope.KEY_BYTES),
+        )
+        return [share.to_bytes() for share in sealed]
+
+
+def _fresh(count: int, size_bytes: int) -> list[bytes]:
+    """Strings from the operating system's generator, which nobody has used before."""
+    return [secrets.token_bytes(size_bytes) for _ in range(count)]

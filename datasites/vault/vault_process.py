@@ -1,0 +1,116 @@
+"""The vault as a process: `python -m datasites.vault.vault_process --home HOME`.
+
+Listens on the Unix socket in the vault's folder, one thread a connection, one request a
+connection. An error that was raised on purpose goes back as its sentence; any other goes
+to the owner's log, and only the fact goes back.
+"""
+
+import contextlib
+import logging
+import os
+import signal
+import socketserver
+import sys
+import threading
+from pathlib import Path
+from typing import Annotated, cast
+
+import typer
+
+from datasites.protocol import framing, vault_api
+from datasites.site import Site
+from datasites.vault.vault import Vault
+from syft_code.errors import ConsiliumError, Refused
+from syft_code.recipes.recipe import MAX_PARAMETERS
+from syft_code.runtime.parent_exit import end_with_parent
+
+LOG = logging.getLogger("consilium.vault")
+
+
+class _Connection(socketserver.StreamRequestHandler):
+    """One request and its answer; `wfile` is unbuffered, so `makefile` is used instead."""
+
+    wbufsize = -1
+    timeout = 60.0
+
+    def handle(self) -> None:
+        """Answer one request, or say why not; whoever hangs up or stays silent gets nothing."""
+        with contextlib.suppress(TimeoutError, ConnectionError):
+            self._answer()
+
+    def _answer(self) -> None:
+        server = cast("_Server", self.server)
+        body: bytes = b""
+        reply: object
+        try:
+            request, sent = framing.receive(
+                self.rfile, vault_api.Request, max_body_bytes=server.max_body_bytes
+            )
+            reply, body = server.vault.answer(request, sent)
+        except (EOFError, TimeoutError, ConnectionError):
+            return
+        except ConsiliumError as problem:
+            LOG.info("refused: %s", problem)
+            reply = vault_api.Failure(error=type(problem).__name__, sentence=str(problem))
+        except Exception:
+            LOG.exception("a request failed")
+            sentence = "The vault failed to answer; the data owner's log says why."
+            reply = vault_api.Failure(error=Refused.__name__, sentence=sentence)
+        framing.send(self.wfile, reply, body)
+
+
+class _Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
+    daemon_threads = True
+
+    def __init__(self, folder: Path, vault: Vault) -> None:
+        self.vault = vault
+        os.chdir(folder)  # a socket's path is limited to 107 bytes; its folder's is not
+        Path(vault_api.SOCKET_NAME).unlink(missing_ok=True)
+        super().__init__(vault_api.SOCKET_NAME, _Connection)
+        Path(vault_api.SOCKET_NAME).chmod(0o600)
+
+    def max_body_bytes(self, request: object) -> int:
+        """Weights and a control variate for a round, a cohort only after the owner's signature, else nothing."""
+        match request:
+            case vault_api.StartRound():
+                return 2 * 4 * MAX_PARAMETERS
+            case vault_api.OwnerActionRequest(name="PublishAsset"):
+                self.vault.check_action(request)
+                return framing.MAX_BODY_BYTES
+            case _:
+                return 0
+
+
+app = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
+
+
+@app.command()
+def main(
+    home: Annotated[Path, typer.Option(help="The hospital's folder.")],
+    end_with_starter: Annotated[bool, typer.Option(help="End when the starter ends.")] = False,
+) -> None:
+    """Run one hospital's vault until SIGTERM."""
+    if end_with_starter:
+        end_with_parent()
+    os.umask(0o077)
+    home = home.resolve()
+    try:
+        vault = Vault(Site(home))
+    except ConsiliumError as problem:
+        sys.exit(str(problem))
+    logging.basicConfig(
+        filename=home / "vault" / "vault.log",
+        level=logging.INFO,
+        format="%(asctime)s %(levelname)s %(name)s %(message)s",
+    )
+    server = _Server(home / "vault", vault)
+    signal.signal(
+        signal.SIGTERM, lambda *_: threading.Thread(target=server.shutdown, daemon=True).start()
+    )
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    server.serve_forever(poll_interval=0.1)
+    vault.close()
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,45 @@
+"""What the vault and its training process say to each other, apart from torch."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from datasites.protocol import vault_api
+from syft_code import canonical
+from syft_code.plans.messages import Purpose
+
+
+@canonical.message
+class TrainingJob:
+    """One round or evaluation; the body is the round's broadcast (float32, little endian).
+
+    What the hospital keeps of the plan between rounds (float64) comes after it. `cohort_sha256` is
+    of the bytes that must stand at `cohort_path`.
+    """
+
+    plan: str
+    hospital: str
+    purpose: Purpose
+    round: int
+    cohort_path: str
+    cohort_sha256: str
+    threads: int
+    kind: Literal["job"] = "job"
+
+
+@canonical.message
+class StepDone:
+    """So many steps are done."""
+
+    step: int
+    kind: Literal["step"] = "step"
+
+
+@canonical.message
+class JobResult:
+    """The body is the update of the trained part, or the noised sums (float64, little endian)."""
+
+    kind: Literal["result"] = "result"
+
+
+JobReply = Annotated[StepDone | JobResult | vault_api.Failure, Field(discriminator="kind")]

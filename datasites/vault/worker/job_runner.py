@@ -1,0 +1,97 @@
+"""What runs in the training process of a vault (`trainer_process`), spoken to by pipes.
+
+It reads jobs from standard input and answers on standard output with steps, and at the
+end with bytes for the airlock. It is started without the vault's keys or ledger, and it
+runs nothing that came from outside but a recipe, which is data.
+"""
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from datasites.data import cohort_file
+from datasites.protocol import framing, vault_api
+from datasites.vault.worker.job_messages import JobResult, StepDone, TrainingJob
+from syft_code import canonical
+from syft_code.errors import ConsiliumError, TrainingFailed, require
+from syft_code.local_training import broadcast, client_update, local_round
+from syft_code.plans.plan import Plan
+from syft_code.privacy.noise import NoiseSource
+
+
+def perform(job: TrainingJob, body: bytes, *, on_step: Callable[[int], None]) -> bytes:
+    """Train on, or evaluate on, one hospital's cohort; return float64 bytes.
+
+    Guarantee: that of `local_round.train` or `local_round.evaluate`.
+    """
+    torch.set_num_threads(job.threads)
+    plan = Plan.decode(job.plan.encode("ascii"))
+    data = Path(job.cohort_path).read_bytes()
+    require(
+        canonical.sha256(data) == job.cohort_sha256,
+        "The cohort must be the bytes that the vault checked, and is not.",
+        error=TrainingFailed,
+    )
+    split = cohort_file.unpack(data, plan.data)
+    sent, stored = _divided(plan, job, body)
+    randomness = NoiseSource.from_os()
+    if job.purpose == "train":
+        local_round.check_start(plan, job.round, sent)
+        vector = local_round.train(
+            plan,
+            job.hospital,
+            split.training(),
+            sent=sent,
+            kept=stored,
+            randomness=randomness,
+            on_step=on_step,
+        )
+    else:
+        vector = local_round.evaluate(
+            plan, split.evaluation(), sent=sent, kept=stored, randomness=randomness
+        )
+    return vector.astype("<f8").tobytes()
+
+
+def _divided(
+    plan: Plan, job: TrainingJob, body: bytes
+) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+    """What the researcher sent, and what the hospital has kept."""
+    end = 4 * broadcast.length(plan, job.purpose)
+    stored = np.frombuffer(body[end:], "<f8").astype(np.float64)
+    require(
+        len(stored) == client_update.length(plan, job.purpose),
+        "A job must come with what the hospital keeps of the plan; this one has another length.",
+        error=TrainingFailed,
+    )
+    return np.frombuffer(body[:end], "<f4").astype(np.float32), stored
+
+
+def serve(jobs: framing.Readable, answers: framing.Writable) -> None:
+    """Perform one job after the other until the vault closes the pipe."""
+    while True:
+        try:
+            job, body = framing.receive(jobs, TrainingJob)
+        except EOFError:
+            return
+        try:
+            result = perform(
+                job, body, on_step=lambda step: framing.send(answers, StepDone(step=step))
+            )
+            framing.send(answers, JobResult(), result)
+        except ConsiliumError as problem:
+            framing.send(
+                answers, vault_api.Failure(error=type(problem).__name__, sentence=str(problem))
+            )
+
+
+def main() -> None:
+    """Keep the pipe for answers alone: whatever a library prints goes to the owner's log."""
+    answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    serve(sys.stdin.buffer, answers)

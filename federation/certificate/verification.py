@@ -1,0 +1,265 @@
+"""Whether a certificate holds: whatever follows from its plan, worked out anew."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from federation.certificate import privacy_cost
+from federation.certificate.privacy_cost import SpentRounds
+from federation.evaluation import model_file
+from federation.researcher.outcome import model_sha256
+from federation.strategy.server_optimizer import aggregate
+from syft_code import canonical
+from syft_code.errors import ConsiliumError, InvalidInput
+from syft_code.plans import messages, traveller
+from syft_code.plans.messages import ShareHeader, Signed
+from syft_code.plans.plan import Plan
+from syft_code.secret_sharing import groups
+
+Certificate = dict[str, Any]
+FORMAT = "consilium-certificate-4"
+SILENT = (
+    "Its front desk did not answer when this study was taken up again, so that its ledger's word on "
+    "its last round is missing: epsilon is that of its events, at the smallest delta that another "
+    "hospital states."
+)
+TOLERANCE = 0.01
+"""An epsilon may lie off the one worked out anew by this part, for rounding."""
+
+
+def facts_of_plan(plan: Plan) -> Certificate:
+    """What a certificate repeats of its plan, for readers."""
+    return {
+        "study": plan.study,
+        "stand_in": plan.data.stand_in,
+        "plan_hash": plan.hash,
+        "code_sha256": traveller.source_sha256(plan.hash),
+        "delivered": aggregate(plan),
+        "min_hospitals": plan.min_hospitals,
+        "needed_aggregators": plan.needed,
+        "aggregators": [
+            {"name": a.name, "verify_key": a.verify_key, "seal_key": a.seal_key}
+            for a in plan.aggregators
+        ],
+    }
+
+
+def check(content: Certificate, *, model: Path | None = None) -> list[str]:
+    """Sentences that say what in a certificate does not hold; none if all does.
+
+    Works out the hashes of plan and code, the roster, the rounds and every epsilon anew, checks
+    the hospitals' signatures over the heads of their audit logs, and with `model` the hashes of
+    the model's file. A ledger that states more than the events come to is fine: a round that
+    failed stays paid. One that states less is not.
+
+    Does not protect: against a certificate that was made up as a whole; ask the hospitals.
+    """
+    if content.get("format") != FORMAT:
+        return [f"The format must be {FORMAT}, it is {str(content.get('format'))[:60]!r}."]
+    try:
+        plan = _plan_of(content)
+    except InvalidInput as problem:
+        return [str(problem)]
+    checks: list[Callable[[], list[str]]] = [
+        lambda: _check_facts(content, plan),
+        lambda: _check_rounds(content, plan),
+        lambda: _check_hospitals(content, plan),
+    ]
+    if model is not None:
+        checks.append(lambda: _check_model(content, plan, model))
+    return [sentence for one in checks for sentence in _guarded(one)]
+
+
+def _plan_of(content: Certificate) -> Plan:
+    try:
+        return Plan.decode(canonical.encode(content.get("plan")))
+    except (ConsiliumError, ValueError, TypeError) as problem:
+        raise InvalidInput(f"The plan inside must be a valid plan. {problem}") from None
+
+
+def _guarded(one: Callable[[], list[str]]) -> list[str]:
+    try:
+        return one()
+    except ConsiliumError as problem:
+        return [str(problem)]
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as problem:
+        return [f"A part of the certificate is missing or malformed: {problem!r}."[:200]]
+
+
+def _check_facts(content: Certificate, plan: Plan) -> list[str]:
+    return [
+        f"{name} must be what follows from the plan inside, and is not."
+        for name, value in facts_of_plan(plan).items()
+        if content.get(name) != value
+    ]
+
+
+def _check_rounds(content: Certificate, plan: Plan) -> list[str]:
+    rounds = content["rounds"]
+    numbers = [one["round"] for one in rounds]
+    evaluated = [one["round"] for one in rounds if one["evaluated"]]
+    paid = {one["round"] for one in rounds if one["evaluated"] or one["evaluators"]}
+    planned = plan.evaluation.after_rounds if plan.evaluation else ()
+    few = [one["round"] for one in rounds if len(set(one["hospitals"])) < plan.min_hospitals]
+    roster = len(plan.hospitals)
+    counted = all(one["absent"] == roster - len(one["hospitals"]) for one in rounds)
+    whole = len(numbers) == plan.rounds or content["stopped_early"]
+    ungrouped = [one["round"] for one in rounds if one["groups"] != groups_of(plan, one)]
+    statements = {
+        "The rounds must count up from 1, within the plan.": (
+            numbers == list(range(1, len(numbers) + 1)) and len(numbers) <= plan.rounds
+        ),
+        "A study with fewer rounds than planned must say why it stopped early.": bool(whole),
+        f"Each round needs {plan.min_hospitals} hospitals, rounds {few} had fewer.": not few,
+        f"The groups of a round follow from the plan and its hospitals, of rounds {ungrouped} they "
+        "do not.": not ungrouped,
+        f"Of {roster} hospitals, a round's absent must be those that it does not name.": counted,
+        "Only rounds that the plan names may be evaluated.": paid <= set(planned),
+        "There must be noised figures for each evaluated round and for no other.": (
+            list(content["utility"]["noised_by_round"]) == [str(n) for n in evaluated]
+        ),
+    }
+    return [sentence for sentence, holds in statements.items() if not holds]
+
+
+def groups_of(plan: Plan, one: Certificate) -> list[list[str]]:
+    """The groups over which a round of a certificate was summed, each with its own sum."""
+    drawn = groups.groups(plan, "train", one["round"], tuple(one["hospitals"]))
+    return [list(names) for names in drawn]
+
+
+def _check_hospitals(content: Certificate, plan: Plan) -> list[str]:
+    if [h["name"] for h in content["hospitals"]] != [h.name for h in plan.hospitals]:
+        return ["The hospitals must be those of the plan's roster, in its order."]
+    return [s for own in content["hospitals"] for s in _check_hospital(own, content, plan)]
+
+
+def _check_hospital(own: Certificate, content: Certificate, plan: Plan) -> list[str]:
+    """One hospital's entry: roster, rounds and epsilons."""
+    entry = plan.hospital(own["name"])
+    part = SpentRounds(
+        trained=tuple(own["rounds_trained"]), evaluated=tuple(own["rounds_evaluated"])
+    )
+    trained = [one for one in content["rounds"] if entry.name in one["hospitals"]]
+    statements = {
+        "its key, asset and declared patients must be those of the plan": (
+            (own["verify_key"], own["asset"], own["asset_version"], own["declared_patients"])
+            == (entry.verify_key, entry.asset, entry.asset_version, entry.patients)
+        ),
+        "its rounds must be those that the list of rounds names it in": (
+            list(part.trained) == [one["round"] for one in trained]
+            and list(part.evaluated)
+            == [one["round"] for one in content["rounds"] if entry.name in one["evaluators"]]
+        ),
+    }
+    if part.trained or part.evaluated:
+        statements |= _epsilon_statements(own, plan, part) | _anchor_statements(own, plan, part)
+    else:
+        none = own["epsilon"] is None and "log_anchor" not in own
+        statements["it took part in no round, so it has no epsilon and no log anchor"] = none
+    return [f"{entry.name}: {sentence}." for sentence, holds in statements.items() if not holds]
+
+
+def _anchor_statements(own: Certificate, plan: Plan, part: SpentRounds) -> dict[str, bool]:
+    """What must hold of its audit log's last hash, which the hospital signed with its last share."""
+    header, anchor = _signed_header(own, plan), own["log_anchor"]
+    last = max((*part.trained, *part.evaluated))
+    purpose = "evaluate" if last in part.evaluated else "train"
+    return {
+        "its log anchor must be of this plan and hospital": (
+            (header.plan_hash, header.hospital) == (plan.hash, own["name"])
+        ),
+        f"its log anchor must be of its last share, round {last} ({purpose})": (
+            (header.round, header.purpose) == (last, purpose)
+        ),
+        "the hash of its log anchor must be the one that it signed": (
+            anchor["sha256"] == header.log_sha256
+        ),
+    }
+
+
+def anchors_of(content: Certificate) -> list[tuple[str, str]]:
+    """Each hospital that contributed, with its audit log's last hash: signed, and so its word.
+
+    Raises:
+        InvalidInput: if there is no valid plan inside, or an anchor lacks the signature of the
+            key that the plan names.
+
+    Does not protect: against a plan that somebody made up, with keys of their own. Whoever
+    holds a hospital's log against an anchor knows that hospital's key.
+    """
+    plan = _plan_of(content)
+    try:
+        own = [entry for entry in content["hospitals"] if "log_anchor" in entry]
+        return [(str(entry["name"]), _signed_header(entry, plan).log_sha256) for entry in own]
+    except (KeyError, TypeError, ValueError) as problem:
+        raise InvalidInput(f"A log anchor is missing or malformed: {problem!r}."[:200]) from None
+
+
+def _signed_header(own: Certificate, plan: Plan) -> ShareHeader:
+    """The header of a hospital's anchor; raise `InvalidMessage` if it did not sign it."""
+    data = canonical.encode(own["log_anchor"]["header"])
+    signed: Signed = canonical.parse(Signed, data, what="log anchor's header")
+    return messages.verify(ShareHeader, signed, plan.hospital(own["name"]).verify_key)
+
+
+def _epsilon_statements(own: Certificate, plan: Plan, part: SpentRounds) -> dict[str, bool]:
+    """What must hold of a hospital's epsilons; a comparison with NaN is false."""
+    anew = privacy_cost.recomputed(plan, part, delta=own["delta"])
+    by_group = anew["epsilon_pld_by_group"]
+    return _ledger_statements(own, anew["epsilon_pld"]) | {
+        f"epsilon by PLD must be {anew['epsilon_pld']:.4f}, it says {own['epsilon_pld']:.4f}": (
+            _near(own["epsilon_pld"], anew["epsilon_pld"])
+        ),
+        f"epsilon by RDP must be {anew['epsilon_rdp']:.4f}, it says {own['epsilon_rdp']:.4f}": (
+            _near(own["epsilon_rdp"], anew["epsilon_rdp"])
+        ),
+        "its epsilons by group must be those of its events": (
+            own["epsilon_pld_by_group"].keys() == by_group.keys()
+            and all(_near(own["epsilon_pld_by_group"][g], value) for g, value in by_group.items())
+        ),
+        "the two accountants must agree, and the certificate must say so": (
+            own["accountants_agree"] is True and anew["accountants_agree"]
+        ),
+    }
+
+
+def _ledger_statements(own: Certificate, least: float) -> dict[str, bool]:
+    """What must hold of what its ledger stated, and of the epsilon that counts.
+
+    A ledger whose word is missing must be said to be silent; then its events count.
+    """
+    stated = own["epsilon_stated_by_ledger"]
+    if stated is None:
+        return {
+            "a ledger that states nothing must be said to be silent": own.get("note") == SILENT,
+            "epsilon must be no less than the recomputed one": (
+                own["epsilon"] >= own["epsilon_pld"] * (1 - 1e-9)
+            ),
+        }
+    return {
+        f"the ledger states epsilon {stated:.4f}, and its events come to {least:.4f}": (
+            stated >= least * (1 - TOLERANCE)
+        ),
+        "epsilon must be no less than the ledger's and the recomputed one": (
+            own["epsilon"] >= max(stated, own["epsilon_pld"]) * (1 - 1e-9)
+        ),
+    }
+
+
+def _near(said: float, anew: float) -> bool:
+    return abs(said - anew) <= TOLERANCE * max(anew, 1e-9)
+
+
+def _check_model(content: Certificate, plan: Plan, path: Path) -> list[str]:
+    model = model_file.load(path)
+    statements = {
+        "The model's file must have the hash that the certificate gives.": (
+            canonical.sha256(path.read_bytes()) == content["model"]["file_sha256"]
+        ),
+        "The model's weights must have the hash that the certificate gives.": (
+            model_sha256(model.weights) == content["model"]["weights_sha256"]
+        ),
+        "The model's file must name the plan of the certificate.": model.plan_hash == plan.hash,
+    }
+    return [sentence for sentence, holds in statements.items() if not holds]

@@ -1,0 +1,143 @@
+"""Exact figures of a model, for whoever owns the data of every hospital: a demo.
+
+Does not protect: anybody. Figures from here carry no noise, so they leave no real hospital.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+
+from syft_code.cohort import Cohort
+from syft_code.errors import InvalidInput, require
+from syft_code.metrics import evaluation_sums, scoring
+from syft_code.models import networks
+from syft_code.plans.plan import Plan
+from syft_code.recipes.recipe import DataSpec
+
+NOISE_DRAWS = 400
+
+PATIENTS = "patients"
+ON_TRAINING_PATIENTS = "on_training_patients"
+NOISE_ERROR = "noise_error/"
+"""Prefix of how far the plan's evaluation noise throws a figure, as a root mean square."""
+
+Figures = dict[str, float]
+Weights = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)
+class HospitalCohorts:
+    """One hospital's patients, in two groups. Never printed, logged or serialised."""
+
+    name: str
+    training: Cohort
+    held_out: Cohort
+
+
+def main_name(data: DataSpec) -> str:
+    """The figure that a study of such data is judged by."""
+    return "balanced_accuracy" if data.task == "classification" else "mean_dice"
+
+
+def main_metric(figures: Mapping[str, float], data: DataSpec) -> float:
+    """Its value among some figures: segmentation takes the mean of the regions' Dice.
+
+    NaN if the figures don't hold it.
+    """
+    if data.task == "classification":
+        return figures.get("balanced_accuracy", math.nan)
+    return float(np.mean([figures.get(region, math.nan) for region in scoring.REGIONS]))
+
+
+def per_hospital(figures: Mapping[str, float], data: DataSpec) -> Figures:
+    """The main metric of each hospital, out of what `exact` gave."""
+    ending = f"/{main_name(data)}"
+    return {
+        key.removesuffix(ending): value
+        for key, value in figures.items()
+        if key.endswith(ending) and not key.startswith(NOISE_ERROR)
+    }
+
+
+def exact(plan: Plan, weights: Weights, hospitals: Sequence[HospitalCohorts]) -> Figures:
+    """Figures of a model without noise, over all held-out patients.
+
+    The keys are those of `evaluation_sums.exact` (and `mean_dice`); `<hospital>/<main metric>`;
+    `noise_error/<figure>`, how far the plan's evaluation noise throws it; `patients`; and
+    `on_training_patients`, which is 1 where no hospital holds anybody out, so that the figures
+    say how well the model fits the patients it was trained on. A figure that has no patient is
+    left out, and balanced accuracy is the mean over the classes that have one.
+    """
+    model = networks.build(plan.recipe, plan.data)
+    networks.from_vector(model, weights)
+    held_out = any(hospital.held_out.patients for hospital in hospitals)
+    cohorts = {h.name: h.held_out if held_out else h.training for h in hospitals}
+    everyone = together(list(cohorts.values()))
+    require(everyone.patients > 0, "There must be a patient to evaluate.", error=InvalidInput)
+    figures = of_cohort(model, everyone, plan.data)
+    if held_out:
+        figures |= _noise_errors(model, everyone, plan, hospitals=len(hospitals))
+    for name, cohort in cohorts.items():
+        if cohort.patients:
+            own = of_cohort(model, cohort, plan.data)
+            figures[f"{name}/{main_name(plan.data)}"] = main_metric(own, plan.data)
+    flag = {ON_TRAINING_PATIENTS: 0.0 if held_out else 1.0}
+    return figures | {PATIENTS: float(everyone.patients)} | flag
+
+
+def of_cohort(model: nn.Module, cohort: Cohort, data: DataSpec) -> Figures:
+    """`evaluation_sums.exact` without the figures that have no patient."""
+    figures = evaluation_sums.exact(model, cohort, data)
+    if data.task == "segmentation":
+        return _with_main(figures, data)
+    absent = {f"recall_{name}" for i, name in enumerate(data.classes) if i not in cohort.labels}
+    figures = {k: v for k, v in figures.items() if k not in absent and math.isfinite(v)}
+    recalls = [value for key, value in figures.items() if key.startswith("recall_")]
+    return figures | {"balanced_accuracy": float(np.mean(recalls))}
+
+
+def _noise_errors(model: nn.Module, cohort: Cohort, plan: Plan, *, hospitals: int) -> Figures:
+    """How far each figure strays when every hospital noises its sums, by simulation.
+
+    The root mean square error: it holds the spread and the bias that comes of cutting to 0..1.
+    """
+    if plan.evaluation is None:
+        return {}
+    sums = evaluation_sums.patient_sums(model, cohort, plan.data)
+    scale = count_noise_std(plan, hospitals=hospitals)
+    noise = np.random.default_rng(0).normal(0.0, scale, (NOISE_DRAWS, len(sums)))
+    true = _with_main(scoring.report(sums, plan.data), plan.data)
+    drawn = [_with_main(scoring.report(sums + one, plan.data), plan.data) for one in noise]
+    return {
+        f"{NOISE_ERROR}{name}": float(np.sqrt(np.mean([(d[name] - value) ** 2 for d in drawn])))
+        for name, value in true.items()
+    }
+
+
+def _with_main(figures: Figures, data: DataSpec) -> Figures:
+    return figures | {main_name(data): main_metric(figures, data)}
+
+
+def count_noise_std(plan: Plan, *, hospitals: int) -> float:
+    """The standard deviation of the noise on each number of an evaluation of some hospitals."""
+    if plan.evaluation is None:
+        return 0.0
+    one = plan.evaluation.noise_multiplier * scoring.sensitivity(plan.data)
+    return one * math.sqrt(hospitals)
+
+
+def together(cohorts: Sequence[Cohort]) -> Cohort:
+    """One cohort of several, their patients numbered on."""
+    before = np.cumsum([0, *(cohort.patients for cohort in cohorts)])
+    patient = [c.patient + start for c, start in zip(cohorts, before[:-1], strict=True)]
+    images: NDArray[np.uint8] | NDArray[np.float16] = np.concatenate([c.images for c in cohorts])
+    return Cohort(
+        images=images,
+        labels=np.concatenate([cohort.labels for cohort in cohorts]),
+        patient=np.concatenate(patient).astype(np.int32),
+        facts=np.concatenate([cohort.facts for cohort in cohorts]),
+    )

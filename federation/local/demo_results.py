@@ -1,0 +1,96 @@
+"""What a demo leaves behind: the model, its certificate and a report, beside the baselines.
+
+Exact figures and baselines need the patients of all hospitals in one place. Only whoever
+plays every party can have them, and everything here says so.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.table import Table
+
+from federation.certificate import certificate
+from federation.evaluation import baselines, exact_metrics, model_file
+from federation.evaluation.baselines import Baseline
+from federation.evaluation.exact_metrics import Figures, HospitalCohorts
+from federation.reporting import report
+from federation.researcher.outcome import Outcome, Weights
+from syft_code.cohort import Cohort
+from syft_code.models import feature_cache
+
+WORKERS = 2
+SHOWN = (
+    "balanced_accuracy",
+    "auc",
+    "accuracy",
+    "dice_whole",
+    "dice_core",
+    "dice_enhancing",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DemoResults:
+    """The federated model's exact figures, and those of the baselines."""
+
+    exact: Figures
+    baselines: tuple[Baseline, ...]
+
+
+def write(
+    folder: Path,
+    outcome: Outcome,
+    *,
+    weights_by_round: Sequence[Weights],
+    hospitals: Sequence[HospitalCohorts],
+    samples: Cohort | None,
+    budgets: Mapping[str, float],
+    on_baseline: Callable[[Baseline], None] = lambda baseline: None,
+) -> DemoResults:
+    """Compare with the baselines and write model.safetensors, certificate.json, report.html.
+
+    `samples` are public or stand-in slices: no picture of a patient goes into a report.
+    """
+    plan = outcome.plan
+    model_file.write(folder / "model.safetensors", plan, outcome.weights)
+    with feature_cache.switched_on():
+        exact_by_round = [
+            exact_metrics.exact(plan, weights, hospitals) for weights in weights_by_round
+        ]
+    delta = max(max(record.delta.values()) for record in outcome.rounds)
+    others = baselines.compare(plan, hospitals, workers=WORKERS, delta=delta, on_done=on_baseline)
+    content = certificate.certificate(outcome, exact=exact_by_round[-1], baselines=others)
+    certificate.write(folder / "certificate.json", content)
+    report.write(
+        folder / "report.html",
+        outcome,
+        exact_by_round=exact_by_round,
+        baselines=others,
+        samples=samples,
+        budgets=budgets,
+        certificate=content,
+    )
+    return DemoResults(exact=exact_by_round[-1], baselines=tuple(others))
+
+
+def table(outcome: Outcome, found: DemoResults) -> Table:
+    """The federated model beside the baselines: exact figures, as only a demo has them."""
+    shown = [name for name in found.exact if name in SHOWN]
+    drawn = Table(
+        "Model",
+        "ε of a patient",
+        *(name.replace("_", " ") for name in shown),
+        title="Exact figures on held-out patients: possible only in a demo, which owns all data",
+    )
+    spent = max(max(record.epsilon.values()) for record in outcome.rounds)
+    exact = [f"{found.exact[key]:.3f}" for key in shown]
+    drawn.add_row("Federated, this run", f"{spent:.2f}", *exact)
+    for one in found.baselines:
+        cost = "no limit" if one.epsilon is None else f"{one.epsilon:.2f}"
+        drawn.add_row(one.name, cost, *(f"{one.metrics[key]:.3f}" for key in shown))
+    noised = outcome.rounds[-1].metrics
+    if noised:
+        cells = (f"{noised[key]:.3f}" if key in noised else "" for key in shown)
+        drawn.add_row("Federated, as the researcher sees it (noised)", f"{spent:.2f}", *cells)
+    return drawn

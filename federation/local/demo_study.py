@@ -1,0 +1,99 @@
+"""The researcher's part of a demo: ask, train, compare with the baselines, write what stays.
+
+A demo plays every party on one machine, so that it may hold all patients beside each other; it is
+the only place where they are.
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from federation.evaluation.exact_metrics import HospitalCohorts
+from federation.local import demo_results
+from federation.reporting.progress_bar import Display
+from federation.researcher.outcome import Outcome, RoundRecord, Weights
+from federation.researcher.session import Researcher
+from federation.researcher.study import Study
+from federation.strategy import presets
+from syft_code.cohort import Cohort
+from syft_code.errors import Refused
+
+STAND_IN_NOTICE = "[yellow]STAND-IN DATA: synthetic, no patient, no medical meaning.[/]"
+WRITTEN = ("model.safetensors", "certificate.json", "report.html")
+
+
+class DemoStudy:
+    """One demo, told on a console as it goes on."""
+
+    def __init__(self, console: Console, folder: Path, *, stand_in: bool) -> None:
+        self._console = console
+        self._folder = folder
+        self._stand_in = stand_in
+        self._began = time.monotonic()
+        self.notice()
+
+    def say(self, sentence: str) -> None:
+        """A sentence with the seconds since the demo began."""
+        seconds = time.monotonic() - self._began
+        self._console.print(f"[dim]{seconds:5.0f} s[/]  {sentence}", highlight=False)
+
+    def notice(self) -> None:
+        """Say so if no patient is in the data."""
+        if self._stand_in:
+            self._console.print(STAND_IN_NOTICE)
+
+    def study(self, researcher: Researcher, *, name: str, asset: str) -> Study:
+        """The study that is suggested for such data, submitted to every hospital."""
+        cards = researcher.catalogue()
+        choices = presets.suggested(cards[0].spec)
+        study = researcher.study(
+            study=name,
+            asset=asset,
+            **choices.choices(evaluated=all(card.held_out for card in cards)),
+        )
+        self.say("The researcher submits one code request to every hospital")
+        study.submit()
+        return study
+
+    def train(self, study: Study) -> tuple[Outcome, list[Weights]]:
+        """All rounds of an approved study, and the weights after each."""
+        self.say(f"All owners have approved; training {study.plan.rounds} rounds")
+        study.wait_for_approval(timeout_s=60.0)
+        weights: list[Weights] = []
+        display = Display(self._console, rounds=study.plan.rounds)
+
+        def keep(record: RoundRecord, new: Weights) -> None:
+            display.on_round(record, new)
+            weights.append(new)
+
+        with display.shown():
+            outcome = study.train(on_progress=display.on_progress, on_round=keep)
+        return outcome, weights
+
+    def conclude(
+        self,
+        outcome: Outcome,
+        weights: Sequence[Weights],
+        hospitals: Sequence[HospitalCohorts],
+        *,
+        samples: Cohort,
+        budgets: Mapping[str, float],
+    ) -> None:
+        """Compare with the baselines, write what stays, print the figures."""
+        if not outcome.rounds:
+            raise Refused(" ".join((outcome.stopped, *outcome.reasons)))
+        self.say("Comparing with pooled training and with each hospital alone")
+        found = demo_results.write(
+            self._folder,
+            outcome,
+            weights_by_round=weights,
+            hospitals=hospitals,
+            samples=samples,
+            budgets=budgets,
+        )
+        self._console.print(demo_results.table(outcome, found))
+        self.notice()
+        for name in WRITTEN:
+            self._console.print(f"  {self._folder / name}", highlight=False)

@@ -1,0 +1,136 @@
+"""What a researcher looks at in a notebook: catalogue and terms as a table, a mock as pictures."""
+
+import io
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from federation.reporting.plots import STYLE, Plot, epsilon
+from syft_code.cohort import Cohort
+from syft_code.errors import InvalidInput, require
+from syft_code.plans.catalogue import AssetCard, Terms
+from syft_code.plans.notes import Note
+from syft_code.plans.plan import Plan
+from syft_code.recipes.recipe import parameter_count
+
+__all__ = ["Plot", "catalogue", "epsilon", "mock", "notes", "plan"]
+COLUMNS = 8
+
+
+def catalogue(cards: Sequence[AssetCard], terms: Mapping[str, Terms]) -> pd.DataFrame:
+    """One column an asset: what it is, and below that what its hospital asks of every study."""
+    columns = [_asset(card) | _asked(terms[card.hospital]) for card in cards]
+    names = [(card.hospital, f"{card.asset} v{card.version}") for card in cards]
+    table = pd.DataFrame(columns, dtype=object).T
+    table.columns = pd.MultiIndex.from_tuples(names, names=["hospital", "asset"])
+    return table
+
+
+def _asset(card: AssetCard) -> dict[str, object]:
+    return {
+        "declared training patients": card.patients,
+        "holds others out": _yes(card.held_out),
+        "one patient is": card.spec.patient_unit,
+        "slice": f"{len(card.spec.channels)} x {card.spec.height_px} x {card.spec.width_px}",
+        "modalities missing in every case": ", ".join(card.lacks) or "none",
+        "facts of a patient": ", ".join(card.spec.facts) or "none",
+        "stand-in": _yes(card.spec.stand_in),
+    }
+
+
+def _asked(terms: Terms) -> dict[str, object]:
+    return {
+        "epsilon in all, for ever": f"{terms.epsilon:g}",
+        "at delta": f"{terms.delta:g}",
+        "epsilon of one study": _cap(terms.study_epsilon),
+        "epsilon of one researcher": _cap(terms.researcher_epsilon),
+        "least noise (std / clip norm)": f"{terms.min_noise_multiplier:g}",
+        "least hospitals in a sum": terms.min_hospitals,
+        "least aggregators to open it": terms.min_aggregators,
+        "least training patients": terms.min_patients,
+        "models": ", ".join(terms.recipes),
+        "custom code": _yes(terms.custom_code),
+        "people who must approve": terms.approvers,
+    }
+
+
+def _cap(epsilon: float | None) -> str:
+    return "no cap of its own" if epsilon is None else f"{epsilon:g}"
+
+
+def _yes(holds: bool) -> str:
+    return "yes" if holds else "no"
+
+
+def notes(pairs: Sequence[tuple[str, Note]]) -> pd.DataFrame:
+    """What owners asked about a plan and what was answered, in the order in which it was said."""
+    rows = [
+        {
+            "hospital": hospital,
+            "who": note.author,
+            "said": note.text,
+            "when (UTC)": datetime.fromtimestamp(note.at_unix_s, UTC).strftime("%Y-%m-%d %H:%M"),
+        }
+        for hospital, note in pairs
+    ]
+    return pd.DataFrame(rows, columns=["hospital", "who", "said", "when (UTC)"])
+
+
+def plan(study: Plan) -> pd.DataFrame:
+    """A plan in words and numbers, as every owner reads it."""
+    dp = study.dp_sgd
+    rows = {
+        "plan hash": study.hash,
+        "model": f"{study.recipe.model.kind}, {parameter_count(study.recipe, study.data):,} parameters",
+        "loss": study.recipe.loss.kind,
+        "rounds": f"{study.rounds} of {dp.steps} steps each",
+        "patients a step": f"each with probability {dp.sample_rate:g}",
+        "noise": f"{dp.noise_multiplier:g} x the clip norm {dp.max_grad_norm:g}",
+        "hospitals": ", ".join(hospital.name for hospital in study.hospitals),
+        "least hospitals in a sum": str(study.min_hospitals),
+        "aggregators": ", ".join(aggregator.name for aggregator in study.aggregators),
+        "aggregators to open a sum": f"{study.needed} of {len(study.aggregators)}",
+    }
+    return pd.DataFrame({"": rows})
+
+
+def mock(
+    cohort: Cohort,
+    classes: Sequence[str],
+    *,
+    channels: Sequence[str] = (),
+    count: int = 2 * COLUMNS,
+) -> Plot:
+    """Pictures of a mock: made from the schema alone, no patient is in them.
+
+    With the `channels` of a slice and its neighbours, FLAIR of the slice itself is shown.
+
+    Raises:
+        InvalidInput: if the mock is of a table, which has no pictures.
+    """
+    require(
+        cohort.images.size > 0,
+        "A mock must have pictures to show, and a table has none: look at its facts.",
+        error=InvalidInput,
+    )
+    grey = list(channels).index("flair") if "flair" in channels else -1
+    shown = cohort.images[:count]
+    rows = -(-len(shown) // COLUMNS)
+    with mpl.rc_context(STYLE | {"axes.grid": False}):
+        figure = Figure(figsize=(1.3 * COLUMNS, 1.6 * rows), layout="constrained")
+        axes = figure.subplots(rows, COLUMNS, squeeze=False).ravel()
+        for axis in axes:
+            axis.axis("off")
+        for axis, image, label in zip(axes, shown, cohort.labels, strict=False):
+            colour = image.dtype == np.uint8 and len(image) == 3
+            picture = image.transpose(1, 2, 0) if colour else image[grey].astype(np.float32)
+            axis.imshow(picture, cmap=None if colour else "gray")
+            axis.set_title(classes[int(label)] if label.ndim == 0 else "mock slice")
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="png", dpi=110)
+    alt = "Mock slices, made from the public schema: no patient is in them."
+    return Plot(data=buffer.getvalue(), kind="image/png", alt=alt)

@@ -1,0 +1,165 @@
+"""The rounds of a study: from one model to the next, in the order of the papers.
+
+    broadcast ─▶ hospitals ─▶ shares ─▶ aggregators ─▶ one sum, or one for each group ─▶ step
+
+A round that was begun or summed before is taken up where it stands: hospitals and aggregators give
+the same bytes again. So a study can be run anew from its first round, and comes to the same model.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from federation.researcher.collector import Collected, Collector, best_set
+from federation.researcher.outcome import RoundRecord
+from federation.researcher.relay import Relay, RoundReplies
+from federation.strategy.server_optimizer import ServerState, require_weight, step
+from syft_code.errors import Refused, Unavailable
+from syft_code.metrics import scoring
+from syft_code.plans.messages import Purpose, Signed, Ticket
+from syft_code.plans.plan import Plan
+from syft_code.secret_sharing import envelope
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contributors:
+    """Who contributed to one sum, in the roster's order, and what each of them said."""
+
+    hospitals: tuple[str, ...] = ()
+    tickets: dict[str, Ticket] = field(default_factory=dict)
+    anchors: dict[str, Signed] = field(default_factory=dict)
+
+
+class RoundLoop:
+    """The rounds of one plan, carried by a relay and collected by a collector."""
+
+    def __init__(self, plan: Plan, relay: Relay, collector: Collector) -> None:
+        self._plan = plan
+        self._relay = relay
+        self._collector = collector
+        self.reasons: tuple[str, ...] = ()
+        """What owners let researchers read of why hospitals took no part in the last round."""
+
+    def round(self, number: int, model: ServerState) -> tuple[ServerState, RoundRecord]:
+        """Train, step, and evaluate if the plan says so.
+
+        Raises:
+            Refused, Unavailable, SharingError: if there is no sum; all that was given stays valid.
+        """
+        collected, trained = self._sum("train", number, model)
+        reasons = set(self.reasons)
+        updated = step(self._plan, number, model, collected)
+        metrics, evaluated = self._evaluate(number, updated)
+        tickets = trained.tickets | evaluated.tickets
+        record = RoundRecord(
+            round=number,
+            trained=trained.hospitals,
+            groups=collected.groups,
+            epsilon={name: ticket.epsilon for name, ticket in tickets.items()},
+            delta={name: ticket.delta for name, ticket in tickets.items()},
+            absent=len(self._plan.hospitals) - len(trained.hospitals),
+            reasons=tuple(sorted(reasons | set(self.reasons))),
+            anchors=trained.anchors | evaluated.anchors,
+            metrics=metrics,
+            evaluated=evaluated.hospitals,
+            upload_bytes=sum(
+                self._relay.share_bytes(name, "train", number) for name in trained.hospitals
+            ),
+        )
+        return updated, record
+
+    def _evaluate(self, number: int, model: ServerState) -> tuple[dict[str, float], Contributors]:
+        """The figures of a round's model, and who evaluated it; no figures if too few did.
+
+        The trained round stands either way: it is paid for.
+        """
+        if number not in self._plan.rounds_of("evaluate"):
+            return {}, Contributors()
+        try:
+            collected, gave = self._sum("evaluate", number, model)
+        except _TooFew as problem:
+            done = problem.answers.done
+            return {}, self._gave("evaluate", number, done, {}, problem.answers)
+        (total,) = collected.totals
+        sums, weight = envelope.read_sum(self._plan, "evaluate", total)
+        require_weight(weight, len(collected.hospitals))
+        return scoring.report(sums, self._plan.data), gave
+
+    def _sum(
+        self, purpose: Purpose, number: int, model: ServerState
+    ) -> tuple[Collected, Contributors]:
+        """The sum of a round over as many hospitals as possible, or the one that it had before."""
+        self.reasons = ()
+        self._collector.open()
+        chosen = self._collector.chosen(purpose, number)
+        broadcast = model.broadcast(purpose)
+        for hospitals in chosen.values():
+            if list(chosen.values()).count(hospitals) >= self._plan.needed:
+                collected = self._collector.collect(purpose, number, hospitals=hospitals)
+                tickets = self._relay.tickets(purpose, number, broadcast, hospitals=hospitals)
+                return collected, self._gave(purpose, number, hospitals, tickets)
+        free = len(self._plan.aggregators) - len(chosen)
+        bound = free < self._plan.needed  # else aggregators that chose nothing yet are enough
+        begun = {name for hospitals in chosen.values() for name in hospitals if bound}
+        answers = self._relay.ask_all(purpose, number, broadcast, hospitals=begun or None)
+        self.reasons = answers.reasons
+        taken = {name: one.taken for name, one in answers.done.items()}
+        hospitals, parties = best_set(self._plan, taken, chosen)
+        self._require_enough(purpose, number, hospitals, answers, begun=bool(begun))
+        collected = self._collector.collect(purpose, number, hospitals=hospitals, parties=parties)
+        return collected, self._gave(purpose, number, collected.hospitals, {}, answers)
+
+    def _gave(
+        self,
+        purpose: Purpose,
+        number: int,
+        hospitals: Collection[str],
+        tickets: Mapping[str, Ticket],
+        answers: RoundReplies | None = None,
+    ) -> Contributors:
+        """What those of a set said; the headers of those that don't answer now, from aggregators."""
+        done = answers.done if answers else {}
+        names = tuple(h.name for h in self._plan.hospitals if h.name in hospitals)
+        anchors = {name: done[name].header for name in names if name in done}
+        for name in names:
+            if name not in anchors:
+                found = self._collector.headers(name, purpose, number)
+                anchors |= {name: found[-1]} if found else {}
+        known = {name: one.ticket for name, one in done.items() if name in names}
+        return Contributors(hospitals=names, tickets={**tickets, **known}, anchors=anchors)
+
+    def _require_enough(
+        self,
+        purpose: Purpose,
+        number: int,
+        hospitals: Sequence[str],
+        answers: RoundReplies,
+        *,
+        begun: bool,
+    ) -> None:
+        """Raise what keeps a round from having a sum; nothing of it tells whose absence it is."""
+        least, rule = self._plan.min_hospitals, self._plan.robust
+        if purpose == "train" and rule:
+            least *= rule.least_groups
+        if len(hospitals) >= least:
+            return
+        if answers.away:
+            raise Unavailable(answers.away[0])
+        if begun:
+            raise Unavailable(
+                f"The sum of round {number} was promised over one set of hospitals, before this "
+                "study was taken up again, and some of it did not come through now."
+            )
+        groups = f", {rule.least_groups} groups of {self._plan.min_hospitals}," if rule else ""
+        raise _TooFew(
+            f"Round {number} needs {least} hospitals{groups} and {len(hospitals)} took part, so "
+            "the study stops here: talk to the data owners, or write another plan.",
+            answers,
+        )
+
+
+class _TooFew(Refused):
+    """Too few hospitals for a sum, and what the others gave."""
+
+    def __init__(self, sentence: str, answers: RoundReplies) -> None:
+        super().__init__(sentence)
+        self.answers = answers

@@ -1,0 +1,214 @@
+"""The researcher: logins, a signing key, and the way to every hospital and aggregator."""
+
+import dataclasses
+import os
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nacl.signing import SigningKey
+
+from federation.researcher.study import Study
+from federation.researcher.syft_client import HospitalClient, HospitalLogin
+from federation.transport.aggregator_client import AggregatorClient
+from syft_code import canonical
+from syft_code.errors import InvalidInput, Refused, Unavailable, require
+from syft_code.local_training.broadcast import PublicVectors
+from syft_code.plans.catalogue import AssetCard, Terms
+from syft_code.plans.plan import Plan
+from syft_code.plans.roster import Aggregator, Hospital
+from syft_code.privacy import accounting
+
+THEIR_OWN = frozenset({"researcher_key", "data", "hospitals", "aggregators", "format"})
+"""Fields of a plan that follow from the credentials and the catalogue."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Credentials:
+    """Everything that a researcher needs to start: kept in one file that only they may read."""
+
+    __pydantic_config__ = canonical.STRICT
+    accounts: tuple[HospitalLogin, ...]
+    aggregators: tuple[Aggregator, ...]
+    signing_key: str
+
+    @classmethod
+    def load(cls, path: Path) -> "Credentials":
+        """Read the file; raise `InvalidInput` with one sentence if it is missing or broken."""
+        try:
+            data = path.read_bytes()
+        except OSError:
+            raise InvalidInput(
+                f"There is no credentials file {path}: start a federation with `python launch.py "
+                "up`, which writes one, or ask the hospitals for an invitation."
+            ) from None
+        found: Credentials = canonical.parse(cls, data, what="credentials file", error=InvalidInput)
+        return found
+
+    def save(self, path: Path) -> None:
+        """Write the file, for this user alone."""
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(canonical.encode(self))
+
+
+class Researcher:
+    """A researcher, logged in at every hospital that answers.
+
+    Raises:
+        Unavailable: if none does.
+        InvalidMessage: if one does not accept the login.
+
+    >>> researcher = Researcher.connect("federation_state/researcher.json")  # doctest: +SKIP
+    """
+
+    def __init__(self, credentials: Credentials) -> None:
+        self.key = SigningKey(bytes.fromhex(credentials.signing_key))
+        self._aggregators = credentials.aggregators
+        with ThreadPoolExecutor(len(credentials.accounts)) as pool:
+            self._known = list(pool.map(_reach, credentials.accounts))
+        require(
+            any(hospital.here for hospital in self._known),
+            f"At least one of {len(self._known)} front desks must answer, and none does: see that "
+            "they run, and that this machine reaches them.",
+            error=Unavailable,
+        )
+        self.aggregators = [AggregatorClient(a) for a in credentials.aggregators]
+
+    @classmethod
+    def connect(cls, path: str | Path) -> "Researcher":
+        """Log in everywhere with a credentials file."""
+        return cls(Credentials.load(Path(path)))
+
+    @property
+    def hospitals(self) -> list[HospitalClient]:
+        """The hospitals at which this researcher is logged in."""
+        return [hospital for hospital in self._known if hospital.here]
+
+    @property
+    def away(self) -> tuple[str, ...]:
+        """The hospitals of the credentials whose front desk has not answered yet."""
+        return tuple(hospital.name for hospital in self._known if not hospital.here)
+
+    def close(self) -> None:
+        """Let the connections go."""
+        for hospital in self._known:
+            hospital.close()
+        for aggregator in self.aggregators:
+            aggregator.close()
+
+    def catalogue(self) -> list[AssetCard]:
+        """Every asset of every hospital."""
+        return [card for hospital in self.hospitals for card in hospital.catalogue()]
+
+    def terms(self) -> dict[str, Terms]:
+        """What each hospital asks of every study, by its name."""
+        return {hospital.name: hospital.terms() for hospital in self.hospitals}
+
+    def study(
+        self,
+        *,
+        asset: str,
+        epsilon: float | None = None,
+        public: PublicVectors | None = None,
+        **choices: Any,
+    ) -> Study:
+        """Write a plan over one asset that several hospitals offer, and make a study of it.
+
+        `choices` are the fields of `Plan` that are the researcher's: study, recipe, dp_sgd,
+        optimizer, rounds, and as wished min_hospitals, evaluation and sharing. Without
+        min_hospitals it is the most that any of these hospitals' terms ask for. With `epsilon` the
+        noise of dp_sgd and evaluation is replaced by the least that keeps the whole study within
+        it at the smallest delta of these terms, and that all of them allow. `public` are the start
+        weights that `start_sha256` names, and the vectors that `continual` names.
+        """
+        _check_names(choices)
+        cards = [card for card in self.catalogue() if card.asset == asset]
+        if not cards:
+            raise Refused(f"No hospital offers an asset {asset!r}: see the catalogue.")
+        require(
+            len({card.spec for card in cards}) == 1,
+            f"The hospitals offer {asset!r} in different shapes: choose another asset.",
+            error=Refused,
+        )
+        offering = {card.hospital for card in cards}
+        hospitals = [h for h in self.hospitals if h.name in offering]
+        terms = [hospital.terms() for hospital in hospitals]
+        least = max(one.min_hospitals for one in terms)
+        plan = Plan(
+            researcher_key=self.key.verify_key.encode().hex(),
+            data=cards[0].spec,
+            hospitals=tuple(_entry(card) for card in cards),
+            aggregators=self._aggregators,
+            min_hospitals=choices.pop("min_hospitals", least),
+            **choices,
+        )
+        if epsilon is not None:
+            plan = accounting.within(
+                plan,
+                epsilon,
+                delta=min(one.delta for one in terms),
+                least_noise=max(one.min_noise_multiplier for one in terms),
+            )
+        read_back = Plan.decode(plan.encode())  # as every party will, which is strict about types
+        return Study(
+            read_back,
+            hospitals=hospitals,
+            aggregators=self.aggregators,
+            key=self.key,
+            public=public,
+        )
+
+    def resume(self, plan: Plan, *, public: PublicVectors | None = None) -> Study:
+        """A study by its plan, as `Study.plan` has it and a certificate repeats it.
+
+        Hospitals of its roster that are away count as absent, and are tried again in each round.
+
+        Raises:
+            InvalidInput: if it is another researcher's, or names a party that the credentials lack.
+        """
+        known = {hospital.name: hospital for hospital in self._known}
+        keys = {client.aggregator.verify_key: client for client in self.aggregators}
+        require(
+            plan.researcher_key == self.key.verify_key.encode().hex()
+            and known.keys() >= {entry.name for entry in plan.hospitals}
+            and keys.keys() >= {entry.verify_key for entry in plan.aggregators},
+            "A study can be taken up again by the researcher whom its plan names, with an account at "
+            "each of its hospitals: use the credentials with which it was made.",
+            error=InvalidInput,
+        )
+        return Study(
+            plan,
+            hospitals=[known[entry.name] for entry in plan.hospitals],
+            aggregators=[keys[entry.verify_key] for entry in plan.aggregators],
+            key=self.key,
+            public=public,
+        )
+
+
+def _check_names(choices: Mapping[str, Any]) -> None:
+    """Raise `InvalidPlan` unless these are fields of a plan that are the researcher's to choose."""
+    fields = {f.name for f in dataclasses.fields(Plan)} - THEIR_OWN
+    lacking = sorted({"study", "recipe", "dp_sgd", "optimizer", "rounds"} - choices.keys())
+    unknown = sorted(choices.keys() - fields)
+    require(
+        not lacking and not unknown,
+        f"A study must have what a plan asks for: it lacks {', '.join(lacking) or 'nothing'}, and a "
+        f"researcher does not choose {', '.join(unknown)[:200] or 'anything else'}.",
+    )
+
+
+def _reach(account: HospitalLogin) -> HospitalClient:
+    return HospitalClient(account, must_answer=False)
+
+
+def _entry(card: AssetCard) -> Hospital:
+    return Hospital(
+        name=card.hospital,
+        verify_key=card.verify_key,
+        asset=card.asset,
+        asset_version=card.version,
+        patients=card.patients,
+    )

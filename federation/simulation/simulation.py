@@ -1,0 +1,110 @@
+"""The rounds of a simulated federation.
+
+    broadcast ─▶ each hospital: train, bound, compress, share ─▶ sums ─▶ server_step.step
+
+One hospital at a time: its cohort is loaded, its pieces are added to the sums, and it is forgotten.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from federation.simulation import client_round
+from federation.simulation.client_states import ClientStateFiles
+from federation.simulation.hospital_data import HospitalData
+from federation.simulation.randomness import Randomness
+from federation.simulation.simulated_sums import collected
+from federation.strategy import server_optimizer
+from federation.strategy.server_optimizer import ServerState
+from syft_code.local_training import client_update, local_round
+from syft_code.plans.plan import Plan
+
+Vector = NDArray[np.float64]
+Weights = NDArray[np.float32]
+UNCLIPPED = 1e12
+"""A bound on a gradient's norm that no gradient reaches, and that float32 holds."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SimulatedRound:
+    """What a simulated round came to.
+
+    `lost` names the hospitals whose vector had a number past the sharing bound, or not finite: a
+    vault's airlock keeps such a vector. If too few are left, the model stays as it was, where a
+    real study would stop.
+    """
+
+    number: int
+    trained: tuple[str, ...]
+    lost: tuple[str, ...]
+
+
+class Simulation:
+    """One plan over hospitals that are all here.
+
+    The roster may name more hospitals than there are; those never answer. `least` is how many must
+    contribute to a round; it is the plan's `min_hospitals` unless a reference trains by itself.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        hospitals: HospitalData,
+        *,
+        randomness: Randomness,
+        folder: Path | None = None,
+        least: int | None = None,
+    ) -> None:
+        self.plan = plan
+        self._hospitals = hospitals
+        self._randomness = randomness
+        self._least = plan.min_hospitals if least is None else least
+        self._kept = ClientStateFiles(folder, size=client_update.length(plan, "train"))
+
+    def round(self, number: int, model: ServerState) -> tuple[ServerState, SimulatedRound]:
+        """Train everywhere, add up, step."""
+        lost: list[str] = []
+        given = self._contributions(number, model, lost)
+        sums = collected(self.plan, number, given, self._randomness)
+        trained = () if sums is None else sums.hospitals
+        facts = SimulatedRound(number=number, trained=trained, lost=tuple(lost))
+        if sums is None or len(trained) < self._least:
+            return model, facts
+        return server_optimizer.step(self.plan, number, model, sums), facts
+
+    def delivered(self, hospital: str, number: int, model: ServerState) -> Weights:
+        """The weights that a hospital uses after a round: with local normalisation, its own."""
+        kept = self._kept.before(hospital, number + 1)
+        return local_round.own_weights(self.plan, model.delivered, kept)
+
+    def _contributions(
+        self, number: int, model: ServerState, lost: list[str]
+    ) -> Iterator[tuple[str, Vector]]:
+        for name in self._hospitals.names:
+            kept = self._kept.before(name, number)
+            made = client_round.contribute(
+                self.plan,
+                name,
+                number,
+                self._hospitals.training(name),
+                sent=model.broadcast("train"),
+                kept=kept,
+                randomness=self._randomness.noise(name, number),
+            )
+            self._kept.after(name, number, kept if made is None or made.kept is None else made.kept)
+            if made is None:
+                lost.append(name)
+            else:
+                yield name, made.values
+
+
+def without_privacy(plan: Plan) -> Plan:
+    """The same plan with a gradient bound that never binds, to go with `Randomness(noised=False)`.
+
+    Does not protect: anybody. The plan is not for a real study: its noise, were it drawn, would
+    drown everything, and a vault draws it.
+    """
+    return replace(plan, dp_sgd=replace(plan.dp_sgd, max_grad_norm=UNCLIPPED, noise_multiplier=1.0))

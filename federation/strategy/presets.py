@@ -1,0 +1,262 @@
+"""Recipes and starting points for each kind of study: what worked when it was measured.
+
+Whoever runs a study writes its privacy parameters out. What stands here is a place to start
+from, and the figures it gave; it is no default, and nothing reads it without being asked to.
+
+    skin               pictures: fixed wavelet features, and a linear layer that is trained
+    skin with facts    the same, with age, sex and place beside
+    glioma             slices of MRI: a small U-Net, with or without facts of the patient
+    tables             heart disease, symptoms: logistic regression
+    vitals             a series of hours: a small LSTM
+    transfer           a network that was trained on public pictures, frozen but for its end
+"""
+
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from syft_code.plans.algorithms import Algorithm, FedAvg
+from syft_code.plans.plan_parts import Augmentation, DpSgd, Evaluation, Sgd
+from syft_code.recipes.architectures import Fusion, LayerStack, UNet
+from syft_code.recipes.layers import Activation, Conv, GlobalAverage, Layer, Lstm, Pool, Scattering
+from syft_code.recipes.recipe import CrossEntropy, DataSpec, DiceCrossEntropy, Recipe
+
+PUBLISHED_CASES = {
+    "akiec": 327,
+    "bcc": 514,
+    "bkl": 1099,
+    "df": 115,
+    "mel": 1113,
+    "nv": 6705,
+    "vasc": 142,
+}
+"""Images by diagnosis in the published HAM10000. Source: Tschandl et al. 2018, table 2."""
+
+BRATS_CLASS_WEIGHTS = (0.1, 3.0, 3.0, 3.0)
+"""Background, then tumour, which fills about one pixel in thirty of an axial slice."""
+
+TRANSFER_FROZEN_LAYERS = 2
+"""Both convolutions of `convolutions`: only its last layer is trained."""
+
+SKIN_UPDATE_NORM = 16.0
+"""A round's update of a hospital with 350 patients or more is shorter; the noise of a smaller one is cut
+down to it, and so is whatever a hospital that spoils could send."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Suggestion:
+    """One starting point: everything of a plan that is a researcher's to choose."""
+
+    recipe: Recipe
+    dp_sgd: DpSgd
+    optimizer: Sgd
+    rounds: int
+    evaluation: Evaluation | None
+    algorithm: Algorithm = field(default_factory=FedAvg)
+    averaging: float | None = None
+    augmentation: Augmentation | None = None
+    frozen_layers: int = 0
+    max_update_norm: float | None = None
+
+    def choices(self, *, evaluated: bool = True) -> dict[str, Any]:
+        """The fields of a plan, for `researcher.study(..., **choices)`.
+
+        Without evaluations where some hospital holds no patient out: `evaluated=False`.
+        """
+        chosen = {one.name: getattr(self, one.name) for one in fields(self)}
+        return chosen if evaluated else chosen | {"evaluation": None}
+
+
+def suggested(data: DataSpec) -> Suggestion:
+    """A starting point for data of this kind, to copy out and to change.
+
+    >>> from syft_code.recipes.recipe import DataSpec
+    >>> suggested(DataSpec(kind="brats", task="segmentation", channels=("t1",), height_px=64,
+    ...     width_px=64, classes=("no", "yes"), patient_unit="patient", stand_in=True)).rounds
+    8
+    """
+    match data.kind:
+        case "ham10000":
+            return skin(data)
+        case "table":
+            return table()
+        case "series":
+            return series()
+    return glioma(data)
+
+
+def skin(data: DataSpec) -> Suggestion:
+    """HAM10000: many noisy steps over half of the patients each, the rounds' models averaged.
+
+    The clip is large, since the gradient of a rare class is as much longer as it is rare, and must
+    not be cut down to the others'. Training costs epsilon 7.4 at delta 1e-5, the two evaluations
+    6.57 for patients who are held out.
+
+    On the 5,984 images of HAM10000 at 32 px with their facts, four hospitals by true site, means
+    of 5 seeds, balanced accuracy and melanoma AUC (benchmarks/grids/skin.toml):
+
+        epsilon 8   .492 and .866   pooled .531 and .861
+        epsilon 3   .433 and .847   pooled .474 and .845   (learning rate .05)
+        no privacy  .556 and .874   pooled .551 and .870   best single hospital .437 and .839
+    """
+    return Suggestion(
+        recipe=ham10000_recipe(data),
+        dp_sgd=DpSgd(noise_multiplier=4.6, max_grad_norm=20.0, sample_rate=0.5, steps=10),
+        optimizer=Sgd(learning_rate=0.1, momentum=0.8),
+        rounds=20,
+        evaluation=Evaluation(noise_multiplier=1.0, after_rounds=(10, 20)),
+        averaging=0.8,
+        max_update_norm=SKIN_UPDATE_NORM,
+    )
+
+
+def table() -> Suggestion:
+    """Heart disease, symptoms: one step over all patients a round, so that hospitals never drift.
+
+    Training costs epsilon 7.5 at delta 1e-5. On heart disease at its four true hospitals, means of
+    5 seeds, balanced accuracy and AUC (benchmarks/grids/heart.toml):
+
+        epsilon 8   .839 and .913
+        epsilon 3   .841 and .912
+        no privacy  .836 and .916   pooled the same   best single hospital .803 and .891
+    """
+    return Suggestion(
+        recipe=Recipe(model=LayerStack(layers=()), loss=CrossEntropy()),
+        dp_sgd=DpSgd(noise_multiplier=4.5, max_grad_norm=2.0, sample_rate=1.0, steps=1),
+        optimizer=Sgd(learning_rate=0.3),
+        rounds=50,
+        evaluation=Evaluation(noise_multiplier=1.5, after_rounds=(50,)),
+        averaging=0.9,
+    )
+
+
+def series() -> Suggestion:
+    """Vitals: a small LSTM over the hours, one large step over all patients a round.
+
+    Training costs epsilon 7.3 at delta 1e-5. On 600 drawn stand-ins at four wards, means of 5 seeds,
+    balanced accuracy and AUC (benchmarks/grids/vitals.toml), which say nothing about medicine:
+
+        epsilon 8   .843 and .939   pooled .874 and .957   best single ward .851 and .939
+        epsilon 3   .785 and .918   pooled .832 and .941   (learning rate 2)
+        no privacy  .907 and .969   pooled .903 and .966   (100 rounds)
+    """
+    return Suggestion(
+        recipe=Recipe(model=LayerStack(layers=(Lstm(units=8),)), loss=CrossEntropy()),
+        dp_sgd=DpSgd(noise_multiplier=4.6, max_grad_norm=1.0, sample_rate=1.0, steps=1),
+        optimizer=Sgd(learning_rate=4.0),
+        rounds=50,
+        evaluation=Evaluation(noise_multiplier=1.5, after_rounds=(50,)),
+        averaging=0.8,
+    )
+
+
+def glioma(data: DataSpec) -> Suggestion:
+    """BraTS: large steps with momentum, clipped where a slice with a tumour has its gradient.
+
+    Training costs epsilon 7.5 at delta 1e-5. On 240 drawn stand-ins at four hospitals, slices of 48
+    px, means of 3 seeds, Dice of the whole tumour, core and enhancing part
+    (benchmarks/grids/glioma.toml), which say nothing about medicine:
+
+        epsilon 8   .80, .00 and .00   pooled .87, .16 and .19   best single hospital .86, .10, .12
+        epsilon 3   .56, .00 and .00   pooled .46, .00 and .01   (60 steps, learning rate .05)
+        no noise    .94, .89 and .80   pooled .94, .91 and .81   (120 steps)
+    """
+    return Suggestion(
+        recipe=brats_recipe(data),
+        dp_sgd=DpSgd(noise_multiplier=1.65, max_grad_norm=0.5, sample_rate=0.25, steps=10),
+        optimizer=Sgd(learning_rate=0.3, momentum=0.9),
+        rounds=8,
+        evaluation=Evaluation(noise_multiplier=1.5, after_rounds=(8,)),
+        averaging=0.5,
+    )
+
+
+def transfer(data: DataSpec) -> Suggestion:
+    """Skin: convolutions that were trained on public pictures, frozen; their last layer is trained.
+
+    Train them with `pretraining.pretrain(replace(convolutions(data), loss=CrossEntropy()), ...)` on
+    turned and shifted views, as `benchmarks.pretrain` does, and take the `start_sha256` of
+    `pretraining.start`. Training costs epsilon 7.4 at delta 1e-5.
+
+    On HAM10000 at 32 px, one true site as the public pictures, the three others as hospitals, means
+    of 5 seeds, balanced accuracy and melanoma AUC (benchmarks/grids/transfer.toml):
+
+        epsilon 8   .438 and .879   from scratch .320 and .866   all layers trained .397 and .816
+        epsilon 3   .398 and .869   from scratch .298 and .860   all layers trained .373 and .814
+
+    Where pictures and facts are alike enough, `skin` started from a layer of its own that was
+    trained in public is better, with a learning rate of .05 and nothing frozen: .574 and .869 at
+    epsilon 8, .547 and .839 at epsilon 3; from scratch .524 and .868, .457 and .832.
+    """
+    return Suggestion(
+        recipe=convolutions(data),
+        dp_sgd=DpSgd(noise_multiplier=4.6, max_grad_norm=6.0, sample_rate=0.5, steps=10),
+        optimizer=Sgd(learning_rate=0.1, momentum=0.8),
+        rounds=20,
+        evaluation=Evaluation(noise_multiplier=1.0, after_rounds=(10, 20)),
+        averaging=0.8,
+        frozen_layers=TRANSFER_FROZEN_LAYERS,
+    )
+
+
+def ham10000_recipe(data: DataSpec) -> Recipe:
+    """The means of 25 scattering paths of each colour, and a linear layer to the classes.
+
+    The features are fixed, so that no privacy is spent on finding them; tanh bounds what one
+    picture can weigh (Papernot et al. 2021, tempered sigmoids). Facts stand beside them as they
+    are. Classes weigh as much as they are rare in the published table.
+    """
+    image: tuple[Layer, ...] = (
+        Scattering(scales=2 if min(data.height_px, data.width_px) > 4 else 1, angles=4),
+        GlobalAverage(),
+        Activation(function="tanh"),
+    )
+    model = Fusion(image=image) if data.facts else LayerStack(layers=image)
+    return Recipe(model=model, loss=CrossEntropy(class_weights=_balanced(data.classes)))
+
+
+def convolutions(data: DataSpec) -> Recipe:
+    """Two strided convolutions with tanh, 2 x 2 averages; 6,759 parameters at 28 or 32 px.
+
+    tanh keeps the features around 0 (Papernot et al. 2021), so that large steps stay stable.
+    """
+    layers = (
+        Conv(channels=16, kernel_px=5, stride=2),
+        Activation(function="tanh"),
+        Conv(channels=32, stride=2),
+        Activation(function="tanh"),
+        _last_pool(min(data.height_px, data.width_px)),
+    )
+    loss = CrossEntropy(class_weights=_balanced(data.classes))
+    return Recipe(model=LayerStack(layers=layers), loss=loss)
+
+
+def brats_recipe(data: DataSpec) -> Recipe:
+    """A U-Net of two levels, 15,796 parameters on four modalities without facts.
+
+    Noise on a gradient grows with the root of their number, while one patient's gradient stays
+    clipped to the same length. Even so wider was better (docs/segmentation.md): a narrow network
+    needs more steps than the budget has. Facts of the patient enter at its bottom.
+    """
+    weights = BRATS_CLASS_WEIGHTS if len(data.classes) == len(BRATS_CLASS_WEIGHTS) else ()
+    model = UNet(widths=(16, 16), groups=4, facts=bool(data.facts))
+    return Recipe(model=model, loss=DiceCrossEntropy(class_weights=weights))
+
+
+def _last_pool(side_px: int) -> Layer:
+    """Averages that leave 2 x 2 of an image of 28 or 32 px, after two strides of 2."""
+    left = -(-side_px // 4)
+    if left < 3:
+        return GlobalAverage()
+    return Pool(function="average", size_px=4 if left % 4 == 0 else 3)
+
+
+def _balanced(classes: tuple[str, ...]) -> tuple[float, ...]:
+    """One over the published share of each class, over the number of classes.
+
+    >>> _balanced(("mel", "nv"))
+    (3.5121, 0.583)
+    """
+    if not set(classes) <= set(PUBLISHED_CASES):
+        return ()
+    cases = [PUBLISHED_CASES[name] for name in classes]
+    return tuple(round(sum(cases) / len(cases) / number, 4) for number in cases)

@@ -1,0 +1,176 @@
+"""What a hospital computes in a round, apart from where: a vault's training process, or a simulation.
+
+    broadcast, kept ─▶ model ─ cohort, DP-SGD ─▶ update of the trained part ─▶ `client_update`
+    broadcast, kept ─▶ model ─ held-out, noise ─▶ noised sums
+
+What the researcher sends (`broadcast`) is public and what the hospital has kept (`client_update`) is
+made of earlier noised updates, so whatever follows from the two, FedProx's and EWC's pull, SCAFFOLD's
+correction, the teacher of a distillation, is fixed before a patient is drawn.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from syft_code.cohort import Cohort
+from syft_code.errors import TrainingFailed, require
+from syft_code.learning import dp_sgd, proximal
+from syft_code.learning.adaptive_clip import ClipNorm
+from syft_code.learning.distillation import Teacher
+from syft_code.learning.proximal import ProximalTerm
+from syft_code.local_training import broadcast, client_update, control_variates
+from syft_code.local_training.broadcast import Broadcast
+from syft_code.metrics import evaluation_sums, scoring
+from syft_code.models import networks
+from syft_code.plans.algorithms import Distillation, Ewc, FedProx
+from syft_code.plans.plan import Plan
+from syft_code.privacy.noise import NoiseSource
+from syft_code.secret_sharing import compression
+
+Vector = NDArray[np.float64]
+Weights = NDArray[np.float32]
+
+
+def train(
+    plan: Plan,
+    hospital: str,
+    cohort: Cohort,
+    *,
+    sent: Weights,
+    kept: Vector,
+    randomness: NoiseSource,
+    on_step: Callable[[int], None] | None = None,
+) -> Vector:
+    """One hospital's update of the trained part, its local normalisation's among it.
+
+    Where the clip norm adapts, one number more: how far it has moved since the first round.
+
+    `sent` is a round's broadcast, `kept` what the hospital's last contribution left
+    (`client_update.length` zeros before the first).
+
+    Guarantee: that of `dp_sgd.train`.
+    """
+    parts = broadcast.unpack(plan, "train", sent)
+    before = client_update.divided(plan, kept)
+    clip = ClipNorm.first(plan.dp_sgd, moved=float(before.clip.sum()))
+    update = dp_sgd.train(
+        _model(plan, own_weights(plan, parts.weights, kept)),
+        cohort,
+        recipe=plan.recipe,
+        dp=plan.dp_sgd,
+        optimizer=plan.optimizer,
+        declared_patients=plan.hospital(hospital).patients,
+        randomness=randomness,
+        frozen=compression.trained(plan).start,
+        correction=_correction(plan, parts, kept),
+        pull=pull(plan, parts, kept),
+        augmentation=plan.augmentation,
+        teacher=_teacher(plan, parts),
+        clip=clip,
+        on_step=on_step,
+    )
+    return update if plan.dp_sgd.adaptive is None else np.append(update, clip.moved)
+
+
+def evaluate(
+    plan: Plan, cohort: Cohort, *, sent: Weights, kept: Vector, randomness: NoiseSource
+) -> Vector:
+    """One hospital's noised sums over held-out patients, with its own normalisation if it has one.
+
+    Guarantee: the Gaussian mechanism, noise std = the plan's multiplier x `scoring.sensitivity`.
+    """
+    if plan.evaluation is None:
+        raise TrainingFailed("The plan has no evaluation.")
+    parts = broadcast.unpack(plan, "evaluate", sent)
+    model = _model(plan, own_weights(plan, parts.weights, kept))
+    sums = evaluation_sums.patient_sums(model, cohort, plan.data)
+    scale = plan.evaluation.noise_multiplier * scoring.sensitivity(plan.data)
+    noised: Vector = sums + scale * randomness.normal(len(sums))
+    return noised
+
+
+def pull(plan: Plan, parts: Broadcast, kept: Vector) -> ProximalTerm | None:
+    """What draws each step back: to the round's weights (FedProx), to an earlier task's (EWC)."""
+    part, pulls = compression.trained(plan), []
+    if isinstance(plan.algorithm, FedProx):
+        target = own_weights(plan, parts.weights, kept)[part].astype(np.float64)
+        pulls.append(ProximalTerm(strength=plan.algorithm.mu, target=target))
+    if isinstance(plan.continual, Ewc):
+        strength = plan.continual.strength * parts.importance[part].astype(np.float64)
+        pulls.append(
+            ProximalTerm(strength=strength, target=parts.reference[part].astype(np.float64))
+        )
+    if len(pulls) == 2:
+        return proximal.both(*pulls)
+    return pulls[0] if pulls else None
+
+
+def own_weights(plan: Plan, weights: Weights, kept: Vector) -> Weights:
+    """A hospital's model: the round's weights, with how far its own normalisation has moved."""
+    own = compression.shared(plan)
+    if own is None:
+        return weights
+    moved = weights.copy()
+    moved[compression.trained(plan)][~own] += client_update.divided(plan, kept).norms
+    return moved
+
+
+def _correction(plan: Plan, parts: Broadcast, kept: Vector) -> Vector | None:
+    """SCAFFOLD's c - c_i of the trained part; local normalisation is not corrected."""
+    if not parts.control.size:
+        return None
+    memory = client_update.divided(plan, kept).memory
+    shared = control_variates.correction(parts.control.astype(np.float64), memory)
+    own = compression.shared(plan)
+    if own is None:
+        return shared
+    everything = np.zeros(len(own))
+    everything[own] = shared
+    return everything
+
+
+def _teacher(plan: Plan, parts: Broadcast) -> Teacher | None:
+    match plan.continual:
+        case Distillation(weight=weight, temperature=temperature):
+            model = _model(plan, parts.reference)
+            return Teacher(network=model, weight=weight, temperature=temperature)
+        case _:
+            return None
+
+
+def _model(plan: Plan, weights: Weights) -> torch.nn.Module:
+    model = networks.build(plan.recipe, plan.data)
+    networks.from_vector(model, weights)
+    return model
+
+
+def check_start(plan: Plan, round_number: int, sent: Weights) -> None:
+    """Hospital: a study starts from the weights of its plan, and what is not shared stays so.
+
+    Where the plan does not name start weights by their hash they are drawn from the plan's. With
+    named ones the vault checks the first round's (`broadcast.check`), and what is frozen is not
+    checked again.
+
+    Raises:
+        TrainingFailed: if they are others.
+    """
+    if plan.start_sha256:
+        return
+    start, part = first_weights(plan), compression.trained(plan)
+    same = broadcast.unpack(plan, "train", sent).weights == start
+    if round_number > 1:
+        own = compression.shared(plan)
+        same[part] = same[part] | (True if own is None else own)
+    require(
+        bool(same.all()),
+        "A study must start from the weights that follow from its plan, and leave as they are those "
+        "that it does not train; the round's weights differ. Nothing of the round leaves.",
+        error=TrainingFailed,
+    )
+
+
+def first_weights(plan: Plan) -> Weights:
+    """The weights that every party can draw from a plan's hash."""
+    return networks.initial_weights(plan.recipe, plan.data, seed=int(plan.hash[:8], 16))

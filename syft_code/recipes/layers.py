@@ -1,0 +1,214 @@
+"""Layers as data, and the shape that each of them leaves.
+
+Nothing here is code: `modules` builds what is described. A layer stands on pixels
+`[channels, height, width]` or on a row of numbers `[features]`, and says in a sentence where it
+can't.
+"""
+
+import math
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from syft_code import canonical
+from syft_code.errors import require
+
+MAX_WIDTH = 1024
+MAX_LAYERS = 64
+MAX_FIXED_NUMBERS = 1_000_000
+
+Width = Annotated[int, Field(ge=1, le=MAX_WIDTH)]
+Shape = tuple[int, ...]
+"""Channels, height and width of pixels; or the length of a row of numbers, alone."""
+
+
+@canonical.message
+class Conv:
+    """A convolution with "same" zero padding; the stride divides height and width, rounding up."""
+
+    channels: Width
+    kernel_px: Literal[1, 3, 5, 7] = 3
+    stride: Literal[1, 2] = 1
+    kind: Literal["conv"] = "conv"
+
+
+@canonical.message
+class GroupNorm:
+    """Group normalisation (Wu & He 2018): statistics of one image alone."""
+
+    groups: Width
+    kind: Literal["group_norm"] = "group_norm"
+
+
+@canonical.message
+class Activation:
+    """A pointwise non-linearity."""
+
+    function: Literal["relu", "silu", "tanh"] = "relu"
+    kind: Literal["activation"] = "activation"
+
+
+@canonical.message
+class Pool:
+    """Pooling over `size_px` squares; what does not fill a square is dropped."""
+
+    function: Literal["max", "average"] = "max"
+    size_px: Literal[2, 3, 4] = 2
+    kind: Literal["pool"] = "pool"
+
+
+@canonical.message
+class GlobalAverage:
+    """The mean over height and width."""
+
+    kind: Literal["global_average"] = "global_average"
+
+
+@canonical.message
+class Linear:
+    """A fully connected layer over everything that comes in."""
+
+    features: Width
+    kind: Literal["linear"] = "linear"
+
+
+@canonical.message
+class Lstm:
+    """A long short-term memory (Hochreiter & Schmidhuber 1997) over the hours of a series.
+
+    It is the first layer, reads one row of vital signs an hour, and leaves its last hidden state.
+    """
+
+    units: Width
+    kind: Literal["lstm"] = "lstm"
+
+
+@canonical.message
+class Scattering:
+    """Fixed wavelet features of an image (Bruna & Mallat 2013), of order 0, 1 and 2.
+
+    It is the first layer and has no parameters, so that no noise falls on it. Height and width
+    are divided by `2 ** scales`. Each path is put to mean 0 and deviation 1 by public constants
+    (see `scattering`); with `groups` the paths are further put to mean 0 and deviation 1 in so
+    many groups of one image alone, as Tramèr & Boneh (2021) do.
+    """
+
+    scales: Annotated[int, Field(ge=1, le=4)] = 2
+    angles: Annotated[int, Field(ge=1, le=16)] = 8
+    groups: Annotated[int, Field(ge=0, le=MAX_WIDTH)] = 0
+    kind: Literal["scattering"] = "scattering"
+
+    @property
+    def paths(self) -> int:
+        """How many numbers each channel becomes at each place.
+
+        >>> Scattering(scales=2, angles=8).paths
+        81
+        """
+        pairs = self.scales * (self.scales - 1) // 2
+        return 1 + self.angles * self.scales + self.angles**2 * pairs
+
+
+Layer = Annotated[
+    Conv | GroupNorm | Activation | Pool | GlobalAverage | Linear | Lstm | Scattering,
+    Field(discriminator="kind"),
+]
+
+
+def apply(layers: tuple[Layer, ...], entering: Shape, *, of: str = "") -> tuple[Shape, list[int]]:
+    """The shape after some layers, and how many parameters each of them has.
+
+    Raises:
+        InvalidPlan: if a layer can't stand where it does; `of` names the layers in its sentence.
+    """
+    require(
+        len(layers) <= MAX_LAYERS,
+        f"There may be at most {MAX_LAYERS} layers in a row, got {len(layers)}.",
+    )
+    shape, counts = entering, []
+    for position, layer in enumerate(layers, start=1):
+        where = f"{of}layer {position} ({layer.kind})"
+        if isinstance(layer, Lstm | Scattering):
+            require(position == 1, f"An {layer.kind} must be the first layer, but is {where}.")
+        shape, count = after(layer, shape, where)
+        counts.append(count)
+    return shape, counts
+
+
+def after(layer: Layer, shape: Shape, where: str = "the layer") -> tuple[Shape, int]:
+    """The shape after a layer, and the layer's number of parameters.
+
+    >>> after(Conv(channels=8, stride=2), (3, 28, 28))
+    ((8, 14, 14), 224)
+    >>> after(Linear(features=5), (9,))
+    ((5,), 50)
+    """
+    match layer:
+        case Activation():
+            return shape, 0
+        case GroupNorm():
+            return _after_group_norm(layer, shape, where)
+        case Linear():
+            row = (layer.features, *(1 for _ in shape[1:]))
+            return row, (math.prod(shape) + 1) * layer.features
+    require(
+        len(shape) == 3,
+        f"In {where} there must be pixels, and here are {shape[0]} numbers in a row: use linear, "
+        "group_norm and activation on facts.",
+    )
+    return _after_pixels(layer, shape, where)
+
+
+def _after_pixels(layer: Layer, shape: Shape, where: str) -> tuple[Shape, int]:
+    channels, height, width = shape
+    match layer:
+        case Conv():
+            new = (layer.channels, -(-height // layer.stride), -(-width // layer.stride))
+            return new, (channels * layer.kernel_px**2 + 1) * layer.channels
+        case Pool():
+            new = (channels, height // layer.size_px, width // layer.size_px)
+            require(min(new) >= 1, f"In {where} nothing is left of {height} x {width} pixels.")
+            return new, 0
+        case Lstm():
+            require(
+                channels == 1,
+                f"In {where} there must be one channel, hours by vital signs, got {channels}.",
+            )
+            return (layer.units, 1, 1), 4 * layer.units * (width + layer.units + 1)
+        case Scattering():
+            return _after_scattering(layer, shape, where), 0
+    return (channels, 1, 1), 0
+
+
+def _after_group_norm(layer: GroupNorm, shape: Shape, where: str) -> tuple[Shape, int]:
+    channels = shape[0]
+    require(
+        channels % layer.groups == 0,
+        f"In {where} the {channels} channels must be a multiple of the {layer.groups} groups.",
+    )
+    require(
+        math.prod(shape) > layer.groups,
+        f"In {where} each group must hold more than one value.",
+    )
+    return shape, 2 * channels
+
+
+def _after_scattering(layer: Scattering, shape: Shape, where: str) -> Shape:
+    channels, height, width = shape
+    factor: int = 2**layer.scales
+    require(
+        min(height, width) > factor,
+        f"In {where} height and width must be more than {factor} pixels for {layer.scales} scales, "
+        f"got {height} x {width}.",
+    )
+    new = (channels * layer.paths, height // factor, width // factor)
+    require(
+        math.prod(new) <= MAX_FIXED_NUMBERS,
+        f"In {where} at most {MAX_FIXED_NUMBERS} numbers may come of one image, got "
+        f"{math.prod(new)}: use fewer angles, or more scales.",
+    )
+    require(
+        layer.groups == 0 or (new[0] % layer.groups == 0 and math.prod(new) > layer.groups),
+        f"In {where} the {new[0]} paths must be a multiple of the {layer.groups} groups.",
+    )
+    return new

@@ -1,0 +1,223 @@
+"""Recipes: a model and a loss as data.
+
+A researcher describes the model as a list of layers (`layers`), as two lists brought together or
+as a U-Net of given widths (`architectures`). Nothing of it is code: `networks.build` is the only place
+where a recipe becomes a network, and it knows only layers that never mix patients (no BatchNorm).
+A recipe is checked against the shape of the data before anybody builds it.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from syft_code import canonical
+from syft_code.errors import require
+from syft_code.recipes import architectures
+from syft_code.recipes.architectures import Architecture, Fusion, LayerStack, UNet
+from syft_code.recipes.layers import (
+    Activation,
+    Conv,
+    GlobalAverage,
+    GroupNorm,
+    Layer,
+    Linear,
+    Lstm,
+    Pool,
+    Scattering,
+    Shape,
+)
+
+__all__ = [
+    "Activation",
+    "Architecture",
+    "Conv",
+    "CrossEntropy",
+    "DataSpec",
+    "DiceCrossEntropy",
+    "Fusion",
+    "GlobalAverage",
+    "GroupNorm",
+    "Layer",
+    "LayerStack",
+    "Linear",
+    "Loss",
+    "Lstm",
+    "Pool",
+    "Recipe",
+    "Scattering",
+    "UNet",
+    "layer_parameters",
+    "parameter_count",
+    "pixel_shape",
+    "trained_count",
+]
+
+MAX_PARAMETERS = 50_000_000
+MAX_FACTS = 256
+MAX_FACT_NAME = 80
+
+
+@canonical.message
+class DataSpec:
+    """The public shape of an asset: what one slice is, and what counts as one patient.
+
+    `facts` names the numbers that stand beside a slice, in order: the columns of a table, or
+    what the clinic knows beside a picture. A table has facts and no pixels; a series has one
+    channel, of as many rows as hours and as many columns as vital signs. `positive` is the class
+    whose area under the ROC curve is reported, "" for none.
+
+    Shapes: an image is `[len(channels), height_px, width_px]`; a label is one class index
+    (classification) or `[height_px, width_px]` class indices (segmentation); `[len(facts)]`.
+    """
+
+    kind: Literal["ham10000", "brats", "table", "series"]
+    task: Literal["classification", "segmentation"]
+    channels: tuple[str, ...]
+    height_px: int
+    width_px: int
+    classes: tuple[str, ...]
+    patient_unit: str
+    stand_in: bool
+    facts: tuple[str, ...] = ()
+    positive: str = ""
+
+    def __post_init__(self) -> None:
+        if self.kind == "table":
+            self._check_table()
+        else:
+            self._check_pixels()
+        require(2 <= len(self.classes) <= 100, "There must be 2 to 100 classes.")
+        require(
+            len(self.facts) <= MAX_FACTS and len(set(self.facts)) == len(self.facts),
+            f"There may be at most {MAX_FACTS} facts, each under a name of its own, got "
+            f"{len(self.facts)}.",
+        )
+        require(
+            all(1 <= len(name) <= MAX_FACT_NAME and name.isprintable() for name in self.facts),
+            f"The name of a fact must be 1 to {MAX_FACT_NAME} printable characters.",
+        )
+        require(
+            self.positive == ""
+            or (self.task == "classification" and self.positive in self.classes),
+            "The positive class must be one of the classes of a classification, or empty.",
+        )
+
+    def _check_table(self) -> None:
+        require(
+            self.channels == () and self.height_px == 0 and self.width_px == 0,
+            "A table must have no channels and no pixels: its numbers are facts.",
+        )
+        require(
+            bool(self.facts) and self.task == "classification",
+            "A table must have facts, and classes to tell apart.",
+        )
+
+    def _check_pixels(self) -> None:
+        require(
+            1 <= self.height_px <= 1024 and 1 <= self.width_px <= 1024,
+            f"A slice must be 1 to 1024 pixels wide and high, got {self.height_px} x {self.width_px}.",
+        )
+        require(1 <= len(self.channels) <= 16, "A slice must have 1 to 16 channels.")
+        require(
+            self.kind != "series" or (len(self.channels) == 1 and self.task == "classification"),
+            "A series must have one channel, hours by vital signs, and classes to tell apart.",
+        )
+
+
+@canonical.message
+class CrossEntropy:
+    """Weighted cross-entropy, a mean over pixels for segmentation.
+
+    `class_weights` are public numbers, one a class in the order of the data's classes; none
+    means all equal. Take them from publications or from the mock, never from private labels.
+    """
+
+    class_weights: tuple[Annotated[float, Field(gt=0, le=1000)], ...] = ()
+    kind: Literal["cross_entropy"] = "cross_entropy"
+
+
+@canonical.message
+class DiceCrossEntropy:
+    """Soft Dice (Milletari et al. 2016) of each slice plus weighted cross-entropy."""
+
+    class_weights: tuple[Annotated[float, Field(gt=0, le=1000)], ...] = ()
+    kind: Literal["dice_cross_entropy"] = "dice_cross_entropy"
+
+
+Loss = Annotated[CrossEntropy | DiceCrossEntropy, Field(discriminator="kind")]
+
+
+@canonical.message
+class Recipe:
+    """A model and the loss that trains it."""
+
+    model: Architecture
+    loss: Loss
+
+    def check(self, data: DataSpec) -> None:
+        """Raise `InvalidPlan` unless this recipe can be built for data of this shape."""
+        weights = len(self.loss.class_weights)
+        require(
+            weights in (0, len(data.classes)),
+            f"class_weights must be empty or one a class ({len(data.classes)}), got {weights}.",
+        )
+        if data.task == "classification":
+            require(
+                not isinstance(self.model, UNet) and isinstance(self.loss, CrossEntropy),
+                "A classification recipe must be a layer stack or a fusion, with cross_entropy.",
+            )
+        else:
+            require(isinstance(self.model, UNet), "A segmentation recipe must be a U-Net.")
+        _check_first_layer(self.model, data)
+        count = parameter_count(self, data)
+        require(
+            count <= MAX_PARAMETERS,
+            f"A model may have at most {MAX_PARAMETERS} parameters, this one has {count}.",
+        )
+
+
+def parameter_count(recipe: Recipe, data: DataSpec) -> int:
+    """How many parameters the recipe's network has; raise `InvalidPlan` if it has no shape."""
+    return sum(layer_parameters(recipe, data))
+
+
+def trained_count(recipe: Recipe, data: DataSpec, *, frozen_layers: int) -> int:
+    """How many parameters are trained when the first layers that have some stay as they start.
+
+    They are the last ones of a network's vector of parameters.
+    """
+    counts = layer_parameters(recipe, data)
+    require(
+        0 <= frozen_layers < len(counts),
+        f"frozen_layers must be between 0 and {len(counts) - 1}, so that one of the {len(counts)} "
+        f"layers with parameters is trained, got {frozen_layers}.",
+    )
+    return sum(counts[frozen_layers:])
+
+
+def layer_parameters(recipe: Recipe, data: DataSpec) -> list[int]:
+    """The parameters of each layer that has some, in the order of the network's vector."""
+    return architectures.parameters(
+        recipe.model, pixels=pixel_shape(data), facts=len(data.facts), classes=len(data.classes)
+    )
+
+
+def pixel_shape(data: DataSpec) -> Shape:
+    """Channels, height and width of an image; nothing for a table."""
+    return (len(data.channels), data.height_px, data.width_px) if data.channels else ()
+
+
+def _check_first_layer(model: Architecture, data: DataSpec) -> None:
+    """Hours are no picture and a picture has no hours."""
+    on_pixels: tuple[Layer, ...] = ()
+    if not isinstance(model, UNet):
+        on_pixels = model.layers if isinstance(model, LayerStack) else model.image
+    kinds = {layer.kind for layer in on_pixels}
+    require(
+        data.kind == "series" or "lstm" not in kinds,
+        f"An lstm must read a series, hours by vital signs, and these data are {data.kind}.",
+    )
+    require(
+        data.kind != "series" or "scattering" not in kinds,
+        "A scattering layer must look at pictures, and these data are a series: use an lstm.",
+    )

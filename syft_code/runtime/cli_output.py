@@ -1,0 +1,111 @@
+"""How a command speaks: sentences and tables for people, one JSON document for machines."""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
+
+import click
+import typer
+from rich.console import Console
+from rich.table import Column, Table
+from rich.text import Text
+from typer.core import TyperCommand
+
+from syft_code.errors import ConsiliumError, InvalidInput, require
+from syft_code.runtime import visible_text
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
+MAX_SENTENCE = 2000
+SHORT = 12
+"""Digits of an id or a hash that people are shown; they name it if no other begins alike."""
+
+
+class Command(TyperCommand):
+    """A command whose refusals are one sentence on standard error, and exit code 1."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run it."""
+        try:
+            return super().invoke(ctx)
+        except ConsiliumError as problem:
+            typer.echo(plain(str(problem)), err=True)
+            raise typer.Exit(1) from None
+
+
+def plain(text: str) -> str:
+    """Text of others as a terminal may show it, line by line: every character can be seen.
+
+    >>> plain("a\\x1b[31mb")
+    'a\\\\x1b[31mb'
+    """
+    return "\n".join(map(visible_text.visible, text.split("\n")))
+
+
+def quoted(text: str) -> str:
+    """What somebody typed, fit to stand in a sentence.
+
+    >>> quoted("x" * 100)[-8:], quoted("a\\nb")
+    ("xxxxxx…'", "'a b'")
+    """
+    one_line = " ".join(plain(text).split())
+    return f"'{one_line[:60]}…'" if len(one_line) > 60 else f"'{one_line}'"
+
+
+def paragraph(text: str, *, what: str) -> str:
+    """A reason or a question as one paragraph; raise `InvalidInput` if it can't be one.
+
+    >>> paragraph(" Not\\nnow. ", what="reason")
+    'Not now.'
+    """
+    found = " ".join(text.split())
+    require(
+        1 <= len(found) <= MAX_SENTENCE and found.isprintable(),
+        f"A {what} must be 1 to {MAX_SENTENCE} characters of plain text without control "
+        f"characters, got {len(found)}: write a sentence that somebody can read.",
+        error=InvalidInput,
+    )
+    return found
+
+
+def document(value: Mapping[str, Any]) -> None:
+    """Print one JSON document; a number that is not finite is null, since JSON has none."""
+    typer.echo(json.dumps(_finite(value), indent=2, allow_nan=False))
+
+
+def sentence(text: str) -> None:
+    """Print a sentence, or some lines."""
+    typer.echo(plain(text))
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, kept: int = 1) -> None:
+    """Print a table; the first `kept` columns are never broken over lines."""
+    heads = [
+        Column(name, no_wrap=place < kept, overflow="fold") for place, name in enumerate(columns)
+    ]
+    shown = Table(*heads)
+    for row in rows:
+        shown.add_row(*(Text(plain(cell)) for cell in row))
+    Console().print(shown)
+
+
+def in_force(missing: int) -> str:
+    """Whether something that was signed is in force, in words.
+
+    >>> in_force(1)
+    'Signed, and not in force yet: 1 more person must sign the same, with --keys.'
+    """
+    if not missing:
+        return "Signed and in force."
+    people = "person" if missing == 1 else "people"
+    return f"Signed, and not in force yet: {missing} more {people} must sign the same, with --keys."
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return value

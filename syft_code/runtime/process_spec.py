@@ -1,0 +1,20 @@
+"""One process of a federation, as whoever starts it needs to know it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessSpec:
+    """A module to run with arguments, how to see that it is healthy, and where its log is.
+
+    `port` is the TCP port that it will listen on, 0 if none, so that a port in use is named.
+    """
+
+    name: str
+    module: str
+    arguments: tuple[str, ...]
+    healthy: Callable[[], bool]
+    log_path: Path
+    port: int = 0

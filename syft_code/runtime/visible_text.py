@@ -1,0 +1,13 @@
+"""Text from outside as people may see it: every character shows."""
+
+
+def visible(text: str) -> str:
+    """A text on one line whose every character can be seen: others are written as numbers.
+
+    >>> visible("a\\u202eb")
+    'a\\\\u202eb'
+    """
+    return "".join(
+        c if c.isprintable() or c == "\t" else c.encode("unicode_escape").decode("ascii")
+        for c in text
+    )

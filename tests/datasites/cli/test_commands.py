@@ -1,0 +1,572 @@
+"""The owner's commands say what the notebook says: to people in words, to programs as JSON."""
+
+import json
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import Result
+from nacl.signing import SigningKey
+from typer.testing import CliRunner
+
+import launch
+from datasites import private_files, site, site_processes
+from datasites.cli import ledger_commands, request_selection
+from datasites.desk.code_request import CodeRequest
+from datasites.owner.owner import Owner
+from datasites.protocol import vault_api
+from datasites.review.evidence import Evidence
+from datasites.site import SiteSettings
+from federation.local.supervisor import running
+from federation.researcher.syft_client import HospitalClient, HospitalLogin
+from policies import site_policy
+from policies.site_policy import Budget
+from syft_code.errors import InvalidInput, InvalidMessage, Refused
+from syft_code.evidence import audit_chain
+from syft_code.plans import traveller
+from syft_code.plans.plan import Plan
+from syft_code.plans.roster import Hospital
+from syft_code.runtime import cli_output
+from tests.conftest import free_ports
+from tests.datasites.hospitals import cohort, known, policy
+from tests.plans import SKIN, Keys, plan, public
+
+pytestmark = pytest.mark.timeout(400)
+RUNNER = CliRunner(mix_stderr=False)
+NONSENSE = ("", "zz", "../../etc/passwd", "\x1b[2J", "é" * 10_000, "\udcff", "--", "[red]x[/]")
+DESK_WORDS = ("front desk of south", "launch.py up", "datasites.desk.desk_process --home")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ours:
+    """north, whose vault and front desk run; south, whose vault runs; east, where nothing does."""
+
+    state: Path
+    alice: HospitalClient
+    template: Plan
+
+    @property
+    def north(self) -> Owner:
+        return Owner(self.state / "hospitals" / "north")
+
+    def asked(self) -> Plan:
+        """Let alice ask for one more study."""
+        wanted = replace(self.template, study=f"study-{secrets.token_hex(4)}")
+        self.alice.submit(wanted)
+        return wanted
+
+    def run(self, *words: object, at: str = "north", answer: str = "") -> Result:
+        """A command as a person types it."""
+        return run(*words, "--state", self.state, "--hospital", at, answer=answer)
+
+    def told(self, *words: object, at: str = "north") -> str:
+        """What a command that must work says to people."""
+        return worked(self.run(*words, at=at))
+
+    def json(self, *words: object, at: str = "north") -> Any:
+        """What a command that must work says to programs: one document, nothing else."""
+        return json.loads(worked(self.run(*words, "--json", at=at)))
+
+    def refusal(self, *words: object, at: str = "north") -> str:
+        """The one sentence of a command that must be refused."""
+        return refusal(self.run(*words, at=at))
+
+
+def run(*words: object, answer: str = "") -> Result:
+    found: Result = RUNNER.invoke(launch.app, [str(word) for word in words], input=answer)
+    return found
+
+
+def worked(result: Result) -> str:
+    assert (result.exit_code, result.stderr) == (0, ""), (result.stderr, result.exception)
+    return result.stdout
+
+
+def refusal(result: Result) -> str:
+    """One sentence on standard error, exit code 1, nothing on standard output."""
+    assert isinstance(result.exception, SystemExit), repr(result.exception)
+    assert (result.exit_code, result.stdout) == (1, "")
+    said = result.stderr
+    assert said.endswith((".\n", "`.\n", "]\n")) and said.count("\n") == 1, said
+    assert 20 < len(said) < 700, said
+    assert "Traceback" not in said and "\x1b" not in said
+    return said
+
+
+def place(state: Path, name: str) -> site.Site:
+    text = site_policy.text(policy(min_patients=5))
+    made = site.create(
+        state / "hospitals" / name, SiteSettings(name=name, port=free_ports(1)), policy=text
+    )
+    private_files.write_private(made.owner / "salt", bytes(32))  # of the tokens in `cohort`
+    return made
+
+
+def entry_of(owner: Owner) -> Hospital:
+    card = owner.publish(cohort(), spec=SKIN, asset="skin-lesions")
+    return Hospital(
+        name=owner.name,
+        verify_key=card.verify_key,
+        asset=card.asset,
+        asset_version=card.version,
+        patients=card.patients,
+    )
+
+
+@pytest.fixture(scope="module")
+def ours(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ours]:
+    state = tmp_path_factory.mktemp("state")
+    north, south, _ = (place(state, name) for name in ("north", "south", "east"))
+    with running([*site_processes.parties(north), site_processes.parties(south)[0]], timeout_s=180):
+        owner = Owner(north.home)
+        owner.adopt()
+        keys = Keys()
+        template = plan(keys, hospitals=(entry_of(owner), *plan(keys).hospitals[1:]))
+        owner.trust(known(template))
+        email = "alice@example.org"
+        account = HospitalLogin(
+            hospital="north", url=owner.settings.url, email=email, password=owner.invite(email)
+        )
+        alice = HospitalClient(account)
+        yield Ours(state=state, alice=alice, template=template)
+        alice.close()
+
+
+# --- which hospital, and what must run -------------------------------------------------------
+
+
+def test_a_hospital_that_is_not_there_is_refused_with_those_that_are(ours: Ours) -> None:
+    for wrong in (*NONSENSE[1:], "../hospitals/north", "north/", "NORTH", "/", "."):
+        said = ours.refusal("ledger", at=wrong)
+        assert "--hospital must be one of east, north, south; got " in said
+    assert "none is named" in refusal(run("ledger", "--state", ours.state))
+
+
+def test_the_only_hospital_needs_no_name_and_a_folder_without_one_is_refused(
+    tmp_path: Path,
+) -> None:
+    place(tmp_path, "alone")
+    assert "The vault of alone must run" in refusal(run("ledger", "--state", tmp_path))
+    for nowhere in (
+        tmp_path / "nowhere",
+        tmp_path / ("x" * 300),
+        Path("\udcff"),
+        tmp_path / "a\nb",
+    ):
+        assert "There must be a hospital in " in refusal(run("ledger", "--state", nowhere))
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("ledger",),
+        ("policy", "show"),
+        ("policy", "adopt"),
+        ("approvers", "list"),
+        ("patients", "strike", "patient-1", "--yes"),
+        ("requests", "list"),
+        ("requests", "revoke", "0" * 64, "--reason", "No."),
+    ],
+)
+def test_without_the_vault_a_command_says_so_and_how_to_start_it(
+    ours: Ours, words: tuple[str, ...]
+) -> None:
+    said = ours.refusal(*words, at="east")
+    assert said.startswith("The vault of east must run for this, and does not answer: start ")
+    assert "datasites.vault.vault_process --home" in said
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("requests", "list"),
+        ("requests", "show", "latest"),
+        ("requests", "approve", "latest"),
+        ("requests", "deny", "latest", "--reason", "No."),
+        ("requests", "ask", "latest", "--question", "Why?"),
+        ("requests", "revoke", "latest", "--reason", "No."),
+    ],
+)
+def test_without_the_front_desk_the_requests_say_so(ours: Ours, words: tuple[str, ...]) -> None:
+    said = ours.refusal(*words, at="south")
+    assert all(word in said for word in DESK_WORDS)
+
+
+# --- requests --------------------------------------------------------------------------------
+
+
+def test_a_request_is_listed_shown_approved_and_revoked(ours: Ours) -> None:
+    wanted = ours.asked()
+    listed = ours.json("requests", "list")
+    assert listed["hospital"] == "north"
+    newest = listed["requests"][-1]
+    assert newest.keys() == {
+        "id", "plan_hash", "study", "researcher", "asset", "front_desk", "vault", "sentence",
+        "study_epsilon", "after_epsilon", "problem",
+    }  # fmt: skip
+    assert (newest["plan_hash"], newest["study"]) == (wanted.hash, wanted.study)
+    assert (newest["front_desk"], newest["vault"]) == ("pending", "undecided")
+    table = ours.told("requests", "list")
+    assert newest["id"][:12] in table
+    assert "alice@example.org" in table.replace("\n", "").replace(" ", "") or "alice" in table
+
+    shown = ours.json("requests", "show", wanted.hash[:16], "--no-mock")
+    assert (shown["plan_hash"], shown["mock"]) == (wanted.hash, None)
+    words = ours.told("requests", "show", newest["id"][:12], "--no-mock")
+    assert wanted.study in words and "at north" in words
+
+    until = ("--days", "2", "--epsilon", "1.5", "--rounds", "2")
+    approved = ours.json("requests", "approve", "latest", *until)
+    assert approved["decision"] == "approve"
+    assert (approved["in_force"], approved["missing_signatures"]) == (True, 0)
+    assert (approved["rounds"], approved["epsilon"]) == (2, 1.5)
+    assert approved["plan_hash"] == wanted.hash
+    assert wanted.hash in ours.json("ledger")["assets"][0]["in_force"]
+    assert f"{wanted.hash}" in ours.told("ledger")
+    (state,) = [one.state for one in ours.north.requests() if one.plan == wanted]
+    assert state is not None and "0 of 2 rounds called" in state.sentence
+    assert "epsilon at most 1.50" in state.sentence
+
+    revoked = ours.json("requests", "revoke", wanted.hash, "--reason", "Consent\nwithdrawn.")
+    assert (revoked["decision"], revoked["told_researcher"]) == ("revoke", False)
+    after = ours.json("requests", "list")["requests"][-1]
+    assert (after["vault"], after["sentence"]) == ("revoked", "Consent withdrawn.")
+    assert wanted.hash not in ours.json("ledger")["assets"][0]["in_force"]
+
+
+def test_a_request_is_tried_out_on_the_mock_unless_told_not_to(ours: Ours) -> None:
+    wanted = ours.asked()
+    assert ours.json("requests", "show", wanted.hash)["mock"]["ok"] is True
+
+
+def test_decisions_are_said_in_words(ours: Ours) -> None:
+    wanted = ours.asked()
+    asked = ours.told("requests", "ask", "latest", "--question", "Which ethics vote?")
+    assert f"Asked about study '{wanted.study}' of alice@example.org" in asked
+    assert "undecided" in asked
+    assert [note.text for note in ours.north.requests()[-1].notes] == ["Which ethics vote?"]
+
+    said = ours.told("requests", "approve", "latest", "--rounds", "1")
+    assert f"Approved at north: study '{wanted.study}'" in said
+    assert "Training rounds: at most 1; epsilon: at most 8.00; until 20" in said
+    assert "Signed and in force." in said
+
+    said = ours.told("requests", "deny", "latest", "--reason", "Too early.", "--tell")
+    assert f"Denied at north: study '{wanted.study}'" in said
+    assert "The researcher can read why." in said
+    newest = ours.north.requests()[-1]
+    assert newest.state is not None
+    assert (newest.state.state, newest.state.sentence) == ("denied", "Too early.")
+    assert newest.notes[-1].text == "Too early."
+
+
+def test_a_plan_that_the_front_desk_hides_is_revoked_in_the_vault(ours: Ours) -> None:
+    stranger = "ab" * 32
+    answer = ours.json("requests", "revoke", stranger, "--reason", "Never.")
+    assert answer["plan_hash"] == stranger
+    assert (answer["request"], answer["told_researcher"]) == (None, False)
+    words = ours.told("requests", "revoke", stranger, "--reason", "Never.", at="south")  # no desk
+    assert f"Revoked at south: the plan {stranger}. The front desk does not show it" in words
+
+
+@pytest.mark.parametrize("wrong", NONSENSE)
+def test_an_id_that_names_no_request_is_one_sentence(wrong: str) -> None:
+    one = built(1, code=traveller.source("a" * 64))
+    with pytest.raises(Refused, match="No request's id or plan hash begins with") as said:
+        request_selection.chosen([one], wrong)
+    assert len(str(said.value)) < 200
+    assert str(said.value).isprintable()
+
+
+def test_what_is_wrong_with_a_request_is_said_before_anything_is_signed(ours: Ours) -> None:
+    wanted = ours.asked()
+    assert "begins with 'zz'" in ours.refusal("requests", "approve", "zz")
+    assert "begins with ''" in ours.refusal("requests", "deny", "", "--reason", "No.")
+    said = ours.refusal("requests", "approve", "latest", "--rounds", "4")
+    assert "--rounds must lie between 1 and the plan's 3, got 4" in said
+    assert "--rounds must lie" in ours.refusal("requests", "approve", "latest", "--rounds", "0")
+    newest = ours.json("requests", "list")["requests"][-1]
+    assert (newest["plan_hash"], newest["vault"]) == (wanted.hash, "undecided")
+
+
+@pytest.mark.parametrize("option", ["--epsilon", "--days"])
+@pytest.mark.parametrize("wrong", ["nan", "inf", "-1", "0"])
+def test_limits_that_cannot_be_are_one_sentence(ours: Ours, option: str, wrong: str) -> None:
+    said = ours.refusal("requests", "approve", "latest", f"{option}={wrong}")
+    assert said.startswith(f"{option} must be a ")
+    assert f"got {wrong}" in said
+    assert "--days must be" in ours.refusal("requests", "approve", "latest", "--days", "1e300")
+    assert "holds none" in ours.refusal("requests", "approve", "latest", "--keys", "/nowhere")
+
+
+@pytest.mark.parametrize(
+    "wrong", ["", "   ", "x" * 10_000, "a\x1b[31mb", "a\x00b", "\u202e", "\udcff"]
+)
+def test_a_reason_that_nobody_can_read_is_one_sentence(ours: Ours, wrong: str) -> None:
+    for name, option in (("deny", "reason"), ("revoke", "reason"), ("ask", "question")):
+        said = ours.refusal("requests", name, "latest", f"--{option}={wrong}")
+        assert said.startswith(f"A {option} must be 1 to 2000 characters of plain text")
+
+
+def test_a_strangers_key_decides_nothing(ours: Ours, tmp_path: Path) -> None:
+    ours.asked()
+    worked(run("approvers", "new", "--keys", tmp_path / "mallory"))
+    said = ours.refusal("requests", "approve", "latest", "--keys", tmp_path / "mallory")
+    assert "signed by somebody who decides at this hospital" in said
+
+
+def built(number: int, *, code: str, study: str = "a-study") -> Evidence:
+    request = CodeRequest(
+        id=f"{number:032x}", researcher="bob@example.org", code=code, status="pending"
+    )
+    return Evidence(request=request, hospital="north", approval_days=30.0, problem="No plan.")
+
+
+def test_an_id_or_a_hash_or_its_beginning_names_one_request_or_none() -> None:
+    first, second = (built(n, code=traveller.source(c * 64)) for n, c in ((0x11, "a"), (0x12, "b")))
+    pair = [first, second]
+    assert request_selection.chosen(pair, "latest") is second
+    assert request_selection.chosen(pair, first.request_id) is first
+    assert request_selection.chosen(pair, "aaaa") is first
+    assert request_selection.chosen(pair, "b" * 64) is second
+    with pytest.raises(Refused, match="must name one request, and 2 begin so"):
+        request_selection.chosen(pair, "0000")
+    with pytest.raises(Refused, match="no request here"):
+        request_selection.chosen([], "latest")
+    twice = [first, replace(first, request=replace(first.request, id="0" * 31 + "9"))]
+    with pytest.raises(Refused, match="2 begin so"):
+        request_selection.chosen(twice, "a" * 64)
+
+
+def test_a_request_without_a_plan_is_listed_and_its_code_does_not_steer_the_terminal() -> None:
+    evil = built(1, code="print('\x1b[2J')")
+    assert request_selection.facts(evil)["plan_hash"] is None
+    assert request_selection.facts(evil)["study_epsilon"] is None
+    assert request_selection.row(evil)[1] == "no plan"
+    assert "\x1b" not in cli_output.plain("a\x1b[2Jb\u202e")
+    assert cli_output.plain("two\nlines") == "two\nlines"
+
+
+# --- the books -------------------------------------------------------------------------------
+
+
+def test_the_ledger_says_what_is_left_and_which_assets_share_patients(ours: Ours) -> None:
+    (asset,) = ours.json("ledger")["assets"]
+    assert asset.keys() == {
+        "asset", "budget", "spent_epsilon", "left_epsilon", "events", "in_force", "sharing",
+    }  # fmt: skip
+    assert asset["asset"] == "skin-lesions"
+    assert asset["budget"] == {"epsilon": 8.0, "delta": 1e-5}
+    assert (asset["spent_epsilon"], asset["left_epsilon"]) == (0.0, 8.0)
+    words = ours.told("ledger")
+    assert words.startswith("skin-lesions at north\n")
+    assert "ε 8.00" in words
+    assert ours.told("ledger", at="south") == "south has published nothing yet.\n"
+
+
+def test_an_account_is_written_with_its_events_as_json() -> None:
+    account = vault_api.LedgerSummary(
+        asset="skin",
+        spent_epsilon=9.0,
+        budget=Budget(epsilon=8.0, delta=1e-5),
+        events=('{"kind":"gaussian","noise_multiplier":2.0}',),
+        sharing=("moles",),
+        in_force=("ab" * 32,),
+    )
+    facts = ledger_commands.account_facts(account)
+    assert facts["left_epsilon"] == 0.0
+    assert facts["events"] == [{"kind": "gaussian", "noise_multiplier": 2.0}]
+    assert (facts["sharing"], facts["in_force"]) == (["moles"], ["ab" * 32])
+
+
+def test_what_is_not_finite_is_null_in_a_document(capsys: pytest.CaptureFixture[str]) -> None:
+    cli_output.document({"a": float("inf"), "b": [float("nan"), 1.0]})
+    assert json.loads(capsys.readouterr().out) == {"a": None, "b": [None, 1.0]}
+
+
+def test_the_audit_log_is_exported_once_and_holds(ours: Ours, tmp_path: Path) -> None:
+    out = tmp_path / "log"
+    answer = ours.json("audit", "export", "--out", out)
+    data = out.read_bytes()
+    assert out.stat().st_mode & 0o077 == 0
+    verdict = audit_chain.verify(data, verify_key=ours.north.verify_key)
+    assert not verdict.problems and verdict.head is not None
+    assert answer == {
+        "hospital": "north",
+        "file": str(out),
+        "bytes": len(data),
+        "verify_key": ours.north.verify_key,
+        "entries": verdict.entries,
+        "head": {"number": verdict.head.number, "sha256": verdict.head.sha256},
+    }
+    assert "is there already" in ours.refusal("audit", "export", "--out", out)
+    assert out.read_bytes() == data
+    (tmp_path / "link").symlink_to(tmp_path / "target")
+    for wrong in (tmp_path, tmp_path / "no" / "folder", tmp_path / ("x" * 300), tmp_path / "link"):
+        ours.refusal("audit", "export", "--out", wrong)
+    assert not (tmp_path / "target").exists()
+    words = ours.told("audit", "export", "--out", tmp_path / "second")
+    assert f"python launch.py audit verify {tmp_path / 'second'} --key" in words
+    sound = worked(run("audit", "verify", out, "--key", ours.north.verify_key))
+    assert sound.startswith(f"The log is sound: {verdict.entries} entries of north")
+
+
+def test_the_last_refusals_of_the_front_desk_are_listed_without_steering_the_terminal(
+    ours: Ours,
+) -> None:
+    with pytest.raises(InvalidMessage):
+        HospitalClient(
+            HospitalLogin(
+                hospital="north",
+                url=ours.north.settings.url,
+                email="mallory\x1b@example.org",
+                password="wrong",
+            )
+        )
+    found = ours.json("log", "refusals", "--last", "1")["refusals"]
+    assert [one["kind"] for one in found] == ["login"]
+    assert found[0].keys() == {"at_unix_s", "kind", "who", "path", "sentence"}
+    words = ours.told("log", "refusals", "--last", "1")
+    assert "login" in words and "\x1b" not in words
+    assert "The last 1 of " in words
+    assert "has refused nothing yet" in ours.told("log", "refusals", at="south")
+    assert "--last must be at least 1" in ours.refusal("log", "refusals", "--last", "0")
+
+
+# --- rules and people ------------------------------------------------------------------------
+
+
+def test_two_people_enrol_adopt_and_the_second_signature_puts_a_policy_into_force(
+    ours: Ours, tmp_path: Path
+) -> None:
+    assert "no policy in force" in ours.told("policy", "show", at="south")
+    assert ours.json("policy", "show", at="south")["policy"] is None
+    assert "Signed and in force" in ours.told("policy", "adopt", at="south").replace(
+        "signed", "Signed"
+    )
+
+    keys = tmp_path / "bea"
+    made = json.loads(worked(run("approvers", "new", "--keys", keys, "--json")))
+    assert made["made"] is True
+    assert made["verify_key"] == public(SigningKey((keys / "key").read_bytes()))
+    assert keys.stat().st_mode & 0o777 == 0o700
+    assert "Your key was there already" in worked(run("approvers", "new", "--keys", keys))
+    assert json.loads(worked(run("approvers", "new", "--keys", keys, "--json"))) == {
+        **made, "made": False,
+    }  # fmt: skip
+    enrolled = ours.json("approvers", "enrol", "bea", made["verify_key"], at="south")
+    assert (enrolled["name"], enrolled["in_force"]) == ("bea", True)
+    people = ours.json("approvers", "list", at="south")
+    assert {one["name"]: one["verify_key"] for one in people["approvers"]}["bea"] == (
+        made["verify_key"]
+    )
+    assert people["signatures_needed"] == 1
+    assert made["verify_key"] in ours.told("approvers", "list", at="south")
+
+    both = tmp_path / "both.toml"
+    both.write_text(site_policy.text(policy(approvers=2)))
+    assert ours.json("policy", "adopt", "--file", both, at="south")["in_force"] is True
+    assert "as many people must stay" in ours.refusal("approvers", "dismiss", "bea", at="south")
+
+    stricter = tmp_path / "stricter.toml"
+    stricter.write_text(site_policy.text(policy(approvers=2, min_patients=9)))
+    first = ours.json("policy", "adopt", "--file", stricter, at="south")
+    assert (first["missing_signatures"], first["in_force"]) == (1, False)
+    shown = ours.json("policy", "show", at="south")
+    assert shown["waiting"] == [
+        {
+            "action": "AdoptPolicy",
+            "subject": first["subject"],
+            "signer": "owner",
+            "signer_key": Owner(ours.state / "hospitals" / "south").signing_key,
+        }
+    ]
+    assert shown["written_differs"] is True
+    assert shown["signatures_needed"] == 2
+    words = ours.told("policy", "show", at="south")
+    assert "min_patients = 5" in words
+    assert f"A policy ({first['subject'][:12]}) is signed by owner and waits" in words
+    assert "policy.toml says something else" in words
+    again = ours.told("policy", "adopt", "--file", stricter, at="south")
+    assert "not in force yet: 1 more person must sign the same" in again
+
+    second = ours.json("policy", "adopt", "--file", stricter, "--keys", keys, at="south")
+    assert (second["subject"], second["in_force"]) == (first["subject"], True)
+    assert "min_patients = 9" in ours.told("policy", "show", at="south")
+    assert ours.json("policy", "show", at="south")["waiting"] == []
+    assert site_policy.read(ours.json("policy", "show", at="south")["policy_toml"]) == policy(
+        approvers=2, min_patients=9
+    )
+
+
+def test_a_policy_that_cannot_be_read_is_one_sentence(ours: Ours, tmp_path: Path) -> None:
+    (tmp_path / "binary").write_bytes(b"\xff\xfe\x00")
+    (tmp_path / "large").write_text("#" * (site_policy.MAX_TOML_BYTES + 1))
+    (tmp_path / "nan").write_text(
+        site_policy.text(policy()).replace("epsilon = 8.0", "epsilon = nan")
+    )
+    (tmp_path / "words").write_text("be nice")
+    names = ("binary", "large", "nan", "words", "nowhere", ".", "x" * 300)
+    for name in names:
+        ours.refusal("policy", "adopt", "--file", tmp_path / name)
+    assert ours.json("policy", "show")["policy"]["terms"]["epsilon"] == 8.0
+
+
+@pytest.mark.parametrize("wrong", ["", "zz", "ab" * 31, "AB" * 32, "\x1b", "owner"])
+def test_a_key_that_is_none_enrols_and_dismisses_nobody(ours: Ours, wrong: str) -> None:
+    ours.refusal("approvers", "enrol", "carl", wrong)
+    ours.refusal("approvers", "dismiss", wrong)
+    assert len(ours.json("approvers", "list")["approvers"]) == 1
+
+
+def test_an_approver_leaves_by_name(ours: Ours, tmp_path: Path) -> None:
+    made = json.loads(worked(run("approvers", "new", "--keys", tmp_path / "dan", "--json")))
+    ours.told("approvers", "enrol", "dan", made["verify_key"])
+    gone = ours.json("approvers", "dismiss", "dan")
+    assert (gone["verify_key"], gone["in_force"]) == (made["verify_key"], True)
+    assert len(ours.json("approvers", "list")["approvers"]) == 1
+
+
+def test_a_new_key_is_not_put_into_a_folder_with_other_things(tmp_path: Path) -> None:
+    used = tmp_path / "home"
+    used.mkdir(mode=0o755)
+    (used / "letters").write_text("private")
+    assert "must be new or empty" in refusal(run("approvers", "new", "--keys", used))
+    assert used.stat().st_mode & 0o777 == 0o755
+    (tmp_path / "file").write_text("")
+    for wrong in (tmp_path / "file", tmp_path / "file" / "x", tmp_path / ("x" * 300)):
+        assert "can't be made" in refusal(run("approvers", "new", "--keys", wrong))
+    (used / "key").write_bytes(b"short")
+    assert "must hold 32 bytes" in refusal(run("approvers", "new", "--keys", used))
+
+
+def test_a_patient_leaves_only_when_somebody_says_yes(ours: Ours) -> None:
+    kept = ours.run("patients", "strike", "patient-5", answer="n\n")
+    assert kept.exit_code == 1
+    assert "the patient stays" in kept.stderr
+    assert "say --yes" in ours.refusal("patients", "strike", "patient-5", "--json")
+    nobody = ours.run("patients", "strike", "patient-5")  # no terminal: nobody says yes
+    assert nobody.exit_code == 1
+    assert "RemovePatient" not in ours.north.audit_log().decode()
+
+    agreed = ours.run("patients", "strike", "patient-5", answer="y\n")
+    assert agreed.exit_code == 0
+    assert "has left every cohort of north" in agreed.stdout
+    assert "RemovePatient" in ours.north.audit_log().decode()
+    assert ours.json("patients", "strike", "patient-6", "--yes") == {
+        "hospital": "north", "struck": True,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("wrong", ["", " ", "nobody", "x" * 10_000, "\x1b[2J", "\udcff"])
+def test_a_patient_whom_no_asset_holds_is_one_sentence(ours: Ours, wrong: str) -> None:
+    ours.refusal("patients", "strike", "--yes", wrong)
+
+
+def test_a_paragraph_is_made_of_lines_and_control_characters_are_refused() -> None:
+    assert cli_output.paragraph("Not\u00a0now,\n  later.", what="reason") == "Not now, later."
+    with pytest.raises(InvalidInput, match="A reason must be 1 to 2000"):
+        cli_output.paragraph("a\x07", what="reason")

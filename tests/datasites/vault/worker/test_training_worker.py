@@ -1,0 +1,69 @@
+"""A round has a time limit: the training process is ended, the reason told, the budget spent."""
+
+import json
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from datasites import site
+from datasites.site import ROUND_LIMIT_S, SiteSettings
+from datasites.vault.vault import Vault
+from syft_code.errors import InvalidInput
+from syft_code.plans.plan import Plan
+from syft_code.plans.plan_parts import DpSgd
+from tests.datasites.hospitals import OneHospital, approval
+
+LIMIT_S = 1.0  # less than the start of a training process alone
+LONG = DpSgd(noise_multiplier=600.0, max_grad_norm=1.0, sample_rate=0.5, steps=100_000)
+
+
+@pytest.fixture
+def hurried(hospital: OneHospital) -> Iterator[Vault]:
+    """A vault whose rounds may take a second."""
+    site.create(hospital.home, SiteSettings(name="hospital-1", port=1, round_limit_s=LIMIT_S))
+    started = Vault(hospital.site)
+    hospital.publish(started)
+    yield started
+    started.close()
+
+
+def approved(hospital: OneHospital, vault: Vault) -> Plan:
+    long = hospital.plan(dp_sgd=LONG)
+    hospital.action(vault, approval(long))
+    return long
+
+
+def test_a_round_that_takes_too_long_is_ended_in_words_and_stays_paid(
+    hospital: OneHospital, hurried: Vault
+) -> None:
+    plan = approved(hospital, hurried)
+    began = time.monotonic()
+    ticket = hurried.start_round(hospital.call(plan, 1), hospital.weights(plan))
+    failed = hospital.finished(hurried, ticket)
+    assert time.monotonic() - began < 30
+    assert failed.state == "failed"
+    assert "within this hospital's time limit" in failed.sentence
+    assert "stays paid" in failed.sentence
+    assert len(hurried._ledger.events("skin-lesions")) == 1
+    assert hurried._worker.peak_mib() == 0, "its process is gone"
+
+
+def test_a_round_within_the_limit_is_not_ended_later(
+    hospital: OneHospital, vault: Vault, agreed: Plan
+) -> None:
+    vault._worker._limit_s = 60.0
+    for number in (1, 2):
+        ticket = vault.start_round(hospital.call(agreed, number), hospital.weights(agreed))
+        assert hospital.finished(vault, ticket).state == "done"
+
+
+def test_settings_without_a_limit_have_the_usual_one(hospital: OneHospital) -> None:
+    (hospital.home / "site.json").write_text(json.dumps({"name": "hospital-1", "port": 1}))
+    assert hospital.site.settings().round_limit_s == ROUND_LIMIT_S
+
+
+@pytest.mark.parametrize("limit_s", [0.0, -1.0, float("nan"), float("inf")])
+def test_a_limit_that_is_no_time_is_refused(limit_s: float) -> None:
+    with pytest.raises(InvalidInput, match="round_limit_s"):
+        SiteSettings(name="north", port=1, round_limit_s=limit_s)

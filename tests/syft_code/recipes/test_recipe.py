@@ -1,0 +1,128 @@
+"""A recipe fits the data or is refused with a sentence, before anybody builds it."""
+
+from dataclasses import replace
+
+import pytest
+
+from syft_code import canonical
+from syft_code.errors import InvalidInput, InvalidPlan
+from syft_code.recipes.architectures import Architecture, Fusion, LayerStack, UNet
+from syft_code.recipes.layers import Activation, Conv, GroupNorm, Linear, Lstm, Scattering
+from syft_code.recipes.recipe import (
+    CrossEntropy,
+    DataSpec,
+    DiceCrossEntropy,
+    Recipe,
+    layer_parameters,
+    parameter_count,
+    trained_count,
+)
+from tests.shapes import BRAIN, SERIES, SKIN, SKIN_FACTS, TABLE
+
+CONV = LayerStack(layers=(Conv(channels=4),))
+FUSION = Fusion(
+    image=(Conv(channels=4), Activation()), facts=(Linear(features=6), Activation()), head=()
+)
+
+
+def recipe(model: Architecture) -> Recipe:
+    loss = DiceCrossEntropy() if isinstance(model, UNet) else CrossEntropy()
+    return Recipe(model=model, loss=loss)
+
+
+@pytest.mark.parametrize(
+    ("model", "data"),
+    [
+        (LayerStack(layers=(Linear(features=8), GroupNorm(groups=2), Activation())), TABLE),
+        (LayerStack(layers=()), TABLE),
+        (LayerStack(layers=()), SKIN),
+        (LayerStack(layers=(Lstm(units=8), Linear(features=4))), SERIES),
+        (LayerStack(layers=(Conv(channels=4),)), SERIES),
+        (LayerStack(layers=(Scattering(),)), SKIN),
+        (CONV, SKIN_FACTS),
+        (FUSION, SKIN_FACTS),
+        (Fusion(image=(Lstm(units=3),)), replace(SERIES, facts=("age",))),
+        (UNet(widths=(4, 8)), BRAIN),
+        (UNet(widths=(4, 8)), replace(BRAIN, facts=("age",))),
+        (UNet(widths=(4, 8), facts=True), replace(BRAIN, facts=("age",))),
+        (UNet(widths=(8, 8)), replace(BRAIN, channels=tuple(f"c{i}" for i in range(12)))),
+    ],
+)
+def test_a_recipe_that_fits_its_data_passes_and_survives_json(model, data) -> None:
+    good = recipe(model)
+    good.check(data)
+    again = canonical.parse(Recipe, canonical.encode(good), what="recipe")
+    assert again == good
+
+
+@pytest.mark.parametrize(
+    ("model", "data", "sentence"),
+    [
+        (CONV, TABLE, r"In layer 1 \(conv\) there must be pixels, and here are 5 numbers"),
+        (LayerStack(layers=(Scattering(),)), TABLE, "In layer 1 .scattering. there must be pixels"),
+        (LayerStack(layers=(Lstm(units=2),)), TABLE, "An lstm must read a series"),
+        (LayerStack(layers=(Lstm(units=2),)), SKIN, "these data are ham10000"),
+        (LayerStack(layers=(Scattering(),)), SERIES, "must look at pictures"),
+        (LayerStack(layers=(Activation(), Lstm(units=2))), SERIES, "must be the first layer"),
+        (LayerStack(layers=(Conv(channels=3), Scattering())), SKIN, "must be the first layer"),
+        (Fusion(image=(Activation(), Scattering())), SKIN_FACTS, "but is image layer 2"),
+        (FUSION, SKIN, "both pixels and facts to bring together.* have 0 facts and pixels"),
+        (FUSION, TABLE, "5 facts and no pixels"),
+        (Fusion(image=(), facts=(Conv(channels=3),)), SKIN_FACTS, r"facts layer 1 \(conv\)"),
+        (Fusion(image=(), head=(Lstm(units=3),)), SKIN_FACTS, r"head layer 1 \(lstm\)"),
+        (Fusion(image=(Lstm(units=3),)), SKIN_FACTS, "these data are ham10000"),
+        (UNet(widths=(4, 8), facts=True), BRAIN, "A U-Net with facts must have data with facts"),
+        (UNet(widths=(4, 8)), SKIN, "must be a layer stack or a fusion"),
+        (CONV, BRAIN, "A segmentation recipe must be a U-Net"),
+        (FUSION, replace(BRAIN, facts=("age",)), "A segmentation recipe must be a U-Net"),
+        (UNet(widths=(4, 6)), BRAIN, "must be a multiple of its 4 groups"),
+        (UNet(widths=(4,)), BRAIN, "2 to 6 levels, got 1"),
+        (UNet(widths=(4, 4, 4, 4, 4)), BRAIN, "multiples of 16"),
+    ],
+)
+def test_a_recipe_that_does_not_fit_says_why(model, data, sentence) -> None:
+    with pytest.raises(InvalidPlan, match=sentence):
+        recipe(model).check(data)
+
+
+def test_too_many_parameters_are_refused_with_their_number() -> None:
+    wide = LayerStack(layers=(Linear(features=1024),) * 49)
+    large = replace(SKIN, height_px=64, width_px=64)
+    count = parameter_count(recipe(wide), large)
+    with pytest.raises(InvalidPlan, match=f"at most 50000000 parameters, this one has {count}"):
+        recipe(wide).check(large)
+
+
+@pytest.mark.parametrize("width", [0, -1, 1025])
+def test_widths_out_of_range_are_refused_as_they_are_read(width) -> None:
+    for model in (
+        {"kind": "layers", "layers": [{"kind": "lstm", "units": width}]},
+        {"kind": "fusion", "image": [{"kind": "linear", "features": width}]},
+        {"kind": "layers", "layers": [{"kind": "scattering", "angles": 16 + width * width}]},
+    ):
+        table = canonical.encode({"model": model, "loss": {"kind": "cross_entropy"}})
+        with pytest.raises(InvalidInput, match="recipe"):
+            canonical.parse(Recipe, table, what="recipe")
+
+
+def test_a_fusions_layers_are_frozen_image_first() -> None:
+    pixels = SKIN_FACTS.height_px * SKIN_FACTS.width_px
+    counts = [4 * (3 * 9 + 1), 6 * (2 + 1), (4 * pixels + 6 + 1) * 4]
+    assert layer_parameters(recipe(FUSION), SKIN_FACTS) == counts
+    for frozen in range(3):
+        left = trained_count(recipe(FUSION), SKIN_FACTS, frozen_layers=frozen)
+        assert left == sum(counts[frozen:])
+    with pytest.raises(InvalidPlan, match="frozen_layers must be between 0 and 2"):
+        trained_count(recipe(FUSION), SKIN_FACTS, frozen_layers=3)
+
+
+def test_a_scattering_layer_is_no_layer_to_freeze() -> None:
+    model = recipe(LayerStack(layers=(Scattering(angles=2), Linear(features=3))))
+    assert len(layer_parameters(model, SKIN)) == 2
+
+
+def test_facts_of_a_unet_stand_between_the_way_down_and_the_way_up() -> None:
+    data: DataSpec = replace(BRAIN, facts=("age", "age?", "kps"))
+    without = layer_parameters(recipe(UNet(widths=(4, 8))), data)
+    with_facts = layer_parameters(recipe(UNet(widths=(4, 8), facts=True)), data)
+    assert with_facts == [*without[:8], (3 + 1) * 2 * 8, *without[8:]]

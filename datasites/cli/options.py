@@ -59,7 +59,7 @@ def owner(state: Path, name: str, *, keys: Path | None = None, desk: bool = Fals
         error=InvalidInput,
     )
     if not site_processes.vault_is_healthy(place.home):
-        raise _away(place, "vault", module="vault.process")
+        raise _away(place, "vault", module="vault.vault_process")
     if desk:
         require_desk(place.home)
     return Owner(place.home, keys=keys)
@@ -68,7 +68,7 @@ def owner(state: Path, name: str, *, keys: Path | None = None, desk: bool = Fals
 def require_desk(home: Path) -> None:
     """Raise `Unavailable` unless the front desk answers, and not another process on its port."""
     if not site_processes.desk_is_healthy(home):
-        raise _away(Site(home), "front desk", module="desk.process")
+        raise _away(Site(home), "front desk", module="desk.desk_process")
 
 
 def _away(place: Site, process: str, *, module: str) -> Unavailable:

@@ -166,7 +166,7 @@ class Evidence:
             "notes": self.notes,
             "plan_hash": self.plan.hash if self.plan else None,
             "plan": self.plan,
-            "changes": self._changes(),
+            "plan_diff": self._changes(),
             "account": _fields(self.account),
             "state": _fields(self.state),
             "disclosures": self.disclosures,

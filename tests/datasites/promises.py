@@ -289,7 +289,7 @@ def _folder(site: Site, before: dict[str, int]) -> Counter[str]:
     cohorts = _rows(site, "SELECT cohort_sha256 FROM asset")
     shares = _rows(site, "SELECT shares FROM ticket")
     needed = {f"cohorts/{digest}.safetensors" for (digest,) in cohorts}
-    needed |= {f"carry/{digest}" for (digest,) in _rows(site, "SELECT sha256 FROM client_state")}
+    needed |= {f"client_state/{digest}" for (digest,) in _rows(site, "SELECT sha256 FROM client_state")}
     needed |= {f"sealed/{digest}" for (row,) in shares for digest in row.split()}
     always = {"key", "lock", "log_head", "owner.pub", "vault.db"}
     after = set(_files(site.vault)) - {"vault.log"}
@@ -304,7 +304,7 @@ def _folder(site: Site, before: dict[str, int]) -> Counter[str]:
             "a file was half written": int(any(name.endswith(".unfinished") for name in spare)),
             "a transaction was open (hot journal)": int(before.get("vault.db-journal", 0) > 0),
             "shares were written, not released": int(_any_of("sealed/", spare)),
-            "a state was written or over, and not deleted": int(_any_of("carry/", spare)),
+            "a state was written or over, and not deleted": int(_any_of("client_state/", spare)),
             "a cohort was written, no version has it": int(_any_of("cohorts/", spare)),
         }
     )

@@ -446,7 +446,7 @@ def test_the_json_has_all_keys_whether_there_is_a_plan_or_not() -> None:
     assert set(full) == set(empty)
     documented = set(re.findall(r"`([a-z0-9_]+)`", Evidence.as_json.__doc__ or ""))
     assert set(full) <= documented
-    for key in ("request", "account", "state", "mock", "changes"):
+    for key in ("request", "account", "state", "mock", "plan_diff"):
         assert set(full[key]) - set(MockRun.__dataclass_fields__) <= documented, key
     assert {key for release in full["disclosures"] for key in release} <= documented
 
@@ -459,8 +459,8 @@ def test_the_json_holds_full_keys_numbers_and_the_code() -> None:
     assert found["plan_hash"] == PLAN.hash
     assert found["request"]["code"] == traveller.source(PLAN.hash)
     assert found["request"]["code_sha256"] == traveller.source_sha256(PLAN.hash)
-    assert found["changes"]["compared_with"] == OLD.hash
-    assert {"field": "rounds", "before": "3", "after": "8"} in found["changes"]["fields"]
+    assert found["plan_diff"]["compared_with"] == OLD.hash
+    assert {"field": "rounds", "before": "3", "after": "8"} in found["plan_diff"]["fields"]
     assert found["state"]["study_epsilon"] == 4.12
     assert found["account"]["sharing"] == ["skin-lesions-of-2020"]
     assert found["mock"]["ok"] is True

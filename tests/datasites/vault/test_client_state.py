@@ -559,7 +559,7 @@ def test_a_state_that_is_changed_while_its_round_waits_fails_the_round(
 
 
 @pytest.mark.parametrize(
-    "statement", ["DELETE FROM client_state", "UPDATE carry SET sha256 = '00'",
+    "statement", ["DELETE FROM client_state", "UPDATE client_state SET sha256 = '00'",
                   "INSERT INTO client_state VALUES ('00', '00')"]
 )  # fmt: skip
 def test_a_vault_whose_states_are_not_those_of_its_log_does_not_start(

@@ -291,7 +291,7 @@ from pathlib import Path
 from nacl.public import PrivateKey
 from nacl.signing import SigningKey
 from federation.aggregator.aggregation import Aggregation
-from federation.aggregator.storage.store import Store
+from federation.aggregator.storage.store import AggregatorStore
 from tests.federation.live_aggregators import Played
 
 home, plan_hash, sign_key, seal_key, where = sys.argv[1:]
@@ -308,7 +308,7 @@ def die_at_the_third(path, missing_ok=False):
         die()
     unlink(path, missing_ok)
 
-store = Store(Path(home))
+store = AggregatorStore(Path(home))
 rules = Aggregation(ours.identity, store, ours.entry, log=die if where == "log" else lambda *_: None)
 if where == "files":
     Path.unlink = die_at_the_third

@@ -151,9 +151,9 @@ TAMPERED = {
     "a round moved to another asset": ["UPDATE spent SET asset = 'other'"],
     "everything emptied": ["DELETE FROM log", "DELETE FROM spent", "DELETE FROM owner_action"],
     "the end cut by a line": ["DELETE FROM log WHERE number = (SELECT MAX(number) FROM log)"],
-    "an action taken out": ["DELETE FROM owner_action WHERE name = 'Trust'"],
+    "an action taken out": ["DELETE FROM owner_action WHERE name = 'TrustParties'"],
     "an action that waits put into force": [
-        "UPDATE owner_action SET state = 'waiting' WHERE name = 'Trust'"
+        "UPDATE owner_action SET state = 'waiting' WHERE name = 'TrustParties'"
     ],
     "a refusal taken out": ["DELETE FROM refusal"],
     "a patient brought back": ["DELETE FROM struck"],

@@ -421,8 +421,8 @@ def test_an_experiment_that_is_stopped_goes_on_and_ends_with_the_same_bytes(
 SLOWED = """
 import sys
 from tests.federation.experiments import toy
-from federation import experiment_command
-experiment_command.app(toy.load_slowly)(sys.argv[1:])
+from federation.cli import experiment_commands
+experiment_commands.app(toy.load_slowly)(sys.argv[1:])
 """
 
 

@@ -46,7 +46,7 @@ def signed_call(plan: Plan, signed: Signed) -> ReleaseCall:
 
 
 def check_choices(
-    plan: Plan, slot: RoundKey, hospitals: tuple[str, ...], choices: Sequence[Signed]
+    plan: Plan, round_key: RoundKey, hospitals: tuple[str, ...], choices: Sequence[Signed]
 ) -> None:
     """As many different aggregators as the plan needs must have promised this set."""
     agreed = set()
@@ -61,7 +61,7 @@ def check_choices(
         key = plan.aggregators[claimed.party - 1].verify_key
         choice = messages.verify(SetChoice, signed, key)
         require(
-            (RoundKey.of(choice), choice.hospitals) == (slot, hospitals),
+            (RoundKey.of(choice), choice.hospitals) == (round_key, hospitals),
             "All choices must be of the round and the set that are asked for, and one is not: "
             "two sets can't both be summed.",
             error=Refused,

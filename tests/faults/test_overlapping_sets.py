@@ -194,11 +194,11 @@ def test_one_aggregator_that_is_asked_for_two_sets_at_the_same_instant_promises_
             told = set(pool.map(ask, zip(lines, SETS * 2, strict=True), [number] * len(lines)))
         assert len(told) == 1
     parties[0].kill()
-    slot = RoundKey(plan_hash=loots[0].carried.plan.hash, purpose="train", round=9)
+    round_key = RoundKey(plan_hash=loots[0].carried.plan.hash, purpose="train", round=9)
     with closing(
         AggregatorStore(parties[0].home)
     ) as store:  # both found no choice, and now each makes one
-        chosen = [store.choose(slot, wanted, lambda: None)[0].hospitals for wanted in SETS]
+        chosen = [store.choose(round_key, wanted, lambda: None)[0].hospitals for wanted in SETS]
     assert chosen == [SETS[0]] * 2
 
 

@@ -28,12 +28,12 @@ from nacl.signing import SigningKey
 from typer.testing import CliRunner, Result
 
 from federation.aggregator import config as aggregator_config
-from federation.aggregator import data_dir as aggregator_folder
+from federation.aggregator import data_dir as aggregator_data_dir
 from federation.aggregator import identity as aggregator_identity
 from federation.aggregator import local_process, signed_log
 from federation.aggregator import metrics as aggregator_metrics
-from federation.aggregator import service as aggregator_house
-from federation.aggregator import study_records as aggregator_studies
+from federation.aggregator import service as aggregator_service
+from federation.aggregator import study_records as study_records
 from federation.aggregator.config import AggregatorConfig
 from federation.aggregator.metrics import Condition, Metrics
 from federation.aggregator.operator import admin_api, commands
@@ -296,12 +296,12 @@ def test_a_folder_copied_behind_a_dead_socket_is_not_healthy(operate: Operate) -
     one.start()
     assert one.told("health").exit_code == 0
     assert one.stop(signal.SIGKILL) == -signal.SIGKILL
-    assert (one.home / aggregator_folder.SOCKET).exists(), "a killed process leaves it"
+    assert (one.home / aggregator_data_dir.SOCKET).exists(), "a killed process leaves it"
     assert f"does not answer at 127.0.0.1:{one.config.port}" in refusal(one.told("health"))
     one.start()
     assert one.told("health").exit_code == 0
     assert one.stop(signal.SIGINT) == 0
-    assert not (one.home / aggregator_folder.SOCKET).exists()
+    assert not (one.home / aggregator_data_dir.SOCKET).exists()
 
 
 def test_the_product_starts_it_without_a_further_word(tmp_path: Path, operate: Operate) -> None:
@@ -587,7 +587,7 @@ def test_no_secret_is_in_the_log_the_metrics_or_any_answer_at_debug_level(
         places = {
             "metrics": looked_at(f"{one.metrics_url}/metrics")[1].encode(),
             "healthz": looked_at(f"{one.metrics_url}/healthz")[1].encode(),
-            "log": (one.home / aggregator_folder.LOG).read_bytes(),
+            "log": (one.home / aggregator_data_dir.LOG).read_bytes(),
             "signed log": out.read_bytes(),
             "database": (one.home / "state.sqlite").read_bytes(),
             "public": (one.home / "public.json").read_bytes(),
@@ -654,18 +654,18 @@ def test_a_full_disk_is_seen_on_a_running_aggregator(
     full = operate("full")
     subprocess.run(["cp", "-a", str(two[1].home), str(full.home)], check=True)
     config = replace(two[1].config, home=str(full.home), max_stored_gib=1e-9)
-    with aggregator_folder.own(config.folder, make=False):
-        (config.folder / aggregator_folder.SOCKET).unlink(missing_ok=True)
+    with aggregator_data_dir.own(config.folder, make=False):
+        (config.folder / aggregator_data_dir.SOCKET).unlink(missing_ok=True)
         with (
-            aggregator_house.opened(config) as house,
-            admin_api.served(config.folder, house),
-            admin_api.at(config) as desk,
+            aggregator_service.opened(config) as service,
+            admin_api.served(config.folder, service),
+            admin_api.at(config) as admin,
         ):
-            monkeypatch.setattr(aggregator_house, "RESERVE_BYTES", 2**60)
-            assert "no share is taken until there is room" in desk.condition().sentence
+            monkeypatch.setattr(aggregator_service, "RESERVE_BYTES", 2**60)
+            assert "no share is taken until there is room" in admin.condition().sentence
             monkeypatch.undo()
-            stored = desk.condition().stored_bytes
-            assert ("max_stored_gib" in desk.condition().problem) == (stored > 0)
+            stored = admin.condition().stored_bytes
+            assert ("max_stored_gib" in admin.condition().problem) == (stored > 0)
 
 
 def test_the_metrics_answer_few_at_a_time_and_hang_up_on_the_slow(
@@ -777,7 +777,7 @@ def test_a_study_is_named_by_enough_digits_of_one(two: list[Operated]) -> None:
     ):
         assert sentence in refusal(two[0].told("wipe", "--study", text, "--yes"))
     twins = tuple(
-        aggregator_studies.StudyFacts(
+        study_records.StudyFacts(
             plan_hash=f"abcd{digit}" + "0" * 59,
             study="s",
             rounds=1,
@@ -789,9 +789,9 @@ def test_a_study_is_named_by_enough_digits_of_one(two: list[Operated]) -> None:
         )
         for digit in "12"
     )
-    assert aggregator_studies.named(twins, "ABCD2").plan_hash.startswith("abcd2")
+    assert study_records.named(twins, "ABCD2").plan_hash.startswith("abcd2")
     with pytest.raises(InvalidInput, match="names 2"):
-        aggregator_studies.named(twins, "abcd")
+        study_records.named(twins, "abcd")
 
 
 def test_a_wipe_that_was_killed_halfway_goes_on_at_the_next_start(operate: Operate) -> None:
@@ -813,7 +813,7 @@ def test_a_wipe_that_was_killed_halfway_goes_on_at_the_next_start(operate: Opera
 
 
 def test_only_the_folders_user_reaches_the_operators_door(two: list[Operated]) -> None:
-    door = two[0].home / aggregator_folder.SOCKET
+    door = two[0].home / aggregator_data_dir.SOCKET
     assert stat.S_ISSOCK(door.stat().st_mode)
     assert stat.S_IMODE(door.stat().st_mode) == 0o600
     assert stat.S_IMODE(two[0].home.stat().st_mode) == 0o700
@@ -888,21 +888,21 @@ def test_the_log_is_append_only_and_goes_with_the_act_or_not_at_all(
     home = tmp_path / "adder-1"
     subprocess.run(["cp", "-a", str(two[0].home), str(home)], check=True)
     config = replace(two[0].config, home=str(home))
-    with aggregator_house.opened(config) as house:
-        store = house._store
+    with aggregator_service.opened(config) as service:
+        store = service._store
         for statement in ("DELETE FROM log", "UPDATE log SET kind = 'x'"):
             with pytest.raises(Exception, match="append-only"), store.transaction() as database:
                 database.execute(statement)
-        before = house.studies()
+        before = service.studies()
         plan = a_plan(two, "unlogged")
         call = messages.sign(messages.OpenCall(plan_hash=plan.hash), RESEARCHER)
         request = aggregator_api.OpenStudy(call=call, plan=plan.encode().decode())
         with monkeypatch.context() as broken, pytest.raises(RuntimeError):
             broken.setattr(signed_log.AggregatorLog, "append", broken_append)
-            house.aggregation.open_study(request)
-        assert house.studies() == before
-        house.aggregation.open_study(request)
-        assert len(house.studies()) == len(before) + 1
+            service.aggregation.open_study(request)
+        assert service.studies() == before
+        service.aggregation.open_study(request)
+        assert len(service.studies()) == len(before) + 1
 
 
 def broken_append(*_: object) -> None:
@@ -947,7 +947,7 @@ def test_a_stop_lets_a_running_upload_end(operate: Operate) -> None:
         assert answer.whole
     process.communicate(timeout=START_S)
     assert process.returncode == 0
-    log = (made[1].home / aggregator_folder.LOG).read_text()
+    log = (made[1].home / aggregator_data_dir.LOG).read_text()
     assert log.index("stopping") < log.index("share of oslo taken") < log.index("INFO stopped")
     made[1].start()
     assert made[1].document("studies")["studies"][0]["shares"] == 1

@@ -142,7 +142,7 @@ def test_the_operators_log_tells_each_decision_once_with_public_facts(one: Opera
     one.open_study(plan)
     one.rules.choose(asked.call)
     one.release(asked)
-    slot = {"plan_hash": plan.hash, "purpose": "train", "round": "1"}
+    round_key = {"plan_hash": plan.hash, "purpose": "train", "round": "1"}
     with one.rules.release(asked) as (signed, _):
         summed = messages.verify(SumHeader, signed, OURS.entry.verify_key)
     assert one.entries == [
@@ -154,11 +154,11 @@ def test_the_operators_log_tells_each_decision_once_with_public_facts(one: Opera
                 "researcher_key": bytes(RESEARCHER.verify_key).hex(),
             },
         ),
-        ("set chosen", {**slot, "hospitals": " ".join(THREE)}),
+        ("set chosen", {**round_key, "hospitals": " ".join(THREE)}),
         (
             "sum released",
             {
-                **slot,
+                **round_key,
                 "hospitals": " ".join(THREE),
                 "piece": "2",
                 "group": "1",

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from federation.aggregator.storage import upload_buffer as aggregator_uploads
+from federation.aggregator.storage import upload_buffer as upload_buffer
 from federation.aggregator.storage.upload_buffer import UploadBuffer
 from federation.aggregator.storage.vector_files import RoundKey, VectorFiles
 from federation.transport import aggregator_api
@@ -229,7 +229,7 @@ def test_a_line_that_went_silent_gives_way_to_a_new_one(party: Party, line: Line
         began_s = time.monotonic()
         here = line.received(share)
         assert here == aggregator_api.ReceivedBytes(size_bytes=2000, whole=False)
-        assert time.monotonic() - began_s < aggregator_uploads.WAIT_S
+        assert time.monotonic() - began_s < upload_buffer.WAIT_S
         assert line.upload(share, here.size_bytes).whole
         never.set()
         with pytest.raises(Unavailable):
@@ -264,7 +264,7 @@ def test_two_lines_that_bring_the_same_share_at_once_corrupt_nothing(
 def test_whoever_waits_too_long_for_a_writer_is_told_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(aggregator_uploads, "WAIT_S", 0.3)
+    monkeypatch.setattr(upload_buffer, "WAIT_S", 0.3)
     uploads = UploadBuffer(VectorFiles(tmp_path), max_stored_bytes=None)
     key = (RoundKey(plan_hash="ab", purpose="train", round=1), "north")
     cut_off: list[int] = []

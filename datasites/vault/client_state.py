@@ -17,7 +17,7 @@ import numpy as np
 
 from datasites import private_files
 from datasites.vault.airlock import Vector
-from datasites.vault.db.records import VaultRecords
+from datasites.vault.db.approvals import ApprovalStore
 from syft_code import canonical
 from syft_code.errors import NotApproved, require
 from syft_code.local_training import client_update
@@ -43,9 +43,9 @@ class ClientState:
 class ClientStateStore:
     """The files, and which of them is in force for which plan."""
 
-    def __init__(self, folder: Path, records: VaultRecords) -> None:
+    def __init__(self, folder: Path, approvals: ApprovalStore) -> None:
         self._folder = private_files.private_folder(folder)
-        self._records = records
+        self._approvals = approvals
 
     def read(self, plan: Plan, purpose: Purpose) -> ClientState:
         """What the last round of a plan kept; zeros before the first one.
@@ -54,7 +54,7 @@ class ClientStateStore:
             NotApproved: if the file has not the bytes that were written, or is gone.
         """
         size = client_update.length(plan, purpose)
-        digest = self._records.client_states().get(plan.hash, "") if size else ""
+        digest = self._approvals.client_states().get(plan.hash, "") if size else ""
         if not digest:
             return ClientState(sha256="", numbers=np.zeros(size))
         try:
@@ -73,9 +73,9 @@ class ClientStateStore:
         private_files.write_private(self._folder / digest, data)
         return digest
 
-    def forget_others(self) -> None:
+    def delete_unused(self) -> None:
         """Delete every file that no plan has any more; one that stays is deleted at a start."""
         try:
-            private_files.delete_except(self._folder, set(self._records.client_states().values()))
+            private_files.delete_except(self._folder, set(self._approvals.client_states().values()))
         except OSError:
             LOG.exception("an old state between rounds was not deleted")

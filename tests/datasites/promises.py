@@ -58,7 +58,7 @@ class Books:
     version: int = 0
     approved: set[str] = field(default_factory=set)
     refused: set[str] = field(default_factory=set)
-    struck: set[str] = field(default_factory=set)
+    removed: set[str] = field(default_factory=set)
 
     def take(self, action: owner_actions.OwnerAction) -> None:
         """An action is in force."""
@@ -70,7 +70,7 @@ class Books:
             case owner_actions.PublishAsset():
                 self.version += 1
             case owner_actions.RemovePatient(token=token):
-                self.struck.add(token)
+                self.removed.add(token)
             case owner_actions.ApprovePlan(plan=text):
                 plan_hash = Plan.decode(text.encode("ascii")).hash
                 self.approved.add(plan_hash)
@@ -200,19 +200,22 @@ def _acts(vault: Vault, entries: Iterable[Entry], told: Told) -> tuple[Books, Co
 
 
 def _records(vault: Vault, books: Books, told: Told) -> None:
-    records = vault._records
-    demand(records.struck() == books.struck, "The struck patients are not those of the log.")
-    demand(records.newest_version(ASSET) == books.version, "A version is not that of the log.")
+    assets, approvals = vault._db.assets, vault._db.approvals
+    demand(
+        assets.removed_patients() == books.removed,
+        "The patients who left are not those of the log.",
+    )
+    demand(assets.newest_version(ASSET) == books.version, "A version is not that of the log.")
     for plan_hash in told.plans:
-        approved, refused = records.approvals(plan_hash), records.refusal(plan_hash)
+        approved, refused = approvals.of_plan(plan_hash), approvals.refusal(plan_hash)
         demand(bool(approved) == (plan_hash in books.approved), "An approval is not the log's.")
         demand(
             (refused is not None) == (plan_hash in books.refused), "A revocation is not the log's."
         )
-    for kept in records.versions(ASSET):
-        vault._cohort_files.check(kept.cohort_sha256)
+    for kept in assets.versions(ASSET):
+        vault._files.cohorts.check(kept.cohort_sha256)
     for name in ("AdoptPolicy", "TrustParties"):
-        in_force = bool(records.actions(name))
+        in_force = bool(vault._db.actions.named(name))
         demand(in_force == (books.policy if name == "AdoptPolicy" else books.trust), f"No {name}.")
 
 
@@ -278,7 +281,7 @@ def _states(vault: Vault, entries: Iterable[Entry], told: Told) -> None:
             continue
         factor = plan.hospital("hospital-1").patients / plan.most_patients
         changes = [np.split(opened(told, key)[0], 2)[1] / factor for key in rounds]
-        state = vault._client_states.read(plan, "train").numbers
+        state = vault._files.client_states.read(plan, "train").numbers
         rounding = len(rounds) * 2.0**-plan.sharing.fraction_bits
         apart = np.abs(state - np.sum(changes, axis=0)).max()
         demand(apart <= rounding, f"The state of {plan.study} is not what its rounds left.")

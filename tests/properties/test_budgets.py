@@ -158,7 +158,7 @@ class Hospital(RuleBasedStateMachine):
         return accounting.epsilon(events, delta=DELTA)
 
     def events(self) -> Events:
-        return self.vault._ledger.events("skin-lesions")
+        return self.vault._db.ledger.events("skin-lesions")
 
     @invariant()
     def the_ledger_holds_what_was_granted_and_nothing_else(self) -> None:

@@ -43,7 +43,7 @@ from tests.plans import public
 def vault(hospital: OneHospital, monkeypatch: pytest.MonkeyPatch) -> Iterator[Vault]:
     """A vault whose rounds are reserved and never begin: these tests are about who may."""
     started = Vault(hospital.site)
-    monkeypatch.setattr(started._round_queue, "submit", lambda *call: None)
+    monkeypatch.setattr(started._rounds._queue, "submit", lambda *call: None)
     hospital.publish(started)
     yield started
     started.close()
@@ -211,7 +211,7 @@ def test_who_left_may_not_come_back_under_another_name(hospital: OneHospital, va
     hospital.action(vault, owner_actions.RemoveApprover(verify_key=public(key)))
     with pytest.raises(Refused, match="nobody else's"):
         hospital.action(vault, owner_actions.EnrollApprover(name="again", verify_key=public(key)))
-    assert not vault._records.approvals(plan.hash)
+    assert not vault._db.approvals.of_plan(plan.hash)
 
 
 def test_an_act_of_somebody_who_left_meanwhile_does_nothing(
@@ -355,7 +355,7 @@ def test_a_new_version_may_not_swap_the_groups_under_the_same_rule(
     for asset in ("skin-lesions", "again"):
         with pytest.raises(Refused, match="stay in the group"):
             hospital.action(vault, publication(body, asset=asset), body)
-    assert vault._records.newest_version("skin-lesions") == 1
+    assert vault._db.assets.newest_version("skin-lesions") == 1
 
 
 def test_a_rule_with_a_name_that_can_not_be_written_again_is_refused(
@@ -463,7 +463,7 @@ def test_a_researcher_reads_a_fixed_sentence_unless_the_policy_tells_why(
 
 
 def tampered(vault: Vault, sql: str, *values: str) -> None:
-    database = sqlite3.connect(vault._store._path)
+    database = sqlite3.connect(vault._db.database._path)
     with database:
         assert database.execute(sql, values).rowcount >= 1
     database.close()
@@ -481,7 +481,7 @@ def test_one_changed_byte_of_the_asset_is_refused(
     path.unlink()
     with pytest.raises(NotApproved, match="changed or removed"):
         call(hospital, vault, agreed)
-    assert not vault._ledger.events("skin-lesions")
+    assert not vault._db.ledger.events("skin-lesions")
 
 
 @pytest.mark.parametrize(
@@ -513,7 +513,7 @@ def test_an_approval_moved_to_another_plan_is_refused(
     hospital: OneHospital, vault: Vault, agreed: Plan
 ) -> None:
     other = hospital.plan(study="other")
-    vault._records.keep_plan(other)
+    vault._db.approvals.keep_plan(other)
     tampered(vault, "UPDATE approval SET plan_hash = ?", other.hash)
     with pytest.raises(NotApproved, match="must all be for"):
         call(hospital, vault, other)

@@ -85,12 +85,12 @@ def called(
     body = body or hospital.weights(agreed)
     call = hospital.call(agreed, number, weights_sha256=canonical.sha256(body))
     done = hospital.finished(vault, vault.start_round(call, body))
-    vault._round_queue.submit(int).result()  # what the round cleans up after it said so
+    vault._rounds._queue.submit(int).result()  # what the round cleans up after it said so
     return done
 
 
 def kept(vault: Vault, agreed: Plan) -> np.ndarray:
-    return vault._client_states.read(agreed, "train").numbers
+    return vault._files.client_states.read(agreed, "train").numbers
 
 
 def files(hospital: OneHospital) -> list[Path]:
@@ -267,7 +267,7 @@ def test_a_control_variate_of_the_wrong_form_costs_nothing(
         InvalidMessage, match="finite" if wrong == "not finite" else "what else the plan sends"
     ):
         vault.start_round(call, body)
-    assert not vault._ledger.events("skin-lesions")
+    assert not vault._db.ledger.events("skin-lesions")
 
 
 def test_a_change_past_the_bound_stays_in_the_hospital(
@@ -310,9 +310,9 @@ def test_a_round_that_was_cut_before_its_release_goes_on_from_the_old_state(
         raise OSError("killed")
 
     with monkeypatch.context() as patched:
-        patched.setattr(vault._ledger, "commit", cut)
+        patched.setattr(vault._db.ledger, "commit", cut)
         vault.start_round(hospital.call(agreed, 2), hospital.weights(agreed))
-        vault._round_queue.shutdown(wait=True)
+        vault._rounds._queue.shutdown(wait=True)
     assert len(files(hospital)) == 2, "the next state was written, and is not in force"
     vault.close()
     again = Vault(hospital.site)
@@ -347,7 +347,7 @@ def test_a_round_that_fails_moves_no_state(
         raise OSError("No space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr(vault._ledger, "commit", full)
+        patched.setattr(vault._db.ledger, "commit", full)
         assert called(hospital, vault, agreed, 2).state == "failed"
     assert files(hospital) == state
     released(hospital, vault, agreed, 3)
@@ -365,7 +365,7 @@ def test_a_plan_that_is_taken_back_leaves_no_state_and_begins_anew(
     released(hospital, vault, agreed, 1), released(hospital, vault, other, 1)
     others = kept(vault, other)
     hospital.action(vault, no(plan_hash=agreed.hash, reason="consent withdrawn"))
-    vault._round_queue.submit(int).result()
+    vault._rounds._queue.submit(int).result()
     assert len(files(hospital)) == 1
     assert np.array_equal(kept(vault, other), others)
     hospital.action(vault, approval(agreed))
@@ -380,14 +380,14 @@ def test_a_round_that_started_before_its_plan_was_taken_back_keeps_nothing(
 ) -> None:
     agreed = agree(hospital, vault, compression=HALF)
     released(hospital, vault, agreed, 1)
-    write = vault._client_states.write
+    write = vault._files.client_states.write
 
     def in_between(numbers: np.ndarray) -> str:
         hospital.action(vault, owner_actions.RevokePlan(plan_hash=agreed.hash, reason="No."))
         hospital.action(vault, approval(agreed))
         return write(numbers)
 
-    monkeypatch.setattr(vault._client_states, "write", in_between)
+    monkeypatch.setattr(vault._files.client_states, "write", in_between)
     failed = called(hospital, vault, agreed, 2)
     assert failed.state == "failed"
     assert "taken back while the round ran" in failed.sentence
@@ -454,7 +454,7 @@ def test_start_weights_that_a_plan_names_are_checked_before_anything_is_paid(
     call = hospital.call(agreed, 1, weights_sha256=canonical.sha256(body))
     with pytest.raises(InvalidMessage, match="weights must be the vector whose SHA-256 stands"):
         vault.start_round(call, body)
-    assert not vault._ledger.events("skin-lesions")
+    assert not vault._db.ledger.events("skin-lesions")
     released(hospital, vault, agreed, 1, OLD.tobytes())
     released(hospital, vault, agreed, 2, body)
 
@@ -478,7 +478,7 @@ def test_an_earlier_tasks_vectors_must_be_those_of_the_plan(
         call = hospital.call(agreed, 1, weights_sha256=canonical.sha256(body))
         with pytest.raises(InvalidMessage, match="must be the vector whose SHA-256 stands"):
             vault.start_round(call, body)
-    assert not vault._ledger.events("skin-lesions")
+    assert not vault._db.ledger.events("skin-lesions")
     released(hospital, vault, agreed, 1, start + OLD.tobytes() + (OLD**2).tobytes())
 
 
@@ -499,10 +499,10 @@ def test_a_state_that_was_changed_stops_its_plan_before_it_pays_and_no_other(
     vault.close()
     again = Vault(hospital.site)
     try:
-        spent = len(again._ledger.events("skin-lesions"))
+        spent = len(again._db.ledger.events("skin-lesions"))
         with pytest.raises(NotApproved, match="the file was changed or removed"):
             again.start_round(hospital.call(agreed, 2), hospital.weights(agreed))
-        assert len(again._ledger.events("skin-lesions")) == spent
+        assert len(again._db.ledger.events("skin-lesions")) == spent
         released(hospital, again, plain, 1)
         hospital.action(
             again, owner_actions.RevokePlan(plan_hash=agreed.hash, reason="A file was changed.")

@@ -60,7 +60,7 @@ def test_a_start_clears_away_what_a_kill_left_and_keeps_what_left(
     for name in (
         "sealed/00",
         "sealed/00.unfinished",
-        "client_state/00",
+        "carry/00",
         "cohorts/00.safetensors.unfinished",
     ):
         (copy.vault / name).write_bytes(b"cut")
@@ -129,7 +129,7 @@ TAMPERINGS: dict[str, Callable[[Site], None]] = {
     "a version is gone": sql("DELETE FROM asset"),
     "a state is of no plan": sql("INSERT INTO client_state VALUES ('00', '00')"),
     "a policy is gone": sql("DELETE FROM owner_action WHERE name = 'AdoptPolicy'"),
-    "a struck patient is nobody's wish": sql("INSERT INTO struck VALUES ('00')"),
+    "a removed patient is nobody's wish": sql("INSERT INTO removed_patient VALUES ('00')"),
     "a share has another byte": change_a_share,
     "the cohorts are gone": lose_the_cohorts,
     "the key is another": another_key,

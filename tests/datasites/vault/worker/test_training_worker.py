@@ -45,7 +45,7 @@ def test_a_round_that_takes_too_long_is_ended_in_words_and_stays_paid(
     assert failed.state == "failed"
     assert "within this hospital's time limit" in failed.sentence
     assert "stays paid" in failed.sentence
-    assert len(hurried._ledger.events("skin-lesions")) == 1
+    assert len(hurried._db.ledger.events("skin-lesions")) == 1
     assert hurried._worker.peak_mib() == 0, "its process is gone"
 
 

@@ -152,7 +152,7 @@ def _terms(policy: SitePolicy) -> tuple[Section, ...]:
 def describe_event(event: str) -> tuple[str, str]:
     """An event of the ledger (canonical JSON): what it released, and of whom.
 
-    >>> in_words('{"kind":"gaussian","noise_multiplier":2.0}')
+    >>> describe_event('{"kind":"gaussian","noise_multiplier":2.0}')
     ('noised sums, noise multiplier 2', 'held-out patients')
     """
     what: DpSgdEvent | GaussianEvent = canonical.parse(
@@ -170,7 +170,7 @@ def describe_event(event: str) -> tuple[str, str]:
 def format_time(at_unix_s: float) -> str:
     """A time as people read it.
 
-    >>> day(0)
+    >>> format_time(0)
     '1970-01-01 00:00 UTC'
     """
     try:

@@ -829,7 +829,7 @@ def test_only_the_folders_user_reaches_the_operators_door(two: list[Operated]) -
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs to become another user")
 def test_another_user_of_the_machine_can_do_nothing(two: list[Operated]) -> None:
     program = (
-        "from federation.aggregator import command; import os, sys;"
+        "from federation.aggregator.operator import commands as command; import os, sys;"
         "os.setgroups([]); os.setgid(65534); os.setuid(65534);"
         "command.main()"
     )

@@ -26,8 +26,6 @@ from datasites.review import (
 from datasites.review.html_card import Card, Section, Tone
 from datasites.review.ledger_card import LedgerCard, PolicyCard
 from datasites.review.mock_run import MockRun
-from policies import static_review
-from policies.static_review import Finding
 from syft_code import canonical
 from syft_code.errors import NotApproved
 from syft_code.plans import traveller
@@ -87,9 +85,9 @@ class Evidence:
         return canonical.sha256(self.request.code.encode("utf-8", "replace"))
 
     @property
-    def findings(self) -> tuple[Finding, ...]:
-        """What the static review says to the code. Advisory: none does not mean harmless."""
-        return static_review.findings(self.request.code)
+    def code_is_fixed(self) -> bool:
+        """Whether the code is, byte for byte, the one function that carries a plan."""
+        return self.subject != self.code_sha256
 
     @property
     def last_approved(self) -> Plan | None:
@@ -113,11 +111,10 @@ class Evidence:
         The keys, always all of them; `null` where there is nothing:
 
         - `format`, `hospital`, `problem`, `disagreement`, `approval_days`
-        - `request`: `id`, `researcher`, `status`, `code`, `code_sha256`
-        - `findings`: each `line`, `reason`
+        - `request`: `id`, `researcher`, `status`, `code`, `code_sha256`, `code_is_fixed`
         - `notes`: each `author`, `text`, `at_unix_s`
         - `plan_hash`, `plan`: the plan field by field, as it is hashed
-        - `plan_diff`: `compared_with` (plan hash), `fields` (each `field`, `before`, `after`),
+        - `changes`: `compared_with` (plan hash), `fields` (each `field`, `before`, `after`),
           `code_diff`
         - `account`: `asset`, `spent_epsilon`, `budget` (`epsilon`, `delta`), `events`, `sharing`,
           `in_force`
@@ -161,8 +158,8 @@ class Evidence:
                 "status": self.status,
                 "code": self.request.code,
                 "code_sha256": self.code_sha256,
+                "code_is_fixed": self.code_is_fixed,
             },
-            "findings": self.findings,
             "notes": self.notes,
             "plan_hash": self.plan.hash if self.plan else None,
             "plan": self.plan,
@@ -185,7 +182,8 @@ class Evidence:
         }
 
     def _card(self) -> Card:
-        alarms = tuple(filter(None, (self.disagreement, self.problem)))
+        other_code = "" if self.code_is_fixed else plan_card.OTHER_CODE
+        alarms = tuple(filter(None, (self.disagreement, other_code, self.problem)))
         if self.plan is None or self.account is None or self.state is None:
             return Card(
                 title=f"A request at {self.hospital} that can't be weighed",
@@ -193,7 +191,7 @@ class Evidence:
                 alarms=alarms,
                 sections=(
                     self._asked(),
-                    plan_card.code(self.request.code, self.findings),
+                    self._code(),
                     *self._notes(),
                 ),
             )
@@ -230,7 +228,7 @@ class Evidence:
                 code_before=traveller.source(before.hash) if before else "",
                 code=self.request.code,
             ),
-            plan_card.code(self.request.code, self.findings),
+            self._code(),
             plan_card.tried_out(self.mock),
             plan_card.what_leaves(self.disclosures, plan),
             aggregation_summary.aggregation_section(plan),
@@ -244,6 +242,9 @@ class Evidence:
             rows += self._standing(self.state)
         rows.append(("Plan or code, SHA-256", self.subject))
         return Section(title="Where it stands", rows=tuple(rows))
+
+    def _code(self) -> Section:
+        return plan_card.code(self.request.code, self.code_sha256, fixed=self.code_is_fixed)
 
     def _standing(self, state: vault_api.PlanStatus) -> list[tuple[str, str]]:
         needed, signers = state.signatures_needed, state.signers

@@ -7,8 +7,9 @@ from datasites.review import plan_diff
 from datasites.review.disclosures import Disclosure
 from datasites.review.html_card import Section
 from datasites.review.mock_run import HELD_OUT_EVERY, MockRun, Output
-from policies.static_review import Finding
 from syft_code.plans.plan import Plan
+
+OTHER_CODE = "The code is NOT the one fixed function that a request may carry: deny it."
 
 
 def privacy(plan: Plan, account: LedgerSummary, state: PlanStatus) -> Section:
@@ -134,16 +135,13 @@ def what_changed(before: Plan | None, after: Plan, *, code_before: str, code: st
     )
 
 
-def code(text: str, findings: Sequence[Finding]) -> Section:
-    """The submitted text and what the static review says to it."""
-    found = "nothing unusual" if not findings else f"{len(findings)} findings"
+def code(text: str, sha256: str, *, fixed: bool) -> Section:
+    """The submitted text, and whether it is the one function that a request may carry."""
+    verdict = f"The code is the one fixed function, byte for byte: SHA-256 {sha256}."
     return Section(
         title="The code",
-        prose=f"Static review: {found}. It is advisory: it reads words, and code without a "
-        "finding is not thereby harmless. Nothing rests on it: the vault runs the plan, never a text "
-        "that it was sent.",
-        head=("line", "finding") if findings else (),
-        rows=tuple((str(finding.line), finding.reason) for finding in findings),
+        prose=f"{verdict if fixed else OTHER_CODE} The vault runs the plan, never a text that it "
+        "was sent.",
         code=text.rstrip("\n"),
     )
 

@@ -53,7 +53,6 @@ def _asked(terms: Terms) -> dict[str, object]:
         "least aggregators to open it": terms.min_aggregators,
         "least training patients": terms.min_patients,
         "models": ", ".join(terms.recipes),
-        "custom code": _yes(terms.custom_code),
         "people who must approve": terms.approvers,
     }
 

@@ -56,6 +56,11 @@ class Plot:
     kind: str
     alt: str
 
+    @property
+    def data_uri(self) -> str:
+        """The picture as an address that holds it: a page that shows it fetches nothing."""
+        return f"data:{self.kind};base64,{base64.b64encode(self.data).decode('ascii')}"
+
     def _repr_mimebundle_(self, **options: object) -> dict[str, str]:
         """How a notebook shows it."""
         svg = self.kind == "image/svg+xml"

@@ -57,7 +57,6 @@ class Terms:
     study_epsilon: float | None = None
     researcher_epsilon: float | None = None
     recipes: tuple[ModelKind, ...] = ("layers", "unet")
-    custom_code: bool = False
     approvers: int = 1
 
     def __post_init__(self) -> None:
@@ -88,11 +87,6 @@ class Terms:
             f"{self.min_aggregators}.",
         )
         _require(bool(self.recipes), "recipes must allow at least one kind of model.")
-        _require(
-            not self.custom_code,
-            "custom_code must be false: this version trains recipes, which are data, and runs no "
-            "code of a researcher.",
-        )
         _require(
             1 <= self.approvers <= 2,
             f"approvers must be 1, or 2 for the two-person rule, got {self.approvers}.",

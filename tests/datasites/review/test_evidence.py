@@ -173,8 +173,7 @@ class _Words(HTMLParser):
         "41 declared training patients",
         "stand-in",
         "No code of the researcher runs",
-        "advisory",
-        "nothing unusual",
+        f"the one fixed function, byte for byte: SHA-256 {traveller.source_sha256(PLAN.hash)}",
         "owner.examine(evidence)",
         "Against first-study",
         "asked for now",
@@ -236,14 +235,16 @@ def test_a_first_plan_is_said_to_be_all_new() -> None:
         assert "all of it is new" in text
 
 
-def test_findings_of_the_static_review_stand_with_their_line() -> None:
-    code = "import math\nimport socket\n"
+@pytest.mark.parametrize("code", ["import socket\n", traveller.source(PLAN.hash) + "\n"])
+def test_code_that_is_not_the_fixed_function_is_an_alarm(code: str) -> None:
     bad = pack(request=request(code), plan=None, problem="It must be the traveller.")
     for text in both(bad):
-        assert "1 findings" in text
-        assert re.search(r"2 Model code rarely imports .socket.", text)
+        assert "The code is NOT the one fixed function" in re.split("(?i)where it stands", text)[0]
+        assert "byte for byte: SHA" not in text
         assert "It must be the traveller." in text
-        assert "import socket" in text
+        assert code.split("\n")[0] in text
+    assert not json.loads(bad.as_json())["request"]["code_is_fixed"]
+    assert json.loads(pack().as_json())["request"]["code_is_fixed"]
 
 
 def test_a_mock_runs_result_is_shown() -> None:

@@ -16,6 +16,8 @@ from syft_code.runtime.visible_text import visible
 
 Rows = Sequence[tuple[str, ...]]
 Tone = Literal["good", "open", "bad"]
+Figure = tuple[str, str] | tuple[str, str, Tone]
+"""A value and its name; with a tone it stands on a wash of that colour."""
 
 _EDGE = "var(--jp-border-color2, rgba(128,128,128,.45))"
 _BOX = f"border:1px solid {_EDGE};border-radius:8px;padding:14px 18px;margin:8px 0;max-width:64em"
@@ -59,7 +61,8 @@ MAX_CODE_LINES = 60
 class Section:
     """A part of a card: rows of words under a title. With a `head` they are a table.
 
-    `code` is shown as it stands, `diff` (a unified one) with its lines marked.
+    `code` is shown as it stands, `diff` (a unified one) with its lines marked. The rows whose first
+    cell is in `alarming` are shown in red.
     """
 
     title: str
@@ -68,6 +71,7 @@ class Section:
     prose: str = ""
     code: str = ""
     diff: str = ""
+    alarming: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +80,7 @@ class Card:
 
     title: str
     verdicts: tuple[tuple[Tone, str], ...] = ()
-    figures: tuple[tuple[str, str], ...] = ()
+    figures: tuple[Figure, ...] = ()
     alarms: tuple[str, ...] = ()
     sections: tuple[Section, ...] = ()
 
@@ -105,7 +109,7 @@ class Card:
         spent: 1.00
         """
         lines = [self.title, *(verdict for _, verdict in self.verdicts)]
-        lines += [f"{name}: {value}" for value, name in self.figures]
+        lines += [f"{figure[1]}: {figure[0]}" for figure in self.figures]
         lines += [f"!! {alarm}" for alarm in self.alarms]
         for section in self.sections:
             lines += ["", section.title.upper(), *_lines(section)]
@@ -121,10 +125,11 @@ def _span(style: str, text: str) -> str:
     return f"<span style='{style}'>{escaped(text)}</span>"
 
 
-def _figure(figure: tuple[str, str]) -> str:
-    value, name = figure
+def _figure(figure: Figure) -> str:
+    value, name, *tones = figure
+    wash = "".join(f";background:{_WASH[tone]}" for tone in tones)
     return (
-        f"<span style='{_FIGURE}'><span style='font-size:1.5em;font-weight:700'>{escaped(value)}"
+        f"<span style='{_FIGURE}{wash}'><span style='font-size:1.5em;font-weight:700'>{escaped(value)}"
         f"</span><br><span style='opacity:.75'>{escaped(name)}</span></span>"
     )
 
@@ -145,17 +150,21 @@ def _section(section: Section) -> str:
 
 def _table(section: Section) -> str:
     head = "".join(f"<th style='{_HEAD}'>{escaped(name)}</th>" for name in section.head)
-    rows = "".join(_row(row, named=not section.head) for row in section.rows)
+    rows = "".join(
+        _row(row, named=not section.head, alarming=row[0] in section.alarming)
+        for row in section.rows
+    )
     return (
         f"<table style='{_TABLE}'>{f'<tr style={_ROW!r}>{head}</tr>' if head else ''}{rows}</table>"
     )
 
 
-def _row(row: tuple[str, ...], *, named: bool) -> str:
+def _row(row: tuple[str, ...], *, named: bool, alarming: bool) -> str:
+    style = f"background:{_WASH['bad']}" if alarming else _ROW
     first = f"<th style='{_NAME}'>{escaped(row[0])}</th>" if named else ""
     cells = row[1:] if named else row
     return (
-        f"<tr style='{_ROW}'>{first}"
+        f"<tr style='{style}'>{first}"
         + "".join(f"<td style='{_CELL}'>{escaped(cell)}</td>" for cell in cells)
         + "</tr>"
     )

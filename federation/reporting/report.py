@@ -5,14 +5,13 @@ promises. Sentences and epsilons are those of the certificate. Nothing in the fi
 fetched from elsewhere.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from federation.certificate.verification import Certificate
 from federation.evaluation.baselines import Baseline
-from federation.evaluation.exact_metrics import NOISE_ERROR, ON_TRAINING_PATIENTS, PATIENTS
-from federation.reporting import evidence_section, plots, sample_plots
+from federation.evaluation.exact_metrics import ON_TRAINING_PATIENTS, PATIENTS
+from federation.reporting import evidence_section, noised_figures, plots, sample_plots
 from federation.reporting.html_elements import (
     Html,
     at_least,
@@ -69,7 +68,7 @@ def write(
     final = exact[-1] if exact else {}
     parts = [
         _opening(outcome, certificate),
-        _key_figures(outcome, certificate, final),
+        _key_figures(outcome, certificate, final, baselines),
         _utility(outcome, certificate, exact, baselines),
         _samples(outcome, samples),
         _privacy(outcome, certificate, budgets or {}),
@@ -106,17 +105,11 @@ def _opening(outcome: Outcome, certificate: Certificate) -> Html:
     return element("header", *parts)
 
 
-def _key_figures(outcome: Outcome, certificate: Certificate, exact: Figures) -> Html:
-    data, rounds = outcome.plan.data, outcome.rounds
-    entries = []
-    for name in plots.shown_metrics(data)[:2]:
-        measured = next((r for r in reversed(rounds) if r.metrics), None)
-        shown = plots.value(measured.metrics, name, data) if measured else math.nan
-        noise = f" ± {exact[NOISE_ERROR + name]:.3f}" if NOISE_ERROR + name in exact else ""
-        more = f"noised{noise}, round {measured.round}" if measured else "not evaluated"
-        if exact:
-            more += f"; exact {number(plots.value(exact, name, data))} (demo only)"
-        entries.append((plots.words(name, data), number(shown), more))
+def _key_figures(
+    outcome: Outcome, certificate: Certificate, exact: Figures, baselines: Sequence[Baseline]
+) -> Html:
+    rounds = outcome.rounds
+    entries = _measured(outcome, exact, baselines)
     stated = [own for own in certificate["hospitals"] if own["epsilon"] is not None]
     if stated:
         deltas = ", ".join(sorted({delta_text(own["delta"]) for own in stated}))
@@ -128,7 +121,31 @@ def _key_figures(outcome: Outcome, certificate: Certificate, exact: Figures) -> 
     seconds = sum(record.seconds for record in rounds)
     done = f"{len(rounds)} of {outcome.plan.rounds}"
     entries.append(("Rounds", done, f"{seconds:.0f} s in all, approval not counted"))
-    return cards(entries)
+    explained = element("p", noised_figures.PLUS_MINUS, of="soft")
+    return element("div", cards(entries), *((explained,) if any(r.metrics for r in rounds) else ()))
+
+
+def _measured(
+    outcome: Outcome, exact: Figures, baselines: Sequence[Baseline]
+) -> list[tuple[str, str, str]]:
+    """The main figures as the researcher sees them, each with what to hold it against."""
+    data, rounds = outcome.plan.data, outcome.rounds
+    measured = next((r for r in reversed(rounds) if r.metrics), None)
+    entries = []
+    for name in plots.shown_metrics(data)[:2]:
+        shown = noised_figures.noised(measured, name, data) if measured else "–"
+        parts = [
+            f"noised, as the researcher sees it, round {measured.round}"
+            if measured
+            else "not evaluated"
+        ]
+        chance = noised_figures.chance_level(name, data)
+        parts += [] if chance is None else [f"chance {number(chance)}"]
+        parts += [f"{one.name} {number(plots.value(one.metrics, name, data))}" for one in baselines]
+        if exact:
+            parts.append(f"exact {number(plots.value(exact, name, data))} (demo only)")
+        entries.append((plots.words(name, data), shown, "; ".join(parts)))
+    return entries
 
 
 def _utility(
@@ -139,17 +156,14 @@ def _utility(
 ) -> Html:
     caption = (
         "Marks: what a real study sees, sums over held-out patients with noise that the epsilon "
-        "below pays for. "
+        "below pays for. Bars: how far that noise throws a figure; it lifts those near 0, since "
+        "none is below. "
     )
     if exact:
         caption += (
-            "Bars: how far noise throws a figure (root mean square); it lifts those near 0, since "
-            "none is below. The line and the baselines are exact and possible "
-            "only in a demo that owns all the data."
+            "The line and the baselines are exact and possible only in a demo that owns all the "
+            "data."
         )
-    else:
-        caption += "How far noise moves them depends on how many patients are held out, which no "
-        caption += "hospital declares."
     parts: list[str] = [picture(plots.utility(outcome, exact, baselines), caption)]
     if exact and exact[-1].get(ON_TRAINING_PATIENTS):
         parts.append(
@@ -181,6 +195,10 @@ def _compared(
         for one in baselines
     ]
     seconds = sum(record.seconds for record in outcome.rounds)
+    last = next((one for one in reversed(outcome.rounds) if one.metrics), None)
+    if last:
+        seen = [noised_figures.noised(last, name, data) for name in names]
+        rows.append(["Federated, as the researcher sees it (noised)", at_least(spent), *seen, "–"])
     figures = [number(plots.value(exact, name, data)) for name in names]
     ours = ["Federated (this study)", at_least(spent)]
     rows.append([*ours, *figures, f"{seconds:.0f} s"])

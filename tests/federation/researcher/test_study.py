@@ -513,6 +513,14 @@ def test_a_ticket_without_a_share_for_each_aggregator_is_no_contribution(
     assert [record.absent for record in outcome.rounds] == [1, 1, 1]
 
 
+def test_an_evaluation_says_how_far_its_noise_throws_each_figure(
+    parties: StandInFederation,
+) -> None:
+    last = parties.study.train().rounds[-1]
+    assert last.metrics and last.errors.keys() >= last.metrics.keys()
+    assert all(error > 0 for name, error in last.errors.items() if not name.startswith("recall"))
+
+
 def test_a_round_whose_evaluation_finds_too_few_hospitals_keeps_its_training(
     parties: StandInFederation,
 ) -> None:
@@ -522,6 +530,7 @@ def test_a_round_whose_evaluation_finds_too_few_hospitals_keeps_its_training(
     assert outcome.stopped == ""
     assert [record.round for record in outcome.rounds] == [1, 2, 3]
     last = outcome.rounds[-1]
+    assert last.errors == {}
     assert last.metrics == {} and last.evaluated == ("oslo", "vienna")
     assert last.absent == 0, "they trained"
 

@@ -29,7 +29,17 @@ def message(kind: type[T]) -> type[T]:
     return dataclasses.dataclass(frozen=True, slots=True, kw_only=True)(kind)
 
 
+@dataclass_transform(
+    frozen_default=True, kw_only_default=True, field_specifiers=(dataclasses.field,)
+)
+def plan_part(kind: type[T]) -> type[T]:
+    """The same for a part of a plan without rules of its own: its types are checked in Python too."""
+    kind.__post_init__ = require_types  # type: ignore[attr-defined]
+    return message(kind)
+
+
 LONGEST_PROBLEM = 400
+_WHOLE = "the whole"
 _FLOATS = (float, float | None)
 
 
@@ -106,9 +116,11 @@ def require_types(part: Any, *, error: type[InvalidInput] = InvalidPlan) -> None
         try:
             adapter.validate_python(getattr(part, name), strict=True)
         except ValidationError as problem:
+            said = first_problem(problem).removeprefix(f"{_WHOLE}: ")
+            got = type(getattr(part, name)).__name__
             raise error(
-                f"{type(part).__name__} must have fields of the right types; in {name}, "
-                f"{first_problem(problem)}."
+                f"{type(part).__name__} must have fields of the right types; in {name}, {said}, got "
+                f"{got if got != 'type' else 'a class'}."
             ) from None
 
 
@@ -121,6 +133,6 @@ def _fields_of(kind: Any) -> "tuple[tuple[str, TypeAdapter[Any]], ...]":
 def first_problem(found: ValidationError) -> str:
     """The first field that is wrong and what is wrong with it, without the value that it has."""
     first = found.errors(include_url=False, include_input=False)[0]
-    field = ".".join(str(part) for part in first["loc"]) or "the whole"
+    field = ".".join(str(part) for part in first["loc"]) or _WHOLE
     said = f"{field}: {first['msg'].removeprefix('Value error, ')}"
     return "".join(c for c in said if c.isprintable())[:LONGEST_PROBLEM]

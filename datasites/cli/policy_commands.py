@@ -81,7 +81,7 @@ def adopt(
     place = options.site(state, name)
     wanted = site_policy.read(_policy_text(file or place.policy))
     owner = options.owner(state, name, keys=keys)
-    missing = owner.adopt(wanted)
+    missing = owner.adopt(wanted).missing
     subject = owner_actions.AdoptPolicy(policy=wanted).subject
     _signed(owner.name, missing, f"The policy {subject[:SHORT]}", as_json, subject=subject)
 
@@ -142,7 +142,7 @@ def enrol(
     JSON: hospital, name, verify_key, missing_signatures, in_force.
     """
     owner = options.owner(state, name, keys=keys)
-    missing = owner.enrol(person, key)
+    missing = owner.enrol(person, key).missing
     what = f"The enrolment of {person}"
     _signed(owner.name, missing, what, as_json, name=person, verify_key=key)
 
@@ -162,7 +162,7 @@ def dismiss(
     owner = options.owner(state, name, keys=keys)
     people = owner.house().approvers
     leaving = {name: key for key, name in people}.get(key, key)
-    missing = owner.dismiss(leaving)
+    missing = owner.dismiss(leaving).missing
     person = dict(people).get(leaving, "")
     what = f"The dismissal of {person}"
     _signed(owner.name, missing, what, as_json, name=person, verify_key=leaving)

@@ -1,14 +1,39 @@
 """Code requests side by side: which one is meant, and what a line of the list says of it."""
 
+import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
+from datasites import private_files
 from datasites.review.evidence import Evidence
 from syft_code.errors import NotApproved, Refused, require
 from syft_code.runtime import cli_output
 from syft_code.runtime.cli_output import SHORT
 
 LATEST = "latest"
+
+
+class SeenRequests:
+    """Which requests were listed or shown on the owner's machine: a private file in their folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / "seen_requests.json"
+
+    def ids(self) -> frozenset[str]:
+        """The ids that were seen; none if there is no file, or another than this class writes."""
+        try:
+            found = json.loads(self._path.read_bytes())
+        except (OSError, ValueError):
+            return frozenset()
+        return frozenset(map(str, found)) if isinstance(found, list) else frozenset()
+
+    def note(self, *ids: str) -> None:
+        """Note that these were seen."""
+        known = self.ids()
+        if not known.issuperset(ids):
+            text = json.dumps(sorted(known.union(ids)))
+            private_files.write_private(self._path, text.encode("ascii"))
 
 
 def chosen(requests: Sequence[Evidence], wanted: str) -> Evidence:
@@ -34,6 +59,23 @@ def chosen(requests: Sequence[Evidence], wanted: str) -> Evidence:
         error=Refused,
     )
     return found[0]
+
+
+def to_decide(requests: Sequence[Evidence], wanted: str, seen: SeenRequests) -> Evidence:
+    """The same for a decision: 'latest' names only a request that was listed or shown before.
+
+    Raises:
+        Refused: also if 'latest' is a request that came after the last look.
+    """
+    found = chosen(requests, wanted)
+    if wanted == LATEST and found.request_id not in seen.ids():
+        name = found.request_id
+        raise Refused(
+            f"'latest' must be a request that you have seen, and request {name[:SHORT]} of "
+            f"{found.request.researcher} is new since you last listed them: see it with "
+            f"`requests show {name[:SHORT]}`, then decide on it by that id."
+        )
+    return found
 
 
 def facts(evidence: Evidence) -> dict[str, Any]:

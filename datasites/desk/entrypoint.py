@@ -1,8 +1,8 @@
 """What a thin traveller calls: from the front desk's process to the vault and back.
 
 Runs inside the front desk. It carries a signed call and the blob that the call names to
-the vault's socket, and brings back a ticket or a refusal as plain data; and it offers a new
-plan for the owner's standing approvals. It decides nothing: the vault checks everything.
+the vault's socket, and brings back a ticket or a refusal as plain data; it offers a new plan for
+the owner's standing approvals, and asks whether a plan is in force. It decides nothing: the vault checks everything.
 """
 
 import os
@@ -13,6 +13,7 @@ from datasites.protocol import vault_api
 from datasites.site import Site
 from syft_code import canonical
 from syft_code.errors import ConsiliumError, InvalidMessage, Refused
+from syft_code.plans import traveller
 from syft_code.plans.messages import RoundCall, Signed, Ticket
 
 HOME_VARIABLE = "CONSILIUM_HOSPITAL_HOME"
@@ -54,6 +55,19 @@ def offer_plan(site: Site, plan_hash: str) -> bool:
     except ConsiliumError:
         return False
     return isinstance(reply, vault_api.Accepted) and not reply.missing
+
+
+def is_in_force(site: Site, code: str) -> bool:
+    """Whether the vault vouches for the plan of a submitted text: it may run here now.
+
+    A vault that does not answer vouches for nothing.
+    """
+    try:
+        plan_hash = traveller.plan_hash_of(code)
+        reply, _ = vault_api.ask(site.vault, vault_api.GetPlanInForce(plan_hash=plan_hash))
+    except ConsiliumError:
+        return False
+    return isinstance(reply, vault_api.PlanInForce) and reply.in_force
 
 
 def _ask_vault(site: Site, plan_hash: str, call: str) -> Ticket:

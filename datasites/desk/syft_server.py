@@ -148,7 +148,7 @@ class FrontDesk(Datasite):  # type: ignore[misc]
         if isinstance(result, SyftError) or not self._is_researcher(api_call.credentials):
             return result
         if call.path == "request.get_all":
-            result.value = [status_masking.without_denial(request) for request in result.value]
+            result.value = [self._as_researcher_sees(request) for request in result.value]
         if call.path == "code.request_code_execution":
             self._offer(allowlist.submitted_code([*call.args, *call.kwargs.values()]), result.value)
         return result
@@ -193,6 +193,18 @@ class FrontDesk(Datasite):  # type: ignore[misc]
     def protocols(self) -> set[str]:
         """The versions of PySyft's protocol that are spoken here."""
         return {str(known) for known in get_data_protocol().supported_protocols}
+
+    def _as_researcher_sees(self, request: Any) -> Any:
+        """A request that is approved only if the vault holds its plan in force."""
+
+        def in_force() -> bool:
+            link = request.changes[0].linked_user_code.object_uid
+            code = _found(
+                lambda: self.services.user_code.stash.get_by_uid(self.verify_key, uid=link)
+            )
+            return code is not None and entrypoint.is_in_force(self.site, code.raw_code)
+
+        return status_masking.without_denial(request, in_force=in_force)
 
     def _offer(self, code: Any, request: Any) -> None:
         """Approve a new request if the vault says that a standing approval covers its plan."""

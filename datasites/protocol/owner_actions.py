@@ -180,10 +180,16 @@ class GetLedger(_OwnerAction):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GetPlanStatus(_OwnerAction):
-    """What does the policy say to a plan (canonical JSON) of this account, and who decided what?"""
+    """What does the policy say to a plan (canonical JSON) of this account, and who decided what?
+
+    With `rounds`, how far the plan would get if the asker signed an approval with these limits in
+    place of their own; without, how far it gets under the approvals that stand.
+    """
 
     plan: str
     researcher: str
+    budget: Budget | None = None
+    rounds: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -66,6 +66,14 @@ class OfferPlan:
 
 
 @canonical.message
+class GetPlanInForce:
+    """Front desk: may the next round of this plan (hash) run here?"""
+
+    plan_hash: str
+    kind: Literal["ask_plan_in_force"] = "ask_plan_in_force"
+
+
+@canonical.message
 class OwnerActionRequest:
     """Owner or approver: a signed action of `datasites.protocol.owner_actions`; the body is a publication's cohort.
 
@@ -79,7 +87,7 @@ class OwnerActionRequest:
 
 
 Request = Annotated[
-    GetHealth | StartRound | GetTicket | GetShare | OfferPlan | OwnerActionRequest,
+    GetHealth | StartRound | GetTicket | GetShare | OfferPlan | GetPlanInForce | OwnerActionRequest,
     Field(discriminator="kind"),
 ]
 
@@ -112,6 +120,14 @@ class Accepted:
 
 
 @canonical.message
+class PlanInForce:
+    """Whether the owner's signatures let a plan run now, and nothing of why not."""
+
+    in_force: bool
+    kind: Literal["plan_in_force"] = "plan_in_force"
+
+
+@canonical.message
 class LedgerSummary:
     """What the ledger says of one asset, to the owner.
 
@@ -134,7 +150,8 @@ class PlanStatus:
     `verdict` and `weighed` are the policy's answer. Units: epsilons at the asset's delta, of
     the whole plan and of everything with it. `signers` are the names of those whose approval
     stands; `last_approved` is the newest other plan (canonical JSON) that was approved here,
-    empty if there is none.
+    empty if there is none. `rounds_that_fit` and `evaluations_that_fit` are how far the ledger lets
+    the plan get; `stops` says in words where it ends early, empty if all of it runs.
     """
 
     state: Literal["undecided", "waiting", "in force", "not in force", "denied", "revoked"]
@@ -147,6 +164,9 @@ class PlanStatus:
     signatures_needed: int = 1
     expires_unix_s: float = 0.0
     rounds_called: int = 0
+    rounds_that_fit: int = 0
+    evaluations_that_fit: int = 0
+    stops: str = ""
     last_approved: str = ""
     kind: Literal["plan_state"] = "plan_state"
 
@@ -188,6 +208,7 @@ Reply = Annotated[
     | Ticket
     | Share
     | Accepted
+    | PlanInForce
     | LedgerSummary
     | PlanStatus
     | SiteStatus

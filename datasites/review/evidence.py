@@ -23,7 +23,7 @@ from datasites.review import (
     plan_card,
     plan_diff,
 )
-from datasites.review.html_card import Card, Section, Tone
+from datasites.review.html_card import Card, Figure, Section, Tone
 from datasites.review.ledger_card import LedgerCard, PolicyCard
 from datasites.review.mock_run import MockRun
 from syft_code import canonical
@@ -120,7 +120,8 @@ class Evidence:
           `in_force`
         - `state`: `state`, `sentence`, `verdict`, `weighed`, `study_epsilon`, `after_epsilon`,
           `signers`, `signatures_needed`, `expires_unix_s` (0 if nothing is in force),
-          `rounds_called`, `last_approved`
+          `rounds_called`, `rounds_that_fit`, `evaluations_that_fit`, `stops` (where the plan ends
+          early, empty if it does not), `last_approved`
         - `disclosures`: each `purpose`, `times`, `meaning`, `parts` (each `name`, `shape`, `dtype`,
           `bytes`, `to`); `bytes_in_all`
         - `mock`: the fields of `mock_run.MockRun`, and `ok`
@@ -197,15 +198,15 @@ class Evidence:
             )
         return Card(
             title=f"{self.plan.study} at {self.hospital}",
-            verdicts=self._verdicts(self.state),
+            verdicts=self._verdicts(self.state, self.plan.rounds),
             figures=_figures(self.account, self.state),
             alarms=alarms,
             sections=self._sections(self.plan, self.account, self.state),
         )
 
-    def _verdicts(self, state: vault_api.PlanStatus) -> tuple[tuple[Tone, str], ...]:
+    def _verdicts(self, state: vault_api.PlanStatus, rounds: int) -> tuple[tuple[Tone, str], ...]:
         found = [
-            _VERDICTS[state.verdict],
+            _verdict(state, rounds),
             (_STATES.get(state.state, "open"), f"Vault: {state.state}"),
             _desk(self.status),
         ]
@@ -306,16 +307,28 @@ def disagreement(status: str, state: vault_api.PlanStatus | None) -> str:
     return ""
 
 
-def _figures(
-    account: vault_api.LedgerSummary, state: vault_api.PlanStatus
-) -> tuple[tuple[str, str], ...]:
+def _verdict(state: vault_api.PlanStatus, rounds: int) -> tuple[Tone, str]:
+    """The policy's answer; a plan that stops early is never one that the rules simply allow."""
+    if state.stops and state.verdict != "deny":
+        return "bad", f"It does not fit: {state.rounds_that_fit} of {rounds} rounds would run"
+    return _VERDICTS[state.verdict]
+
+
+def _figures(account: vault_api.LedgerSummary, state: vault_api.PlanStatus) -> tuple[Figure, ...]:
     budget = account.budget.epsilon
-    left = max(budget - state.after_epsilon, 0.0)
     return (
         (f"ε {state.study_epsilon:.2f}", "this study, all rounds"),
         (f"ε {account.spent_epsilon:.2f}", f"spent so far, of {budget:.2f}"),
-        (f"ε {left:.2f}", "left after it" if left else "left after it: it does not fit"),
+        _left(budget - state.after_epsilon),
     )
+
+
+def _left(epsilon: float) -> Figure:
+    """What a plan would leave, in red if that is nothing."""
+    if epsilon < 0:
+        return "ε 0.00", "left after it: it does not fit", "bad"
+    text = f"ε {epsilon:.2f}"
+    return (text, "left after it") if float(text[2:]) else (text, "left after it: nothing", "bad")
 
 
 def _desk(status: str) -> tuple[Tone, str]:

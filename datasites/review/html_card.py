@@ -13,6 +13,8 @@ from syft_code.runtime.visible_text import visible
 
 Rows = Sequence[tuple[str, ...]]
 Tone = Literal["good", "open", "bad"]
+Figure = tuple[str, str] | tuple[str, str, Tone]
+"""A value and its name; with a tone it stands on a wash of that colour."""
 
 MAX_CODE_LINES = 60
 """So many lines of code stand in a terminal's card; a notebook shows all of it."""
@@ -22,7 +24,8 @@ MAX_CODE_LINES = 60
 class Section:
     """A part of a card: rows of words under a title. With a `head` they are a table.
 
-    `code` is shown as it stands, `diff` (a unified one) with its lines marked.
+    `code` is shown as it stands, `diff` (a unified one) with its lines marked. The rows whose first
+    cell is in `alarming` are shown in red.
     """
 
     title: str
@@ -31,6 +34,7 @@ class Section:
     prose: str = ""
     code: str = ""
     diff: str = ""
+    alarming: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +43,7 @@ class Card:
 
     title: str
     verdicts: tuple[tuple[Tone, str], ...] = ()
-    figures: tuple[tuple[str, str], ...] = ()
+    figures: tuple[Figure, ...] = ()
     alarms: tuple[str, ...] = ()
     sections: tuple[Section, ...] = ()
 
@@ -60,7 +64,7 @@ class Card:
         spent: 1.00
         """
         lines = [self.title, *(verdict for _, verdict in self.verdicts)]
-        lines += [f"{name}: {value}" for value, name in self.figures]
+        lines += [f"{figure[1]}: {figure[0]}" for figure in self.figures]
         lines += [f"!! {alarm}" for alarm in self.alarms]
         for section in self.sections:
             lines += ["", section.title.upper(), *_lines(section)]

@@ -30,7 +30,7 @@ class LedgerCard:
     def _card(self) -> Card:
         account = self.account
         budget, spent = account.budget, account.spent_epsilon
-        left = max(budget.epsilon - spent, 0.0)
+        left = max(round(budget.epsilon - spent, 2), 0.0)
         counted = Counter(account.events)
         return Card(
             title=f"{account.asset} at {self.hospital}",
@@ -39,7 +39,7 @@ class LedgerCard:
             ),
             figures=(
                 (f"ε {spent:.2f}", "spent, for ever"),
-                (f"ε {left:.2f}", "left"),
+                (f"ε {left:.2f}", "left") if left else (f"ε {left:.2f}", "left", "bad"),
                 (f"ε {budget.epsilon:.2f}", f"budget, at delta {budget.delta:g}"),
             ),
             sections=(

@@ -15,6 +15,7 @@ OTHER_CODE = "The code is NOT the one fixed function that a request may carry: d
 def privacy(plan: Plan, account: LedgerSummary, state: PlanStatus) -> Section:
     """What the plan would cost the patients, and whose else it counts for."""
     budget = account.budget
+    left = budget.epsilon - state.after_epsilon
     rows = [
         ("This study", f"epsilon {state.study_epsilon:.2f}, all rounds and evaluations together"),
         ("Spent so far", f"epsilon {account.spent_epsilon:.2f} of {budget.epsilon:.2f}"),
@@ -28,6 +29,8 @@ def privacy(plan: Plan, account: LedgerSummary, state: PlanStatus) -> Section:
             else "no other asset of this hospital",
         ),
     ]
+    if state.stops:
+        rows.append(("Stops early", state.stops))
     if state.rounds_called:
         called = (
             f"{state.rounds_called} of the plan's {plan.rounds} training rounds are already paid"
@@ -38,6 +41,7 @@ def privacy(plan: Plan, account: LedgerSummary, state: PlanStatus) -> Section:
         prose="For one patient more or less, whatever else anybody knows. The ledger composes "
         "everything that ever left; epsilons are not added up.",
         rows=tuple(rows),
+        alarming=("Stops early", *(() if left >= 0.005 else ("Left after it",))),
     )
 
 

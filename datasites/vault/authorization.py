@@ -6,6 +6,7 @@ A grant is worked out anew for each round, from signed actions whose signatures 
 """
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from datasites.protocol import owner_actions
@@ -14,6 +15,7 @@ from datasites.vault.db.actions import StoredAction
 from datasites.vault.db.assets import StoredAsset
 from datasites.vault.db.vault_database import VaultDatabase
 from policies.decision import Approve, Decision
+from policies.forecast import Account, Forecast, forecast
 from policies.rules import PolicyCase, covered, forbidden, review
 from policies.site_policy import Budget
 from syft_code.errors import ConsiliumError, NotApproved, Refused, require
@@ -73,6 +75,44 @@ class Authorizer:
     def weigh(self, plan: Plan, researcher: str) -> Decision:
         """What the policy says to a plan before anybody decides."""
         return review(self.case(plan, researcher), self._approvers.policy())
+
+    def forecast(self, inspected: owner_actions.GetPlanStatus, signer: str) -> Forecast:
+        """How far a plan gets under the approvals that stand, or with one that is yet to sign."""
+        plan = Plan.decode(inspected.plan.encode("ascii", "replace"))
+        proposed = inspected.rounds is not None
+        standing = [
+            action
+            for stored, action in self._good_approvals(plan.hash)
+            if time.time() < action.expires_unix_s and not (proposed and stored.signer == signer)
+        ]
+        budgets = [action.budget for action in standing]
+        budgets += [inspected.budget] if inspected.budget else []
+        rounds = [action.rounds for action in standing] + [inspected.rounds or plan.rounds]
+        accounts = self._accounts(plan, inspected.researcher, budgets)
+        return forecast(plan, accounts, rounds=min(rounds))
+
+    def _accounts(self, plan: Plan, researcher: str, study: Sequence[Budget]) -> list[Account]:
+        """What the ledger holds each round of a plan against, apart from the plan's own part."""
+        policy, asset = self._approvers.policy(), plan.hospital(self._hospital).asset
+        accounts = [
+            Account(
+                name=f"the budget of {name}",
+                spent=self._db.ledger.events(name, apart_from=plan.hash),
+                budget=policy.budget(name),
+            )
+            for name in self._db.ledger.sharing(asset)
+        ]
+        cap = policy.terms.researcher_epsilon
+        if cap is not None:
+            theirs = self._db.ledger.of_researcher(
+                asset, researcher, plan.researcher_key, apart_from=plan.hash
+            )
+            budget = Budget(epsilon=cap, delta=policy.budget(asset).delta)
+            accounts.append(Account(name="one researcher's limit", spent=theirs, budget=budget))
+        return accounts + [
+            Account(name="the approval's limit for this study", spent=(), budget=budget)
+            for budget in study
+        ]
 
     def approve(self, action: owner_actions.ApprovePlan, signer: str, signed: Signed) -> int:
         """Keep one person's approval of a plan; how many signatures are missing then."""

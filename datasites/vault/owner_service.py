@@ -83,7 +83,7 @@ class OwnerService:
             case owner_actions.GetLedger():
                 return self._ledger_summary(action), b""
             case owner_actions.GetPlanStatus():
-                return self._plan_status(action), b""
+                return self._plan_status(action, signer), b""
             case owner_actions.GetSiteStatus():
                 return self._site_status(), b""
             case owner_actions.ExportAuditLog():
@@ -206,7 +206,9 @@ class OwnerService:
         except ConsiliumError:
             return False
 
-    def _plan_status(self, action: owner_actions.GetPlanStatus) -> vault_api.PlanStatus:
+    def _plan_status(
+        self, action: owner_actions.GetPlanStatus, signer: str
+    ) -> vault_api.PlanStatus:
         """A plan before the policy, and what was decided on it."""
         plan = Plan.decode(action.plan.encode("ascii", "replace"))
         case = self._authorizer.case(plan, action.researcher)
@@ -218,6 +220,7 @@ class OwnerService:
             for stored in self._db.approvals.of_plan(plan.hash)
             if stored.signer in names
         )
+        reach = self._authorizer.forecast(action, signer)
         verdict, weighed = _in_words(self._authorizer.weigh(plan, action.researcher))
         state = vault_api.PlanStatus(
             state="undecided",
@@ -229,6 +232,9 @@ class OwnerService:
             signers=signers,
             signatures_needed=self._approvers.signatures_needed(),
             rounds_called=self._db.ledger.count(plan.hash, purpose="train"),
+            rounds_that_fit=reach.rounds,
+            evaluations_that_fit=reach.evaluations,
+            stops=reach.stops,
             last_approved=self._last_approved(plan.hash),
         )
         return self._decided(state, plan.hash)

@@ -133,6 +133,8 @@ class Vault:
             case vault_api.OfferPlan():
                 self._authorizer.offer(Plan.decode(request.plan.encode("ascii", "replace")))
                 return vault_api.Accepted(), b""
+            case vault_api.GetPlanInForce():
+                return vault_api.PlanInForce(in_force=self._is_in_force(request.plan_hash)), b""
             case vault_api.OwnerActionRequest():
                 return self._owner_service.handle(request, body)
             case _:
@@ -190,6 +192,14 @@ class Vault:
             error=Refused,
         )
         return self._files.shares.read(known.shares[party - 1])
+
+    def _is_in_force(self, plan_hash: str) -> bool:
+        """Whether a round of a plan may run now, without the reason why not."""
+        try:
+            self._authorizer.grant(plan_hash)
+        except ConsiliumError:
+            return False
+        return True
 
     def _start_politely(self, signed: Signed, weights: bytes) -> Ticket:
         """The same; whoever asks learns why this hospital says no only if its policy lets them."""

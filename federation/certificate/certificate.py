@@ -31,6 +31,7 @@ from federation.evaluation.baselines import Baseline
 from federation.researcher.outcome import Outcome, RoundRecord, model_sha256
 from syft_code import canonical
 from syft_code.errors import InvalidInput, require
+from syft_code.metrics import noise_errors
 from syft_code.plans import messages
 from syft_code.plans.messages import ShareHeader
 from syft_code.privacy import accounting
@@ -44,8 +45,10 @@ STAND_IN = (
     "figure here says anything about medicine."
 )
 NOISED = (
-    "Every count behind these figures carries noise of the size below. A share is cut to 0..1, "
-    "which lifts those near 0, such as the recall of rare classes."
+    "Every count behind these figures carries noise of the size below. How far it throws each "
+    "figure stands in noise_error_by_round, a root mean square that the noised sums tell: read a "
+    "figure as itself ± that. A share is cut to 0..1, which lifts those near 0, such as the recall "
+    "of rare classes."
 )
 PUBLISHED = "The owners published these assets as data of patients, not as a stand-in."
 UNITS = {
@@ -129,9 +132,12 @@ def _utility(
     }
     if plan.evaluation:
         content["noised_note"] = NOISED
+        content["noise_error_by_round"] = {
+            str(r.round): _rounded(r.errors) for r in outcome.rounds if r.errors
+        }
         content["noise_std_per_count"] = {
-            "of_one_hospital": exact_metrics.count_noise_std(plan, hospitals=1),
-            "of_the_sum_over_all_hospitals": exact_metrics.count_noise_std(
+            "of_one_hospital": noise_errors.count_noise_std(plan, hospitals=1),
+            "of_the_sum_over_all_hospitals": noise_errors.count_noise_std(
                 plan, hospitals=len(plan.hospitals)
             ),
         }

@@ -54,8 +54,8 @@ class DemoStudy:
 
     def train(self, study: Study) -> tuple[Outcome, list[Weights]]:
         """All rounds of an approved study, and the weights after each."""
-        self.say(f"All owners have approved; training {study.plan.rounds} rounds")
-        study.wait_for_approval(timeout_s=60.0)
+        study.wait_for_approval(timeout_s=60.0, on_change=lambda status: self.say(str(status)))
+        self.say(f"Training {study.plan.rounds} rounds")
         weights: list[Weights] = []
         display = Display(self._console, rounds=study.plan.rounds)
 

@@ -14,8 +14,8 @@ from pathlib import Path
 from federation.certificate import verification
 from federation.certificate.verification import Certificate
 from federation.evaluation.baselines import Baseline
-from federation.evaluation.exact_metrics import NOISE_ERROR, ON_TRAINING_PATIENTS, PATIENTS
-from federation.reporting import plots, sample_plots
+from federation.evaluation.exact_metrics import ON_TRAINING_PATIENTS, PATIENTS
+from federation.reporting import noised_figures, plots, sample_plots
 from federation.researcher.outcome import Outcome, RoundRecord
 from syft_code.cohort import Cohort
 from syft_code.errors import InvalidInput, require
@@ -96,8 +96,9 @@ def _model(
     names = plots.tabulated_metrics(outcome.plan.data)
     patients = final.get(PATIENTS, baselines[0].metrics.get(PATIENTS) if baselines else None)
     return {
-        "key_figures": _key_figures(outcome, certificate, final),
+        "key_figures": _key_figures(outcome, certificate, final, baselines),
         "utility": plots.utility(outcome, exact, baselines),
+        "plus_minus": noised_figures.PLUS_MINUS if any(r.metrics for r in outcome.rounds) else "",
         "exact": bool(exact),
         "on_training_patients": bool(final.get(ON_TRAINING_PATIENTS)),
         "over": f" over {patients:,.0f} patients" if patients else "",
@@ -116,18 +117,10 @@ def _model(
 
 
 def _key_figures(
-    outcome: Outcome, certificate: Certificate, exact: Figures
+    outcome: Outcome, certificate: Certificate, exact: Figures, baselines: Sequence[Baseline]
 ) -> list[tuple[str, str, str]]:
-    data, rounds = outcome.plan.data, outcome.rounds
-    entries = []
-    for name in plots.shown_metrics(data)[:2]:
-        measured = next((r for r in reversed(rounds) if r.metrics), None)
-        shown = plots.value(measured.metrics, name, data) if measured else math.nan
-        noise = f" ± {exact[NOISE_ERROR + name]:.3f}" if NOISE_ERROR + name in exact else ""
-        more = f"noised{noise}, round {measured.round}" if measured else "not evaluated"
-        if exact:
-            more += f"; exact {number(plots.value(exact, name, data))} (demo only)"
-        entries.append((plots.words(name, data), number(shown), more))
+    rounds = outcome.rounds
+    entries = _measured(outcome, exact, baselines)
     stated = [own for own in certificate["hospitals"] if own["epsilon"] is not None]
     if stated:
         deltas = ", ".join(sorted({delta_text(own["delta"]) for own in stated}))
@@ -139,6 +132,29 @@ def _key_figures(
     seconds = sum(record.seconds for record in rounds)
     done = f"{len(rounds)} of {outcome.plan.rounds}"
     entries.append(("Rounds", done, f"{seconds:.0f} s in all, approval not counted"))
+    return entries
+
+
+def _measured(
+    outcome: Outcome, exact: Figures, baselines: Sequence[Baseline]
+) -> list[tuple[str, str, str]]:
+    """The main figures as the researcher sees them, each with what to hold it against."""
+    data, rounds = outcome.plan.data, outcome.rounds
+    measured = next((r for r in reversed(rounds) if r.metrics), None)
+    entries = []
+    for name in plots.shown_metrics(data)[:2]:
+        shown = noised_figures.noised(measured, name, data) if measured else "–"
+        parts = [
+            f"noised, as the researcher sees it, round {measured.round}"
+            if measured
+            else "not evaluated"
+        ]
+        chance = noised_figures.chance_level(name, data)
+        parts += [] if chance is None else [f"chance {number(chance)}"]
+        parts += [f"{one.name} {number(plots.value(one.metrics, name, data))}" for one in baselines]
+        if exact:
+            parts.append(f"exact {number(plots.value(exact, name, data))} (demo only)")
+        entries.append((plots.words(name, data), shown, "; ".join(parts)))
     return entries
 
 
@@ -156,6 +172,10 @@ def _compared(
         for one in baselines
     ]
     seconds = sum(record.seconds for record in outcome.rounds)
+    last = next((one for one in reversed(outcome.rounds) if one.metrics), None)
+    if last:
+        seen = [noised_figures.noised(last, name, data) for name in names]
+        rows.append(["Federated, as the researcher sees it (noised)", at_least(spent), *seen, "–"])
     figures = [number(plots.value(exact, name, data)) for name in names]
     ours = ["Federated (this study)", at_least(spent)]
     rows.append([*ours, *figures, f"{seconds:.0f} s"])

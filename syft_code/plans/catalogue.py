@@ -8,7 +8,7 @@ from syft_code.errors import InvalidInput, require
 from syft_code.plans.roster import MOST_AGGREGATORS
 from syft_code.recipes.recipe import DataSpec
 
-ModelKind = Literal["layers", "unet"]
+ModelKind = Literal["layers", "fusion", "unet"]
 LEAST_DELTA, LARGEST_DELTA = 1e-15, 0.01
 """Accountants are exact down to the one; past the other, delta itself gives patients away."""
 LEAST_HOSPITALS = 3
@@ -56,7 +56,7 @@ class Terms:
     min_aggregators: int = LEAST_AGGREGATORS
     study_epsilon: float | None = None
     researcher_epsilon: float | None = None
-    recipes: tuple[ModelKind, ...] = ("layers", "unet")
+    recipes: tuple[ModelKind, ...] = ("layers", "fusion", "unet")
     approvers: int = 1
 
     def __post_init__(self) -> None:

@@ -44,6 +44,7 @@ from syft_code.recipes.recipe import (
     DataSpec,
     Recipe,
     parameter_count,
+    require_recipe,
     trained_count,
 )
 
@@ -91,6 +92,7 @@ class Plan:
     format: Annotated[int, Field(ge=3, le=3)] = 3
 
     def __post_init__(self) -> None:
+        require_recipe(self.recipe)
         canonical.require_types(self)
         roster.check_name("study", self.study)
         roster.check_key("the researcher", self.researcher_key)

@@ -119,9 +119,9 @@ def document(value: Mapping[str, Any]) -> None:
     typer.echo(json.dumps(_finite(value), indent=2, allow_nan=False))
 
 
-def sentence(text: str) -> None:
-    """Print a sentence, or some lines."""
-    typer.echo(plain(text))
+def sentence(text: str, *, err: bool = False) -> None:
+    """Print a sentence, or some lines; on standard error if programs read standard output."""
+    typer.echo(plain(text), err=err)
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, kept: int = 1) -> None:

@@ -150,10 +150,12 @@ class Ledger:
         with self._database.reading() as connection:
             return _of_asset(connection, asset, apart_from=apart_from)
 
-    def of_researcher(self, asset: str, researcher: str, key: str) -> Events:
+    def of_researcher(
+        self, asset: str, researcher: str, key: str, *, apart_from: str = ""
+    ) -> Events:
         """The part of it that a researcher's studies took: those of the account or of the key."""
         with self._database.reading() as connection:
-            return _of_researcher(connection, asset, researcher, key)
+            return _of_researcher(connection, asset, researcher, key, apart_from=apart_from)
 
     def study_epsilon(self, plan_hash: str, *, delta: float) -> float:
         """What one study has spent here so far, as epsilon at this delta."""
@@ -274,13 +276,15 @@ def _of_asset(connection: sqlite3.Connection, asset: str, *, apart_from: str = "
     return _events(connection.execute(query, (*names, apart_from)))
 
 
-def _of_researcher(connection: sqlite3.Connection, asset: str, researcher: str, key: str) -> Events:
+def _of_researcher(
+    connection: sqlite3.Connection, asset: str, researcher: str, key: str, *, apart_from: str = ""
+) -> Events:
     where, names = _of_patients(connection, asset)
     query = (
         f"SELECT event FROM spent WHERE {where} AND (researcher = ? OR researcher_key = ?) "  # noqa: S608
-        "ORDER BY number"
+        "AND plan_hash <> ? ORDER BY number"
     )
-    return _events(connection.execute(query, (*names, researcher, key)))
+    return _events(connection.execute(query, (*names, researcher, key, apart_from)))
 
 
 def _of_patients(connection: sqlite3.Connection, asset: str) -> tuple[str, list[str]]:

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 import launch
 from datasites import private_files, site, site_processes
-from datasites.cli import ledger_commands, request_selection
+from datasites.cli import ledger_commands, request_commands, request_selection
 from datasites.desk.code_request import CodeRequest
 from datasites.owner.owner import Owner
 from datasites.protocol import vault_api
@@ -218,11 +218,12 @@ def test_a_request_is_listed_shown_approved_and_revoked(ours: Ours) -> None:
     words = ours.told("requests", "show", newest["id"][:12], "--no-mock")
     assert wanted.study in words and "at north" in words
 
-    until = ("--days", "2", "--epsilon", "1.5", "--rounds", "2")
+    until = ("--days", "2", "--epsilon", "1.5", "--rounds", "2", "--anyway")
     approved = ours.json("requests", "approve", "latest", *until)
     assert approved["decision"] == "approve"
     assert (approved["in_force"], approved["missing_signatures"]) == (True, 0)
     assert (approved["rounds"], approved["epsilon"]) == (2, 1.5)
+    assert approved["stops"].startswith("It stops ")
     assert approved["plan_hash"] == wanted.hash
     assert wanted.hash in ours.json("ledger")["assets"][0]["in_force"]
     assert f"{wanted.hash}" in ours.told("ledger")
@@ -244,15 +245,21 @@ def test_a_request_is_tried_out_on_the_mock_unless_told_not_to(ours: Ours) -> No
 
 def test_decisions_are_said_in_words(ours: Ours) -> None:
     wanted = ours.asked()
+    ours.told("requests", "list")
     asked = ours.told("requests", "ask", "latest", "--question", "Which ethics vote?")
     assert f"Asked about study '{wanted.study}' of alice@example.org" in asked
     assert "undecided" in asked
     assert [note.text for note in ours.north.requests()[-1].notes] == ["Which ethics vote?"]
 
-    said = ours.told("requests", "approve", "latest", "--rounds", "1")
-    assert f"Approved at north: study '{wanted.study}'" in said
-    assert "Training rounds: at most 1; epsilon: at most 8.00; until 20" in said
-    assert "Signed and in force." in said
+    said = ours.told("requests", "approve", "latest", "--rounds", "1", "--anyway")
+    before, _, after = said.partition("Approved at north:")
+    limits = "Training rounds: at most 1 of 3; epsilon: at most 8.00 at delta 1e-05 (all of the "
+    for told in (before, after):
+        assert f"study '{wanted.study}' of alice@example.org" in told
+        assert limits in told and "; until 20" in told
+        assert "It stops after round 1 of 3: the approval covers 1 rounds." in told
+    assert before.startswith("To be signed at north:")
+    assert "Signed and in force." in after
 
     said = ours.told("requests", "deny", "latest", "--reason", "Too early.", "--tell")
     assert f"Denied at north: study '{wanted.study}'" in said
@@ -261,6 +268,47 @@ def test_decisions_are_said_in_words(ours: Ours) -> None:
     assert newest.state is not None
     assert (newest.state.state, newest.state.sentence) == ("denied", "Too early.")
     assert newest.notes[-1].text == "Too early."
+
+
+def test_latest_is_refused_for_a_request_that_came_after_the_last_look(ours: Ours) -> None:
+    ours.asked()
+    ours.told("requests", "list")
+    wanted = ours.asked()
+    for words in (
+        ("approve",), ("deny", "--reason", "No."), ("ask", "--question", "Why?"),
+        ("revoke", "--reason", "No."),
+    ):  # fmt: skip
+        said = ours.refusal("requests", words[0], "latest", *words[1:])
+        newest = ours.north.submitted()[-1].request_id
+        assert f"request {newest[:12]} of alice@example.org is new since you last listed" in said
+    ours.told("requests", "show", "latest", "--no-mock")
+    assert ours.json("requests", "approve", "latest")["plan_hash"] == wanted.hash
+    seen = ours.state / "hospitals" / "north" / "owner" / "seen_requests.json"
+    assert seen.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_terminal_is_asked_before_anything_is_signed(
+    ours: Ours, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = ours.asked()
+    monkeypatch.setattr(request_commands, "is_terminal", lambda: True)
+    declined = ours.run("requests", "approve", wanted.hash, answer="n\n")
+    assert declined.exit_code == 1
+    assert f"study '{wanted.study}'" in declined.stdout
+    assert "Nothing was signed." in declined.stderr
+    assert ours.json("requests", "list")["requests"][-1]["vault"] == "undecided"
+    asked = ours.run("requests", "approve", wanted.hash, "--json", answer="y\n")
+    document = asked.stdout[asked.stdout.index("{") :]  # the runner repeats what was typed
+    assert json.loads(document)["in_force"] is True
+    assert "Sign this?" in asked.stderr
+    assert "Sign this?" not in ours.run("requests", "approve", wanted.hash, "--yes").stderr
+
+
+def test_a_plan_that_stops_early_takes_anyway(ours: Ours) -> None:
+    wanted = ours.asked()
+    said = ours.refusal("requests", "approve", wanted.hash, "--epsilon", "0.01")
+    assert "It stops before round 1 of 3" in said and "--anyway" in said
+    assert ours.json("requests", "list")["requests"][-1]["vault"] == "undecided"
 
 
 def test_a_plan_that_the_front_desk_hides_is_revoked_in_the_vault(ours: Ours) -> None:
@@ -285,9 +333,9 @@ def test_what_is_wrong_with_a_request_is_said_before_anything_is_signed(ours: Ou
     wanted = ours.asked()
     assert "begins with 'zz'" in ours.refusal("requests", "approve", "zz")
     assert "begins with ''" in ours.refusal("requests", "deny", "", "--reason", "No.")
-    said = ours.refusal("requests", "approve", "latest", "--rounds", "4")
-    assert "--rounds must lie between 1 and the plan's 3, got 4" in said
-    assert "--rounds must lie" in ours.refusal("requests", "approve", "latest", "--rounds", "0")
+    said = ours.refusal("requests", "approve", wanted.hash, "--rounds", "4")
+    assert "rounds must lie between 1 and the plan's 3, got 4" in said
+    assert "rounds must lie" in ours.refusal("requests", "approve", wanted.hash, "--rounds", "0")
     newest = ours.json("requests", "list")["requests"][-1]
     assert (newest["plan_hash"], newest["vault"]) == (wanted.hash, "undecided")
 
@@ -312,9 +360,9 @@ def test_a_reason_that_nobody_can_read_is_one_sentence(ours: Ours, wrong: str) -
 
 
 def test_a_strangers_key_decides_nothing(ours: Ours, tmp_path: Path) -> None:
-    ours.asked()
+    wanted = ours.asked()
     worked(run("approvers", "new", "--keys", tmp_path / "mallory"))
-    said = ours.refusal("requests", "approve", "latest", "--keys", tmp_path / "mallory")
+    said = ours.refusal("requests", "approve", wanted.hash, "--keys", tmp_path / "mallory")
     assert "signed by somebody who decides at this hospital" in said
 
 

@@ -201,10 +201,23 @@ def test_the_head_has_the_verdict_and_three_numbers() -> None:
 
 
 def test_a_plan_that_does_not_fit_the_budget_says_by_how_much() -> None:
-    over = pack(state=replace(STATE, after_epsilon=9.5))
+    stops = "It stops after round 3 of 8: round 4 would bring epsilon to 8.31."
+    over = pack(state=replace(STATE, after_epsilon=9.5, rounds_that_fit=3, stops=stops))
     for text in both(over):
         assert "1.50 too much" in text
         assert "it does not fit" in text
+        assert "It does not fit: 3 of 8 rounds would run" in text
+        assert stops in text
+        assert "yours to decide" not in text
+
+
+def test_what_leaves_nothing_of_a_budget_is_red() -> None:
+    red = "background:rgba(248,81,73,.24)"
+    assert red not in html(pack())
+    for after in (8.0, 7.999, 9.5):
+        spent = html(pack(state=replace(STATE, after_epsilon=after)))
+        assert re.search(rf"{re.escape(red)}'><span [^>]*>ε 0.00", spent), after
+        assert re.search(rf"<tr style='{re.escape(red)}'><th [^>]*>Left after it", spent), after
 
 
 def test_the_brief_is_the_head_and_the_page_is_all() -> None:
@@ -680,6 +693,9 @@ def test_a_statement_of_a_spent_asset_says_so() -> None:
     for text in both(LedgerCard(hospital="h", account=replace(ACCOUNT, spent_epsilon=8.5))):
         assert "All is spent" in text
         assert "ε 0.00" in text
+    assert ("ε 0.00", "left", "bad") in LedgerCard(
+        hospital="h", account=replace(ACCOUNT, spent_epsilon=7.999)
+    )._card().figures
 
 
 def test_the_rules_in_force_are_shown_in_words() -> None:

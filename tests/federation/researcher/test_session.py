@@ -138,7 +138,7 @@ def test_a_study_within_an_epsilon_gets_its_noise_from_the_strictest_terms(
     [
         ({"learning_rate": 0.1}, "does not choose learning_rate"),
         ({"hospitals": ()}, "does not choose hospitals"),
-        ({"rounds": "two"}, "in rounds, the whole: Input should be a valid integer"),
+        ({"rounds": "two"}, "in rounds, Input should be a valid integer, got str"),
         ({"algorithm": "scaffold"}, "in algorithm"),
     ],
 )
@@ -244,7 +244,7 @@ def test_terms_stand_beside_the_cards(someone: Researcher) -> None:
     assert oslo["epsilon in all, for ever"] == "8" and oslo["at delta"] == "1e-05"
     assert oslo["epsilon of one study"] == "6"
     assert lisbon["epsilon of one study"] == "no cap of its own"
-    assert (oslo["models"], lisbon["models"]) == ("layers", "layers, unet")
+    assert (oslo["models"], lisbon["models"]) == ("layers", "layers, fusion, unet")
     assert (oslo["people who must approve"], lisbon["least hospitals in a sum"]) == (2, 4)
     assert lisbon["declared training patients"] == 40
     assert len(notebook_views._asked(TERMS)) == len(dataclasses.fields(Terms)), (

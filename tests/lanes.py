@@ -13,7 +13,7 @@ import pytest
 
 FOLDERS = ("tests/faults/", "tests/hostile/", "tests/journeys/")
 """All tests here work with servers."""
-FIXTURES = frozenset({"line", "lines", "live", "operate", "party", "two", "vault"})
+FIXTURES = frozenset({"hurried", "line", "lines", "live", "operate", "party", "two", "vault"})
 """Each of these starts one."""
 GROUPS = ("live", "tests/hostile/", "tests/federation/experiments/")
 """The longest: they begin, each in one worker; what they share is started once."""

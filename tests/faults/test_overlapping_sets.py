@@ -133,7 +133,10 @@ def test_two_sums_that_overlap_would_give_one_update_away(parties: list[Party]) 
     assert not can_be_worked_out(both[:1], encoded(plan, "vienna"))
 
 
-@pytest.mark.parametrize("needed", [None, 2], ids=["all of 3", "2 of 3"])
+@pytest.mark.parametrize(
+    "needed",
+    [pytest.param(None, id="all of 3"), pytest.param(2, id="2 of 3", marks=pytest.mark.slow)],
+)
 def test_no_order_of_asking_opens_two_sets_of_a_round_over_restarts_too(
     parties: list[Party], carrier: Carry, needed: int | None
 ) -> None:

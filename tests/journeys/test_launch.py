@@ -104,6 +104,7 @@ def kept(state: Path) -> dict[str, bytes]:
     return {name: (state / name).read_bytes() for name in names}
 
 
+@pytest.mark.slow
 def test_up_again_finds_all_as_it_was_and_leaves_no_orphan(tmp_path: Path) -> None:
     state = tmp_path / "state"
     file = federation_file(tmp_path, free_ports(20))
@@ -205,6 +206,7 @@ def test_wrong_words_on_the_command_line_are_one_sentence(
         assert refusal(capsys, *arguments)
 
 
+@pytest.mark.slow
 def test_a_demo_with_a_small_budget_ends_with_what_is_left_and_keeps_what_it_has(
     tmp_path: Path,
 ) -> None:

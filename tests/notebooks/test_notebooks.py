@@ -35,6 +35,7 @@ def text_of(notebook: Any) -> str:
 
 
 @pytest.mark.timeout(600)
+@pytest.mark.slow
 def test_a_researcher_trains_while_the_owners_review(live: Live) -> None:
     state = {"CONSILIUM_STATE": str(live.state)}
     trained: list[Any] = []

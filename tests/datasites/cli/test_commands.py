@@ -34,7 +34,7 @@ from tests.conftest import free_ports
 from tests.datasites.hospitals import cohort, known, policy
 from tests.plans import SKIN, Keys, plan, public
 
-pytestmark = pytest.mark.timeout(400)
+pytestmark = [pytest.mark.servers, pytest.mark.timeout(400)]
 RUNNER = CliRunner(mix_stderr=False)
 NONSENSE = ("", "zz", "../../etc/passwd", "\x1b[2J", "é" * 10_000, "\udcff", "--", "[red]x[/]")
 DESK_WORDS = ("front desk of south", "consilium up", "datasites.desk.desk_process --home")

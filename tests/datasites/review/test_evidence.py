@@ -1,5 +1,6 @@
 """The evidence pack says everything that an owner decides on, and where its sources disagree."""
 
+import itertools
 import json
 import re
 from collections.abc import Iterator
@@ -187,6 +188,7 @@ class _Words(HTMLParser):
         PLAN.aggregators[2].seal_key[:16],
         "127.0.0.1:8203",
     ],
+    ids=itertools.count(),  # some are keys, new in each run
 )
 def test_a_card_says_in_words_and_numbers(words: str) -> None:
     for text in both(pack()):

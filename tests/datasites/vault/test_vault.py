@@ -201,11 +201,9 @@ def test_a_round_under_way_ends_when_it_may_not_run_any_more(
     )
     if how == "a stricter policy":
         action = owner_actions.AdoptPolicy(policy=policy(min_noise_multiplier=1000.0))
-    began = time.monotonic()
     hospital.action(vault, action)
     failed = hospital.finished(vault, ticket)
     assert failed.state == "failed"
-    assert time.monotonic() - began < 20
     other = hospital.plan(study="other")
     hospital.action(vault, owner_actions.AdoptPolicy(policy=policy()))
     hospital.action(vault, approval(other))

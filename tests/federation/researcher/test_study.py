@@ -3,7 +3,6 @@
 import io
 import json
 import threading
-import time
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -614,9 +613,8 @@ def test_who_stops_waiting_reads_what_stands_and_loses_nothing(
 
 def test_waiting_for_three_does_not_wait_for_the_fourth(parties: StandInFederation) -> None:
     parties.hospitals["vienna"].approved = False
-    began = time.monotonic()
-    assert parties.study.wait_for_approval(hospitals=3, timeout_s=60).approved == 3
-    assert time.monotonic() - began < 30
+    wait = parties.study.wait_for_approval(hospitals=3, timeout_s=10_000)  # past the test's limit
+    assert wait.approved == 3
 
 
 def test_when_the_time_is_up_enough_is_enough(parties: StandInFederation) -> None:

@@ -1,6 +1,7 @@
 """The log tells of everything, together with what it tells of, and a change in it is found."""
 
 import re
+import shutil
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -92,6 +93,7 @@ def header_of_round_2(hospital: OneHospital, *, busy: bool) -> tuple[bytes, int]
         vault.close()
 
 
+@pytest.mark.servers
 def test_a_share_does_not_tell_how_much_else_a_hospital_did(tmp_path: Path) -> None:
     quiet, few = header_of_round_2(OneHospital(home=tmp_path / "quiet"), busy=False)
     busy, many = header_of_round_2(OneHospital(home=tmp_path / "busy"), busy=True)
@@ -119,9 +121,9 @@ def test_acts_that_are_refused_leave_no_line(hospital: OneHospital, vault: Vault
     assert kinds(vault) == before
 
 
-def changed(vault: Vault, *sql: str) -> None:
+def changed(hospital: OneHospital, *sql: str) -> None:
     """Change the log's table behind the vault's back, past its triggers."""
-    database = sqlite3.connect(vault._db.database._path)
+    database = sqlite3.connect(hospital.site.vault / "vault.db")
     with database:
         for trigger in ("log_is_kept", "log_is_fixed"):
             database.execute(f"DROP TRIGGER {trigger}")
@@ -167,15 +169,29 @@ TAMPERED = {
 }
 
 
-@pytest.mark.parametrize("how", TAMPERED)
-def test_a_vault_does_not_start_on_a_log_that_was(
-    hospital: OneHospital, vault: Vault, agreed: Plan, how: str
-) -> None:
-    hospital.finished(vault, vault.start_round(hospital.call(agreed, 1), hospital.weights(agreed)))
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> OneHospital:
+    """A hospital that has run a round, lost a patient and denied a plan; its vault is closed."""
+    hospital = OneHospital(home=tmp_path_factory.mktemp("trained") / "hospital-1")
+    vault = Vault(hospital.site)
+    hospital.publish(vault)
+    plan = hospital.plan()
+    hospital.action(vault, approval(plan))
+    hospital.finished(vault, vault.start_round(hospital.call(plan, 1), hospital.weights(plan)))
     hospital.action(vault, owner_actions.RemovePatient(token=cohort().names()[2]))
     hospital.action(vault, owner_actions.DenyPlan(plan_hash="0" * 64, reason="No."))
     vault.close()
-    changed(vault, *TAMPERED[how])
+    return hospital
+
+
+@pytest.mark.servers
+@pytest.mark.parametrize("how", TAMPERED)
+def test_a_vault_does_not_start_on_a_log_that_was(
+    trained: OneHospital, tmp_path: Path, how: str
+) -> None:
+    shutil.copytree(trained.home, tmp_path / "hospital-1")
+    hospital = OneHospital(home=tmp_path / "hospital-1")
+    changed(hospital, *TAMPERED[how])
     with pytest.raises(Unavailable, match=r"folder back from (a|its newest) copy"):
         Vault(hospital.site)
 
@@ -211,6 +227,7 @@ def test_a_log_that_grows_from_many_threads_is_one_chain(vault: Vault) -> None:
     assert kinds(vault).count("test") == 40
 
 
+@pytest.mark.servers
 def test_twenty_rounds_at_once_against_a_budget_for_three(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -226,10 +226,8 @@ def test_a_line_that_went_silent_gives_way_to_a_new_one(party: Party, line: Line
     with ThreadPoolExecutor(1) as pool, lines_to([party]) as (other,):
         silent = pool.submit(other.send, dripping(share, go_on=never, step=1000))
         wait_until(lambda: any(path.stat().st_size >= 2000 for path in party.files("incoming")))
-        began_s = time.monotonic()
         here = line.received(share)
         assert here == aggregator_api.ReceivedBytes(size_bytes=2000, whole=False)
-        assert time.monotonic() - began_s < upload_buffer.WAIT_S
         assert line.upload(share, here.size_bytes).whole
         never.set()
         with pytest.raises(Unavailable):

@@ -55,7 +55,7 @@ def owner(state: Path, name: str, *, keys: Path | None = None, desk: bool = Fals
     require(
         keys is None or is_file(keys / "key"),
         f"The folder {quoted(str(keys))} must hold your key, and holds none: make one with "
-        "`python launch.py approvers new --keys FOLDER`, and let the owner enrol it.",
+        "`python launch.py approvers new --keys FOLDER`, and let the owner enroll it.",
         error=InvalidInput,
     )
     if not site_processes.vault_is_healthy(place.home):

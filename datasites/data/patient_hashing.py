@@ -59,7 +59,7 @@ def rule(fraction: float, salt: bytes) -> str:
 def tokens(patient_ids: Sequence[str], salt: bytes) -> NDArray[np.uint8]:
     """Keyed hashes of patients' identifiers: uint8 `[patients, 16]`, the same for the same patient.
 
-    By them a hospital sees that two assets share a patient, and strikes one who leaves.
+    By them a hospital sees that two assets share a patient, and removes a patient who leaves.
 
     Guarantee: without the salt a token tells nothing of the identifier.
 

@@ -1,4 +1,4 @@
-"""The owner's books as cards: what an asset has spent, and which rules are in force."""
+"""The ledger and the policy as cards: what an asset has spent, and which rules are in force."""
 
 import time
 from collections import Counter
@@ -73,7 +73,7 @@ class PolicyCard:
     """The rules of one hospital that are in force, and what waits for another signature."""
 
     hospital: str
-    house: vault_api.SiteStatus
+    status: vault_api.SiteStatus
 
     def text(self) -> str:
         """The card as lines of text."""
@@ -83,19 +83,19 @@ class PolicyCard:
         return self._card().html()
 
     def _card(self) -> Card:
-        house = self.house
-        known = house.known
-        people = tuple((name, short(key)) for key, name in house.approvers)
-        names = dict(house.approvers)
+        status = self.status
+        known = status.known
+        people = tuple((name, short(key)) for key, name in status.approvers)
+        names = dict(status.approvers)
         waiting = tuple(
             (action, short(subject), names.get(signer, "somebody who has left"))
-            for action, subject, signer in house.waiting
+            for action, subject, signer in status.waiting
         )
         return Card(
             title=f"The rules of {self.hospital}",
-            verdicts=(("good", "In force"),) if house.policy else (("bad", "No policy in force"),),
+            verdicts=(("good", "In force"),) if status.policy else (("bad", "No policy in force"),),
             sections=(
-                *(_terms(house.policy) if house.policy else ()),
+                *(_terms(status.policy) if status.policy else ()),
                 Section(title="Who decides", head=("name", "key"), rows=people),
                 Section(
                     title="Who is known",
@@ -152,7 +152,7 @@ def _terms(policy: SitePolicy) -> tuple[Section, ...]:
 def describe_event(event: str) -> tuple[str, str]:
     """An event of the ledger (canonical JSON): what it released, and of whom.
 
-    >>> in_words('{"kind":"gaussian","noise_multiplier":2.0}')
+    >>> describe_event('{"kind":"gaussian","noise_multiplier":2.0}')
     ('noised sums, noise multiplier 2', 'held-out patients')
     """
     what: DpSgdEvent | GaussianEvent = canonical.parse(
@@ -170,7 +170,7 @@ def describe_event(event: str) -> tuple[str, str]:
 def format_time(at_unix_s: float) -> str:
     """A time as people read it.
 
-    >>> day(0)
+    >>> format_time(0)
     '1970-01-01 00:00 UTC'
     """
     try:

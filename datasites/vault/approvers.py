@@ -24,12 +24,10 @@ from syft_code.plans.roster import HEX_KEY, NAME
 
 WAIT_S = 30 * 86_400.0
 """How long a signature waits for the others that an action needs."""
-NOBODY = (
-    "An action must be signed by somebody who decides at this hospital: ask its owner to enrol you."
-)
+NOBODY = "An action must be signed by somebody who decides at this hospital: ask its owner to enroll you."
 NO_POLICY = (
     "This hospital has no policy in force: its owner must adopt one first (policy.toml, "
-    "Owner.adopt)."
+    "Owner.adopt_policy)."
 )
 
 
@@ -164,7 +162,7 @@ class ApproverRegistry:
                 require(
                     action.policy.terms.approvers <= len(approvers),
                     f"A policy that asks for {action.policy.terms.approvers} approvers needs as many "
-                    f"people enrolled, and there are {len(approvers)}: enrol another first.",
+                    f"people enrolled, and there are {len(approvers)}: enroll another first.",
                     error=Refused,
                 )
             case owner_actions.EnrollApprover():
@@ -186,7 +184,7 @@ class ApproverRegistry:
                     "Whoever leaves must be an approver beside the owner, and as many people must "
                     f"stay as the policy asks for ({self.signatures_needed()}); got the key "
                     f"{action.verify_key[:16]!r}…, and {len(approvers)} decide here: see who is "
-                    "enrolled, or enrol another first.",
+                    "enrolled, or enroll another first.",
                     error=Refused,
                 )
 

@@ -1,4 +1,4 @@
-"""One hospital as whoever starts it sees it: two processes and how to ask if they are well."""
+"""The two processes of a hospital: how to start each, and how to ask whether it answers."""
 
 import json
 import urllib.request
@@ -48,7 +48,7 @@ def desk_is_healthy(home: Path) -> bool:
     url = f"{site.settings().url}/api/v2/metadata"
     try:
         with urllib.request.urlopen(url, timeout=2) as answer:  # noqa: S310 - a loopback URL of ours
-            told = json.load(answer)
-        return bool(told["id"] == (site.desk / "uid").read_text())
+            metadata = json.load(answer)
+        return bool(metadata["id"] == (site.desk / "uid").read_text())
     except (OSError, ValueError, KeyError, TypeError):
         return False

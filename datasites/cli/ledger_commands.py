@@ -70,7 +70,7 @@ def export(
         return
     cli_output.sentence(
         f"Wrote {verdict.entries} entries to {out}. It holds your decisions and reasons: choose "
-        f"who gets it. Whoever has it checks it with\n  python launch.py audit verify {out} "
+        f"who gets it. Anybody who has it can check it with\n  python launch.py audit verify {out} "
         f"--key {verdict.verify_key}"
     )
 
@@ -89,21 +89,21 @@ def list_refusals(
     require(last >= 1, f"--last must be at least 1, got {last}.", error=InvalidInput)
     place = options.site(state, name)
     hospital = place.settings().name
-    found = security_log.read_events(place.desk)
+    events = security_log.read_events(place.desk)
     if as_json:
         cli_output.document(
-            {"hospital": hospital, "refusals": [_line(one) for one in found[-last:]]}
+            {"hospital": hospital, "refusals": [_line(event) for event in events[-last:]]}
         )
         return
-    if not found:
+    if not events:
         cli_output.sentence(f"The front desk of {hospital} has refused nothing yet.")
         return
-    shown = found[-last:]
-    for one in shown:
-        when = ledger_card.format_time(one.at_unix_s)
-        who = one.who or "nobody named"
-        cli_output.sentence(f"{when}, {one.kind} {one.path} of {who}:\n    {one.sentence}")
-    cli_output.sentence(f"The last {len(shown)} of {len(found)} that are kept.")
+    shown = events[-last:]
+    for event in shown:
+        when = ledger_card.format_time(event.at_unix_s)
+        who = event.who or "nobody named"
+        cli_output.sentence(f"{when}, {event.kind} {event.path} of {who}:\n    {event.sentence}")
+    cli_output.sentence(f"The last {len(shown)} of {len(events)} that are kept.")
 
 
 def ledger_facts(summary: vault_api.LedgerSummary) -> dict[str, Any]:

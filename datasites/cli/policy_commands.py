@@ -56,10 +56,10 @@ def show_policy(state: State = STATE, name: Name = "", as_json: AsJson = False) 
         cli_output.sentence(
             "policy.toml says something else, which is not in force: adopt it with `policy adopt`."
         )
-    for one in waiting(status):
+    for item in waiting(status):
         cli_output.sentence(
-            f"{WAITING.get(one['action'], one['action'])} ({one['subject'][:SHORT]}) is signed by "
-            f"{one['signer']} and waits for another signature.".capitalize()
+            f"{WAITING.get(item['action'], item['action'])} ({item['subject'][:SHORT]}) is signed by "
+            f"{item['signer']} and waits for another signature.".capitalize()
         )
 
 
@@ -114,14 +114,14 @@ def new_key(
 
     A folder that holds your key already keeps it. JSON: verify_key, folder, made.
     """
-    made = not options.is_file(keys / "key")
-    if made:
+    is_new = not options.is_file(keys / "key")
+    if is_new:
         _make_folder(keys)
     key = private_files.signing_key(keys / "key").verify_key.encode().hex()
     if as_json:
-        cli_output.document({"verify_key": key, "folder": str(keys.resolve()), "made": made})
+        cli_output.document({"verify_key": key, "folder": str(keys.resolve()), "made": is_new})
         return
-    there = "Your new key is" if made else "Your key was there already,"
+    there = "Your new key is" if is_new else "Your key was there already,"
     cli_output.sentence(
         f"{there} in {keys.resolve()}: let nobody else read that folder. Give the owner this "
         f"public half of it, to enroll:\n{key}"

@@ -116,16 +116,16 @@ class PolicyCard:
 def _terms(policy: SitePolicy) -> tuple[Section, ...]:
     terms = policy.terms
     own = [
-        (f"Budget of {one.name}", _budget(one.budget.epsilon, one.budget.delta))
-        for one in policy.assets
+        (f"Budget of {asset.name}", _budget(asset.budget.epsilon, asset.budget.delta))
+        for asset in policy.assets
     ]
     standing = tuple(
         (
-            short(one.plan_hash),
-            one.researcher,
-            f"version {one.asset_version}, {one.rounds} rounds, until {format_time(one.expires_unix_s)}",
+            short(approval.plan_hash),
+            approval.researcher,
+            f"version {approval.asset_version}, {approval.rounds} rounds, until {format_time(approval.expires_unix_s)}",
         )
-        for one in policy.standing
+        for approval in policy.standing
     )
     head = ("plan", "researcher", "for")
     return (

@@ -376,7 +376,7 @@ def test_an_account_is_written_with_its_events_as_json() -> None:
         sharing=("moles",),
         in_force=("ab" * 32,),
     )
-    facts = ledger_commands.account_facts(account)
+    facts = ledger_commands.ledger_facts(account)
     assert facts["left_epsilon"] == 0.0
     assert facts["events"] == [{"kind": "gaussian", "noise_multiplier": 2.0}]
     assert (facts["sharing"], facts["in_force"]) == (["moles"], ["ab" * 32])

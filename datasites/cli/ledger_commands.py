@@ -32,10 +32,10 @@ def ledger(
     in_force (plan hashes), sharing (assets with patients in common).
     """
     owner = options.owner(state, name, keys=keys)
-    assets = owner.house().assets
+    assets = owner.site_status().assets
     if as_json:
-        accounts = [account_facts(owner.account(asset)) for asset in assets]
-        cli_output.document({"hospital": owner.name, "assets": accounts})
+        summaries = [ledger_facts(owner.ledger_summary(asset)) for asset in assets]
+        cli_output.document({"hospital": owner.name, "assets": summaries})
         return
     if not assets:
         cli_output.sentence(f"{owner.name} has published nothing yet.")
@@ -89,34 +89,34 @@ def list_refusals(
     require(last >= 1, f"--last must be at least 1, got {last}.", error=InvalidInput)
     place = options.site(state, name)
     hospital = place.settings().name
-    found = security_log.read_events(place.desk)
+    events = security_log.read_events(place.desk)
     if as_json:
         cli_output.document(
-            {"hospital": hospital, "refusals": [_line(one) for one in found[-last:]]}
+            {"hospital": hospital, "refusals": [_line(event) for event in events[-last:]]}
         )
         return
-    if not found:
+    if not events:
         cli_output.sentence(f"The front desk of {hospital} has refused nothing yet.")
         return
-    shown = found[-last:]
-    for one in shown:
-        when = ledger_card.format_time(one.at_unix_s)
-        who = one.who or "nobody named"
-        cli_output.sentence(f"{when}, {one.kind} {one.path} of {who}:\n    {one.sentence}")
-    cli_output.sentence(f"The last {len(shown)} of {len(found)} that are kept.")
+    shown = events[-last:]
+    for event in shown:
+        when = ledger_card.format_time(event.at_unix_s)
+        who = event.who or "nobody named"
+        cli_output.sentence(f"{when}, {event.kind} {event.path} of {who}:\n    {event.sentence}")
+    cli_output.sentence(f"The last {len(shown)} of {len(events)} that are kept.")
 
 
-def account_facts(account: vault_api.LedgerSummary) -> dict[str, Any]:
-    """An asset's account as `ledger --json` writes it; what is left is by subtraction."""
-    budget = account.budget
+def ledger_facts(summary: vault_api.LedgerSummary) -> dict[str, Any]:
+    """An asset's ledger as `ledger --json` writes it; what is left is by subtraction."""
+    budget = summary.budget
     return {
-        "asset": account.asset,
+        "asset": summary.asset,
         "budget": {"epsilon": budget.epsilon, "delta": budget.delta},
-        "spent_epsilon": account.spent_epsilon,
-        "left_epsilon": max(budget.epsilon - account.spent_epsilon, 0.0),
-        "events": [json.loads(event) for event in account.events],
-        "in_force": list(account.in_force),
-        "sharing": list(account.sharing),
+        "spent_epsilon": summary.spent_epsilon,
+        "left_epsilon": max(budget.epsilon - summary.spent_epsilon, 0.0),
+        "events": [json.loads(event) for event in summary.events],
+        "in_force": list(summary.in_force),
+        "sharing": list(summary.sharing),
     }
 
 

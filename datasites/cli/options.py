@@ -45,7 +45,7 @@ def site(state: Path, name: str) -> Site:
 
 
 def owner(state: Path, name: str, *, keys: Path | None = None, desk: bool = False) -> Owner:
-    """Whoever decides there, with the vault running, and with `desk` the front desk too.
+    """The owner or approver of that hospital; its vault must run, and with `desk` the front desk too.
 
     Raises:
         InvalidInput: if there is no such hospital, or no key in the folder `keys`.
@@ -55,7 +55,7 @@ def owner(state: Path, name: str, *, keys: Path | None = None, desk: bool = Fals
     require(
         keys is None or is_file(keys / "key"),
         f"The folder {quoted(str(keys))} must hold your key, and holds none: make one with "
-        "`consilium approvers new --keys FOLDER`, and let the owner enrol it.",
+        "`consilium approvers new --keys FOLDER`, and let the owner enroll it.",
         error=InvalidInput,
     )
     if not site_processes.vault_is_healthy(place.home):
@@ -89,6 +89,6 @@ def is_file(path: Path) -> bool:
 
 def _names(folder: Path) -> list[str]:
     try:
-        return sorted(one.parent.name for one in folder.glob("*/site.json"))
+        return sorted(path.parent.name for path in folder.glob("*/site.json"))
     except OSError:
         return []

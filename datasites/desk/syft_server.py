@@ -10,7 +10,7 @@ Guarantee: PySyft answers only the calls on a role's list (`allowlist`), never f
     never to a guest or to the root key, and unpacks nothing else. Text that a researcher
     sent is compared with the thin traveller of a plan and never executed. What PySyft
     holds of an asset is a handle. A researcher can't tell a denied request from a pending one.
-Does not protect: against whoever owns this process. That is what the vault is for.
+Does not protect: against an attacker who owns this process. The vault does.
 """
 
 import logging
@@ -238,7 +238,7 @@ _status_message = UserCodeStatusCollection.get_status_message_l2
 
 
 def _quiet_status_message(status: Any, context: Any) -> str:
-    """In place of PySyft's message, which tells a denied code from a pending one, and why."""
+    """In place of PySyft's message, which would distinguish a denied code from a pending one."""
     if not status.get_is_approved(context):
         status = status_masking.as_pending(status, ApprovalDecision(status=UserCodeStatus.PENDING))
     message: str = _status_message(status, context)

@@ -1,7 +1,7 @@
-"""The data owner's desk: publish, look at requests, decide, keep the rules and the books.
+"""What a data owner does: publish, review requests, decide, set the rules, read the ledger.
 
 Runs on the owner's machine beside the vault, in a notebook or a command. A decision is
-signed with the owner's key for the vault, and told to PySyft for the researcher; the
+signed with the owner's key for the vault, and then entered at PySyft for the researcher; the
 vault acts on the signature alone. Where only one of the two was done, an error says so,
 and a request's evidence shows it.
 """
@@ -30,7 +30,7 @@ from datasites.protocol import owner_actions, vault_api
 from datasites.protocol.vault_client import VaultClient
 from datasites.review import mock_run
 from datasites.review.evidence import Evidence
-from datasites.review.ledger_card import LedgerCard
+from datasites.review.ledger_card import LedgerCard, PolicyCard
 from datasites.site import Site
 from policies import site_policy
 from policies.rules import KnownParties
@@ -63,7 +63,7 @@ class Owner:
         self.settings = self._site.settings()
         self.name = self.settings.name
         key = private_files.signing_key((keys or self._site.owner) / "key")
-        self._line = VaultClient(self._site.vault, key)
+        self._vault = VaultClient(self._site.vault, key)
 
     @cached_property
     def _session(self) -> OwnerSession:
@@ -74,12 +74,12 @@ class Owner:
     @property
     def signing_key(self) -> str:
         """The public half (hex) of the key that signs here, for an enrolment."""
-        return self._line.signing_key
+        return self._vault.signing_key
 
     @property
     def verify_key(self) -> str:
         """The hospital's own key (hex), to be made known to the others."""
-        return self._line.verify_key()
+        return self._vault.verify_key()
 
     def invite(self, email: str) -> str:
         """Make a researcher's account at the front desk, and return its random password."""
@@ -87,13 +87,13 @@ class Owner:
         self._session.invite(email, password)
         return password
 
-    def adopt(self, policy: SitePolicy | None = None) -> SignedDecision:
+    def adopt_policy(self, policy: SitePolicy | None = None) -> SignedDecision:
         """Sign a policy, that of policy.toml unless told; it says whether it is in force.
 
         Budgets are part of it: nothing else can raise them.
         """
         wanted = policy or self._written_policy()
-        missing = self._line.action(owner_actions.AdoptPolicy(policy=wanted)).missing
+        missing = self._vault.action(owner_actions.AdoptPolicy(policy=wanted)).missing
         if not missing:
             page = self._site.desk / "policy.json"
             private_files.write_private(page, canonical.encode(wanted.terms))
@@ -101,34 +101,38 @@ class Owner:
 
     def policy(self) -> SitePolicy:
         """The policy in force; raise `Refused` if there is none yet."""
-        policy = self.house().policy
+        policy = self.site_status().policy
         if policy is None:
             raise Refused(f"{self.name} has no policy in force yet: adopt one first.")
         return policy
 
-    def trust(self, parties: KnownParties) -> SignedDecision:
+    def trust_parties(self, parties: KnownParties) -> SignedDecision:
         """Name the hospitals and aggregators that are known here; it says whether it is in force.
 
         Take their keys from the parties themselves, never from a plan: a plan that names any
         other is refused.
         """
-        missing = self._line.action(owner_actions.TrustParties(parties=parties)).missing
+        missing = self._vault.action(owner_actions.TrustParties(parties=parties)).missing
         return decisions.rule_change(self.name, "The list of known parties", missing)
 
-    def enrol(self, name: str, verify_key: str) -> SignedDecision:
+    def enroll_approver(self, name: str, verify_key: str) -> SignedDecision:
         """Let another person approve here, by a key that they made."""
         action = owner_actions.EnrollApprover(name=name, verify_key=verify_key)
-        missing = self._line.action(action).missing
-        return decisions.rule_change(self.name, f"The enrolment of {name} as approver", missing)
+        missing = self._vault.action(action).missing
+        return decisions.rule_change(self.name, f"The enrollment of {name} as approver", missing)
 
-    def dismiss(self, verify_key: str) -> SignedDecision:
+    def remove_approver(self, verify_key: str) -> SignedDecision:
         """An approver leaves, and their approvals with them."""
-        missing = self._line.action(owner_actions.RemoveApprover(verify_key=verify_key)).missing
-        return decisions.rule_change(self.name, "The dismissal of an approver", missing)
+        missing = self._vault.action(owner_actions.RemoveApprover(verify_key=verify_key)).missing
+        return decisions.rule_change(self.name, "The removal of an approver", missing)
 
-    def house(self) -> vault_api.SiteStatus:
+    def site_status(self) -> vault_api.SiteStatus:
         """The rules in force: policy, approvers, known parties, what waits for a signature."""
-        return self._line.read(owner_actions.GetSiteStatus(), vault_api.SiteStatus)
+        return self._vault.read(owner_actions.GetSiteStatus(), vault_api.SiteStatus)
+
+    def policy_card(self) -> PolicyCard:
+        """The same as a card to look at."""
+        return PolicyCard(hospital=self.name, status=self.site_status())
 
     # Patients
 
@@ -171,17 +175,17 @@ class Owner:
             spec=spec,
             asset=asset,
             hospital=self.name,
-            vault=self._line,
+            vault=self._vault,
             desk=self._session,
         )
 
-    def strike(self, patient_id: str) -> SignedDecision:
+    def remove_patient(self, patient_id: str) -> SignedDecision:
         """Take a patient out of every cohort; from the next round on nothing trains on them.
 
         Later versions leave the patient out too. What earlier rounds have spent stays spent.
         """
         salt = private_files.read_required(self._site.owner / "salt")
-        self._line.action(
+        self._vault.action(
             owner_actions.RemovePatient(
                 token=bytes(patient_hashing.tokens([patient_id], salt)[0]).hex()
             )
@@ -294,7 +298,7 @@ class Owner:
             rounds=draft.rounds,
             expires_unix_s=draft.expires_unix_s,
         )
-        missing = self._line.action(approval).missing
+        missing = self._vault.action(approval).missing
         if not missing:
             self._tell(lambda: self._session.approve(draft.evidence.request_id))
         return SignedApproval(draft=draft, missing=missing)
@@ -331,7 +335,7 @@ class Owner:
         Untold, the researcher can't tell a refusal from a request that nobody has looked at.
         """
         plan_hash = evidence.subject
-        self._line.action(
+        self._vault.action(
             owner_actions.DenyPlan(
                 plan_hash=plan_hash, reason=reason, tell_researcher=tell_researcher
             )
@@ -359,26 +363,26 @@ class Owner:
     def ask(self, evidence: Evidence, question: str) -> SignedDecision:
         """Ask the researcher something; the request stays undecided until you decide."""
         plan_hash = evidence.subject
-        self._line.action(owner_actions.AskResearcher(plan_hash=plan_hash, reason=question))
+        self._vault.action(owner_actions.AskResearcher(plan_hash=plan_hash, reason=question))
         self._tell(lambda: self._notes.add(plan_hash, author="owner", text=question))
         subject = decisions.subject(evidence)
         return SignedDecision(
             sentence=f"Asked about {subject}. The request stays undecided until you decide."
         )
 
-    # The books
+    # Ledger and audit log
 
-    def account(self, asset: str) -> vault_api.LedgerSummary:
+    def ledger_summary(self, asset: str) -> vault_api.LedgerSummary:
         """What the ledger says of an asset."""
-        return self._line.read(owner_actions.GetLedger(asset=asset), vault_api.LedgerSummary)
+        return self._vault.read(owner_actions.GetLedger(asset=asset), vault_api.LedgerSummary)
 
     def ledger_card(self, asset: str) -> LedgerCard:
         """The same as a card to look at."""
-        return LedgerCard(hospital=self.name, account=self.account(asset))
+        return LedgerCard(hospital=self.name, account=self.ledger_summary(asset))
 
     def audit_log(self) -> bytes:
         """The whole audit log, in a form that anybody can check (`syft_code.evidence.audit_chain.verify`)."""
-        reply, body = self._line.ask(owner_actions.ExportAuditLog())
+        reply, body = self._vault.ask(owner_actions.ExportAuditLog())
         require(
             isinstance(reply, vault_api.AuditLogFile), "The vault gave no audit log.", error=Refused
         )
@@ -393,7 +397,7 @@ class Owner:
         return replace(
             asked,
             plan=plan,
-            account=self.account(plan.hospital(self.name).asset),
+            account=self.ledger_summary(plan.hospital(self.name).asset),
             state=self._status(asked, plan),
         )
 
@@ -412,7 +416,7 @@ class Owner:
             budget=budget,
             rounds=rounds,
         )
-        return self._line.read(question, vault_api.PlanStatus)
+        return self._vault.read(question, vault_api.PlanStatus)
 
     def _plan(self, plan_hash: str) -> Plan:
         data = BlobStore(self._site.desk / "blobs").path(plan_hash).read_bytes()
@@ -425,7 +429,7 @@ class Owner:
         return plan
 
     def _revoke(self, plan_hash: str, reason: str, tell: bool) -> None:
-        self._line.action(
+        self._vault.action(
             owner_actions.RevokePlan(plan_hash=plan_hash, reason=reason, tell_researcher=tell)
         )
 

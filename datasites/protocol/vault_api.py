@@ -1,9 +1,7 @@
-"""Typed, length-checked messages over a stream: how a hospital's processes talk.
+"""The vault's interface: every request that it answers, every reply, and how to ask it.
 
-One frame is a 4-byte header length, an 8-byte body length, a JSON header (a frozen
-dataclass, named by its `kind`) and a body of raw bytes. Nothing is unpickled, and
-nothing is read past the limits that the reader sets. Used on the vault's Unix socket
-and on the pipes of its training process.
+One request goes over one connection of the vault's Unix socket, as a frame (`framing`). The front
+desk passes a researcher's signed calls on; an owner sends actions (`owner_actions`).
 """
 
 import os
@@ -27,14 +25,14 @@ SOCKET_NAME = "vault.sock"
 
 @canonical.message
 class GetHealth:
-    """Front desk or owner: are you there?"""
+    """From the front desk or the owner: does the vault answer?"""
 
-    kind: Literal["ask_health"] = "ask_health"
+    kind: Literal["get_health"] = "get_health"
 
 
 @canonical.message
 class StartRound:
-    """Front desk: a researcher's signed round call; the body is the global weights."""
+    """From the front desk: a researcher's signed round call; the body is the global weights."""
 
     call: Signed
     kind: Literal["start_round"] = "start_round"
@@ -42,24 +40,24 @@ class StartRound:
 
 @canonical.message
 class GetTicket:
-    """Front desk: how far is this ticket?"""
+    """From the front desk: how far is this ticket?"""
 
     ticket: str
-    kind: Literal["ask_ticket"] = "ask_ticket"
+    kind: Literal["get_ticket"] = "get_ticket"
 
 
 @canonical.message
 class GetShare:
-    """Front desk: the sealed share of a finished ticket for one aggregator (from 1)."""
+    """From the front desk: the sealed share of a finished ticket for one aggregator (from 1)."""
 
     ticket: str
     party: int
-    kind: Literal["fetch_share"] = "fetch_share"
+    kind: Literal["get_share"] = "get_share"
 
 
 @canonical.message
 class OfferPlan:
-    """Front desk: a plan (canonical JSON) that a standing approval may cover."""
+    """From the front desk: a plan (canonical JSON) that a standing approval may cover."""
 
     plan: str
     kind: Literal["offer_plan"] = "offer_plan"
@@ -83,7 +81,7 @@ class OwnerActionRequest:
     action: Signed
     name: str
     signer: str
-    kind: Literal["owner_act"] = "owner_act"
+    kind: Literal["owner_action"] = "owner_action"
 
 
 Request = Annotated[
@@ -140,7 +138,7 @@ class LedgerSummary:
     events: tuple[str, ...]
     sharing: tuple[str, ...]
     in_force: tuple[str, ...]
-    kind: Literal["account"] = "account"
+    kind: Literal["ledger_summary"] = "ledger_summary"
 
 
 @canonical.message
@@ -168,7 +166,7 @@ class PlanStatus:
     evaluations_that_fit: int = 0
     stops: str = ""
     last_approved: str = ""
-    kind: Literal["plan_state"] = "plan_state"
+    kind: Literal["plan_status"] = "plan_status"
 
 
 @canonical.message
@@ -184,7 +182,7 @@ class SiteStatus:
     known: KnownParties
     waiting: tuple[tuple[str, str, str], ...]
     assets: tuple[str, ...] = ()
-    kind: Literal["house"] = "house"
+    kind: Literal["site_status"] = "site_status"
 
 
 @canonical.message

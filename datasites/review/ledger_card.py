@@ -1,4 +1,4 @@
-"""The owner's books as cards: what an asset has spent, and which rules are in force."""
+"""The ledger and the policy as cards: what an asset has spent, and which rules are in force."""
 
 import time
 from collections import Counter
@@ -73,7 +73,7 @@ class PolicyCard:
     """The rules of one hospital that are in force, and what waits for another signature."""
 
     hospital: str
-    house: vault_api.SiteStatus
+    status: vault_api.SiteStatus
 
     def text(self) -> str:
         """The card as lines of text."""
@@ -83,19 +83,19 @@ class PolicyCard:
         return self._card().html()
 
     def _card(self) -> Card:
-        house = self.house
-        known = house.known
-        people = tuple((name, short(key)) for key, name in house.approvers)
-        names = dict(house.approvers)
+        status = self.status
+        known = status.known
+        people = tuple((name, short(key)) for key, name in status.approvers)
+        names = dict(status.approvers)
         waiting = tuple(
             (action, short(subject), names.get(signer, "somebody who has left"))
-            for action, subject, signer in house.waiting
+            for action, subject, signer in status.waiting
         )
         return Card(
             title=f"The rules of {self.hospital}",
-            verdicts=(("good", "In force"),) if house.policy else (("bad", "No policy in force"),),
+            verdicts=(("good", "In force"),) if status.policy else (("bad", "No policy in force"),),
             sections=(
-                *(_terms(house.policy) if house.policy else ()),
+                *(_terms(status.policy) if status.policy else ()),
                 Section(title="Who decides", head=("name", "key"), rows=people),
                 Section(
                     title="Who is known",
@@ -116,16 +116,16 @@ class PolicyCard:
 def _terms(policy: SitePolicy) -> tuple[Section, ...]:
     terms = policy.terms
     own = [
-        (f"Budget of {one.name}", _budget(one.budget.epsilon, one.budget.delta))
-        for one in policy.assets
+        (f"Budget of {asset.name}", _budget(asset.budget.epsilon, asset.budget.delta))
+        for asset in policy.assets
     ]
     standing = tuple(
         (
-            short(one.plan_hash),
-            one.researcher,
-            f"version {one.asset_version}, {one.rounds} rounds, until {format_time(one.expires_unix_s)}",
+            short(approval.plan_hash),
+            approval.researcher,
+            f"version {approval.asset_version}, {approval.rounds} rounds, until {format_time(approval.expires_unix_s)}",
         )
-        for one in policy.standing
+        for approval in policy.standing
     )
     head = ("plan", "researcher", "for")
     return (

@@ -321,8 +321,8 @@ def _kept_back(plan: Plan, hospital: str, raw: bytes) -> str:
     nothing = np.zeros(client_update.length(plan, "train"))
     common = np.zeros(broadcast.lengths(plan, "train")["control"])
     try:
-        made = client_update.from_result(plan, hospital, 1, update, common=common, kept=nothing)
-        airlock.check(made.values, bound=plan.sharing.bound)
+        shared = client_update.from_result(plan, hospital, 1, update, common=common, kept=nothing)
+        airlock.check(shared.values, bound=plan.sharing.bound)
     except ConsiliumError as refusal:
         return str(refusal)
     return ""

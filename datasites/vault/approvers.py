@@ -1,9 +1,9 @@
-"""Who decides at one hospital, and by which rules: the actions in force, and whose they are.
+"""Who decides at one hospital, and by which rules: the signed actions that are in force.
 
-    signed action ─▶ whose key? just now? once? ─▶ enough signatures? ─▶ in force, and in the log
+    signed action ─▶ known key? recent? first use? ─▶ enough signatures? ─▶ in force, and in the log
 
-Nothing is believed because it was written down once: each answer is worked out from signed actions
-whose signatures are checked again. What these people let run is `authorizer`'s to say.
+No table row is believed by itself: each answer is computed from signed actions, and their
+signatures are checked again. `authorization` says what these people let run.
 """
 
 import time
@@ -24,12 +24,10 @@ from syft_code.plans.roster import HEX_KEY, NAME
 
 WAIT_S = 30 * 86_400.0
 """How long a signature waits for the others that an action needs."""
-NOBODY = (
-    "An action must be signed by somebody who decides at this hospital: ask its owner to enrol you."
-)
+NOBODY = "An action must be signed by somebody who decides at this hospital: ask its owner to enroll you."
 NO_POLICY = (
     "This hospital has no policy in force: its owner must adopt one first (policy.toml, "
-    "Owner.adopt)."
+    "Owner.adopt_policy)."
 )
 
 
@@ -52,7 +50,7 @@ class ApproverRegistry:
         return names
 
     def ever(self) -> set[str]:
-        """The keys of everybody who decides here or once did."""
+        """The keys of all present and former approvers, the owner's among them."""
         keys = {self._owner_key}
         for stored in self._db.actions.named("EnrollApprover"):
             action = self.verified(stored, keys)
@@ -164,7 +162,7 @@ class ApproverRegistry:
                 require(
                     action.policy.terms.approvers <= len(approvers),
                     f"A policy that asks for {action.policy.terms.approvers} approvers needs as many "
-                    f"people enrolled, and there are {len(approvers)}: enrol another first.",
+                    f"people enrolled, and there are {len(approvers)}: enroll another first.",
                     error=Refused,
                 )
             case owner_actions.EnrollApprover():
@@ -183,10 +181,10 @@ class ApproverRegistry:
                     action.verify_key in approvers
                     and action.verify_key != self._owner_key
                     and len(approvers) > self.signatures_needed(),
-                    "Whoever leaves must be an approver beside the owner, and as many people must "
+                    "An approver who is removed must be enrolled and not the owner, and as many people must "
                     f"stay as the policy asks for ({self.signatures_needed()}); got the key "
                     f"{action.verify_key[:16]!r}…, and {len(approvers)} decide here: see who is "
-                    "enrolled, or enrol another first.",
+                    "enrolled, or enroll another first.",
                     error=Refused,
                 )
 

@@ -1,8 +1,9 @@
-"""What may run at one hospital: the plans that its `approvers` let run, and within which limits.
+"""What may run at one hospital: the plans that its approvers let run, and within which limits.
 
     plan hash ─▶ approvals that still verify, or a standing one ─▶ the policy's rules ─▶ Grant
 
-A grant is worked out anew for each round, from signed actions whose signatures are checked again.
+A grant is computed anew for each round, and the signatures below it are checked again: a table
+that somebody changed can refuse a plan, and can't let one run.
 """
 
 import time

@@ -1,7 +1,7 @@
 """The vault's owner service: it does what owners and approvers have signed, and answers what they
 ask about ledger, plans and rules.
 
-    signed action ─▶ approvers: whose, just now, enough signatures? ─▶ done, kept, logged
+    signed action ─▶ approvers: known signer, recent, enough signatures? ─▶ done, kept, logged
 """
 
 import threading
@@ -48,7 +48,22 @@ class OwnerService:
     def handle(self, request: vault_api.OwnerActionRequest, body: bytes) -> tuple[object, bytes]:
         """Do what an approver signed just now, and for the first time."""
         action = self._approvers.authentic(request.action, request.name, request.signer)
-        signer, signed = request.signer, request.action
+        match action:
+            case owner_actions.GetLedger():
+                return self._ledger_summary(action), b""
+            case owner_actions.GetPlanStatus():
+                return self._plan_status(action, request.signer), b""
+            case owner_actions.GetSiteStatus():
+                return self._site_status(), b""
+            case owner_actions.ExportAuditLog():
+                return vault_api.AuditLogFile(), self._db.log.export()
+            case _:
+                return self._perform(action, request.signer, request.action, body), b""
+
+    def _perform(
+        self, action: owner_actions.OwnerAction, signer: str, signed: Signed, body: bytes
+    ) -> vault_api.Accepted:
+        """Do an action that changes something."""
         match action:
             case (
                 owner_actions.AdoptPolicy()
@@ -58,39 +73,25 @@ class OwnerService:
             ):
                 missing = self._approvers.change_rules(action, signer, signed)
                 self._rounds.stop_unless_granted()
-                return vault_api.Accepted(missing=missing), b""
+                return vault_api.Accepted(missing=missing)
             case owner_actions.ApprovePlan():
-                return vault_api.Accepted(
-                    missing=self._authorizer.approve(action, signer, signed)
-                ), b""
+                return vault_api.Accepted(missing=self._authorizer.approve(action, signer, signed))
             case owner_actions.DenyPlan() | owner_actions.RevokePlan():
                 self._authorizer.refuse(action, signer, signed)
                 self._rounds.stop_unless_granted()
-                return vault_api.Accepted(), b""
             case owner_actions.AskResearcher():
                 with self._approvers.deciding(signer):
                     self._approvers.keep(action, signer, signed)
-                return vault_api.Accepted(), b""
             case owner_actions.PublishAsset():
                 with self._changing:
-                    return vault_api.Accepted(
-                        version=self._publish(action, signer, signed, body)
-                    ), b""
+                    version = self._publish(action, signer, signed, body)
+                return vault_api.Accepted(version=version)
             case owner_actions.RemovePatient():
                 with self._changing:
                     self._remove_patient(action, signer, signed)
-                return vault_api.Accepted(), b""
-            case owner_actions.GetLedger():
-                return self._ledger_summary(action), b""
-            case owner_actions.GetPlanStatus():
-                return self._plan_status(action, signer), b""
-            case owner_actions.GetSiteStatus():
-                return self._site_status(), b""
-            case owner_actions.ExportAuditLog():
-                return vault_api.AuditLogFile(), self._db.log.export()
-        raise InvalidMessage(
-            "A vault does the actions of datasites.protocol.owner_actions and no others."
-        )
+            case _:
+                raise InvalidMessage("A vault does the actions of `owner_actions` and no others.")
+        return vault_api.Accepted()
 
     # Patients
 
@@ -98,18 +99,8 @@ class OwnerService:
         self, action: owner_actions.PublishAsset, signer: str, signed: Signed, body: bytes
     ) -> int:
         """Check a cohort, keep it without those who have left, then give it its version."""
-        require(
-            canonical.sha256(body) == action.cohort_sha256,
-            "The cohort must be the bytes that the publication names: publish it again.",
-            error=InvalidMessage,
-        )
         self._approvers.policy()
-        split = cohort_file.unpack(body, action.spec)
-        require(
-            split.split_rule == action.split_rule,
-            "The cohort must be split by the rule that the publication names: publish it again.",
-            error=InvalidMessage,
-        )
+        split = _unpacked(action, body)
         removed = self._db.assets.removed_patients() & set(split.names())
         stored = split.without(removed) if removed else split
         require(
@@ -120,7 +111,7 @@ class OwnerService:
         )
         digest = self._files.cohorts.keep(cohort_file.pack(stored) if removed else body)
         with self._approvers.deciding(signer):
-            self._check_neighbours(action, stored)  # a refusal leaves a file, which a start deletes
+            self._check_same_split(action, stored)  # a refusal leaves a file, which a start deletes
             self._approvers.keep(action, signer, signed)
             groups = dict(zip(stored.names(), stored.held_out.tolist(), strict=True))
             patients = self._db.ledger.register(action.asset, groups)
@@ -128,8 +119,8 @@ class OwnerService:
             self._note_cohort(action.asset, version, digest, patients_sha256=patients)
         return version
 
-    def _check_neighbours(self, action: owner_actions.PublishAsset, split: SplitCohort) -> None:
-        """Whoever shares a patient must hold patients out alike: groups are paid in parallel."""
+    def _check_same_split(self, action: owner_actions.PublishAsset, split: SplitCohort) -> None:
+        """Assets that share a patient must hold patients out alike: groups are paid in parallel."""
         for name in self._db.ledger.sharing(action.asset, split.names()):
             for other in self._db.assets.versions(name):
                 published = other.publication
@@ -240,7 +231,7 @@ class OwnerService:
         return self._decided(state, plan.hash)
 
     def _decided(self, state: vault_api.PlanStatus, plan_hash: str) -> vault_api.PlanStatus:
-        """Every kind of not running is told from the others."""
+        """The state with what was decided: denied, revoked, waiting, expired or in force."""
         refusal = self._db.approvals.refusal(plan_hash)
         if refusal is not None:
             return replace(state, state=refusal.kind, sentence=refusal.reason)
@@ -280,6 +271,22 @@ class OwnerService:
             waiting=tuple(self._approvers.waiting()),
             assets=tuple(self._db.assets.names()),
         )
+
+
+def _unpacked(action: owner_actions.PublishAsset, body: bytes) -> SplitCohort:
+    """A publication's cohort; raise `InvalidMessage` unless it is the one that was signed for."""
+    require(
+        canonical.sha256(body) == action.cohort_sha256,
+        "The cohort must be the bytes that the publication names: publish it again.",
+        error=InvalidMessage,
+    )
+    split = cohort_file.unpack(body, action.spec)
+    require(
+        split.split_rule == action.split_rule,
+        "The cohort must be split by the rule that the publication names: publish it again.",
+        error=InvalidMessage,
+    )
+    return split
 
 
 def _in_words(decision: Decision) -> tuple[Literal["approve", "deny", "ask owner"], str]:

@@ -1,4 +1,4 @@
-"""A round that may run, from its queue to shares that are let out, or to a sentence that says why not.
+"""A paid round: from the queue to sealed shares that may leave, or to a sentence that says why not.
 
     grant, still? ─▶ sealer: train, airlock, seal ─▶ grant, still? ─▶ ledger, log, ticket
 
@@ -20,9 +20,9 @@ from syft_code.errors import ConsiliumError, InvalidInput, TrainingFailed
 
 LOG = logging.getLogger("consilium.vault")
 MAX_REASON = 2000
-"""So much of what went wrong is kept: a training process may say more."""
+"""Characters of an error that are kept: a training process may say more."""
 FAILED = "The round failed inside the hospital; the data owner's log says why."
-"""What leaves of an error that nobody foresaw."""
+"""What a researcher reads of an unforeseen error."""
 
 
 class RoundExecutor:
@@ -67,7 +67,7 @@ class RoundExecutor:
     def stop_unless_granted(self) -> None:
         """After the rules or a decision changed: end the round under way if it may not run now.
 
-        What a plan kept that was taken back is deleted when that round is over.
+        The state of a revoked plan is deleted after that round, which may still read it.
         """
         self.after_rounds(self._files.client_states.delete_unused)
         plan_hash = self._running
@@ -81,8 +81,8 @@ class RoundExecutor:
     def _run(self, approved: ApprovedRound) -> None:
         """Train or evaluate, and leave sealed shares or a sentence behind.
 
-        The grant is worked out anew before, and once more in the transaction that lets the result
-        out: it may be taken back while the round is queued, or runs.
+        The grant is computed before the round and again in the transaction that releases its result:
+        an owner can revoke the plan while the round waits in the queue, and while it trains.
         """
         ticket, plan_hash = approved.ticket, approved.call.plan_hash
         self._running = plan_hash

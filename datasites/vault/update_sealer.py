@@ -1,8 +1,9 @@
-"""What one round comes to: a noised result, on its way from the patients to sealed shares.
+"""One round's result on its way from the patients to sealed shares.
 
     cohort ─ training process ─▶ airlock ─ contribution: compress ─▶ encode, shard, seal ─▶ shares
 
-Nothing here decides whether a round may run, or lets anything out: that is the vault's.
+Nothing here decides whether a round may run (`authorization`) or lets shares out
+(`round_executor`).
 """
 
 import secrets

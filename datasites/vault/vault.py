@@ -6,9 +6,9 @@ It does what a valid call asks for, and nothing else (`process` is its socket):
                                                      ─▶ `rounds` ─▶ sealed shares
     owner      ─ a signed action ─▶ `owner service`
 
-Guarantee: whoever owns the front desk can delay or refuse service; it cannot read a
+Guarantee: an attacker who owns the front desk can delay or refuse service, and cannot read a
     patient, approve, or spend, because every action carries a signature that the vault checks.
-Does not protect: against whoever can read or write this process's files or memory.
+Does not protect: against an attacker who can read or write this process's files or memory.
 """
 
 import logging
@@ -125,7 +125,7 @@ class Vault:
             case vault_api.GetHealth():
                 return vault_api.Healthy(verify_key=self.verify_key), b""
             case vault_api.StartRound():
-                return self._start_politely(request.call, body), b""
+                return self._start_or_refuse(request.call, body), b""
             case vault_api.GetTicket():
                 return self.ticket(request.ticket), b""
             case vault_api.GetShare():
@@ -201,8 +201,8 @@ class Vault:
             return False
         return True
 
-    def _start_politely(self, signed: Signed, weights: bytes) -> Ticket:
-        """The same; whoever asks learns why this hospital says no only if its policy lets them."""
+    def _start_or_refuse(self, signed: Signed, weights: bytes) -> Ticket:
+        """Start a round; a researcher learns why this hospital refuses only if its policy shows it."""
         try:
             return self.start_round(signed, weights)
         except (NotApproved, BudgetExceeded) as refusal:

@@ -335,7 +335,7 @@ def ours(started: tuple[Site, Desk, int]) -> Iterator[OurSite]:
     """Our hospital with an asset, two researchers, an approved and a pending plan."""
     home, _, _ = started
     owner = Owner(home.home)
-    owner.adopt(POLICY)
+    owner.adopt_policy(POLICY)
     card = owner.publish(cohort(), spec=SKIN, asset="skin-lesions")
     keys = Keys()
     entry = Hospital(
@@ -349,7 +349,7 @@ def ours(started: tuple[Site, Desk, int]) -> Iterator[OurSite]:
     agreed, pending = (
         plan(keys, study=study, hospitals=(entry, *others)) for study in ("agreed", "pending")
     )
-    owner.trust(known(agreed))
+    owner.trust_parties(known(agreed))
     url = owner.settings.url
     alice, bob = (
         HospitalClient(

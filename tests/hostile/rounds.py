@@ -57,7 +57,7 @@ def round_call(
 
 
 def spent(ours: OurSite) -> tuple[str, ...]:
-    return ours.owner.account("skin-lesions").events
+    return ours.owner.ledger_summary("skin-lesions").events
 
 
 def through_pysyft(ours: OurSite, agreed: Plan, call: Signed) -> Any:

@@ -98,7 +98,7 @@ class ApprovalStore:
         ]
 
     def refuse(self, action: DenyPlan | RevokePlan) -> None:
-        """Let a plan run no longer, whoever approved it, and forget what it kept."""
+        """End a plan: delete every approval of it and the state that it keeps, and record the reason."""
         kind = "denied" if isinstance(action, DenyPlan) else "revoked"
         with self._database.writing() as connection:
             connection.execute("DELETE FROM client_state WHERE plan_hash = ?", (action.plan_hash,))

@@ -1,8 +1,8 @@
 """The hospital's audit log: append-only, each entry chained to the one before and signed.
 
-Kept in the vault's store, so an entry is committed with the action or the spending that it
-tells of. What an entry and an export look like, and how anybody checks them, stands in
-`syft_code.evidence.audit_chain`.
+The log is a table of the vault's database, so one transaction commits an entry with the action or
+the spending that it records. `syft_code.evidence.audit_chain` defines entry and export, and
+checks both.
 """
 
 import logging
@@ -38,7 +38,7 @@ class AuditLog:
 
     Guarantee: an entry that was changed, removed or reordered breaks the chain or a signature;
         a tail that was cut is missing where an anchor stands, in shares and certificates. An
-        anchor tells nothing of the log: each entry holds a random salt, so no guess at what was
+        anchor reveals nothing of the log: each entry holds a random salt, so no guess at what was
         written since the last anchor can be tried against the next one.
     Does not protect: entries since the last anchor, against a thief of the hospital's key.
     """

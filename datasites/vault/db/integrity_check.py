@@ -1,7 +1,7 @@
 """Before a vault goes on: its tables say what its audit log says, and the log was not shortened.
 
-The log is checked as a chain first (`AuditLog.check`). Whoever changes a table behind the vault's
-back must then change the log too, and can't without the hospital's key.
+`AuditLog.check` has verified the log as a chain first. Somebody who changes a table behind the
+vault's back must change the log too, and can't without the hospital's key.
 
 Does not protect: the whole folder put back as it was earlier, head and all. Aggregators and
     certificates hold later anchors; a newer export than the log itself shows it too.
@@ -46,7 +46,7 @@ def check(db: VaultDatabase) -> None:
     wrong = ", ".join(what for what, holds in same.items() if not holds)
     require(
         not wrong,
-        f"The vault must hold what its audit log tells of, and does not in: {wrong}. Something was "
+        f"The vault must hold what its audit log records, and does not in: {wrong}. Something was "
         "changed or taken out. Put the vault's folder back from its newest copy, and know that an "
         "older one forgets what was spent since.",
         error=Unavailable,

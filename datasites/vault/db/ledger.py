@@ -86,8 +86,8 @@ FACTS = (
 
 def facts(spend: Spend, event: DpSgdEvent | GaussianEvent) -> dict[str, str]:
     """A round that was paid for, in words for the ledger and for the audit log."""
-    told = {name: str(getattr(spend, name)) for name in FACTS[:-1]}
-    return told | {"event": canonical.encode(event).decode("ascii")}
+    named = {name: str(getattr(spend, name)) for name in FACTS[:-1]}
+    return named | {"event": canonical.encode(event).decode("ascii")}
 
 
 class Ledger:
@@ -129,7 +129,7 @@ class Ledger:
     def sharing(self, asset: str, tokens: Iterable[str] = ()) -> list[str]:
         """The assets that hold a patient of this one, or of these; the asset itself first."""
         with self._database.reading() as connection:
-            found = _neighbours(connection, asset)
+            own = _assets_with_shared_patients(connection, asset)
             others = {
                 name
                 for token in tokens
@@ -137,7 +137,7 @@ class Ledger:
                     "SELECT asset FROM patient WHERE token = ?", (token,)
                 )
             }
-        return found + sorted(others - set(found))
+        return own + sorted(others - set(own))
 
     def holding(self, token: str) -> list[str]:
         """The assets that hold a patient."""
@@ -172,11 +172,11 @@ class Ledger:
             return int(connection.execute(query, (plan_hash, purpose)).fetchone()[0])
 
     def rows(self) -> list[dict[str, str]]:
-        """Every round that was paid for, as the audit log tells it, oldest first."""
+        """Every round that was paid for, as the audit log has it, oldest first."""
         query = f"SELECT {', '.join(FACTS)} FROM spent ORDER BY number"  # noqa: S608 - fixed names
         with self._database.reading() as connection:
-            found = connection.execute(query).fetchall()
-        return [dict(zip(FACTS, map(str, row), strict=True)) for row in found]
+            rows = connection.execute(query).fetchall()
+        return [dict(zip(FACTS, map(str, row), strict=True)) for row in rows]
 
     def is_paid(self, call: RoundCall) -> bool:
         """Whether this very round is paid; raise `Refused` if it was with other weights."""
@@ -227,7 +227,7 @@ def _accounts(
     if caps.researcher is not None:
         theirs = _of_researcher(connection, spend.asset, spend.researcher, spend.researcher_key)
         yield theirs, caps.researcher
-    for asset in _neighbours(connection, spend.asset):
+    for asset in _assets_with_shared_patients(connection, spend.asset):
         yield _of_asset(connection, asset), caps.of_asset(asset)
 
 
@@ -255,7 +255,7 @@ def _already_paid(connection: sqlite3.Connection, spend: Spend | RoundCall) -> b
     return row is not None
 
 
-def _neighbours(connection: sqlite3.Connection, asset: str) -> list[str]:
+def _assets_with_shared_patients(connection: sqlite3.Connection, asset: str) -> list[str]:
     rows = connection.execute(
         "SELECT DISTINCT other.asset FROM patient AS own JOIN patient AS other USING (token) "
         "WHERE own.asset = ? AND other.asset <> own.asset ORDER BY other.asset",
@@ -289,7 +289,7 @@ def _of_researcher(
 
 def _of_patients(connection: sqlite3.Connection, asset: str) -> tuple[str, list[str]]:
     """A condition of question marks alone, and what they stand for."""
-    names = _neighbours(connection, asset)
+    names = _assets_with_shared_patients(connection, asset)
     return f"asset IN ({', '.join('?' * len(names))})", names
 
 

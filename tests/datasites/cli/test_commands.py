@@ -122,10 +122,10 @@ def ours(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ours]:
     north, south, _ = (place(state, name) for name in ("north", "south", "east"))
     with running([*site_processes.parties(north), site_processes.parties(south)[0]], timeout_s=180):
         owner = Owner(north.home)
-        owner.adopt()
+        owner.adopt_policy()
         keys = Keys()
         template = plan(keys, hospitals=(entry_of(owner), *plan(keys).hospitals[1:]))
-        owner.trust(known(template))
+        owner.trust_parties(known(template))
         email = "alice@example.org"
         account = HospitalLogin(
             hospital="north", url=owner.settings.url, email=email, password=owner.invite(email)
@@ -166,7 +166,7 @@ def test_the_only_hospital_needs_no_name_and_a_folder_without_one_is_refused(
         ("policy", "show"),
         ("policy", "adopt"),
         ("approvers", "list"),
-        ("patients", "strike", "patient-1", "--yes"),
+        ("patients", "remove", "patient-1", "--yes"),
         ("requests", "list"),
         ("requests", "revoke", "0" * 64, "--reason", "No."),
     ],
@@ -424,7 +424,7 @@ def test_an_account_is_written_with_its_events_as_json() -> None:
         sharing=("moles",),
         in_force=("ab" * 32,),
     )
-    facts = ledger_commands.account_facts(account)
+    facts = ledger_commands.ledger_facts(account)
     assert facts["left_epsilon"] == 0.0
     assert facts["events"] == [{"kind": "gaussian", "noise_multiplier": 2.0}]
     assert (facts["sharing"], facts["in_force"]) == (["moles"], ["ab" * 32])
@@ -505,7 +505,7 @@ def test_two_people_enrol_adopt_and_the_second_signature_puts_a_policy_into_forc
     assert json.loads(worked(run("approvers", "new", "--keys", keys, "--json"))) == {
         **made, "made": False,
     }  # fmt: skip
-    enrolled = ours.json("approvers", "enrol", "bea", made["verify_key"], at="south")
+    enrolled = ours.json("approvers", "enroll", "bea", made["verify_key"], at="south")
     assert (enrolled["name"], enrolled["in_force"]) == ("bea", True)
     people = ours.json("approvers", "list", at="south")
     assert {one["name"]: one["verify_key"] for one in people["approvers"]}["bea"] == (
@@ -517,7 +517,7 @@ def test_two_people_enrol_adopt_and_the_second_signature_puts_a_policy_into_forc
     both = tmp_path / "both.toml"
     both.write_text(site_policy.text(policy(approvers=2)))
     assert ours.json("policy", "adopt", "--file", both, at="south")["in_force"] is True
-    assert "as many people must stay" in ours.refusal("approvers", "dismiss", "bea", at="south")
+    assert "as many people must stay" in ours.refusal("approvers", "remove", "bea", at="south")
 
     stricter = tmp_path / "stricter.toml"
     stricter.write_text(site_policy.text(policy(approvers=2, min_patients=9)))
@@ -565,15 +565,15 @@ def test_a_policy_that_cannot_be_read_is_one_sentence(ours: Ours, tmp_path: Path
 
 @pytest.mark.parametrize("wrong", ["", "zz", "ab" * 31, "AB" * 32, "\x1b", "owner"])
 def test_a_key_that_is_none_enrols_and_dismisses_nobody(ours: Ours, wrong: str) -> None:
-    ours.refusal("approvers", "enrol", "carl", wrong)
-    ours.refusal("approvers", "dismiss", wrong)
+    ours.refusal("approvers", "enroll", "carl", wrong)
+    ours.refusal("approvers", "remove", wrong)
     assert len(ours.json("approvers", "list")["approvers"]) == 1
 
 
 def test_an_approver_leaves_by_name(ours: Ours, tmp_path: Path) -> None:
     made = json.loads(worked(run("approvers", "new", "--keys", tmp_path / "dan", "--json")))
-    ours.told("approvers", "enrol", "dan", made["verify_key"])
-    gone = ours.json("approvers", "dismiss", "dan")
+    ours.told("approvers", "enroll", "dan", made["verify_key"])
+    gone = ours.json("approvers", "remove", "dan")
     assert (gone["verify_key"], gone["in_force"]) == (made["verify_key"], True)
     assert len(ours.json("approvers", "list")["approvers"]) == 1
 
@@ -592,26 +592,26 @@ def test_a_new_key_is_not_put_into_a_folder_with_other_things(tmp_path: Path) ->
 
 
 def test_a_patient_leaves_only_when_somebody_says_yes(ours: Ours) -> None:
-    kept = ours.run("patients", "strike", "patient-5", answer="n\n")
+    kept = ours.run("patients", "remove", "patient-5", answer="n\n")
     assert kept.exit_code == 1
     assert "the patient stays" in kept.stderr
-    assert "say --yes" in ours.refusal("patients", "strike", "patient-5", "--json")
-    nobody = ours.run("patients", "strike", "patient-5")  # no terminal: nobody says yes
+    assert "say --yes" in ours.refusal("patients", "remove", "patient-5", "--json")
+    nobody = ours.run("patients", "remove", "patient-5")  # no terminal: nobody says yes
     assert nobody.exit_code == 1
     assert "RemovePatient" not in ours.north.audit_log().decode()
 
-    agreed = ours.run("patients", "strike", "patient-5", answer="y\n")
+    agreed = ours.run("patients", "remove", "patient-5", answer="y\n")
     assert agreed.exit_code == 0
     assert "has left every cohort of north" in agreed.stdout
     assert "RemovePatient" in ours.north.audit_log().decode()
-    assert ours.json("patients", "strike", "patient-6", "--yes") == {
-        "hospital": "north", "struck": True,
+    assert ours.json("patients", "remove", "patient-6", "--yes") == {
+        "hospital": "north", "removed": True,
     }  # fmt: skip
 
 
 @pytest.mark.parametrize("wrong", ["", " ", "nobody", "x" * 10_000, "\x1b[2J", "\udcff"])
 def test_a_patient_whom_no_asset_holds_is_one_sentence(ours: Ours, wrong: str) -> None:
-    ours.refusal("patients", "strike", "--yes", wrong)
+    ours.refusal("patients", "remove", "--yes", wrong)
 
 
 def test_a_paragraph_is_made_of_lines_and_control_characters_are_refused() -> None:

@@ -139,20 +139,20 @@ def test_rounds_that_a_plan_does_not_have_are_refused(owner: Owner) -> None:
         (lambda o, e: o.revoke(e, "No.", tell_researcher=True), "The researcher can read why."),
         (lambda o, e: o.revoke_plan(e.subject, "No."), "The front desk does not show it"),
         (lambda o, e: o.ask(e, "Why?"), "The request stays undecided until you decide."),
-        (lambda o, e: o.adopt(policy()), "The policy of hospital-1: Signed and in force."),
+        (lambda o, e: o.adopt_policy(policy()), "The policy of hospital-1: Signed and in force."),
         (
-            lambda o, e: o.trust(KnownParties()),
+            lambda o, e: o.trust_parties(KnownParties()),
             "The list of known parties of hospital-1: Signed and in force.",
         ),
         (
-            lambda o, e: o.enrol("second", "ab" * 32),
-            "The enrolment of second as approver of hospital-1: Signed and in force.",
+            lambda o, e: o.enroll_approver("second", "ab" * 32),
+            "The enrollment of second as approver of hospital-1: Signed and in force.",
         ),
-        (lambda o, e: o.strike("patient-0"), "The patient is out of every cohort of hospital-1"),
+        (lambda o, e: o.remove_patient("patient-0"), "The patient is out of every cohort of hospital-1"),
     ],
 )
 def test_every_decision_is_a_sentence(
     owner: Owner, plan: Plan, decide: Callable[..., object], words: str
 ) -> None:
-    owner.trust(known(plan))
+    owner.trust_parties(known(plan))
     assert words in repr(decide(owner, owner.requests()[0]))

@@ -705,13 +705,13 @@ def test_the_rules_in_force_are_shown_in_words() -> None:
     standing = StandingApproval(
         plan_hash=PLAN.hash, researcher=RESEARCHER, asset_version=1, rounds=20, expires_unix_s=0.0
     )
-    house = vault_api.SiteStatus(
+    status = vault_api.SiteStatus(
         policy=policy(assets=(own,), standing=(standing,), study_epsilon=3.0, approvers=2),
         approvers=(("ab" * 32, "owner"), ("cd" * 32, "second")),
         known=KnownParties(hospitals=("ef" * 32,)),
         waiting=(("TrustParties", "12" * 32, "cd" * 32), ("AdoptPolicy", "34" * 32, "56" * 32)),
     )
-    for text in both(PolicyCard(hospital="hospital-1", house=house)):
+    for text in both(PolicyCard(hospital="hospital-1", status=status)):
         for words in (
             "epsilon 8 at delta 1e-05",
             "epsilon 4 at delta 1e-06",
@@ -726,7 +726,7 @@ def test_the_rules_in_force_are_shown_in_words() -> None:
             "somebody who has left",
         ):
             assert words in text
-    for text in both(PolicyCard(hospital="hospital-1", house=replace(house, policy=None))):
+    for text in both(PolicyCard(hospital="hospital-1", status=replace(status, policy=None))):
         assert "No policy in force" in text
 
 
@@ -876,6 +876,11 @@ def test_shares_are_as_large_as_the_evidence_says(hospital: OneHospital, vault: 
     training = disclosures.of_plan(agreed, "hospital-1")[0]
     for party, part in enumerate(training.parts[2:], start=1):
         assert len(vault.share(done.ticket, party)) == part.bytes
+
+
+def test_the_policy_card_shows_the_rules_in_force(hospital: OneHospital, vault: Vault) -> None:
+    shown = Owner(hospital.home).policy_card().text()
+    assert "The rules of hospital-1" in shown and "In force" in shown
 
 
 def test_a_statement_comes_from_the_ledger(hospital: OneHospital, vault: Vault) -> None:

@@ -136,9 +136,9 @@ def test_one_person_alone_changes_no_rule(
     assert hospital.action(vault, action, key=second).missing == 1
     again = replace(action, action_id="f" * 32)
     assert hospital.action(vault, again, key=second).missing == 1, "twice the same person"
-    house = hospital.action(vault, owner_actions.GetSiteStatus())
-    assert replace(house, waiting=()) == before
-    assert {who for _, _, who in house.waiting} == {public(second)}
+    status = hospital.action(vault, owner_actions.GetSiteStatus())
+    assert replace(status, waiting=()) == before
+    assert {who for _, _, who in status.waiting} == {public(second)}
     assert hospital.action(vault, replace(action, action_id="e" * 32)).missing == 0
     after = hospital.action(vault, owner_actions.GetSiteStatus())
     assert after != before
@@ -272,7 +272,7 @@ def test_the_rule_can_not_be_made_impossible(
 
 
 def test_a_policy_with_two_approvers_needs_two_people(hospital: OneHospital, vault: Vault) -> None:
-    with pytest.raises(Refused, match="enrol another first"):
+    with pytest.raises(Refused, match="enroll another first"):
         hospital.action(vault, owner_actions.AdoptPolicy(policy=policy(approvers=2)))
 
 

@@ -289,7 +289,9 @@ def _folder(site: Site, before: dict[str, int]) -> Counter[str]:
     cohorts = _rows(site, "SELECT cohort_sha256 FROM asset")
     shares = _rows(site, "SELECT shares FROM ticket")
     needed = {f"cohorts/{digest}.safetensors" for (digest,) in cohorts}
-    needed |= {f"client_state/{digest}" for (digest,) in _rows(site, "SELECT sha256 FROM client_state")}
+    needed |= {
+        f"client_state/{digest}" for (digest,) in _rows(site, "SELECT sha256 FROM client_state")
+    }
     needed |= {f"sealed/{digest}" for (row,) in shares for digest in row.split()}
     always = {"key", "lock", "log_head", "owner.pub", "vault.db"}
     after = set(_files(site.vault)) - {"vault.log"}

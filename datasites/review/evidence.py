@@ -114,7 +114,7 @@ class Evidence:
         - `request`: `id`, `researcher`, `status`, `code`, `code_sha256`, `code_is_fixed`
         - `notes`: each `author`, `text`, `at_unix_s`
         - `plan_hash`, `plan`: the plan field by field, as it is hashed
-        - `changes`: `compared_with` (plan hash), `fields` (each `field`, `before`, `after`),
+        - `plan_diff`: `compared_with` (plan hash), `fields` (each `field`, `before`, `after`),
           `code_diff`
         - `account`: `asset`, `spent_epsilon`, `budget` (`epsilon`, `delta`), `events`, `sharing`,
           `in_force`

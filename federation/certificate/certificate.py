@@ -136,10 +136,13 @@ def _utility(
             str(r.round): _rounded(r.errors) for r in outcome.rounds if r.errors
         }
         content["noise_std_per_count"] = {
-            "of_one_hospital": noise_errors.count_noise_std(plan, hospitals=1),
-            "of_the_sum_over_all_hospitals": noise_errors.count_noise_std(
-                plan, hospitals=len(plan.hospitals)
-            ),
+            name: noise_errors.count_noise_std(
+                plan.data, noise_multiplier=plan.evaluation.noise_multiplier, hospitals=count
+            )
+            for name, count in (
+                ("of_one_hospital", 1),
+                ("of_the_sum_over_all_hospitals", len(plan.hospitals)),
+            )
         }
     if exact is not None or baselines:
         content[DEMO_ONLY] = {

@@ -103,7 +103,9 @@ def _noise_errors(model: nn.Module, cohort: Cohort, plan: Plan, *, hospitals: in
     if plan.evaluation is None:
         return {}
     sums = evaluation_sums.patient_sums(model, cohort, plan.data)
-    scale = noise_errors.count_noise_std(plan, hospitals=hospitals)
+    scale = noise_errors.count_noise_std(
+        plan.data, noise_multiplier=plan.evaluation.noise_multiplier, hospitals=hospitals
+    )
     errors = noise_errors.noise_errors(sums, plan.data, noise_std=scale)
     return {f"{NOISE_ERROR}{name}": error for name, error in errors.items()}
 

@@ -81,7 +81,8 @@ class RoundLoop:
 
         The trained round stands either way: it is paid for.
         """
-        if number not in self._plan.rounds_of("evaluate"):
+        plan = self._plan
+        if plan.evaluation is None or number not in plan.evaluation.after_rounds:
             return Measured(), Contributors()
         try:
             collected, gave = self._sum("evaluate", number, model)
@@ -89,11 +90,15 @@ class RoundLoop:
             done = problem.answers.done
             return Measured(), self._gave("evaluate", number, done, {}, problem.answers)
         (total,) = collected.totals
-        sums, weight = envelope.read_sum(self._plan, "evaluate", total)
+        sums, weight = envelope.read_sum(plan, "evaluate", total)
         require_weight(weight, len(collected.hospitals))
-        std = noise_errors.count_noise_std(self._plan, hospitals=len(collected.hospitals))
-        errors = noise_errors.noise_errors(sums, self._plan.data, noise_std=std)
-        return Measured(figures=scoring.report(sums, self._plan.data), errors=errors), gave
+        std = noise_errors.count_noise_std(
+            plan.data,
+            noise_multiplier=plan.evaluation.noise_multiplier,
+            hospitals=len(collected.hospitals),
+        )
+        errors = noise_errors.noise_errors(sums, plan.data, noise_std=std)
+        return Measured(figures=scoring.report(sums, plan.data), errors=errors), gave
 
     def _sum(
         self, purpose: Purpose, number: int, model: ServerState

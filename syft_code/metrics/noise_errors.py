@@ -13,19 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from syft_code.metrics import scoring
-from syft_code.plans.plan import Plan
 from syft_code.recipes.recipe import DataSpec
 
 NOISE_DRAWS = 400
 MEAN_DICE = "mean_dice"
 
 
-def count_noise_std(plan: Plan, *, hospitals: int) -> float:
+def count_noise_std(data: DataSpec, *, noise_multiplier: float, hospitals: int) -> float:
     """The standard deviation of the noise on each number of an evaluation of some hospitals."""
-    if plan.evaluation is None:
-        return 0.0
-    one = plan.evaluation.noise_multiplier * scoring.sensitivity(plan.data)
-    return one * math.sqrt(hospitals)
+    return noise_multiplier * scoring.sensitivity(data) * math.sqrt(hospitals)
 
 
 def noise_errors(

@@ -4,9 +4,7 @@ import numpy as np
 import pytest
 
 from syft_code.metrics import noise_errors, scoring
-from syft_code.plans.plan_parts import Evaluation
 from tests.plans import SKIN as SEVEN
-from tests.plans import plan
 from tests.shapes import BRAIN
 
 
@@ -49,8 +47,8 @@ def test_a_segmentation_has_the_error_of_its_main_figure_too() -> None:
 
 
 def test_the_noise_of_a_sum_grows_with_the_root_of_its_hospitals() -> None:
-    noisy = plan(evaluation=Evaluation(noise_multiplier=2.0, after_rounds=(1,)))
-    one = noise_errors.count_noise_std(noisy, hospitals=1)
+    one, four = (
+        noise_errors.count_noise_std(SEVEN, noise_multiplier=2.0, hospitals=n) for n in (1, 4)
+    )
     assert one == pytest.approx(2.0 * 2**0.5)
-    assert noise_errors.count_noise_std(noisy, hospitals=4) == pytest.approx(2 * one)
-    assert noise_errors.count_noise_std(plan(evaluation=None), hospitals=4) == 0.0
+    assert four == pytest.approx(2 * one)

@@ -4,13 +4,14 @@
 SHELL := /bin/sh
 VENV := .venv
 PY := $(VENV)/bin/python
+CONSILIUM := $(VENV)/bin/consilium
 PYTHON ?= $(shell command -v python3.11 || command -v python3 || command -v python)
 STUDY ?= ham10000
 
-.PHONY: demo test check lab bench-peers clean
+.PHONY: demo up lab test check bench-peers clean
 
 demo: $(VENV)/.installed
-	@$(PY) launch.py demo --study $(STUDY) $(if $(DATA),--data "$(DATA)") $(if $(BUDGET),--budget $(BUDGET))
+	@$(CONSILIUM) demo --study $(STUDY) $(if $(DATA),--data "$(DATA)") $(if $(BUDGET),--budget $(BUDGET))
 
 test: check
 	@$(PY) -m pytest -q
@@ -18,8 +19,11 @@ test: check
 check: $(VENV)/.installed
 	@$(VENV)/bin/ruff check -q . && $(VENV)/bin/ruff format -q --check . && $(VENV)/bin/mypy
 
+up: $(VENV)/.installed
+	@$(CONSILIUM) up
+
 lab: $(VENV)/.installed
-	@$(PY) launch.py lab
+	@$(CONSILIUM) lab
 
 # Environments of other people's secure aggregation, for `python -m benchmarks.secret_sharing`.
 bench-peers:

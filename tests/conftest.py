@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-import launch
 from datasites.demo import stand_ins
 from datasites.owner.owner import Owner
 from federation.local import federation_file as federations
+from federation.local import provisioning
 from federation.local.federation_file import FederationConfig
 
 SHARED = Path(__file__).resolve().parents[1] / ".." / "shared" / "data"
@@ -79,6 +79,6 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
     config = replace(
         config, hospital=tuple(replace(entry, data=str(data)) for entry in config.hospital)
     )
-    with launch._federation(config, state):
-        launch._first_start(config, state)
+    with provisioning.running_federation(config, state):
+        provisioning.provision(config, state, say=lambda sentence: None)
         yield Live(config=config, state=state)

@@ -31,7 +31,7 @@ def site(state: Path, name: str) -> Site:
     require(
         bool(known),
         f"There must be a hospital in {quoted(str(folder))}, and there is none: start one with "
-        "`python launch.py up`, or say where it is with --state.",
+        "`consilium up`, or say where it is with --state.",
         error=InvalidInput,
     )
     chosen = known[0] if not name and len(known) == 1 else name
@@ -55,7 +55,7 @@ def owner(state: Path, name: str, *, keys: Path | None = None, desk: bool = Fals
     require(
         keys is None or is_file(keys / "key"),
         f"The folder {quoted(str(keys))} must hold your key, and holds none: make one with "
-        "`python launch.py approvers new --keys FOLDER`, and let the owner enrol it.",
+        "`consilium approvers new --keys FOLDER`, and let the owner enrol it.",
         error=InvalidInput,
     )
     if not site_processes.vault_is_healthy(place.home):
@@ -74,7 +74,7 @@ def require_desk(home: Path) -> None:
 def _away(place: Site, process: str, *, module: str) -> Unavailable:
     return Unavailable(
         f"The {process} of {place.settings().name} must run for this, and does not answer: start "
-        f"the hospital with `python launch.py up`, or this process alone with `python -m "
+        f"the hospital with `consilium up`, or this process alone with `python -m "
         f"datasites.{module} --home {place.home}`."
     )
 

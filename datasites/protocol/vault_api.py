@@ -197,15 +197,17 @@ Reply = Annotated[
 ]
 
 
-def ask(vault_home: Path, request: object, body: bytes = b"") -> tuple[Any, bytes]:
-    """Send one request to a vault's socket and wait for the answer.
+def ask(
+    vault_home: Path, request: object, body: bytes = b"", *, timeout_s: float | None = None
+) -> tuple[Any, bytes]:
+    """Send one request to a vault's socket and wait for the answer, for ever unless a time is given.
 
     Raises:
         ConsiliumError: what the vault answered, as the class that it named.
         Unavailable: if nobody listens.
     """
     try:
-        with _connected(vault_home) as stream:
+        with _connected(vault_home, timeout_s) as stream:
             send(stream, request, body)
             reply, data = receive(stream, Reply)
     except (OSError, EOFError):
@@ -223,11 +225,12 @@ def as_error(failure: Failure) -> ConsiliumError:
 
 
 @contextmanager
-def _connected(vault_home: Path) -> Iterator[Any]:
+def _connected(vault_home: Path, timeout_s: float | None) -> Iterator[Any]:
     """A connection by way of the folder's descriptor: socket paths are limited to 107 bytes."""
     folder = os.open(vault_home, os.O_RDONLY | os.O_DIRECTORY)
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+            client.settimeout(timeout_s)
             client.connect(f"/proc/self/fd/{folder}/{SOCKET_NAME}")
             with client.makefile("rwb") as stream:
                 yield stream

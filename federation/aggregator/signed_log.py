@@ -3,8 +3,8 @@
 Kept in the store's database, so an entry is committed with the act that it tells of. What an
 entry and an export look like, and how anybody checks them, stands in `syft_code.evidence.audit_chain`:
 
-    python launch.py aggregator log --config FILE --out LOG
-    python launch.py audit verify LOG --key KEY         # the verify_key of its public.json
+    consilium aggregator log --config FILE --out LOG
+    consilium audit verify LOG --key KEY         # the verify_key of its public.json
 
 | kind         | facts                                                                      |
 |--------------|----------------------------------------------------------------------------|

@@ -41,7 +41,7 @@ class Credentials:
             data = path.read_bytes()
         except OSError:
             raise InvalidInput(
-                f"There is no credentials file {path}: start a federation with `python launch.py "
+                f"There is no credentials file {path}: start a federation with `consilium "
                 "up`, which writes one, or ask the hospitals for an invitation."
             ) from None
         found: Credentials = canonical.parse(cls, data, what="credentials file", error=InvalidInput)

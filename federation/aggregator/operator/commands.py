@@ -1,7 +1,7 @@
 """`aggregator`: what the operator of one aggregator types, who needs to run nothing else.
 
-    python launch.py aggregator --config FILE         start it, until Ctrl-C
-    python launch.py aggregator show --config FILE    its entry for rosters, and its fingerprint
+    consilium aggregator --config FILE         start it, until Ctrl-C
+    consilium aggregator show --config FILE    its entry for rosters, and its fingerprint
     ...
 
 `python -m federation.aggregator.operator.commands` is the same, without what only hospitals and researchers
@@ -41,7 +41,10 @@ ROOT = Path(__file__).resolve().parents[3]
 PROCESS = "federation.aggregator.operator.aggregator_process"
 
 File = Annotated[Path, typer.Option("--config", help="The aggregator's TOML file.")]
-Perhaps = Annotated[Path | None, typer.Option("--config", help="The aggregator's TOML file.")]
+Perhaps = Annotated[
+    Path | None,
+    typer.Option("--config", help="The aggregator's TOML file.", show_default=False),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
 
 
@@ -198,7 +201,7 @@ def log(
         return
     typer.echo(
         f"Wrote {verdict.entries} entries to {out}. It names studies and hospitals: choose who gets "
-        f"it. Whoever has it checks it with\n  python launch.py audit verify {out} "
+        f"it. Whoever has it checks it with\n  consilium audit verify {out} "
         f"--key {verify_key}"
     )
 

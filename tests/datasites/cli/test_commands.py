@@ -37,7 +37,7 @@ from tests.plans import SKIN, Keys, plan, public
 pytestmark = pytest.mark.timeout(400)
 RUNNER = CliRunner(mix_stderr=False)
 NONSENSE = ("", "zz", "../../etc/passwd", "\x1b[2J", "é" * 10_000, "\udcff", "--", "[red]x[/]")
-DESK_WORDS = ("front desk of south", "launch.py up", "datasites.desk.desk_process --home")
+DESK_WORDS = ("front desk of south", "consilium up", "datasites.desk.desk_process --home")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -409,7 +409,7 @@ def test_the_audit_log_is_exported_once_and_holds(ours: Ours, tmp_path: Path) ->
         ours.refusal("audit", "export", "--out", wrong)
     assert not (tmp_path / "target").exists()
     words = ours.told("audit", "export", "--out", tmp_path / "second")
-    assert f"python launch.py audit verify {tmp_path / 'second'} --key" in words
+    assert f"consilium audit verify {tmp_path / 'second'} --key" in words
     sound = worked(run("audit", "verify", out, "--key", ours.north.verify_key))
     assert sound.startswith(f"The log is sound: {verdict.entries} entries of north")
 

@@ -305,7 +305,7 @@ def test_a_folder_copied_behind_a_dead_socket_is_not_healthy(operate: Operate) -
 
 
 def test_the_product_starts_it_without_a_further_word(tmp_path: Path, operate: Operate) -> None:
-    """`launch.py aggregator --config FILE`, as the documentation says; relative to anywhere."""
+    """`consilium aggregator --config FILE`, as the documentation says; relative to anywhere."""
     one = operate("launched", metrics_port=0)
     process = subprocess.Popen(
         [sys.executable, str(ROOT / "launch.py"), "aggregator", "--config", one.file.name],

@@ -1,7 +1,5 @@
-"""Several hospitals on one machine, with made-up data: for a demo, a simulation or a first try.
+"""Data and hospitals to try things out on: stand-ins, splits of one data set, a demo's hospitals.
 
-`stand_ins` writes data sets that look like the real ones; `partitioners` shares patients out;
-`demo_hospitals` does at once what several owners would do one after the other.
-May import everything in `datasites` but `vault` and `desk`; only `launch.py`,
-benchmarks and tests import it. Start with `demo_hospitals.py`.
+No real hospital needs or ships this room. May import `datasites`, `policies` and `syft_code`.
+Start with `demo_hospitals`.
 """

@@ -20,7 +20,7 @@ from federation.experiments import mlflow_log, run, spec
 from federation.experiments.cell import cells
 from federation.experiments.run import How
 from federation.experiments.run_cell import Load
-from syft_code.runtime.cli_input import require_folder
+from syft_code.runtime.cli_input import make_folder, require_folder
 from syft_code.runtime.cli_output import Command
 
 File = Annotated[Path, typer.Argument(help="The experiment's TOML file.")]
@@ -47,6 +47,7 @@ def app(load: Load) -> typer.Typer:
         experiment = spec.load(file)
         if mlflow:
             mlflow_log.require_installed()
+        make_folder(out, "--out")
         how = How(workers=workers, cluster=cluster)
         rows = run.run(experiment, load, out, how, console=console)
         if mlflow:

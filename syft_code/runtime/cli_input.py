@@ -47,6 +47,17 @@ def require_output_folder(path: Path, option: str) -> None:
     )
 
 
+def make_folder(path: Path, option: str) -> None:
+    """Make a folder with its parents, unless it is there; raise `InvalidInput` if it can't be."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as problem:
+        raise InvalidInput(
+            f"{option} must be a folder, or a name for a new one, got {quoted(str(path))}: "
+            f"{problem.strerror}."
+        ) from None
+
+
 def require_output_file(path: Path, option: str) -> None:
     """Raise `InvalidInput` unless a file can be written there: its folder is there, and it is none."""
     place = path.absolute().parent

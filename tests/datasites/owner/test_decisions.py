@@ -148,7 +148,10 @@ def test_rounds_that_a_plan_does_not_have_are_refused(owner: Owner) -> None:
             lambda o, e: o.enroll_approver("second", "ab" * 32),
             "The enrollment of second as approver of hospital-1: Signed and in force.",
         ),
-        (lambda o, e: o.remove_patient("patient-0"), "The patient is out of every cohort of hospital-1"),
+        (
+            lambda o, e: o.remove_patient("patient-0"),
+            "The patient is out of every cohort of hospital-1",
+        ),
     ],
 )
 def test_every_decision_is_a_sentence(

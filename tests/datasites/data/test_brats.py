@@ -12,7 +12,7 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -586,6 +586,7 @@ def test_a_file_that_promises_too_much_is_not_unpacked(
     max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(flips=st.lists(st.tuples(st.integers(0, 351), st.integers(0, 255)), min_size=1, max_size=12))
+@example(flips=[(320, 1), (323, 127)])  # a signalling NaN in the affine
 def test_a_damaged_header_gives_a_sound_volume_or_a_refusal(
     flips: list[tuple[int, int]], tmp_path: Path
 ) -> None:

@@ -249,7 +249,7 @@ class Owner:
         entry = plan.hospital(self.name)
         budget = self.policy().budget(entry.asset)
         approval = owner_actions.ApprovePlan(
-            plan=plan.encode().decode("ascii"),
+            plan=plan.encode().decode(),
             code_sha256=traveller.source_sha256(plan.hash),
             asset=entry.asset,
             asset_version=entry.asset_version,
@@ -317,7 +317,7 @@ class Owner:
     def _weighed(self, asked: Evidence) -> Evidence:
         plan = self._plan(asked.request.plan_hash)
         inspection = owner_actions.GetPlanStatus(
-            plan=plan.encode().decode("ascii"), researcher=asked.request.researcher
+            plan=plan.encode().decode(), researcher=asked.request.researcher
         )
         return replace(
             asked,

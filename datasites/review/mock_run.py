@@ -258,7 +258,7 @@ class _Bench:
         cohort = self._folder / "cohort"
         digest = canonical.sha256(cohort.read_bytes()) if cohort_sha256 is None else cohort_sha256
         job = TrainingJob(
-            plan=plan.encode().decode("ascii"),
+            plan=plan.encode().decode(),
             hospital=self._hospital.name,
             purpose=purpose,
             round=1,

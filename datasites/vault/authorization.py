@@ -82,7 +82,7 @@ class Authorizer:
 
     def approve(self, action: owner_actions.ApprovePlan, signer: str, signed: Signed) -> int:
         """Keep one person's approval of a plan; how many signatures are missing then."""
-        plan = Plan.decode(action.plan.encode("ascii"))
+        plan = Plan.decode(action.plan.encode())
         with self._approvers.deciding(signer):
             asset = self._check_fits(plan, action.asset_version)
             require(
@@ -171,7 +171,7 @@ class Authorizer:
         same = {(a.plan, a.code_sha256, a.asset, a.asset_version, a.researcher) for a in approvals}
         require(
             len(same) == 1
-            and approvals[0].plan == plan.encode().decode("ascii")
+            and approvals[0].plan == plan.encode().decode()
             and approvals[0].code_sha256 == traveller.source_sha256(plan.hash),
             "The approvals of a plan must all be for the bytes of the plan and the code that would "
             "run now, and for one researcher, and are not: approve it again.",

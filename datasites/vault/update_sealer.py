@@ -109,7 +109,7 @@ class UpdateSealer:
         plan, call = asked.grant.plan, asked.call
         cohort = self._records.asset(asked.grant.asset).cohort_sha256
         job = TrainingJob(
-            plan=plan.encode().decode("ascii"),
+            plan=plan.encode().decode(),
             hospital=call.hospital,
             purpose=call.purpose,
             round=call.round,

@@ -107,7 +107,7 @@ class AuditLog:
         head = private_files.read_required(self._head_path).decode("ascii", "replace")
         with self._store.reading() as database:
             rows = database.execute("SELECT message FROM log ORDER BY number DESC").fetchall()
-        return any(canonical.sha256(message.encode("ascii")) == head for (message,) in rows)
+        return any(canonical.sha256(message.encode()) == head for (message,) in rows)
 
     def _write_head(self) -> None:
         """Beside the database, after each transaction: a shorter log is noticed at a start.
@@ -154,5 +154,5 @@ class AuditLog:
 
 
 def _entry(message: str) -> Entry:
-    entry: Entry = canonical.parse(Entry, message.encode("ascii"), what="log entry")
+    entry: Entry = canonical.parse(Entry, message.encode(), what="log entry")
     return entry

@@ -134,7 +134,7 @@ class VaultRecords(AssetTables, TicketTable):
 
     def keep_plan(self, plan: Plan) -> None:
         """Know a plan from now on; once more does nothing."""
-        row = (plan.hash, plan.encode().decode("ascii"))
+        row = (plan.hash, plan.encode().decode())
         with self._store.writing() as database:
             database.execute("INSERT OR REPLACE INTO plan VALUES (?, ?)", row)
 

@@ -46,6 +46,7 @@ from syft_code.plans import traveller
 from syft_code.plans.catalogue import AssetCard
 from syft_code.plans.plan import Plan
 from syft_code.recipes.recipe import DataSpec
+from syft_code.runtime import durable_files
 
 APPROVAL_DAYS = 30.0
 
@@ -95,7 +96,7 @@ class Owner:
         missing = self._line.action(owner_actions.AdoptPolicy(policy=wanted)).missing
         if not missing:
             page = self._site.desk / "policy.json"
-            private_files.write_private(page, canonical.encode(wanted.terms))
+            durable_files.write_durably(page, canonical.encode(wanted.terms))
         return missing
 
     def policy(self) -> SitePolicy:

@@ -23,6 +23,7 @@ from datasites.vault.update_sealer import ApprovedRound, SealedUpdate, UpdateSea
 from datasites.vault.worker.training_worker import TrainingWorker
 from syft_code import canonical
 from syft_code.errors import ConsiliumError, InvalidInput, TrainingFailed
+from syft_code.runtime import durable_files
 
 LOG = logging.getLogger("consilium.vault")
 MAX_REASON = 2000
@@ -110,7 +111,7 @@ class RoundExecutor:
         """Write the shares down, then let them out: ledger, log, ticket and state say so together."""
         hashes = tuple(canonical.sha256(share) for share in result.shares)
         for name, share in zip(hashes, result.shares, strict=True):
-            private_files.write_private(self._sealed / name, share)
+            durable_files.write_durably(self._sealed / name, share)
         facts = {"client_state": result.after} if result.after else {}
         with self._store.writing():
             self._authorizer.grant(asked.call.plan_hash)

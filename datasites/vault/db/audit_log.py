@@ -20,6 +20,7 @@ from syft_code.errors import InvalidInput, Unavailable, require
 from syft_code.evidence import audit_chain
 from syft_code.evidence.audit_chain import Entry
 from syft_code.plans.messages import LogHead, Signed
+from syft_code.runtime import durable_files
 
 LOG = logging.getLogger("consilium.vault")
 SCHEMA = """
@@ -120,7 +121,7 @@ class AuditLog:
             if last is None or last == self._written:
                 return
             try:
-                private_files.write_private(self._head_path, last.sha256.encode("ascii"))
+                durable_files.write_durably(self._head_path, last.sha256.encode("ascii"))
             except OSError:
                 LOG.exception("the log's head could not be written")
             else:

@@ -6,7 +6,6 @@ from typing import Annotated, Any
 
 import typer
 
-from datasites import private_files
 from datasites.cli import options
 from datasites.cli.options import STATE, Keys, Name, State
 from datasites.desk.storage import security_log
@@ -15,7 +14,7 @@ from datasites.protocol import vault_api
 from datasites.review import ledger_card
 from syft_code.errors import InvalidInput, Refused, require
 from syft_code.evidence import audit_chain as audit_log
-from syft_code.runtime import cli_output
+from syft_code.runtime import cli_output, durable_files
 from syft_code.runtime.cli_output import AsJson, Command
 
 audit = typer.Typer(no_args_is_help=True, help="The signed log of what a hospital did.")
@@ -129,7 +128,7 @@ def _write_new(out: Path, data: bytes) -> None:
             "name.",
             error=InvalidInput,
         )
-        private_files.write_private(out, data)
+        durable_files.write_durably(out, data)
     except OSError as problem:
         raise InvalidInput(
             f"{cli_output.quoted(str(out))} can't be written: {problem.strerror}."

@@ -5,10 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from datasites import private_files
 from datasites.review.evidence import Evidence
 from syft_code.errors import NotApproved, Refused, require
-from syft_code.runtime import cli_output
+from syft_code.runtime import cli_output, durable_files
 from syft_code.runtime.cli_output import SHORT
 
 LATEST = "latest"
@@ -33,7 +32,7 @@ class SeenRequests:
         known = self.ids()
         if not known.issuperset(ids):
             text = json.dumps(sorted(known.union(ids)))
-            private_files.write_private(self._path, text.encode("ascii"))
+            durable_files.write_durably(self._path, text.encode())
 
 
 def chosen(requests: Sequence[Evidence], wanted: str) -> Evidence:

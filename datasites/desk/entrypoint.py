@@ -32,14 +32,16 @@ def start_round(*, patients: dict[str, object], plan_hash: str, call: str) -> di
         ticket = _ask_vault(Site(Path(os.environ[HOME_VARIABLE])), plan_hash, call)
     except ConsiliumError as problem:
         return {"kind": "failure", "error": type(problem).__name__, "sentence": str(problem)}
-    return {"kind": "ticket", "ticket": canonical.encode(ticket).decode("ascii")}
+    return {"kind": "ticket", "ticket": canonical.text(ticket)}
 
 
 def ticket_of(answer: dict[str, object]) -> str | None:
     """The name of the ticket in an answer of `start_round`, None if it holds none."""
     if answer["kind"] != "ticket":
         return None
-    ticket: Ticket = canonical.parse(Ticket, str(answer["ticket"]).encode("ascii"), what="ticket")
+    ticket: Ticket = canonical.parse(
+        Ticket, str(answer["ticket"]).encode("utf-8", "replace"), what="ticket"
+    )
     return ticket.ticket
 
 
@@ -50,7 +52,7 @@ def offer_plan(site: Site, plan_hash: str) -> bool:
     request then waits for the owner, as every request does.
     """
     try:
-        plan = _blob(site, plan_hash).decode("ascii", "replace")
+        plan = _blob(site, plan_hash).decode("utf-8", "replace")
         reply, _ = vault_api.ask(site.vault, vault_api.OfferPlan(plan=plan))
     except ConsiliumError:
         return False
@@ -71,8 +73,8 @@ def is_in_force(site: Site, code: str) -> bool:
 
 
 def _ask_vault(site: Site, plan_hash: str, call: str) -> Ticket:
-    signed: Signed = canonical.parse(Signed, call.encode("ascii", "replace"), what="signed call")
-    inner = canonical.parse(RoundCall, signed.message.encode("ascii", "replace"), what="round call")
+    signed: Signed = canonical.parse(Signed, call.encode("utf-8", "replace"), what="signed call")
+    inner = canonical.parse(RoundCall, signed.message.encode("utf-8", "replace"), what="round call")
     if inner.plan_hash != plan_hash:
         raise InvalidMessage("The call must be for the plan of the function that carries it.")
     weights = _blob(site, inner.weights_sha256)

@@ -33,6 +33,7 @@ from datasites.desk.web.rate_limit import LoginRateLimit
 from datasites.site import Site, owner_email
 from syft_code.errors import ConsiliumError, Refused, require
 from syft_code.plans import traveller
+from syft_code.runtime import durable_files
 from syft_code.runtime.quiet_imports import quiet_import, silence
 
 with quiet_import():
@@ -292,7 +293,7 @@ def _start(site: Site) -> FrontDesk:
     key = private_files.signing_key(site.desk / "key")
     uid_path = site.desk / "uid"
     if not uid_path.exists():
-        private_files.write_private(uid_path, UID().no_dash.encode("ascii"))
+        durable_files.write_durably(uid_path, UID().no_dash.encode("ascii"))
     desk = FrontDesk(
         name=settings.name,
         id=UID(private_files.read_required(uid_path).decode("ascii")),
@@ -329,7 +330,7 @@ def _ensure_owner(desk: FrontDesk, site: Site) -> None:
         password_verify=password,
         role=ServiceRole.DATA_OWNER,
     )
-    private_files.write_private(path, password.encode("ascii"))
+    durable_files.write_durably(path, password.encode("ascii"))
 
 
 def _logins(desk: FrontDesk) -> Logins[User]:

@@ -47,6 +47,7 @@ from syft_code.plans import traveller
 from syft_code.plans.catalogue import AssetCard
 from syft_code.plans.plan import Plan
 from syft_code.recipes.recipe import DataSpec
+from syft_code.runtime import durable_files
 
 APPROVAL_DAYS = 30.0
 
@@ -96,7 +97,7 @@ class Owner:
         missing = self._vault.action(owner_actions.AdoptPolicy(policy=wanted)).missing
         if not missing:
             page = self._site.desk / "policy.json"
-            private_files.write_private(page, canonical.encode(wanted.terms))
+            durable_files.write_durably(page, canonical.encode(wanted.terms))
         return decisions.rule_change(self.name, "The policy", missing)
 
     def policy(self) -> SitePolicy:
@@ -289,7 +290,7 @@ class Owner:
         plan = draft.plan
         entry = plan.hospital(self.name)
         approval = owner_actions.ApprovePlan(
-            plan=plan.encode().decode("ascii"),
+            plan=plan.encode().decode(),
             code_sha256=traveller.source_sha256(plan.hash),
             asset=entry.asset,
             asset_version=entry.asset_version,
@@ -411,7 +412,7 @@ class Owner:
     ) -> vault_api.PlanStatus:
         """What the vault says of a plan, as it stands or under an approval with these limits."""
         question = owner_actions.GetPlanStatus(
-            plan=plan.encode().decode("ascii"),
+            plan=plan.encode().decode(),
             researcher=asked.request.researcher,
             budget=budget,
             rounds=rounds,

@@ -66,7 +66,7 @@ class OwnerSession:
         asset = syft.Asset(name=card.asset, data=handle, mock={"kind": "mock", **mock})
         dataset = syft.Dataset(
             name=f"{card.asset} v{card.version}",
-            description=canonical.encode(card).decode("ascii"),
+            description=canonical.text(card),
             asset_list=[asset],
         )
         with _in_words():

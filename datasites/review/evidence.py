@@ -93,7 +93,7 @@ class Evidence:
     def last_approved(self) -> Plan | None:
         """The newest other plan that was approved here."""
         told = self.state.last_approved if self.state else ""
-        return Plan.decode(told.encode("ascii")) if told else None
+        return Plan.decode(told.encode()) if told else None
 
     @property
     def disclosures(self) -> tuple[disclosures.Disclosure, ...]:

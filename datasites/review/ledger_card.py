@@ -156,7 +156,7 @@ def describe_event(event: str) -> tuple[str, str]:
     ('noised sums, noise multiplier 2', 'held-out patients')
     """
     what: DpSgdEvent | GaussianEvent = canonical.parse(
-        accounting.Event, event.encode("ascii", "replace"), what="ledger event"
+        accounting.Event, event.encode("utf-8", "replace"), what="ledger event"
     )
     if isinstance(what, GaussianEvent):
         return f"noised sums, noise multiplier {what.noise_multiplier:g}", "held-out patients"

@@ -79,7 +79,7 @@ class Authorizer:
 
     def forecast(self, inspected: owner_actions.GetPlanStatus, signer: str) -> Forecast:
         """How far a plan gets under the approvals that stand, or with one that is yet to sign."""
-        plan = Plan.decode(inspected.plan.encode("ascii", "replace"))
+        plan = Plan.decode(inspected.plan.encode("utf-8", "replace"))
         proposed = inspected.rounds is not None
         standing = [
             action
@@ -117,7 +117,7 @@ class Authorizer:
 
     def approve(self, action: owner_actions.ApprovePlan, signer: str, signed: Signed) -> int:
         """Keep one person's approval of a plan; how many signatures are missing then."""
-        plan = Plan.decode(action.plan.encode("ascii"))
+        plan = Plan.decode(action.plan.encode())
         with self._approvers.deciding(signer):
             asset = self._check_fits(plan, action.asset_version)
             require(
@@ -214,7 +214,7 @@ class Authorizer:
         same = {(a.plan, a.code_sha256, a.asset, a.asset_version, a.researcher) for a in approvals}
         require(
             len(same) == 1
-            and approvals[0].plan == plan.encode().decode("ascii")
+            and approvals[0].plan == plan.encode().decode()
             and approvals[0].code_sha256 == traveller.source_sha256(plan.hash),
             "The approvals of a plan must all be for the bytes of the plan and the code that would "
             "run now, and for one researcher, and are not: approve it again.",

@@ -23,6 +23,7 @@ from syft_code.errors import NotApproved, require
 from syft_code.local_training import client_update
 from syft_code.plans.messages import Purpose
 from syft_code.plans.plan import Plan
+from syft_code.runtime import durable_files
 
 LOG = logging.getLogger("consilium.vault")
 CHANGED = (
@@ -70,7 +71,7 @@ class ClientStateStore:
         """Write a state down durably; it is in force once the records name its hash."""
         data = stored.astype("<f8").tobytes()
         digest = canonical.sha256(data)
-        private_files.write_private(self._folder / digest, data)
+        durable_files.write_durably(self._folder / digest, data)
         return digest
 
     def delete_unused(self) -> None:

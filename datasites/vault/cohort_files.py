@@ -7,6 +7,7 @@ from datasites import private_files
 from datasites.vault.db.assets import AssetStore
 from syft_code import canonical
 from syft_code.errors import NotApproved, require
+from syft_code.runtime import durable_files
 
 
 class CohortFiles:
@@ -20,7 +21,7 @@ class CohortFiles:
     def keep(self, body: bytes) -> str:
         """Write a cohort down durably, and return its hash."""
         digest = canonical.sha256(body)
-        private_files.write_private(self.path(digest), body)
+        durable_files.write_durably(self.path(digest), body)
         return digest
 
     def path(self, digest: str) -> Path:

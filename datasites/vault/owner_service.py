@@ -186,7 +186,7 @@ class OwnerService:
             asset=asset,
             spent_epsilon=accounting.epsilon(events, delta=budget.delta),
             budget=budget,
-            events=tuple(canonical.encode(event).decode("ascii") for event in events),
+            events=tuple(canonical.text(event) for event in events),
             sharing=tuple(self._db.ledger.sharing(asset)[1:]),
             in_force=tuple(h for h in self._db.approvals.plans() if self._runs(h, asset)),
         )
@@ -201,7 +201,7 @@ class OwnerService:
         self, action: owner_actions.GetPlanStatus, signer: str
     ) -> vault_api.PlanStatus:
         """A plan before the policy, and what was decided on it."""
-        plan = Plan.decode(action.plan.encode("ascii", "replace"))
+        plan = Plan.decode(action.plan.encode("utf-8", "replace"))
         case = self._authorizer.case(plan, action.researcher)
         delta = self._approvers.policy().budget(case.entry.asset).delta
         whole = accounting.plan_events(plan)
@@ -257,7 +257,7 @@ class OwnerService:
     def _last_approved(self, plan_hash: str) -> str:
         others = [name for name in self._db.approvals.plans() if name != plan_hash]
         plan = self._db.approvals.plan(others[-1]) if others else None
-        return plan.encode().decode("ascii") if plan else ""
+        return plan.encode().decode() if plan else ""
 
     def _site_status(self) -> vault_api.SiteStatus:
         try:

@@ -104,7 +104,7 @@ class UpdateSealer:
         plan, call = approved.grant.plan, approved.call
         cohort = self._db.assets.newest(approved.grant.asset).cohort_sha256
         job = TrainingJob(
-            plan=plan.encode().decode("ascii"),
+            plan=plan.encode().decode(),
             hospital=call.hospital,
             purpose=call.purpose,
             round=call.round,

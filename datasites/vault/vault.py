@@ -131,7 +131,7 @@ class Vault:
             case vault_api.GetShare():
                 return vault_api.Share(), self.share(request.ticket, request.party)
             case vault_api.OfferPlan():
-                self._authorizer.offer(Plan.decode(request.plan.encode("ascii", "replace")))
+                self._authorizer.offer(Plan.decode(request.plan.encode("utf-8", "replace")))
                 return vault_api.Accepted(), b""
             case vault_api.GetPlanInForce():
                 return vault_api.PlanInForce(in_force=self._is_in_force(request.plan_hash)), b""
@@ -212,7 +212,7 @@ class Vault:
     def _authentic(self, signed: Signed) -> tuple[RoundCall, Plan]:
         """A call of a plan that is known here, by the researcher that the plan names."""
         claimed: RoundCall = canonical.parse(
-            RoundCall, signed.message.encode("ascii", "replace"), what="round call"
+            RoundCall, signed.message.encode("utf-8", "replace"), what="round call"
         )
         plan = self._authorizer.plan(claimed.plan_hash)
         call = messages.verify(RoundCall, signed, plan.researcher_key)

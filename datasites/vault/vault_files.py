@@ -14,6 +14,7 @@ from datasites.vault.cohort_files import CohortFiles
 from datasites.vault.db.tickets import TicketStore
 from datasites.vault.db.vault_database import VaultDatabase
 from syft_code import canonical
+from syft_code.runtime import durable_files
 
 
 class ShareFiles:
@@ -26,7 +27,7 @@ class ShareFiles:
     def write(self, share: bytes) -> str:
         """Write a share durably; return its hash. No ticket names it yet, so nobody gets it."""
         digest = canonical.sha256(share)
-        private_files.write_private(self._folder / digest, share)
+        durable_files.write_durably(self._folder / digest, share)
         return digest
 
     def read(self, digest: str) -> bytes:

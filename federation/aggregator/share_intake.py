@@ -142,7 +142,7 @@ class ShareIntake:
 
 def _name(signed: Signed) -> str:
     """Under which name a share grows."""
-    return canonical.sha256(signed.message.encode("ascii", "replace"))
+    return canonical.sha256(signed.message.encode("utf-8", "replace"))
 
 
 def _whole(header: ShareHeader) -> aggregator_api.ReceivedBytes:

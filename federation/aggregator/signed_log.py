@@ -99,7 +99,7 @@ class AggregatorLog:
     def newest(self, database: sqlite3.Connection, kind: str, *, plan_hash: str) -> Signed | None:
         """The last entry of a kind that is about a plan."""
         for message, signature in database.execute(_OF_KIND, (kind,)):
-            entry: Entry = canonical.parse(Entry, message.encode("ascii"), what="log entry")
+            entry: Entry = canonical.parse(Entry, message.encode(), what="log entry")
             if entry.facts.get("plan_hash") == plan_hash:
                 return Signed(message=message, signature=signature)
         return None

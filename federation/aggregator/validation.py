@@ -13,7 +13,7 @@ from syft_code.plans.roster import Aggregator
 
 def named_plan(kind: type[ShareHeader] | type[ReleaseCall], signed: Signed) -> str:
     """The plan that a message claims to belong to; its signature is checked against that plan."""
-    data = signed.message.encode("ascii", "replace")
+    data = signed.message.encode("utf-8", "replace")
     claimed: ShareHeader | ReleaseCall = canonical.parse(kind, data, what=kind.__name__)
     return claimed.plan_hash
 
@@ -51,7 +51,7 @@ def check_choices(
     """As many different aggregators as the plan needs must have promised this set."""
     agreed = set()
     for signed in choices:
-        data = signed.message.encode("ascii", "replace")
+        data = signed.message.encode("utf-8", "replace")
         claimed: SetChoice = canonical.parse(SetChoice, data, what="SetChoice")
         require(
             1 <= claimed.party <= len(plan.aggregators),

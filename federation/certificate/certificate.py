@@ -99,7 +99,7 @@ def certificate(
         "what_each_party_saw": disclosure_statements.what_each_party_saw(outcome),
         "not_promised": disclosure_statements.not_promised(plan),
         "rounds": [_round(record) for record in outcome.rounds],
-        "plan": json.loads(plan.encode()),
+        "plan": canonical.loads(plan.encode()),
     }
 
 
@@ -114,7 +114,7 @@ def write(path: Path, content: Certificate) -> str:
 def read(path: Path) -> Certificate:
     """Read a certificate's file; raise `InvalidInput` if it is no JSON object."""
     try:
-        content = json.loads(path.read_bytes())
+        content = canonical.loads(path.read_bytes())
     except (OSError, ValueError) as problem:
         raise InvalidInput(f"{path} must be a certificate, and can't be read: {problem}.") from None
     require(isinstance(content, dict), f"{path} must be a JSON object.", error=InvalidInput)

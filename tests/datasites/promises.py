@@ -72,7 +72,7 @@ class Books:
             case owner_actions.RemovePatient(token=token):
                 self.removed.add(token)
             case owner_actions.ApprovePlan(plan=text):
-                plan_hash = Plan.decode(text.encode("ascii")).hash
+                plan_hash = Plan.decode(text.encode()).hash
                 self.approved.add(plan_hash)
                 self.refused.discard(plan_hash)
             case owner_actions.RevokePlan(plan_hash=plan_hash):
@@ -107,7 +107,7 @@ class Told:
         before = self.shares.setdefault((key, party), share)
         demand(before == share, f"Share {party} of {key} has other bytes than before.")
         signed = envelope.SealedShare.from_bytes(share).header
-        header = canonical.parse(ShareHeader, signed.message.encode("ascii"), what="header")
+        header = canonical.parse(ShareHeader, signed.message.encode(), what="header")
         source = f"share {party} of round {key[2]} to {key[1]}"
         self.anchors[key, party] = Anchor(sha256=header.log_sha256, source=source)
 
@@ -182,7 +182,7 @@ def _acts(vault: Vault, entries: Iterable[Entry], told: Told) -> tuple[Books, Co
     for entry in entries:
         kind, _, name = entry.kind.partition("action: ")
         if not kind:
-            message = entry.facts["message"].encode("ascii")
+            message = entry.facts["message"].encode()
             action = canonical.parse(owner_actions.ACTIONS[name], message, what="owner's action")
             demand(action.action_id not in ids, f"The log has the action {action.action_id} twice.")
             ids.add(action.action_id)
@@ -339,6 +339,6 @@ def _round(entry: Entry) -> Round:
 
 def _event(text: str) -> DpSgdEvent | GaussianEvent:
     event: DpSgdEvent | GaussianEvent = canonical.parse(
-        accounting.Event, text.encode("ascii"), what="ledger entry"
+        accounting.Event, text.encode(), what="ledger entry"
     )
     return event

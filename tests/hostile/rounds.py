@@ -63,7 +63,7 @@ def spent(ours: OurSite) -> tuple[str, ...]:
 def through_pysyft(ours: OurSite, agreed: Plan, call: Signed) -> Any:
     """A round call as Alice's PySyft account makes it: an answer's value, or the refusal."""
     key = ours.alice_key
-    text = value_object(canonical.encode(call).decode("ascii"))
+    text = value_object(canonical.text(call))
     text.syft_client_verify_key = key.verify_key
     assert isinstance(ours.desk.call(key, "action.set", action_object=text), SyftSuccess)
     code = ours.request(traveller.function_name(agreed.hash)).code

@@ -45,7 +45,7 @@ class ApprovalStore:
 
     def keep_plan(self, plan: Plan) -> None:
         """Know a plan from now on; once more does nothing."""
-        row = (plan.hash, plan.encode().decode("ascii"))
+        row = (plan.hash, plan.encode().decode())
         with self._database.writing() as connection:
             connection.execute("INSERT OR REPLACE INTO plan VALUES (?, ?)", row)
 

@@ -34,7 +34,7 @@ class AssetStore:
 
     def publish(self, publication: PublishAsset, *, cohort_sha256: str) -> int:
         """Keep an asset's next version, and return its number."""
-        text = canonical.encode(publication).decode("ascii")
+        text = canonical.text(publication)
         with self._database.writing() as connection:
             version = self.newest_version(publication.asset) + 1
             row = (publication.asset, version, text, cohort_sha256)

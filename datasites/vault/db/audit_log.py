@@ -20,6 +20,7 @@ from syft_code.errors import InvalidInput, Unavailable, require
 from syft_code.evidence import audit_chain
 from syft_code.evidence.audit_chain import Entry
 from syft_code.plans.messages import LogHead, Signed
+from syft_code.runtime import durable_files
 
 LOG = logging.getLogger("consilium.vault")
 SCHEMA = """
@@ -111,7 +112,7 @@ class AuditLog:
         head = private_files.read_required(self._head_path).decode("ascii", "replace")
         with self._database.reading() as connection:
             rows = connection.execute("SELECT message FROM log ORDER BY number DESC").fetchall()
-        return any(canonical.sha256(message.encode("ascii")) == head for (message,) in rows)
+        return any(canonical.sha256(message.encode()) == head for (message,) in rows)
 
     def _write_head(self) -> None:
         """Beside the database, after each transaction: a shorter log is noticed at a start.
@@ -124,7 +125,7 @@ class AuditLog:
             if last is None or last == self._written:
                 return
             try:
-                private_files.write_private(self._head_path, last.sha256.encode("ascii"))
+                durable_files.write_durably(self._head_path, last.sha256.encode("ascii"))
             except OSError:
                 LOG.exception("the log's head could not be written")
             else:
@@ -158,5 +159,5 @@ class AuditLog:
 
 
 def _entry(message: str) -> Entry:
-    entry: Entry = canonical.parse(Entry, message.encode("ascii"), what="log entry")
+    entry: Entry = canonical.parse(Entry, message.encode(), what="log entry")
     return entry

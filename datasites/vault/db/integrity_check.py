@@ -125,5 +125,5 @@ def _patients(entries: list[Entry]) -> dict[str, str]:
 
 
 def _read(kind: type[T], entry: Entry) -> T:
-    action: T = canonical.parse(kind, entry.facts["message"].encode("ascii"), what="owner's action")
+    action: T = canonical.parse(kind, entry.facts["message"].encode(), what="owner's action")
     return action

@@ -87,7 +87,7 @@ FACTS = (
 def facts(spend: Spend, event: DpSgdEvent | GaussianEvent) -> dict[str, str]:
     """A round that was paid for, in words for the ledger and for the audit log."""
     named = {name: str(getattr(spend, name)) for name in FACTS[:-1]}
-    return named | {"event": canonical.encode(event).decode("ascii")}
+    return named | {"event": canonical.text(event)}
 
 
 class Ledger:
@@ -299,4 +299,4 @@ def _registered(connection: sqlite3.Connection, asset: str) -> str:
 
 
 def _events(rows: Iterable[tuple[str]]) -> Events:
-    return [canonical.parse(Event, text.encode("ascii"), what="ledger entry") for (text,) in rows]
+    return [canonical.parse(Event, text.encode(), what="ledger entry") for (text,) in rows]

@@ -30,12 +30,12 @@ from federation.aggregator import study_records as study_records
 from federation.aggregator.config import AggregatorConfig
 from federation.aggregator.operator import admin_api
 from federation.aggregator.study_records import SHORT, StudyFacts
-from federation.transport import durable_files
 from syft_code.errors import ConsiliumError, InvalidInput, Refused, Unavailable, require
 from syft_code.evidence import audit_chain
 from syft_code.evidence.audit_chain import Entry
 from syft_code.plans import messages
 from syft_code.plans.messages import Signed
+from syft_code.runtime import durable_files
 
 ROOT = Path(__file__).resolve().parents[3]
 PROCESS = "federation.aggregator.operator.aggregator_process"

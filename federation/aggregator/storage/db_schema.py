@@ -8,8 +8,8 @@ import sqlite3
 from pathlib import Path
 
 from federation.aggregator.storage.vector_files import VectorFiles
-from federation.transport.durable_files import sync_folder
 from syft_code.errors import Unavailable, require
+from syft_code.runtime.durable_files import sync_folder
 
 DATABASE = "state.sqlite"
 VERSION = 4

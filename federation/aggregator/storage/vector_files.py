@@ -19,9 +19,9 @@ from pathlib import Path
 
 import numpy as np
 
-from federation.transport.durable_files import move_durably, sync_folder
 from syft_code.errors import Unavailable, require
 from syft_code.plans.messages import Purpose, ReleaseCall, SetChoice, ShareHeader, SumHeader
+from syft_code.runtime.durable_files import move_durably, sync_folder
 from syft_code.secret_sharing import sharing
 
 FOLDERS = ("incoming", "shares", "sums")

@@ -13,7 +13,7 @@ from nacl.signing import SigningKey
 from typer.testing import CliRunner
 
 import launch
-from datasites import private_files, site, site_processes
+from datasites import site, site_processes
 from datasites.cli import ledger_commands, request_commands, request_selection
 from datasites.desk.code_request import CodeRequest
 from datasites.owner.owner import Owner
@@ -29,7 +29,7 @@ from syft_code.evidence import audit_chain
 from syft_code.plans import traveller
 from syft_code.plans.plan import Plan
 from syft_code.plans.roster import Hospital
-from syft_code.runtime import cli_output
+from syft_code.runtime import cli_output, durable_files
 from tests.conftest import free_ports
 from tests.datasites.hospitals import cohort, known, policy
 from tests.plans import SKIN, Keys, plan, public
@@ -101,7 +101,7 @@ def place(state: Path, name: str) -> site.Site:
     made = site.create(
         state / "hospitals" / name, SiteSettings(name=name, port=free_ports(1)), policy=text
     )
-    private_files.write_private(made.owner / "salt", bytes(32))  # of the tokens in `cohort`
+    durable_files.write_durably(made.owner / "salt", bytes(32))  # of the tokens in `cohort`
     return made
 
 

@@ -16,6 +16,7 @@ from policies.site_policy import Budget
 from syft_code.errors import InvalidInput, NotApproved
 from syft_code.plans import traveller
 from syft_code.plans.plan import Plan
+from syft_code.runtime import durable_files
 from tests.datasites.hospitals import RESEARCHER, OneHospital, known, policy
 from tests.plans import public
 
@@ -61,8 +62,8 @@ def plan(hospital: OneHospital) -> Plan:
 def owner(hospital: OneHospital, vault: Vault, plan: Plan) -> Owner:
     room = hospital.site.desk / "blobs" / ("ab" * 32)
     private_files.private_folder(room)
-    private_files.write_private(room / plan.hash, plan.encode())
-    private_files.write_private(hospital.site.owner / "salt", bytes(32))
+    durable_files.write_durably(room / plan.hash, plan.encode())
+    durable_files.write_durably(hospital.site.owner / "salt", bytes(32))
     deciding = Owner(hospital.home)
     deciding.__dict__["_session"] = Desk(plan)
     return deciding

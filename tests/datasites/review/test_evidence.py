@@ -52,7 +52,7 @@ from syft_code.recipes.layers import (
     Scattering,
 )
 from syft_code.recipes.recipe import CrossEntropy, DiceCrossEntropy, Recipe
-from syft_code.runtime import visible_text
+from syft_code.runtime import durable_files, visible_text
 from tests.datasites.hospitals import RESEARCHER, OneHospital, approval, policy
 from tests.plans import Keys, plan
 
@@ -777,7 +777,7 @@ def asked(hospital: OneHospital, agreed: Plan, *, status: str = "pending") -> Co
     """A request whose plan lies at the front desk."""
     room = hospital.site.desk / "blobs" / ("ab" * 32)
     private_files.private_folder(room)
-    private_files.write_private(room / agreed.hash, agreed.encode())
+    durable_files.write_durably(room / agreed.hash, agreed.encode())
     assert BlobStore(hospital.site.desk / "blobs").path(agreed.hash).is_file()
     return CodeRequest(
         id="1", researcher=RESEARCHER, code=traveller.source(agreed.hash), status=status

@@ -171,7 +171,7 @@ def test_one_approval_does_not_lift_anothers_no_for_a_standing_approval(
     for key in (hospital.owner_key, second):
         wanted = owner_actions.AdoptPolicy(policy=policy(approvers=2, standing=(standing,)))
         hospital.action(vault, wanted, key=key)
-    vault.answer(vault_api.OfferPlan(plan=plan.encode().decode("ascii")), b"")
+    vault.answer(vault_api.OfferPlan(plan=plan.encode().decode()), b"")
     assert call(hospital, vault, plan, 1)
     hospital.action(
         vault, owner_actions.DenyPlan(plan_hash=plan.hash, reason="Not any more."), key=second
@@ -403,7 +403,7 @@ def test_a_standing_approval_runs_its_plan_and_no_other(
         rounds=1,
         expires_unix_s=time.time() + 3600,
     )
-    offer = vault_api.OfferPlan(plan=plan.encode().decode("ascii"))
+    offer = vault_api.OfferPlan(plan=plan.encode().decode())
     with pytest.raises(NotApproved, match="owner will decide"):
         vault.answer(offer, b"")
     hospital.action(vault, owner_actions.AdoptPolicy(policy=policy(standing=(standing,))))

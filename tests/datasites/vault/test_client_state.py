@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from datasites import private_files
 from datasites.protocol import owner_actions
 from datasites.vault import airlock
 from datasites.vault.vault import Vault
@@ -26,6 +25,7 @@ from syft_code.recipes import local_norms
 from syft_code.recipes.architectures import LayerStack
 from syft_code.recipes.layers import Conv, GlobalAverage, GroupNorm
 from syft_code.recipes.recipe import CrossEntropy, Recipe, parameter_count
+from syft_code.runtime import durable_files
 from syft_code.secret_sharing import compression, envelope
 from tests import opening
 from tests.datasites.hospitals import OneHospital, approval
@@ -528,7 +528,7 @@ def test_a_finished_round_is_told_again_though_its_state_was_lost(
 def test_a_release_stands_though_the_logs_head_can_not_be_written(
     hospital: OneHospital, vault: Vault, trained: Trained, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write = private_files.write_private
+    write = durable_files.write_durably
 
     def full(path: Path, data: bytes) -> None:
         if path.name == "log_head":
@@ -536,7 +536,7 @@ def test_a_release_stands_though_the_logs_head_can_not_be_written(
         write(path, data)
 
     agreed = agree(hospital, vault, compression=HALF)
-    monkeypatch.setattr(private_files, "write_private", full)
+    monkeypatch.setattr(durable_files, "write_durably", full)
     assert called(hospital, vault, agreed, 1).state == "done"
 
 

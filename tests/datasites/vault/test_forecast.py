@@ -57,7 +57,7 @@ def status(
     hospital: OneHospital, vault: Vault, plan: Plan, **limits: object
 ) -> vault_api.PlanStatus:
     question = owner_actions.GetPlanStatus(
-        plan=plan.encode().decode("ascii"),
+        plan=plan.encode().decode(),
         researcher=RESEARCHER,
         **limits,  # type: ignore[arg-type]
     )

@@ -32,6 +32,7 @@ from syft_code.plans.messages import Ticket
 from syft_code.plans.plan import Plan
 from syft_code.plans.plan_parts import DpSgd, Sgd
 from syft_code.privacy import accounting
+from syft_code.runtime import durable_files
 from syft_code.secret_sharing import envelope, sharing
 from tests import opening
 from tests.datasites.hospitals import (
@@ -228,7 +229,7 @@ def test_a_round_under_way_goes_on_when_another_plan_is_revoked(
 def test_what_was_taken_back_while_it_ran_does_not_leave(
     hospital: OneHospital, vault: Vault, agreed: Plan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write = private_files.write_private
+    write = durable_files.write_durably
     revocation = owner_actions.RevokePlan(plan_hash=agreed.hash, reason="Just in time.")
 
     def revoked_at_the_last_share(path: Path, data: bytes) -> None:
@@ -237,7 +238,7 @@ def test_what_was_taken_back_while_it_ran_does_not_leave(
             with contextlib.suppress(InvalidMessage):  # the next files find it done
                 hospital.action(vault, revocation)
 
-    monkeypatch.setattr(private_files, "write_private", revoked_at_the_last_share)
+    monkeypatch.setattr(durable_files, "write_durably", revoked_at_the_last_share)
     ticket = vault.start_round(hospital.call(agreed, 1), hospital.weights(agreed))
     failed = hospital.finished(vault, ticket)
     assert failed.state == "failed"
@@ -274,14 +275,14 @@ def test_weights_that_blow_up_stay_in_the_hospital(hospital: OneHospital, vault:
 def test_shares_that_can_not_be_written_down_fail_the_round_in_words(
     hospital: OneHospital, vault: Vault, agreed: Plan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write = private_files.write_private
+    write = durable_files.write_durably
 
     def full(path: Path, data: bytes) -> None:
         if path.parent.name == "sealed":
             raise OSError("No space left on device")
         write(path, data)
 
-    monkeypatch.setattr(private_files, "write_private", full)
+    monkeypatch.setattr(durable_files, "write_durably", full)
     ticket = vault.start_round(hospital.call(agreed, 1), hospital.weights(agreed))
     failed = hospital.finished(vault, ticket)
     assert failed.state == "failed"

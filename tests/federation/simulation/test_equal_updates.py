@@ -38,6 +38,7 @@ from syft_code.privacy.noise import NoiseSource
 from syft_code.recipes.architectures import LayerStack
 from syft_code.recipes.layers import Activation, Conv, GlobalAverage, GroupNorm
 from syft_code.recipes.recipe import CrossEntropy, Recipe
+from syft_code.runtime import durable_files
 from syft_code.secret_sharing import envelope
 from tests.datasites.hospitals import OneHospital, approval, cohort, known, policy, publication
 from tests.plans import SKIN, Keys, plan
@@ -85,7 +86,7 @@ class Numbered(OneHospital):
     def __post_init__(self) -> None:
         self.name = f"hospital-{self.number}"
         self.site = site.create(self.home, SiteSettings(name=self.name, port=1))
-        private_files.write_private(
+        durable_files.write_durably(
             self.site.vault / "key", bytes(self.keys.hospitals[self.number - 1])
         )
         self.owner_key = private_files.signing_key(self.site.owner / "key")

@@ -120,7 +120,9 @@ def entry_of(owner: Owner) -> Hospital:
 def ours(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ours]:
     state = tmp_path_factory.mktemp("state")
     north, south, _ = (place(state, name) for name in ("north", "south", "east"))
-    with running([*site_processes.parties(north), site_processes.parties(south)[0]], start_timeout_s=180):
+    with running(
+        [*site_processes.parties(north), site_processes.parties(south)[0]], start_timeout_s=180
+    ):
         owner = Owner(north.home)
         owner.adopt()
         keys = Keys()

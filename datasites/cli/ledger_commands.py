@@ -69,7 +69,7 @@ def export(
         return
     cli_output.sentence(
         f"Wrote {verdict.entries} entries to {out}. It holds your decisions and reasons: choose "
-        f"who gets it. Whoever has it checks it with\n  consilium audit verify {out} "
+        f"who gets it. Anybody who has it checks it with\n  consilium audit verify {out} "
         f"--key {verdict.verify_key}"
     )
 

@@ -143,7 +143,7 @@ def enroll(
     """
     owner = options.owner(state, name, keys=keys)
     missing = owner.enroll_approver(person, key).missing
-    what = f"The enrolment of {person}"
+    what = f"The enrollment of {person}"
     _signed(owner.name, missing, what, as_json, name=person, verify_key=key)
 
 

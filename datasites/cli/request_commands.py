@@ -41,16 +41,18 @@ def list_requests(state: State = STATE, name: Name = "", as_json: AsJson = False
     sentence, study_epsilon, after_epsilon, problem. What a request without a plan lacks is null.
     """
     owner = options.owner(state, name, desk=True)
-    found = owner.requests()
-    _seen(state, name).note(*(one.request_id for one in found))
+    requests = owner.requests()
+    _seen(state, name).note(*(request.request_id for request in requests))
     if as_json:
-        cli_output.document({"hospital": owner.name, "requests": [facts(one) for one in found]})
+        cli_output.document(
+            {"hospital": owner.name, "requests": [facts(request) for request in requests]}
+        )
         return
-    if not found:
+    if not requests:
         cli_output.sentence(f"Nobody has asked {owner.name} for anything yet.")
         return
     columns = ("Request", "Study", "Researcher", "Asset", "State", "Would cost")
-    cli_output.table(columns, [request_selection.row(one) for one in found])
+    cli_output.table(columns, [request_selection.row(request) for request in requests])
 
 
 @app.command(cls=Command)
@@ -209,8 +211,8 @@ def _shown(owner: Owner, home: Path, wanted: str, seen: SeenRequests) -> Evidenc
         return owner.weigh(to_decide(owner.submitted(), wanted, seen))
     if not site_processes.desk_is_healthy(home):
         return None
-    found = (one for one in owner.submitted()[::-1] if plan_hash(one) == wanted)
-    return next((owner.weigh(one) for one in found), None)
+    matches = (request for request in owner.submitted()[::-1] if plan_hash(request) == wanted)
+    return next((owner.weigh(request) for request in matches), None)
 
 
 def _revoke_unshown(owner: Owner, wanted: str, why: str, *, as_json: bool) -> None:
@@ -225,14 +227,14 @@ def _revoke_unshown(owner: Owner, wanted: str, why: str, *, as_json: bool) -> No
 
 
 def _decision(decision: str, name: str, evidence: Evidence) -> dict[str, Any]:
-    told = facts(evidence)
+    shown = facts(evidence)
     return {
         "decision": decision,
         "hospital": name,
-        "request": told["id"],
-        "plan_hash": told["plan_hash"],
-        "study": told["study"],
-        "researcher": told["researcher"],
+        "request": shown["id"],
+        "plan_hash": shown["plan_hash"],
+        "study": shown["study"],
+        "researcher": shown["researcher"],
     }
 
 

@@ -74,7 +74,7 @@ class Owner:
 
     @property
     def signing_key(self) -> str:
-        """The public half (hex) of the key that signs here, for an enrolment."""
+        """The public half (hex) of the key that signs here, to be enrolled as an approver."""
         return self._vault.signing_key
 
     @property
@@ -146,7 +146,7 @@ class Owner:
     ) -> SplitCohort:
         """Pick this hospital's patients out of a reading and hold some out, each for itself.
 
-        `chosen` (bool `[patients]`) are the hospital's patients, all unless told. With fewer
+        `chosen` (bool `[patients]`) are the hospital's patients, all by default. With fewer
         than `train_test_split.FEW_PATIENTS` nobody is held out unless `held_out` says so, and evaluations
         of this hospital then count nobody. A later version must be split with the fraction of
         the first, however many patients it has: say `held_out` then.
@@ -203,18 +203,20 @@ class Owner:
 
         All but a mock run, which takes longer: `examine` adds it.
         """
-        return [self.weigh(one) for one in self.submitted()]
+        return [self.weigh(evidence) for evidence in self.submitted()]
 
     def submitted(self) -> list[Evidence]:
         """Every code request as the front desk has it, oldest first: who asks, and what was said.
 
         What it would cost and what was decided takes longer to work out: `weigh` adds it.
         """
-        asked = [
+        submitted = [
             Evidence(request=request, hospital=self.name, approval_days=APPROVAL_DAYS)
             for request in self._session.requests()
         ]
-        return [replace(one, notes=self._notes.read(one.subject)) for one in asked]
+        return [
+            replace(evidence, notes=self._notes.read(evidence.subject)) for evidence in submitted
+        ]
 
     def weigh(self, evidence: Evidence) -> Evidence:
         """The same with its plan, the vault's word on it and what it would cost.
@@ -379,7 +381,7 @@ class Owner:
 
     def ledger_card(self, asset: str) -> LedgerCard:
         """The same as a card to look at."""
-        return LedgerCard(hospital=self.name, account=self.ledger_summary(asset))
+        return LedgerCard(hospital=self.name, ledger=self.ledger_summary(asset))
 
     def audit_log(self) -> bytes:
         """The whole audit log, in a form that anybody can check (`syft_code.evidence.audit_chain.verify`)."""
@@ -393,18 +395,18 @@ class Owner:
     def _notes(self) -> Notes:
         return Notes(self._site.desk / "notes")
 
-    def _weighed(self, asked: Evidence) -> Evidence:
-        plan = self._plan(asked.request.plan_hash)
+    def _weighed(self, evidence: Evidence) -> Evidence:
+        plan = self._plan(evidence.request.plan_hash)
         return replace(
-            asked,
+            evidence,
             plan=plan,
-            account=self.ledger_summary(plan.hospital(self.name).asset),
-            state=self._status(asked, plan),
+            ledger=self.ledger_summary(plan.hospital(self.name).asset),
+            state=self._status(evidence, plan),
         )
 
     def _status(
         self,
-        asked: Evidence,
+        evidence: Evidence,
         plan: Plan,
         *,
         budget: Budget | None = None,
@@ -413,7 +415,7 @@ class Owner:
         """What the vault says of a plan, as it stands or under an approval with these limits."""
         question = owner_actions.GetPlanStatus(
             plan=plan.encode().decode(),
-            researcher=asked.request.researcher,
+            researcher=evidence.request.researcher,
             budget=budget,
             rounds=rounds,
         )

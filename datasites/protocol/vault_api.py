@@ -68,7 +68,7 @@ class GetPlanInForce:
     """Front desk: may the next round of this plan (hash) run here?"""
 
     plan_hash: str
-    kind: Literal["ask_plan_in_force"] = "ask_plan_in_force"
+    kind: Literal["get_plan_in_force"] = "get_plan_in_force"
 
 
 @canonical.message

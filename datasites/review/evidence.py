@@ -1,7 +1,7 @@
 """What an owner sees of a code request: who asks, what would run, what it would cost.
 
     front desk ─ code, status, notes ─┐
-    vault ─ plan's state, account ────┼─▶ Evidence ─▶ card (notebook), text (terminal), JSON
+    vault ─ plan's state, ledger ─────┼─▶ Evidence ─▶ card (notebook), text (terminal), JSON
     mock run, if one was asked for ───┘
 
 It says what both hold, the front desk, which the researcher sees, and the vault, which
@@ -47,7 +47,7 @@ _STATES: dict[str, Tone] = {"in force": "good", "denied": "bad", "revoked": "bad
 class Evidence:
     """One code request, weighed. Shows itself as a card in a notebook; `text` for a terminal.
 
-    Units: epsilons at the asset's delta; `approval_days` is what an approval gives unless told.
+    Units: epsilons at the asset's delta; `approval_days` is what an approval gives by default.
     Without a `plan` there is a `problem` instead. `mock` is there once `Owner.examine` ran it.
     """
 
@@ -56,7 +56,7 @@ class Evidence:
     approval_days: float
     plan: Plan | None = None
     problem: str = ""
-    account: vault_api.LedgerSummary | None = None
+    ledger: vault_api.LedgerSummary | None = None
     state: vault_api.PlanStatus | None = None
     notes: tuple[Note, ...] = ()
     mock: MockRun | None = None
@@ -92,8 +92,8 @@ class Evidence:
     @property
     def last_approved(self) -> Plan | None:
         """The newest other plan that was approved here."""
-        told = self.state.last_approved if self.state else ""
-        return Plan.decode(told.encode()) if told else None
+        text = self.state.last_approved if self.state else ""
+        return Plan.decode(text.encode()) if text else None
 
     @property
     def disclosures(self) -> tuple[disclosures.Disclosure, ...]:
@@ -116,7 +116,7 @@ class Evidence:
         - `plan_hash`, `plan`: the plan field by field, as it is hashed
         - `plan_diff`: `compared_with` (plan hash), `fields` (each `field`, `before`, `after`),
           `code_diff`
-        - `account`: `asset`, `spent_epsilon`, `budget` (`epsilon`, `delta`), `events`, `sharing`,
+        - `ledger`: `asset`, `spent_epsilon`, `budget` (`epsilon`, `delta`), `events`, `sharing`,
           `in_force`
         - `state`: `state`, `sentence`, `verdict`, `weighed`, `study_epsilon`, `after_epsilon`,
           `signers`, `signatures_needed`, `expires_unix_s` (0 if nothing is in force),
@@ -165,7 +165,7 @@ class Evidence:
             "plan_hash": self.plan.hash if self.plan else None,
             "plan": self.plan,
             "plan_diff": self._changes(),
-            "account": _fields(self.account),
+            "ledger": _fields(self.ledger),
             "state": _fields(self.state),
             "disclosures": self.disclosures,
             "bytes_in_all": sum(release.bytes_in_all for release in self.disclosures),
@@ -185,7 +185,7 @@ class Evidence:
     def _card(self) -> Card:
         other_code = "" if self.code_is_fixed else plan_card.OTHER_CODE
         alarms = tuple(filter(None, (self.disagreement, other_code, self.problem)))
-        if self.plan is None or self.account is None or self.state is None:
+        if self.plan is None or self.ledger is None or self.state is None:
             return Card(
                 title=f"A request at {self.hospital} that can't be weighed",
                 verdicts=(("bad", "Nothing of it can run"),),
@@ -199,29 +199,29 @@ class Evidence:
         return Card(
             title=f"{self.plan.study} at {self.hospital}",
             verdicts=self._verdicts(self.state, self.plan.rounds),
-            figures=_figures(self.account, self.state),
+            figures=_figures(self.ledger, self.state),
             alarms=alarms,
-            sections=self._sections(self.plan, self.account, self.state),
+            sections=self._sections(self.plan, self.ledger, self.state),
         )
 
     def _verdicts(self, state: vault_api.PlanStatus, rounds: int) -> tuple[tuple[Tone, str], ...]:
-        found = [
+        verdicts = [
             _verdict(state, rounds),
             (_STATES.get(state.state, "open"), f"Vault: {state.state}"),
             _desk(self.status),
         ]
         if self.mock is not None:
-            found.append(("good", "Mock run ok") if self.mock.ok else ("bad", "Mock run failed"))
-        return tuple(found)
+            verdicts.append(("good", "Mock run ok") if self.mock.ok else ("bad", "Mock run failed"))
+        return tuple(verdicts)
 
     def _sections(
-        self, plan: Plan, account: vault_api.LedgerSummary, state: vault_api.PlanStatus
+        self, plan: Plan, ledger: vault_api.LedgerSummary, state: vault_api.PlanStatus
     ) -> tuple[Section, ...]:
         before = self.last_approved
         return (
             self._asked(),
             *self._notes(),
-            plan_card.privacy(plan, account, state),
+            plan_card.privacy(plan, ledger, state),
             model_summary.model_section(plan, self.hospital),
             plan_card.what_changed(
                 before,
@@ -314,11 +314,11 @@ def _verdict(state: vault_api.PlanStatus, rounds: int) -> tuple[Tone, str]:
     return _VERDICTS[state.verdict]
 
 
-def _figures(account: vault_api.LedgerSummary, state: vault_api.PlanStatus) -> tuple[Figure, ...]:
-    budget = account.budget.epsilon
+def _figures(ledger: vault_api.LedgerSummary, state: vault_api.PlanStatus) -> tuple[Figure, ...]:
+    budget = ledger.budget.epsilon
     return (
         (f"ε {state.study_epsilon:.2f}", "this study, all rounds"),
-        (f"ε {account.spent_epsilon:.2f}", f"spent so far, of {budget:.2f}"),
+        (f"ε {ledger.spent_epsilon:.2f}", f"spent so far, of {budget:.2f}"),
         _left(budget - state.after_epsilon),
     )
 
@@ -336,9 +336,9 @@ def _desk(status: str) -> tuple[Tone, str]:
     return tones.get(status, "open"), f"Front desk: {status}"
 
 
-def _fields(told: object, **more: object) -> dict[str, Any] | None:
-    """The fields of what a party told, apart from the message's kind."""
-    facts: dict[str, Any] | None = json.loads(canonical.encode(told))
+def _fields(message: object, **more: object) -> dict[str, Any] | None:
+    """The fields of a message, apart from its kind."""
+    facts: dict[str, Any] | None = json.loads(canonical.encode(message))
     if facts is None:
         return None
     return {name: value for name, value in facts.items() if name != "kind"} | more

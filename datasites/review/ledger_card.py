@@ -18,7 +18,7 @@ class LedgerCard:
     """What the vault says of one asset: spent, left, what may run, every event paid for."""
 
     hospital: str
-    account: vault_api.LedgerSummary
+    ledger: vault_api.LedgerSummary
 
     def text(self) -> str:
         """The card as lines of text."""
@@ -28,12 +28,12 @@ class LedgerCard:
         return self._card().html()
 
     def _card(self) -> Card:
-        account = self.account
-        budget, spent = account.budget, account.spent_epsilon
+        ledger = self.ledger
+        budget, spent = ledger.budget, ledger.spent_epsilon
         left = max(round(budget.epsilon - spent, 2), 0.0)
-        counted = Counter(account.events)
+        counted = Counter(ledger.events)
         return Card(
-            title=f"{account.asset} at {self.hospital}",
+            title=f"{ledger.asset} at {self.hospital}",
             verdicts=(
                 ("good" if left else "bad", "Something is left" if left else "All is spent"),
             ),
@@ -48,9 +48,9 @@ class LedgerCard:
                     rows=(
                         (
                             "Shares patients with",
-                            ", ".join(account.sharing) or "no other asset of this hospital",
+                            ", ".join(ledger.sharing) or "no other asset of this hospital",
                         ),
-                        ("May run now", ", ".join(account.in_force) or "no plan"),
+                        ("May run now", ", ".join(ledger.in_force) or "no plan"),
                     ),
                 ),
                 Section(

@@ -12,20 +12,20 @@ from syft_code.plans.plan import Plan
 OTHER_CODE = "The code is NOT the one fixed function that a request may carry: deny it."
 
 
-def privacy(plan: Plan, account: LedgerSummary, state: PlanStatus) -> Section:
+def privacy(plan: Plan, ledger: LedgerSummary, state: PlanStatus) -> Section:
     """What the plan would cost the patients, and whose else it counts for."""
-    budget = account.budget
+    budget = ledger.budget
     left = budget.epsilon - state.after_epsilon
     rows = [
         ("This study", f"epsilon {state.study_epsilon:.2f}, all rounds and evaluations together"),
-        ("Spent so far", f"epsilon {account.spent_epsilon:.2f} of {budget.epsilon:.2f}"),
+        ("Spent so far", f"epsilon {ledger.spent_epsilon:.2f} of {budget.epsilon:.2f}"),
         ("After it", f"epsilon {state.after_epsilon:.2f} of {budget.epsilon:.2f}"),
-        ("Left after it", left_after(account, state)),
+        ("Left after it", left_after(ledger, state)),
         ("Delta", f"{budget.delta:g}"),
         (
             "Shares patients with",
-            ", ".join(account.sharing) + ": what runs there counts here, and the other way round"
-            if account.sharing
+            ", ".join(ledger.sharing) + ": what runs there counts here, and the other way round"
+            if ledger.sharing
             else "no other asset of this hospital",
         ),
     ]
@@ -45,9 +45,9 @@ def privacy(plan: Plan, account: LedgerSummary, state: PlanStatus) -> Section:
     )
 
 
-def left_after(account: LedgerSummary, state: PlanStatus) -> str:
+def left_after(ledger: LedgerSummary, state: PlanStatus) -> str:
     """What is left of the budget after all of a plan, or by how much it does not fit."""
-    left = account.budget.epsilon - state.after_epsilon
+    left = ledger.budget.epsilon - state.after_epsilon
     if left >= 0:
         return f"epsilon {left:.2f}"
     return (

@@ -60,7 +60,7 @@ KEYS = Keys()
 OLD = plan(KEYS, study="first-study")
 PLAN = plan(KEYS, rounds=8)
 EVENT = canonical.encode(accounting.event(OLD, "train")).decode("ascii")
-ACCOUNT = vault_api.LedgerSummary(
+LEDGER = vault_api.LedgerSummary(
     asset="skin-lesions",
     spent_epsilon=1.25,
     budget=Budget(epsilon=8.0, delta=1e-5),
@@ -108,7 +108,7 @@ def pack(status: str = "pending", **changes: Any) -> Evidence:
         "hospital": "hospital-1",
         "approval_days": 30.0,
         "plan": PLAN,
-        "account": ACCOUNT,
+        "ledger": LEDGER,
         "state": STATE,
     }
     return Evidence(**(fields | changes))
@@ -218,8 +218,10 @@ def test_what_leaves_nothing_of_a_budget_is_red() -> None:
     assert red not in html(pack())
     for after in (8.0, 7.999, 9.5):
         spent = html(pack(state=replace(STATE, after_epsilon=after)))
-        assert re.search(rf"{re.escape(red)}'><span [^>]*>ε 0.00", spent), after
-        assert re.search(rf"<tr style='{re.escape(red)}'><th [^>]*>Left after it", spent), after
+        assert re.search(rf"{re.escape(red)}\"><span [^>]*>ε 0.00", spent), after
+        assert re.search(rf"<tr style=\"{re.escape(red)}\">\s*<th [^>]*>Left after it", spent), (
+            after
+        )
 
 
 def test_the_brief_is_the_head_and_the_page_is_all() -> None:
@@ -395,7 +397,7 @@ def test_the_front_desk_and_the_vault_never_disagree_in_silence(status: str, sta
 
 
 def test_a_desk_that_approved_what_is_no_plan_is_loud() -> None:
-    bad = pack("approved", plan=None, state=None, account=None, problem="No such plan.")
+    bad = pack("approved", plan=None, state=None, ledger=None, problem="No such plan.")
     assert "knows no plan" in bad.disagreement
     assert replace(bad, request=request(status="rejected")).disagreement == ""
     assert "Nothing of it can run" in bad.text()
@@ -415,7 +417,7 @@ def test_everything_from_outside_is_escaped() -> None:
             ),
         ),
         request=request(f"# {HOSTILE}", status=HOSTILE, researcher=HOSTILE),
-        account=replace(ACCOUNT, sharing=(HOSTILE,)),
+        ledger=replace(LEDGER, sharing=(HOSTILE,)),
         state=replace(STATE, sentence=HOSTILE, weighed=HOSTILE, signers=(HOSTILE,)),
         notes=(Note(author="researcher", text=HOSTILE, at_unix_s=0),),
         mock=replace(MOCK, sentence=HOSTILE),
@@ -447,7 +449,7 @@ def test_code_that_is_longer_than_a_terminal_says_so_and_the_notebook_has_all_of
 
 
 def test_no_card_has_a_colour_of_its_own_for_text_or_a_solid_ground() -> None:
-    drawn = html(pack("approved", mock=MOCK)) + html(LedgerCard(hospital="h", account=ACCOUNT))
+    drawn = html(pack("approved", mock=MOCK)) + html(LedgerCard(hospital="h", ledger=LEDGER))
     grounds = set(re.findall(r"background:([^;'\"]+)", drawn))
     assert all(g == "transparent" or g.startswith("rgba(") for g in grounds), grounds
     assert re.findall(r"[;'\"]color:([^;'\"]+)", drawn) == ["inherit"] * drawn.count("<pre ")
@@ -458,11 +460,11 @@ def test_no_card_has_a_colour_of_its_own_for_text_or_a_solid_ground() -> None:
 
 def test_the_json_has_all_keys_whether_there_is_a_plan_or_not() -> None:
     full = json.loads(pack(mock=MOCK).as_json())
-    empty = json.loads(pack(plan=None, account=None, state=None, problem="No plan.").as_json())
+    empty = json.loads(pack(plan=None, ledger=None, state=None, problem="No plan.").as_json())
     assert set(full) == set(empty)
     documented = set(re.findall(r"`([a-z0-9_]+)`", Evidence.as_json.__doc__ or ""))
     assert set(full) <= documented
-    for key in ("request", "account", "state", "mock", "plan_diff"):
+    for key in ("request", "ledger", "state", "mock", "plan_diff"):
         assert set(full[key]) - set(MockRun.__dataclass_fields__) <= documented, key
     assert {key for release in full["disclosures"] for key in release} <= documented
 
@@ -478,7 +480,7 @@ def test_the_json_holds_full_keys_numbers_and_the_code() -> None:
     assert found["plan_diff"]["compared_with"] == OLD.hash
     assert {"field": "rounds", "before": "3", "after": "8"} in found["plan_diff"]["fields"]
     assert found["state"]["study_epsilon"] == 4.12
-    assert found["account"]["sharing"] == ["skin-lesions-of-2020"]
+    assert found["ledger"]["sharing"] == ["skin-lesions-of-2020"]
     assert found["mock"]["ok"] is True
     assert found["bytes_in_all"] == sum(r["times"] * _leaving(r) for r in found["disclosures"])
     assert Plan.decode(canonical.encode(found["plan"])) == PLAN
@@ -684,7 +686,7 @@ def test_a_robust_rule_is_named_with_what_it_withstands_and_what_it_shows(
 
 
 def test_a_statement_says_what_is_spent_left_shared_in_force_and_counted() -> None:
-    for text in both(LedgerCard(hospital="hospital-1", account=ACCOUNT)):
+    for text in both(LedgerCard(hospital="hospital-1", ledger=LEDGER)):
         for words in ("ε 1.25", "ε 6.75", "ε 8.00", "skin-lesions-of-2020", OLD.hash):
             assert words in text
         assert "5 3 steps, each with a part 0.2 of the patients, noise multiplier 1" in text
@@ -692,11 +694,11 @@ def test_a_statement_says_what_is_spent_left_shared_in_force_and_counted() -> No
 
 
 def test_a_statement_of_a_spent_asset_says_so() -> None:
-    for text in both(LedgerCard(hospital="h", account=replace(ACCOUNT, spent_epsilon=8.5))):
+    for text in both(LedgerCard(hospital="h", ledger=replace(LEDGER, spent_epsilon=8.5))):
         assert "All is spent" in text
         assert "ε 0.00" in text
     assert ("ε 0.00", "left", "bad") in LedgerCard(
-        hospital="h", account=replace(ACCOUNT, spent_epsilon=7.999)
+        hospital="h", ledger=replace(LEDGER, spent_epsilon=7.999)
     )._card().figures
 
 
@@ -799,7 +801,7 @@ def test_requests_are_weighed_without_a_mock_run(
     (shown,) = owner.requests()
     assert shown.plan == agreed
     assert shown.mock is None
-    assert shown.state is not None and shown.account is not None
+    assert shown.state is not None and shown.ledger is not None
     assert shown.state.state == "undecided"
     assert shown.state.after_epsilon == pytest.approx(
         accounting.epsilon(accounting.plan_events(agreed), delta=1e-5)
@@ -888,5 +890,5 @@ def test_a_statement_comes_from_the_ledger(hospital: OneHospital, vault: Vault) 
     hospital.action(vault, approval(agreed))
     vault.start_round(hospital.call(agreed, 1), hospital.weights(agreed))
     shown = Owner(hospital.home).ledger_card("skin-lesions")
-    assert shown.account.in_force == (agreed.hash,)
+    assert shown.ledger.in_force == (agreed.hash,)
     assert "1 3 steps, each with a part 0.2" in re.sub(r"\s+", " ", shown.text())

@@ -127,6 +127,7 @@ def test_a_goal_that_a_row_misses_is_named_as_missed() -> None:
     assert met == ["client k=3, float32: 4.50 copies, goal 5.0"]
 
 
+@pytest.mark.slow
 def test_the_command_prints_every_row_and_writes_them(tmp_path: Path) -> None:
     file = tmp_path / "rows.csv"
     given = ["--sizes", "20000", "--hospitals", "3", "--repeats", "2", "--out", str(file)]

@@ -262,7 +262,16 @@ VARIANTS: dict[str, dict[str, object]] = {
 }
 
 
-@pytest.mark.parametrize("changes", VARIANTS.values(), ids=list(VARIANTS))
+SCAFFOLDED, BROUGHT = VARIANTS
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        pytest.param(VARIANTS[SCAFFOLDED], id=SCAFFOLDED),
+        pytest.param(VARIANTS[BROUGHT], id=BROUGHT, marks=pytest.mark.slow),
+    ],
+)
 def test_other_ways_to_share_run_through_the_same_parties(
     live: Live, researcher: Researcher, changes: dict[str, object]
 ) -> None:

@@ -25,6 +25,8 @@ from syft_code.secret_sharing.sharing import Ring, Scheme
 
 FALSE_ALARM = 1e-6
 SCHEMES = [Scheme(2, 2), Scheme(3, 3), Scheme(3, 2)]
+LEARNT = [Scheme(2, 2), Scheme(3, 2), pytest.param(Scheme(3, 3), marks=pytest.mark.slow)]
+"""The schemes, for tests that train a distinguisher."""
 LARGER = [Scheme(4, 4), Scheme(5, 5), Scheme(4, 3), Scheme(5, 3), Scheme(5, 4)]
 RULES = {
     8: Sharing(ring_bits=8, fraction_bits=3, bound=3.0),
@@ -295,7 +297,7 @@ ROUNDS = 3000
 LEARNERS: list[Learner] = [logistic, perceptron]
 
 
-@pytest.mark.parametrize("scheme", SCHEMES, ids=str)
+@pytest.mark.parametrize("scheme", LEARNT, ids=str)
 def test_a_learner_guesses_at_chance_from_fewer_than_needed_views(scheme: Scheme) -> None:
     """Its guesses are then throws of a coin: too many right or wrong ones are an alarm."""
     train, test = played(scheme, ROUNDS), played(scheme, ROUNDS)
@@ -305,7 +307,7 @@ def test_a_learner_guesses_at_chance_from_fewer_than_needed_views(scheme: Scheme
         assert low <= right_guesses(train, test, parties, kind) <= high
 
 
-@pytest.mark.parametrize("scheme", SCHEMES, ids=str)
+@pytest.mark.parametrize("scheme", LEARNT, ids=str)
 @pytest.mark.parametrize(
     ("seeds", "more"),
     [("fresh", 1), ("used twice", 0), ("known", 0), ("but for a bit", 0)],

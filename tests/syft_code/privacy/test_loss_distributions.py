@@ -82,6 +82,7 @@ def test_the_quick_bound_is_never_below(sigma: float, rate: float, count: int) -
         assert loss_distributions.epsilon(releases, delta=1e-5) <= bound
 
 
+@pytest.mark.slow
 def test_a_ledger_of_a_thousand_different_entries_is_composed() -> None:
     rng = random.Random(1)
     releases = _releases(

@@ -1,9 +1,8 @@
-"""Shared mathematics, and the code that travels to a hospital.
+"""Shared mathematics, and the code that travels to a hospital: pure functions on public dataclasses.
 
-    plans ◀─ prediction ◀─ secret_sharing ◀─┐
-      ▲ ◀─── privacy ◀──────────────────── learning        evidence ─▶ plans        processes
+    recipes ◀ plans ◀ privacy, evidence        recipes ◀ models ◀ metrics ◀ secret_sharing
+    all of these ◀ learning ◀ local_training   runtime: what any process needs, no mathematics
 
-Pure functions on public dataclasses. Knows no other part of the product and does no I/O;
-randomness, keys and patient data come in as arguments only. Errors, canonical JSON and cohorts
-belong to every room.
+Randomness, keys and patient data come in as arguments only. `errors`, `canonical` and `cohort` belong
+to every room. May import no other part of the product.
 """

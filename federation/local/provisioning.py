@@ -72,7 +72,7 @@ def hospitals(config: FederationConfig, state: Path) -> list[HospitalSpec]:
             settings=SiteSettings(
                 name=entry.name, port=entry.port, round_limit_s=entry.round_limit_s
             ),
-            policy=_policy(config, entry),
+            policy=policy(config, entry),
             kind=entry.kind,
             data=entry.data,
         )
@@ -100,7 +100,7 @@ def invite(config: FederationConfig, state: Path, owners: Sequence[Owner]) -> Cr
     )
 
 
-def _policy(config: FederationConfig, entry: HospitalEntry) -> SitePolicy:
+def policy(config: FederationConfig, entry: HospitalEntry) -> SitePolicy:
     terms = Terms(
         epsilon=entry.epsilon,
         delta=entry.delta,

@@ -1,4 +1,4 @@
-"""What proves who did what: the chain of an audit log, and whose account a request comes from.
+"""What proves who did what: the chain of an audit log, and whose account an HTTP request comes from.
 
-May import `plans`.
+Start at `audit_chain.verify`: anybody may. May import `plans`.
 """

@@ -1,7 +1,5 @@
-"""Everything that a hospital computes in a round: DP-SGD, its levers, and what is contributed.
+"""DP-SGD at one hospital, and its levers: clip, augmentation, proximal terms, distillation.
 
-    local_round ─▶ dp_sgd ─▶ batches, per_sample ─▶ watched, kept
-    contribution ─▶ what is shared, what is kept
-
-May import all other rooms but `evidence` and `processes`.
+Start at `dp_sgd.train` (Algorithm 1), then `per_sample_gradients` and `per_sample_layers`: a
+gradient for each patient apart. May import `models`, `plans`, `privacy`, `recipes`.
 """

@@ -1,4 +1,4 @@
-"""Networks from their description, what they say of a slice, and how good that is.
+"""From a recipe to a network that computes, and between a network and one vector.
 
-May import `plans`.
+Start at `networks.build`; nothing else makes a module. May import `recipes`.
 """

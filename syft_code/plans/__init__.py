@@ -1,4 +1,4 @@
-"""What parties agree on and tell each other, as data: plans, recipes, rosters, messages, notes.
+"""What parties agree on and tell each other, as data: plans, rosters, messages, notes.
 
-Nothing here computes on a patient or on a weight.
+Start at `plan.Plan`. Nothing here computes on a patient or on a weight. May import `recipes`.
 """

@@ -1,4 +1,4 @@
 """What a training costs a patient, and where noise comes from.
 
-May import `plans`.
+Start at `accounting`: events are inert data, an accountant interprets them. May import `plans`.
 """

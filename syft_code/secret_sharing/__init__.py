@@ -1,4 +1,5 @@
 """A hospital's vector as shares, their sums, and what keeps one hospital from spoiling a sum.
 
-May import `plans` and, for the lengths of evaluations, `prediction`. docs/protocol.md states it.
+Start at `sharing` (mathematics only), then `envelope` (one share on its way); docs/protocol.md states
+the protocol. May import `metrics`, `plans`, `recipes`.
 """

@@ -4,8 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-import launch
-from federation.local import federation_file
+from federation.local import federation_file, provisioning
 from federation.strategy import presets
 from policies import site_policy
 from policies.decision import AskOwner
@@ -65,7 +64,7 @@ def test_what_is_suggested_is_allowed_where_nobody_changed_the_policy(data, kind
             aggregators=tuple((one.verify_key, one.seal_key) for one in agreed.aggregators),
         ),
     )
-    policy = launch._policy(config, config.hospital[0])
+    policy = provisioning.policy(config, config.hospital[0])
     for rules in (policy, site_policy.read(site_policy.text(policy))):
         decision = review(case, rules)
         assert isinstance(decision, AskOwner), decision

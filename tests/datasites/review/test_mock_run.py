@@ -149,12 +149,11 @@ def test_weights_that_run_away_are_a_result_with_the_trainers_sentence() -> None
     assert tried.outputs == ()
 
 
+pytestmark = pytest.mark.servers
 READY = """
 import sys, time
 from datasites.protocol import framing as wire, vault_api
 from datasites.vault.worker.job_messages import TrainingJob as Job
-
-pytestmark = pytest.mark.servers
 wire.receive(sys.stdin.buffer, Job)
 wire.send(sys.stdout.buffer, vault_api.Failure(error="TrainingFailed", sentence="No such cohort."))
 wire.receive(sys.stdin.buffer, Job)

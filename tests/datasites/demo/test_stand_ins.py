@@ -75,7 +75,7 @@ def test_a_folder_that_holds_anything_is_left_alone(kind: Kind, tmp_path: Path) 
 def test_lesions_come_in_the_proportions_of_the_published_table(
     lesions: tuple[Path, float], reading: Reading
 ) -> None:
-    with (lesions[0] / "HAM10000_metadata.csv").open(encoding="utf-8", newline="") as stream:
+    with (lesions / "HAM10000_metadata.csv").open(encoding="utf-8", newline="") as stream:
         rows = list(csv.DictReader(stream))
     assert len(rows) == len(reading.cohort.images) and reading.cohort.patients == 1600
     share = Counter(row["dx"] for row in rows)

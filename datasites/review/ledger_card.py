@@ -152,7 +152,7 @@ def _terms(policy: SitePolicy) -> tuple[Section, ...]:
 def describe_event(event: str) -> tuple[str, str]:
     """An event of the ledger (canonical JSON): what it released, and of whom.
 
-    >>> describe_event('{"kind":"gaussian","noise_multiplier":2.0}')
+    >>> describe_event('{"kind":"gaussian","noise_multiplier":2}')
     ('noised sums, noise multiplier 2', 'held-out patients')
     """
     what: DpSgdEvent | GaussianEvent = canonical.parse(

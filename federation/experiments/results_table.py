@@ -68,7 +68,14 @@ def _records(cell: Cell, finished: dict[str, Any]) -> list[Record]:
     }
     same = ("rounds", "noise_multiplier", "epsilon_spent", "lost", "bytes_up", "bytes_down")
     common |= {name: finished[name] for name in (*same, "stand_in")}
-    return [{name: (common | row)[name] for name in COLUMNS} for row in finished["rows"]]
+    rows = [common | row for row in finished["rows"]]
+    return [{name: _typed(name, row[name]) for name in COLUMNS} for row in rows]
+
+
+def _typed(name: str, value: Any) -> Any:
+    """A value of a column's type: canonical JSON writes a float without a fraction as an integer."""
+    is_number = COLUMNS[name] == pa.float64() and value is not None
+    return float(value) if is_number else value
 
 
 def write(cells: Sequence[Cell], folder: Path) -> list[Record]:

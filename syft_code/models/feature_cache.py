@@ -3,12 +3,13 @@
     picture ─ hash of its bytes ─▶ known? ─ yes ─▶ the kept row
                                      └──── no ───▶ the layers ─▶ kept
 
-Off unless it is switched on, by experiments and baselines. A vault's training process sees one cohort once, and `batches` keeps
-what it needs; an experiment trains and evaluates hundreds of times on the same pictures, and a
-scattering transform takes longer than all steps of a linear layer on it.
+Off unless experiments or baselines switch it on. A vault's training process sees one cohort once,
+and `batches` keeps what it needs; an experiment trains and evaluates hundreds of times on the same
+pictures, and a scattering transform takes longer than all steps of a linear layer on it.
 """
 
 import hashlib
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -24,6 +25,8 @@ class _Kept:
 
     def __init__(self) -> None:
         self.most_numbers = 0
+        self.users = 0
+        self.changing = threading.Lock()
         self._numbers = 0
         self._rows: dict[bytes, Tensor] = {}
 
@@ -53,11 +56,15 @@ def switched_on(*, most_numbers: int = 1 << 26) -> Iterator[None]:
     Guarantee: what `features` gives is the same, bit for bit, as long as the layers say the same of
     a picture whatever stands beside it, as a scattering transform does.
     """
-    before, _kept.most_numbers = _kept.most_numbers, most_numbers
+    with _kept.changing:
+        _kept.users += 1
+        _kept.most_numbers = max(_kept.most_numbers, most_numbers)
     try:
         yield
     finally:
-        _kept.most_numbers = before
+        with _kept.changing:  # threads leave in any order; the last one switches it off
+            _kept.users -= 1
+            _kept.most_numbers = _kept.most_numbers if _kept.users else 0
 
 
 def features(layers: nn.Sequential, pixels: Float[Tensor, "batch ..."]) -> Tensor:

@@ -69,3 +69,15 @@ def test_past_the_bound_rows_are_forgotten_and_asked_about_anew() -> None:
         again = feature_cache.features(nn.Sequential(counted), pictures)
     assert counted.asked == 8
     assert torch.equal(again, pictures.flatten(1) * 2.0)
+
+
+def test_users_who_leave_in_any_order_switch_it_off() -> None:
+    first, second = feature_cache.switched_on(), feature_cache.switched_on()
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    second.__exit__(None, None, None)
+    counted, pictures = _Counted(), _pictures(2, seed=9)
+    for _ in range(2):
+        feature_cache.features(nn.Sequential(counted), pictures)
+    assert counted.asked == 4

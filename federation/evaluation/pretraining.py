@@ -18,12 +18,12 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as encode
 
+from federation.evaluation import open_training
 from federation.evaluation.model_file import METADATA
 from syft_code import canonical
 from syft_code.cohort import Cohort
 from syft_code.errors import InvalidInput, InvalidPlan, require
 from syft_code.learning import augmentation as augmenting
-from syft_code.learning import dp_sgd
 from syft_code.local_training import broadcast
 from syft_code.models import networks
 from syft_code.plans.plan_parts import Augmentation
@@ -121,7 +121,7 @@ def pretrain(
     require(cohort.patients > 0, "There must be a patient to train on.", error=InvalidInput)
     model = networks.build(recipe, data)
     networks.from_vector(model, networks.initial_weights(recipe, data, seed=how.seed))
-    dp_sgd.train_without_privacy(
+    open_training.train_without_privacy(
         model,
         _varied(cohort, how),
         recipe=recipe,

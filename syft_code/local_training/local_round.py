@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from syft_code.cohort import Cohort
 from syft_code.errors import TrainingFailed, require
 from syft_code.learning import dp_sgd, proximal
-from syft_code.learning.adaptive_clip import ClipNorm
 from syft_code.learning.distillation import Teacher
+from syft_code.learning.dp_sgd import TrainingRun
 from syft_code.learning.proximal import ProximalTerm
 from syft_code.local_training import broadcast, client_update, control_variates
 from syft_code.local_training.broadcast import Broadcast
@@ -54,24 +54,21 @@ def train(
     """
     parts = broadcast.unpack(plan, "train", sent)
     before = client_update.divided(plan, kept)
-    clip = ClipNorm.first(plan.dp_sgd, moved=float(before.clip.sum()))
-    update = dp_sgd.train(
-        _model(plan, own_weights(plan, parts.weights, kept)),
-        cohort,
+    run = TrainingRun(
         recipe=plan.recipe,
         dp=plan.dp_sgd,
         optimizer=plan.optimizer,
         declared_patients=plan.hospital(hospital).patients,
-        randomness=randomness,
         frozen=compression.trained(plan).start,
         correction=_correction(plan, parts, kept),
-        pull=pull(plan, parts, kept),
+        proximal=proximal_term(plan, parts, kept),
         augmentation=plan.augmentation,
         teacher=_teacher(plan, parts),
-        clip=clip,
-        on_step=on_step,
+        clip_moved=float(before.clip.sum()),
     )
-    return update if plan.dp_sgd.adaptive is None else np.append(update, clip.moved)
+    model = _model(plan, own_weights(plan, parts.weights, kept))
+    update, clip_moved = dp_sgd.train(model, cohort, run, randomness=randomness, on_step=on_step)
+    return update if plan.dp_sgd.adaptive is None else np.append(update, clip_moved)
 
 
 def evaluate(
@@ -91,20 +88,20 @@ def evaluate(
     return noised
 
 
-def pull(plan: Plan, parts: Broadcast, kept: Vector) -> ProximalTerm | None:
+def proximal_term(plan: Plan, parts: Broadcast, kept: Vector) -> ProximalTerm | None:
     """What draws each step back: to the round's weights (FedProx), to an earlier task's (EWC)."""
-    part, pulls = compression.trained(plan), []
+    part, terms = compression.trained(plan), []
     if isinstance(plan.algorithm, FedProx):
         target = own_weights(plan, parts.weights, kept)[part].astype(np.float64)
-        pulls.append(ProximalTerm(strength=plan.algorithm.mu, target=target))
+        terms.append(ProximalTerm(strength=plan.algorithm.mu, target=target))
     if isinstance(plan.continual, Ewc):
         strength = plan.continual.strength * parts.importance[part].astype(np.float64)
-        pulls.append(
+        terms.append(
             ProximalTerm(strength=strength, target=parts.reference[part].astype(np.float64))
         )
-    if len(pulls) == 2:
-        return proximal.both(*pulls)
-    return pulls[0] if pulls else None
+    if len(terms) == 2:
+        return proximal.both(*terms)
+    return terms[0] if terms else None
 
 
 def own_weights(plan: Plan, weights: Weights, kept: Vector) -> Weights:

@@ -14,6 +14,7 @@ from federation.researcher.outcome import Outcome, RoundRecord
 from syft_code import canonical
 from syft_code.cohort import Cohort
 from syft_code.learning import dp_sgd
+from syft_code.learning.dp_sgd import TrainingRun
 from syft_code.metrics import evaluation_sums, scoring
 from syft_code.models import networks
 from syft_code.plans import messages
@@ -153,12 +154,14 @@ def run_study(plan: Plan, hospitals: list[HospitalCohorts]) -> Demo:
             update = dp_sgd.train(
                 model,
                 hospital.training,
-                recipe=plan.recipe,
-                dp=plan.dp_sgd,
-                optimizer=plan.optimizer,
-                declared_patients=declared,
+                TrainingRun(
+                    recipe=plan.recipe,
+                    dp=plan.dp_sgd,
+                    optimizer=plan.optimizer,
+                    declared_patients=declared,
+                ),
                 randomness=source,
-            )
+            ).update
             total, weight = total + declared * update, weight + declared
         weights = (weights + total / weight).astype(np.float32)
         by_round.append(weights)

@@ -230,7 +230,7 @@ def test_the_trainer_is_given_the_difference_of_the_control_variates(
     train = local_round.dp_sgd.train
 
     def listening(*arguments: Any, **options: Any) -> Any:
-        seen.append(options["correction"])
+        seen.append(arguments[2].correction)
         return train(*arguments, **options)
 
     monkeypatch.setattr(local_round.dp_sgd, "train", listening)

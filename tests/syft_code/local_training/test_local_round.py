@@ -10,6 +10,7 @@ import pytest
 from syft_code.cohort import Cohort
 from syft_code.errors import TrainingFailed
 from syft_code.learning import dp_sgd
+from syft_code.learning.dp_sgd import TrainingRun
 from syft_code.local_training import broadcast, client_update, local_round
 from syft_code.local_training.broadcast import Broadcast
 from syft_code.metrics import evaluation_sums, scoring
@@ -203,12 +204,14 @@ def test_a_hospital_trains_and_evaluates_with_its_own_normalisation() -> None:
     expected = dp_sgd.train(
         model,
         some_cohort(),
-        recipe=NORMED,
-        dp=agreed.dp_sgd,
-        optimizer=agreed.optimizer,
-        declared_patients=41,
+        TrainingRun(
+            recipe=NORMED,
+            dp=agreed.dp_sgd,
+            optimizer=agreed.optimizer,
+            declared_patients=41,
+        ),
         randomness=NoiseSource.from_key(KEY),
-    )
+    ).update
     update = trained(agreed, some_cohort(), kept=NORMS, weights=weights)
     np.testing.assert_allclose(update, expected, rtol=1e-9)
     networks.from_vector(model, mine)
@@ -225,7 +228,7 @@ def test_fedprox_pulls_a_hospitals_normalisation_to_its_own() -> None:
     agreed = small(recipe=NORMED, local_norms=True, algorithm=FedProx(mu=1.0))
     weights = local_round.first_weights(agreed)
     parts = Broadcast(weights=weights)
-    pull = local_round.pull(agreed, parts, NORMS)
+    pull = local_round.proximal_term(agreed, parts, NORMS)
     assert pull is not None
     own = local_norms.mask(NORMED, agreed.data)
     np.testing.assert_allclose(pull.target[own], weights[own] + NORMS, rtol=1e-6)

@@ -207,6 +207,13 @@ def _samples(outcome: Outcome, samples: Cohort | None) -> Html:
     return section("What the model says", picture(sample_plots.samples(outcome, samples), caption))
 
 
+def _second_epsilon(own: Certificate) -> str:
+    epsilon = at_least(own.get("epsilon_second"))
+    return (
+        f"{epsilon} ({own['second_accountant'].upper()})" if "second_accountant" in own else epsilon
+    )
+
+
 def _privacy(outcome: Outcome, certificate: Certificate, budgets: Mapping[str, float]) -> Html:
     privacy = certificate["privacy"]
     head = ["Hospital", "Patients declared", "Rounds", "Epsilon", "Training", "Held-out"]
@@ -221,7 +228,7 @@ def _privacy(outcome: Outcome, certificate: Certificate, budgets: Mapping[str, f
                 at_least(own["epsilon"]),
                 at_least(groups.get("training")),
                 at_least(groups.get("held-out")),
-                at_least(own.get("epsilon_rdp")),
+                _second_epsilon(own),
                 delta_text(own["delta"]) if "delta" in own else "–",
                 f"{budgets[own['name']]:g}" if own["name"] in budgets else "–",
             ]
@@ -232,11 +239,11 @@ def _privacy(outcome: Outcome, certificate: Certificate, budgets: Mapping[str, f
         element(
             "p",
             f"Neighbouring relation: {privacy['neighbouring_relation']}. {privacy['groups']} An "
-            "epsilon is never less than what the hospital's ledger stated; the second method (RDP) "
-            "is looser and must lie at or above it.",
+            "epsilon is never less than what the hospital's ledger stated; a second accountant must "
+            "agree: PRV is Opacus', RDP is looser and lies at or above it.",
             of="soft",
         ),
-        table([*head, "by RDP", "Delta", "Budget"], rows, numbers=1),
+        table([*head, "Second accountant", "Delta", "Budget"], rows, numbers=1),
         picture(plots.epsilon(outcome, budgets), "As each hospital's ledger stated it."),
     )
 

@@ -24,6 +24,7 @@ from datasites.vault.worker.training_worker import TrainingWorker
 from syft_code.local_training import broadcast, client_update
 from syft_code.plans.messages import RoundCall
 from syft_code.secret_sharing import envelope, keystream
+from syft_code.secret_sharing.vector_layout import VectorLayout
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,7 +122,7 @@ class UpdateSealer:
         raw = self._worker.run(job, body, on_step=on_step)
         return airlock.inspect(
             raw,
-            length=airlock.result_length(plan, call.purpose),
+            length=VectorLayout.of(plan).result_length(call.purpose),
             bound=airlock.result_bound(plan, call.purpose),
         )
 

@@ -19,8 +19,9 @@ from federation.simulation.randomness import Randomness
 from federation.simulation.simulated_sums import collected
 from federation.strategy import server_optimizer
 from federation.strategy.server_optimizer import ServerState
-from syft_code.local_training import client_update, local_round
+from syft_code.local_training import local_round
 from syft_code.plans.plan import Plan
+from syft_code.secret_sharing.vector_layout import VectorLayout
 
 Vector = NDArray[np.float64]
 Weights = NDArray[np.float32]
@@ -62,7 +63,7 @@ class Simulation:
         self._hospitals = hospitals
         self._randomness = randomness
         self._least = plan.min_hospitals if least is None else least
-        self._kept = ClientStateFiles(folder, size=client_update.length(plan, "train"))
+        self._kept = ClientStateFiles(folder, size=VectorLayout.of(plan).kept_length("train"))
 
     def round(self, number: int, model: ServerState) -> tuple[ServerState, SimulatedRound]:
         """Train everywhere, add up, step."""

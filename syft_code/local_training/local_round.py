@@ -27,7 +27,7 @@ from syft_code.models import networks
 from syft_code.plans.algorithms import Distillation, Ewc, FedProx
 from syft_code.plans.plan import Plan
 from syft_code.privacy.noise import NoiseSource
-from syft_code.secret_sharing import compression
+from syft_code.secret_sharing.vector_layout import VectorLayout
 
 Vector = NDArray[np.float64]
 Weights = NDArray[np.float32]
@@ -48,7 +48,7 @@ def train(
     Where the clip norm adapts, one number more: how far it has moved since the first round.
 
     `sent` is a round's broadcast, `kept` what the hospital's last contribution left
-    (`client_update.length` zeros before the first).
+    (`VectorLayout.kept_length` zeros before the first).
 
     Guarantee: that of `dp_sgd.train`.
     """
@@ -59,7 +59,7 @@ def train(
         dp=plan.dp_sgd,
         optimizer=plan.optimizer,
         declared_patients=plan.hospital(hospital).patients,
-        frozen=compression.trained(plan).start,
+        frozen=VectorLayout.of(plan).trained.start,
         correction=_correction(plan, parts, kept),
         proximal=proximal_term(plan, parts, kept),
         augmentation=plan.augmentation,
@@ -90,7 +90,7 @@ def evaluate(
 
 def proximal_term(plan: Plan, parts: Broadcast, kept: Vector) -> ProximalTerm | None:
     """What draws each step back: to the round's weights (FedProx), to an earlier task's (EWC)."""
-    part, terms = compression.trained(plan), []
+    part, terms = VectorLayout.of(plan).trained, []
     if isinstance(plan.algorithm, FedProx):
         target = own_weights(plan, parts.weights, kept)[part].astype(np.float64)
         terms.append(ProximalTerm(strength=plan.algorithm.mu, target=target))
@@ -106,11 +106,12 @@ def proximal_term(plan: Plan, parts: Broadcast, kept: Vector) -> ProximalTerm | 
 
 def own_weights(plan: Plan, weights: Weights, kept: Vector) -> Weights:
     """A hospital's model: the round's weights, with how far its own normalisation has moved."""
-    own = compression.shared(plan)
+    layout = VectorLayout.of(plan)
+    own = layout.shared
     if own is None:
         return weights
     moved = weights.copy()
-    moved[compression.trained(plan)][~own] += client_update.divided(plan, kept).norms
+    moved[layout.trained][~own] += client_update.divided(plan, kept).norms
     return moved
 
 
@@ -120,7 +121,7 @@ def _correction(plan: Plan, parts: Broadcast, kept: Vector) -> Vector | None:
         return None
     memory = client_update.divided(plan, kept).memory
     shared = control_variates.correction(parts.control.astype(np.float64), memory)
-    own = compression.shared(plan)
+    own = VectorLayout.of(plan).shared
     if own is None:
         return shared
     everything = np.zeros(len(own))
@@ -153,12 +154,13 @@ def check_start(plan: Plan, round_number: int, sent: Weights) -> None:
     Raises:
         TrainingFailed: if they are others.
     """
+    layout = VectorLayout.of(plan)
     if plan.start_sha256:
         return
-    start, part = first_weights(plan), compression.trained(plan)
+    start, part = first_weights(plan), layout.trained
     same = broadcast.unpack(plan, "train", sent).weights == start
     if round_number > 1:
-        own = compression.shared(plan)
+        own = layout.shared
         same[part] = same[part] | (True if own is None else own)
     require(
         bool(same.all()),

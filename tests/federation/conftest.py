@@ -27,8 +27,8 @@ from syft_code.privacy.noise import NoiseSource
 from syft_code.recipes.architectures import LayerStack, UNet
 from syft_code.recipes.layers import Activation, Conv, GlobalAverage
 from syft_code.recipes.recipe import CrossEntropy, DataSpec, DiceCrossEntropy, Recipe
-from syft_code.secret_sharing import envelope
 from syft_code.secret_sharing.groups import groups
+from syft_code.secret_sharing.vector_layout import VectorLayout
 
 DELTA = 1e-5
 SKIN = DataSpec(
@@ -218,7 +218,7 @@ def a_header(plan: Plan, hospital: str, number: int, *, evaluated: bool = False)
         party=len(plan.aggregators),
         parties=len(plan.aggregators),
         needed=plan.needed,
-        length=envelope.vector_length(plan, purpose),
+        length=VectorLayout.of(plan).vector_length(purpose),
         ring_bits=plan.sharing_of(purpose).ring_bits,
         log_sha256=canonical.sha256(f"{hospital}{number}".encode()),
         sealed_sha256="00" * 32,

@@ -23,7 +23,7 @@ from syft_code.plans.algorithms import Ewc, Scaffold
 from syft_code.plans.plan_parts import Compression, Evaluation, Robust, Sharing
 from syft_code.recipes.architectures import LayerStack
 from syft_code.recipes.layers import GlobalAverage, GroupNorm, Linear
-from syft_code.secret_sharing import compression
+from syft_code.secret_sharing.vector_layout import VectorLayout
 
 
 @pytest.fixture(scope="module")
@@ -483,7 +483,7 @@ def test_sentences_are_true_where_only_a_part_of_an_update_travels(skin_demo, re
     changes = {"compression": Compression(kept=0.5), "frozen_layers": 1}
     saw, _ = saw_and_not(skin_demo.outcome, rewritten, **changes)
     plan = dataclasses.replace(skin_demo.outcome.plan, **changes)
-    part, kept = compression.trained(plan), compression.kept_count(plan)
+    part, kept = VectorLayout.of(plan).trained, VectorLayout.of(plan).sent_count
     vault = saw["each vault"]
     assert f"one vector of {kept:,} numbers of an update" in vault
     assert f"The first {part.start:,} parameters are never trained" in vault

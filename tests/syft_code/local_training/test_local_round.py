@@ -11,7 +11,7 @@ from syft_code.cohort import Cohort
 from syft_code.errors import TrainingFailed
 from syft_code.learning import dp_sgd
 from syft_code.learning.dp_sgd import TrainingRun
-from syft_code.local_training import broadcast, client_update, local_round
+from syft_code.local_training import broadcast, local_round
 from syft_code.local_training.broadcast import Broadcast
 from syft_code.metrics import evaluation_sums, scoring
 from syft_code.models import networks
@@ -23,7 +23,7 @@ from syft_code.recipes import local_norms
 from syft_code.recipes.architectures import LayerStack
 from syft_code.recipes.layers import Conv, GlobalAverage, GroupNorm
 from syft_code.recipes.recipe import CrossEntropy, Recipe
-from syft_code.secret_sharing import compression
+from syft_code.secret_sharing.vector_layout import VectorLayout
 from tests.plans import Keys, plan
 
 LINEAR = Recipe(model=LayerStack(layers=(GlobalAverage(),)), loss=CrossEntropy())
@@ -61,7 +61,7 @@ def small(**changes: object) -> Plan:
 
 def trained(agreed: Plan, cohort: Cohort = NOBODY, *, kept: Any = None, **parts: Any) -> Any:
     """One hospital's update, of what a researcher could have sent."""
-    nothing = np.zeros(client_update.length(agreed, "train"))
+    nothing = np.zeros(VectorLayout.of(agreed).kept_length("train"))
     return local_round.train(
         agreed,
         "hospital-1",
@@ -139,7 +139,7 @@ def test_a_frozen_layer_has_no_pull() -> None:
         reference=np.arange(size, dtype=np.float32),
         importance=np.ones(size, np.float32),
     )
-    part = compression.trained(agreed)
+    part = VectorLayout.of(agreed).trained
     np.testing.assert_allclose(update, 0.25 * 0.5 * np.arange(size)[part], rtol=1e-6)
 
 
@@ -178,7 +178,7 @@ def test_two_rounds_leave_a_clip_norm_where_one_of_as_many_steps_does() -> None:
         result = trained(
             agreed, some_cohort(41), kept=np.array(moved[-1:] or [0.0]), weights=weights
         )
-        assert len(result) == client_update.result_length(agreed) == len(weights) + 1
+        assert len(result) == VectorLayout.of(agreed).result_length("train") == len(weights) + 1
         moved.append(result[-1])
     assert moved[0] == pytest.approx(-0.2 * 0.5 * 2)
     np.testing.assert_allclose(moved[1], 2 * moved[0], rtol=1e-9)

@@ -55,6 +55,7 @@ from federation.simulation.simulated_sums import RoundSums, collected
 from federation.strategy import server_optimizer
 from federation.strategy.presets import suggested
 from federation.strategy.server_optimizer import ServerState
+from syft_code.arrays import Vector
 from syft_code.cohort import Cohort
 from syft_code.local_training import broadcast, local_round
 from syft_code.local_training.broadcast import PublicVectors
@@ -70,7 +71,6 @@ from syft_code.runtime.parent_exit import end_with_parent
 from syft_code.secret_sharing import envelope, robust
 from tests import plans
 
-Vector = NDArray[np.float64]
 Rule = RobustRule | Literal["mean"]
 Attack = Literal[
     "none", "label_flip", "backdoor", "zeros", "noise", "sign_flip",

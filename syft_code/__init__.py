@@ -1,9 +1,11 @@
-"""Shared mathematics, and the code that travels to a hospital.
+"""Shared mathematics: everything that hospitals, aggregators and researchers compute alike.
 
-    plans ◀─ prediction ◀─ secret_sharing ◀─┐
-      ▲ ◀─── privacy ◀──────────────────── learning        evidence ─▶ plans        processes
+    recipes ◀─ models ◀─ metrics      plans ─▶ recipes      privacy, evidence ─▶ plans
+    learning ─▶ models, plans, privacy      secret_sharing ─▶ plans, metrics      runtime
+    local_training ─▶ all of these but evidence and runtime
 
-Pure functions on public dataclasses. Knows no other part of the product and does no I/O;
-randomness, keys and patient data come in as arguments only. Errors, canonical JSON and cohorts
-belong to every room.
+Pure functions on public dataclasses; randomness, keys and patient data come in as arguments only.
+Knows no other part of the product. `errors`, `canonical`, `cohort` and `arrays` belong to every
+room. Start with `plans/plan.py`, what a study is, then `local_training/local_round.py`, what a
+hospital computes.
 """

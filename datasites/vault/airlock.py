@@ -6,8 +6,8 @@ ring was proven for. Nothing else passes: no shape, no name, no text, no log.
 """
 
 import numpy as np
-from numpy.typing import NDArray
 
+from syft_code.arrays import Vector
 from syft_code.errors import TrainingFailed
 from syft_code.plans.messages import Purpose
 from syft_code.plans.plan import Plan
@@ -15,8 +15,6 @@ from syft_code.secret_sharing.vector_layout import VectorLayout
 
 LARGEST = 2.0**129
 """The difference of two float32 is no larger, whatever the plan's bound."""
-
-Vector = NDArray[np.float64]
 
 
 def result_bound(plan: Plan, purpose: Purpose) -> float:

@@ -16,9 +16,9 @@ from pathlib import Path
 import numpy as np
 
 from datasites import private_files
-from datasites.vault.airlock import Vector
 from datasites.vault.db.records import VaultRecords
 from syft_code import canonical
+from syft_code.arrays import Vector
 from syft_code.errors import NotApproved, require
 from syft_code.plans.messages import Purpose
 from syft_code.plans.plan import Plan

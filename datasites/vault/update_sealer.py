@@ -21,6 +21,7 @@ from datasites.vault.db.ledger import Spend
 from datasites.vault.db.records import VaultRecords
 from datasites.vault.worker.job_messages import TrainingJob
 from datasites.vault.worker.training_worker import TrainingWorker
+from syft_code.arrays import Vector
 from syft_code.local_training import broadcast, client_update
 from syft_code.plans.messages import RoundCall
 from syft_code.secret_sharing import envelope, keystream
@@ -105,7 +106,7 @@ class UpdateSealer:
 
     def _trained(
         self, asked: ApprovedRound, state: ClientState, *, on_step: Callable[[int], None]
-    ) -> airlock.Vector:
+    ) -> Vector:
         """What the training process makes of a round, once it has passed the airlock."""
         plan, call = asked.grant.plan, asked.call
         cohort = self._records.asset(asked.grant.asset).cohort_sha256
@@ -126,7 +127,7 @@ class UpdateSealer:
             bound=airlock.result_bound(plan, call.purpose),
         )
 
-    def _sealed_shares(self, asked: ApprovedRound, values: airlock.Vector) -> list[bytes]:
+    def _sealed_shares(self, asked: ApprovedRound, values: Vector) -> list[bytes]:
         plan, call = asked.grant.plan, asked.call
         airlock.check(values, bound=plan.sharing_of(call.purpose).bound)
         sealed = envelope.seal(

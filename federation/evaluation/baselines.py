@@ -26,13 +26,13 @@ from federation.evaluation import open_training
 from federation.evaluation.exact_metrics import (
     Figures,
     HospitalCohorts,
-    Weights,
     exact,
     main_metric,
     per_hospital,
     together,
 )
 from federation.strategy import server_optimizer
+from syft_code.arrays import Weights
 from syft_code.cohort import Cohort
 from syft_code.learning import dp_sgd
 from syft_code.learning.dp_sgd import TrainingRun

@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as encode
 
 from federation.evaluation import open_training
 from federation.evaluation.model_file import METADATA
 from syft_code import canonical
+from syft_code.arrays import Weights
 from syft_code.cohort import Cohort
 from syft_code.errors import InvalidInput, InvalidPlan, require
 from syft_code.learning import augmentation as augmenting
@@ -38,8 +38,6 @@ from syft_code.recipes.recipe import (
 
 TENSOR = "weights"
 LEAST_WORDS = 3
-
-Weights = NDArray[np.float32]
 
 
 @canonical.message

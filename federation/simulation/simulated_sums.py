@@ -4,15 +4,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from federation.simulation.randomness import Randomness
+from syft_code.arrays import Vector
 from syft_code.plans.plan import Plan
 from syft_code.secret_sharing import envelope, sharing
 from syft_code.secret_sharing.groups import groups
 from syft_code.secret_sharing.vector_layout import VectorLayout
-
-Vector = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

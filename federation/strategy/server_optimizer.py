@@ -13,8 +13,8 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
+from syft_code.arrays import Vector, Weights
 from syft_code.errors import SharingError, require
 from syft_code.local_training.broadcast import Broadcast, PublicVectors
 from syft_code.local_training.local_round import first_weights
@@ -24,9 +24,6 @@ from syft_code.plans.plan import Plan
 from syft_code.secret_sharing import compression, envelope, robust
 from syft_code.secret_sharing.sharing import Ring
 from syft_code.secret_sharing.vector_layout import VectorLayout
-
-Vector = NDArray[np.float64]
-Weights = NDArray[np.float32]
 
 
 class RoundTotals(Protocol):

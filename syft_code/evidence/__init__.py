@@ -1,4 +1,5 @@
 """What proves who did what: the chain of an audit log, and whose account a request comes from.
 
-May import `plans`.
+`audit_chain` links a log's entries, `http_signatures` signs requests. May import `plans`. Start
+with `audit_chain.py`.
 """

@@ -1,7 +1,8 @@
-"""Everything that a hospital computes in a round: DP-SGD, its levers, and what is contributed.
+"""DP-SGD and what changes a step of it: augmentation, adaptive clipping, FedProx, distillation.
 
-    local_round ─▶ dp_sgd ─▶ batches, per_sample ─▶ watched, kept
-    contribution ─▶ what is shared, what is kept
+    dp_sgd ─▶ batches ─▶ augmentation, distillation
+           ─▶ per_sample_gradients ─▶ per_sample_layers     or `opacus_gradients`, if a plan says so
 
-May import all other rooms but `evidence` and `processes`.
+Knows no rounds and no other hospital. May import `models`, `plans`, `privacy` and `recipes`. Start
+with `dp_sgd.py`.
 """

@@ -21,6 +21,7 @@ from jaxtyping import Float64
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from syft_code.arrays import Vector
 from syft_code.cohort import Cohort
 from syft_code.errors import TrainingFailed, require
 from syft_code.learning.adaptive_clip import ClipNorm
@@ -39,8 +40,6 @@ CHUNK_NUMBERS = 1 << 24
 CHUNK_INPUTS = 1 << 18
 """Of numbers in the slices at a time: their activations stay near the processor."""
 MAX_CHUNK = 256
-
-Vector = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

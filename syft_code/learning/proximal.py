@@ -19,11 +19,9 @@ equation 3.
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from syft_code.arrays import Vector
 from syft_code.errors import TrainingFailed, require
-
-Vector = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

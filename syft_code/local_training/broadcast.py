@@ -11,16 +11,14 @@ researcher before the first round, by a vault before a round is paid.
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
 from syft_code import canonical
+from syft_code.arrays import Weights
 from syft_code.errors import ConsiliumError, InvalidInput, InvalidMessage, require
 from syft_code.plans.algorithms import Distillation, Ewc
 from syft_code.plans.messages import Purpose
 from syft_code.plans.plan import Plan
 from syft_code.secret_sharing.vector_layout import VectorLayout
-
-Weights = NDArray[np.float32]
 
 
 def _none() -> Weights:

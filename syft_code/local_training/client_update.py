@@ -17,15 +17,13 @@ Guarantee: nothing but the noised update, public numbers and what earlier noised
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from syft_code.arrays import Vector
 from syft_code.local_training import control_variates
 from syft_code.plans.algorithms import Scaffold
 from syft_code.plans.plan import Plan
 from syft_code.secret_sharing import compression, robust
 from syft_code.secret_sharing.vector_layout import VectorLayout
-
-Vector = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,10 +14,10 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from syft_code.arrays import Weights
 from syft_code.cohort import Cohort
 from syft_code.errors import InvalidInput, require
 from syft_code.models import networks
@@ -25,8 +25,6 @@ from syft_code.plans.algorithms import FedAvg
 from syft_code.plans.plan import Plan
 from syft_code.recipes.recipe import DataSpec, Recipe
 from syft_code.secret_sharing.vector_layout import VectorLayout
-
-Weights = NDArray[np.float32]
 
 
 def fisher(

@@ -12,8 +12,8 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from syft_code.arrays import Vector, Weights
 from syft_code.cohort import Cohort
 from syft_code.errors import TrainingFailed, require
 from syft_code.learning import dp_sgd, proximal
@@ -28,9 +28,6 @@ from syft_code.plans.algorithms import Distillation, Ewc, FedProx
 from syft_code.plans.plan import Plan
 from syft_code.privacy.noise import NoiseSource
 from syft_code.secret_sharing.vector_layout import VectorLayout
-
-Vector = NDArray[np.float64]
-Weights = NDArray[np.float32]
 
 
 def train(

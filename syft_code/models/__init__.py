@@ -1,4 +1,5 @@
-"""Networks from their description, what they say of a slice, and how good that is.
+"""Networks from recipes: the only place where a recipe becomes a torch module.
 
-May import `plans`.
+`modules` and `scattering` are layers, `feature_cache` what a fixed front says of a picture. No
+layer mixes patients. May import `recipes`. Start with `networks.py`.
 """

@@ -26,12 +26,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from syft_code import canonical
+from syft_code.arrays import Vector
 from syft_code.plans.plan import Plan
 from syft_code.secret_sharing import sharing
 from syft_code.secret_sharing.vector_layout import VectorLayout
 
 Places = NDArray[np.int64]
-Vector = NDArray[np.float64]
 
 
 def places(plan: Plan, round_number: int) -> Places | None:

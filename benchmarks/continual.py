@@ -22,7 +22,6 @@ import numpy as np
 import typer
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
 from datasites.data import mock_cohort
 from datasites.demo import federated_dataset
@@ -33,6 +32,7 @@ from federation.simulation.hospital_data import HospitalData, InMemoryHospitals
 from federation.simulation.randomness import Randomness
 from federation.simulation.simulation import Simulation
 from federation.strategy.server_optimizer import ServerState
+from syft_code.arrays import Weights
 from syft_code.local_training import broadcast, continual
 from syft_code.local_training.broadcast import PublicVectors
 from syft_code.models import networks
@@ -41,7 +41,6 @@ from syft_code.plans.plan import Plan
 from syft_code.recipes.recipe import DataSpec
 from syft_code.runtime.durable_files import write_durably
 
-Weights = NDArray[np.float32]
 Epsilon = Literal["none"] | float
 Way = Ewc | Distillation
 

@@ -34,6 +34,7 @@ from torch import Tensor, nn
 
 from syft_code.cohort import Cohort
 from syft_code.learning import dp_sgd
+from syft_code.learning.dp_sgd import TrainingRun
 from syft_code.models import networks
 from syft_code.plans.plan_parts import DpSgd, Sgd
 from syft_code.privacy.noise import NoiseSource
@@ -222,10 +223,12 @@ def our_step(case: Case) -> Callable[[], None]:
         dp_sgd.train(
             model,
             cohort,
-            recipe=case.recipe,
-            dp=DP,
-            optimizer=Sgd(learning_rate=RATE),
-            declared_patients=case.patients,
+            TrainingRun(
+                recipe=case.recipe,
+                dp=DP,
+                optimizer=Sgd(learning_rate=RATE),
+                declared_patients=case.patients,
+            ),
             randomness=source,
         )
 

@@ -48,14 +48,15 @@ from datasites.data import patient_hashing
 from datasites.data.readers import ham10000
 from datasites.data.readers.reading import Reading
 from datasites.demo import stand_ins
+from federation.evaluation import open_training
 from federation.evaluation.exact_metrics import together
 from federation.simulation.randomness import Randomness
 from federation.simulation.simulated_sums import RoundSums, collected
 from federation.strategy import server_optimizer
 from federation.strategy.presets import suggested
 from federation.strategy.server_optimizer import ServerState
+from syft_code.arrays import Vector
 from syft_code.cohort import Cohort
-from syft_code.learning import dp_sgd
 from syft_code.local_training import broadcast, local_round
 from syft_code.local_training.broadcast import PublicVectors
 from syft_code.metrics import evaluation_sums
@@ -70,7 +71,6 @@ from syft_code.runtime.parent_exit import end_with_parent
 from syft_code.secret_sharing import envelope, robust
 from tests import plans
 
-Vector = NDArray[np.float64]
 Rule = RobustRule | Literal["mean"]
 Attack = Literal[
     "none", "label_flip", "backdoor", "zeros", "noise", "sign_flip",
@@ -398,7 +398,7 @@ def tampered(
         return _of_length(randomness.normal(len(weights)), usual)
     if attack in TRAINED_WITHOUT_NOISE:
         model = _model(plan, weights)
-        dp_sgd.train_without_privacy(
+        open_training.train_without_privacy(
             model, poisoned(patients, attack, plan), recipe=plan.recipe,
             learning_rate=2e-3, epochs=3, batch_size=32, seed=0,
         )  # fmt: skip

@@ -29,7 +29,7 @@ import typer
 from benchmarks import sharing_operations as operations
 from benchmarks.sharing_operations import WARM_COPY, Operation
 from benchmarks.sharing_peers import Peer
-from syft_code.secret_sharing import envelope
+from syft_code.secret_sharing.vector_layout import VectorLayout
 from tests import plans
 
 app = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
@@ -164,7 +164,7 @@ def all_rows(size: int, hospitals: list[int], *, repeats: int, peers: dict[str, 
     turns = repeats * (_SMALL_TURNS if size < _SMALL else 1)
     measure(table, given, size=size, repeats=turns)
     plan = operations.plan_of(size, keys)
-    length = envelope.values_length(plan, "train")
+    length = VectorLayout.of(plan).values_length("train")
     measure(table, list(operations.shares(plan, keys)), size=length, repeats=turns)
     table.row(WHOLE).sent_bytes = operations.upload_bytes(plan, keys)
     for name, peer in peers.items():

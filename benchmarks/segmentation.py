@@ -28,6 +28,7 @@ from datasites.demo import stand_ins
 from syft_code.cohort import Cohort
 from syft_code.learning import augmentation as augmenting
 from syft_code.learning import dp_sgd
+from syft_code.learning.dp_sgd import TrainingRun
 from syft_code.metrics import evaluation_sums
 from syft_code.models import networks
 from syft_code.plans.plan_parts import Augmentation, DpSgd, Sgd
@@ -138,12 +139,14 @@ def _trained(way: Way, cohort: Cohort, data: DataSpec, *, steps: int, seed: int)
     dp_sgd.train(
         model,
         cohort,
-        recipe=way.recipe,
-        dp=way.dp,
-        optimizer=Sgd(learning_rate=0.5, momentum=0.5),
-        declared_patients=cohort.patients,
+        TrainingRun(
+            recipe=way.recipe,
+            dp=way.dp,
+            optimizer=Sgd(learning_rate=0.5, momentum=0.5),
+            declared_patients=cohort.patients,
+            augmentation=way.augmentation,
+        ),
         randomness=NoiseSource.from_os(),
-        augmentation=way.augmentation,
     )
     return model
 

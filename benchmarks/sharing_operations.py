@@ -29,6 +29,7 @@ from syft_code.recipes.layers import Activation, Conv, GlobalAverage
 from syft_code.recipes.recipe import CrossEntropy, Recipe
 from syft_code.secret_sharing import envelope, keystream, sharing
 from syft_code.secret_sharing.sharing import Scheme
+from syft_code.secret_sharing.vector_layout import VectorLayout
 from tests import plans
 
 RULES = Sharing()
@@ -169,7 +170,7 @@ def researcher(size: int) -> Iterator[Operation]:
 
 def shares(plan: Plan, keys: plans.Keys) -> Iterator[Operation]:
     """Whole shares of a real plan: encoded, sharded, sealed, hashed and signed; then opened."""
-    values = update(envelope.values_length(plan, "train"))
+    values = update(VectorLayout.of(plan).values_length("train"))
     for threads in (1, 2):
         yield Operation(
             name="seal k=3, float32, whole",
@@ -215,7 +216,7 @@ def plan_of(size: int, keys: plans.Keys) -> Plan:
 
 def upload_bytes(plan: Plan, keys: plans.Keys) -> float:
     """All that a hospital sends in a round, per parameter: headers and seals included."""
-    length = envelope.values_length(plan, "train")
+    length = VectorLayout.of(plan).values_length("train")
     sent = seal(plan, keys, update(length))
     return sum(len(share.to_bytes()) for share in sent) / length
 

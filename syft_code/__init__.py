@@ -3,6 +3,6 @@
     recipes ◀ plans ◀ privacy, evidence        recipes ◀ models ◀ metrics ◀ secret_sharing
     all of these ◀ learning ◀ local_training   runtime: what any process needs, no mathematics
 
-Randomness, keys and patient data come in as arguments only. `errors`, `canonical` and `cohort` belong
+Randomness, keys and patient data come in as arguments only. `errors`, `canonical`, `cohort` and `arrays` belong
 to every room. May import no other part of the product.
 """

@@ -10,6 +10,7 @@ from syft_code.plans.messages import Purpose, ShareHeader
 from syft_code.plans.plan import Plan
 from syft_code.secret_sharing import envelope, keystream, sharing
 from syft_code.secret_sharing.envelope import SealedShare
+from syft_code.secret_sharing.vector_layout import VectorLayout
 
 
 def encoded(
@@ -34,7 +35,7 @@ def encoded(
             assert pieces.setdefault(piece, part) == part
     assert len(pieces) == scheme.pieces
     ring_bits = plan.sharing_of(purpose).ring_bits
-    total = np.zeros(envelope.vector_length(plan, purpose), sharing.ring_dtype(ring_bits))
+    total = np.zeros(VectorLayout.of(plan).vector_length(purpose), sharing.ring_dtype(ring_bits))
     sharing.add_vector(total, pieces.pop(scheme.pieces))
     sharing.add_seeds(total, list(pieces.values()))
     return total

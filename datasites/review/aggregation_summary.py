@@ -1,11 +1,10 @@
 """How a plan's hospitals become one sum, in words: the part of a card on what the plan says of it."""
 
 from datasites.review.html_card import Section
-from syft_code.local_training import client_update
 from syft_code.plans.algorithms import FedAdam, FedProx, FedYogi, Scaffold
 from syft_code.plans.plan import Plan
 from syft_code.recipes.recipe import layer_parameters, parameter_count
-from syft_code.secret_sharing import compression
+from syft_code.secret_sharing.vector_layout import VectorLayout
 
 _RULES = {
     "median": "the median of the groups' means in each coordinate",
@@ -104,32 +103,34 @@ def _norm_bound(plan: Plan) -> str:
     if plan.max_update_norm is None:
         return "none on the whole update; each patient's part is clipped all the same"
     words = f"this hospital's update is cut to an L2 norm of at most {plan.max_update_norm:g}"
-    if compression.has_memory(plan):
+    if VectorLayout.of(plan).error_feedback:
         return f"{words}; what travels may also hold what earlier rounds kept back"
     return words
 
 
 def _trained(plan: Plan) -> str:
-    layers, count = layer_parameters(plan.recipe, plan.data), compression.trained_size(plan)
+    layout = VectorLayout.of(plan)
+    layers, count = layer_parameters(plan.recipe, plan.data), layout.trained_count
     words = f"all {count:,} parameters"
     if plan.frozen_layers:
         words = (
             f"{count:,} of {parameter_count(plan.recipe, plan.data):,} parameters: the first "
             f"{plan.frozen_layers} of {len(layers)} layers with parameters stay as they start"
         )
-    own = count - compression.shared_size(plan)
+    own = count - layout.shared_count
     return f"{words}; {own:,} of them, of normalisation, are this hospital's own" if own else words
 
 
 def _travels(plan: Plan) -> str:
-    count, kept = compression.shared_size(plan), compression.kept_count(plan)
-    rest = "is added to the next update" if compression.has_memory(plan) else "is dropped"
+    layout = VectorLayout.of(plan)
+    count, kept = layout.shared_count, layout.sent_count
+    rest = "is added to the next update" if layout.error_feedback else "is dropped"
     what = "shared" if plan.local_norms else "trained"
     if kept == count:
         words = f"in every round all {count:,} {what} numbers"
         if isinstance(plan.algorithm, Scaffold):
             words += ", and as many of the control variate's change"
-        if not compression.has_memory(plan):
+        if not layout.error_feedback:
             return words
         return f"{words}; what rounding takes from them {rest}"
     return (
@@ -140,7 +141,9 @@ def _travels(plan: Plan) -> str:
 
 def _fixed_point(plan: Plan) -> str:
     rules = plan.sharing
-    past = "waits for the next round" if compression.has_memory(plan) else "lets nothing leave"
+    past = (
+        "waits for the next round" if VectorLayout.of(plan).error_feedback else "lets nothing leave"
+    )
     return (
         f"{rules.ring_bits} bits a number, in steps of 2^{-rules.fraction_bits}; a number past "
         f"{rules.bound:g} {past}"
@@ -148,13 +151,14 @@ def _fixed_point(plan: Plan) -> str:
 
 
 def _kept(plan: Plan) -> str:
-    size = 8 * client_update.length(plan, "train")
+    layout = VectorLayout.of(plan)
+    size = 8 * layout.kept_length("train")
     if not size:
         return "nothing between rounds"
     kinds = []
     if isinstance(plan.algorithm, Scaffold):
         kinds.append("its control variate")
-    elif compression.has_memory(plan):
+    elif layout.error_feedback:
         kinds.append("what did not travel")
     if plan.local_norms:
         kinds.append("how far its normalisation has moved")

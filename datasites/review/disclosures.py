@@ -9,16 +9,15 @@ It follows from the plan alone, so it can be shown before anybody decides.
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from datasites.vault import airlock
 from syft_code import canonical
-from syft_code.local_training import client_update
 from syft_code.metrics import scoring, segmentation
 from syft_code.plans.algorithms import Scaffold
 from syft_code.plans.messages import Purpose, ShareHeader, Signed
 from syft_code.plans.plan import Plan
 from syft_code.recipes.recipe import parameter_count
-from syft_code.secret_sharing import compression, envelope, sharing
+from syft_code.secret_sharing import envelope, sharing
 from syft_code.secret_sharing.sharing import Scheme
+from syft_code.secret_sharing.vector_layout import VectorLayout
 
 _HASH = "0" * 64
 
@@ -67,7 +66,7 @@ def of_plan(plan: Plan, hospital: str) -> tuple[Disclosure, ...]:
 
 
 def _release(plan: Plan, hospital: str, purpose: Purpose) -> Disclosure:
-    length = envelope.vector_length(plan, purpose)
+    length = VectorLayout.of(plan).vector_length(purpose)
     ring = sharing.ring_dtype(plan.sharing_of(purpose).ring_bits)
     stays = (
         *(_numbers(name, count) for name, count in _results(plan, purpose)),
@@ -90,11 +89,12 @@ def _release(plan: Plan, hospital: str, purpose: Purpose) -> Disclosure:
 
 def _results(plan: Plan, purpose: Purpose) -> Iterator[tuple[str, int]]:
     """What is worked out here in float64, and how many numbers of each."""
+    layout = VectorLayout.of(plan)
     if purpose == "evaluate":
-        yield "noised sums", airlock.result_length(plan, purpose)
+        yield "noised sums", layout.result_length(purpose)
         return
-    yield "update", compression.trained_size(plan)
-    memory, norms, clip = client_update.sizes(plan)
+    yield "update", layout.trained_count
+    memory, norms, clip = layout.kept
     if memory and isinstance(plan.algorithm, Scaffold):
         yield "change of the control variate", memory
         yield "control variate, kept for the next round", memory
@@ -120,7 +120,7 @@ def _share(plan: Plan, hospital: str, purpose: Purpose, party: int) -> Disclosed
         party=party,
         parties=len(plan.aggregators),
         needed=plan.needed,
-        length=envelope.vector_length(plan, purpose),
+        length=VectorLayout.of(plan).vector_length(purpose),
         ring_bits=plan.sharing_of(purpose).ring_bits,
         log_sha256=_HASH,
         sealed_sha256=_HASH,
@@ -167,11 +167,12 @@ def _meaning(plan: Plan, purpose: Purpose) -> str:
 
 def _update(plan: Plan) -> str:
     """The values of a training round."""
-    everything = compression.kept_count(plan) == parameter_count(plan.recipe, plan.data)
+    layout = VectorLayout.of(plan)
+    everything = layout.sent_count == parameter_count(plan.recipe, plan.data)
     which = (
         "every parameter's change"
         if everything
-        else (f"the change of {compression.kept_count(plan):,} parameters")
+        else (f"the change of {layout.sent_count:,} parameters")
     )
     order = "weighted, in the model's order"
     if isinstance(plan.algorithm, Scaffold):

@@ -28,12 +28,13 @@ from datasites.vault.worker.job_messages import TrainingJob
 from datasites.vault.worker.training_worker import ENDED, TrainingWorker
 from syft_code import canonical
 from syft_code.errors import ConsiliumError, TrainingFailed
-from syft_code.local_training import broadcast, client_update, local_round
+from syft_code.local_training import client_update, local_round
 from syft_code.local_training.broadcast import Broadcast
 from syft_code.plans.messages import Purpose
 from syft_code.plans.plan import Plan
 from syft_code.plans.plan_parts import DpSgd
 from syft_code.runtime import durable_files
+from syft_code.secret_sharing.vector_layout import VectorLayout
 
 LIMIT_S = 30.0
 START_LIMIT_S = 60.0
@@ -267,7 +268,7 @@ class _Bench:
             threads=1,
         )
         body = mock_broadcast(plan, purpose).astype("<f4").tobytes()
-        body += bytes(8 * client_update.length(plan, purpose))  # nothing is kept yet
+        body += bytes(8 * VectorLayout.of(plan).kept_length(purpose))  # nothing is kept yet
         raw = self._room.run(job, body, on_step=self._note_step)
         self._note_memory()
         return raw
@@ -292,7 +293,7 @@ class _Bench:
         self._room.close()
 
     def _keep(self, plan: Plan, purpose: Purpose, raw: bytes) -> None:
-        length = airlock.result_length(plan, purpose)
+        length = VectorLayout.of(plan).result_length(purpose)
         bound = airlock.result_bound(plan, purpose)
         output = weighed(purpose, raw, length=length, bound=bound)
         if purpose == "train" and not output.sentence:
@@ -305,7 +306,7 @@ def mock_broadcast(plan: Plan, purpose: Purpose) -> NDArray[np.float32]:
 
     The start weights stand for those, each as important as the other; nobody drifts yet.
     """
-    start, sizes = local_round.first_weights(plan), broadcast.lengths(plan, purpose)
+    start, sizes = local_round.first_weights(plan), VectorLayout.of(plan).broadcast(purpose)
     parts = {
         "weights": start,
         "control": np.zeros(sizes.get("control", 0), np.float32),
@@ -317,9 +318,10 @@ def mock_broadcast(plan: Plan, purpose: Purpose) -> NDArray[np.float32]:
 
 def _kept_back(plan: Plan, hospital: str, raw: bytes) -> str:
     """Why a first round's result could not be shared once it is bounded, compressed or corrected."""
+    layout = VectorLayout.of(plan)
     update = np.frombuffer(raw, "<f8").astype(np.float64)
-    nothing = np.zeros(client_update.length(plan, "train"))
-    common = np.zeros(broadcast.lengths(plan, "train")["control"])
+    nothing = np.zeros(layout.kept_length("train"))
+    common = np.zeros(layout.broadcast("train")["control"])
     try:
         shared = client_update.from_result(plan, hospital, 1, update, common=common, kept=nothing)
         airlock.check(shared.values, bound=plan.sharing.bound)

@@ -90,6 +90,8 @@ def _dp_sgd(plan: Plan, patients: int) -> str:
         f"{dp.sample_rate * patients:.1f} patients), clip norm {dp.max_grad_norm:g}, noise "
         f"multiplier {dp.noise_multiplier:g}"
     )
+    if dp.engine == "opacus":
+        words += ", per-sample gradients by Opacus"
     if dp.adaptive is None:
         return words
     return (

@@ -6,26 +6,15 @@ ring was proven for. Nothing else passes: no shape, no name, no text, no log.
 """
 
 import numpy as np
-from numpy.typing import NDArray
 
+from syft_code.arrays import Vector
 from syft_code.errors import TrainingFailed
-from syft_code.local_training import client_update
-from syft_code.metrics import scoring
 from syft_code.plans.messages import Purpose
 from syft_code.plans.plan import Plan
-from syft_code.secret_sharing import compression
+from syft_code.secret_sharing.vector_layout import VectorLayout
 
 LARGEST = 2.0**129
 """The difference of two float32 is no larger, whatever the plan's bound."""
-
-Vector = NDArray[np.float64]
-
-
-def result_length(plan: Plan, purpose: Purpose) -> int:
-    """How many numbers the training process gives: of a training, or noised sums."""
-    if purpose == "evaluate":
-        return scoring.evaluation_length(plan.data)
-    return client_update.result_length(plan)
 
 
 def result_bound(plan: Plan, purpose: Purpose) -> float:
@@ -33,7 +22,7 @@ def result_bound(plan: Plan, purpose: Purpose) -> float:
 
     A norm bound or error feedback may yet make them less, and how far a clip norm has moved stays.
     """
-    later = compression.has_memory(plan) or plan.max_update_norm is not None
+    later = VectorLayout.of(plan).error_feedback or plan.max_update_norm is not None
     if purpose == "train" and (later or plan.dp_sgd.adaptive is not None):
         return LARGEST
     return plan.sharing_of(purpose).bound

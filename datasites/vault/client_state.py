@@ -16,14 +16,14 @@ from pathlib import Path
 import numpy as np
 
 from datasites import private_files
-from datasites.vault.airlock import Vector
 from datasites.vault.db.approvals import ApprovalStore
 from syft_code import canonical
+from syft_code.arrays import Vector
 from syft_code.errors import NotApproved, require
-from syft_code.local_training import client_update
 from syft_code.plans.messages import Purpose
 from syft_code.plans.plan import Plan
 from syft_code.runtime import durable_files
+from syft_code.secret_sharing.vector_layout import VectorLayout
 
 LOG = logging.getLogger("consilium.vault")
 CHANGED = (
@@ -54,7 +54,7 @@ class ClientStateStore:
         Raises:
             NotApproved: if the file has not the bytes that were written, or is gone.
         """
-        size = client_update.length(plan, purpose)
+        size = VectorLayout.of(plan).kept_length(purpose)
         digest = self._approvals.client_states().get(plan.hash, "") if size else ""
         if not digest:
             return ClientState(sha256="", numbers=np.zeros(size))

@@ -21,9 +21,11 @@ from datasites.vault.db.vault_database import VaultDatabase
 from datasites.vault.vault_files import VaultFiles
 from datasites.vault.worker.job_messages import TrainingJob
 from datasites.vault.worker.training_worker import TrainingWorker
+from syft_code.arrays import Vector
 from syft_code.local_training import broadcast, client_update
 from syft_code.plans.messages import RoundCall
 from syft_code.secret_sharing import envelope, keystream
+from syft_code.secret_sharing.vector_layout import VectorLayout
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +101,7 @@ class UpdateSealer:
 
     def _trained(
         self, approved: ApprovedRound, state: ClientState, *, on_step: Callable[[int], None]
-    ) -> airlock.Vector:
+    ) -> Vector:
         """What the training process makes of a round, once it has passed the airlock."""
         plan, call = approved.grant.plan, approved.call
         cohort = self._db.assets.newest(approved.grant.asset).cohort_sha256
@@ -116,11 +118,11 @@ class UpdateSealer:
         raw = self._worker.run(job, body, on_step=on_step)
         return airlock.inspect(
             raw,
-            length=airlock.result_length(plan, call.purpose),
+            length=VectorLayout.of(plan).result_length(call.purpose),
             bound=airlock.result_bound(plan, call.purpose),
         )
 
-    def _sealed_shares(self, approved: ApprovedRound, values: airlock.Vector) -> list[bytes]:
+    def _sealed_shares(self, approved: ApprovedRound, values: Vector) -> list[bytes]:
         plan, call = approved.grant.plan, approved.call
         airlock.check(values, bound=plan.sharing_of(call.purpose).bound)
         sealed = envelope.seal(

@@ -45,6 +45,7 @@ from syft_code.plans import messages
 from syft_code.plans.messages import NO_PART, RoundCall, Signed, Ticket
 from syft_code.plans.plan import Plan
 from syft_code.privacy import accounting
+from syft_code.secret_sharing.vector_layout import VectorLayout
 
 LOG = logging.getLogger("consilium.vault")
 
@@ -58,7 +59,7 @@ def _ticket_of(call: RoundCall) -> str:
 def _check_broadcast(call: RoundCall, plan: Plan, body: bytes) -> None:
     """The weights, and what a plan sends after them, are the call's and can be trained on."""
     require(
-        len(body) == 4 * broadcast.length(plan, call.purpose)
+        len(body) == 4 * VectorLayout.of(plan).broadcast_length(call.purpose)
         and canonical.sha256(body) == call.weights_sha256,
         "The weights must be the bytes that the call names, of the size that the recipe has, and in "
         "a training round what else the plan sends after them: upload them and call again.",

@@ -19,7 +19,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from federation.certificate import disclosure_statements, privacy_cost
+from federation.certificate import disclosure_statements, privacy_cost, second_accountant
 from federation.certificate.verification import (
     FORMAT,
     SILENT,
@@ -89,8 +89,11 @@ def certificate(
             "unit_sentence": UNITS[plan.data.kind],
             "neighbouring_relation": RELATION,
             "accountant": "dp_accounting, privacy loss distributions (PLD); rounds up",
-            "second_accountant": "dp_accounting, Rényi (RDP); looser",
-            "second_accountant_tolerance": accounting.RDP_TOLERANCE,
+            "second_accountants": second_accountant.NAMES,
+            "second_accountant_tolerances": {
+                "prv": second_accountant.PRV_TOLERANCE,
+                "rdp": second_accountant.RDP_TOLERANCE,
+            },
             "groups": "Training and held-out patients are disjoint groups that each patient's own "
             "number decides, so the larger epsilon of the two counts for everybody.",
         },

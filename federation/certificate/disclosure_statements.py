@@ -3,10 +3,10 @@
 import itertools
 
 from federation.researcher.outcome import Outcome
-from syft_code.local_training import broadcast
 from syft_code.plans.plan import Plan
-from syft_code.secret_sharing import compression, envelope
+from syft_code.secret_sharing import envelope
 from syft_code.secret_sharing.keystream import SEED_BYTES
+from syft_code.secret_sharing.vector_layout import VectorLayout
 
 
 def what_each_party_saw(outcome: Outcome) -> dict[str, list[str]]:
@@ -98,11 +98,12 @@ def _sums(outcome: Outcome) -> int:
 
 def _vector(plan: Plan) -> str:
     """What one training vector holds, in words."""
-    kept = compression.kept_count(plan)
+    layout = VectorLayout.of(plan)
+    kept = layout.sent_count
     parts = [f"{kept:,} numbers of an update"]
     if plan.algorithm.kind == "scaffold":
         parts.append(f"{kept:,} of a control variate's change")
-    digits = envelope.vector_length(plan, "train") - envelope.values_length(plan, "train")
+    digits = layout.weight_digits("train")
     parts.append(f"{digits} that hold the declared patients")
     return f"{', '.join(parts[:-1])} and {parts[-1]}"
 
@@ -114,18 +115,19 @@ def _sent(plan: Plan) -> str:
         "reference": "an earlier task's model",
         "importance": "the importance of its weights",
     }
-    sizes = broadcast.lengths(plan, "train")
+    sizes = VectorLayout.of(plan).broadcast("train")
     words = ["weights", *(said for name, said in parts.items() if sizes[name])]
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
 
 
 def _untouched(plan: Plan) -> list[str]:
     """What of an update does not travel."""
-    part, kept = compression.trained(plan), compression.kept_count(plan)
+    layout = VectorLayout.of(plan)
+    part, kept = layout.trained, layout.sent_count
     sentences = []
     if part.start:
         sentences.append(f"The first {part.start:,} parameters are never trained.")
-    shared = compression.shared_size(plan)
+    shared = layout.shared_count
     if own := part.stop - part.start - shared:
         sentences.append(
             f"The {own:,} scales and shifts of its normalisation are trained and stay in the vault, "
@@ -162,7 +164,7 @@ def _owner(outcome: Outcome) -> list[str]:
 
 def _front_desk(outcome: Outcome) -> list[str]:
     plan = outcome.plan
-    sent = 4 * broadcast.length(plan, "train")
+    sent = 4 * VectorLayout.of(plan).broadcast_length("train")
     return [
         f"The request, the plan, signed round calls, tickets, the model's {_sent(plan)} "
         f"({sent:,} bytes a round) and sealed shares that it cannot open.",
@@ -172,7 +174,7 @@ def _front_desk(outcome: Outcome) -> list[str]:
 
 def _vault(outcome: Outcome) -> list[str]:
     plan = outcome.plan
-    evaluation = envelope.vector_length(plan, "evaluate")
+    evaluation = VectorLayout.of(plan).vector_length("evaluate")
     extra = f" and, after an evaluation, one of {evaluation} noised numbers" * bool(plan.evaluation)
     return [
         "Its own hospital's patients. Nothing of another hospital's but the model's "
@@ -185,13 +187,14 @@ def _vault(outcome: Outcome) -> list[str]:
 
 def _researcher(outcome: Outcome) -> list[str]:
     plan = outcome.plan
-    evaluation = envelope.vector_length(plan, "evaluate")
+    layout = VectorLayout.of(plan)
+    evaluation = layout.vector_length("evaluate")
     carried = sum(record.upload_bytes for record in outcome.rounds)
     groups = (
         f", one for each of up to {plan.robust.groups} groups of a round" if plan.robust else ""
     )
     sentences = [
-        f"{_sums(outcome)} sums of {envelope.vector_length(plan, 'train'):,} numbers{groups}, each "
+        f"{_sums(outcome)} sums of {layout.vector_length('train'):,} numbers{groups}, each "
         f"over at least {plan.min_hospitals} hospitals, and never one hospital's update.",
         f"{carried:,} bytes of sealed training shares, which it carried and cannot open.",
         "Public metadata, mocks and each hospital's terms; of each hospital that took part its "
@@ -222,7 +225,7 @@ def _share(plan: Plan, party: int) -> str:
     """What one aggregator gets of a hospital in a training round."""
     scheme = envelope.scheme(plan)
     seeds = len(scheme.seeds_of(party))
-    vector_bytes = envelope.vector_length(plan, "train") * plan.sharing.ring_bits // 8
+    vector_bytes = VectorLayout.of(plan).vector_length("train") * plan.sharing.ring_bits // 8
     parts = []
     if seeds:
         parts.append(f"{SEED_BYTES} bytes of seed" if seeds == 1 else f"{seeds} seeds of 32 bytes")

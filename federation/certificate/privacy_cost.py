@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from federation.certificate import second_accountant
 from federation.researcher.outcome import Outcome
 from syft_code.plans.plan import Plan
 from syft_code.privacy import accounting
@@ -35,22 +36,23 @@ def events(plan: Plan, part: SpentRounds) -> Events:
 
 
 def recomputed(plan: Plan, part: SpentRounds, *, delta: float) -> dict[str, Any]:
-    """Epsilon of a hospital's events by two methods, and by PLD for each group of patients.
+    """Epsilon of a hospital's events by two accountants, and by PLD for each group of patients.
 
     The groups are disjoint parts of the data, so the larger of them counts (parallel
     composition, see `syft_code.privacy.accounting`).
     """
     spent = events(plan, part)
     pld = accounting.epsilon(spent, delta=delta)
-    rdp = accounting.epsilon_rdp(spent, delta=delta)
+    second = second_accountant.second_epsilon(spent, delta=delta, pld=pld)
     groups = {name: [e for e in spent if accounting.group(e) == name] for name in GROUPS}
     return {
         "epsilon_pld": pld,
         "epsilon_pld_by_group": {
             name: accounting.epsilon(own, delta=delta) for name, own in groups.items()
         },
-        "epsilon_rdp": rdp,
-        "accountants_agree": accounting.accountants_agree(pld, rdp),
+        "epsilon_second": second.epsilon,
+        "second_accountant": second.method,
+        "accountants_agree": second.agrees_with(pld),
     }
 
 

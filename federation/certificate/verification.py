@@ -17,7 +17,7 @@ from syft_code.plans.plan import Plan
 from syft_code.secret_sharing import groups
 
 Certificate = dict[str, Any]
-FORMAT = "consilium-certificate-4"
+FORMAT = "consilium-certificate-5"
 SILENT = (
     "Its front desk did not answer when this study was taken up again, so that its ledger's word on "
     "its last round is missing: epsilon is that of its events, at the smallest delta that another "
@@ -211,8 +211,11 @@ def _epsilon_statements(own: Certificate, plan: Plan, part: SpentRounds) -> dict
         f"epsilon by PLD must be {anew['epsilon_pld']:.4f}, it says {own['epsilon_pld']:.4f}": (
             _near(own["epsilon_pld"], anew["epsilon_pld"])
         ),
-        f"epsilon by RDP must be {anew['epsilon_rdp']:.4f}, it says {own['epsilon_rdp']:.4f}": (
-            _near(own["epsilon_rdp"], anew["epsilon_rdp"])
+        f"epsilon by the second accountant ({anew['second_accountant']}) must be "
+        f"{anew['epsilon_second']:.4f}, it says {own['epsilon_second']:.4f} "
+        f"({own['second_accountant']})": (
+            own["second_accountant"] == anew["second_accountant"]
+            and _near(own["epsilon_second"], anew["epsilon_second"])
         ),
         "its epsilons by group must be those of its events": (
             own["epsilon_pld_by_group"].keys() == by_group.keys()

@@ -22,19 +22,20 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from federation.evaluation import open_training
 from federation.evaluation.exact_metrics import (
     Figures,
     HospitalCohorts,
-    Weights,
     exact,
     main_metric,
     per_hospital,
     together,
 )
 from federation.strategy import server_optimizer
+from syft_code.arrays import Weights
 from syft_code.cohort import Cohort
 from syft_code.learning import dp_sgd
-from syft_code.learning.adaptive_clip import ClipNorm
+from syft_code.learning.dp_sgd import TrainingRun
 from syft_code.models import feature_cache, networks
 from syft_code.plans.plan import Plan
 from syft_code.privacy import accounting
@@ -196,21 +197,19 @@ def _start(plan: Plan) -> nn.Module:
 def _train_privately(plan: Plan, patients: Cohort, *, declared_patients: int) -> Weights:
     """By the plan's DP-SGD, with its bound of a round's update and its average over rounds."""
     model = _start(plan)
-    randomness, clip = NoiseSource.from_os(), ClipNorm.first(plan.dp_sgd)
+    randomness = NoiseSource.from_os()
+    run = TrainingRun(
+        recipe=plan.recipe,
+        dp=plan.dp_sgd,
+        optimizer=plan.optimizer,
+        declared_patients=declared_patients,
+        augmentation=plan.augmentation,
+    )
     average: NDArray[np.float64] | None = None
     for number in range(1, plan.rounds + 1):
         before = networks.to_vector(model).astype(np.float64)
-        update = dp_sgd.train(
-            model,
-            patients,
-            recipe=plan.recipe,
-            dp=plan.dp_sgd,
-            optimizer=plan.optimizer,
-            declared_patients=declared_patients,
-            randomness=randomness,
-            augmentation=plan.augmentation,
-            clip=clip,
-        )
+        update, clip_moved = dp_sgd.train(model, patients, run, randomness=randomness)
+        run = replace(run, clip_moved=clip_moved)
         if plan.max_update_norm is not None:
             networks.from_vector(model, before + robust.clip_update(update, plan.max_update_norm))
         if plan.averaging is not None:
@@ -225,7 +224,7 @@ def _train_openly(plan: Plan, patients: Cohort) -> Weights:
     drawn = plan.rounds * plan.dp_sgd.steps * plan.dp_sgd.sample_rate * patients.patients
     epochs = min(max(round(drawn / len(patients.images)), LEAST_EPOCHS), MOST_EPOCHS)
     steps_each = -(-len(patients.images) // BATCH_SLICES)
-    dp_sgd.train_without_privacy(
+    open_training.train_without_privacy(
         model,
         patients,
         recipe=plan.recipe,

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
+from syft_code.arrays import Weights
 from syft_code.cohort import Cohort
 from syft_code.errors import InvalidInput, require
 from syft_code.metrics import evaluation_sums, noise_errors, scoring
@@ -24,7 +25,6 @@ NOISE_ERROR = "noise_error/"
 """Prefix of how far the plan's evaluation noise throws a figure, as a root mean square."""
 
 Figures = dict[str, float]
-Weights = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)

@@ -14,16 +14,16 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as encode
 
+from federation.evaluation import open_training
 from federation.evaluation.model_file import METADATA
 from syft_code import canonical
+from syft_code.arrays import Weights
 from syft_code.cohort import Cohort
 from syft_code.errors import InvalidInput, InvalidPlan, require
 from syft_code.learning import augmentation as augmenting
-from syft_code.learning import dp_sgd
 from syft_code.local_training import broadcast
 from syft_code.models import networks
 from syft_code.plans.plan_parts import Augmentation
@@ -38,8 +38,6 @@ from syft_code.recipes.recipe import (
 
 TENSOR = "weights"
 LEAST_WORDS = 3
-
-Weights = NDArray[np.float32]
 
 
 @canonical.message
@@ -121,7 +119,7 @@ def pretrain(
     require(cohort.patients > 0, "There must be a patient to train on.", error=InvalidInput)
     model = networks.build(recipe, data)
     networks.from_vector(model, networks.initial_weights(recipe, data, seed=how.seed))
-    dp_sgd.train_without_privacy(
+    open_training.train_without_privacy(
         model,
         _varied(cohort, how),
         recipe=recipe,

@@ -4,18 +4,17 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 from torch import nn
 
 from federation.evaluation import exact_metrics
 from federation.evaluation.exact_metrics import together
 from federation.simulation.hospital_data import HospitalData
+from syft_code.arrays import Weights
 from syft_code.cohort import Cohort
 from syft_code.models import networks
 from syft_code.plans.plan import Plan
 from syft_code.recipes.recipe import DataSpec
 
-Weights = NDArray[np.float32]
 EVERYONE = ""
 LESS_IS_BETTER = ("hd95",)
 """Beginnings of the names of figures in which less is better; in all others more is."""

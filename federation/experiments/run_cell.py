@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from federation.experiments import cell_metrics, planning
 from federation.experiments.cell import Cell
-from federation.experiments.cell_metrics import MetricRow, Weights
+from federation.experiments.cell_metrics import MetricRow
 from federation.simulation import hospital_data as people
 from federation.simulation import traffic
 from federation.simulation.hospital_data import HospitalData
@@ -28,6 +28,7 @@ from federation.simulation.randomness import Randomness
 from federation.simulation.simulation import Simulation
 from federation.strategy.server_optimizer import Moments, ServerState
 from syft_code import canonical
+from syft_code.arrays import Weights
 from syft_code.local_training.broadcast import PublicVectors
 from syft_code.models import feature_cache
 from syft_code.privacy import accounting

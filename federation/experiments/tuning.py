@@ -30,7 +30,8 @@ from federation.simulation.hospital_data import HospitalData
 from federation.simulation.randomness import Randomness
 from federation.simulation.simulation import Simulation
 from federation.strategy.presets import suggested
-from federation.strategy.server_optimizer import ServerState, Weights
+from federation.strategy.server_optimizer import ServerState
+from syft_code.arrays import Weights
 from syft_code.errors import InvalidInput, require
 from syft_code.local_training.broadcast import PublicVectors
 from syft_code.plans.plan import Plan

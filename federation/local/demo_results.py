@@ -15,7 +15,8 @@ from federation.evaluation import baselines, exact_metrics, model_file
 from federation.evaluation.baselines import Baseline
 from federation.evaluation.exact_metrics import Figures, HospitalCohorts
 from federation.reporting import noised_figures, report
-from federation.researcher.outcome import Outcome, Weights
+from federation.researcher.outcome import Outcome
+from syft_code.arrays import Weights
 from syft_code.cohort import Cohort
 from syft_code.models import feature_cache
 

@@ -19,8 +19,9 @@ from federation.local.demo_study import DemoStudy
 from federation.local.federation_file import FederationConfig
 from federation.local.state_folder import STAND_INS
 from federation.local.supervisor import Say, signals_ignored
-from federation.researcher.outcome import Outcome, Weights
+from federation.researcher.outcome import Outcome
 from federation.researcher.session import Researcher
+from syft_code.arrays import Weights
 from syft_code.errors import InvalidInput, Refused, Unavailable
 
 HOSPITALS = 4

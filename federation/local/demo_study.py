@@ -13,10 +13,11 @@ from federation.evaluation.exact_metrics import HospitalCohorts
 from federation.local import demo_results
 from federation.local.supervisor import Say
 from federation.reporting.progress_bar import Display
-from federation.researcher.outcome import Outcome, RoundRecord, Weights
+from federation.researcher.outcome import Outcome, RoundRecord
 from federation.researcher.session import Researcher
 from federation.researcher.study import Study
 from federation.strategy import presets
+from syft_code.arrays import Weights
 from syft_code.cohort import Cohort
 from syft_code.errors import Refused
 

@@ -91,6 +91,7 @@ def plan(study: Plan) -> pd.DataFrame:
         "rounds": f"{study.rounds} of {dp.steps} steps each",
         "patients a step": f"each with probability {dp.sample_rate:g}",
         "noise": f"{dp.noise_multiplier:g} x the clip norm {dp.max_grad_norm:g}",
+        "per-sample gradients": "by Opacus" if dp.engine == "opacus" else "by Consilium",
         "hospitals": ", ".join(hospital.name for hospital in study.hospitals),
         "least hospitals in a sum": str(study.min_hospitals),
         "aggregators": ", ".join(aggregator.name for aggregator in study.aggregators),

@@ -182,6 +182,13 @@ def _compared(
     return rows
 
 
+def _second_epsilon(own: Certificate) -> str:
+    epsilon = at_least(own.get("epsilon_second"))
+    return (
+        f"{epsilon} ({own['second_accountant'].upper()})" if "second_accountant" in own else epsilon
+    )
+
+
 def _costs(
     outcome: Outcome, certificate: Certificate, budgets: Mapping[str, float]
 ) -> dict[str, object]:
@@ -197,7 +204,7 @@ def _costs(
                 at_least(own["epsilon"]),
                 at_least(groups.get("training")),
                 at_least(groups.get("held-out")),
-                at_least(own.get("epsilon_rdp")),
+                _second_epsilon(own),
                 delta_text(own["delta"]) if "delta" in own else "–",
                 f"{budgets[own['name']]:g}" if own["name"] in budgets else "–",
             ]

@@ -30,6 +30,7 @@ from syft_code.plans.plan import Plan
 from syft_code.secret_sharing import envelope, sharing
 from syft_code.secret_sharing.groups import groups
 from syft_code.secret_sharing.sharing import Ring
+from syft_code.secret_sharing.vector_layout import VectorLayout
 
 T = TypeVar("T")
 Set = tuple[str, ...]
@@ -209,7 +210,7 @@ class Collector:
         """The sum of one piece over one group, from a file."""
         piece, group, members = wanted
         asked = messages.verify(ReleaseCall, call, self._plan.researcher_key)
-        length = envelope.vector_length(self._plan, asked.purpose)
+        length = VectorLayout.of(self._plan).vector_length(asked.purpose)
         dtype = sharing.ring_dtype(self._plan.sharing_of(asked.purpose).ring_bits)
         demand = aggregator_api.ReleaseSum(
             call=call, choices=tuple(choices.values()), piece=piece, group=group, offset=0

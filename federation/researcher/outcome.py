@@ -2,14 +2,10 @@
 
 from dataclasses import dataclass, field
 
-import numpy as np
-from numpy.typing import NDArray
-
 from syft_code import canonical
+from syft_code.arrays import Weights
 from syft_code.plans.messages import Signed
 from syft_code.plans.plan import Plan
-
-Weights = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

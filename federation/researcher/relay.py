@@ -43,6 +43,7 @@ from syft_code.plans.messages import NO_PART, Purpose, RoundCall, ShareHeader, S
 from syft_code.plans.plan import Plan
 from syft_code.secret_sharing import envelope
 from syft_code.secret_sharing.envelope import SealedShare
+from syft_code.secret_sharing.vector_layout import VectorLayout
 
 T = TypeVar("T")
 LONGEST_REASON = 400
@@ -250,7 +251,7 @@ def _sealed_bytes(plan: Plan, about: tuple[str, Purpose, int], party: int) -> in
         party=party,
         parties=len(plan.aggregators),
         needed=plan.needed,
-        length=envelope.vector_length(plan, purpose),
+        length=VectorLayout.of(plan).vector_length(purpose),
         ring_bits=plan.sharing_of(purpose).ring_bits,
         log_sha256="0" * 64,
         sealed_sha256="",

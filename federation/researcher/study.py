@@ -8,13 +8,14 @@ from nacl.signing import SigningKey
 
 from federation.researcher.approvals import Approvals
 from federation.researcher.collector import Collector
-from federation.researcher.outcome import Outcome, RoundRecord, Weights
+from federation.researcher.outcome import Outcome, RoundRecord
 from federation.researcher.relay import OnProgress, Relay, map_parallel, reasons_of
 from federation.researcher.rounds import RoundLoop
 from federation.researcher.syft_client import HospitalClient
 from federation.strategy.server_optimizer import ServerState
 from federation.transport.aggregator_client import AggregatorClient
 from federation.transport.retry import PATIENCE_S
+from syft_code.arrays import Weights
 from syft_code.errors import ConsiliumError, InvalidInput, NotApproved, Unavailable, require
 from syft_code.local_training.broadcast import PublicVectors
 from syft_code.plans.notes import Note

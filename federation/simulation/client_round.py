@@ -3,14 +3,13 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from syft_code.arrays import Vector
 from syft_code.cohort import Cohort
 from syft_code.errors import TrainingFailed
 from syft_code.local_training import broadcast, client_update, local_round
 from syft_code.local_training.client_update import ClientUpdate
 from syft_code.plans.plan import Plan
 from syft_code.privacy.noise import NoiseSource
-
-Vector = NDArray[np.float64]
 
 
 def contribute(

@@ -7,9 +7,8 @@ short runs again from the state it started from, as in a vault.
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-Vector = NDArray[np.float64]
+from syft_code.arrays import Vector
 
 
 class ClientStateFiles:

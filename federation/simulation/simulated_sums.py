@@ -4,14 +4,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from federation.simulation.randomness import Randomness
+from syft_code.arrays import Vector
 from syft_code.plans.plan import Plan
 from syft_code.secret_sharing import envelope, sharing
 from syft_code.secret_sharing.groups import groups
-
-Vector = NDArray[np.float64]
+from syft_code.secret_sharing.vector_layout import VectorLayout
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -27,7 +26,7 @@ class SimulatedSums:
     """One group's sums of every piece of a training round."""
 
     def __init__(self, plan: Plan) -> None:
-        length = envelope.vector_length(plan, "train")
+        length = VectorLayout.of(plan).vector_length("train")
         ring = sharing.ring_dtype(plan.sharing.ring_bits)
         self._sums = [np.zeros(length, ring) for _ in range(envelope.scheme(plan).pieces)]
         self.hospitals: list[str] = []

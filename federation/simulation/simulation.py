@@ -9,9 +9,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from federation.simulation import client_round
 from federation.simulation.client_states import ClientStateFiles
 from federation.simulation.hospital_data import HospitalData
@@ -19,11 +16,11 @@ from federation.simulation.randomness import Randomness
 from federation.simulation.simulated_sums import collected
 from federation.strategy import server_optimizer
 from federation.strategy.server_optimizer import ServerState
-from syft_code.local_training import client_update, local_round
+from syft_code.arrays import Vector, Weights
+from syft_code.local_training import local_round
 from syft_code.plans.plan import Plan
+from syft_code.secret_sharing.vector_layout import VectorLayout
 
-Vector = NDArray[np.float64]
-Weights = NDArray[np.float32]
 UNCLIPPED = 1e12
 """A bound on a gradient's norm that no gradient reaches, and that float32 holds."""
 
@@ -62,7 +59,7 @@ class Simulation:
         self._hospitals = hospitals
         self._randomness = randomness
         self._least = plan.min_hospitals if least is None else least
-        self._kept = ClientStateFiles(folder, size=client_update.length(plan, "train"))
+        self._kept = ClientStateFiles(folder, size=VectorLayout.of(plan).kept_length("train"))
 
     def round(self, number: int, model: ServerState) -> tuple[ServerState, SimulatedRound]:
         """Train everywhere, add up, step."""

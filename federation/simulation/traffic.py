@@ -1,10 +1,10 @@
 """What one hospital of a plan sends and gets, in bytes, worked out without sending anything."""
 
 from syft_code import canonical
-from syft_code.local_training import broadcast
 from syft_code.plans.messages import ShareHeader, Signed
 from syft_code.plans.plan import Plan
 from syft_code.secret_sharing import envelope
+from syft_code.secret_sharing.vector_layout import VectorLayout
 
 _HASH = "0" * 64
 
@@ -16,7 +16,7 @@ def up_bytes(plan: Plan, hospital: str) -> int:
 
 def down_bytes(plan: Plan) -> int:
     """What a hospital gets for one training round: the weights and what the algorithm adds."""
-    return 4 * broadcast.length(plan, "train")
+    return 4 * VectorLayout.of(plan).broadcast_length("train")
 
 
 def of_study(plan: Plan, *, federated: bool) -> dict[str, int]:
@@ -34,7 +34,7 @@ def _share_bytes(plan: Plan, hospital: str, party: int) -> int:
         party=party,
         parties=len(plan.aggregators),
         needed=plan.needed,
-        length=envelope.vector_length(plan, "train"),
+        length=VectorLayout.of(plan).vector_length("train"),
         ring_bits=plan.sharing.ring_bits,
         log_sha256=_HASH,
         sealed_sha256=_HASH,

@@ -13,10 +13,9 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
+from syft_code.arrays import Vector, Weights
 from syft_code.errors import SharingError, require
-from syft_code.local_training import broadcast
 from syft_code.local_training.broadcast import Broadcast, PublicVectors
 from syft_code.local_training.local_round import first_weights
 from syft_code.plans.algorithms import FedAdam, FedYogi
@@ -24,9 +23,7 @@ from syft_code.plans.messages import Purpose
 from syft_code.plans.plan import Plan
 from syft_code.secret_sharing import compression, envelope, robust
 from syft_code.secret_sharing.sharing import Ring
-
-Vector = NDArray[np.float64]
-Weights = NDArray[np.float32]
+from syft_code.secret_sharing.vector_layout import VectorLayout
 
 
 class RoundTotals(Protocol):
@@ -71,16 +68,17 @@ class ServerState:
         Raises:
             InvalidInput: if what is handed in is not what the plan names.
         """
+        layout = VectorLayout.of(plan)
         given = public or PublicVectors()
         given.check(plan)
-        trained = compression.trained_size(plan)
+        trained = layout.trained_count
         moments = None
         if isinstance(plan.algorithm, FedAdam | FedYogi):
             second = np.full(trained, plan.algorithm.adaptivity**2)
             moments = Moments(first=np.zeros(trained), second=second)
         return cls(
             weights=given.start if plan.start_sha256 else first_weights(plan),
-            control=np.zeros(broadcast.lengths(plan, "train")["control"], np.float32),
+            control=np.zeros(layout.broadcast("train")["control"], np.float32),
             moments=moments,
             public=given,
         )
@@ -129,8 +127,9 @@ def step(plan: Plan, number: int, model: ServerState, collected: RoundTotals) ->
     Source: McMahan et al. 2017, algorithm 1; Karimireddy et al. 2020, "SCAFFOLD", algorithm 1,
     lines 16 and 17, weighted, with a global step of 1; Reddi et al. 2021, algorithm 2.
     """
-    travelled = compression.kept_count(plan)
-    rows = np.empty((len(collected.groups), envelope.values_length(plan, "train")))
+    layout = VectorLayout.of(plan)
+    travelled = layout.sent_count
+    rows = np.empty((len(collected.groups), layout.values_length("train")))
     for row, names, total in zip(rows, collected.groups, collected.totals, strict=True):
         row[:] = _mean(plan, names, total)
     moved = rows[0] if plan.robust is None else robust.combine(rows, plan.robust)
@@ -152,7 +151,7 @@ def _stepped(plan: Plan, model: ServerState, update: Vector) -> ServerState:
     algorithm = plan.algorithm
     if model.moments is None or not isinstance(algorithm, FedAdam | FedYogi):
         return replace(model, weights=(model.weights + update).astype(np.float32))
-    part = compression.trained(plan)
+    part = VectorLayout.of(plan).trained
     moments, change = adaptive_step(algorithm, model.moments, update[part])
     weights = model.weights.astype(np.float64)
     weights[part] += change

@@ -2,31 +2,36 @@
 
     cohort ─ 1 sample ─▶ patients ─ 2 gradient, 3 clip ─▶ sum ─ 4 add noise ─▶ 5 descend
 
-    1, 4, 5 here        2, 3 `per_sample`        what the network is given of a patient: `batches`
-    a clip norm that adapts: `adaptive_clip`     FedProx and EWC: `proximal`, added after 4
+    1, 4, 5 here     2, 3 `per_sample_gradients`, or Opacus if the plan says so: `opacus_gradients`
+    what the network is given of a patient: `batches`    a clip norm that adapts: `adaptive_clip`
+    FedProx and EWC: `proximal`, added after 4
 
 A hospital's slices go through in chunks of a few, which stay in the processor's cache.
 """
 
+import importlib
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from jaxtyping import Float64
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional
 
+from syft_code.arrays import Vector
 from syft_code.cohort import Cohort
 from syft_code.errors import TrainingFailed, require
 from syft_code.learning.adaptive_clip import ClipNorm
 from syft_code.learning.batches import Batches, Task
 from syft_code.learning.distillation import Teacher
-from syft_code.learning.per_sample_gradients import Clipped, PatientGradients
+from syft_code.learning.gradient_factors import Clipped, PatientGradients
+from syft_code.learning.per_sample_gradients import WatchedGradients
 from syft_code.learning.proximal import ProximalTerm
 from syft_code.models import networks
-from syft_code.plans.plan_parts import Augmentation, DpSgd, Sgd
+from syft_code.plans.plan_parts import Augmentation, DpSgd, Engine, Sgd
 from syft_code.privacy.noise import NoiseSource
 from syft_code.recipes.recipe import Recipe
 
@@ -36,46 +41,70 @@ CHUNK_INPUTS = 1 << 18
 """Of numbers in the slices at a time: their activations stay near the processor."""
 MAX_CHUNK = 256
 
-Vector = NDArray[np.float64]
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class TrainingRun:
+    """All that is public about one hospital's training in one round.
+
+    The first `frozen` parameters, whole layers of them, stay as they are: they have no gradient, no
+    part in its norm and no noise, and the update is without them. `correction` is SCAFFOLD's
+    c - c_i, `proximal` the pull of FedProx and EWC, both of the trained parameters. `clip_moved` is
+    how far an adaptive clip norm has moved in earlier rounds (`adaptive_clip.ClipNorm.moved`).
+    """
+
+    recipe: Recipe
+    dp: DpSgd
+    optimizer: Sgd
+    declared_patients: int
+    frozen: int = 0
+    correction: Vector | None = None
+    proximal: ProximalTerm | None = None
+    augmentation: Augmentation | None = None
+    teacher: Teacher | None = None
+    clip_moved: float = 0.0
+
+    def __post_init__(self) -> None:
+        require(
+            self.declared_patients >= 1,
+            f"declared_patients must be at least 1, got {self.declared_patients}.",
+        )
+
+    @property
+    def task(self) -> Task:
+        """What is to be learned of each slice."""
+        return Task(recipe=self.recipe, augmentation=self.augmentation, teacher=self.teacher)
+
+
+class Trained(NamedTuple):
+    """What a training gives: weights after minus before, and how far the clip norm has moved."""
+
+    update: Vector
+    clip_moved: float
 
 
 def train(
     model: nn.Module,
     cohort: Cohort,
+    run: TrainingRun,
     *,
-    recipe: Recipe,
-    dp: DpSgd,
-    optimizer: Sgd,
-    declared_patients: int,
     randomness: NoiseSource,
-    frozen: int = 0,
-    correction: Vector | None = None,
-    pull: ProximalTerm | None = None,
-    augmentation: Augmentation | None = None,
-    teacher: Teacher | None = None,
-    clip: ClipNorm | None = None,
     on_step: Callable[[int], None] | None = None,
-) -> Vector:
-    """Train on one hospital's patients for `dp.steps` steps; return weights after minus before.
-
-    The model keeps the new weights. The first `frozen` parameters, whole layers of them, stay as
-    they are: they have no gradient, no part in its norm and no noise, and the update is without
-    them. What follows concerns the trained parameters.
+) -> Trained:
+    """Train on one hospital's patients for `run.dp.steps` steps; the model keeps the new weights.
 
     A patient's gradient is the mean over the views of one of its slices (`augmentation`), of a loss
-    that a `teacher` may have a term in. Each noised mean gradient g becomes g + pull + `correction`
-    (SCAFFOLD's c - c_i); momentum is of g + pull. A `clip` norm that an earlier round left goes on
-    from there, and is left where this one ends. `on_step` is called with 1, 2, ... after each
-    step; what it is told does not depend on the data. When it is called does: a stopwatch on a step
-    sees how many patients were drawn.
+    that a `teacher` may have a term in. Each noised mean gradient g becomes g + the proximal term +
+    the correction; momentum is of g + the proximal term. `on_step` is called with 1, 2, ... after
+    each step; its argument does not depend on the data. When it is called does: a stopwatch on a
+    step sees how many patients were drawn.
 
     Guarantee: adding or removing one patient, with all of its slices, changes the input of the
     Gaussian mechanism of each step by at most the clip norm in L2 over the trained parameters, and
     only with probability `dp.sample_rate`. The steps are so many Poisson-sampled Gaussian events of
-    noise multiplier `dp.noise_multiplier`, with or without an adaptive clip norm, for any weights,
-    any images, and any correction, pull and teacher that earlier noised results and public
-    numbers give. Momentum, pull, correction and the returned update are post-processing. Views
-    are drawn from `randomness`, apart from the data.
+    noise multiplier `dp.noise_multiplier`, with or without an adaptive clip norm, for any engine,
+    any weights, any images, and any correction, proximal term and teacher that earlier noised
+    results and public numbers give. Momentum, proximal term, correction and the returned update are
+    post-processing. Views are drawn from `randomness`, apart from the data.
     Does not protect: the number of patients, which `declared_patients` makes public; the time
     that a step takes; the weights of the model before the call.
     Source: Abadi et al. 2016, arXiv 1607.00133v2, Algorithm 1, with Poisson sampling and
@@ -85,88 +114,31 @@ def train(
     Raises:
         TrainingFailed: if the weights are no longer finite, or something does not fit them.
     """
-    require(
-        declared_patients >= 1, f"declared_patients must be at least 1, got {declared_patients}."
+    descent = _Descent(model, run)
+    patients = _SlicesOfPatients(cohort)
+    gradients = _Gradients(
+        model, cohort, run.task, frozen=run.frozen, randomness=randomness, engine=run.dp.engine
     )
-    before = networks.to_vector(model).astype(np.float64)
-    weights = before.copy()
-    trained = weights[frozen:]  # a view: what is written here is written in `weights`
-    _check_lengths(trained, correction, pull)
-    velocity = np.zeros_like(trained)
-    parameters = _Parameters(model, weights)
-    slices = _SlicesOfPatients(cohort)
-    task = Task(recipe=recipe, augmentation=augmentation, teacher=teacher)
-    gradients = _Gradients(model, cohort, task, frozen=frozen, randomness=randomness)
-    clip, expected = clip or ClipNorm.first(dp), dp.sample_rate * declared_patients
-    for step in range(1, dp.steps + 1):
-        # Algorithm 1, line "take a random sample": Poisson, then one slice of each patient.
-        chosen = slices.sample(dp.sample_rate, randomness)
-        # Lines "compute gradient" and "clip gradient".
-        total, unclipped = gradients.clipped_sum(chosen, clip.norm)
-        # Line "add noise", then divide by the expected batch.
-        gradient = randomness.normal(len(trained))
+    clip = ClipNorm.first(run.dp, moved=run.clip_moved)
+    expected = run.dp.sample_rate * run.declared_patients
+    for step in range(1, run.dp.steps + 1):
+        # 1 Take a random sample: Poisson, then one slice of each patient.
+        sample = patients.sample(run.dp.sample_rate, randomness)
+        # 2, 3 Compute the gradient of each patient, clip it. An empty sample gives zeros.
+        total, unclipped = gradients.clipped_sum(sample, clip.norm)
+        # 4 Add noise, even to an empty sample's zeros, then divide by the expected batch.
+        gradient = randomness.normal(len(total))
         gradient *= clip.noise_std
         gradient += total.numpy()
         gradient /= expected
-        if dp.adaptive is not None:
+        if run.dp.adaptive is not None:
             noise = float(randomness.normal(1)[0])
-            clip.follow(drawn=len(chosen), unclipped=unclipped, noise=noise, expected=expected)
-        if pull is not None:
-            gradient += pull.gradient(trained)
-        # Line "descent".
-        velocity *= optimizer.momentum
-        velocity += gradient
-        trained -= optimizer.learning_rate * (
-            velocity if correction is None else velocity + correction
-        )
-        parameters.write()
+            clip.follow(drawn=len(sample), unclipped=unclipped, noise=noise, expected=expected)
+        # 5 Descend.
+        descent.step(gradient)
         if on_step is not None:
             on_step(step)
-    update: Vector = (weights - before)[frozen:]
-    return update
-
-
-def train_without_privacy(
-    model: nn.Module,
-    cohort: Cohort,
-    *,
-    recipe: Recipe,
-    learning_rate: float,
-    epochs: int,
-    batch_size: int,
-    seed: int,
-    balanced: bool = False,
-) -> None:
-    """Train on all slices with Adam and no noise: a baseline, for data that one may release.
-
-    With `balanced` each class counts the same, however many slices it has, times the weights of
-    the recipe's loss (classification).
-
-    Guarantee: none. Never let weights from here leave a hospital.
-    Source: Kingma & Ba 2015, as torch implements it.
-    """
-    random = np.random.default_rng(seed)
-    adam = torch.optim.Adam(model.parameters(), lr=learning_rate)
-    share = _share_of_each_slice(cohort, balanced)
-    prefix, rest = networks.split_prefix(model, 0)
-    dtype = next(model.parameters()).dtype
-    batches = Batches(cohort, Task(recipe=recipe), prefix=prefix, dtype=dtype, randomness=None)
-    for _ in range(epochs):
-        order = random.permutation(len(cohort.images))
-        for start in range(0, len(order), batch_size):
-            batch = order[start : start + batch_size]
-            inputs, losses = batches(batch)
-            adam.zero_grad()
-            (losses(rest(*inputs)) * share[batch]).mean().backward()  # type: ignore[no-untyped-call]
-            adam.step()
-
-
-def _share_of_each_slice(cohort: Cohort, balanced: bool) -> Tensor:
-    if not balanced or cohort.labels.ndim > 1:
-        return torch.ones(len(cohort.images))
-    labels = torch.from_numpy(cohort.labels.astype(np.int64))
-    slices = functional.one_hot(labels).sum(0)
-    return len(labels) / (int((slices > 0).sum()) * slices[labels])
+    return Trained(update=descent.update, clip_moved=clip.moved)
 
 
 def clipped_sum(
@@ -179,6 +151,7 @@ def clipped_sum(
     augmentation: Augmentation | None = None,
     teacher: Teacher | None = None,
     randomness: NoiseSource | None = None,
+    engine: Engine = "consilium",
 ) -> Float64[Tensor, "P"]:
     """The sum over all slices of each slice's gradient, clipped to `max_grad_norm` in L2.
 
@@ -186,11 +159,20 @@ def clipped_sum(
     that is not finite counts as zero.
 
     Guarantee: adding or removing one slice changes the sum by at most `max_grad_norm` in L2, and
-        what float32 rounds (`per_sample`): together less than 1.0001 times.
+        what float32 rounds: together less than 1.0001 times.
     """
     task = Task(recipe=recipe, augmentation=augmentation, teacher=teacher)
-    gradients = _Gradients(model, cohort, task, frozen=frozen, randomness=randomness)
+    gradients = _Gradients(model, cohort, task, frozen=frozen, randomness=randomness, engine=engine)
     return gradients.clipped_sum(np.arange(len(cohort.images)), max_grad_norm).total
+
+
+def _patient_gradients(engine: Engine, network: nn.Module, *, frozen: int) -> PatientGradients:
+    """A plan's engine. Opacus takes seconds to import: only a plan that names it pays for them."""
+    if engine == "consilium":
+        return WatchedGradients(network, frozen=frozen)
+    module = importlib.import_module("syft_code.learning.opacus_gradients")
+    opacus: PatientGradients = module.OpacusGradients(network, frozen=frozen)
+    return opacus
 
 
 class _Gradients:
@@ -204,10 +186,11 @@ class _Gradients:
         *,
         frozen: int,
         randomness: NoiseSource | None,
+        engine: Engine,
     ) -> None:
         prefix, rest = networks.split_prefix(model, frozen)
         before = 0 if prefix is None else sum(p.numel() for p in prefix.parameters())
-        self._patients = PatientGradients(rest, frozen=frozen - before)
+        self._patients = _patient_gradients(engine, rest, frozen=frozen - before)
         self._batches = Batches(
             cohort, task, prefix=prefix, dtype=self._patients.dtype, randomness=randomness
         )
@@ -240,15 +223,46 @@ class _SlicesOfPatients:
         return chosen
 
 
-def _check_lengths(trained: Vector, correction: Vector | None, pull: ProximalTerm | None) -> None:
-    target = None if pull is None else pull.target
-    for what, vector in (("correction", correction), ("pull's target", target)):
-        require(
-            vector is None or vector.shape == trained.shape,
-            f"A {what} must have one number for each of the {len(trained)} trained parameters, "
-            f"got {0 if vector is None else len(vector)}.",
-            error=TrainingFailed,
-        )
+class _Descent:
+    """SGD with momentum on noised gradients: step 5, and what is added after the noise."""
+
+    def __init__(self, model: nn.Module, run: TrainingRun) -> None:
+        self._run = run
+        self._before = networks.to_vector(model).astype(np.float64)
+        self._weights = self._before.copy()
+        self._trained = self._weights[run.frozen :]  # a view: a change here is one of `_weights`
+        self._velocity = np.zeros_like(self._trained)
+        self._parameters = _Parameters(model, self._weights)
+        self._check_lengths()
+
+    @property
+    def update(self) -> Vector:
+        """The trained parameters after minus before."""
+        update: Vector = (self._weights - self._before)[self._run.frozen :]
+        return update
+
+    def step(self, gradient: Vector) -> None:
+        """One step on a noised mean gradient, which is overwritten."""
+        run = self._run
+        if run.proximal is not None:
+            gradient += run.proximal.gradient(self._trained)
+        self._velocity *= run.optimizer.momentum
+        self._velocity += gradient
+        # The correction stays out of the momentum: SCAFFOLD's line 10 adds it to each step anew.
+        corrected = self._velocity if run.correction is None else self._velocity + run.correction
+        self._trained -= run.optimizer.learning_rate * corrected
+        self._parameters.write()
+
+    def _check_lengths(self) -> None:
+        target = None if self._run.proximal is None else self._run.proximal.target
+        parts = (("correction", self._run.correction), ("proximal term's target", target))
+        for what, vector in parts:
+            require(
+                vector is None or vector.shape == self._trained.shape,
+                f"A {what} must have one number for each of the {len(self._trained)} trained "
+                f"parameters, got {0 if vector is None else len(vector)}.",
+                error=TrainingFailed,
+            )
 
 
 class _Parameters:

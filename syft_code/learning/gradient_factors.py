@@ -1,11 +1,37 @@
-"""What a layer keeps of its patients' gradients until all norms are known: the rows, or less."""
+"""What a layer keeps of its patients' gradients until all norms are known, and how they are clipped.
+
+    gradients of a chunk ─▶ one norm a patient over all layers ─▶ factors ─▶ factors times gradients
+
+An engine finds the gradients (`per_sample_gradients`, `opacus_gradients`); clipping and adding is
+here, the same for each engine.
+"""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
 
 import torch
+from jaxtyping import Float, Float64
 from torch import Tensor
 
 BLOCK = 1024
+ROUNDING = {torch.float32: 2e-6, torch.float64: 1e-12}
+"""By what part the bound is lowered, so that no patient's own rounding takes it past it."""
+FURTHEST = 1e15
+"""Gradients so many times longer than the bound count as zero, as if they were not finite."""
+
+Chunk = tuple[Sequence[Float[Tensor, "batch ..."]], Callable[[Tensor], Float[Tensor, "batch"]]]
+"""The inputs of some patients, and the loss of each slice alone of what the network says."""
+
+
+class Clipped(NamedTuple):
+    """The sum of clipped gradients, and how many patients' gradients were within the bound.
+
+    Both are of the true patients: noise comes on top before anything leaves.
+    """
+
+    total: Float64[Tensor, "P"]
+    unclipped: int
 
 
 class GradientFactors(ABC):
@@ -83,6 +109,59 @@ class RankOne(GradientFactors):
     def without(self, patients: Tensor) -> "RankOne":
         where = patients.unsqueeze(1)
         return RankOne(self._g.masked_fill(where, 0.0), self._a.masked_fill(where, 0.0))
+
+
+class PatientGradients(ABC):
+    """Clipped gradients of patients for a network's trained parameters; an engine finds them.
+
+    It looks at the network's own parameters: what is written into them later counts. `written` is
+    how many numbers are written down for each patient, `at_once` how many slices go through best.
+    """
+
+    def __init__(
+        self, *, sizes: Sequence[int], written: int, at_once: int, dtype: torch.dtype
+    ) -> None:
+        self._sizes = list(sizes)
+        self.size, self.written, self.at_once, self.dtype = sum(sizes), written, at_once, dtype
+
+    @abstractmethod
+    def gradients(self, chunk: Chunk, *, scale: float, views: int) -> list[GradientFactors]:
+        """Each layer's gradients of the patients' summed losses ÷ `scale`, which is of `views`."""
+
+    def clipped_sum(
+        self, chunks: Iterable[Chunk], *, max_grad_norm: float, views: int = 1
+    ) -> Clipped:
+        """Add up the clipped gradients of all patients, chunk by chunk, in float64.
+
+        With `views` so many slices in a row are one patient's, whose gradient is their mean. A
+        gradient that is not finite, or 1e15 times longer than the bound, counts as zero.
+
+        Guarantee: adding or removing one patient changes the sum by at most `max_grad_norm` in L2,
+        whatever the slice, the weights and the loss; in float32 the rounding of the other patients
+        may change with it, by some 1e-7 of the length of their sum.
+        """
+        total, unclipped = torch.zeros(self.size, dtype=torch.float64), 0
+        # In units of the bound: then no square of what matters is lost below float32's range.
+        scale = max_grad_norm * views
+        for chunk in chunks:
+            gradients = self.gradients(chunk, scale=scale, views=views)
+            unclipped += self._clip_and_add(gradients, total)
+        return Clipped(total=total.mul_(max_grad_norm), unclipped=unclipped)
+
+    @torch.no_grad()
+    def _clip_and_add(self, gradients: list[GradientFactors], total: Tensor) -> int:
+        """Scale each row to a norm of at most 1, leave out what is not finite, add.
+
+        Returns how many rows were within the bound.
+        """
+        norms = torch.stack([layer.squared_norms() for layer in gradients]).sum(0).sqrt_()
+        finite = norms <= FURTHEST
+        factors = torch.where(finite, (1.0 - ROUNDING[self.dtype]) / norms.clamp(min=1.0), 0.0)
+        if not bool(finite.all()):
+            gradients = [layer.without(~finite) for layer in gradients]  # since 0 times NaN is NaN
+        for layer, part in zip(gradients, torch.split(total, self._sizes), strict=True):
+            layer.add_to(part, factors.to(self.dtype))
+        return int((norms <= 1.0).sum())
 
 
 def _squared(rows: Tensor) -> Tensor:

@@ -22,41 +22,18 @@ Linear. Rochette et al. 2019, arXiv 1912.06015, for convolutions as groups.
 """
 
 import copy
-from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple
 
 import torch
-from jaxtyping import Float, Float64
 from torch import Tensor, nn
 
 from syft_code.errors import TrainingFailed, require
-from syft_code.learning.gradient_factors import GradientFactors
+from syft_code.learning.gradient_factors import Chunk, GradientFactors, PatientGradients
 from syft_code.learning.per_sample_layers import PerSampleLayer, watch
 from syft_code.learning.pooling import MaxPool
 
-ROUNDING = {torch.float32: 2e-6, torch.float64: 1e-12}
-"""By what part the bound is lowered, so that no patient's own rounding takes it past it."""
-FURTHEST = 1e15
-"""Gradients so many times longer than the bound count as zero, as if they were not finite."""
 
-Chunk = tuple[Sequence[Float[Tensor, "batch ..."]], Callable[[Tensor], Float[Tensor, "batch"]]]
-"""The inputs of some patients, and the loss of each slice alone of what the network says."""
-
-
-class Clipped(NamedTuple):
-    """The sum of clipped gradients, and how many patients' gradients were within the bound.
-
-    Both are of the true patients: noise comes on top before anything leaves.
-    """
-
-    total: Float64[Tensor, "P"]
-    unclipped: int
-
-
-class PatientGradients:
-    """A network's trained parameters, and the clipped gradients of patients for them.
-
-    It looks at the network's own parameters: what is written into them later counts.
+class WatchedGradients(PatientGradients):
+    """The gradients of patients by layers that take them apart: Consilium's own engine.
 
     Raises:
         TrainingFailed: if the first `frozen` parameters are not whole layers, or all of them; if a
@@ -66,49 +43,20 @@ class PatientGradients:
     def __init__(self, network: nn.Module, *, frozen: int = 0) -> None:
         self._anchor = torch.zeros((), requires_grad=True)
         self._network, self._layers = _watched_copy(network, frozen, self._anchor)
-        self.size = sum(layer.size for layer in self._layers)
-        self.written = sum(layer.size for layer in self._layers if layer.has_rows)
-        self.at_once = min(layer.at_once for layer in self._layers)
-        self.dtype: torch.dtype = next(network.parameters()).dtype
+        super().__init__(
+            sizes=[layer.size for layer in self._layers],
+            written=sum(layer.size for layer in self._layers if layer.has_rows),
+            at_once=min(layer.at_once for layer in self._layers),
+            dtype=next(network.parameters()).dtype,
+        )
 
-    def clipped_sum(
-        self, chunks: Iterable[Chunk], *, max_grad_norm: float, views: int = 1
-    ) -> Clipped:
-        """Add up the clipped gradients of all patients, chunk by chunk, in float64.
-
-        With `views` so many slices in a row are one patient's, whose gradient is their mean. A
-        gradient that is not finite, or 1e15 times longer than the bound, counts as zero.
-
-        Guarantee: adding or removing one patient changes the sum by at most `max_grad_norm` in L2,
-        whatever the slice, the weights and the loss; in float32 the rounding of the other patients
-        may change with it, by some 1e-7 of the length of their sum.
-        """
-        total, unclipped = torch.zeros(self.size, dtype=torch.float64), 0
-        for inputs, loss in chunks:
-            for layer in self._layers:
-                layer.expect(views)
-            losses = loss(self._network(*inputs))
-            # In units of the bound: then no square of what matters is lost below float32's range.
-            scaled = losses.sum() / (max_grad_norm * views)
-            torch.autograd.grad(scaled, self._anchor, allow_unused=True)
-            unclipped += self._clip_and_add([layer.take() for layer in self._layers], total)
-        return Clipped(total=total.mul_(max_grad_norm), unclipped=unclipped)
-
-    @torch.no_grad()
-    def _clip_and_add(self, kept: list[GradientFactors], total: Tensor) -> int:
-        """Scale each row to a norm of at most 1, leave out what is not finite, add.
-
-        Returns how many rows were within the bound.
-        """
-        norms = torch.stack([one.squared_norms() for one in kept]).sum(0).sqrt_()
-        finite = norms <= FURTHEST
-        factors = torch.where(finite, (1.0 - ROUNDING[self.dtype]) / norms.clamp(min=1.0), 0.0)
-        if not bool(finite.all()):
-            kept = [one.without(~finite) for one in kept]  # since 0 times NaN is NaN
-        parts = torch.split(total, [layer.size for layer in self._layers])
-        for one, part in zip(kept, parts, strict=True):
-            one.add_to(part, factors.to(self.dtype))
-        return int((norms <= 1.0).sum())
+    def gradients(self, chunk: Chunk, *, scale: float, views: int) -> list[GradientFactors]:
+        inputs, loss = chunk
+        for layer in self._layers:
+            layer.expect(views)
+        losses = loss(self._network(*inputs))
+        torch.autograd.grad(losses.sum() / scale, self._anchor, allow_unused=True)
+        return [layer.take() for layer in self._layers]
 
 
 def _watched_copy(

@@ -19,11 +19,9 @@ equation 3.
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from syft_code.arrays import Vector
 from syft_code.errors import TrainingFailed, require
-
-Vector = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -58,7 +56,8 @@ class ProximalTerm:
     def gradient(self, weights: Vector) -> Vector:
         """What is added to the noised mean gradient at these weights.
 
-        >>> ProximalTerm(strength=0.5, target=np.array([1.0, 2.0])).gradient(np.array([3.0, 2.0]))
+        >>> term = ProximalTerm(strength=0.5, target=np.array([1.0, 2.0]))
+        >>> term.gradient(np.array([3.0, 2.0]))
         array([1., 0.])
         """
         gradient: Vector = self.strength * (weights - self.target)
@@ -69,8 +68,9 @@ def both(first: ProximalTerm, second: ProximalTerm) -> ProximalTerm:
     """One pull that does what two do: a s (w - a t) + b s (w - b t) = s (w - t).
 
     >>> at = np.array([1.0])
-    >>> one, other = ProximalTerm(strength=1.0, target=0 * at), ProximalTerm(strength=3.0, target=4 * at)
-    >>> both(one, other).target, both(one, other).gradient(at)
+    >>> weak = ProximalTerm(strength=1.0, target=0 * at)
+    >>> strong = ProximalTerm(strength=3.0, target=4 * at)
+    >>> both(weak, strong).target, both(weak, strong).gradient(at)
     (array([3.]), array([-8.]))
     """
     strength = np.asarray(first.strength + second.strength, dtype=np.float64)

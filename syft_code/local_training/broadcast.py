@@ -11,17 +11,14 @@ researcher before the first round, by a vault before a round is paid.
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
 from syft_code import canonical
+from syft_code.arrays import Weights
 from syft_code.errors import ConsiliumError, InvalidInput, InvalidMessage, require
-from syft_code.plans.algorithms import Distillation, Ewc, Scaffold
+from syft_code.plans.algorithms import Distillation, Ewc
 from syft_code.plans.messages import Purpose
 from syft_code.plans.plan import Plan
-from syft_code.recipes.recipe import parameter_count
-from syft_code.secret_sharing import compression
-
-Weights = NDArray[np.float32]
+from syft_code.secret_sharing.vector_layout import VectorLayout
 
 
 def _none() -> Weights:
@@ -61,28 +58,9 @@ class PublicVectors:
             _require_named(name, getattr(self, name), expected.get(name, ""), error=InvalidInput)
 
 
-def lengths(plan: Plan, purpose: Purpose) -> dict[str, int]:
-    """How many numbers each part has, in their order."""
-    every = parameter_count(plan.recipe, plan.data)
-    if purpose == "evaluate":
-        return {"weights": every}
-    scaffold = isinstance(plan.algorithm, Scaffold)
-    return {
-        "weights": every,
-        "control": compression.shared_size(plan) if scaffold else 0,
-        "reference": every if plan.continual is not None else 0,
-        "importance": every if isinstance(plan.continual, Ewc) else 0,
-    }
-
-
-def length(plan: Plan, purpose: Purpose) -> int:
-    """How many float32 travel with a round call."""
-    return sum(lengths(plan, purpose).values())
-
-
 def unpack(plan: Plan, purpose: Purpose, numbers: Weights) -> Broadcast:
     """The parts of a vector that has travelled; raise `InvalidMessage` if its length is wrong."""
-    sizes = lengths(plan, purpose)
+    sizes = VectorLayout.of(plan).broadcast(purpose)
     require(
         numbers.shape == (sum(sizes.values()),),
         f"A broadcast must have the {sum(sizes.values())} numbers that the plan asks for, got "

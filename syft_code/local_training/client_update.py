@@ -17,15 +17,13 @@ Guarantee: nothing but the noised update, public numbers and what earlier noised
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from syft_code.arrays import Vector
 from syft_code.local_training import control_variates
 from syft_code.plans.algorithms import Scaffold
-from syft_code.plans.messages import Purpose
 from syft_code.plans.plan import Plan
 from syft_code.secret_sharing import compression, robust
-
-Vector = NDArray[np.float64]
+from syft_code.secret_sharing.vector_layout import VectorLayout
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,15 +63,16 @@ def from_result(
     round's values hold what earlier rounds kept back too; all rounds so far share at most so many
     times the bound, and what rounding adds.
     """
+    layout = VectorLayout.of(plan)
     before = divided(plan, kept)
-    update, clip = np.split(result, [compression.trained_size(plan)])
-    own = compression.shared(plan)
+    update, clip = np.split(result, [layout.trained_count])
+    own = layout.shared
     norms = before.norms if own is None else before.norms + update[~own]
     shared = update if own is None else update[own]
     if plan.max_update_norm is not None:
         shared = robust.clip_update(shared, plan.max_update_norm)
     values, memory = _shared(plan, hospital, round_number, shared, common, before.memory)
-    after = np.concatenate([memory, norms, clip]) if length(plan, "train") else None
+    after = np.concatenate([memory, norms, clip]) if layout.kept_length("train") else None
     return ClientUpdate(values=values, kept=after)
 
 
@@ -89,31 +88,12 @@ def _shared(
             learning_rate=plan.optimizer.learning_rate,
         )
         return np.concatenate([update, change]), memory + change
-    if compression.has_memory(plan):
+    if VectorLayout.of(plan).error_feedback:
         return compression.keep_back(plan, hospital, round_number, update + memory)
     return compression.pick(plan, round_number, update), memory
 
 
 def divided(plan: Plan, kept: Vector) -> Kept:
     """The parts of what a hospital keeps."""
-    memory, norms, clip = np.split(kept, np.cumsum(sizes(plan))[:-1])
+    memory, norms, clip = np.split(kept, np.cumsum(VectorLayout.of(plan).kept)[:-1])
     return Kept(memory=memory, norms=norms, clip=clip)
-
-
-def length(plan: Plan, purpose: Purpose) -> int:
-    """How many numbers a plan keeps between rounds; an evaluation reads the normalisation alone."""
-    _, norms, _ = every = sizes(plan)
-    return sum(every) if purpose == "train" or norms else 0
-
-
-def result_length(plan: Plan) -> int:
-    """How many numbers a training gives: the trained part's update, and the clip norm's way."""
-    return compression.trained_size(plan) + sizes(plan)[-1]
-
-
-def sizes(plan: Plan) -> tuple[int, int, int]:
-    """How many numbers a plan keeps of each part."""
-    remembers = isinstance(plan.algorithm, Scaffold) or compression.has_memory(plan)
-    shared = compression.shared_size(plan)
-    own = compression.trained_size(plan) - shared
-    return shared if remembers else 0, own, int(plan.dp_sgd.adaptive is not None)

@@ -14,19 +14,17 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from syft_code.arrays import Weights
 from syft_code.cohort import Cohort
 from syft_code.errors import InvalidInput, require
 from syft_code.models import networks
 from syft_code.plans.algorithms import FedAvg
 from syft_code.plans.plan import Plan
 from syft_code.recipes.recipe import DataSpec, Recipe
-from syft_code.secret_sharing import compression
-
-Weights = NDArray[np.float32]
+from syft_code.secret_sharing.vector_layout import VectorLayout
 
 
 def fisher(
@@ -73,8 +71,9 @@ def importance_of_rounds(plan: Plan, models: Sequence[Weights]) -> Weights:
     Raises:
         InvalidInput: if the study's rounds are not plain steps, so that updates are no gradients.
     """
+    layout = VectorLayout.of(plan)
     plain = isinstance(plan.algorithm, FedAvg) and plan.optimizer.momentum == 0
-    whole = compression.kept_count(plan) == compression.trained_size(plan)
+    whole = layout.sent_count == layout.trained_count
     dp, rate = plan.dp_sgd, plan.optimizer.learning_rate
     exact = plan.continual is None and plan.averaging is None and dp.adaptive is None
     require(
@@ -89,7 +88,7 @@ def importance_of_rounds(plan: Plan, models: Sequence[Weights]) -> Weights:
     deviation = dp.noise_multiplier * dp.max_grad_norm / (dp.sample_rate * patients)
     noise = len(plan.hospitals) * deviation**2 / dp.steps
     importance: Weights = np.maximum(0.0, (rounds**2).mean(axis=0) - noise).astype(np.float32)
-    importance[: compression.trained(plan).start] = 0.0
+    importance[: layout.trained.start] = 0.0
     return importance
 
 

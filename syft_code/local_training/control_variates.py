@@ -20,10 +20,7 @@ Source: Karimireddy et al. 2020, "SCAFFOLD", arXiv 1910.06378v4, algorithm 1, li
 option II.
 """
 
-import numpy as np
-from numpy.typing import NDArray
-
-Vector = NDArray[np.float64]
+from syft_code.arrays import Vector
 
 
 def correction(common: Vector, own: Vector) -> Vector:

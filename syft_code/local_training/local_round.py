@@ -12,13 +12,13 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from syft_code.arrays import Vector, Weights
 from syft_code.cohort import Cohort
 from syft_code.errors import TrainingFailed, require
 from syft_code.learning import dp_sgd, proximal
-from syft_code.learning.adaptive_clip import ClipNorm
 from syft_code.learning.distillation import Teacher
+from syft_code.learning.dp_sgd import TrainingRun
 from syft_code.learning.proximal import ProximalTerm
 from syft_code.local_training import broadcast, client_update, control_variates
 from syft_code.local_training.broadcast import Broadcast
@@ -27,10 +27,7 @@ from syft_code.models import networks
 from syft_code.plans.algorithms import Distillation, Ewc, FedProx
 from syft_code.plans.plan import Plan
 from syft_code.privacy.noise import NoiseSource
-from syft_code.secret_sharing import compression
-
-Vector = NDArray[np.float64]
-Weights = NDArray[np.float32]
+from syft_code.secret_sharing.vector_layout import VectorLayout
 
 
 def train(
@@ -48,30 +45,27 @@ def train(
     Where the clip norm adapts, one number more: how far it has moved since the first round.
 
     `sent` is a round's broadcast, `kept` what the hospital's last contribution left
-    (`client_update.length` zeros before the first).
+    (`VectorLayout.kept_length` zeros before the first).
 
     Guarantee: that of `dp_sgd.train`.
     """
     parts = broadcast.unpack(plan, "train", sent)
     before = client_update.divided(plan, kept)
-    clip = ClipNorm.first(plan.dp_sgd, moved=float(before.clip.sum()))
-    update = dp_sgd.train(
-        _model(plan, own_weights(plan, parts.weights, kept)),
-        cohort,
+    run = TrainingRun(
         recipe=plan.recipe,
         dp=plan.dp_sgd,
         optimizer=plan.optimizer,
         declared_patients=plan.hospital(hospital).patients,
-        randomness=randomness,
-        frozen=compression.trained(plan).start,
+        frozen=VectorLayout.of(plan).trained.start,
         correction=_correction(plan, parts, kept),
-        pull=pull(plan, parts, kept),
+        proximal=proximal_term(plan, parts, kept),
         augmentation=plan.augmentation,
         teacher=_teacher(plan, parts),
-        clip=clip,
-        on_step=on_step,
+        clip_moved=float(before.clip.sum()),
     )
-    return update if plan.dp_sgd.adaptive is None else np.append(update, clip.moved)
+    model = _model(plan, own_weights(plan, parts.weights, kept))
+    update, clip_moved = dp_sgd.train(model, cohort, run, randomness=randomness, on_step=on_step)
+    return update if plan.dp_sgd.adaptive is None else np.append(update, clip_moved)
 
 
 def evaluate(
@@ -91,29 +85,30 @@ def evaluate(
     return noised
 
 
-def pull(plan: Plan, parts: Broadcast, kept: Vector) -> ProximalTerm | None:
+def proximal_term(plan: Plan, parts: Broadcast, kept: Vector) -> ProximalTerm | None:
     """What draws each step back: to the round's weights (FedProx), to an earlier task's (EWC)."""
-    part, pulls = compression.trained(plan), []
+    part, terms = VectorLayout.of(plan).trained, []
     if isinstance(plan.algorithm, FedProx):
         target = own_weights(plan, parts.weights, kept)[part].astype(np.float64)
-        pulls.append(ProximalTerm(strength=plan.algorithm.mu, target=target))
+        terms.append(ProximalTerm(strength=plan.algorithm.mu, target=target))
     if isinstance(plan.continual, Ewc):
         strength = plan.continual.strength * parts.importance[part].astype(np.float64)
-        pulls.append(
+        terms.append(
             ProximalTerm(strength=strength, target=parts.reference[part].astype(np.float64))
         )
-    if len(pulls) == 2:
-        return proximal.both(*pulls)
-    return pulls[0] if pulls else None
+    if len(terms) == 2:
+        return proximal.both(*terms)
+    return terms[0] if terms else None
 
 
 def own_weights(plan: Plan, weights: Weights, kept: Vector) -> Weights:
     """A hospital's model: the round's weights, with how far its own normalisation has moved."""
-    own = compression.shared(plan)
+    layout = VectorLayout.of(plan)
+    own = layout.shared
     if own is None:
         return weights
     moved = weights.copy()
-    moved[compression.trained(plan)][~own] += client_update.divided(plan, kept).norms
+    moved[layout.trained][~own] += client_update.divided(plan, kept).norms
     return moved
 
 
@@ -123,7 +118,7 @@ def _correction(plan: Plan, parts: Broadcast, kept: Vector) -> Vector | None:
         return None
     memory = client_update.divided(plan, kept).memory
     shared = control_variates.correction(parts.control.astype(np.float64), memory)
-    own = compression.shared(plan)
+    own = VectorLayout.of(plan).shared
     if own is None:
         return shared
     everything = np.zeros(len(own))
@@ -156,12 +151,13 @@ def check_start(plan: Plan, round_number: int, sent: Weights) -> None:
     Raises:
         TrainingFailed: if they are others.
     """
+    layout = VectorLayout.of(plan)
     if plan.start_sha256:
         return
-    start, part = first_weights(plan), compression.trained(plan)
+    start, part = first_weights(plan), layout.trained
     same = broadcast.unpack(plan, "train", sent).weights == start
     if round_number > 1:
-        own = compression.shared(plan)
+        own = layout.shared
         same[part] = same[part] | (True if own is None else own)
     require(
         bool(same.all()),

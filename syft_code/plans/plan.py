@@ -39,6 +39,8 @@ from syft_code.plans.roster import (
     Hospital,
 )
 from syft_code.recipes import local_norms
+from syft_code.recipes.architectures import LayerStack, UNet
+from syft_code.recipes.layers import Layer, Lstm
 from syft_code.recipes.recipe import (
     MAX_PARAMETERS,
     DataSpec,
@@ -89,7 +91,7 @@ class Plan:
     continual: Continual | None = None
     start_sha256: str = ""
     averaging: float | None = None
-    format: Annotated[int, Field(ge=3, le=3)] = 3
+    format: Annotated[int, Field(ge=4, le=4)] = 4
 
     def __post_init__(self) -> None:
         require_recipe(self.recipe)
@@ -191,6 +193,11 @@ def _check_training(plan: Plan) -> None:
     if plan.augmentation is not None:
         plan.augmentation.check(plan.data)
     require(
+        plan.dp_sgd.engine == "consilium" or not _trains_lstm(plan),
+        'Opacus has no rule for the gradients of this lstm: set engine to "consilium", or freeze '
+        "the lstm with frozen_layers.",
+    )
+    require(
         plan.start_sha256 == "" or HEX_KEY.fullmatch(plan.start_sha256) is not None,
         "start_sha256 must be the SHA-256 of the start weights, 64 lower-case hexadecimal digits, or "
         "empty for weights that are drawn from the plan's hash.",
@@ -199,6 +206,15 @@ def _check_training(plan: Plan) -> None:
         plan.averaging is None or 0 < plan.averaging < 1,
         f"averaging must be a decay above 0 and below 1, or none, got {plan.averaging}.",
     )
+
+
+def _trains_lstm(plan: Plan) -> bool:
+    """Whether an lstm is trained: it is the first layer wherever it stands, or there is none."""
+    model = plan.recipe.model
+    first: tuple[Layer, ...] = ()
+    if not isinstance(model, UNet):
+        first = model.layers if isinstance(model, LayerStack) else model.image
+    return plan.frozen_layers == 0 and any(isinstance(layer, Lstm) for layer in first)
 
 
 def _check_algorithm(plan: Plan) -> None:

@@ -12,6 +12,8 @@ MOST_VIEWS = 64
 MOST_SHIFT_PX = 64
 _NO_PICTURE = frozenset({"table", "series"})
 
+Engine = Literal["consilium", "opacus"]
+"""Who computes the gradient of each patient: layers of our own, or Opacus' GradSampleModule."""
 RobustRule = Literal["median", "trimmed_mean", "krum", "multi_krum", "geometric_median"]
 
 
@@ -54,7 +56,8 @@ class DpSgd:
     Units: `noise_multiplier` is noise std ÷ `max_grad_norm`; `sample_rate` is the
     Poisson probability with which one patient is drawn in one step. With `adaptive` the clip norm
     starts at `max_grad_norm` and `noise_multiplier` is that of a whole step, the gradient's and
-    the count's noise together.
+    the count's noise together. `engine` computes the gradient of each patient; sampling, clipping
+    and noise are the same for each engine, and so is the price.
     """
 
     noise_multiplier: float
@@ -62,6 +65,7 @@ class DpSgd:
     sample_rate: float
     steps: int
     adaptive: AdaptiveClip | None = None
+    engine: Engine = "consilium"
 
     def __post_init__(self) -> None:
         canonical.require_types(self)

@@ -20,6 +20,7 @@ from typing import Annotated, Literal
 import dp_accounting
 from dp_accounting.rdp import RdpAccountant
 from pydantic import Field
+from scipy.optimize import brentq
 
 from syft_code import canonical
 from syft_code.errors import InvalidPlan, require
@@ -29,8 +30,6 @@ from syft_code.privacy import loss_distributions
 from syft_code.privacy.loss_distributions import RELATION, Releases
 
 Group = Literal["training", "held-out"]
-RDP_TOLERANCE = 0.25
-"""The RDP accountant's bound is looser than PLD's: it may lie up to this part above it."""
 PLD_LIMIT = 100.0
 """Past this epsilon, far from any budget, a PLD's memory grows without end and RDP answers."""
 RDP_ORDERS = (*range(2, 64), 80, 96, 128, 192, 256, 384, 512)
@@ -119,15 +118,6 @@ def epsilon_rdp(events: Sequence[DpSgdEvent | GaussianEvent], *, delta: float) -
     return _largest(events, delta=delta, method="rdp")
 
 
-def accountants_agree(pld: float, rdp: float) -> bool:
-    """Whether the two methods tell one story: RDP at or above PLD, within the tolerance.
-
-    >>> accountants_agree(4.0, 4.4), accountants_agree(4.0, 7.0), accountants_agree(4.0, 3.0)
-    (True, False, False)
-    """
-    return pld <= rdp * 1.005 and rdp <= pld * (1 + RDP_TOLERANCE) + 0.1
-
-
 def sigma_for(
     target_epsilon: float, *, delta: float, sample_rate: float, steps: int, rounds: int
 ) -> float:
@@ -187,15 +177,18 @@ def _sigma_for(
     _require_delta(delta)
     releases = _releases(events)
 
-    def excess(sigma: float) -> float:
+    def excess(log_sigma: float) -> float:
         """How far epsilon lies above the target, in logarithms; nowhere near, the sign counts."""
-        noised = tuple(replace(one, noise_multiplier=sigma) for one in releases)
+        sigma = math.exp(log_sigma)
+        noised = tuple(replace(kind, noise_multiplier=sigma) for kind in releases)
         return math.log(max(_priced(noised, delta, "pld") / target, 1e-3))
 
-    least = _root(excess, near=_first_guess(target, releases, delta=delta))
+    low, high = _bracket(excess, near=math.log(_first_guess(target, releases, delta=delta)))
+    least = math.exp(brentq(excess, low, high, xtol=10.0**-DIGITS))
     unit = 10.0 ** (math.floor(math.log10(least)) + 1 - DIGITS)
-    rounded = math.ceil(least / unit)
-    while excess(rounded * unit) > 0:
+    rounded = math.floor(least / unit)
+    # Up, from below the root: the noise that is written into a plan never exceeds the target.
+    while excess(math.log(rounded * unit)) > 0:
         rounded += 1
     return float(f"{rounded * unit:.{DIGITS}g}")
 
@@ -211,33 +204,15 @@ def _first_guess(target: float, releases: Sequence[Releases], *, delta: float) -
     return 1 / math.sqrt(math.log1p(mu**2 / drawn))
 
 
-def _root(excess: Callable[[float], float], *, near: float) -> float:
-    """Where a falling function of sigma is 0, from above, to about a unit of the last digit.
-
-    Source: Dowell & Jarratt 1971, the Illinois method, on the logarithm of sigma, with each point
-    put half of the precision past where the line leads, so that the last two enclose the root.
-    """
-    precision = 10.0**-DIGITS
-    low = high = math.log(near)
-    over = under = excess(near)
-    while over <= 0:
-        low += min(max(1.2 * over, -1.0), -precision)
-        over = excess(math.exp(low))
-    while under > 0:
-        high += max(min(1.2 * under, 1.0), precision)
-        under = excess(math.exp(high))
-    moved = ""
-    while high - low > precision:
-        middle = low + (high - low) * over / (over - under)
-        middle += precision / 2 if middle - low < high - middle else -precision / 2
-        found = excess(math.exp(middle))
-        if found > 0:
-            under /= 2 if moved == "low" else 1
-            low, over, moved = middle, found, "low"
-        else:
-            over /= 2 if moved == "high" else 1
-            high, under, moved = middle, found, "high"
-    return math.exp(high)
+def _bracket(excess: Callable[[float], float], *, near: float) -> tuple[float, float]:
+    """Two points around the root of a falling function: doubling steps to either side."""
+    low = high = near
+    step = 0.1
+    while excess(low) <= 0:
+        low, step = low - step, 2 * step
+    while excess(high) > 0:
+        high, step = high + step, 2 * step
+    return low, high
 
 
 def _largest(
@@ -245,17 +220,24 @@ def _largest(
 ) -> float:
     _require_delta(delta)
     values = [0.0]
-    for name in ("training", "held-out"):
-        releases = _releases([one for one in events if group(one) == name])
-        if releases:
-            value = _priced(releases, delta, method)
-            require(
-                math.isfinite(value) and value > 0,
-                f"Epsilon must be a finite number above 0 after real steps, got {value}: "
-                "use a larger noise multiplier or a larger delta.",
-            )
-            values.append(value)
+    for releases in releases_by_group(events):
+        value = _priced(releases, delta, method)
+        require(
+            math.isfinite(value) and value > 0,
+            f"Epsilon must be a finite number above 0 after real steps, got {value}: "
+            "use a larger noise multiplier or a larger delta.",
+        )
+        values.append(value)
     return max(values)
+
+
+def releases_by_group(
+    events: Sequence[DpSgdEvent | GaussianEvent],
+) -> list[tuple[Releases, ...]]:
+    """The Gaussian releases on each group of patients that some events touch."""
+    groups: tuple[Group, ...] = ("training", "held-out")
+    parted = ([event for event in events if group(event) == name] for name in groups)
+    return [_releases(own) for own in parted if own]
 
 
 def _require_delta(delta: float) -> None:

@@ -5,7 +5,7 @@
     researcher   spread      the numbers that travelled ─▶ an update of all parameters
 
 All hospitals send the same coordinates, so that sums stay exact: the trained part of the network,
-without normalisation if that is each hospital's own (`shared`), and of that the share that the plan
+without normalisation if that is each hospital's own (`VectorLayout.shared`), and of that the share that the plan
 keeps, drawn from the plan's hash and the round.
 
 Guarantee: privacy stays as it was. Which coordinates travel is public and fixed before anybody
@@ -26,44 +26,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from syft_code import canonical
+from syft_code.arrays import Vector
 from syft_code.plans.plan import Plan
-from syft_code.recipes import local_norms
-from syft_code.recipes.recipe import parameter_count, trained_count
 from syft_code.secret_sharing import sharing
+from syft_code.secret_sharing.vector_layout import VectorLayout
 
 Places = NDArray[np.int64]
-Vector = NDArray[np.float64]
-
-
-def trained(plan: Plan) -> slice:
-    """The trained part of a network's vector of parameters: its end."""
-    total = parameter_count(plan.recipe, plan.data)
-    return slice(total - trained_size(plan), total)
-
-
-def trained_size(plan: Plan) -> int:
-    """How many parameters are trained."""
-    return trained_count(plan.recipe, plan.data, frozen_layers=plan.frozen_layers)
-
-
-def shared(plan: Plan) -> NDArray[np.bool_] | None:
-    """Which places of the trained part are shared: all (None), or all but local normalisation."""
-    if not plan.local_norms:
-        return None
-    return ~local_norms.mask(plan.recipe, plan.data)[trained(plan)]
-
-
-def shared_size(plan: Plan) -> int:
-    """How many trained parameters are shared, in one round or another."""
-    chosen = shared(plan)
-    return trained_size(plan) if chosen is None else int(chosen.sum())
-
-
-def kept_count(plan: Plan) -> int:
-    """How many coordinates travel in each round: at least one."""
-    if plan.compression is None:
-        return shared_size(plan)
-    return max(1, round(plan.compression.kept * shared_size(plan)))
 
 
 def places(plan: Plan, round_number: int) -> Places | None:
@@ -72,7 +40,8 @@ def places(plan: Plan, round_number: int) -> Places | None:
     A uniform draw without replacement: the places with the smallest words of a keystream from
     plan hash and round.
     """
-    count, kept = shared_size(plan), kept_count(plan)
+    layout = VectorLayout.of(plan)
+    count, kept = layout.shared_count, layout.sent_count
     if kept == count:
         return None
     seed = bytes.fromhex(canonical.sha256(canonical.encode(("places", plan.hash, round_number))))
@@ -87,11 +56,6 @@ def pick(plan: Plan, round_number: int, shared_part: Vector) -> Vector:
     """Hospital: the coordinates of a shared part that travel in this round."""
     chosen = places(plan, round_number)
     return shared_part if chosen is None else shared_part[chosen]
-
-
-def has_memory(plan: Plan) -> bool:
-    """Whether a hospital adds what did not travel to its next update."""
-    return plan.compression is not None and plan.compression.error_feedback
 
 
 def keep_back(
@@ -116,9 +80,10 @@ def keep_back(
 
 def spread(plan: Plan, round_number: int, values: Vector) -> Vector:
     """Researcher: an update of all parameters, with zeros where nothing travelled."""
-    part, chosen, own = trained(plan), places(plan, round_number), shared(plan)
+    layout = VectorLayout.of(plan)
+    part, own, chosen = layout.trained, layout.shared, places(plan, round_number)
     if chosen is not None:
-        everything = np.zeros(shared_size(plan), np.float64)
+        everything = np.zeros(layout.shared_count, np.float64)
         everything[chosen] = values
         values = everything
     update = np.zeros(part.stop, np.float64)

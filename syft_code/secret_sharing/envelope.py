@@ -33,13 +33,13 @@ from numpy.typing import NDArray
 
 from syft_code import canonical
 from syft_code.errors import InvalidMessage, InvalidPlan, SharingError, require
-from syft_code.metrics import scoring
 from syft_code.plans import messages
 from syft_code.plans.messages import Purpose, ShareHeader, Signed
 from syft_code.plans.plan import Plan
 from syft_code.plans.roster import Hospital
-from syft_code.secret_sharing import compression, keystream, sharing
+from syft_code.secret_sharing import keystream, sharing
 from syft_code.secret_sharing.sharing import Scheme
+from syft_code.secret_sharing.vector_layout import VectorLayout
 
 CHUNK_BYTES = 1024 * 1024
 KEY_BYTES = 32
@@ -138,7 +138,7 @@ def seal(
         party=1,
         parties=pieces_of.parties,
         needed=pieces_of.needed,
-        length=vector_length(plan, purpose),
+        length=VectorLayout.of(plan).vector_length(purpose),
         ring_bits=plan.sharing_of(purpose).ring_bits,
         log_sha256=log_sha256,
         sealed_sha256="",
@@ -179,7 +179,7 @@ def check_header(plan: Plan, party: int, signed: Signed) -> ShareHeader:
         (header.ring_bits == ring_bits, "be in the plan's ring"),
         (header.round in plan.rounds_of(header.purpose), "be for a round that the plan names"),
         (
-            header.length == vector_length(plan, header.purpose),
+            header.length == VectorLayout.of(plan).vector_length(header.purpose),
             "have as many elements as the plan asks for",
         ),
     )
@@ -236,29 +236,12 @@ def sealed_bytes(header: ShareHeader) -> int:
     return SEALED_KEY_BYTES + size + TAG_BYTES * -(-size // CHUNK_BYTES)
 
 
-def values_length(plan: Plan, purpose: Purpose) -> int:
-    """Anyone: how many numbers are shared, before the weight.
-
-    In training the coordinates that travel, and for SCAFFOLD as many of the control variate's.
-    """
-    if purpose == "train":
-        return compression.kept_count(plan) * (2 if plan.algorithm.kind == "scaffold" else 1)
-    return scoring.evaluation_length(plan.data)
-
-
-def vector_length(plan: Plan, purpose: Purpose) -> int:
-    """Anyone: the length of a shared vector: every number, then the digits of the weight."""
-    ring_bits = plan.sharing_of(purpose).ring_bits
-    digits = sharing.weight_length(ring_bits, len(plan.hospitals))
-    return values_length(plan, purpose) + digits
-
-
 def read_sum(plan: Plan, purpose: Purpose, total: sharing.Ring) -> tuple[NDArray[np.float64], int]:
     """Researcher: the weighted sum of the hospitals' vectors and their total weight.
 
     Training values are still in units of patients ÷ the roster's most.
     """
-    length, rules = values_length(plan, purpose), plan.sharing_of(purpose)
+    length, rules = VectorLayout.of(plan).values_length(purpose), plan.sharing_of(purpose)
     weight = sharing.decode_weight(total[length:], hospitals=len(plan.hospitals))
     return sharing.decode(total[:length], rules), weight
 
@@ -272,7 +255,7 @@ def _check_sealing(
     content_keys: Sequence[bytes],
 ) -> None:
     """Raise `SharingError` unless key, length and content keys are those of the plan."""
-    length, parties = values_length(plan, purpose), len(plan.aggregators)
+    length, parties = VectorLayout.of(plan).values_length(purpose), len(plan.aggregators)
     fits = (
         (
             bytes(hospital_key.verify_key).hex() == entry.verify_key,

@@ -31,6 +31,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from syft_code.arrays import Vector
 from syft_code.errors import InvalidMessage, TrainingFailed, require
 from syft_code.plans.plan_parts import Robust, RobustRule
 
@@ -42,7 +43,6 @@ SMOOTHING = 1e-6
 MOST_STEPS = 1000
 
 Rows = NDArray[np.float64]
-Vector = NDArray[np.float64]
 
 
 def combine(rows: Rows, robust: Robust) -> Vector:

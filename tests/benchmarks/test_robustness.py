@@ -20,7 +20,7 @@ from federation.simulation.simulated_sums import collected
 from syft_code.errors import RangeExceeded
 from syft_code.models import networks
 from syft_code.plans.plan_parts import DpSgd
-from syft_code.secret_sharing import envelope
+from syft_code.secret_sharing.vector_layout import VectorLayout
 
 TINY = Scale(
     hospitals=15,
@@ -64,7 +64,7 @@ def one_thread() -> Iterator[None]:
 
 def test_the_groups_means_out_of_shares_are_the_weighted_means(reading: Reading) -> None:
     plan = robustness.simulation(reading, scenario("none", "median", bad=0), TINY).plan
-    random, length = np.random.default_rng(0), envelope.values_length(plan, "train")
+    random, length = np.random.default_rng(0), VectorLayout.of(plan).values_length("train")
     given = {h.name: random.standard_normal(length) for h in plan.hospitals}
     assert len({hospital.patients for hospital in plan.hospitals}) > 1
     found = collected(plan, 1, given.items(), Randomness(seed=0))

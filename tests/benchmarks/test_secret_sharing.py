@@ -15,6 +15,7 @@ from syft_code.errors import RangeExceeded, SharingError
 from syft_code.plans.plan_parts import Sharing
 from syft_code.secret_sharing import envelope, keystream, sharing
 from syft_code.secret_sharing.sharing import Scheme
+from syft_code.secret_sharing.vector_layout import VectorLayout
 from tests import opening, plans
 
 MILLION = 1_000_000
@@ -76,7 +77,7 @@ def test_a_coordinate_past_the_bound_is_refused_in_any_block_on_any_thread() -> 
 def test_shares_that_a_second_thread_hashed_are_the_same_and_open() -> None:
     keys = plans.Keys()
     plan = sharing_operations.plan_of(MILLION, keys)
-    values = sharing_operations.update(envelope.values_length(plan, "train"))
+    values = sharing_operations.update(VectorLayout.of(plan).values_length("train"))
     shares = sharing_operations.seal(plan, keys, values, threads=2)
     total = opening.encoded(plan, "train", shares, [bytes(key) for key in keys.seals])
     sums, weight = envelope.read_sum(plan, "train", total)

@@ -18,12 +18,13 @@ from policies.rules import KnownParties
 from policies.site_policy import Budget, SitePolicy
 from syft_code import canonical
 from syft_code.cohort import Cohort
-from syft_code.local_training import broadcast, local_round
+from syft_code.local_training import local_round
 from syft_code.plans import messages, traveller
 from syft_code.plans.catalogue import Terms
 from syft_code.plans.messages import Purpose, RoundCall, Signed, Ticket
 from syft_code.plans.plan import Plan
 from syft_code.runtime import durable_files
+from syft_code.secret_sharing.vector_layout import VectorLayout
 from tests.plans import SKIN, Keys, plan, public
 
 BUDGET = Budget(epsilon=8.0, delta=1e-5)
@@ -151,7 +152,7 @@ class OneHospital:
     def weights(self, agreed: Plan, purpose: Purpose = "train") -> bytes:
         """The start weights; for a training round of SCAFFOLD then a control variate of zeros."""
         start = local_round.first_weights(agreed)
-        common = bytes(4 * (broadcast.length(agreed, purpose) - len(start)))
+        common = bytes(4 * (VectorLayout.of(agreed).broadcast_length(purpose) - len(start)))
         return start.astype("<f4").tobytes() + common
 
     def call(self, agreed: Plan, number: int, purpose: Purpose = "train", **changes: str) -> Signed:

@@ -39,6 +39,7 @@ from syft_code.plans.plan import Plan
 from syft_code.runtime.durable_files import write_durably
 from syft_code.runtime.parent_exit import end_with_parent
 from syft_code.secret_sharing import envelope
+from syft_code.secret_sharing.vector_layout import VectorLayout
 
 CHARGED = "charged"
 
@@ -46,7 +47,7 @@ CHARGED = "charged"
 def trained(plan: Plan, call: RoundCall, weights: bytes) -> NDArray[np.float32]:
     """What training comes to at a hospital: a draw from the weights that it began with."""
     seed = zlib.crc32(weights + f"{call.hospital}/{call.purpose}".encode())
-    length = envelope.values_length(plan, call.purpose)
+    length = VectorLayout.of(plan).values_length(call.purpose)
     return np.random.default_rng(seed).random(length, np.float32) - np.float32(0.5)
 
 

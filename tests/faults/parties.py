@@ -35,6 +35,7 @@ from syft_code.recipes.layers import Linear
 from syft_code.recipes.recipe import CrossEntropy, Recipe
 from syft_code.secret_sharing import envelope, sharing
 from syft_code.secret_sharing.envelope import SealedShare
+from syft_code.secret_sharing.vector_layout import VectorLayout
 from tests import plans
 from tests.faults.line import Line
 
@@ -194,7 +195,7 @@ def values_of(
 ) -> NDArray[np.float32]:
     """What a hospital shares in a round: a draw, again and again if it is long."""
     seed = zlib.crc32(f"{plan.study}/{hospital}/{purpose}/{round_number}".encode())
-    length = envelope.values_length(plan, purpose)
+    length = VectorLayout.of(plan).values_length(purpose)
     drawn = np.random.default_rng(seed).random(min(length, 999_983), np.float32)
     return np.resize(drawn - np.float32(0.5), length)
 

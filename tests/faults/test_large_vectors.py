@@ -11,7 +11,7 @@ import pytest
 from syft_code.plans.algorithms import Scaffold
 from syft_code.plans.plan import Plan
 from syft_code.plans.plan_parts import Evaluation
-from syft_code.secret_sharing import envelope
+from syft_code.secret_sharing.vector_layout import VectorLayout
 from tests import plans
 from tests.faults.line import Direction, How, Line
 from tests.faults.parties import (
@@ -42,7 +42,7 @@ def large_plan(parties: list[Party], size_bytes: int) -> Plan:
         algorithm=Scaffold(),
         evaluation=Evaluation(noise_multiplier=2.0, after_rounds=()),
     )
-    assert envelope.vector_length(plan, "train") * 8 >= size_bytes
+    assert VectorLayout.of(plan).vector_length("train") * 8 >= VECTOR_BYTES
     return plan
 
 

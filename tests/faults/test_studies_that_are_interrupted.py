@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 
 from federation.researcher.collector import Collected
-from federation.researcher.outcome import Weights, model_sha256
+from federation.researcher.outcome import model_sha256
 from federation.researcher.study import GO_ON
 from federation.strategy.server_optimizer import ServerState, step
+from syft_code.arrays import Weights
 from syft_code.plans.messages import RoundCall
 from syft_code.plans.plan import Plan
 from tests.faults.desk import trained

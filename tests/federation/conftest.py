@@ -14,6 +14,7 @@ from federation.researcher.outcome import Outcome, RoundRecord
 from syft_code import canonical
 from syft_code.cohort import Cohort
 from syft_code.learning import dp_sgd
+from syft_code.learning.dp_sgd import TrainingRun
 from syft_code.metrics import evaluation_sums, scoring
 from syft_code.models import networks
 from syft_code.plans import messages
@@ -26,8 +27,8 @@ from syft_code.privacy.noise import NoiseSource
 from syft_code.recipes.architectures import LayerStack, UNet
 from syft_code.recipes.layers import Activation, Conv, GlobalAverage
 from syft_code.recipes.recipe import CrossEntropy, DataSpec, DiceCrossEntropy, Recipe
-from syft_code.secret_sharing import envelope
 from syft_code.secret_sharing.groups import groups
+from syft_code.secret_sharing.vector_layout import VectorLayout
 
 DELTA = 1e-5
 SKIN = DataSpec(
@@ -153,12 +154,14 @@ def run_study(plan: Plan, hospitals: list[HospitalCohorts]) -> Demo:
             update = dp_sgd.train(
                 model,
                 hospital.training,
-                recipe=plan.recipe,
-                dp=plan.dp_sgd,
-                optimizer=plan.optimizer,
-                declared_patients=declared,
+                TrainingRun(
+                    recipe=plan.recipe,
+                    dp=plan.dp_sgd,
+                    optimizer=plan.optimizer,
+                    declared_patients=declared,
+                ),
                 randomness=source,
-            )
+            ).update
             total, weight = total + declared * update, weight + declared
         weights = (weights + total / weight).astype(np.float32)
         by_round.append(weights)
@@ -216,7 +219,7 @@ def a_header(plan: Plan, hospital: str, number: int, *, evaluated: bool = False)
         party=len(plan.aggregators),
         parties=len(plan.aggregators),
         needed=plan.needed,
-        length=envelope.vector_length(plan, purpose),
+        length=VectorLayout.of(plan).vector_length(purpose),
         ring_bits=plan.sharing_of(purpose).ring_bits,
         log_sha256=canonical.sha256(f"{hospital}{number}".encode()),
         sealed_sha256="00" * 32,

@@ -38,6 +38,7 @@ from syft_code.recipes.layers import Linear
 from syft_code.recipes.recipe import CrossEntropy, DataSpec, Recipe
 from syft_code.secret_sharing import envelope, sharing
 from syft_code.secret_sharing.envelope import SealedShare
+from syft_code.secret_sharing.vector_layout import VectorLayout
 
 HOSPITALS = {name: SigningKey.generate() for name in ("north", "south", "east", "west")}
 PATIENTS = {"north": 100, "south": 80, "east": 60, "west": 40}
@@ -323,7 +324,7 @@ def make_plan(
 def update_of(plan: Plan, hospital: str, purpose: Purpose = "train") -> np.ndarray:
     """What a hospital would share, before its weight."""
     seed = int.from_bytes(f"{plan.study}/{hospital}".encode(), "little") % 2**63
-    return np.random.default_rng(seed).normal(size=envelope.values_length(plan, purpose))
+    return np.random.default_rng(seed).normal(size=VectorLayout.of(plan).values_length(purpose))
 
 
 def encoded_of(plan: Plan, hospital: str, purpose: Purpose = "train") -> sharing.Ring:

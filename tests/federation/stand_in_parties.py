@@ -37,6 +37,7 @@ from syft_code.plans.roster import Aggregator
 from syft_code.secret_sharing import envelope, sharing
 from syft_code.secret_sharing.envelope import SealedShare
 from syft_code.secret_sharing.groups import groups
+from syft_code.secret_sharing.vector_layout import VectorLayout
 from tests.plans import Keys, plan
 
 Turn = tuple[Purpose, int]
@@ -156,7 +157,7 @@ class StandInHospital:
 
     def _seal(self, turn: Turn) -> tuple[str, ...]:
         """Shares of an update of ones, weighed by the declared patients."""
-        values = np.full(envelope.values_length(self.plan, turn[0]), self.update)
+        values = np.full(VectorLayout.of(self.plan).values_length(turn[0]), self.update)
         self.log_sha256 = canonical.sha256(os.urandom(8))
         pieces = envelope.scheme(self.plan).pieces
         shares = envelope.seal(
@@ -297,7 +298,7 @@ class StandInAggregator:
 
     def _sum(self, turn: Turn, members: Sequence[str], piece: int) -> sharing.Ring:
         dtype = sharing.ring_dtype(self.plan.sharing_of(turn[0]).ring_bits)
-        total = np.zeros(envelope.vector_length(self.plan, turn[0]), dtype)
+        total = np.zeros(VectorLayout.of(self.plan).vector_length(turn[0]), dtype)
         seeds = envelope.scheme(self.plan).seeds_of(self.party)
         for name in members:
             payload = self._open(self.held[turn][name])

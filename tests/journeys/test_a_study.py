@@ -33,6 +33,7 @@ from syft_code.recipes.architectures import LayerStack
 from syft_code.recipes.layers import Conv, GlobalAverage, GroupNorm
 from syft_code.recipes.recipe import Recipe
 from syft_code.secret_sharing import compression, envelope, sharing
+from syft_code.secret_sharing.vector_layout import VectorLayout
 from tests import opening
 from tests.conftest import Live
 from tests.plans import TINY
@@ -287,12 +288,12 @@ def test_other_ways_to_share_run_through_the_same_parties(
     assert [len(record.trained) for record in outcome.rounds] == [4, 4]
     public = START if study.plan.start_sha256 else PublicVectors()
     start = ServerState.first(study.plan, public).weights
-    part = compression.trained(study.plan)
+    part = VectorLayout.of(study.plan).trained
     moved = np.flatnonzero(weights[0] != start)
-    assert part.start <= moved.min() and len(moved) <= compression.kept_count(study.plan)
-    assert len(moved) > compression.kept_count(study.plan) * 0.9
+    assert part.start <= moved.min() and len(moved) <= VectorLayout.of(study.plan).sent_count
+    assert len(moved) > VectorLayout.of(study.plan).sent_count * 0.9
     if study.plan.local_norms:
-        shared = compression.spread(study.plan, 1, np.ones(compression.kept_count(study.plan)))
+        shared = compression.spread(study.plan, 1, np.ones(VectorLayout.of(study.plan).sent_count))
         assert set(moved) <= set(np.flatnonzero(shared)), "normalisation stays in its hospital"
     assert verification.check(certificate.certificate(outcome)) == []
 

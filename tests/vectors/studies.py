@@ -32,7 +32,7 @@ def plan(
     if hidden:
         layers = [{"kind": "linear", "features": features} for features in hidden]
     return {
-        "format": 3,
+        "format": 4,
         "study": study,
         "researcher_key": second.public(SIGN_SEEDS["researcher"]),
         "data": {
@@ -57,6 +57,7 @@ def plan(
             "sample_rate": 0.1,
             "steps": 1,
             "adaptive": None,
+            "engine": "consilium",
         },
         "optimizer": {"learning_rate": 0.1, "momentum": 0.0},
         "rounds": 2,

@@ -19,9 +19,10 @@ from datasites.protocol import framing, vault_api
 from datasites.vault.worker.job_messages import JobResult, StepDone, TrainingJob
 from syft_code import canonical
 from syft_code.errors import ConsiliumError, TrainingFailed, require
-from syft_code.local_training import broadcast, client_update, local_round
+from syft_code.local_training import local_round
 from syft_code.plans.plan import Plan
 from syft_code.privacy.noise import NoiseSource
+from syft_code.secret_sharing.vector_layout import VectorLayout
 
 
 def perform(job: TrainingJob, body: bytes, *, on_step: Callable[[int], None]) -> bytes:
@@ -62,10 +63,11 @@ def _divided(
     plan: Plan, job: TrainingJob, body: bytes
 ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
     """What the researcher sent, and what the hospital has kept."""
-    end = 4 * broadcast.length(plan, job.purpose)
+    layout = VectorLayout.of(plan)
+    end = 4 * layout.broadcast_length(job.purpose)
     stored = np.frombuffer(body[end:], "<f8").astype(np.float64)
     require(
-        len(stored) == client_update.length(plan, job.purpose),
+        len(stored) == layout.kept_length(job.purpose),
         "A job must come with what the hospital keeps of the plan; this one has another length.",
         error=TrainingFailed,
     )

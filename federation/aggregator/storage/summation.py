@@ -19,6 +19,7 @@ from syft_code.plans.messages import Purpose, Signed, SumHeader
 from syft_code.plans.plan import Plan
 from syft_code.secret_sharing import envelope, groups, keystream, sharing
 from syft_code.secret_sharing.sharing import Scheme
+from syft_code.secret_sharing.vector_layout import VectorLayout
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +33,7 @@ class Sum:
 def sums_bytes(plan: Plan, purpose: Purpose, party: int) -> int:
     """What all sums of one round can take on an aggregator's disk."""
     count = plan.robust.groups if plan.robust and purpose == "train" else 1
-    vector = envelope.vector_length(plan, purpose) * plan.sharing_of(purpose).ring_bits // 8
+    vector = VectorLayout.of(plan).vector_length(purpose) * plan.sharing_of(purpose).ring_bits // 8
     return count * len(envelope.scheme(plan).held_by(party)) * vector
 
 
@@ -78,7 +79,7 @@ def _headers(
                 piece=piece,
                 group=group,
                 hospitals=members,
-                length=envelope.vector_length(plan, round_key.purpose),
+                length=VectorLayout.of(plan).vector_length(round_key.purpose),
                 ring_bits=plan.sharing_of(round_key.purpose).ring_bits,
                 sum_sha256="",
             )

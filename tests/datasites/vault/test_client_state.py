@@ -27,6 +27,7 @@ from syft_code.recipes.layers import Conv, GlobalAverage, GroupNorm
 from syft_code.recipes.recipe import CrossEntropy, Recipe, parameter_count
 from syft_code.runtime import durable_files
 from syft_code.secret_sharing import compression, envelope
+from syft_code.secret_sharing.vector_layout import VectorLayout
 from tests import opening
 from tests.datasites.hospitals import OneHospital, approval
 from tests.plans import plan
@@ -119,7 +120,7 @@ def test_what_has_arrived_and_what_is_kept_are_all_updates_together(
     hospital: OneHospital, vault: Vault, trained: Trained, changes: dict[str, Any]
 ) -> None:
     agreed = agree(hospital, vault, **changes)
-    part = compression.trained(agreed)
+    part = VectorLayout.of(agreed).trained
     arrived = np.zeros(part.stop)
     for number in (1, 2, 3):
         arrived += compression.spread(agreed, number, released(hospital, vault, agreed, number))
@@ -209,7 +210,7 @@ def test_a_scaffold_round_shares_the_update_and_the_change_of_what_it_keeps(
     hospital: OneHospital, vault: Vault, trained: Trained, frozen_layers: int
 ) -> None:
     agreed = agree(hospital, vault, **PLAIN, frozen_layers=frozen_layers)
-    size = compression.trained_size(agreed)
+    size = VectorLayout.of(agreed).trained_count
     own, random = np.zeros(size), np.random.default_rng(5)
     for number in (1, 2):
         common = random.standard_normal(size).astype(np.float32).astype(np.float64)
@@ -230,7 +231,7 @@ def test_the_trainer_is_given_the_difference_of_the_control_variates(
     train = local_round.dp_sgd.train
 
     def listening(*arguments: Any, **options: Any) -> Any:
-        seen.append(options["correction"])
+        seen.append(arguments[2].correction)
         return train(*arguments, **options)
 
     monkeypatch.setattr(local_round.dp_sgd, "train", listening)
@@ -580,14 +581,14 @@ def test_a_vault_whose_states_are_not_those_of_its_log_does_not_start(
 
 def test_the_airlock_takes_the_trained_parts_update_whatever_travels() -> None:
     squeezed = plan(compression=Compression(kept=0.1), frozen_layers=1)
-    assert airlock.result_length(squeezed, "train") == 35
+    assert VectorLayout.of(squeezed).result_length("train") == 35
     assert airlock.result_bound(squeezed, "train") == airlock.LARGEST
     assert airlock.result_bound(squeezed, "evaluate") == 2.0**20
     forgetful = plan(compression=Compression(kept=0.1, error_feedback=False))
     assert airlock.result_bound(forgetful, "train") == forgetful.sharing.bound
     scaffold = plan(algorithm=Scaffold())
-    assert airlock.result_length(scaffold, "train") == 147
-    assert envelope.values_length(scaffold, "train") == 294
+    assert VectorLayout.of(scaffold).result_length("train") == 147
+    assert VectorLayout.of(scaffold).values_length("train") == 294
     with pytest.raises(TrainingFailed, match="not the size"):
         airlock.inspect(bytes(8 * 34), length=35, bound=1.0)
     for value in (np.nan, np.inf, 2.0**130):

@@ -51,6 +51,7 @@ from syft_code.plans.plan import Plan
 from syft_code.plans.roster import Hospital
 from syft_code.secret_sharing import envelope, sharing
 from syft_code.secret_sharing.envelope import SealedShare
+from syft_code.secret_sharing.vector_layout import VectorLayout
 from tests import plans
 from tests.conftest import free_ports
 
@@ -199,7 +200,7 @@ def seal_round(plan: Plan, round_number: int = 1) -> Round:
     for name, key in HOSPITALS.items():
         seeds = [os.urandom(32) for _ in range(envelope.scheme(plan).pieces - 1)]
         content_keys = [os.urandom(32) for _ in plan.aggregators]
-        values = np.random.default_rng().normal(size=envelope.values_length(plan, "train"))
+        values = np.random.default_rng().normal(size=VectorLayout.of(plan).values_length("train"))
         shares[name] = envelope.seal(
             plan,
             hospital=name,
@@ -482,7 +483,7 @@ def test_a_round_shows_in_the_metrics_the_list_and_the_log(
     assert facts == {
         "plan_hash": plan.hash, "study": "watched", "rounds": 3, "summed_rounds": 1,
         "summed_evaluations": 0, "shares": 3, "wiped": False,
-        "size_bytes": vector * envelope.vector_length(plan, "train"),
+        "size_bytes": vector * VectorLayout.of(plan).vector_length("train"),
     }  # fmt: skip
     assert re.search(rf"watched +│ {plan.hash[:12]} +│ +1 of 3", two[0].told("studies").stdout)
 

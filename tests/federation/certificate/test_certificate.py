@@ -23,7 +23,7 @@ from syft_code.plans.algorithms import Ewc, Scaffold
 from syft_code.plans.plan_parts import Compression, Evaluation, Robust, Sharing
 from syft_code.recipes.architectures import LayerStack
 from syft_code.recipes.layers import GlobalAverage, GroupNorm, Linear
-from syft_code.secret_sharing import compression
+from syft_code.secret_sharing.vector_layout import VectorLayout
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +94,8 @@ def test_epsilon_is_that_of_an_accountant_asked_directly(skin_demo, content) -> 
     for own in content["hospitals"]:
         assert own["epsilon_pld_by_group"]["training"] == pytest.approx(expected, rel=0.01)
         assert own["epsilon"] == max(own["epsilon_pld"], own["epsilon_stated_by_ledger"])
-        assert own["epsilon_pld"] <= own["epsilon_rdp"]
+        assert own["second_accountant"] == "prv"
+        assert own["epsilon_second"] == pytest.approx(own["epsilon_pld"], rel=0.02)
         assert own["accountants_agree"] is True
 
 
@@ -238,7 +239,11 @@ TAMPERINGS = {
     "fewer hospitals asked": (lambda c: c.update(min_hospitals=4), "min_hospitals"),
     "another aggregator": (lambda c: c["aggregators"][0].update(name="mine"), "aggregators"),
     "a smaller PLD epsilon": (lambda c: scale(c, "epsilon_pld", 0.9), "epsilon by PLD"),
-    "a smaller RDP epsilon": (lambda c: scale(c, "epsilon_rdp", 0.9), "epsilon by RDP"),
+    "a smaller second epsilon": (lambda c: scale(c, "epsilon_second", 0.9), "second accountant"),
+    "another second accountant": (
+        lambda c: c["hospitals"][0].update(second_accountant="rdp"),
+        "second accountant",
+    ),
     "a smaller ledger epsilon": (lambda c: scale(c, "epsilon_stated_by_ledger", 0.9), "ledger"),
     "a smaller headline": (lambda c: scale(c, "epsilon", 0.9), "no less than"),
     "a headline that is no number": (
@@ -266,7 +271,7 @@ TAMPERINGS = {
     "too few in a round": (lambda c: c["rounds"].__setitem__(0, lonely(c)), "needs 3 hospitals"),
     "a round left out": (lambda c: c["rounds"].pop(1), "count up"),
     "an evaluation made up": (lambda c: c["rounds"][0].update(evaluated=True), "plan names"),
-    "a field left out": (lambda c: c["hospitals"][2].pop("epsilon_rdp"), "missing"),
+    "a field left out": (lambda c: c["hospitals"][2].pop("epsilon_second"), "missing"),
     "another format": (lambda c: c.update(format="mine"), "format"),
 }
 
@@ -478,7 +483,7 @@ def test_sentences_are_true_where_only_a_part_of_an_update_travels(skin_demo, re
     changes = {"compression": Compression(kept=0.5), "frozen_layers": 1}
     saw, _ = saw_and_not(skin_demo.outcome, rewritten, **changes)
     plan = dataclasses.replace(skin_demo.outcome.plan, **changes)
-    part, kept = compression.trained(plan), compression.kept_count(plan)
+    part, kept = VectorLayout.of(plan).trained, VectorLayout.of(plan).sent_count
     vault = saw["each vault"]
     assert f"one vector of {kept:,} numbers of an update" in vault
     assert f"The first {part.start:,} parameters are never trained" in vault

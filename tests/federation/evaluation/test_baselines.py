@@ -12,6 +12,7 @@ from federation.evaluation.exact_metrics import HospitalCohorts
 from syft_code.cohort import Cohort
 from syft_code.errors import InvalidPlan
 from syft_code.learning import dp_sgd
+from syft_code.learning.dp_sgd import TrainingRun
 from syft_code.metrics import evaluation_sums, scoring
 from syft_code.models import networks
 from syft_code.plans.plan_parts import Augmentation, DpSgd, Evaluation
@@ -59,12 +60,14 @@ def test_a_hospital_alone_trains_round_by_round_like_in_the_federation(
         update = dp_sgd.train(
             model,
             hospitals[1].training,
-            recipe=plan.recipe,
-            dp=plan.dp_sgd,
-            optimizer=plan.optimizer,
-            declared_patients=40,
+            TrainingRun(
+                recipe=plan.recipe,
+                dp=plan.dp_sgd,
+                optimizer=plan.optimizer,
+                declared_patients=40,
+            ),
             randomness=source,
-        )
+        ).update
         expected = (expected + update).astype(np.float32)
     np.testing.assert_allclose(weights, expected, atol=1e-6)
 
@@ -154,7 +157,7 @@ def test_a_u_net_without_privacy_takes_larger_steps_than_a_classifier(
     def watched(*_, learning_rate, **__) -> None:
         rates.append(learning_rate)
 
-    monkeypatch.setattr(baselines.dp_sgd, "train_without_privacy", watched)
+    monkeypatch.setattr(baselines.open_training, "train_without_privacy", watched)
     for demo in (skin_demo, brain_demo):
         baselines.alone(demo.outcome.plan, demo.hospitals[3], demo.hospitals, private=False)
     assert rates == [0.002, 0.01]

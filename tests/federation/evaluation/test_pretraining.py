@@ -9,11 +9,10 @@ import pytest
 import torch
 from safetensors.numpy import save
 
-from federation.evaluation import pretraining
+from federation.evaluation import open_training, pretraining
 from federation.evaluation.pretraining import Pretrained, PretrainingSettings
 from syft_code.cohort import Cohort
 from syft_code.errors import InvalidInput, InvalidPlan
-from syft_code.learning import dp_sgd
 from syft_code.local_training import broadcast
 from syft_code.models import networks
 from syft_code.plans.plan_parts import Augmentation
@@ -113,7 +112,7 @@ def test_each_class_counts_the_same_unless_the_recipe_says_how_much(weights, coh
     found = pretraining.pretrain(recipe, rare, SKIN, trained_on="drawn skin", training=QUICK)
     model = networks.build(recipe, SKIN)
     networks.from_vector(model, networks.initial_weights(recipe, SKIN, seed=0))
-    dp_sgd.train_without_privacy(
+    open_training.train_without_privacy(
         model,
         rare,
         recipe=recipe,

@@ -27,7 +27,6 @@ from syft_code.errors import (
     Refused,
     Unavailable,
 )
-from syft_code.local_training import broadcast
 from syft_code.local_training.broadcast import PublicVectors
 from syft_code.models import networks
 from syft_code.plans import messages
@@ -35,8 +34,9 @@ from syft_code.plans.algorithms import FedAdam, Scaffold
 from syft_code.plans.messages import NO_PART, ShareHeader, Signed, Ticket
 from syft_code.plans.plan import Plan
 from syft_code.plans.plan_parts import Compression, Robust, Sharing
-from syft_code.secret_sharing import compression, sharing
+from syft_code.secret_sharing import sharing
 from syft_code.secret_sharing.envelope import SealedShare
+from syft_code.secret_sharing.vector_layout import VectorLayout
 from tests.federation.stand_in_parties import (
     StandInFederation,
     StandInHospital,
@@ -404,9 +404,9 @@ def test_coordinates_that_did_not_travel_stay_as_they_were() -> None:
     plan = parties.study.plan
     outcome = parties.study.train()
     moved = outcome.weights - ServerState.first(plan).weights
-    frozen = compression.trained(plan).start
+    frozen = VectorLayout.of(plan).trained.start
     assert frozen > 0 and not moved[:frozen].any()
-    assert np.count_nonzero(moved) == compression.kept_count(plan) < len(moved) - frozen
+    assert np.count_nonzero(moved) == VectorLayout.of(plan).sent_count < len(moved) - frozen
     np.testing.assert_allclose(moved[moved != 0], 1, atol=1e-4)
 
 
@@ -428,7 +428,9 @@ def test_scaffolds_control_variate_moves_by_the_weight_of_those_that_took_part()
     count = len(outcome.weights)
     patients = {h.name: h.patients for h in plan.hospitals}
     part = 1 - patients["vienna"] / sum(patients.values())
-    assert all(len(blob) == broadcast.length(plan, "train") for blob in seen.values())
+    assert all(
+        len(blob) == VectorLayout.of(plan).broadcast_length("train") for blob in seen.values()
+    )
     assert not seen[1][count:].any()
     np.testing.assert_allclose(seen[2][count:], part, atol=1e-4)
     np.testing.assert_allclose(seen[3][count:], part + 1, atol=1e-4)

@@ -28,7 +28,6 @@ from federation.simulation.simulation import Simulation
 from federation.strategy import server_optimizer
 from federation.strategy.server_optimizer import ServerState
 from syft_code import canonical
-from syft_code.local_training import client_update
 from syft_code.plans import messages
 from syft_code.plans.algorithms import FedAdam, FedProx, FedYogi, Scaffold
 from syft_code.plans.messages import RoundCall
@@ -40,6 +39,7 @@ from syft_code.recipes.layers import Activation, Conv, GlobalAverage, GroupNorm
 from syft_code.recipes.recipe import CrossEntropy, Recipe
 from syft_code.runtime import durable_files
 from syft_code.secret_sharing import envelope
+from syft_code.secret_sharing.vector_layout import VectorLayout
 from tests.datasites.hospitals import OneHospital, approval, cohort, known, policy, publication
 from tests.plans import SKIN, Keys, plan
 
@@ -173,7 +173,7 @@ def test_vaults_and_the_simulation_give_the_same_shares_sums_and_models_bit_for_
     agreed = plan(keys, rounds=ROUNDS, evaluation=None, **changes)
     everyone = hospitals(agreed)
     simulation = Simulation(agreed, everyone, randomness=RANDOMNESS, folder=tmp_path / "kept")
-    kept = ClientStateFiles(None, size=client_update.length(agreed, "train"))
+    kept = ClientStateFiles(None, size=VectorLayout.of(agreed).kept_length("train"))
     numbered = [Numbered(home=tmp_path / str(n), keys=keys, number=n) for n in (1, 2, 3)]
     vaults = [Vault(one.site) for one in numbered]
     try:

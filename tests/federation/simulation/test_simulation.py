@@ -19,7 +19,7 @@ from federation.simulation.simulated_sums import collected
 from federation.simulation.simulation import Simulation, without_privacy
 from federation.strategy.server_optimizer import ServerState
 from syft_code.cohort import Cohort
-from syft_code.local_training import broadcast, client_update
+from syft_code.local_training import broadcast
 from syft_code.local_training.broadcast import PublicVectors
 from syft_code.models import networks
 from syft_code.plans.algorithms import Scaffold
@@ -29,6 +29,7 @@ from syft_code.recipes.architectures import LayerStack
 from syft_code.recipes.layers import Activation, Linear
 from syft_code.recipes.recipe import CrossEntropy, Recipe
 from syft_code.secret_sharing import envelope
+from syft_code.secret_sharing.vector_layout import VectorLayout
 from tests import plans
 from tests.federation.experiments import toy
 
@@ -152,7 +153,7 @@ def test_a_round_that_was_cut_short_runs_again_from_where_it_began(tmp_path: Pat
     for number in (1, 2, 3):
         other, _ = in_memory.round(number, other)
     assert other.broadcast("train").tobytes() == once.broadcast("train").tobytes()
-    kept = ClientStateFiles(tmp_path, size=client_update.length(agreed, "train"))
+    kept = ClientStateFiles(tmp_path, size=VectorLayout.of(agreed).kept_length("train"))
     assert kept.before("hospital-1", 4).any() and not kept.before("hospital-1", 1).any()
 
 
@@ -192,7 +193,7 @@ def test_one_vector_after_the_other_is_added_and_forgotten() -> None:
 
     def given() -> Iterator[tuple[str, np.ndarray]]:
         for number, name in enumerate(everyone.names):
-            values = np.full(envelope.values_length(agreed, "train"), number / 64)
+            values = np.full(VectorLayout.of(agreed).values_length("train"), number / 64)
             alive.add(number)
             weakref.finalize(values, alive.discard, number)
             most.append(len(alive))
@@ -215,7 +216,7 @@ def test_bytes_are_those_of_sealed_shares() -> None:
         hospital="hospital-1",
         purpose="train",
         round_number=3,
-        values=np.zeros(envelope.values_length(agreed, "train")),
+        values=np.zeros(VectorLayout.of(agreed).values_length("train")),
         hospital_key=keys.hospitals[0],
         log_sha256="0" * 64,
         seeds=[bytes([n]) * 32 for n in range(2)],

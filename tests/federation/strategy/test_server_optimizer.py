@@ -28,7 +28,8 @@ from syft_code.recipes import local_norms
 from syft_code.recipes.architectures import LayerStack
 from syft_code.recipes.layers import GlobalAverage, GroupNorm
 from syft_code.recipes.recipe import CrossEntropy, Recipe
-from syft_code.secret_sharing import compression, envelope, sharing
+from syft_code.secret_sharing import sharing
+from syft_code.secret_sharing.vector_layout import VectorLayout
 from tests.plans import Keys, plan, public
 
 LINEAR = Recipe(model=LayerStack(layers=(GlobalAverage(),)), loss=CrossEntropy())
@@ -158,10 +159,10 @@ def test_what_is_frozen_or_did_not_travel_has_no_gradient_for_adam() -> None:
         algorithm=ADAM, recipe=NORMED, frozen_layers=1, compression=Compression(kept=0.5)
     )
     model = ServerState.first(agreed)
-    travelled = np.ones(compression.kept_count(agreed))
+    travelled = np.ones(VectorLayout.of(agreed).sent_count)
     after = step(agreed, 1, model, summed(agreed, [travelled] * 3))
     assert np.count_nonzero(after.weights != model.weights) == len(travelled) == 14
-    assert not (after.weights != model.weights)[: compression.trained(agreed).start].any()
+    assert not (after.weights != model.weights)[: VectorLayout.of(agreed).trained.start].any()
 
 
 # FedAvg and SCAFFOLD
@@ -196,9 +197,9 @@ HOSPITALS = ((2.0, 1.0), (1.0, -1.0), (1.0, 0.0))
 
 def rounds_on_quadratics(agreed: Plan, rounds: int) -> list[ServerState]:
     """Train, contribute, share, sum, step: each hospital on its own quadratic, from weights of 0."""
-    drift = np.zeros(broadcast.lengths(agreed, "train")["control"], np.float32)
+    drift = np.zeros(VectorLayout.of(agreed).broadcast("train")["control"], np.float32)
     model = ServerState(weights=np.zeros(28, np.float32), control=drift)
-    kept = [np.zeros(client_update.length(agreed, "train")) for _ in HOSPITALS]
+    kept = [np.zeros(VectorLayout.of(agreed).kept_length("train")) for _ in HOSPITALS]
     models = []
     for number in range(1, rounds + 1):
         values = []
@@ -279,7 +280,7 @@ def test_the_average_is_evaluated_and_delivered_and_hospitals_go_on_from_the_rou
 
 def test_local_normalisation_is_not_shared_and_the_delivered_one_is_that_of_the_start() -> None:
     agreed = small(recipe=NORMED, local_norms=True)
-    assert envelope.values_length(agreed, "train") == 28
+    assert VectorLayout.of(agreed).values_length("train") == 28
     own = local_norms.mask(agreed.recipe, agreed.data)
     assert own.tolist() == [True] * 6 + [False] * 28
     model = ServerState.first(agreed)
@@ -311,8 +312,12 @@ def test_vectors_of_an_earlier_task_travel_after_the_weights_and_the_control_var
     agreed = small(algorithm=Scaffold(), continual=ewc)
     model = ServerState.first(agreed, PublicVectors(reference=old, importance=importance))
     sent = model.broadcast("train")
-    assert len(sent) == broadcast.length(agreed, "train") == 4 * 28
+    assert len(sent) == VectorLayout.of(agreed).broadcast_length("train") == 4 * 28
     np.testing.assert_array_equal(sent[28:], [0.0] * 28 + [2.0] * 28 + [3.0] * 28)
-    assert len(model.broadcast("evaluate")) == broadcast.length(agreed, "evaluate") == 28
+    assert (
+        len(model.broadcast("evaluate"))
+        == VectorLayout.of(agreed).broadcast_length("evaluate")
+        == 28
+    )
     with pytest.raises(InvalidInput, match="importance must be the vector"):
         ServerState.first(agreed, PublicVectors(reference=old, importance=old))

@@ -9,6 +9,7 @@ from dp_accounting.pld import PLDAccountant
 
 from syft_code.learning import adaptive_clip, dp_sgd
 from syft_code.learning.adaptive_clip import ClipNorm
+from syft_code.learning.dp_sgd import TrainingRun
 from syft_code.models import networks
 from syft_code.plans.plan_parts import AdaptiveClip, DpSgd, Sgd
 from syft_code.privacy.noise import NoiseSource
@@ -130,12 +131,14 @@ def test_a_step_in_training_uses_the_followed_norm_and_its_noise() -> None:
     update = dp_sgd.train(
         fresh,
         cohort,
-        recipe=ROWS,
-        dp=dp,
-        optimizer=Sgd(learning_rate=rate),
-        declared_patients=8,
+        TrainingRun(
+            recipe=ROWS,
+            dp=dp,
+            optimizer=Sgd(learning_rate=rate),
+            declared_patients=8,
+        ),
         randomness=NoiseSource.from_key(b"k" * 32),
-    )
+    ).update
     np.testing.assert_allclose(update, weights - start, rtol=1e-6, atol=1e-7)
 
 
@@ -145,7 +148,7 @@ def test_the_norm_finds_the_median_of_the_gradients() -> None:
     clip = ClipNorm.first(a_step(max_grad_norm=100.0))
     source = NoiseSource.from_key(b"k" * 32)
     gradients = dp_sgd._Gradients(
-        model, cohort, dp_sgd.Task(recipe=ROWS), frozen=0, randomness=source
+        model, cohort, dp_sgd.Task(recipe=ROWS), frozen=0, randomness=source, engine="consilium"
     )
     for _ in range(120):
         _, unclipped = gradients.clipped_sum(np.arange(200), clip.norm)

@@ -12,6 +12,7 @@ from syft_code.errors import InvalidPlan, TrainingFailed
 from syft_code.learning import augmentation as augmenting
 from syft_code.learning import dp_sgd
 from syft_code.learning.distillation import Teacher
+from syft_code.learning.dp_sgd import TrainingRun
 from syft_code.learning.proximal import ProximalTerm
 from syft_code.models import networks
 from syft_code.plans.plan_parts import Augmentation, DpSgd, Sgd
@@ -229,16 +230,15 @@ def test_what_a_teacher_says_is_in_the_gradient_that_is_clipped(case) -> None:
 
 
 def run(cohort: Cohort, dp: DpSgd, *, optimizer=None, declared=10, key=KEY, **more) -> np.ndarray:
-    return dp_sgd.train(
-        networks.build(STACK, SKIN),
-        cohort,
+    training = TrainingRun(
         recipe=STACK,
         dp=dp,
         optimizer=optimizer or Sgd(learning_rate=0.5),
         declared_patients=declared,
-        randomness=NoiseSource.from_key(key),
         **more,
     )
+    model, source = networks.build(STACK, SKIN), NoiseSource.from_key(key)
+    return dp_sgd.train(model, cohort, training, randomness=source).update
 
 
 def test_without_patients_there_is_still_noise_of_the_promised_size_in_every_step() -> None:
@@ -299,13 +299,15 @@ def test_frozen_layers_stay_and_have_neither_gradient_nor_noise(case) -> None:
     update = dp_sgd.train(
         model,
         cohort,
-        recipe=recipe,
-        dp=dp,
-        optimizer=Sgd(learning_rate=0.5),
-        declared_patients=10,
+        TrainingRun(
+            recipe=recipe,
+            dp=dp,
+            optimizer=Sgd(learning_rate=0.5),
+            declared_patients=10,
+            frozen=frozen,
+        ),
         randomness=NoiseSource.from_key(KEY),
-        frozen=frozen,
-    )
+    ).update
     after = networks.to_vector(model)
     assert np.array_equal(after[:frozen], before[:frozen])
     assert len(update) == len(before) - frozen
@@ -345,7 +347,11 @@ def test_a_pull_is_added_after_the_noise_and_has_a_part_in_momentum() -> None:
     start = networks.to_vector(networks.build(STACK, SKIN)).astype(np.float64)
     pull = ProximalTerm(strength=0.3, target=start - 1.0)
     update = run(
-        a_cohort(SKIN, 0), dp, optimizer=Sgd(learning_rate=0.5, momentum=0.5), declared=1, pull=pull
+        a_cohort(SKIN, 0),
+        dp,
+        optimizer=Sgd(learning_rate=0.5, momentum=0.5),
+        declared=1,
+        proximal=pull,
     )
     twin = NoiseSource.from_key(KEY)
     first = twin.normal(len(update)) + 0.3  # start less target is 1
@@ -356,8 +362,8 @@ def test_a_pull_is_added_after_the_noise_and_has_a_part_in_momentum() -> None:
 
 def test_a_pull_of_the_wrong_length_is_refused() -> None:
     dp = DpSgd(noise_multiplier=1.0, max_grad_norm=1.0, sample_rate=1.0, steps=1)
-    with pytest.raises(TrainingFailed, match=r"pull's target must have one number"):
-        run(a_cohort(SKIN, 1), dp, pull=ProximalTerm(strength=1.0, target=np.zeros(3)))
+    with pytest.raises(TrainingFailed, match=r"proximal term's target must have one number"):
+        run(a_cohort(SKIN, 1), dp, proximal=ProximalTerm(strength=1.0, target=np.zeros(3)))
 
 
 def test_training_with_little_noise_lowers_the_loss() -> None:
@@ -377,13 +383,15 @@ def test_training_with_little_noise_lowers_the_loss() -> None:
     update = dp_sgd.train(
         model,
         cohort,
-        recipe=STACK,
-        dp=DpSgd(noise_multiplier=0.01, max_grad_norm=1.0, sample_rate=0.5, steps=30),
-        optimizer=Sgd(learning_rate=0.5),
-        declared_patients=40,
+        TrainingRun(
+            recipe=STACK,
+            dp=DpSgd(noise_multiplier=0.01, max_grad_norm=1.0, sample_rate=0.5, steps=30),
+            optimizer=Sgd(learning_rate=0.5),
+            declared_patients=40,
+        ),
         randomness=NoiseSource.from_os(),
         on_step=steps.append,
-    )
+    ).update
     assert steps == list(range(1, 31))
     assert loss() < 0.8 * before
     np.testing.assert_allclose(networks.to_vector(model), weights + update, atol=1e-5)
@@ -430,45 +438,3 @@ def test_weights_that_run_away_end_the_training_with_a_sentence() -> None:
     dp = DpSgd(noise_multiplier=1.0, max_grad_norm=1e30, sample_rate=1.0, steps=3)
     with pytest.raises(TrainingFailed, match="Lower the learning rate"):
         run(a_cohort(SKIN, 2), dp, optimizer=Sgd(learning_rate=1e30))
-
-
-@pytest.mark.parametrize("case", ["every layer of a stack", "table"])
-def test_training_without_privacy_learns_what_can_be_learned(case) -> None:
-    recipe, data = CASES[case]
-    cohort = a_cohort(data, 60)
-    for label in range(len(data.classes)):
-        if data.facts:
-            cohort.facts[cohort.labels == label, label] = 5.0
-        else:
-            cohort.images[cohort.labels == label, label] = 255
-    model = networks.build(recipe, data)
-    dp_sgd.train_without_privacy(
-        model, cohort, recipe=recipe, learning_rate=0.01, epochs=20, batch_size=16, seed=0
-    )
-    with torch.no_grad():
-        found = model(*networks.inputs(cohort.images, cohort.facts)).argmax(1).numpy()
-    assert (found == cohort.labels).mean() > 0.95
-
-
-def test_balanced_training_counts_each_class_the_same() -> None:
-    cohort = a_cohort(TABLE, 40)
-    cohort.labels[:] = np.arange(40) < 4  # nine wells for each ill, and nothing tells them apart
-    cohort.facts[:] = 0.0
-    share_ill = {}
-    for balanced in (False, True):
-        model = networks.build(ROWS, TABLE)
-        dp_sgd.train_without_privacy(
-            model,
-            cohort,
-            recipe=ROWS,
-            learning_rate=0.05,
-            epochs=60,
-            batch_size=40,
-            seed=0,
-            balanced=balanced,
-        )
-        with torch.no_grad():
-            answer = model(*networks.inputs(cohort.images[:1], cohort.facts[:1]))
-        share_ill[balanced] = float(answer.softmax(1)[0, 1])
-    assert share_ill[False] == pytest.approx(0.1, abs=0.02)
-    assert share_ill[True] == pytest.approx(0.5, abs=0.02)

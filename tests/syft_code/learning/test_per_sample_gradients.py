@@ -5,9 +5,9 @@ import torch
 from torch import nn
 
 from syft_code.errors import TrainingFailed
-from syft_code.learning import per_sample_gradients
+from syft_code.learning import gradient_factors
 from syft_code.learning.gradient_factors import Dense, RankOne, SideBySide
-from syft_code.learning.per_sample_gradients import PatientGradients
+from syft_code.learning.per_sample_gradients import WatchedGradients
 
 
 def per_slice(losses: torch.Tensor) -> torch.Tensor:
@@ -49,24 +49,24 @@ REFUSED = {
 @pytest.mark.parametrize("sentence", REFUSED)
 def test_a_layer_that_is_not_checked_is_refused(sentence) -> None:
     with pytest.raises(TrainingFailed, match=sentence):
-        PatientGradients(nn.Sequential(REFUSED[sentence], nn.Linear(3, 2)))
+        WatchedGradients(nn.Sequential(REFUSED[sentence], nn.Linear(3, 2)))
 
 
 @pytest.mark.parametrize("network", [Twice(), Unused()])
 def test_a_layer_used_twice_or_never_is_refused(network) -> None:
     with pytest.raises(TrainingFailed, match="used once in a forward pass"):
-        PatientGradients(network).clipped_sum([((torch.ones(2, 3),), per_slice)], max_grad_norm=1.0)
+        WatchedGradients(network).clipped_sum([((torch.ones(2, 3),), per_slice)], max_grad_norm=1.0)
 
 
 def test_a_linear_layer_over_more_than_a_row_is_refused() -> None:
-    gradients = PatientGradients(nn.Sequential(nn.Linear(3, 3)))
+    gradients = WatchedGradients(nn.Sequential(nn.Linear(3, 3)))
     with pytest.raises(TrainingFailed, match="slices, numbers"):
         gradients.clipped_sum([((torch.ones(2, 4, 3),), per_slice)], max_grad_norm=1.0)
 
 
 def test_a_frozen_layer_may_be_of_any_kind() -> None:
     network = nn.Sequential(nn.Conv2d(3, 4, 3, bias=False), nn.Flatten(), nn.Linear(4, 2))
-    gradients = PatientGradients(network, frozen=3 * 4 * 9)
+    gradients = WatchedGradients(network, frozen=3 * 4 * 9)
     total, _ = gradients.clipped_sum([((torch.ones(2, 3, 3, 3),), per_slice)], max_grad_norm=1.0)
     assert total.shape == (10,)
 
@@ -81,7 +81,7 @@ def test_a_loss_of_any_shape_is_clipped_by_patient(shape) -> None:
     def loss(y: torch.Tensor) -> torch.Tensor:
         return (y - 50.0).square().view(len(y), *shape)
 
-    gradients = PatientGradients(network)
+    gradients = WatchedGradients(network)
     whole, unclipped = gradients.clipped_sum([((x,), loss)], max_grad_norm=0.1)
     apart = torch.zeros_like(whole)
     for i in range(5):
@@ -96,7 +96,7 @@ def test_the_network_itself_is_neither_changed_nor_given_gradients() -> None:
     network = nn.Sequential(nn.Linear(3, 6), nn.ReLU(), nn.Linear(6, 2))
     before = [type(m) for m in network.modules()]
     values = [p.detach().clone() for p in network.parameters()]
-    gradients = PatientGradients(network)
+    gradients = WatchedGradients(network)
     gradients.clipped_sum([((torch.ones(2, 3),), per_slice)], max_grad_norm=1.0)
     assert [type(m) for m in network.modules()] == before
     for parameter, value in zip(network.parameters(), values, strict=True):
@@ -107,7 +107,7 @@ def test_the_network_itself_is_neither_changed_nor_given_gradients() -> None:
 
 def test_new_weights_written_into_the_network_count() -> None:
     network = nn.Sequential(nn.Linear(3, 2))
-    gradients = PatientGradients(network)
+    gradients = WatchedGradients(network)
     x = torch.ones(1, 3)
     before, _ = gradients.clipped_sum([((x,), per_slice)], max_grad_norm=1e6)
     with torch.no_grad():
@@ -151,7 +151,7 @@ def test_columns_have_the_length_and_the_sum_of_their_matrices() -> None:
 def test_chunks_add_up() -> None:
     network = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2)).double()
     x = torch.randn(7, 3).double()
-    gradients = PatientGradients(network)
+    gradients = WatchedGradients(network)
     whole = gradients.clipped_sum([((x,), per_slice)], max_grad_norm=0.5)
     parts = gradients.clipped_sum((((p,), per_slice) for p in x.split(3)), max_grad_norm=0.5)
     torch.testing.assert_close(whole.total, parts.total)
@@ -161,9 +161,9 @@ def test_chunks_add_up() -> None:
 
 def test_every_patients_own_contribution_stays_within_the_bound_in_float32() -> None:
     network = nn.Sequential(nn.Conv2d(2, 16, 3), nn.Flatten(), nn.Linear(16 * 36, 3))
-    gradients = PatientGradients(network)
+    gradients = WatchedGradients(network)
     for seed in range(50):
         x = torch.randn(1, 2, 8, 8, generator=torch.Generator().manual_seed(seed)) * 10
         total, unclipped = gradients.clipped_sum([((x,), per_slice)], max_grad_norm=1.0)
         assert unclipped == 0
-        assert 1.0 - 2 * per_sample_gradients.ROUNDING[torch.float32] < float(total.norm()) <= 1.0
+        assert 1.0 - 2 * gradient_factors.ROUNDING[torch.float32] < float(total.norm()) <= 1.0

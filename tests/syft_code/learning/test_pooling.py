@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from syft_code.learning.per_sample_gradients import PatientGradients
+from syft_code.learning.per_sample_gradients import WatchedGradients
 from syft_code.learning.pooling import MaxPool
 
 LAYERS = {
@@ -43,6 +43,6 @@ def test_what_is_pooled_keeps_the_usual_layout() -> None:
 
 def test_only_the_watched_copy_pools_this_way() -> None:
     network = nn.Sequential(nn.MaxPool2d(2), nn.Flatten(), nn.Linear(4, 2))
-    gradients = PatientGradients(network)
+    gradients = WatchedGradients(network)
     assert any(isinstance(m, MaxPool) for m in gradients._network.modules())
     assert type(network[0]) is nn.MaxPool2d

@@ -5,6 +5,7 @@ import pytest
 
 from syft_code.errors import TrainingFailed
 from syft_code.learning import dp_sgd
+from syft_code.learning.dp_sgd import TrainingRun
 from syft_code.learning.proximal import ProximalTerm, both
 from syft_code.models import networks
 from syft_code.plans.plan_parts import DpSgd, Sgd
@@ -82,13 +83,15 @@ def test_a_pull_takes_no_part_in_clipping_nor_in_the_noise() -> None:
     update = dp_sgd.train(
         networks.build(ROWS, TABLE),
         a_cohort(TABLE, 3),
-        recipe=ROWS,
-        dp=DpSgd(noise_multiplier=1e-9, max_grad_norm=1e-9, sample_rate=1.0, steps=2),
-        optimizer=Sgd(learning_rate=0.5),
-        declared_patients=3,
+        TrainingRun(
+            recipe=ROWS,
+            dp=DpSgd(noise_multiplier=1e-9, max_grad_norm=1e-9, sample_rate=1.0, steps=2),
+            optimizer=Sgd(learning_rate=0.5),
+            declared_patients=3,
+            proximal=ProximalTerm(strength=np.full(size, 0.5), target=start + 8.0),
+        ),
         randomness=NoiseSource.from_os(),
-        pull=ProximalTerm(strength=np.full(size, 0.5), target=start + 8.0),
-    )
+    ).update
     # 8 away, then 8 (1 - .5 .5) away, then 8 (1 - .5 .5)^2.
     np.testing.assert_allclose(update, 8.0 * (1 - 0.75**2), atol=1e-6)
 

@@ -11,6 +11,7 @@ from syft_code.local_training.broadcast import Broadcast
 from syft_code.plans.algorithms import Distillation, Ewc, Scaffold
 from syft_code.plans.plan import Plan
 from syft_code.recipes.recipe import parameter_count
+from syft_code.secret_sharing.vector_layout import VectorLayout
 from tests.plans import Keys, plan
 
 KEYS = Keys()
@@ -36,8 +37,8 @@ TEACHER = Distillation(weight=1.0, temperature=2.0, reference_sha256=broadcast.s
 def test_the_parts_come_back_as_they_were_joined(changes: dict[str, Any], vectors: int) -> None:
     agreed = plan(KEYS, **changes)
     count = parameter_count(agreed.recipe, agreed.data)
-    assert broadcast.length(agreed, "train") == vectors * count
-    assert broadcast.length(agreed, "evaluate") == count
+    assert VectorLayout.of(agreed).broadcast_length("train") == vectors * count
+    assert VectorLayout.of(agreed).broadcast_length("evaluate") == count
     sent = np.arange(vectors * count, dtype=np.float32)
     parts = broadcast.unpack(agreed, "train", sent)
     assert np.array_equal(parts.joined(), sent)
@@ -48,7 +49,7 @@ def test_the_parts_come_back_as_they_were_joined(changes: dict[str, Any], vector
 
 def test_a_frozen_layer_has_no_control_variate() -> None:
     agreed = plan(KEYS, algorithm=Scaffold(), frozen_layers=1)
-    assert broadcast.lengths(agreed, "train") == {
+    assert VectorLayout.of(agreed).broadcast("train") == {
         "weights": 147,
         "control": 35,
         "reference": 0,

@@ -14,7 +14,8 @@ from syft_code.recipes import local_norms
 from syft_code.recipes.architectures import Architecture, Fusion, LayerStack, UNet
 from syft_code.recipes.layers import Conv, GlobalAverage, GroupNorm, Linear, Lstm, Scattering
 from syft_code.recipes.recipe import CrossEntropy, DataSpec, DiceCrossEntropy, Recipe
-from syft_code.secret_sharing import compression, envelope
+from syft_code.secret_sharing import compression
+from syft_code.secret_sharing.vector_layout import VectorLayout
 from tests.plans import SKIN, Keys, plan
 
 KEYS = Keys()
@@ -31,7 +32,10 @@ def small(**changes: object) -> Plan:
 
 
 def made(agreed: Plan, update: np.ndarray, **given: np.ndarray) -> client_update.ClientUpdate:
-    nothing = {"common": np.zeros(0), "kept": np.zeros(client_update.length(agreed, "train"))}
+    nothing = {
+        "common": np.zeros(0),
+        "kept": np.zeros(VectorLayout.of(agreed).kept_length("train")),
+    }
     return client_update.from_result(agreed, "hospital-1", 1, update, **(nothing | given))
 
 
@@ -46,8 +50,12 @@ def test_local_normalisation_stays_and_adds_up() -> None:
     np.testing.assert_array_equal(first.kept, UPDATE[OWN])
     second = made(agreed, UPDATE, kept=first.kept)
     np.testing.assert_allclose(second.kept, 2 * UPDATE[OWN])
-    assert len(first.values) == envelope.values_length(agreed, "train") == SHARED
-    assert client_update.length(agreed, "train") == client_update.length(agreed, "evaluate") == 4
+    assert len(first.values) == VectorLayout.of(agreed).values_length("train") == SHARED
+    assert (
+        VectorLayout.of(agreed).kept_length("train")
+        == VectorLayout.of(agreed).kept_length("evaluate")
+        == 4
+    )
 
 
 def test_the_norm_bound_is_of_what_is_shared_and_local_normalisation_is_not_cut() -> None:
@@ -64,8 +72,8 @@ def test_error_feedback_and_local_normalisation_are_kept_side_by_side() -> None:
     np.testing.assert_allclose(arrived[~OWN] + kept.memory, UPDATE[~OWN], atol=1e-5)
     assert not arrived[OWN].any()
     np.testing.assert_array_equal(kept.norms, UPDATE[OWN])
-    assert np.count_nonzero(arrived) == compression.kept_count(agreed) == round(0.25 * SHARED)
-    assert client_update.length(agreed, "train") == SHARED + 4
+    assert np.count_nonzero(arrived) == VectorLayout.of(agreed).sent_count == round(0.25 * SHARED)
+    assert VectorLayout.of(agreed).kept_length("train") == SHARED + 4
 
 
 def test_scaffolds_variate_is_of_what_is_shared() -> None:
@@ -75,12 +83,12 @@ def test_scaffolds_variate_is_of_what_is_shared() -> None:
     change = control_variates.change(UPDATE[~OWN], common, steps=3, learning_rate=0.5)
     np.testing.assert_allclose(one.values, np.concatenate([UPDATE[~OWN], change]))
     np.testing.assert_allclose(one.kept, np.concatenate([1 + change, UPDATE[OWN]]))
-    assert envelope.values_length(agreed, "train") == 2 * SHARED
+    assert VectorLayout.of(agreed).values_length("train") == 2 * SHARED
 
 
 def test_with_a_frozen_layer_its_own_part_is_still_found() -> None:
     agreed = small(frozen_layers=1)
-    part = compression.trained(agreed)
+    part = VectorLayout.of(agreed).trained
     one = made(agreed, UPDATE[part])
     np.testing.assert_array_equal(one.kept, UPDATE[OWN])
     spread = compression.spread(agreed, 1, one.values)
@@ -92,13 +100,17 @@ def test_how_far_an_adaptive_clip_norm_has_moved_is_kept_and_not_shared() -> Non
     adaptive = AdaptiveClip(quantile=0.5, learning_rate=0.2, count_noise_multiplier=5.0)
     dp = replace(small().dp_sgd, adaptive=adaptive)
     agreed = small(dp_sgd=dp, max_update_norm=1e-3)
-    assert client_update.result_length(agreed) == len(UPDATE) + 1
+    assert VectorLayout.of(agreed).result_length("train") == len(UPDATE) + 1
     one = made(agreed, np.append(UPDATE, -0.75))
     assert len(one.values) == SHARED and np.abs(one.values).max() < 1e-3
     kept = client_update.divided(agreed, one.kept)
     np.testing.assert_array_equal(kept.norms, UPDATE[OWN])
     np.testing.assert_array_equal(kept.clip, [-0.75])
-    assert client_update.length(agreed, "train") == client_update.length(agreed, "evaluate") == 5
+    assert (
+        VectorLayout.of(agreed).kept_length("train")
+        == VectorLayout.of(agreed).kept_length("evaluate")
+        == 5
+    )
 
 
 def test_a_plain_plan_keeps_nothing() -> None:
@@ -106,7 +118,11 @@ def test_a_plain_plan_keeps_nothing() -> None:
     one = made(agreed, UPDATE)
     np.testing.assert_array_equal(one.values, UPDATE)
     assert one.kept is None
-    assert client_update.length(agreed, "train") == client_update.length(agreed, "evaluate") == 0
+    assert (
+        VectorLayout.of(agreed).kept_length("train")
+        == VectorLayout.of(agreed).kept_length("evaluate")
+        == 0
+    )
 
 
 BRAIN = DataSpec(

@@ -6,6 +6,7 @@ import pytest
 from syft_code.cohort import Cohort
 from syft_code.errors import TrainingFailed
 from syft_code.learning import dp_sgd
+from syft_code.learning.dp_sgd import TrainingRun
 from syft_code.local_training import control_variates
 from syft_code.models import networks
 from syft_code.plans.plan_parts import DpSgd, Sgd
@@ -65,13 +66,15 @@ def test_three_steps_are_those_of_algorithm_1_worked_by_hand() -> None:
     update = dp_sgd.train(
         model,
         cohort,
-        recipe=LINEAR,
-        dp=dp,
-        optimizer=Sgd(learning_rate=rate),
-        declared_patients=8,
+        TrainingRun(
+            recipe=LINEAR,
+            dp=dp,
+            optimizer=Sgd(learning_rate=rate),
+            declared_patients=8,
+            correction=control_variates.correction(common, own),
+        ),
         randomness=NoiseSource.from_key(KEY),
-        correction=control_variates.correction(common, own),
-    )
+    ).update
     change = control_variates.change(update, common, steps=3, learning_rate=rate)
     # The network's weights are kept in float32: the second gradient is taken there.
     np.testing.assert_allclose(update, y - start, rtol=0, atol=2e-6)
@@ -84,13 +87,15 @@ def test_one_step_is_exact_in_float64() -> None:
     update = dp_sgd.train(
         networks.build(LINEAR, SKIN),
         nobody,
-        recipe=LINEAR,
-        dp=dp,
-        optimizer=Sgd(learning_rate=0.5),
-        declared_patients=4,
+        TrainingRun(
+            recipe=LINEAR,
+            dp=dp,
+            optimizer=Sgd(learning_rate=0.5),
+            declared_patients=4,
+            correction=correction,
+        ),
         randomness=NoiseSource.from_key(KEY),
-        correction=correction,
-    )
+    ).update
     noise = 0.7 * 0.9 * NoiseSource.from_key(KEY).normal(28)
     np.testing.assert_allclose(update, -0.5 * (noise / 4 + correction), rtol=1e-12, atol=1e-12)
 
@@ -100,13 +105,15 @@ def test_the_correction_is_never_clipped_nor_noised() -> None:
     update = dp_sgd.train(
         networks.build(LINEAR, SKIN),
         some_cohort(3),
-        recipe=LINEAR,
-        dp=dp,
-        optimizer=Sgd(learning_rate=1.0),
-        declared_patients=3,
+        TrainingRun(
+            recipe=LINEAR,
+            dp=dp,
+            optimizer=Sgd(learning_rate=1.0),
+            declared_patients=3,
+            correction=np.full(28, 5.0),
+        ),
         randomness=NoiseSource.from_key(KEY),
-        correction=np.full(28, 5.0),
-    )
+    ).update
     np.testing.assert_allclose(update, -10.0, atol=1e-7)
 
 
@@ -149,10 +156,12 @@ def test_a_correction_of_the_wrong_length_is_refused() -> None:
         dp_sgd.train(
             networks.build(LINEAR, SKIN),
             some_cohort(1),
-            recipe=LINEAR,
-            dp=dp,
-            optimizer=Sgd(learning_rate=1.0),
-            declared_patients=1,
+            TrainingRun(
+                recipe=LINEAR,
+                dp=dp,
+                optimizer=Sgd(learning_rate=1.0),
+                declared_patients=1,
+                correction=np.zeros(27),
+            ),
             randomness=NoiseSource.from_key(KEY),
-            correction=np.zeros(27),
         )

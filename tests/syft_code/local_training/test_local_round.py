@@ -10,7 +10,8 @@ import pytest
 from syft_code.cohort import Cohort
 from syft_code.errors import TrainingFailed
 from syft_code.learning import dp_sgd
-from syft_code.local_training import broadcast, client_update, local_round
+from syft_code.learning.dp_sgd import TrainingRun
+from syft_code.local_training import broadcast, local_round
 from syft_code.local_training.broadcast import Broadcast
 from syft_code.metrics import evaluation_sums, scoring
 from syft_code.models import networks
@@ -22,7 +23,7 @@ from syft_code.recipes import local_norms
 from syft_code.recipes.architectures import LayerStack
 from syft_code.recipes.layers import Conv, GlobalAverage, GroupNorm
 from syft_code.recipes.recipe import CrossEntropy, Recipe
-from syft_code.secret_sharing import compression
+from syft_code.secret_sharing.vector_layout import VectorLayout
 from tests.plans import Keys, plan
 
 LINEAR = Recipe(model=LayerStack(layers=(GlobalAverage(),)), loss=CrossEntropy())
@@ -60,7 +61,7 @@ def small(**changes: object) -> Plan:
 
 def trained(agreed: Plan, cohort: Cohort = NOBODY, *, kept: Any = None, **parts: Any) -> Any:
     """One hospital's update, of what a researcher could have sent."""
-    nothing = np.zeros(client_update.length(agreed, "train"))
+    nothing = np.zeros(VectorLayout.of(agreed).kept_length("train"))
     return local_round.train(
         agreed,
         "hospital-1",
@@ -138,7 +139,7 @@ def test_a_frozen_layer_has_no_pull() -> None:
         reference=np.arange(size, dtype=np.float32),
         importance=np.ones(size, np.float32),
     )
-    part = compression.trained(agreed)
+    part = VectorLayout.of(agreed).trained
     np.testing.assert_allclose(update, 0.25 * 0.5 * np.arange(size)[part], rtol=1e-6)
 
 
@@ -177,7 +178,7 @@ def test_two_rounds_leave_a_clip_norm_where_one_of_as_many_steps_does() -> None:
         result = trained(
             agreed, some_cohort(41), kept=np.array(moved[-1:] or [0.0]), weights=weights
         )
-        assert len(result) == client_update.result_length(agreed) == len(weights) + 1
+        assert len(result) == VectorLayout.of(agreed).result_length("train") == len(weights) + 1
         moved.append(result[-1])
     assert moved[0] == pytest.approx(-0.2 * 0.5 * 2)
     np.testing.assert_allclose(moved[1], 2 * moved[0], rtol=1e-9)
@@ -203,12 +204,14 @@ def test_a_hospital_trains_and_evaluates_with_its_own_normalisation() -> None:
     expected = dp_sgd.train(
         model,
         some_cohort(),
-        recipe=NORMED,
-        dp=agreed.dp_sgd,
-        optimizer=agreed.optimizer,
-        declared_patients=41,
+        TrainingRun(
+            recipe=NORMED,
+            dp=agreed.dp_sgd,
+            optimizer=agreed.optimizer,
+            declared_patients=41,
+        ),
         randomness=NoiseSource.from_key(KEY),
-    )
+    ).update
     update = trained(agreed, some_cohort(), kept=NORMS, weights=weights)
     np.testing.assert_allclose(update, expected, rtol=1e-9)
     networks.from_vector(model, mine)
@@ -225,7 +228,7 @@ def test_fedprox_pulls_a_hospitals_normalisation_to_its_own() -> None:
     agreed = small(recipe=NORMED, local_norms=True, algorithm=FedProx(mu=1.0))
     weights = local_round.first_weights(agreed)
     parts = Broadcast(weights=weights)
-    pull = local_round.pull(agreed, parts, NORMS)
+    pull = local_round.proximal_term(agreed, parts, NORMS)
     assert pull is not None
     own = local_norms.mask(NORMED, agreed.data)
     np.testing.assert_allclose(pull.target[own], weights[own] + NORMS, rtol=1e-6)

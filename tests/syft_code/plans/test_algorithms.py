@@ -106,7 +106,7 @@ def test_a_part_of_a_wrong_type_is_refused_in_a_sentence_that_names_it(
         ({"start_sha256": None}, "start_sha256"),
         ({"frozen_layers": None}, "frozen_layers"),
         ({"evaluation": 3}, "evaluation"),
-        ({"format": 2}, "format"),
+        ({"format": 3}, "format"),
     ],
 )
 def test_a_plan_of_wrong_types_is_refused_in_a_sentence(

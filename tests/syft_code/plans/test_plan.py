@@ -15,8 +15,8 @@ from syft_code.plans.plan import EVALUATION, Plan
 from syft_code.plans.plan_parts import Compression, DpSgd, Evaluation, Robust, Sgd, Sharing
 from syft_code.plans.roster import MOST_PATIENTS, Hospital
 from syft_code.recipes.architectures import LayerStack, UNet
-from syft_code.recipes.layers import Conv, GroupNorm, Linear, Pool
-from syft_code.recipes.recipe import Recipe
+from syft_code.recipes.layers import Conv, GroupNorm, Linear, Lstm, Pool
+from syft_code.recipes.recipe import CrossEntropy, Recipe
 from tests.plans import SKIN, TINY, Keys, plan
 
 
@@ -34,6 +34,11 @@ def test_an_integer_where_a_float_belongs_gives_the_same_hash() -> None:
 
 
 MOVES: dict[str, Any] = {
+    "engine": {
+        "dp_sgd": DpSgd(
+            noise_multiplier=1.0, max_grad_norm=1.0, sample_rate=0.2, steps=3, engine="opacus"
+        )
+    },
     "rounds": {"rounds": 4},
     "study": {"study": "another"},
     "steps": {"dp_sgd": DpSgd(noise_multiplier=1.0, max_grad_norm=1.0, sample_rate=0.2, steps=4)},
@@ -296,8 +301,9 @@ def test_scaffold_goes_alone(change: dict[str, Any]) -> None:
         (("continual",), {"kind": "ewc"}),
         (("augmentation",), {"views": 2.5}),
         (("format",), 1),
-        (("format",), 2),
-        (("format",), 4),
+        (("format",), 3),
+        (("format",), 5),
+        (("dp_sgd", "engine"), "tensorflow"),
         (("robust",), {"rule": "mean", "groups": 3, "tolerated": 1}),
         (("compression",), {"kept": 2, "error_feedback": True}),
         (("frozen_layers",), None),
@@ -406,3 +412,14 @@ def test_an_unknown_field_or_layer_is_refused() -> None:
 def test_a_model_that_does_not_fit_the_data_is_refused(model: LayerStack | UNet) -> None:
     with pytest.raises(InvalidPlan):
         Recipe(model=model, loss=TINY.loss).check(SKIN)
+
+
+def test_opacus_trains_no_lstm_and_a_plan_says_so() -> None:
+    series = replace(plan().data, kind="series", channels=("vital signs",), positive="")
+    recipe = Recipe(model=LayerStack(layers=(Lstm(units=4),)), loss=CrossEntropy())
+    opacus = replace(plan().dp_sgd, engine="opacus")
+    with pytest.raises(InvalidPlan, match="Opacus has no rule"):
+        plan(data=series, recipe=recipe, dp_sgd=opacus)
+    frozen = plan(data=series, recipe=recipe, dp_sgd=opacus, frozen_layers=1)
+    ours = replace(frozen, dp_sgd=replace(opacus, engine="consilium"))
+    assert frozen.hash != ours.hash

@@ -34,7 +34,7 @@ def test_epsilon_lies_below_the_looser_renyi_bounds(sigma: float, rate: float, s
     event = DpSgdEvent(noise_multiplier=sigma, sample_rate=rate, steps=steps)
     pld = accounting.epsilon([event], delta=1e-5)
     rdp = accounting.epsilon_rdp([event], delta=1e-5)
-    assert accounting.accountants_agree(pld, rdp)
+    assert pld <= rdp * 1.005
     opacus = RDPAccountant()
     opacus.history = [(sigma, rate, steps)]
     assert pld <= opacus.get_epsilon(delta=1e-5) * 1.005

@@ -11,6 +11,7 @@ from syft_code.plans.plan import Plan
 from syft_code.plans.plan_parts import Compression, Sharing
 from syft_code.privacy import accounting
 from syft_code.secret_sharing import compression, envelope, sharing
+from syft_code.secret_sharing.vector_layout import VectorLayout
 from tests import opening
 from tests.plans import Keys, plan
 
@@ -27,7 +28,7 @@ def compressed(kept: float, *, error_feedback: bool = True, **changes: object) -
 
 def updates(agreed: Plan, count: int, *, scale: float = 1.0, seed: int = 0) -> np.ndarray:
     random = np.random.default_rng(seed)
-    return scale * random.standard_normal((count, compression.trained_size(agreed)))
+    return scale * random.standard_normal((count, VectorLayout.of(agreed).trained_count))
 
 
 def shared(agreed: Plan, hospital: str, round_number: int, values: np.ndarray) -> np.ndarray:
@@ -80,7 +81,7 @@ def test_every_place_travels_as_often_as_any_other() -> None:
 
 def test_what_was_picked_is_spread_back_to_its_place_and_the_rest_is_zero() -> None:
     agreed = compressed(0.1, frozen_layers=1)
-    part, update = compression.trained(agreed), updates(agreed, 1)[0]
+    part, update = VectorLayout.of(agreed).trained, updates(agreed, 1)[0]
     whole = compression.spread(agreed, 2, compression.pick(agreed, 2, update))
     places = compression.places(agreed, 2)
     assert whole.shape == (147,) and part.start == 112
@@ -160,6 +161,5 @@ def test_none_of_it_changes_the_price() -> None:
         assert accounting.event(agreed, "train") == price
     evaluated = plan(KEYS, compression=Compression(kept=0.1), algorithm=FedAvg(), frozen_layers=1)
     assert accounting.event(evaluated, "evaluate") == accounting.event(plan(KEYS), "evaluate")
-    assert envelope.vector_length(evaluated, "evaluate") == envelope.vector_length(
-        plan(KEYS), "evaluate"
-    )
+    lengths = [VectorLayout.of(p).vector_length("evaluate") for p in (evaluated, plan(KEYS))]
+    assert lengths[0] == lengths[1]

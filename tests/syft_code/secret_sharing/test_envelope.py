@@ -10,7 +10,6 @@ from nacl.signing import SigningKey
 
 from syft_code import canonical
 from syft_code.errors import InvalidMessage, RangeExceeded, SharingError
-from syft_code.local_training import broadcast
 from syft_code.plans import messages
 from syft_code.plans.algorithms import Scaffold
 from syft_code.plans.messages import Purpose, ShareHeader, Signed
@@ -18,6 +17,7 @@ from syft_code.plans.plan import Plan
 from syft_code.recipes.recipe import parameter_count
 from syft_code.secret_sharing import envelope
 from syft_code.secret_sharing.envelope import SealedShare
+from syft_code.secret_sharing.vector_layout import VectorLayout
 from tests import opening
 from tests.vectors import second, studies
 
@@ -50,7 +50,7 @@ def make_shares(
     **changes: Any,
 ) -> list[SealedShare]:
     given: dict[str, Any] = {
-        "values": np.arange(envelope.values_length(plan, purpose)) / 8,
+        "values": np.arange(VectorLayout.of(plan).values_length(purpose)) / 8,
         "hospital_key": HOSPITALS[hospital],
         "log_sha256": LOG_SHA256,
         "seeds": secrets(envelope.scheme(plan).pieces - 1),
@@ -116,7 +116,7 @@ def test_long_payloads_are_cut_into_the_known_chunks(case: dict[str, Any]) -> No
     keys[party - 1] = bytes.fromhex(case["content_key"])
     share = make_shares(
         plan,
-        values=np.zeros(envelope.values_length(plan, "train")),
+        values=np.zeros(VectorLayout.of(plan).values_length("train")),
         seeds=[bytes.fromhex(text) for text in case["seeds"]],
         content_keys=keys,
     )[party - 1]
@@ -157,7 +157,7 @@ def test_a_broken_share_is_refused_for_its_reason(case: dict[str, Any]) -> None:
 def long_share() -> tuple[Plan, SealedShare]:
     """A share of three chunks for the last aggregator of two."""
     plan = Plan.decode(second.canonical(studies.stream_plan("an element more than two chunks")))
-    return plan, make_shares(plan, values=np.zeros(envelope.values_length(plan, "train")))[1]
+    return plan, make_shares(plan, values=np.zeros(VectorLayout.of(plan).values_length("train")))[1]
 
 
 @pytest.mark.parametrize(
@@ -229,7 +229,7 @@ def test_the_announced_sizes_are_the_real_ones(case: dict[str, Any]) -> None:
 @ENDS
 def test_all_aggregators_payloads_make_the_vector_and_the_weight(name: str) -> None:
     plan = plan_of(name)
-    values = np.linspace(-1, 1, envelope.values_length(plan, "train"))
+    values = np.linspace(-1, 1, VectorLayout.of(plan).values_length("train"))
     encoded = opening.encoded(plan, "train", make_shares(plan, values=values), SEALS)
     total, weight = envelope.read_sum(plan, "train", encoded)
     step = 2.0**-plan.sharing.fraction_bits
@@ -240,7 +240,7 @@ def test_all_aggregators_payloads_make_the_vector_and_the_weight(name: str) -> N
 @ENDS
 def test_an_evaluation_travels_unweighted_in_the_widest_ring(name: str) -> None:
     plan = plan_of(name)
-    values = np.arange(envelope.values_length(plan, "evaluate")) * 1000.5
+    values = np.arange(VectorLayout.of(plan).values_length("evaluate")) * 1000.5
     shares = make_shares(plan, purpose="evaluate", round_number=2, values=values)
     encoded = opening.encoded(plan, "evaluate", shares, SEALS)
     assert encoded.dtype == np.uint64
@@ -250,14 +250,19 @@ def test_an_evaluation_travels_unweighted_in_the_widest_ring(name: str) -> None:
 
 def test_the_lengths_follow_from_the_plan() -> None:
     count = parameter_count(PLAN.recipe, PLAN.data)
-    assert (envelope.values_length(PLAN, "train"), envelope.vector_length(PLAN, "train")) == (8, 9)
+    assert (
+        VectorLayout.of(PLAN).values_length("train"),
+        VectorLayout.of(PLAN).vector_length("train"),
+    ) == (8, 9)
     scaffold = dataclasses.replace(PLAN, algorithm=Scaffold())
-    assert envelope.values_length(scaffold, "train") == 2 * count
-    assert broadcast.length(scaffold, "train") == 2 * count
-    assert broadcast.length(scaffold, "evaluate") == count
-    assert envelope.values_length(scaffold, "evaluate") == envelope.values_length(PLAN, "evaluate")
+    assert VectorLayout.of(scaffold).values_length("train") == 2 * count
+    assert VectorLayout.of(scaffold).broadcast_length("train") == 2 * count
+    assert VectorLayout.of(scaffold).broadcast_length("evaluate") == count
+    assert VectorLayout.of(scaffold).values_length("evaluate") == VectorLayout.of(
+        PLAN
+    ).values_length("evaluate")
     narrow = plan_of("3 of 5")
-    assert envelope.vector_length(narrow, "train") == 8 + 4  # 24 bits in digits of 6
+    assert VectorLayout.of(narrow).vector_length("train") == 8 + 4  # 24 bits in digits of 6
 
 
 # --- what cannot be sealed ---

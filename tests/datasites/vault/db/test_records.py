@@ -16,12 +16,12 @@ from datasites.review import mock_run
 from datasites.vault.vault import Vault
 from syft_code import canonical
 from syft_code.errors import InvalidData
-from syft_code.local_training import client_update
 from syft_code.plans.plan import Plan
 from syft_code.plans.plan_parts import DpSgd
 from syft_code.recipes.architectures import LayerStack
 from syft_code.recipes.layers import Activation, Linear, Lstm
 from syft_code.recipes.recipe import CrossEntropy, Recipe
+from syft_code.secret_sharing.vector_layout import VectorLayout
 from tests.datasites.hospitals import OneHospital, approval, known, policy
 from tests.datasites.vault.test_vault import opened
 from tests.plans import Keys, plan
@@ -80,7 +80,7 @@ def test_a_hospital_trains_on_a_table_and_on_a_series(kind: Kind, tmp_path: Path
         done = hospital.finished(vault, ticket)
         assert done.state == "done", done
         shared = opened(hospital, vault, study, done)
-        assert len(shared) >= client_update.length(study, "train") and np.any(shared)
+        assert len(shared) >= VectorLayout.of(study).kept_length("train") and np.any(shared)
     finally:
         vault.close()
 

@@ -94,7 +94,7 @@ class Owner:
         Budgets are part of it: nothing else can raise them.
         """
         wanted = policy or self._written_policy()
-        missing = self._vault.action(owner_actions.AdoptPolicy(policy=wanted)).missing
+        missing = self._vault.perform(owner_actions.AdoptPolicy(policy=wanted)).missing
         if not missing:
             page = self._site.desk / "policy.json"
             durable_files.write_durably(page, canonical.encode(wanted.terms))
@@ -113,18 +113,18 @@ class Owner:
         Take their keys from the parties themselves, never from a plan: a plan that names any
         other is refused.
         """
-        missing = self._vault.action(owner_actions.TrustParties(parties=parties)).missing
+        missing = self._vault.perform(owner_actions.TrustParties(parties=parties)).missing
         return decisions.rule_change(self.name, "The list of known parties", missing)
 
     def enroll_approver(self, name: str, verify_key: str) -> SignedDecision:
         """Let another person approve here, by a key that they made."""
         action = owner_actions.EnrollApprover(name=name, verify_key=verify_key)
-        missing = self._vault.action(action).missing
+        missing = self._vault.perform(action).missing
         return decisions.rule_change(self.name, f"The enrollment of {name} as approver", missing)
 
     def remove_approver(self, verify_key: str) -> SignedDecision:
         """An approver leaves, and their approvals with them."""
-        missing = self._vault.action(owner_actions.RemoveApprover(verify_key=verify_key)).missing
+        missing = self._vault.perform(owner_actions.RemoveApprover(verify_key=verify_key)).missing
         return decisions.rule_change(self.name, "The removal of an approver", missing)
 
     def site_status(self) -> vault_api.SiteStatus:
@@ -186,7 +186,7 @@ class Owner:
         Later versions leave the patient out too. What earlier rounds have spent stays spent.
         """
         salt = private_files.read_required(self._site.owner / "salt")
-        self._vault.action(
+        self._vault.perform(
             owner_actions.RemovePatient(
                 token=bytes(patient_hashing.tokens([patient_id], salt)[0]).hex()
             )
@@ -301,7 +301,7 @@ class Owner:
             rounds=draft.rounds,
             expires_unix_s=draft.expires_unix_s,
         )
-        missing = self._vault.action(approval).missing
+        missing = self._vault.perform(approval).missing
         if not missing:
             self._tell(lambda: self._session.approve(draft.evidence.request_id))
         return SignedApproval(draft=draft, missing=missing)
@@ -338,7 +338,7 @@ class Owner:
         Untold, the researcher can't tell a refusal from a request that nobody has looked at.
         """
         plan_hash = evidence.subject
-        self._vault.action(
+        self._vault.perform(
             owner_actions.DenyPlan(
                 plan_hash=plan_hash, reason=reason, tell_researcher=tell_researcher
             )
@@ -366,7 +366,7 @@ class Owner:
     def ask(self, evidence: Evidence, question: str) -> SignedDecision:
         """Ask the researcher something; the request stays undecided until you decide."""
         plan_hash = evidence.subject
-        self._vault.action(owner_actions.AskResearcher(plan_hash=plan_hash, reason=question))
+        self._vault.perform(owner_actions.AskResearcher(plan_hash=plan_hash, reason=question))
         self._tell(lambda: self._notes.add(plan_hash, author="owner", text=question))
         subject = decisions.subject(evidence)
         return SignedDecision(
@@ -432,7 +432,7 @@ class Owner:
         return plan
 
     def _revoke(self, plan_hash: str, reason: str, tell: bool) -> None:
-        self._vault.action(
+        self._vault.perform(
             owner_actions.RevokePlan(plan_hash=plan_hash, reason=reason, tell_researcher=tell)
         )
 

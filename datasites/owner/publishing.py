@@ -31,7 +31,7 @@ def publish(
         cohort_sha256=canonical.sha256(body),
         split_rule=split.split_rule,
     )
-    version = vault.action(publication, body).version
+    version = vault.perform(publication, body).version
     card = AssetCard(
         hospital=hospital,
         verify_key=vault.verify_key(),

@@ -29,7 +29,7 @@ class VaultClient:
         healthy, _ = vault_api.ask(self._vault, vault_api.GetHealth())
         return str(healthy.verify_key)
 
-    def action(self, action: owner_actions.OwnerAction, body: bytes = b"") -> vault_api.Accepted:
+    def perform(self, action: owner_actions.OwnerAction, body: bytes = b"") -> vault_api.Accepted:
         """Send an action that changes something; raise `Refused` if the vault does not accept it."""
         reply, _ = self.ask(action, body)
         require(

@@ -130,12 +130,12 @@ class OneHospital:
 
     def publish(self, vault: Vault) -> None:
         """Adopt a policy, name the other parties and hand the cohort over."""
-        self.action(vault, owner_actions.AdoptPolicy(policy=policy(self.budget)))
-        self.action(vault, owner_actions.TrustParties(parties=known(self.plan())))
+        self.perform(vault, owner_actions.AdoptPolicy(policy=policy(self.budget)))
+        self.perform(vault, owner_actions.TrustParties(parties=known(self.plan())))
         body = cohort_file.pack(cohort())
-        self.action(vault, publication(body), body)
+        self.perform(vault, publication(body), body)
 
-    def action(
+    def perform(
         self,
         vault: Vault,
         action: owner_actions.OwnerAction,

@@ -47,9 +47,9 @@ class Hospital(RuleBasedStateMachine):
         self.start()
         self.hospital.publish(self.vault)
         again = cohort_file.pack(cohort(seed=2))
-        self.hospital.action(self.vault, publication(again, asset="again"), again)
+        self.hospital.perform(self.vault, publication(again, asset="again"), again)
         enrol = owner_actions.EnrollApprover(name="second", verify_key=public(self.second))
-        self.hospital.action(self.vault, enrol)
+        self.hospital.perform(self.vault, enrol)
 
     def start(self) -> None:
         self.vault = Vault(self.hospital.site)
@@ -88,7 +88,7 @@ class Hospital(RuleBasedStateMachine):
             rounds=rounds,
         )
         try:
-            self.hospital.action(self.vault, act, key=self.keys()[who])
+            self.hospital.perform(self.vault, act, key=self.keys()[who])
         except ConsiliumError:
             return
         self.approved[study][who] = (epsilon, rounds)
@@ -96,7 +96,7 @@ class Hospital(RuleBasedStateMachine):
     @rule(study=st.sampled_from(STUDIES), who=st.sampled_from(["owner", "second"]))
     def revoke(self, study: str, who: str) -> None:
         act = owner_actions.RevokePlan(plan_hash=self.plan(study).hash, reason="No.")
-        self.hospital.action(self.vault, act, key=self.keys()[who])
+        self.hospital.perform(self.vault, act, key=self.keys()[who])
         self.approved[study] = {}
 
     @rule(
@@ -111,7 +111,7 @@ class Hospital(RuleBasedStateMachine):
         terms = {"study_epsilon": study, "researcher_epsilon": researcher, "approvers": approvers}
         wanted = policy(Budget(epsilon=epsilon, delta=DELTA), **terms)
         for key in list(self.keys().values())[: self.approvers]:
-            self.hospital.action(self.vault, owner_actions.AdoptPolicy(policy=wanted), key=key)
+            self.hospital.perform(self.vault, owner_actions.AdoptPolicy(policy=wanted), key=key)
         self.terms, self.budget = terms, epsilon
 
     @rule()

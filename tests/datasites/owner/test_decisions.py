@@ -86,8 +86,8 @@ def test_an_approval_that_another_person_must_sign_says_so(
     owner: Owner, hospital: OneHospital, vault: Vault
 ) -> None:
     second = public(SigningKey.generate())
-    hospital.action(vault, owner_actions.EnrollApprover(name="second", verify_key=second))
-    hospital.action(vault, owner_actions.AdoptPolicy(policy=policy(approvers=2)))
+    hospital.perform(vault, owner_actions.EnrollApprover(name="second", verify_key=second))
+    hospital.perform(vault, owner_actions.AdoptPolicy(policy=policy(approvers=2)))
     signed = owner.approve(owner.requests()[0])
     assert not signed.in_force
     assert "not in force yet: 1 more person must sign the same" in repr(signed)
@@ -117,7 +117,7 @@ def test_the_card_of_a_plan_that_does_not_fit_is_red(
     owner: Owner, hospital: OneHospital, vault: Vault
 ) -> None:
     tight = policy(Budget(epsilon=0.5, delta=1e-5))
-    hospital.action(vault, owner_actions.AdoptPolicy(policy=tight))
+    hospital.perform(vault, owner_actions.AdoptPolicy(policy=tight))
     evidence = owner.requests()[0]
     with pytest.raises(NotApproved, match=r"and the budget of skin-lesions is 0\.50"):
         owner.approve(evidence)

@@ -813,7 +813,7 @@ def test_an_approval_at_the_vault_alone_or_at_the_desk_alone_is_a_disagreement(
     agreed = hospital.plan()
     owner = owner_of(hospital, asked(hospital, agreed, status="approved"))
     assert "the plan is undecided" in owner.requests()[0].disagreement
-    hospital.action(vault, approval(agreed))
+    hospital.perform(vault, approval(agreed))
     assert owner.requests()[0].disagreement == ""
     owner = owner_of(hospital, asked(hospital, agreed))
     assert "The vault holds an approval in force" in owner.requests()[0].disagreement
@@ -823,7 +823,7 @@ def test_the_newest_other_approval_is_what_a_request_is_compared_with(
     hospital: OneHospital, vault: Vault
 ) -> None:
     first, second = hospital.plan(), hospital.plan(rounds=2, evaluation=None)
-    hospital.action(vault, approval(first))
+    hospital.perform(vault, approval(first))
     (shown,) = owner_of(hospital, asked(hospital, second)).requests()
     assert shown.last_approved == first
     assert "Against test-study" in shown.text()
@@ -869,7 +869,7 @@ def test_examine_refuses_what_has_no_plan(hospital: OneHospital) -> None:
 
 def test_shares_are_as_large_as_the_evidence_says(hospital: OneHospital, vault: Vault) -> None:
     agreed = hospital.plan()
-    hospital.action(vault, approval(agreed))
+    hospital.perform(vault, approval(agreed))
     ticket = vault.start_round(hospital.call(agreed, 1), hospital.weights(agreed))
     done = hospital.finished(vault, ticket)
     training = disclosures.of_plan(agreed, "hospital-1")[0]
@@ -884,7 +884,7 @@ def test_the_policy_card_shows_the_rules_in_force(hospital: OneHospital, vault: 
 
 def test_a_statement_comes_from_the_ledger(hospital: OneHospital, vault: Vault) -> None:
     agreed = hospital.plan()
-    hospital.action(vault, approval(agreed))
+    hospital.perform(vault, approval(agreed))
     vault.start_round(hospital.call(agreed, 1), hospital.weights(agreed))
     shown = Owner(hospital.home).ledger_card("skin-lesions")
     assert shown.ledger.in_force == (agreed.hash,)

@@ -26,5 +26,5 @@ def vault(hospital: OneHospital) -> Iterator[Vault]:
 @pytest.fixture
 def agreed(hospital: OneHospital, vault: Vault) -> Plan:
     agreed = hospital.plan()
-    hospital.action(vault, approval(agreed))
+    hospital.perform(vault, approval(agreed))
     return agreed

@@ -53,8 +53,8 @@ def vault(hospital: OneHospital, monkeypatch: pytest.MonkeyPatch) -> Iterator[Va
 def second(hospital: OneHospital, vault: Vault) -> SigningKey:
     """Another person who decides, under the two-person rule."""
     key = SigningKey.generate()
-    hospital.action(vault, owner_actions.EnrollApprover(name="second", verify_key=public(key)))
-    hospital.action(vault, owner_actions.AdoptPolicy(policy=policy(approvers=2)))
+    hospital.perform(vault, owner_actions.EnrollApprover(name="second", verify_key=public(key)))
+    hospital.perform(vault, owner_actions.AdoptPolicy(policy=policy(approvers=2)))
     return key
 
 
@@ -69,13 +69,13 @@ def test_one_of_two_approvals_runs_nothing_and_both_run(
     hospital: OneHospital, vault: Vault, second: SigningKey
 ) -> None:
     plan = hospital.plan()
-    assert hospital.action(vault, approval(plan)).missing == 1
+    assert hospital.perform(vault, approval(plan)).missing == 1
     with pytest.raises(NotApproved, match="2 people must approve this plan here, and 1 did"):
         call(hospital, vault, plan)
-    assert hospital.action(vault, approval(plan)).missing == 1, (
+    assert hospital.perform(vault, approval(plan)).missing == 1, (
         "the same person twice is one person"
     )
-    assert hospital.action(vault, approval(plan), key=second).missing == 0
+    assert hospital.perform(vault, approval(plan), key=second).missing == 0
     assert call(hospital, vault, plan)
 
 
@@ -85,8 +85,8 @@ def test_the_strictest_of_two_approvals_counts(
     plan = hospital.plan()
     until = time.time() + 60
     tight = Budget(epsilon=0.5, delta=1e-5)
-    hospital.action(vault, approval(plan, rounds=2, budget=tight))
-    hospital.action(vault, approval(plan, rounds=3, expires_unix_s=until), key=second)
+    hospital.perform(vault, approval(plan, rounds=2, budget=tight))
+    hospital.perform(vault, approval(plan, rounds=3, expires_unix_s=until), key=second)
     grant = vault._authorizer.grant(plan.hash)
     assert (grant.rounds, grant.expires_unix_s) == (2, until)
     assert tight in grant.budgets
@@ -98,9 +98,9 @@ def test_two_approvals_may_not_name_different_researchers(
     hospital: OneHospital, vault: Vault, second: SigningKey
 ) -> None:
     plan = hospital.plan()
-    hospital.action(vault, approval(plan))
+    hospital.perform(vault, approval(plan))
     with pytest.raises(NotApproved, match="must all be for"):
-        hospital.action(vault, approval(plan, researcher="somebody@else.org"), key=second)
+        hospital.perform(vault, approval(plan, researcher="somebody@else.org"), key=second)
     with pytest.raises(NotApproved, match="and 1 did"):
         call(hospital, vault, plan)
 
@@ -131,16 +131,16 @@ def test_one_person_alone_changes_no_rule(
     second: SigningKey,
     change: Callable[[SigningKey], owner_actions.RuleChange],
 ) -> None:
-    before = hospital.action(vault, owner_actions.GetSiteStatus())
+    before = hospital.perform(vault, owner_actions.GetSiteStatus())
     action = change(second)
-    assert hospital.action(vault, action, key=second).missing == 1
+    assert hospital.perform(vault, action, key=second).missing == 1
     again = replace(action, action_id="f" * 32)
-    assert hospital.action(vault, again, key=second).missing == 1, "twice the same person"
-    status = hospital.action(vault, owner_actions.GetSiteStatus())
+    assert hospital.perform(vault, again, key=second).missing == 1, "twice the same person"
+    status = hospital.perform(vault, owner_actions.GetSiteStatus())
     assert replace(status, waiting=()) == before
     assert {who for _, _, who in status.waiting} == {public(second)}
-    assert hospital.action(vault, replace(action, action_id="e" * 32)).missing == 0
-    after = hospital.action(vault, owner_actions.GetSiteStatus())
+    assert hospital.perform(vault, replace(action, action_id="e" * 32)).missing == 0
+    after = hospital.perform(vault, owner_actions.GetSiteStatus())
     assert after != before
     assert not after.waiting
 
@@ -149,12 +149,12 @@ def test_either_of_two_can_say_no_alone(
     hospital: OneHospital, vault: Vault, second: SigningKey
 ) -> None:
     plan = hospital.plan()
-    hospital.action(vault, approval(plan))
-    hospital.action(vault, approval(plan), key=second)
-    hospital.action(vault, owner_actions.RevokePlan(plan_hash=plan.hash, reason="No."), key=second)
+    hospital.perform(vault, approval(plan))
+    hospital.perform(vault, approval(plan), key=second)
+    hospital.perform(vault, owner_actions.RevokePlan(plan_hash=plan.hash, reason="No."), key=second)
     with pytest.raises(NotApproved, match="revoked this plan"):
         call(hospital, vault, plan)
-    assert hospital.action(vault, approval(plan)).missing == 1, "both must approve again"
+    assert hospital.perform(vault, approval(plan)).missing == 1, "both must approve again"
 
 
 def test_one_approval_does_not_lift_anothers_no_for_a_standing_approval(
@@ -170,16 +170,16 @@ def test_one_approval_does_not_lift_anothers_no_for_a_standing_approval(
     )
     for key in (hospital.owner_key, second):
         wanted = owner_actions.AdoptPolicy(policy=policy(approvers=2, standing=(standing,)))
-        hospital.action(vault, wanted, key=key)
+        hospital.perform(vault, wanted, key=key)
     vault.answer(vault_api.OfferPlan(plan=plan.encode().decode()), b"")
     assert call(hospital, vault, plan, 1)
-    hospital.action(
+    hospital.perform(
         vault, owner_actions.DenyPlan(plan_hash=plan.hash, reason="Not any more."), key=second
     )
-    hospital.action(vault, approval(plan))
+    hospital.perform(vault, approval(plan))
     with pytest.raises(NotApproved, match="denied this plan"):
         call(hospital, vault, plan, 2)
-    hospital.action(vault, approval(plan), key=second)
+    hospital.perform(vault, approval(plan), key=second)
     assert call(hospital, vault, plan, 2)
 
 
@@ -188,29 +188,29 @@ def test_who_leaves_takes_their_approvals_along(
 ) -> None:
     third = SigningKey.generate()
     for key in (hospital.owner_key, second):
-        hospital.action(
+        hospital.perform(
             vault, owner_actions.EnrollApprover(name="third", verify_key=public(third)), key=key
         )
     plan = hospital.plan()
     for key in (second, third):
-        hospital.action(vault, approval(plan), key=key)
+        hospital.perform(vault, approval(plan), key=key)
     assert call(hospital, vault, plan)
     for key in (hospital.owner_key, third):
-        hospital.action(vault, owner_actions.RemoveApprover(verify_key=public(second)), key=key)
+        hospital.perform(vault, owner_actions.RemoveApprover(verify_key=public(second)), key=key)
     with pytest.raises(NotApproved, match="and 1 did"):
         call(hospital, vault, plan, 2)
     with pytest.raises(InvalidMessage, match="somebody who decides"):
-        hospital.action(vault, approval(plan), key=second)
+        hospital.perform(vault, approval(plan), key=second)
 
 
 def test_who_left_may_not_come_back_under_another_name(hospital: OneHospital, vault: Vault) -> None:
     key = SigningKey.generate()
     plan = hospital.plan()
-    hospital.action(vault, owner_actions.EnrollApprover(name="short", verify_key=public(key)))
-    hospital.action(vault, approval(plan), key=key)
-    hospital.action(vault, owner_actions.RemoveApprover(verify_key=public(key)))
+    hospital.perform(vault, owner_actions.EnrollApprover(name="short", verify_key=public(key)))
+    hospital.perform(vault, approval(plan), key=key)
+    hospital.perform(vault, owner_actions.RemoveApprover(verify_key=public(key)))
     with pytest.raises(Refused, match="nobody else's"):
-        hospital.action(vault, owner_actions.EnrollApprover(name="again", verify_key=public(key)))
+        hospital.perform(vault, owner_actions.EnrollApprover(name="again", verify_key=public(key)))
     assert not vault._db.approvals.of_plan(plan.hash)
 
 
@@ -219,14 +219,14 @@ def test_an_act_of_somebody_who_left_meanwhile_does_nothing(
 ) -> None:
     third = SigningKey.generate()
     for key in (hospital.owner_key, second):
-        hospital.action(
+        hospital.perform(
             vault, owner_actions.EnrollApprover(name="third", verify_key=public(third)), key=key
         )
     heard = owner_actions.EnrollApprover(name="friend", verify_key=public(SigningKey.generate()))
     signed = signed_action(heard, third)
     vault.check_action(signed)  # they were heard while they still decided here
     for key in (hospital.owner_key, second):
-        hospital.action(vault, owner_actions.RemoveApprover(verify_key=public(third)), key=key)
+        hospital.perform(vault, owner_actions.RemoveApprover(verify_key=public(third)), key=key)
     with pytest.raises(InvalidMessage, match="somebody who decides"):
         vault._approvers.change_rules(heard, public(third), signed.action)
     with pytest.raises(InvalidMessage, match="somebody who decides"):
@@ -240,10 +240,10 @@ def test_signatures_that_wait_are_void_once_the_rules_are_others(
 ) -> None:
     high = owner_actions.AdoptPolicy(policy=policy(Budget(epsilon=100.0, delta=1e-5), approvers=2))
     low = owner_actions.AdoptPolicy(policy=policy(Budget(epsilon=1.0, delta=1e-5), approvers=2))
-    assert hospital.action(vault, high).missing == 1
+    assert hospital.perform(vault, high).missing == 1
     for key in (hospital.owner_key, second):
-        hospital.action(vault, replace(low, action_id=public(key)[:32]), key=key)
-    assert hospital.action(vault, replace(high, action_id="f" * 32), key=second).missing == 1
+        hospital.perform(vault, replace(low, action_id=public(key)[:32]), key=key)
+    assert hospital.perform(vault, replace(high, action_id="f" * 32), key=second).missing == 1
     assert vault._approvers.policy().terms.epsilon == 1.0
 
 
@@ -266,22 +266,24 @@ def test_the_rule_can_not_be_made_impossible(
     hospital: OneHospital, vault: Vault, second: SigningKey
 ) -> None:
     with pytest.raises(Refused, match="as many people"):
-        hospital.action(vault, owner_actions.RemoveApprover(verify_key=public(second)))
+        hospital.perform(vault, owner_actions.RemoveApprover(verify_key=public(second)))
     with pytest.raises(Refused, match="nobody else's"):
-        hospital.action(vault, owner_actions.EnrollApprover(name="second", verify_key="0" * 64))
+        hospital.perform(vault, owner_actions.EnrollApprover(name="second", verify_key="0" * 64))
 
 
 def test_a_policy_with_two_approvers_needs_two_people(hospital: OneHospital, vault: Vault) -> None:
     with pytest.raises(Refused, match="enroll another first"):
-        hospital.action(vault, owner_actions.AdoptPolicy(policy=policy(approvers=2)))
+        hospital.perform(vault, owner_actions.AdoptPolicy(policy=policy(approvers=2)))
 
 
 def test_whoever_submits_does_not_approve(hospital: OneHospital, vault: Vault) -> None:
     researcher = hospital.keys.researcher
-    hospital.action(vault, owner_actions.EnrollApprover(name="both", verify_key=public(researcher)))
+    hospital.perform(
+        vault, owner_actions.EnrollApprover(name="both", verify_key=public(researcher))
+    )
     for key in (hospital.owner_key, researcher):
         with pytest.raises(NotApproved, match="let another person submit"):
-            hospital.action(vault, approval(hospital.plan()), key=key)
+            hospital.perform(vault, approval(hospital.plan()), key=key)
 
 
 # The policy in force
@@ -292,7 +294,7 @@ def test_without_a_policy_nothing_is_published_or_approved(hospital: OneHospital
     body = cohort_file.pack(cohort())
     try:
         with pytest.raises(Refused, match="adopt one first"):
-            hospital.action(vault, publication(body), body)
+            hospital.perform(vault, publication(body), body)
     finally:
         vault.close()
 
@@ -302,26 +304,26 @@ def test_a_budget_is_raised_by_a_signed_act_and_by_nothing_else(
 ) -> None:
     plan = hospital.plan()
     one = accounting.epsilon([accounting.event(plan, "train")], delta=1e-5)
-    hospital.action(
+    hospital.perform(
         vault, owner_actions.AdoptPolicy(policy=policy(Budget(epsilon=one * 1.01, delta=1e-5)))
     )
-    hospital.action(vault, approval(plan, budget=Budget(epsilon=100.0, delta=1e-5)))
+    hospital.perform(vault, approval(plan, budget=Budget(epsilon=100.0, delta=1e-5)))
     call(hospital, vault, plan, 1)
     with pytest.raises(BudgetExceeded):
         call(hospital, vault, plan, 2)
     hospital.site.policy.write_text("epsilon = 100.0\n")
     body = cohort_file.pack(cohort(seed=3))
-    hospital.action(vault, publication(body, asset="skin-again"), body)
+    hospital.perform(vault, publication(body, asset="skin-again"), body)
     with pytest.raises(BudgetExceeded):
         call(hospital, vault, plan, 2)
     own = AssetBudget(name="skin-lesions", budget=BUDGET)
-    hospital.action(
+    hospital.perform(
         vault,
         owner_actions.AdoptPolicy(policy=policy(Budget(epsilon=one, delta=1e-5), assets=(own,))),
     )
     with pytest.raises(BudgetExceeded):
         call(hospital, vault, plan, 2)  # skin-again holds the same patients, at the old budget
-    hospital.action(vault, owner_actions.AdoptPolicy(policy=policy(BUDGET)))
+    hospital.perform(vault, owner_actions.AdoptPolicy(policy=policy(BUDGET)))
     assert call(hospital, vault, plan, 2)
 
 
@@ -330,19 +332,19 @@ def test_the_same_patients_under_another_name_have_one_budget(
 ) -> None:
     plan = hospital.plan(evaluation=None)
     one = accounting.epsilon([accounting.event(plan, "train")], delta=1e-5)
-    hospital.action(
+    hospital.perform(
         vault, owner_actions.AdoptPolicy(policy=policy(Budget(epsilon=one * 1.01, delta=1e-5)))
     )
     body = cohort_file.pack(cohort(seed=3))
-    hospital.action(vault, publication(body, asset="skin-again"), body)
+    hospital.perform(vault, publication(body, asset="skin-again"), body)
     entries = tuple(replace(h, asset="skin-again") for h in plan.hospitals)
     other = replace(plan, hospitals=entries)
-    hospital.action(vault, approval(plan))
-    hospital.action(vault, approval(other, asset="skin-again"))
+    hospital.perform(vault, approval(plan))
+    hospital.perform(vault, approval(other, asset="skin-again"))
     call(hospital, vault, plan)
     with pytest.raises(BudgetExceeded):
         call(hospital, vault, other)
-    account = hospital.action(vault, owner_actions.GetLedger(asset="skin-again"))
+    account = hospital.perform(vault, owner_actions.GetLedger(asset="skin-again"))
     assert account.sharing == ("skin-lesions",)
     assert account.spent_epsilon == pytest.approx(one)
 
@@ -354,7 +356,7 @@ def test_a_new_version_may_not_swap_the_groups_under_the_same_rule(
     body = cohort_file.pack(swapped)
     for asset in ("skin-lesions", "again"):
         with pytest.raises(Refused, match="stay in the group"):
-            hospital.action(vault, publication(body, asset=asset), body)
+            hospital.perform(vault, publication(body, asset=asset), body)
     assert vault._db.assets.newest_version("skin-lesions") == 1
 
 
@@ -363,7 +365,7 @@ def test_a_rule_with_a_name_that_can_not_be_written_again_is_refused(
 ) -> None:
     body = cohort_file.pack(cohort()).replace(b"every fourth", b"every f\xffurth")
     with pytest.raises(InvalidData, match="ASCII"):
-        hospital.action(vault, publication(body), body)
+        hospital.perform(vault, publication(body), body)
 
 
 @pytest.mark.parametrize("change", [{"asset": "A/../b"}, {"patients": 0}, {"patients": -5}])
@@ -378,16 +380,16 @@ def test_the_same_patients_may_not_be_held_out_by_another_rule_elsewhere(
     split = replace(cohort(), split_rule="every fifth")
     body = cohort_file.pack(split)
     with pytest.raises(Refused, match="by the rule of skin-lesions"):
-        hospital.action(vault, publication(body, split_rule="every fifth", asset="again"), body)
+        hospital.perform(vault, publication(body, split_rule="every fifth", asset="again"), body)
     with pytest.raises(InvalidMessage, match="split by the rule"):
-        hospital.action(vault, publication(body, asset="again"), body)
+        hospital.perform(vault, publication(body, asset="again"), body)
 
 
 def test_a_policy_that_tightens_stops_plans_that_were_approved_before(
     hospital: OneHospital, vault: Vault, agreed: Plan
 ) -> None:
     assert call(hospital, vault, agreed)
-    hospital.action(vault, owner_actions.AdoptPolicy(policy=policy(min_noise_multiplier=5.0)))
+    hospital.perform(vault, owner_actions.AdoptPolicy(policy=policy(min_noise_multiplier=5.0)))
     with pytest.raises(NotApproved, match="at least 5, the plan has 1"):
         call(hospital, vault, agreed, 2)
 
@@ -406,7 +408,7 @@ def test_a_standing_approval_runs_its_plan_and_no_other(
     offer = vault_api.OfferPlan(plan=plan.encode().decode())
     with pytest.raises(NotApproved, match="owner will decide"):
         vault.answer(offer, b"")
-    hospital.action(vault, owner_actions.AdoptPolicy(policy=policy(standing=(standing,))))
+    hospital.perform(vault, owner_actions.AdoptPolicy(policy=policy(standing=(standing,))))
     with pytest.raises(NotApproved, match="No data owner here"):
         call(hospital, vault, plan)
     vault.answer(offer, b"")
@@ -416,7 +418,7 @@ def test_a_standing_approval_runs_its_plan_and_no_other(
     other = hospital.plan(study="another")
     with pytest.raises(NotApproved):
         vault.answer(vault_api.OfferPlan(plan=other.encode().decode("ascii")), b"")
-    hospital.action(vault, owner_actions.DenyPlan(plan_hash=plan.hash, reason="Not any more."))
+    hospital.perform(vault, owner_actions.DenyPlan(plan_hash=plan.hash, reason="Not any more."))
     with pytest.raises(NotApproved, match="denied this plan"):
         call(hospital, vault, plan, 2)
     with pytest.raises(NotApproved):
@@ -427,10 +429,10 @@ def test_rounds_that_ran_are_not_counted_a_second_time(
     hospital: OneHospital, vault: Vault, agreed: Plan
 ) -> None:
     asked = owner_actions.GetPlanStatus(plan=agreed.encode().decode("ascii"), researcher=RESEARCHER)
-    before = hospital.action(vault, asked)
+    before = hospital.perform(vault, asked)
     call(hospital, vault, agreed, 1)
     call(hospital, vault, agreed, 2)
-    after = hospital.action(vault, replace(asked, action_id="f" * 32))
+    after = hospital.perform(vault, replace(asked, action_id="f" * 32))
     assert (before.after_epsilon, after.after_epsilon) == (before.study_epsilon,) * 2
     assert (before.rounds_called, after.rounds_called) == (0, 2)
 
@@ -441,13 +443,13 @@ def test_rounds_that_ran_are_not_counted_a_second_time(
 def test_a_researcher_reads_a_fixed_sentence_unless_the_policy_tells_why(
     hospital: OneHospital, vault: Vault, agreed: Plan
 ) -> None:
-    hospital.action(
+    hospital.perform(
         vault, owner_actions.RevokePlan(plan_hash=agreed.hash, reason="A secret reason.")
     )
     asked = vault_api.StartRound(call=hospital.call(agreed, 1))
     with pytest.raises(NotApproved, match="A secret reason"):
         vault.answer(asked, hospital.weights(agreed))
-    hospital.action(vault, owner_actions.AdoptPolicy(policy=policy(tell_researchers=False)))
+    hospital.perform(vault, owner_actions.AdoptPolicy(policy=policy(tell_researchers=False)))
     with pytest.raises(Refused) as refusal:
         vault.answer(asked, hospital.weights(agreed))
     assert (type(refusal.value), str(refusal.value)) == (Refused, NO_PART)
@@ -525,7 +527,7 @@ def test_a_roster_whose_parties_are_not_trusted_any_more_is_refused(
     everybody = known(agreed)
     swapped = ("0" * 64, everybody.aggregators[0][1])
     parties = replace(everybody, aggregators=(swapped, *everybody.aggregators[1:]))
-    hospital.action(vault, owner_actions.TrustParties(parties=parties))
+    hospital.perform(vault, owner_actions.TrustParties(parties=parties))
     with pytest.raises(NotApproved, match="not known: aggregator-1"):
         call(hospital, vault, agreed)
 
@@ -541,7 +543,7 @@ def test_a_plan_with_another_key_for_this_hospital_is_not_approved(
         third,
     )
     with pytest.raises(NotApproved, match="own key"):
-        hospital.action(vault, approval(replace(plan, hospitals=crossed)))
+        hospital.perform(vault, approval(replace(plan, hospitals=crossed)))
 
 
 def test_reading_the_books_needs_a_signature_too(hospital: OneHospital, vault: Vault) -> None:
@@ -551,4 +553,4 @@ def test_reading_the_books_needs_a_signature_too(hospital: OneHospital, vault: V
         owner_actions.ExportAuditLog(),
     ):
         with pytest.raises(InvalidMessage, match="somebody who decides"):
-            hospital.action(vault, action, key=SigningKey.generate())
+            hospital.perform(vault, action, key=SigningKey.generate())

@@ -60,7 +60,7 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> Trained:
 
 def agree(hospital: OneHospital, vault: Vault, **changes: object) -> Plan:
     agreed = hospital.plan(**changes)
-    hospital.action(vault, approval(agreed))
+    hospital.perform(vault, approval(agreed))
     return agreed
 
 
@@ -365,11 +365,11 @@ def test_a_plan_that_is_taken_back_leaves_no_state_and_begins_anew(
     other = agree(hospital, vault, compression=HALF, study="other")
     released(hospital, vault, agreed, 1), released(hospital, vault, other, 1)
     others = kept(vault, other)
-    hospital.action(vault, no(plan_hash=agreed.hash, reason="consent withdrawn"))
+    hospital.perform(vault, no(plan_hash=agreed.hash, reason="consent withdrawn"))
     vault._rounds._queue.submit(int).result()
     assert len(files(hospital)) == 1
     assert np.array_equal(kept(vault, other), others)
-    hospital.action(vault, approval(agreed))
+    hospital.perform(vault, approval(agreed))
     assert not kept(vault, agreed).any()
     released(hospital, vault, agreed, 2)
     vault.close()
@@ -384,8 +384,8 @@ def test_a_round_that_started_before_its_plan_was_taken_back_keeps_nothing(
     write = vault._files.client_states.write
 
     def in_between(numbers: np.ndarray) -> str:
-        hospital.action(vault, owner_actions.RevokePlan(plan_hash=agreed.hash, reason="No."))
-        hospital.action(vault, approval(agreed))
+        hospital.perform(vault, owner_actions.RevokePlan(plan_hash=agreed.hash, reason="No."))
+        hospital.perform(vault, approval(agreed))
         return write(numbers)
 
     monkeypatch.setattr(vault._files.client_states, "write", in_between)
@@ -505,10 +505,10 @@ def test_a_state_that_was_changed_stops_its_plan_before_it_pays_and_no_other(
             again.start_round(hospital.call(agreed, 2), hospital.weights(agreed))
         assert len(again._db.ledger.events("skin-lesions")) == spent
         released(hospital, again, plain, 1)
-        hospital.action(
+        hospital.perform(
             again, owner_actions.RevokePlan(plan_hash=agreed.hash, reason="A file was changed.")
         )
-        hospital.action(again, approval(agreed))
+        hospital.perform(again, approval(agreed))
         released(hospital, again, agreed, 2)
     finally:
         again.close()

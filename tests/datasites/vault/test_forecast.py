@@ -61,7 +61,7 @@ def status(
         researcher=RESEARCHER,
         **limits,  # type: ignore[arg-type]
     )
-    found = hospital.action(vault, question)
+    found = hospital.perform(vault, question)
     assert isinstance(found, vault_api.PlanStatus)
     return found
 
@@ -70,7 +70,7 @@ def test_a_plan_that_fits_stops_nowhere(hospital: OneHospital, vault: Vault) -> 
     plan = planned(hospital)
     said = status(hospital, vault, plan)
     assert (said.rounds_that_fit, said.evaluations_that_fit, said.stops) == (ROUNDS, 3, "")
-    hospital.action(vault, approval(plan))
+    hospital.perform(vault, approval(plan))
     assert run(hospital, vault, plan) == (ROUNDS, 3)
     assert status(hospital, vault, plan).stops == "", "what is paid already does not count twice"
 
@@ -88,7 +88,7 @@ def test_the_limit_of_an_approval_stops_a_plan_where_it_was_said(
         f"{limit.epsilon:.2f}."
     )
     assert status(hospital, vault, plan).stops == "", "nothing is signed yet"
-    hospital.action(vault, approval(plan, budget=limit))
+    hospital.perform(vault, approval(plan, budget=limit))
     assert status(hospital, vault, plan).stops == said.stops
     assert run(hospital, vault, plan) == (3, said.evaluations_that_fit)
 
@@ -97,7 +97,7 @@ def test_rounds_that_an_approval_leaves_out_are_said(hospital: OneHospital, vaul
     plan = planned(hospital)
     said = status(hospital, vault, plan, rounds=5)
     assert said.stops == "It stops after round 5 of 6: the approval covers 5 rounds."
-    hospital.action(vault, approval(plan, rounds=5))
+    hospital.perform(vault, approval(plan, rounds=5))
     assert run(hospital, vault, plan) == (5, said.evaluations_that_fit) == (5, 2)
     wider = status(hospital, vault, plan, rounds=ROUNDS)
     assert wider.stops == "", "a new approval takes the place of one's own"
@@ -110,7 +110,7 @@ def test_an_evaluation_that_does_not_fit_is_said(hospital: OneHospital, vault: V
     limit = Budget(epsilon=sum(both) / 2, delta=1e-5)
     said = status(hospital, vault, plan, budget=limit, rounds=ROUNDS)
     assert said.stops.startswith("The hospital takes no part in the evaluation after round 4")
-    hospital.action(vault, approval(plan, budget=limit))
+    hospital.perform(vault, approval(plan, budget=limit))
     assert run(hospital, vault, plan) == (said.rounds_that_fit, said.evaluations_that_fit) == (6, 1)
 
 
@@ -119,7 +119,7 @@ def test_what_other_studies_have_spent_stops_a_plan(
     hospital: OneHospital, vault: Vault, whose: str
 ) -> None:
     first, second = planned(hospital, "first", 20.0), planned(hospital, "second", 20.0)
-    hospital.action(vault, approval(first))
+    hospital.perform(vault, approval(first))
     assert run(hospital, vault, first) == (ROUNDS, 3)
     limit = (cost(first, "train", 8) + cost(first, "train", 9)) / 2
     rules = (
@@ -127,12 +127,12 @@ def test_what_other_studies_have_spent_stops_a_plan(
         if "budget" in whose
         else policy(researcher_epsilon=limit)
     )
-    hospital.action(vault, owner_actions.AdoptPolicy(policy=rules))
+    hospital.perform(vault, owner_actions.AdoptPolicy(policy=rules))
     said = status(hospital, vault, second)
     assert said.rounds_that_fit == 2
     assert "stops after round 2 of 6: round 3 would bring epsilon to" in said.stops
     assert f"and {whose} is {limit:.2f}." in said.stops
-    hospital.action(vault, approval(second))
+    hospital.perform(vault, approval(second))
     assert run(hospital, vault, second) == (2, said.evaluations_that_fit)
 
 
@@ -158,7 +158,7 @@ def test_the_vault_vouches_only_for_a_plan_that_may_run(
         return reply.in_force
 
     assert not vouches()
-    hospital.action(vault, approval(plan))
+    hospital.perform(vault, approval(plan))
     assert vouches()
-    hospital.action(vault, owner_actions.RevokePlan(plan_hash=plan.hash, reason="No more."))
+    hospital.perform(vault, owner_actions.RevokePlan(plan_hash=plan.hash, reason="No more."))
     assert not vouches()

@@ -119,7 +119,7 @@ def test_the_vault_refuses_past_the_budget_and_still_after_a_restart(tmp_path: P
     vault = Vault(hospital.site)
     hospital.publish(vault)
     agreed = hospital.plan()
-    hospital.action(vault, approval(agreed))
+    hospital.perform(vault, approval(agreed))
     hospital.finished(vault, vault.start_round(hospital.call(agreed, 1), hospital.weights(agreed)))
     for _ in range(2):
         with pytest.raises(BudgetExceeded, match=f"{budget.epsilon - here:.2f} is left"):
@@ -134,10 +134,10 @@ def test_a_new_version_of_an_asset_keeps_what_was_spent_and_needs_a_new_approval
 ) -> None:
     hospital.finished(vault, vault.start_round(hospital.call(agreed, 1), hospital.weights(agreed)))
     body = cohort_file.pack(cohort(seed=1))
-    accepted = hospital.action(vault, publication(body), body)
+    accepted = hospital.perform(vault, publication(body), body)
     assert isinstance(accepted, vault_api.Accepted)
     assert accepted.version == 2
-    account = hospital.action(vault, owner_actions.GetLedger(asset="skin-lesions"))
+    account = hospital.perform(vault, owner_actions.GetLedger(asset="skin-lesions"))
     assert isinstance(account, vault_api.LedgerSummary)
     assert account.spent_epsilon > 0
     with pytest.raises(NotApproved, match="now at version 2"):
@@ -155,7 +155,7 @@ def test_a_round_that_was_cut_by_a_restart_says_so_and_runs_again_on_its_price(
             restarted.ticket(ticket.ticket)
         again = restarted.start_round(hospital.call(agreed, 1), hospital.weights(agreed))
         assert hospital.finished(restarted, again).state == "done"
-        account = hospital.action(restarted, owner_actions.GetLedger(asset="skin-lesions"))
+        account = hospital.perform(restarted, owner_actions.GetLedger(asset="skin-lesions"))
         assert isinstance(account, vault_api.LedgerSummary)
         assert len(account.events) == 1, "charged once"
     finally:
@@ -168,7 +168,7 @@ def test_the_training_process_may_die_and_the_round_fails_with_a_sentence(
     long = DpSgd(noise_multiplier=5.0, max_grad_norm=1.0, sample_rate=0.5, steps=20_000)
     slow = hospital.plan(dp_sgd=long)
     with pytest.raises(BudgetExceeded):
-        hospital.action(vault, approval(slow))
+        hospital.perform(vault, approval(slow))
         vault.start_round(hospital.call(slow, 1), hospital.weights(slow))
     _, ticket = long_round(hospital, vault)
     process = vault._worker._process
@@ -183,7 +183,7 @@ def long_round(hospital: OneHospital, vault: Vault) -> tuple[Plan, Ticket]:
     """A round that would take minutes, under way."""
     dp = DpSgd(noise_multiplier=300.0, max_grad_norm=1.0, sample_rate=0.5, steps=20_000)
     plan = hospital.plan(dp_sgd=dp)
-    hospital.action(vault, approval(plan))
+    hospital.perform(vault, approval(plan))
     ticket = vault.start_round(hospital.call(plan, 1), hospital.weights(plan))
     deadline = time.monotonic() + 60
     while vault.ticket(ticket.ticket).step == 0:
@@ -202,12 +202,12 @@ def test_a_round_under_way_ends_when_it_may_not_run_any_more(
     )
     if how == "a stricter policy":
         action = owner_actions.AdoptPolicy(policy=policy(min_noise_multiplier=1000.0))
-    hospital.action(vault, action)
+    hospital.perform(vault, action)
     failed = hospital.finished(vault, ticket)
     assert failed.state == "failed"
     other = hospital.plan(study="other")
-    hospital.action(vault, owner_actions.AdoptPolicy(policy=policy()))
-    hospital.action(vault, approval(other))
+    hospital.perform(vault, owner_actions.AdoptPolicy(policy=policy()))
+    hospital.perform(vault, approval(other))
     again = vault.start_round(hospital.call(other, 1), hospital.weights(other))
     assert hospital.finished(vault, again).state == "done", "others go on"
 
@@ -217,8 +217,8 @@ def test_a_round_under_way_goes_on_when_another_plan_is_revoked(
 ) -> None:
     _, ticket = long_round(hospital, vault)
     other = hospital.plan(study="other")
-    hospital.action(vault, approval(other))
-    hospital.action(vault, owner_actions.RevokePlan(plan_hash=other.hash, reason="No."))
+    hospital.perform(vault, approval(other))
+    hospital.perform(vault, owner_actions.RevokePlan(plan_hash=other.hash, reason="No."))
     step = vault.ticket(ticket.ticket).step
     deadline = time.monotonic() + 30
     while vault.ticket(ticket.ticket).step <= step:
@@ -236,7 +236,7 @@ def test_what_was_taken_back_while_it_ran_does_not_leave(
         write(path, data)
         if len(list((hospital.site.vault / "sealed").iterdir())) == len(agreed.aggregators):
             with contextlib.suppress(InvalidMessage):  # the next files find it done
-                hospital.action(vault, revocation)
+                hospital.perform(vault, revocation)
 
     monkeypatch.setattr(durable_files, "write_durably", revoked_at_the_last_share)
     ticket = vault.start_round(hospital.call(agreed, 1), hospital.weights(agreed))
@@ -251,7 +251,7 @@ def test_a_call_is_judged_by_what_is_in_force_when_it_is_paid(
 ) -> None:
     def slowly(digest: str) -> None:
         action = owner_actions.RevokePlan(plan_hash=agreed.hash, reason="While you were reading.")
-        hospital.action(vault, action)
+        hospital.perform(vault, action)
 
     monkeypatch.setattr(vault._files.cohorts, "check", slowly)
     with pytest.raises(NotApproved, match="While you were reading"):
@@ -261,7 +261,7 @@ def test_a_call_is_judged_by_what_is_in_force_when_it_is_paid(
 
 def test_weights_that_blow_up_stay_in_the_hospital(hospital: OneHospital, vault: Vault) -> None:
     wild = hospital.plan(optimizer=Sgd(learning_rate=1e30))
-    hospital.action(vault, approval(wild))
+    hospital.perform(vault, approval(wild))
     ticket = vault.start_round(hospital.call(wild, 1), hospital.weights(wild))
     failed = hospital.finished(vault, ticket)
     assert failed.state == "failed"
@@ -313,7 +313,7 @@ def test_a_round_that_is_queued_when_its_approval_is_revoked_does_not_run(
     with monkeypatch.context() as patched:
         patched.setattr(vault._rounds._queue, "submit", lambda *call: queue.append(call))
         ticket = vault.start_round(hospital.call(agreed, 1), hospital.weights(agreed))
-    hospital.action(
+    hospital.perform(
         vault, owner_actions.RevokePlan(plan_hash=agreed.hash, reason="consent withdrawn")
     )
     vault._rounds._queue.submit(*queue[0])  # type: ignore[arg-type]
@@ -327,7 +327,7 @@ def test_a_new_version_may_not_move_patients_between_the_groups(
 ) -> None:
     body = cohort_file.pack(replace(cohort(seed=1), split_rule="every fifth"))
     with pytest.raises(Refused, match="by the rule of skin-lesions"):
-        hospital.action(vault, publication(body, split_rule="every fifth"), body)
+        hospital.perform(vault, publication(body, split_rule="every fifth"), body)
     assert vault._db.assets.newest_version("skin-lesions") == 1
 
 
@@ -390,7 +390,7 @@ def test_a_finished_share_that_was_not_fetched_stays_when_the_approval_is_revoke
         vault, vault.start_round(hospital.call(agreed, 1), hospital.weights(agreed))
     )
     assert vault.share(done.ticket, 1)
-    hospital.action(
+    hospital.perform(
         vault, owner_actions.RevokePlan(plan_hash=agreed.hash, reason="consent withdrawn")
     )
     with pytest.raises(Refused, match="takes no part"):
@@ -408,7 +408,7 @@ def test_a_call_by_another_researcher_is_refused(
 
 def test_an_expired_approval_covers_nothing(hospital: OneHospital, vault: Vault) -> None:
     agreed = hospital.plan()
-    hospital.action(vault, approval(agreed, expires_unix_s=time.time() + 0.2))
+    hospital.perform(vault, approval(agreed, expires_unix_s=time.time() + 0.2))
     time.sleep(0.3)
     with pytest.raises(NotApproved, match="expired"):
         vault.start_round(hospital.call(agreed, 1), hospital.weights(agreed))
@@ -418,14 +418,14 @@ def test_a_revoked_approval_covers_nothing_until_the_owner_approves_again(
     hospital: OneHospital, vault: Vault, agreed: Plan
 ) -> None:
     inquiry = owner_actions.GetLedger(asset="skin-lesions")
-    assert hospital.action(vault, inquiry).in_force == (agreed.hash,)
-    hospital.action(
+    assert hospital.perform(vault, inquiry).in_force == (agreed.hash,)
+    hospital.perform(
         vault, owner_actions.RevokePlan(plan_hash=agreed.hash, reason="consent withdrawn")
     )
-    assert hospital.action(vault, inquiry).in_force == ()
+    assert hospital.perform(vault, inquiry).in_force == ()
     with pytest.raises(NotApproved):
         vault.start_round(hospital.call(agreed, 1), hospital.weights(agreed))
-    hospital.action(vault, approval(agreed))
+    hospital.perform(vault, approval(agreed))
     assert vault.start_round(hospital.call(agreed, 1), hospital.weights(agreed))
 
 
@@ -441,7 +441,7 @@ def test_an_approval_that_does_not_fit_is_not_kept(
     hospital: OneHospital, vault: Vault, change: dict[str, object]
 ) -> None:
     with pytest.raises((NotApproved, Refused)):
-        hospital.action(vault, approval(hospital.plan(), **change))
+        hospital.perform(vault, approval(hospital.plan(), **change))
 
 
 def test_a_roster_with_a_party_that_the_owner_does_not_know_is_not_approved(
@@ -455,7 +455,7 @@ def test_a_roster_with_a_party_that_the_owner_does_not_know_is_not_approved(
         {"aggregators": (tapped, *agreed.aggregators[1:])},
     ):
         with pytest.raises(NotApproved, match="not known"):
-            hospital.action(vault, approval(replace(agreed, **roster)))
+            hospital.perform(vault, approval(replace(agreed, **roster)))
 
 
 def test_one_changed_byte_of_a_plan_is_another_plan(
@@ -471,17 +471,17 @@ def test_an_act_that_the_owner_did_not_sign_just_now_is_refused(
 ) -> None:
     action = approval(hospital.plan())
     with pytest.raises(InvalidMessage, match="somebody who decides"):
-        hospital.action(vault, action, key=SigningKey.generate())
+        hospital.perform(vault, action, key=SigningKey.generate())
     forged = replace(
         signed_action(action, SigningKey.generate()), signer=public(hospital.owner_key)
     )
     with pytest.raises(InvalidMessage, match="signature"):
         vault.answer(forged, b"")
-    hospital.action(vault, action)
+    hospital.perform(vault, action)
     with pytest.raises(InvalidMessage, match="used before"):
-        hospital.action(vault, action)
+        hospital.perform(vault, action)
     with pytest.raises(InvalidMessage, match="old"):
-        hospital.action(vault, approval(hospital.plan(), at_unix_s=time.time() - 3600))
+        hospital.perform(vault, approval(hospital.plan(), at_unix_s=time.time() - 3600))
     denial = owner_actions.DenyPlan(plan_hash="0" * 64, reason="y")
     renamed = replace(signed_action(denial, hospital.owner_key), name="RevokePlan")
     with pytest.raises(InvalidMessage, match="signature"):
@@ -493,9 +493,9 @@ def test_a_cohort_that_is_not_what_was_signed_is_not_published(
 ) -> None:
     body = cohort_file.pack(cohort())
     with pytest.raises(InvalidMessage, match="bytes that the publication names"):
-        hospital.action(vault, publication(body), body + b"x")
+        hospital.perform(vault, publication(body), body + b"x")
     with pytest.raises(InvalidData):
-        hospital.action(vault, publication(b"no cohort"), b"no cohort")
+        hospital.perform(vault, publication(b"no cohort"), b"no cohort")
     assert vault._db.assets.newest_version("skin-lesions") == 1
     assert len(list((hospital.site.vault / "cohorts").iterdir())) == 1
 

@@ -93,11 +93,11 @@ class Numbered(OneHospital):
 
     def admit(self, vault: Vault, agreed: Plan) -> None:
         """Publish this hospital's own cohort, and approve the plan."""
-        self.action(vault, owner_actions.AdoptPolicy(policy=policy()))
-        self.action(vault, owner_actions.TrustParties(parties=known(agreed)))
+        self.perform(vault, owner_actions.AdoptPolicy(policy=policy()))
+        self.perform(vault, owner_actions.TrustParties(parties=known(agreed)))
         body = cohort_file.pack(cohort(seed=self.number))
-        self.action(vault, publication(body, patients=40 + self.number), body)
-        self.action(vault, approval(agreed))
+        self.perform(vault, publication(body, patients=40 + self.number), body)
+        self.perform(vault, approval(agreed))
 
     def shares(self, vault: Vault, agreed: Plan, number: int, sent: np.ndarray) -> list[bytes]:
         """The payload of each of its shares of a round, opened with the aggregators' keys."""

@@ -29,7 +29,7 @@ def test_a_study_can_be_told_from_the_log(
     hospital: OneHospital, vault: Vault, agreed: Plan
 ) -> None:
     hospital.finished(vault, vault.start_round(hospital.call(agreed, 1), hospital.weights(agreed)))
-    hospital.action(vault, owner_actions.RevokePlan(plan_hash=agreed.hash, reason="Enough."))
+    hospital.perform(vault, owner_actions.RevokePlan(plan_hash=agreed.hash, reason="Enough."))
     for _ in range(3):
         with pytest.raises(ConsiliumError):
             vault.start_round(hospital.call(agreed, 2), hospital.weights(agreed))
@@ -72,21 +72,21 @@ def header_of_round_2(hospital: OneHospital, *, busy: bool) -> tuple[bytes, int]
     try:
         hospital.publish(vault)
         agreed, other = hospital.plan(), hospital.plan(study="another-study")
-        hospital.action(vault, approval(agreed))
+        hospital.perform(vault, approval(agreed))
         for number in (1, 2):
             call = hospital.call(agreed, number)
             done = hospital.finished(vault, vault.start_round(call, hospital.weights(agreed)))
             if busy and number == 1:
-                hospital.action(vault, approval(other))
+                hospital.perform(vault, approval(other))
                 start = hospital.call(other, 1)
                 hospital.finished(vault, vault.start_round(start, hospital.weights(other)))
-                hospital.action(
+                hospital.perform(
                     vault, owner_actions.RevokePlan(plan_hash=other.hash, reason="Enough.")
                 )
                 with pytest.raises(ConsiliumError):
                     vault.start_round(hospital.call(other, 2), hospital.weights(other))
                 for study in ("third", "fourth"):
-                    hospital.action(vault, approval(hospital.plan(study=study)))
+                    hospital.perform(vault, approval(hospital.plan(study=study)))
         header = envelope.SealedShare.from_bytes(vault.share(done.ticket, 1)).header
         return re.sub(rb"[0-9a-f]{64,}", b"#", canonical.encode(header)), len(kinds(vault))
     finally:
@@ -114,10 +114,10 @@ def test_guesses_at_entries_cannot_be_tried_against_an_anchor(
 def test_acts_that_are_refused_leave_no_line(hospital: OneHospital, vault: Vault) -> None:
     before = kinds(vault)
     with pytest.raises(ConsiliumError):
-        hospital.action(vault, approval(hospital.plan(), code_sha256="0" * 64))
+        hospital.perform(vault, approval(hospital.plan(), code_sha256="0" * 64))
     with pytest.raises(InvalidMessage):
         action = owner_actions.RemovePatient(token="0" * 32, at_unix_s=0.0)
-        hospital.action(vault, action)
+        hospital.perform(vault, action)
     assert kinds(vault) == before
 
 
@@ -178,10 +178,10 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> OneHospital:
     vault = Vault(hospital.site)
     hospital.publish(vault)
     plan = hospital.plan()
-    hospital.action(vault, approval(plan))
+    hospital.perform(vault, approval(plan))
     hospital.finished(vault, vault.start_round(hospital.call(plan, 1), hospital.weights(plan)))
-    hospital.action(vault, owner_actions.RemovePatient(token=cohort().names()[2]))
-    hospital.action(vault, owner_actions.DenyPlan(plan_hash="0" * 64, reason="No."))
+    hospital.perform(vault, owner_actions.RemovePatient(token=cohort().names()[2]))
+    hospital.perform(vault, owner_actions.DenyPlan(plan_hash="0" * 64, reason="No."))
     vault.close()
     return hospital
 
@@ -202,10 +202,10 @@ def test_a_vault_that_nobody_touched_starts_again(
     hospital: OneHospital, vault: Vault, agreed: Plan
 ) -> None:
     hospital.finished(vault, vault.start_round(hospital.call(agreed, 1), hospital.weights(agreed)))
-    hospital.action(vault, owner_actions.RemovePatient(token=cohort().names()[2]))
-    hospital.action(vault, owner_actions.DenyPlan(plan_hash=agreed.hash, reason="No."))
-    hospital.action(vault, approval(agreed))
-    hospital.action(vault, owner_actions.DenyPlan(plan_hash="0" * 64, reason="No."))
+    hospital.perform(vault, owner_actions.RemovePatient(token=cohort().names()[2]))
+    hospital.perform(vault, owner_actions.DenyPlan(plan_hash=agreed.hash, reason="No."))
+    hospital.perform(vault, approval(agreed))
+    hospital.perform(vault, owner_actions.DenyPlan(plan_hash="0" * 64, reason="No."))
     for _ in range(2):
         vault.close()
         vault = Vault(hospital.site)
@@ -243,7 +243,7 @@ def test_twenty_rounds_at_once_against_a_budget_for_three(
     monkeypatch.setattr(vault._rounds._queue, "submit", lambda *call: None)
     hospital.publish(vault)
     agreed = hospital.plan(rounds=20)
-    hospital.action(vault, approval(agreed))
+    hospital.perform(vault, approval(agreed))
 
     def attempt(number: int) -> bool:
         try:

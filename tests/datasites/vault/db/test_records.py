@@ -71,11 +71,11 @@ def test_a_hospital_trains_on_a_table_and_on_a_series(kind: Kind, tmp_path: Path
     vault = Vault(hospital.site)
     try:
         study = agreed(kind, found, hospital.keys)
-        hospital.action(vault, owner_actions.AdoptPolicy(policy=policy(hospital.budget)))
-        hospital.action(vault, owner_actions.TrustParties(parties=known(study)))
+        hospital.perform(vault, owner_actions.AdoptPolicy(policy=policy(hospital.budget)))
+        hospital.perform(vault, owner_actions.TrustParties(parties=known(study)))
         body = cohort_file.pack(split(found))
-        hospital.action(vault, publication(body, found), body)
-        hospital.action(vault, approval(study))
+        hospital.perform(vault, publication(body, found), body)
+        hospital.perform(vault, approval(study))
         ticket = vault.start_round(hospital.call(study, 1), hospital.weights(study))
         done = hospital.finished(vault, ticket)
         assert done.state == "done", done
@@ -90,12 +90,12 @@ def test_a_table_without_its_facts_is_not_taken(tmp_path: Path) -> None:
     hospital = OneHospital(home=tmp_path / "home")
     vault = Vault(hospital.site)
     try:
-        hospital.action(vault, owner_actions.AdoptPolicy(policy=policy(hospital.budget)))
+        hospital.perform(vault, owner_actions.AdoptPolicy(policy=policy(hospital.budget)))
         whole = split(found)
         fewer = replace(found.cohort, facts=found.cohort.facts[:, :-1].copy())
         body = cohort_file.pack(replace(whole, cohort=fewer))
         with pytest.raises(InvalidData, match="must have 38 facts"):
-            hospital.action(vault, publication(body, found), body)
+            hospital.perform(vault, publication(body, found), body)
     finally:
         vault.close()
 

@@ -29,7 +29,7 @@ def hurried(hospital: OneHospital) -> Iterator[Vault]:
 
 def approved(hospital: OneHospital, vault: Vault) -> Plan:
     long = hospital.plan(dp_sgd=LONG)
-    hospital.action(vault, approval(long))
+    hospital.perform(vault, approval(long))
     return long
 
 

@@ -20,6 +20,7 @@ SHARED = Path(__file__).resolve().parents[1] / ".." / "shared" / "data"
 LESIONS = 240
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put each test into its lane, and what shares servers into one worker, longest first."""
     for item in items:

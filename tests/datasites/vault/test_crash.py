@@ -121,7 +121,7 @@ TAMPERINGS: dict[str, Callable[[Site], None]] = {
         "(SELECT MIN(number) FROM log WHERE kind = 'round reserved')",
         "DELETE FROM spent",
     ),
-    "a price is another": sql("UPDATE spent SET event = replace(event, '10.0', '11.0')"),
+    "a price is another": sql("UPDATE spent SET event = replace(event, ':10,', ':11,')"),
     "a release is not marked": sql("UPDATE spent SET released = 0"),
     "a ticket is gone": sql("DELETE FROM ticket"),
     "an approval is gone": sql("DELETE FROM approval"),

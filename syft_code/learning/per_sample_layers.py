@@ -119,7 +119,7 @@ class _Conv(PerSampleLayer):
         (x,) = saved
         weight, _ = self._own
         wanted = [not first, False, False]
-        to_input = None if first else _kernels_back(g, x, weight, 1, self._places, wanted)[0]
+        to_input = None if first else _kernels_back(g, x, weight, self._places, wanted=wanted)[0]
         return to_input, Dense(
             *_rows_of_kernels(self.grouped(g), self.grouped(x), weight, self._places)
         )
@@ -136,24 +136,24 @@ def _rows_of_kernels(
     wanted = [False, True, True]
     if x.shape[2] < LEAST_CHANNELS:
         pairs = zip(g, x, strict=True)
-        found = [_kernels_back(*pair, weight, 1, places, wanted)[1:] for pair in pairs]
-        kernels, biases = zip(*found, strict=True)
+        per_patient = [_kernels_back(*pair, weight, places, wanted=wanted)[1:] for pair in pairs]
+        kernels, biases = zip(*per_patient, strict=True)
         return torch.stack(kernels), torch.stack(biases)
     patients = len(x)
     many_g, many_x = (t.transpose(0, 1).flatten(1, 2) for t in (g, x))
     shape = weight.new_empty(patients * len(weight), *weight.shape[1:])
-    _, rows, bias = _kernels_back(many_g, many_x, shape, patients, places, wanted)
+    _, rows, bias = _kernels_back(many_g, many_x, shape, places, groups=patients, wanted=wanted)
     return rows.view(patients, -1), bias.view(patients, -1)
 
 
 def _kernels_back(
-    g: Tensor, x: Tensor, weight: Tensor, groups: int, places: _Places, wanted: list[bool]
+    g: Tensor, x: Tensor, weight: Tensor, places: _Places, *, groups: int = 1, wanted: list[bool]
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The way back of a convolution: to its input, its kernels and its bias, as far as wanted."""
-    found: tuple[Tensor, Tensor, Tensor] = _backward(
+    per_patient: tuple[Tensor, Tensor, Tensor] = _backward(
         g, x, weight, [len(weight)], *places, [1, 1], False, [0, 0], groups, wanted
     )
-    return found
+    return per_patient
 
 
 def _in_pixels(padding: str | tuple[int, ...]) -> tuple[int, ...]:

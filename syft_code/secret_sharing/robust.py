@@ -147,7 +147,7 @@ def geometric_median(rows: Rows, *, tolerated: int) -> Vector:
         shares /= shares.sum()
         if _length(shares - before, products) <= smoothing / 1000.0:
             break
-        distances = np.array([_length(shares - one, products) for one in np.eye(len(rows))])
+        distances = np.array([_length(shares - unit, products) for unit in np.eye(len(rows))])
     for part in _blocks(rows):
         centre[part] += shares @ (rows[:, part] - centre[part])
     return centre
@@ -234,9 +234,9 @@ def _by_score(rows: Rows, tolerated: int) -> NDArray[np.intp]:
     """
     squared = np.zeros((len(rows), len(rows)))
     for part in _blocks(rows):
-        for one in range(1, len(rows)):
-            apart = rows[:one, part] - rows[one, part]
-            squared[one, :one] += np.einsum("ij,ij->i", apart, apart)
+        for row in range(1, len(rows)):
+            apart = rows[:row, part] - rows[row, part]
+            squared[row, :row] += np.einsum("ij,ij->i", apart, apart)
     squared += squared.T
     others = np.sort(squared, axis=1)[:, 1:]  # without the distance to itself, which is 0
     return np.argsort(others[:, : len(rows) - tolerated - 2].sum(axis=1), kind="stable")

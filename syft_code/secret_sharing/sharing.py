@@ -261,13 +261,13 @@ def add_vector(total: Ring, payload: Payload) -> None:
 def unshard(sums: Sequence[Ring]) -> Ring:
     """Researcher: add the sums of all pieces, mod 2^b."""
     require(
-        len({(one.dtype, one.shape) for one in sums}) == 1,
+        len({(partial.dtype, partial.shape) for partial in sums}) == 1,
         "There must be a sum of each piece, all of one length and one ring.",
         error=SharingError,
     )
     total = np.add(sums[0], sums[1]) if len(sums) > 1 else sums[0].copy()
-    for one in sums[2:]:
-        np.add(total, one, out=total)
+    for partial in sums[2:]:
+        np.add(total, partial, out=total)
     return total
 
 

@@ -1,25 +1,40 @@
 # Two commands: `make demo` runs the main job, `make test` runs the tests.
 # Both make a virtual environment with locked versions first; when nothing changed, that is instant.
+# Three lanes of tests: `test-fast` starts no server, `test` is what must hold before a change
+# lands, `test-all` has the long runs too. A test's markers say which lane it is in.
 
 SHELL := /bin/sh
 VENV := .venv
 PY := $(VENV)/bin/python
+CONSILIUM := $(VENV)/bin/consilium
 PYTHON ?= $(shell command -v python3.11 || command -v python3 || command -v python)
 STUDY ?= ham10000
 
-.PHONY: demo test check lab bench-peers clean
+# Two workers, a thread each; what shares a federation or a file stays in one of them.
+PYTEST := OMP_NUM_THREADS=1 $(PY) -m pytest -q --numprocesses 2 --dist loadgroup --no-loadscope-reorder
+
+.PHONY: demo up lab test test-fast test-all check bench-peers clean
 
 demo: $(VENV)/.installed
-	@$(PY) launch.py demo --study $(STUDY) $(if $(DATA),--data "$(DATA)") $(if $(BUDGET),--budget $(BUDGET))
+	@$(CONSILIUM) demo --study $(STUDY) $(if $(DATA),--data "$(DATA)") $(if $(BUDGET),--budget $(BUDGET))
 
 test: check
-	@$(PY) -m pytest -q
+	@$(PYTEST) -m 'not slow'
+
+test-fast: $(VENV)/.installed
+	@$(PYTEST) -m 'not slow and not servers'
+
+test-all: check
+	@$(PYTEST)
 
 check: $(VENV)/.installed
 	@$(VENV)/bin/ruff check -q . && $(VENV)/bin/ruff format -q --check . && $(VENV)/bin/mypy
 
+up: $(VENV)/.installed
+	@$(CONSILIUM) up
+
 lab: $(VENV)/.installed
-	@$(PY) launch.py lab
+	@$(CONSILIUM) lab
 
 # Environments of other people's secure aggregation, for `python -m benchmarks.secret_sharing`.
 bench-peers:

@@ -32,7 +32,6 @@ from federation.simulation.hospital_data import HospitalData, InMemoryHospitals
 from federation.simulation.randomness import Randomness
 from federation.simulation.simulation import Simulation
 from federation.strategy.server_optimizer import ServerState
-from federation.transport.durable_files import write_durably
 from syft_code.arrays import Weights
 from syft_code.local_training import broadcast, continual
 from syft_code.local_training.broadcast import PublicVectors
@@ -40,6 +39,7 @@ from syft_code.models import networks
 from syft_code.plans.algorithms import Distillation, Ewc
 from syft_code.plans.plan import Plan
 from syft_code.recipes.recipe import DataSpec
+from syft_code.runtime.durable_files import write_durably
 
 Epsilon = Literal["none"] | float
 Way = Ewc | Distillation

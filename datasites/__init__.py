@@ -1,7 +1,8 @@
 """The hospital's side: everything that touches a patient, the disk or the ledger.
 
-`data` reads the owner's files; `vault` keeps cohorts, ledger, log and keys, and trains;
-`desk` carries messages; `review` shows what an owner decides on, `commands` asks at the
-command line. What they share lies beside them, and `owner.py` above all. May import
-`policies` and `syft_code`; only `server.py` imports PySyft.
+`vault` holds the patients and trains; `desk` carries a researcher's messages; `owner` decides, and
+`cli` offers the same at the command line. `data` reads files, `review` shows evidence, `protocol`
+is what the processes say to each other; `demo` is for a first try and no hospital needs it.
+May import `policies` and `syft_code`; PySyft only in `desk/syft_server.py` and
+`owner/syft_session.py`. Start with `site.py`, a hospital's folder, then `vault/vault.py`.
 """

@@ -1,7 +1,6 @@
-"""Files that only their owner may read, written whole or not at all."""
+"""Folders, keys and locks that are one user's alone."""
 
 import fcntl
-import os
 from collections.abc import Collection
 from pathlib import Path
 from typing import BinaryIO
@@ -9,6 +8,7 @@ from typing import BinaryIO
 from nacl.signing import SigningKey
 
 from syft_code.errors import InvalidData, Unavailable
+from syft_code.runtime.durable_files import write_durably
 
 
 def private_folder(path: Path) -> Path:
@@ -16,23 +16,6 @@ def private_folder(path: Path) -> Path:
     path.mkdir(parents=True, exist_ok=True)
     path.chmod(0o700)
     return path
-
-
-def write_private(path: Path, data: bytes) -> None:
-    """Write a file of mode 0600, durably and in one step: readers see all of it or nothing."""
-    unfinished = path.with_name(path.name + ".unfinished")
-    unfinished.unlink(missing_ok=True)
-    descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    unfinished.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 def lock_file(path: Path) -> BinaryIO:
@@ -74,7 +57,7 @@ def delete_except(folder: Path, kept: Collection[str]) -> None:
 def signing_key(path: Path) -> SigningKey:
     """The Ed25519 key kept in a file; made by the operating system's generator if there is none."""
     if not path.exists():
-        write_private(path, bytes(SigningKey.generate()))
+        write_durably(path, bytes(SigningKey.generate()))
     seed = read_required(path)
     if len(seed) != 32:
         raise InvalidData(f"The key file {path} must hold 32 bytes, it holds {len(seed)}.")

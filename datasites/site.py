@@ -16,6 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 from datasites import private_files
 from syft_code import canonical
 from syft_code.errors import InvalidInput, require
+from syft_code.runtime import durable_files
 
 ROUND_LIMIT_S = 6 * 3600.0
 LONGEST_S = 30 * 86_400.0
@@ -112,11 +113,11 @@ def create(home: Path, settings: SiteSettings, *, policy: str = "") -> Site:
         private_files.private_folder(folder)
     owner_key = private_files.signing_key(site.owner / "key")
     if not (site.owner / "salt").exists():
-        private_files.write_private(site.owner / "salt", secrets.token_bytes(32))
-    private_files.write_private(site.vault / "owner.pub", owner_key.verify_key.encode())
+        durable_files.write_durably(site.owner / "salt", secrets.token_bytes(32))
+    durable_files.write_durably(site.vault / "owner.pub", owner_key.verify_key.encode())
     if policy and not site.policy.exists():
-        private_files.write_private(site.policy, policy.encode("utf-8"))
-    private_files.write_private(home / "site.json", canonical.encode(settings))
+        durable_files.write_durably(site.policy, policy.encode("utf-8"))
+    durable_files.write_durably(home / "site.json", canonical.encode(settings))
     return site
 
 

@@ -1,4 +1,4 @@
-"""One hospital as whoever starts it sees it: two processes and how to ask if they are well."""
+"""One hospital's two processes, and a health probe for each."""
 
 import json
 import urllib.request
@@ -8,6 +8,8 @@ from datasites.protocol import vault_api
 from datasites.site import Site
 from syft_code.errors import ConsiliumError
 from syft_code.runtime.process_spec import ProcessSpec
+
+PROBE_S = 2.0
 
 
 def parties(site: Site) -> list[ProcessSpec]:
@@ -36,7 +38,7 @@ def parties(site: Site) -> list[ProcessSpec]:
 def vault_is_healthy(home: Path) -> bool:
     """Whether the vault answers on its socket."""
     try:
-        vault_api.ask(Site(home).vault, vault_api.GetHealth())
+        vault_api.ask(Site(home).vault, vault_api.GetHealth(), timeout_s=PROBE_S)
     except ConsiliumError:
         return False
     return True
@@ -47,7 +49,7 @@ def desk_is_healthy(home: Path) -> bool:
     site = Site(home)
     url = f"{site.settings().url}/api/v2/metadata"
     try:
-        with urllib.request.urlopen(url, timeout=2) as answer:  # noqa: S310 - a loopback URL of ours
+        with urllib.request.urlopen(url, timeout=PROBE_S) as answer:  # noqa: S310 - a loopback URL of ours
             told = json.load(answer)
         return bool(told["id"] == (site.desk / "uid").read_text())
     except (OSError, ValueError, KeyError, TypeError):

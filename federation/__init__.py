@@ -1,6 +1,7 @@
-"""Outside the hospitals: the researcher's client and the aggregators.
+"""Outside the hospitals: the researcher, the aggregators, and what is learned about a model.
 
-May import `syft_code` only. `client.py` is the one file here that imports PySyft.
-An aggregator is a process of its own (`python -m federation.aggregator.operator.aggregator_process`), with its own
-keys and disk; `collector.py` is how the researcher speaks to it.
+Start at `researcher.session` (a researcher logs in) or `aggregator.service` (an aggregator
+takes shares). Rooms import along the arrows of tests/test_rooms.py; none imports `datasites`
+or `policies` but `local`, which plays a whole federation on one machine. Only
+`researcher.syft_client` imports PySyft.
 """

@@ -8,8 +8,7 @@
     min_patients = 10
     min_hospitals = 3
     min_aggregators = 2            # how many must put their pieces together to open a sum
-    recipes = ["layers", "unet"]
-    custom_code = false
+    recipes = ["layers", "fusion", "unet"]
     approvers = 1                  # 2: the two-person rule
     tell_researchers = false       # whether researchers read why this hospital takes no part
 

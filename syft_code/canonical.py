@@ -1,8 +1,8 @@
 """One byte string for one value: canonical JSON, its SHA-256, and strict parsing.
 
-Plans and signed messages are frozen dataclasses. `encode` writes one as JSON with
-sorted keys and no spaces, so that equal values have equal bytes on every machine;
-`parse` reads such bytes back and refuses anything else.
+Plans and signed messages are frozen dataclasses. `encode` writes one in the JSON
+Canonicalization Scheme (RFC 8785), so that equal values have equal bytes on every machine and
+in every language; `parse` reads such bytes back and refuses anything else.
 """
 
 import dataclasses
@@ -12,6 +12,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, TypeVar, dataclass_transform, get_type_hints
 
+import rfc8785
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from syft_code.errors import InvalidInput, InvalidMessage, InvalidPlan
@@ -29,8 +30,19 @@ def message(kind: type[T]) -> type[T]:
     return dataclasses.dataclass(frozen=True, slots=True, kw_only=True)(kind)
 
 
+@dataclass_transform(
+    frozen_default=True, kw_only_default=True, field_specifiers=(dataclasses.field,)
+)
+def plan_part(kind: type[T]) -> type[T]:
+    """The same for a part of a plan without rules of its own: its types are checked in Python too."""
+    kind.__post_init__ = require_types  # type: ignore[attr-defined]
+    return message(kind)
+
+
 LONGEST_PROBLEM = 400
-_FLOATS = (float, float | None)
+_WHOLE = "the whole"
+LARGEST_EXACT = 2**53
+"""From here on a double may skip a whole number."""
 
 
 @functools.cache
@@ -40,10 +52,9 @@ def _adapter(kind: Any) -> "TypeAdapter[Any]":
 
 
 def _plain(value: Any) -> Any:
-    """Turn dataclasses and tuples into what JSON knows; a float field is written as a float."""
+    """Turn dataclasses and tuples into what JSON knows."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = ((f, getattr(value, f.name)) for f in dataclasses.fields(value))
-        return {f.name: _number(v) if f.type in _FLOATS else _plain(v) for f, v in fields}
+        return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, tuple | list):
@@ -51,20 +62,36 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _number(value: float | None) -> float | None:
-    return None if value is None else float(value)
-
-
 def encode(value: Any) -> bytes:
-    """Write a value as canonical JSON: sorted keys, no spaces, ASCII, no NaN.
+    """Write a value as canonical JSON; a NaN, an infinity or a number past 2^53 raises.
 
-    >>> encode({"b": (1, 2), "a": 0.5})
+    Raises:
+        ValueError: if JSON can't hold the value, or can't hold it exactly.
+    Source: RFC 8785 (JCS), section 3.2.
+
+    >>> encode({"b": (1, 2.0), "a": 0.5})
     b'{"a":0.5,"b":[1,2]}'
     """
-    text = json.dumps(
-        _plain(value), sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False
-    )
-    return text.encode("ascii")
+    return rfc8785.dumps(_plain(value))
+
+
+def text(value: Any) -> str:
+    """The canonical JSON of a value as text."""
+    return encode(value).decode("utf-8")
+
+
+def loads(data: bytes) -> Any:
+    """Read JSON as plain values that `encode` writes again; all numbers are doubles, as in RFC 8785.
+
+    >>> loads(b"[1,100000000000000000]")
+    [1, 1e+17]
+    """
+    return json.loads(data, parse_int=_whole_number)
+
+
+def _whole_number(digits: str) -> int | float:
+    number = float(digits)
+    return int(digits) if abs(number) < LARGEST_EXACT else number
 
 
 def sha256(data: bytes | bytearray | memoryview) -> str:
@@ -88,9 +115,14 @@ def parse(kind: Any, data: bytes, *, what: str, error: type[InvalidInput] = Inva
         value = _adapter(kind).validate_json(data, strict=True)
     except ValidationError as problem:
         raise error(f"A {what} must be well formed; in {first_problem(problem)}.") from None
-    if encode(value) != data:
+    try:
+        same = encode(value) == data
+    except ValueError:  # a whole number past 2^53
+        same = False
+    if not same:
         raise error(
-            f"A {what} must be in canonical form: sorted keys, no spaces, floats as floats."
+            f"A {what} must be in canonical form (RFC 8785, JCS): sorted keys, no spaces, numbers "
+            "in their shortest form."
         )
     return value
 
@@ -106,9 +138,11 @@ def require_types(part: Any, *, error: type[InvalidInput] = InvalidPlan) -> None
         try:
             adapter.validate_python(getattr(part, name), strict=True)
         except ValidationError as problem:
+            said = first_problem(problem).removeprefix(f"{_WHOLE}: ")
+            got = type(getattr(part, name)).__name__
             raise error(
-                f"{type(part).__name__} must have fields of the right types; in {name}, "
-                f"{first_problem(problem)}."
+                f"{type(part).__name__} must have fields of the right types; in {name}, {said}, got "
+                f"{got if got != 'type' else 'a class'}."
             ) from None
 
 
@@ -121,6 +155,6 @@ def _fields_of(kind: Any) -> "tuple[tuple[str, TypeAdapter[Any]], ...]":
 def first_problem(found: ValidationError) -> str:
     """The first field that is wrong and what is wrong with it, without the value that it has."""
     first = found.errors(include_url=False, include_input=False)[0]
-    field = ".".join(str(part) for part in first["loc"]) or "the whole"
+    field = ".".join(str(part) for part in first["loc"]) or _WHOLE
     said = f"{field}: {first['msg'].removeprefix('Value error, ')}"
     return "".join(c for c in said if c.isprintable())[:LONGEST_PROBLEM]

@@ -1,5 +1,6 @@
-"""What several tests share: the real data where it is, and one live federation."""
+"""What several tests share: lanes, the real data where it is, and one live federation."""
 
+import os
 import random
 import socket
 from collections.abc import Iterator
@@ -8,14 +9,31 @@ from pathlib import Path
 
 import pytest
 
-import launch
 from datasites.demo import stand_ins
 from datasites.owner.owner import Owner
 from federation.local import federation_file as federations
+from federation.local import provisioning
 from federation.local.federation_file import FederationConfig
+from tests import lanes
 
 SHARED = Path(__file__).resolve().parents[1] / ".." / "shared" / "data"
 LESIONS = 240
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put each test into its lane, and what shares servers into one worker, longest first."""
+    for item in items:
+        if lanes.starts_servers(item):
+            item.add_marker(pytest.mark.servers)
+        item.add_marker(pytest.mark.xdist_group(lanes.group(item)))
+    items.sort(key=lanes.rank)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """Refuse a server to each test that is not marked."""
+    with lanes.guarded(item):
+        return (yield)
 
 
 @pytest.fixture(scope="session")
@@ -37,9 +55,15 @@ def _real(name: str) -> Path:
     return folder
 
 
+PORTS = 2_500
+"""To each worker its own, below those that the system gives to clients."""
+
+
 def free_ports(count: int) -> int:
     """The first of so many neighbouring ports that nobody listens on."""
-    for first in random.sample(range(21_000, 31_000, count), 20):
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 4
+    lowest = 21_000 + worker * PORTS
+    for first in random.sample(range(lowest, lowest + PORTS - count, count), 20):
         try:
             for port in range(first, first + count):
                 with socket.socket() as probe:
@@ -79,6 +103,6 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
     config = replace(
         config, hospital=tuple(replace(entry, data=str(data)) for entry in config.hospital)
     )
-    with launch._federation(config, state):
-        launch._first_start(config, state)
+    with provisioning.running_federation(config, state):
+        provisioning.provision(config, state, say=lambda sentence: None)
         yield Live(config=config, state=state)

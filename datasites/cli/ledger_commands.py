@@ -6,7 +6,6 @@ from typing import Annotated, Any
 
 import typer
 
-from datasites import private_files
 from datasites.cli import options
 from datasites.cli.options import STATE, Keys, Name, State
 from datasites.desk.storage import security_log
@@ -15,7 +14,7 @@ from datasites.protocol import vault_api
 from datasites.review import ledger_card
 from syft_code.errors import InvalidInput, Refused, require
 from syft_code.evidence import audit_chain as audit_log
-from syft_code.runtime import cli_output
+from syft_code.runtime import cli_output, durable_files
 from syft_code.runtime.cli_output import AsJson, Command
 
 audit = typer.Typer(no_args_is_help=True, help="The signed log of what a hospital did.")
@@ -32,10 +31,10 @@ def ledger(
     in_force (plan hashes), sharing (assets with patients in common).
     """
     owner = options.owner(state, name, keys=keys)
-    assets = owner.house().assets
+    assets = owner.site_status().assets
     if as_json:
-        accounts = [account_facts(owner.account(asset)) for asset in assets]
-        cli_output.document({"hospital": owner.name, "assets": accounts})
+        summaries = [ledger_facts(owner.ledger_summary(asset)) for asset in assets]
+        cli_output.document({"hospital": owner.name, "assets": summaries})
         return
     if not assets:
         cli_output.sentence(f"{owner.name} has published nothing yet.")
@@ -70,7 +69,7 @@ def export(
         return
     cli_output.sentence(
         f"Wrote {verdict.entries} entries to {out}. It holds your decisions and reasons: choose "
-        f"who gets it. Whoever has it checks it with\n  python launch.py audit verify {out} "
+        f"who gets it. Anybody who has it checks it with\n  consilium audit verify {out} "
         f"--key {verdict.verify_key}"
     )
 
@@ -89,34 +88,34 @@ def list_refusals(
     require(last >= 1, f"--last must be at least 1, got {last}.", error=InvalidInput)
     place = options.site(state, name)
     hospital = place.settings().name
-    found = security_log.read_events(place.desk)
+    events = security_log.read_events(place.desk)
     if as_json:
         cli_output.document(
-            {"hospital": hospital, "refusals": [_line(one) for one in found[-last:]]}
+            {"hospital": hospital, "refusals": [_line(event) for event in events[-last:]]}
         )
         return
-    if not found:
+    if not events:
         cli_output.sentence(f"The front desk of {hospital} has refused nothing yet.")
         return
-    shown = found[-last:]
-    for one in shown:
-        when = ledger_card.format_time(one.at_unix_s)
-        who = one.who or "nobody named"
-        cli_output.sentence(f"{when}, {one.kind} {one.path} of {who}:\n    {one.sentence}")
-    cli_output.sentence(f"The last {len(shown)} of {len(found)} that are kept.")
+    shown = events[-last:]
+    for event in shown:
+        when = ledger_card.format_time(event.at_unix_s)
+        who = event.who or "nobody named"
+        cli_output.sentence(f"{when}, {event.kind} {event.path} of {who}:\n    {event.sentence}")
+    cli_output.sentence(f"The last {len(shown)} of {len(events)} that are kept.")
 
 
-def account_facts(account: vault_api.LedgerSummary) -> dict[str, Any]:
-    """An asset's account as `ledger --json` writes it; what is left is by subtraction."""
-    budget = account.budget
+def ledger_facts(summary: vault_api.LedgerSummary) -> dict[str, Any]:
+    """An asset's ledger as `ledger --json` writes it; what is left is by subtraction."""
+    budget = summary.budget
     return {
-        "asset": account.asset,
+        "asset": summary.asset,
         "budget": {"epsilon": budget.epsilon, "delta": budget.delta},
-        "spent_epsilon": account.spent_epsilon,
-        "left_epsilon": max(budget.epsilon - account.spent_epsilon, 0.0),
-        "events": [json.loads(event) for event in account.events],
-        "in_force": list(account.in_force),
-        "sharing": list(account.sharing),
+        "spent_epsilon": summary.spent_epsilon,
+        "left_epsilon": max(budget.epsilon - summary.spent_epsilon, 0.0),
+        "events": [json.loads(event) for event in summary.events],
+        "in_force": list(summary.in_force),
+        "sharing": list(summary.sharing),
     }
 
 
@@ -129,7 +128,7 @@ def _write_new(out: Path, data: bytes) -> None:
             "name.",
             error=InvalidInput,
         )
-        private_files.write_private(out, data)
+        durable_files.write_durably(out, data)
     except OSError as problem:
         raise InvalidInput(
             f"{cli_output.quoted(str(out))} can't be written: {problem.strerror}."

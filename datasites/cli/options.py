@@ -31,7 +31,7 @@ def site(state: Path, name: str) -> Site:
     require(
         bool(known),
         f"There must be a hospital in {quoted(str(folder))}, and there is none: start one with "
-        "`python launch.py up`, or say where it is with --state.",
+        "`consilium up`, or say where it is with --state.",
         error=InvalidInput,
     )
     chosen = known[0] if not name and len(known) == 1 else name
@@ -45,7 +45,7 @@ def site(state: Path, name: str) -> Site:
 
 
 def owner(state: Path, name: str, *, keys: Path | None = None, desk: bool = False) -> Owner:
-    """Whoever decides there, with the vault running, and with `desk` the front desk too.
+    """The owner or approver of that hospital; its vault must run, and with `desk` the front desk too.
 
     Raises:
         InvalidInput: if there is no such hospital, or no key in the folder `keys`.
@@ -55,11 +55,11 @@ def owner(state: Path, name: str, *, keys: Path | None = None, desk: bool = Fals
     require(
         keys is None or is_file(keys / "key"),
         f"The folder {quoted(str(keys))} must hold your key, and holds none: make one with "
-        "`python launch.py approvers new --keys FOLDER`, and let the owner enrol it.",
+        "`consilium approvers new --keys FOLDER`, and let the owner enroll it.",
         error=InvalidInput,
     )
     if not site_processes.vault_is_healthy(place.home):
-        raise _away(place, "vault", module="vault.process")
+        raise _away(place, "vault", module="vault.vault_process")
     if desk:
         require_desk(place.home)
     return Owner(place.home, keys=keys)
@@ -68,13 +68,13 @@ def owner(state: Path, name: str, *, keys: Path | None = None, desk: bool = Fals
 def require_desk(home: Path) -> None:
     """Raise `Unavailable` unless the front desk answers, and not another process on its port."""
     if not site_processes.desk_is_healthy(home):
-        raise _away(Site(home), "front desk", module="desk.process")
+        raise _away(Site(home), "front desk", module="desk.desk_process")
 
 
 def _away(place: Site, process: str, *, module: str) -> Unavailable:
     return Unavailable(
         f"The {process} of {place.settings().name} must run for this, and does not answer: start "
-        f"the hospital with `python launch.py up`, or this process alone with `python -m "
+        f"the hospital with `consilium up`, or this process alone with `python -m "
         f"datasites.{module} --home {place.home}`."
     )
 
@@ -89,6 +89,6 @@ def is_file(path: Path) -> bool:
 
 def _names(folder: Path) -> list[str]:
     try:
-        return sorted(one.parent.name for one in folder.glob("*/site.json"))
+        return sorted(path.parent.name for path in folder.glob("*/site.json"))
     except OSError:
         return []

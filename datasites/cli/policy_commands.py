@@ -36,18 +36,18 @@ def show_policy(state: State = STATE, name: Name = "", as_json: AsJson = False) 
     signatures_needed, written_differs, waiting: action, subject, signer, signer_key.
     """
     owner = options.owner(state, name)
-    house = owner.house()
-    differs = _written_differs(options.site(state, name).policy, house.policy)
-    toml = site_policy.text(house.policy) if house.policy else None
+    status = owner.site_status()
+    differs = _written_differs(options.site(state, name).policy, status.policy)
+    toml = site_policy.text(status.policy) if status.policy else None
     if as_json:
         cli_output.document(
             {
                 "hospital": owner.name,
-                "policy": asdict(house.policy) if house.policy else None,
+                "policy": asdict(status.policy) if status.policy else None,
                 "policy_toml": toml,
-                "signatures_needed": _needed(house),
+                "signatures_needed": _needed(status),
                 "written_differs": differs,
-                "waiting": waiting(house),
+                "waiting": waiting(status),
             }
         )
         return
@@ -56,10 +56,10 @@ def show_policy(state: State = STATE, name: Name = "", as_json: AsJson = False) 
         cli_output.sentence(
             "policy.toml says something else, which is not in force: adopt it with `policy adopt`."
         )
-    for one in waiting(house):
+    for item in waiting(status):
         cli_output.sentence(
-            f"{WAITING.get(one['action'], one['action'])} ({one['subject'][:SHORT]}) is signed by "
-            f"{one['signer']} and waits for another signature.".capitalize()
+            f"{WAITING.get(item['action'], item['action'])} ({item['subject'][:SHORT]}) is signed by "
+            f"{item['signer']} and waits for another signature.".capitalize()
         )
 
 
@@ -81,7 +81,7 @@ def adopt(
     place = options.site(state, name)
     wanted = site_policy.read(_policy_text(file or place.policy))
     owner = options.owner(state, name, keys=keys)
-    missing = owner.adopt(wanted)
+    missing = owner.adopt_policy(wanted).missing
     subject = owner_actions.AdoptPolicy(policy=wanted).subject
     _signed(owner.name, missing, f"The policy {subject[:SHORT]}", as_json, subject=subject)
 
@@ -93,15 +93,15 @@ def list_approvers(state: State = STATE, name: Name = "", as_json: AsJson = Fals
     JSON: hospital, signatures_needed, approvers: name, verify_key.
     """
     owner = options.owner(state, name)
-    house = owner.house()
+    status = owner.site_status()
     if as_json:
-        people = [{"name": name, "verify_key": key} for key, name in house.approvers]
-        answer = {"signatures_needed": _needed(house), "approvers": people}
+        people = [{"name": name, "verify_key": key} for key, name in status.approvers]
+        answer = {"signatures_needed": _needed(status), "approvers": people}
         cli_output.document({"hospital": owner.name, **answer})
         return
-    cli_output.table(("Name", "Key"), [(name, key) for key, name in house.approvers], kept=2)
+    cli_output.table(("Name", "Key"), [(name, key) for key, name in status.approvers], kept=2)
     cli_output.sentence(
-        f"An approval, and a change of the rules, needs {_needed(house)} of them to sign."
+        f"An approval, and a change of the rules, needs {_needed(status)} of them to sign."
     )
 
 
@@ -110,26 +110,26 @@ def new_key(
     keys: Annotated[Path, typer.Option(help="A new folder, for you alone.")],
     as_json: AsJson = False,
 ) -> None:
-    """Make a key of your own, and print its public half for the owner to enrol.
+    """Make a key of your own, and print its public half for the owner to enroll.
 
     A folder that holds your key already keeps it. JSON: verify_key, folder, made.
     """
-    made = not options.is_file(keys / "key")
-    if made:
+    is_new = not options.is_file(keys / "key")
+    if is_new:
         _make_folder(keys)
     key = private_files.signing_key(keys / "key").verify_key.encode().hex()
     if as_json:
-        cli_output.document({"verify_key": key, "folder": str(keys.resolve()), "made": made})
+        cli_output.document({"verify_key": key, "folder": str(keys.resolve()), "made": is_new})
         return
-    there = "Your new key is" if made else "Your key was there already,"
+    there = "Your new key is" if is_new else "Your key was there already,"
     cli_output.sentence(
         f"{there} in {keys.resolve()}: let nobody else read that folder. Give the owner this "
-        f"public half of it, to enrol:\n{key}"
+        f"public half of it, to enroll:\n{key}"
     )
 
 
 @approvers.command(cls=Command)
-def enrol(
+def enroll(
     person: Annotated[str, typer.Argument(metavar="NAME", help="Their name, in small letters.")],
     key: Annotated[str, typer.Argument(metavar="KEY", help="The public half of their key.")],
     state: State = STATE,
@@ -142,13 +142,13 @@ def enrol(
     JSON: hospital, name, verify_key, missing_signatures, in_force.
     """
     owner = options.owner(state, name, keys=keys)
-    missing = owner.enrol(person, key)
-    what = f"The enrolment of {person}"
+    missing = owner.enroll_approver(person, key).missing
+    what = f"The enrollment of {person}"
     _signed(owner.name, missing, what, as_json, name=person, verify_key=key)
 
 
-@approvers.command(cls=Command)
-def dismiss(
+@approvers.command("remove", cls=Command)
+def remove_approver(
     key: Annotated[str, typer.Argument(metavar="KEY", help="Their key, or their name.")],
     state: State = STATE,
     name: Name = "",
@@ -160,16 +160,16 @@ def dismiss(
     JSON: hospital, name, verify_key, missing_signatures, in_force.
     """
     owner = options.owner(state, name, keys=keys)
-    people = owner.house().approvers
+    people = owner.site_status().approvers
     leaving = {name: key for key, name in people}.get(key, key)
-    missing = owner.dismiss(leaving)
+    missing = owner.remove_approver(leaving).missing
     person = dict(people).get(leaving, "")
-    what = f"The dismissal of {person}"
+    what = f"The removal of {person}"
     _signed(owner.name, missing, what, as_json, name=person, verify_key=leaving)
 
 
-@patients.command(cls=Command)
-def strike(
+@patients.command("remove", cls=Command)
+def remove_patient(
     patient: Annotated[
         str, typer.Argument(metavar="PATIENT_ID", help="The identifier as the data has it.")
     ],
@@ -181,7 +181,7 @@ def strike(
 ) -> None:
     """Take a patient out of every cohort, now and in later versions. It can't be taken back.
 
-    JSON: hospital, struck.
+    JSON: hospital, removed.
     """
     require(
         patient.isprintable() and bool(patient.strip()) and len(patient) <= MAX_PATIENT_ID,
@@ -199,9 +199,9 @@ def strike(
         f"Take this patient out of every cohort of {owner.name}? It can't be taken back.", err=True
     ):
         raise Refused("Nothing was done: the patient stays.")
-    owner.strike(patient)
+    owner.remove_patient(patient)
     if as_json:
-        cli_output.document({"hospital": owner.name, "struck": True})
+        cli_output.document({"hospital": owner.name, "removed": True})
         return
     cli_output.sentence(
         f"The patient has left every cohort of {owner.name}: from the next round on nothing trains "
@@ -209,9 +209,9 @@ def strike(
     )
 
 
-def waiting(house: vault_api.SiteStatus) -> list[dict[str, str]]:
+def waiting(status: vault_api.SiteStatus) -> list[dict[str, str]]:
     """What lacks a signature, with the names of those who have signed."""
-    names = dict(house.approvers)
+    names = dict(status.approvers)
     return [
         {
             "action": action,
@@ -219,12 +219,12 @@ def waiting(house: vault_api.SiteStatus) -> list[dict[str, str]]:
             "signer": names.get(key, "former"),
             "signer_key": key,
         }
-        for action, subject, key in house.waiting
+        for action, subject, key in status.waiting
     ]
 
 
-def _needed(house: vault_api.SiteStatus) -> int:
-    return house.policy.terms.approvers if house.policy else 1
+def _needed(status: vault_api.SiteStatus) -> int:
+    return status.policy.terms.approvers if status.policy else 1
 
 
 def _written_differs(path: Path, in_force: SitePolicy | None) -> bool:

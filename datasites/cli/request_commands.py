@@ -2,7 +2,7 @@
 
 import json
 import math
-import time
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,14 +11,14 @@ import typer
 from datasites import site_processes
 from datasites.cli import options, request_selection
 from datasites.cli.options import STATE, Keys, Name, State
-from datasites.cli.request_selection import chosen, facts, plan_hash
+from datasites.cli.request_selection import SeenRequests, chosen, facts, plan_hash, to_decide
+from datasites.owner.decisions import ApprovalDraft
 from datasites.owner.owner import APPROVAL_DAYS, Owner
-from datasites.review import ledger_card
 from datasites.review.evidence import Evidence
-from syft_code.errors import InvalidInput, NotApproved, require
+from syft_code.errors import InvalidInput, require
 from syft_code.plans.roster import HEX_KEY
 from syft_code.runtime import cli_output
-from syft_code.runtime.cli_output import SHORT, AsJson, Command
+from syft_code.runtime.cli_output import AsJson, Command
 
 app = typer.Typer(no_args_is_help=True, help="Look at code requests, and decide on them.")
 MAX_DAYS = 3650.0
@@ -41,15 +41,18 @@ def list_requests(state: State = STATE, name: Name = "", as_json: AsJson = False
     sentence, study_epsilon, after_epsilon, problem. What a request without a plan lacks is null.
     """
     owner = options.owner(state, name, desk=True)
-    found = owner.requests()
+    requests = owner.requests()
+    _seen(state, name).note(*(request.request_id for request in requests))
     if as_json:
-        cli_output.document({"hospital": owner.name, "requests": [facts(one) for one in found]})
+        cli_output.document(
+            {"hospital": owner.name, "requests": [facts(request) for request in requests]}
+        )
         return
-    if not found:
+    if not requests:
         cli_output.sentence(f"Nobody has asked {owner.name} for anything yet.")
         return
     columns = ("Request", "Study", "Researcher", "Asset", "State", "Would cost")
-    cli_output.table(columns, [request_selection.row(one) for one in found])
+    cli_output.table(columns, [request_selection.row(request) for request in requests])
 
 
 @app.command(cls=Command)
@@ -66,6 +69,7 @@ def show(
     """
     owner = options.owner(state, name, desk=True)
     evidence = owner.weigh(chosen(owner.submitted(), wanted))
+    _seen(state, name).note(evidence.request_id)
     if mock and evidence.plan is not None:
         evidence = owner.examine(evidence)
     if as_json:
@@ -84,39 +88,37 @@ def approve(
     rounds: Annotated[
         int | None, typer.Option(help="Most training rounds; else the plan's.")
     ] = None,
+    anyway: Annotated[
+        bool, typer.Option("--anyway", help="Sign a plan that will stop before its last round.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Don't ask again.")] = False,
     state: State = STATE,
     name: Name = "",
     keys: Keys = None,
     as_json: AsJson = False,
 ) -> None:
-    """Let a plan run here, within limits.
+    """Let a plan run here, within limits. Shows what will be signed; on a terminal it asks first.
 
     JSON: decision, hospital, request, plan_hash, study, researcher, rounds, epsilon,
-    expires_unix_s, missing_signatures, in_force.
+    expires_unix_s, stops (where the plan ends early; empty if it does not), missing_signatures,
+    in_force.
     """
     _check_limits(days, epsilon)
     owner = options.owner(state, name, keys=keys, desk=True)
-    evidence = owner.weigh(chosen(owner.submitted(), wanted))
-    plan, account = evidence.plan, evidence.account
-    if plan is None or account is None:
-        raise NotApproved(f"This request can't be approved: {evidence.problem}")
-    most = plan.rounds if rounds is None else rounds
-    require(
-        1 <= most <= plan.rounds,
-        f"--rounds must lie between 1 and the plan's {plan.rounds}, got {most}.",
-        error=InvalidInput,
-    )
-    cap = account.budget.epsilon if epsilon is None else epsilon
-    until = time.time() + days * 86_400
-    missing = owner.approve(evidence, days=days, epsilon=epsilon, rounds=most)
-    limits = {"rounds": most, "epsilon": cap, "expires_unix_s": until}
-    signed = {"missing_signatures": missing, "in_force": not missing}
-    _tell(
-        _decision("approve", owner.name, evidence) | limits | signed,
-        f"Approved at {owner.name}: {_subject(evidence)}. Training rounds: at most {most}; "
-        f"epsilon: at most {cap:.2f}; until {ledger_card.format_time(until)}.\n{cli_output.in_force(missing)}",
-        as_json=as_json,
-    )
+    seen = _seen(state, name)
+    evidence = owner.weigh(to_decide(owner.submitted(), wanted, seen))
+    draft = owner.draft_approval(evidence, days=days, epsilon=epsilon, rounds=rounds, anyway=anyway)
+    _confirm(draft, yes=yes, as_json=as_json)
+    signed = owner.sign_approval(draft)
+    limits = {
+        "rounds": draft.rounds,
+        "epsilon": draft.budget.epsilon,
+        "expires_unix_s": draft.expires_unix_s,
+        "stops": draft.stops,
+    }
+    force = {"missing_signatures": signed.missing, "in_force": signed.in_force}
+    answer = _decision("approve", owner.name, evidence) | limits | force
+    _tell(answer, str(signed), as_json=as_json)
 
 
 @app.command(cls=Command)
@@ -135,13 +137,10 @@ def deny(
     """
     why = cli_output.paragraph(reason, what="reason")
     owner = options.owner(state, name, keys=keys, desk=True)
-    evidence = owner.weigh(chosen(owner.submitted(), wanted))
-    owner.deny(evidence, why, tell_researcher=tell)
-    _tell(
-        _decision("deny", owner.name, evidence) | {"told_researcher": tell},
-        f"Denied at {owner.name}: {_subject(evidence)}. {_told(tell)}",
-        as_json=as_json,
-    )
+    evidence = owner.weigh(to_decide(owner.submitted(), wanted, _seen(state, name)))
+    signed = owner.deny(evidence, why, tell_researcher=tell)
+    answer = _decision("deny", owner.name, evidence) | {"told_researcher": tell}
+    _tell(answer, str(signed), as_json=as_json)
 
 
 @app.command(cls=Command)
@@ -159,13 +158,9 @@ def ask(
     """
     text = cli_output.paragraph(question, what="question")
     owner = options.owner(state, name, keys=keys, desk=True)
-    evidence = owner.weigh(chosen(owner.submitted(), wanted))
-    owner.ask(evidence, text)
-    _tell(
-        _decision("ask", owner.name, evidence),
-        f"Asked about {_subject(evidence)}. The request stays undecided until you decide.",
-        as_json=as_json,
-    )
+    evidence = owner.weigh(to_decide(owner.submitted(), wanted, _seen(state, name)))
+    signed = owner.ask(evidence, text)
+    _tell(_decision("ask", owner.name, evidence), str(signed), as_json=as_json)
 
 
 @app.command(cls=Command)
@@ -186,16 +181,14 @@ def revoke(
     """
     why = cli_output.paragraph(reason, what="reason")
     owner = options.owner(state, name, keys=keys)
-    evidence = _shown(owner, options.site(state, name).home, wanted)
+    seen = _seen(state, name)
+    evidence = _shown(owner, options.site(state, name).home, wanted, seen)
     if evidence is None:
         _revoke_unshown(owner, wanted, why, as_json=as_json)
         return
-    owner.revoke(evidence, why, tell_researcher=tell)
-    _tell(
-        _decision("revoke", owner.name, evidence) | {"told_researcher": tell},
-        f"Revoked at {owner.name}: {_subject(evidence)}. {_told(tell)}",
-        as_json=as_json,
-    )
+    signed = owner.revoke(evidence, why, tell_researcher=tell)
+    answer = _decision("revoke", owner.name, evidence) | {"told_researcher": tell}
+    _tell(answer, str(signed), as_json=as_json)
 
 
 def _check_limits(days: float, epsilon: float | None) -> None:
@@ -211,48 +204,58 @@ def _check_limits(days: float, epsilon: float | None) -> None:
     )
 
 
-def _shown(owner: Owner, home: Path, wanted: str) -> Evidence | None:
+def _shown(owner: Owner, home: Path, wanted: str, seen: SeenRequests) -> Evidence | None:
     """The request as the front desk shows it; None if it shows none of a plan named in full."""
     if HEX_KEY.fullmatch(wanted) is None:
         options.require_desk(home)
-        return owner.weigh(chosen(owner.submitted(), wanted))
+        return owner.weigh(to_decide(owner.submitted(), wanted, seen))
     if not site_processes.desk_is_healthy(home):
         return None
-    found = (one for one in owner.submitted()[::-1] if plan_hash(one) == wanted)
-    return next((owner.weigh(one) for one in found), None)
+    matches = (request for request in owner.submitted()[::-1] if plan_hash(request) == wanted)
+    return next((owner.weigh(request) for request in matches), None)
 
 
 def _revoke_unshown(owner: Owner, wanted: str, why: str, *, as_json: bool) -> None:
-    owner.revoke_plan(wanted, why)
+    signed = owner.revoke_plan(wanted, why)
     unknown = dict.fromkeys(("request", "study", "researcher"))
     _tell(
         {"decision": "revoke", "hospital": owner.name, "plan_hash": wanted, **unknown}
         | {"told_researcher": False},
-        f"Revoked at {owner.name}: the plan {wanted}. The front desk does not show it, and nobody "
-        "was told.",
+        str(signed),
         as_json=as_json,
     )
 
 
 def _decision(decision: str, name: str, evidence: Evidence) -> dict[str, Any]:
-    told = facts(evidence)
+    shown = facts(evidence)
     return {
         "decision": decision,
         "hospital": name,
-        "request": told["id"],
-        "plan_hash": told["plan_hash"],
-        "study": told["study"],
-        "researcher": told["researcher"],
+        "request": shown["id"],
+        "plan_hash": shown["plan_hash"],
+        "study": shown["study"],
+        "researcher": shown["researcher"],
     }
 
 
-def _subject(evidence: Evidence) -> str:
-    what = f"study {cli_output.quoted(evidence.plan.study)}" if evidence.plan else "a request"
-    return f"{what} of {evidence.request.researcher}, request {evidence.request_id[:SHORT]}"
+def _seen(state: Path, name: str) -> SeenRequests:
+    """The record of the requests that were listed or shown on the owner's machine."""
+    return SeenRequests(options.site(state, name).owner)
 
 
-def _told(tell: bool) -> str:
-    return "The researcher can read why." if tell else "The researcher is not told."
+def is_terminal() -> bool:
+    """Whether a person sits at standard input."""
+    return sys.stdin.isatty()
+
+
+def _confirm(draft: ApprovalDraft, *, yes: bool, as_json: bool) -> None:
+    """Show what will be signed, and on a terminal ask; raise `Exit` if the answer is no."""
+    asks = is_terminal() and not yes
+    if asks or not as_json:
+        cli_output.sentence(str(draft), err=as_json)
+    if asks and not typer.confirm("Sign this?", err=True):
+        cli_output.sentence("Nothing was signed.", err=True)
+        raise typer.Exit(1)
 
 
 def _tell(answer: dict[str, Any], words: str, *, as_json: bool) -> None:

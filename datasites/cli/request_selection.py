@@ -1,14 +1,38 @@
 """Code requests side by side: which one is meant, and what a line of the list says of it."""
 
+import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from datasites.review.evidence import Evidence
 from syft_code.errors import NotApproved, Refused, require
-from syft_code.runtime import cli_output
+from syft_code.runtime import cli_output, durable_files
 from syft_code.runtime.cli_output import SHORT
 
 LATEST = "latest"
+
+
+class SeenRequests:
+    """Which requests were listed or shown on the owner's machine: a private file in their folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / "seen_requests.json"
+
+    def ids(self) -> frozenset[str]:
+        """The ids that were seen; none if there is no file, or another than this class writes."""
+        try:
+            ids = json.loads(self._path.read_bytes())
+        except (OSError, ValueError):
+            return frozenset()
+        return frozenset(map(str, ids)) if isinstance(ids, list) else frozenset()
+
+    def note(self, *ids: str) -> None:
+        """Note that these were seen."""
+        known = self.ids()
+        if not known.issuperset(ids):
+            text = json.dumps(sorted(known.union(ids)))
+            durable_files.write_durably(self._path, text.encode())
 
 
 def chosen(requests: Sequence[Evidence], wanted: str) -> Evidence:
@@ -20,20 +44,37 @@ def chosen(requests: Sequence[Evidence], wanted: str) -> Evidence:
     require(bool(requests), "There is no request here yet.", error=Refused)
     if wanted == LATEST:
         return requests[-1]
-    exact = [one for one in requests if one.request_id == wanted]
-    found = exact or [one for one in requests if wanted and _begins(one, wanted)]
+    exact = [request for request in requests if request.request_id == wanted]
+    matches = exact or [request for request in requests if wanted and _begins(request, wanted)]
     require(
-        bool(found),
+        bool(matches),
         f"No request's id or plan hash begins with {cli_output.quoted(wanted)}: see `requests list`.",
         error=Refused,
     )
     require(
-        len(found) == 1,
-        f"{cli_output.quoted(wanted)} must name one request, and {len(found)} begin so: "
-        f"{', '.join(one.request_id for one in found[:5])}. Write more of the id.",
+        len(matches) == 1,
+        f"{cli_output.quoted(wanted)} must name one request, and {len(matches)} begin so: "
+        f"{', '.join(request.request_id for request in matches[:5])}. Write more of the id.",
         error=Refused,
     )
-    return found[0]
+    return matches[0]
+
+
+def to_decide(requests: Sequence[Evidence], wanted: str, seen: SeenRequests) -> Evidence:
+    """The same for a decision: 'latest' names only a request that was listed or shown before.
+
+    Raises:
+        Refused: also if 'latest' is a request that came after the last look.
+    """
+    request = chosen(requests, wanted)
+    if wanted == LATEST and request.request_id not in seen.ids():
+        name = request.request_id
+        raise Refused(
+            f"'latest' must be a request that you have seen, and request {name[:SHORT]} of "
+            f"{request.request.researcher} is new since you last listed them: see it with "
+            f"`requests show {name[:SHORT]}`, then decide on it by that id."
+        )
+    return request
 
 
 def facts(evidence: Evidence) -> dict[str, Any]:
@@ -57,14 +98,14 @@ def facts(evidence: Evidence) -> dict[str, Any]:
 
 def row(evidence: Evidence) -> tuple[str, ...]:
     """A request as a line of the table for people; the state is the vault's word."""
-    told = facts(evidence)
-    state = told["vault"] or evidence.problem
-    cost = f"epsilon {told['study_epsilon']:.2f}" if evidence.state else ""
+    shown = facts(evidence)
+    state = shown["vault"] or evidence.problem
+    cost = f"epsilon {shown['study_epsilon']:.2f}" if evidence.state else ""
     return (
         evidence.request_id[:SHORT],
-        told["study"] or "no plan",
+        shown["study"] or "no plan",
         evidence.request.researcher,
-        told["asset"] or "",
+        shown["asset"] or "",
         f"{state} (the front desk says {evidence.status})" if evidence.disagreement else state,
         cost,
     )

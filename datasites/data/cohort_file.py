@@ -43,9 +43,9 @@ class SplitCohort:
         """Each patient's token (hex)."""
         return [bytes(token).hex() for token in self.tokens]
 
-    def without(self, struck: Collection[str]) -> "SplitCohort":
+    def without(self, removed: Collection[str]) -> "SplitCohort":
         """The same without the patients of these tokens; nobody else changes groups."""
-        kept = np.array([name not in struck for name in self.names()], dtype=np.bool_)
+        kept = np.array([name not in removed for name in self.names()], dtype=np.bool_)
         return SplitCohort(
             cohort=self.cohort.select(kept),
             held_out=self.held_out[kept],

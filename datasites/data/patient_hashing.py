@@ -48,7 +48,7 @@ def held_out(patient_ids: Sequence[str], fraction: float, salt: bytes) -> NDArra
 
 
 def rule(fraction: float, salt: bytes) -> str:
-    """The name (hex) of the rule by which `held_out` decides; tells nothing of the salt.
+    """The name (hex) of the rule by which `held_out` decides; reveals nothing of the salt.
 
     >>> rule(0.2, bytes(32)) == rule(0.2, bytes(32)) != rule(0.3, bytes(32))
     True
@@ -59,9 +59,9 @@ def rule(fraction: float, salt: bytes) -> str:
 def tokens(patient_ids: Sequence[str], salt: bytes) -> NDArray[np.uint8]:
     """Keyed hashes of patients' identifiers: uint8 `[patients, 16]`, the same for the same patient.
 
-    By them a hospital sees that two assets share a patient, and strikes one who leaves.
+    By them a hospital sees that two assets share a patient, and removes a patient who leaves.
 
-    Guarantee: without the salt a token tells nothing of the identifier.
+    Guarantee: without the salt a token reveals nothing of the identifier.
 
     >>> tokens(["a", "b"], bytes(16)).shape
     (2, 16)

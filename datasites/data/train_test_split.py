@@ -23,7 +23,7 @@ def split(
 ) -> SplitCohort:
     """Pick a hospital's patients out of a reading, and hold some of them out by their salted hash.
 
-    Shapes: `chosen` is bool `[patients]`, all unless told.
+    Shapes: `chosen` is bool `[patients]`, all by default.
     Raises:
         InvalidData: if no patient is left.
     """
@@ -45,7 +45,7 @@ def split(
 
 
 def declared(patients: int) -> int:
-    """The number of training patients that is told to the public: two digits, rounded down.
+    """The number of training patients that is declared in public: two digits, rounded down.
 
     >>> declared(7), declared(176), declared(2527)
     (7, 170, 2500)

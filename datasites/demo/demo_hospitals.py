@@ -72,8 +72,8 @@ def exchange_keys(owners: Sequence[Owner], aggregators: Sequence[tuple[str, str]
         hospitals=tuple(owner.verify_key for owner in owners), aggregators=tuple(aggregators)
     )
     for owner in owners:
-        owner.adopt()
-        owner.trust(known)
+        owner.adopt_policy()
+        owner.trust_parties(known)
 
 
 def read(kind: Kind, data: str, stand_in_folder: Path, *, facts: bool = False) -> Reading:

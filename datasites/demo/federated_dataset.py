@@ -166,7 +166,7 @@ def _kind(study: str) -> Kind:
 
 
 def _stand_in(kind: Kind, patients: int) -> Path:
-    """Drawn once on a machine; whoever is first renames theirs into place."""
+    """Drawn once on a machine; the first process renames its copy into place."""
     if kind == "table":
         raise InvalidInput("There are no stand-ins for one's own table: name its folder as data.")
     count = patients or stand_ins.DEFAULT_PATIENTS[kind]

@@ -48,14 +48,7 @@ def split(reading: Reading, rule: str, *, hospitals: int = 0, seed: int = 0) -> 
         InvalidData: if there is no such rule, the data does not have what it sorts by, or there
             are fewer patients than hospitals.
     """
-    name, colon, number = rule.partition(":")
-    strength = _strength(name, number) if colon else None
-    require(
-        name in RULES and (not colon or strength is not None),
-        f"A split must be one of {', '.join(RULES)}, with a number after 'quantity:' and "
-        f"'dirichlet:', got {rule!r}.",
-        error=InvalidData,
-    )
+    name, strength = require_rule(rule)
     if name == "site":
         return by_true_site(reading, hospitals)
     count = hospitals or DEFAULT_HOSPITALS
@@ -67,6 +60,23 @@ def split(reading: Reading, rule: str, *, hospitals: int = 0, seed: int = 0) -> 
         alpha = DEFAULT_ALPHA if strength is None else strength
         return by_classes(classes(reading), count, alpha=alpha, seed=seed)
     return by_value(quantity(reading, name), count, seed=seed)
+
+
+def require_rule(rule: str) -> tuple[str, float | None]:
+    """The name and the number of one of the rules above; raise `InvalidData` if it is none.
+
+    >>> require_rule("dirichlet:0.3"), require_rule("site")
+    (('dirichlet', 0.3), ('site', None))
+    """
+    name, colon, number = rule.partition(":")
+    strength = _strength(name, number) if colon else None
+    require(
+        name in RULES and (not colon or strength is not None),
+        f"A split must be one of {', '.join(RULES)}, with a number after 'quantity:' and "
+        f"'dirichlet:', got {rule!r}.",
+        error=InvalidData,
+    )
+    return name, strength
 
 
 def by_site(reading: Reading, hospitals: int, *, seed: int = 0) -> list[NDArray[np.bool_]]:

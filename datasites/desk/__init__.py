@@ -1,4 +1,7 @@
-"""The front desk, apart from PySyft: what it lets in, keeps and says.
+"""The front desk: PySyft's server with an allowlist, rate limits and a guard before it.
 
-May import datasites' shared files, policies and syft_code; never the vault's own.
+It carries a researcher's requests and messages to owner and vault, and holds no patient.
+`web` is HTTP, `storage` the files that it keeps, `syft_server.py` all of PySyft that is used.
+May import `protocol`, `site`, `private_files`, `policies` and `syft_code`; never `vault`, `data` or
+`owner`. Start with `entrypoint.py`: what a researcher's code can call.
 """

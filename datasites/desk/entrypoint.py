@@ -1,8 +1,8 @@
 """What a thin traveller calls: from the front desk's process to the vault and back.
 
 Runs inside the front desk. It carries a signed call and the blob that the call names to
-the vault's socket, and brings back a ticket or a refusal as plain data; and it offers a new
-plan for the owner's standing approvals. It decides nothing: the vault checks everything.
+the vault's socket, and brings back a ticket or a refusal as plain data; it offers a new plan for
+the owner's standing approvals, and asks whether a plan is in force. It decides nothing: the vault checks everything.
 """
 
 import os
@@ -13,6 +13,7 @@ from datasites.protocol import vault_api
 from datasites.site import Site
 from syft_code import canonical
 from syft_code.errors import ConsiliumError, InvalidMessage, Refused
+from syft_code.plans import traveller
 from syft_code.plans.messages import RoundCall, Signed, Ticket
 
 HOME_VARIABLE = "CONSILIUM_HOSPITAL_HOME"
@@ -31,14 +32,16 @@ def start_round(*, patients: dict[str, object], plan_hash: str, call: str) -> di
         ticket = _ask_vault(Site(Path(os.environ[HOME_VARIABLE])), plan_hash, call)
     except ConsiliumError as problem:
         return {"kind": "failure", "error": type(problem).__name__, "sentence": str(problem)}
-    return {"kind": "ticket", "ticket": canonical.encode(ticket).decode("ascii")}
+    return {"kind": "ticket", "ticket": canonical.text(ticket)}
 
 
 def ticket_of(answer: dict[str, object]) -> str | None:
     """The name of the ticket in an answer of `start_round`, None if it holds none."""
     if answer["kind"] != "ticket":
         return None
-    ticket: Ticket = canonical.parse(Ticket, str(answer["ticket"]).encode("ascii"), what="ticket")
+    ticket: Ticket = canonical.parse(
+        Ticket, str(answer["ticket"]).encode("utf-8", "replace"), what="ticket"
+    )
     return ticket.ticket
 
 
@@ -49,16 +52,29 @@ def offer_plan(site: Site, plan_hash: str) -> bool:
     request then waits for the owner, as every request does.
     """
     try:
-        plan = _blob(site, plan_hash).decode("ascii", "replace")
+        plan = _blob(site, plan_hash).decode("utf-8", "replace")
         reply, _ = vault_api.ask(site.vault, vault_api.OfferPlan(plan=plan))
     except ConsiliumError:
         return False
     return isinstance(reply, vault_api.Accepted) and not reply.missing
 
 
+def is_in_force(site: Site, code: str) -> bool:
+    """Whether the vault vouches for the plan of a submitted text: it may run here now.
+
+    A vault that does not answer vouches for nothing.
+    """
+    try:
+        plan_hash = traveller.plan_hash_of(code)
+        reply, _ = vault_api.ask(site.vault, vault_api.GetPlanInForce(plan_hash=plan_hash))
+    except ConsiliumError:
+        return False
+    return isinstance(reply, vault_api.PlanInForce) and reply.in_force
+
+
 def _ask_vault(site: Site, plan_hash: str, call: str) -> Ticket:
-    signed: Signed = canonical.parse(Signed, call.encode("ascii", "replace"), what="signed call")
-    inner = canonical.parse(RoundCall, signed.message.encode("ascii", "replace"), what="round call")
+    signed: Signed = canonical.parse(Signed, call.encode("utf-8", "replace"), what="signed call")
+    inner = canonical.parse(RoundCall, signed.message.encode("utf-8", "replace"), what="round call")
     if inner.plan_hash != plan_hash:
         raise InvalidMessage("The call must be for the plan of the function that carries it.")
     weights = _blob(site, inner.weights_sha256)

@@ -10,7 +10,7 @@ Guarantee: PySyft answers only the calls on a role's list (`allowlist`), never f
     never to a guest or to the root key, and unpacks nothing else. Text that a researcher
     sent is compared with the thin traveller of a plan and never executed. What PySyft
     holds of an asset is a handle. A researcher can't tell a denied request from a pending one.
-Does not protect: against whoever owns this process. That is what the vault is for.
+Does not protect: against an attacker who owns this process. The vault does.
 """
 
 import logging
@@ -33,6 +33,7 @@ from datasites.desk.web.rate_limit import LoginRateLimit
 from datasites.site import Site, owner_email
 from syft_code.errors import ConsiliumError, Refused, require
 from syft_code.plans import traveller
+from syft_code.runtime import durable_files
 from syft_code.runtime.quiet_imports import quiet_import, silence
 
 with quiet_import():
@@ -148,7 +149,7 @@ class FrontDesk(Datasite):  # type: ignore[misc]
         if isinstance(result, SyftError) or not self._is_researcher(api_call.credentials):
             return result
         if call.path == "request.get_all":
-            result.value = [status_masking.without_denial(request) for request in result.value]
+            result.value = [self._as_researcher_sees(request) for request in result.value]
         if call.path == "code.request_code_execution":
             self._offer(allowlist.submitted_code([*call.args, *call.kwargs.values()]), result.value)
         return result
@@ -194,6 +195,18 @@ class FrontDesk(Datasite):  # type: ignore[misc]
         """The versions of PySyft's protocol that are spoken here."""
         return {str(known) for known in get_data_protocol().supported_protocols}
 
+    def _as_researcher_sees(self, request: Any) -> Any:
+        """A request that is approved only if the vault holds its plan in force."""
+
+        def in_force() -> bool:
+            link = request.changes[0].linked_user_code.object_uid
+            code = _found(
+                lambda: self.services.user_code.stash.get_by_uid(self.verify_key, uid=link)
+            )
+            return code is not None and entrypoint.is_in_force(self.site, code.raw_code)
+
+        return status_masking.without_denial(request, in_force=in_force)
+
     def _offer(self, code: Any, request: Any) -> None:
         """Approve a new request if the vault says that a standing approval covers its plan."""
         if entrypoint.offer_plan(self.site, traveller.plan_hash_of(code.code)):
@@ -226,7 +239,7 @@ _status_message = UserCodeStatusCollection.get_status_message_l2
 
 
 def _quiet_status_message(status: Any, context: Any) -> str:
-    """In place of PySyft's message, which tells a denied code from a pending one, and why."""
+    """In place of PySyft's message, which would distinguish a denied code from a pending one."""
     if not status.get_is_approved(context):
         status = status_masking.as_pending(status, ApprovalDecision(status=UserCodeStatus.PENDING))
     message: str = _status_message(status, context)
@@ -280,7 +293,7 @@ def _start(site: Site) -> FrontDesk:
     key = private_files.signing_key(site.desk / "key")
     uid_path = site.desk / "uid"
     if not uid_path.exists():
-        private_files.write_private(uid_path, UID().no_dash.encode("ascii"))
+        durable_files.write_durably(uid_path, UID().no_dash.encode("ascii"))
     desk = FrontDesk(
         name=settings.name,
         id=UID(private_files.read_required(uid_path).decode("ascii")),
@@ -317,7 +330,7 @@ def _ensure_owner(desk: FrontDesk, site: Site) -> None:
         password_verify=password,
         role=ServiceRole.DATA_OWNER,
     )
-    private_files.write_private(path, password.encode("ascii"))
+    durable_files.write_durably(path, password.encode("ascii"))
 
 
 def _logins(desk: FrontDesk) -> Logins[User]:

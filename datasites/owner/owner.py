@@ -1,7 +1,7 @@
-"""The data owner's desk: publish, look at requests, decide, keep the rules and the books.
+"""What a data owner does: publish, review requests, decide, set the rules, read the ledger.
 
 Runs on the owner's machine beside the vault, in a notebook or a command. A decision is
-signed with the owner's key for the vault, and told to PySyft for the researcher; the
+signed with the owner's key for the vault, and then entered at PySyft for the researcher; the
 vault acts on the signature alone. Where only one of the two was done, an error says so,
 and a request's evidence shows it.
 """
@@ -22,18 +22,19 @@ from datasites.data.cohort_file import SplitCohort
 from datasites.data.readers.reading import Reading
 from datasites.desk.storage.blobs import BlobStore
 from datasites.desk.storage.notes import Notes
-from datasites.owner import publishing
+from datasites.owner import decisions, publishing
+from datasites.owner.decisions import ApprovalDraft, SignedApproval, SignedDecision
 from datasites.owner.publishing import MOCK_SLICES
 from datasites.owner.syft_session import OwnerSession
 from datasites.protocol import owner_actions, vault_api
 from datasites.protocol.vault_client import VaultClient
 from datasites.review import mock_run
 from datasites.review.evidence import Evidence
-from datasites.review.ledger_card import LedgerCard
+from datasites.review.ledger_card import LedgerCard, PolicyCard
 from datasites.site import Site
 from policies import site_policy
 from policies.rules import KnownParties
-from policies.site_policy import SitePolicy
+from policies.site_policy import Budget, SitePolicy
 from syft_code import canonical
 from syft_code.errors import (
     ConsiliumError,
@@ -46,6 +47,7 @@ from syft_code.plans import traveller
 from syft_code.plans.catalogue import AssetCard
 from syft_code.plans.plan import Plan
 from syft_code.recipes.recipe import DataSpec
+from syft_code.runtime import durable_files
 
 APPROVAL_DAYS = 30.0
 
@@ -62,7 +64,7 @@ class Owner:
         self.settings = self._site.settings()
         self.name = self.settings.name
         key = private_files.signing_key((keys or self._site.owner) / "key")
-        self._line = VaultClient(self._site.vault, key)
+        self._vault = VaultClient(self._site.vault, key)
 
     @cached_property
     def _session(self) -> OwnerSession:
@@ -72,13 +74,13 @@ class Owner:
 
     @property
     def signing_key(self) -> str:
-        """The public half (hex) of the key that signs here, for an enrolment."""
-        return self._line.signing_key
+        """The public half (hex) of the key that signs here, to be enrolled as an approver."""
+        return self._vault.signing_key
 
     @property
     def verify_key(self) -> str:
         """The hospital's own key (hex), to be made known to the others."""
-        return self._line.verify_key()
+        return self._vault.verify_key()
 
     def invite(self, email: str) -> str:
         """Make a researcher's account at the front desk, and return its random password."""
@@ -86,46 +88,52 @@ class Owner:
         self._session.invite(email, password)
         return password
 
-    def adopt(self, policy: SitePolicy | None = None) -> int:
-        """Put a policy into force, that of policy.toml unless told; how many must still sign.
+    def adopt_policy(self, policy: SitePolicy | None = None) -> SignedDecision:
+        """Sign a policy, that of policy.toml unless told; it says whether it is in force.
 
         Budgets are part of it: nothing else can raise them.
         """
         wanted = policy or self._written_policy()
-        missing = self._line.action(owner_actions.AdoptPolicy(policy=wanted)).missing
+        missing = self._vault.action(owner_actions.AdoptPolicy(policy=wanted)).missing
         if not missing:
             page = self._site.desk / "policy.json"
-            private_files.write_private(page, canonical.encode(wanted.terms))
-        return missing
+            durable_files.write_durably(page, canonical.encode(wanted.terms))
+        return decisions.rule_change(self.name, "The policy", missing)
 
     def policy(self) -> SitePolicy:
         """The policy in force; raise `Refused` if there is none yet."""
-        policy = self.house().policy
+        policy = self.site_status().policy
         if policy is None:
             raise Refused(f"{self.name} has no policy in force yet: adopt one first.")
         return policy
 
-    def trust(self, parties: KnownParties) -> int:
-        """Name the hospitals and aggregators that are known here; how many must still sign.
+    def trust_parties(self, parties: KnownParties) -> SignedDecision:
+        """Name the hospitals and aggregators that are known here; it says whether it is in force.
 
         Take their keys from the parties themselves, never from a plan: a plan that names any
         other is refused.
         """
-        return self._line.action(owner_actions.TrustParties(parties=parties)).missing
+        missing = self._vault.action(owner_actions.TrustParties(parties=parties)).missing
+        return decisions.rule_change(self.name, "The list of known parties", missing)
 
-    def enrol(self, name: str, verify_key: str) -> int:
-        """Let another person approve here, by a key that they made; how many must still sign."""
-        return self._line.action(
-            owner_actions.EnrollApprover(name=name, verify_key=verify_key)
-        ).missing
+    def enroll_approver(self, name: str, verify_key: str) -> SignedDecision:
+        """Let another person approve here, by a key that they made."""
+        action = owner_actions.EnrollApprover(name=name, verify_key=verify_key)
+        missing = self._vault.action(action).missing
+        return decisions.rule_change(self.name, f"The enrollment of {name} as approver", missing)
 
-    def dismiss(self, verify_key: str) -> int:
-        """An approver leaves, and their approvals with them; how many must still sign."""
-        return self._line.action(owner_actions.RemoveApprover(verify_key=verify_key)).missing
+    def remove_approver(self, verify_key: str) -> SignedDecision:
+        """An approver leaves, and their approvals with them."""
+        missing = self._vault.action(owner_actions.RemoveApprover(verify_key=verify_key)).missing
+        return decisions.rule_change(self.name, "The removal of an approver", missing)
 
-    def house(self) -> vault_api.SiteStatus:
+    def site_status(self) -> vault_api.SiteStatus:
         """The rules in force: policy, approvers, known parties, what waits for a signature."""
-        return self._line.read(owner_actions.GetSiteStatus(), vault_api.SiteStatus)
+        return self._vault.read(owner_actions.GetSiteStatus(), vault_api.SiteStatus)
+
+    def policy_card(self) -> PolicyCard:
+        """The same as a card to look at."""
+        return PolicyCard(hospital=self.name, status=self.site_status())
 
     # Patients
 
@@ -138,7 +146,7 @@ class Owner:
     ) -> SplitCohort:
         """Pick this hospital's patients out of a reading and hold some out, each for itself.
 
-        `chosen` (bool `[patients]`) are the hospital's patients, all unless told. With fewer
+        `chosen` (bool `[patients]`) are the hospital's patients, all by default. With fewer
         than `train_test_split.FEW_PATIENTS` nobody is held out unless `held_out` says so, and evaluations
         of this hospital then count nobody. A later version must be split with the fraction of
         the first, however many patients it has: say `held_out` then.
@@ -168,20 +176,24 @@ class Owner:
             spec=spec,
             asset=asset,
             hospital=self.name,
-            vault=self._line,
+            vault=self._vault,
             desk=self._session,
         )
 
-    def strike(self, patient_id: str) -> None:
+    def remove_patient(self, patient_id: str) -> SignedDecision:
         """Take a patient out of every cohort; from the next round on nothing trains on them.
 
         Later versions leave the patient out too. What earlier rounds have spent stays spent.
         """
         salt = private_files.read_required(self._site.owner / "salt")
-        self._line.action(
+        self._vault.action(
             owner_actions.RemovePatient(
                 token=bytes(patient_hashing.tokens([patient_id], salt)[0]).hex()
             )
+        )
+        return SignedDecision(
+            sentence=f"The patient is out of every cohort of {self.name}: from the next round on "
+            "nothing trains on them. What earlier rounds have spent stays spent."
         )
 
     # Decisions
@@ -191,18 +203,20 @@ class Owner:
 
         All but a mock run, which takes longer: `examine` adds it.
         """
-        return [self.weigh(one) for one in self.submitted()]
+        return [self.weigh(evidence) for evidence in self.submitted()]
 
     def submitted(self) -> list[Evidence]:
         """Every code request as the front desk has it, oldest first: who asks, and what was said.
 
         What it would cost and what was decided takes longer to work out: `weigh` adds it.
         """
-        asked = [
+        submitted = [
             Evidence(request=request, hospital=self.name, approval_days=APPROVAL_DAYS)
             for request in self._session.requests()
         ]
-        return [replace(one, notes=self._notes.read(one.subject)) for one in asked]
+        return [
+            replace(evidence, notes=self._notes.read(evidence.subject)) for evidence in submitted
+        ]
 
     def weigh(self, evidence: Evidence) -> Evidence:
         """The same with its plan, the vault's word on it and what it would cost.
@@ -227,6 +241,71 @@ class Owner:
         mock = mock_run.run(evidence.plan, hospital=self.name, slices=MOCK_SLICES)
         return replace(evidence, mock=mock)
 
+    def draft_approval(
+        self,
+        evidence: Evidence,
+        *,
+        days: float = APPROVAL_DAYS,
+        epsilon: float | None = None,
+        rounds: int | None = None,
+        anyway: bool = False,
+    ) -> ApprovalDraft:
+        """What `approve` would sign with these limits, and at which round the plan would stop.
+
+        Raises:
+            NotApproved: if there is no plan to approve, or the plan would stop early and `anyway`
+                does not say that this is meant.
+        """
+        plan = evidence.plan
+        if plan is None:
+            raise NotApproved(f"This request can't be approved: {evidence.problem}")
+        most = plan.rounds if rounds is None else rounds
+        require(
+            1 <= most <= plan.rounds,
+            f"rounds must lie between 1 and the plan's {plan.rounds}, got {most}.",
+            error=InvalidInput,
+        )
+        budget = self.policy().budget(plan.hospital(self.name).asset)
+        limit = budget if epsilon is None else replace(budget, epsilon=epsilon)
+        state = self._status(evidence, plan, budget=limit, rounds=most)
+        if state.stops and state.verdict != "deny" and not anyway:
+            raise NotApproved(
+                f"An approval must let the whole plan run. {state.stops} Ask for a plan that fits, "
+                "or sign it all the same with --anyway (in Python anyway=True)."
+            )
+        return ApprovalDraft(
+            evidence=evidence,
+            plan=plan,
+            budget=limit,
+            rounds=most,
+            expires_unix_s=time.time() + days * 86_400,
+            study_epsilon=state.study_epsilon,
+            stops=state.stops,
+        )
+
+    def sign_approval(self, draft: ApprovalDraft) -> SignedApproval:
+        """Sign a draft for the vault, then tell PySyft once enough people have signed.
+
+        Raises:
+            NotApproved: if the site's policy forbids the plan.
+        """
+        plan = draft.plan
+        entry = plan.hospital(self.name)
+        approval = owner_actions.ApprovePlan(
+            plan=plan.encode().decode(),
+            code_sha256=traveller.source_sha256(plan.hash),
+            asset=entry.asset,
+            asset_version=entry.asset_version,
+            researcher=draft.evidence.request.researcher,
+            budget=draft.budget,
+            rounds=draft.rounds,
+            expires_unix_s=draft.expires_unix_s,
+        )
+        missing = self._vault.action(approval).missing
+        if not missing:
+            self._tell(lambda: self._session.approve(draft.evidence.request_id))
+        return SignedApproval(draft=draft, missing=missing)
+
     def approve(
         self,
         evidence: Evidence,
@@ -234,77 +313,79 @@ class Owner:
         days: float = APPROVAL_DAYS,
         epsilon: float | None = None,
         rounds: int | None = None,
-    ) -> int:
-        """Let a plan run: sign for the vault, then tell PySyft; how many must still sign.
+        anyway: bool = False,
+    ) -> SignedApproval:
+        """Let a plan run: sign for the vault, then tell PySyft; it says what was signed.
 
         `epsilon` caps this study, else the asset's budget does; `rounds` limits its training
-        rounds, else the plan does.
+        rounds, else the plan does. A plan that would stop early under these limits, or under what
+        is left of a budget, is signed only with `anyway`.
 
         Raises:
-            NotApproved: if the site's policy forbids it, or there is no plan to approve.
+            NotApproved: if the site's policy forbids it, if there is no plan to approve, or if the
+                plan would stop early; the sentence says at which round.
         """
-        plan = evidence.plan
-        if plan is None:
-            raise NotApproved(f"This request can't be approved: {evidence.problem}")
-        entry = plan.hospital(self.name)
-        budget = self.policy().budget(entry.asset)
-        approval = owner_actions.ApprovePlan(
-            plan=plan.encode().decode("ascii"),
-            code_sha256=traveller.source_sha256(plan.hash),
-            asset=entry.asset,
-            asset_version=entry.asset_version,
-            researcher=evidence.request.researcher,
-            budget=budget if epsilon is None else replace(budget, epsilon=epsilon),
-            rounds=plan.rounds if rounds is None else rounds,
-            expires_unix_s=time.time() + days * 86_400,
+        draft = self.draft_approval(
+            evidence, days=days, epsilon=epsilon, rounds=rounds, anyway=anyway
         )
-        missing = self._line.action(approval).missing
-        if not missing:
-            self._tell(lambda: self._session.approve(evidence.request_id))
-        return missing
+        return self.sign_approval(draft)
 
-    def deny(self, evidence: Evidence, reason: str, *, tell_researcher: bool = False) -> None:
+    def deny(
+        self, evidence: Evidence, reason: str, *, tell_researcher: bool = False
+    ) -> SignedDecision:
         """Refuse a request, with a reason that the researcher reads only if they shall.
 
         Untold, the researcher can't tell a refusal from a request that nobody has looked at.
         """
         plan_hash = evidence.subject
-        self._line.action(
+        self._vault.action(
             owner_actions.DenyPlan(
                 plan_hash=plan_hash, reason=reason, tell_researcher=tell_researcher
             )
         )
         self._close(evidence, plan_hash, reason, tell_researcher)
+        return decisions.refusal("Denied", evidence, told=tell_researcher)
 
-    def revoke(self, evidence: Evidence, reason: str, *, tell_researcher: bool = False) -> None:
+    def revoke(
+        self, evidence: Evidence, reason: str, *, tell_researcher: bool = False
+    ) -> SignedDecision:
         """Take an approval back; from now on the vault runs no round of the plan."""
         plan_hash = evidence.subject
         self._revoke(plan_hash, reason, tell_researcher)
         self._close(evidence, plan_hash, reason, tell_researcher)
+        return decisions.refusal("Revoked", evidence, told=tell_researcher)
 
-    def revoke_plan(self, plan_hash: str, reason: str) -> None:
+    def revoke_plan(self, plan_hash: str, reason: str) -> SignedDecision:
         """The same in the vault alone, for a plan that the front desk does not show any more."""
         self._revoke(plan_hash, reason, False)
+        return SignedDecision(
+            sentence=f"Revoked at {self.name}: the plan {plan_hash}. The front desk does not show "
+            "it, and nobody was told."
+        )
 
-    def ask(self, evidence: Evidence, question: str) -> None:
+    def ask(self, evidence: Evidence, question: str) -> SignedDecision:
         """Ask the researcher something; the request stays undecided until you decide."""
         plan_hash = evidence.subject
-        self._line.action(owner_actions.AskResearcher(plan_hash=plan_hash, reason=question))
+        self._vault.action(owner_actions.AskResearcher(plan_hash=plan_hash, reason=question))
         self._tell(lambda: self._notes.add(plan_hash, author="owner", text=question))
+        subject = decisions.subject(evidence)
+        return SignedDecision(
+            sentence=f"Asked about {subject}. The request stays undecided until you decide."
+        )
 
-    # The books
+    # Ledger and audit log
 
-    def account(self, asset: str) -> vault_api.LedgerSummary:
+    def ledger_summary(self, asset: str) -> vault_api.LedgerSummary:
         """What the ledger says of an asset."""
-        return self._line.read(owner_actions.GetLedger(asset=asset), vault_api.LedgerSummary)
+        return self._vault.read(owner_actions.GetLedger(asset=asset), vault_api.LedgerSummary)
 
     def ledger_card(self, asset: str) -> LedgerCard:
         """The same as a card to look at."""
-        return LedgerCard(hospital=self.name, account=self.account(asset))
+        return LedgerCard(hospital=self.name, ledger=self.ledger_summary(asset))
 
     def audit_log(self) -> bytes:
         """The whole audit log, in a form that anybody can check (`syft_code.evidence.audit_chain.verify`)."""
-        reply, body = self._line.ask(owner_actions.ExportAuditLog())
+        reply, body = self._vault.ask(owner_actions.ExportAuditLog())
         require(
             isinstance(reply, vault_api.AuditLogFile), "The vault gave no audit log.", error=Refused
         )
@@ -314,17 +395,31 @@ class Owner:
     def _notes(self) -> Notes:
         return Notes(self._site.desk / "notes")
 
-    def _weighed(self, asked: Evidence) -> Evidence:
-        plan = self._plan(asked.request.plan_hash)
-        inspection = owner_actions.GetPlanStatus(
-            plan=plan.encode().decode("ascii"), researcher=asked.request.researcher
-        )
+    def _weighed(self, evidence: Evidence) -> Evidence:
+        plan = self._plan(evidence.request.plan_hash)
         return replace(
-            asked,
+            evidence,
             plan=plan,
-            account=self.account(plan.hospital(self.name).asset),
-            state=self._line.read(inspection, vault_api.PlanStatus),
+            ledger=self.ledger_summary(plan.hospital(self.name).asset),
+            state=self._status(evidence, plan),
         )
+
+    def _status(
+        self,
+        evidence: Evidence,
+        plan: Plan,
+        *,
+        budget: Budget | None = None,
+        rounds: int | None = None,
+    ) -> vault_api.PlanStatus:
+        """What the vault says of a plan, as it stands or under an approval with these limits."""
+        question = owner_actions.GetPlanStatus(
+            plan=plan.encode().decode(),
+            researcher=evidence.request.researcher,
+            budget=budget,
+            rounds=rounds,
+        )
+        return self._vault.read(question, vault_api.PlanStatus)
 
     def _plan(self, plan_hash: str) -> Plan:
         data = BlobStore(self._site.desk / "blobs").path(plan_hash).read_bytes()
@@ -337,7 +432,7 @@ class Owner:
         return plan
 
     def _revoke(self, plan_hash: str, reason: str, tell: bool) -> None:
-        self._line.action(
+        self._vault.action(
             owner_actions.RevokePlan(plan_hash=plan_hash, reason=reason, tell_researcher=tell)
         )
 

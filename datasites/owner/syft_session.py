@@ -40,7 +40,7 @@ class OwnerSession:
         except Exception as problem:  # PySyft raises many kinds for a server that is away
             raise Unavailable(
                 f"The front desk of {settings.name} does not answer at {settings.url}: start it "
-                f"with `python launch.py up`. ({type(problem).__name__})"
+                f"with `consilium up`. ({type(problem).__name__})"
             ) from None
 
     @property
@@ -66,7 +66,7 @@ class OwnerSession:
         asset = syft.Asset(name=card.asset, data=handle, mock={"kind": "mock", **mock})
         dataset = syft.Dataset(
             name=f"{card.asset} v{card.version}",
-            description=canonical.encode(card).decode("ascii"),
+            description=canonical.text(card),
             asset_list=[asset],
         )
         with _in_words():

@@ -4,13 +4,15 @@ The vault acts on nothing else: not on PySyft's idea of an approval, nor on the 
 the front desk. Each action has an id that is used once and a time that must be recent, so
 that an old action can't be played back.
 
-| action                                      | takes force when signed by                       |
-|------------------------------------------|--------------------------------------------------|
-| Adoption, Trust, Enrolment, Dismissal    | as many different people as the policy asks for  |
-| Approval                                 | the same; the strictest of their limits counts   |
-| Publication, Denial, Revocation, Strike, | any one of them                                  |
-| Question                                 |                                                  |
-| Inquiry, Inspection, Overview, Export    | any one of them; they read and change nothing    |
+| action                                  | takes force when signed by                       |
+|-----------------------------------------|--------------------------------------------------|
+| AdoptPolicy, TrustParties,              | as many different people as the policy asks for  |
+| EnrollApprover, RemoveApprover          |                                                  |
+| ApprovePlan                             | the same; the strictest of their limits counts   |
+| PublishAsset, RemovePatient, DenyPlan,  | any one of them                                  |
+| RevokePlan, AskResearcher               |                                                  |
+| GetLedger, GetPlanStatus,               | any one of them; they read and change nothing    |
+| GetSiteStatus, ExportAuditLog           |                                                  |
 """
 
 import secrets
@@ -41,7 +43,7 @@ class _OwnerAction:
 
     @property
     def subject(self) -> str:
-        """The hash (hex) of what is done, whoever signs it and when."""
+        """The hash (hex) of what is done, the same for every signer and time."""
         return canonical.sha256(canonical.encode(replace(self, action_id="", at_unix_s=0.0)))
 
 
@@ -58,7 +60,7 @@ class _PlanRemark(_OwnerAction):
             "A decision must name its plan by hash, 64 lower-case hexadecimal digits.",
             error=InvalidMessage,
         )
-        check_text(self.reason, what=f"The sentence of a {type(self).__name__.lower()}")
+        check_text(self.reason, what="The sentence of a decision or of a question")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,7 +156,7 @@ class ApprovePlan(_OwnerAction):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DenyPlan(_PlanRemark):
-    """No to a plan, with a reason, which the researcher reads only if told to."""
+    """No to a plan, with a reason that the researcher reads if `tell_researcher` is set."""
 
     tell_researcher: bool = False
 
@@ -180,10 +182,16 @@ class GetLedger(_OwnerAction):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GetPlanStatus(_OwnerAction):
-    """What does the policy say to a plan (canonical JSON) of this account, and who decided what?"""
+    """What does the policy say to a plan (canonical JSON) of this account, and who decided what?
+
+    With `rounds`, how far the plan would get if the asker signed an approval with these limits in
+    place of their own; without, how far it gets under the approvals that stand.
+    """
 
     plan: str
     researcher: str
+    budget: Budget | None = None
+    rounds: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,9 +1,7 @@
-"""Typed, length-checked messages over a stream: how a hospital's processes talk.
+"""The vault's interface: every request that it answers, every reply, and how to ask it.
 
-One frame is a 4-byte header length, an 8-byte body length, a JSON header (a frozen
-dataclass, named by its `kind`) and a body of raw bytes. Nothing is unpickled, and
-nothing is read past the limits that the reader sets. Used on the vault's Unix socket
-and on the pipes of its training process.
+One request goes over one connection of the vault's Unix socket, as a frame (`framing`). The front
+desk passes a researcher's signed calls on; an owner sends actions (`owner_actions`).
 """
 
 import os
@@ -27,14 +25,14 @@ SOCKET_NAME = "vault.sock"
 
 @canonical.message
 class GetHealth:
-    """Front desk or owner: are you there?"""
+    """From the front desk or the owner: does the vault answer?"""
 
-    kind: Literal["ask_health"] = "ask_health"
+    kind: Literal["get_health"] = "get_health"
 
 
 @canonical.message
 class StartRound:
-    """Front desk: a researcher's signed round call; the body is the global weights."""
+    """From the front desk: a researcher's signed round call; the body is the global weights."""
 
     call: Signed
     kind: Literal["start_round"] = "start_round"
@@ -42,27 +40,35 @@ class StartRound:
 
 @canonical.message
 class GetTicket:
-    """Front desk: how far is this ticket?"""
+    """From the front desk: how far is this ticket?"""
 
     ticket: str
-    kind: Literal["ask_ticket"] = "ask_ticket"
+    kind: Literal["get_ticket"] = "get_ticket"
 
 
 @canonical.message
 class GetShare:
-    """Front desk: the sealed share of a finished ticket for one aggregator (from 1)."""
+    """From the front desk: the sealed share of a finished ticket for one aggregator (from 1)."""
 
     ticket: str
     party: int
-    kind: Literal["fetch_share"] = "fetch_share"
+    kind: Literal["get_share"] = "get_share"
 
 
 @canonical.message
 class OfferPlan:
-    """Front desk: a plan (canonical JSON) that a standing approval may cover."""
+    """From the front desk: a plan (canonical JSON) that a standing approval may cover."""
 
     plan: str
     kind: Literal["offer_plan"] = "offer_plan"
+
+
+@canonical.message
+class GetPlanInForce:
+    """Front desk: may the next round of this plan (hash) run here?"""
+
+    plan_hash: str
+    kind: Literal["get_plan_in_force"] = "get_plan_in_force"
 
 
 @canonical.message
@@ -75,11 +81,11 @@ class OwnerActionRequest:
     action: Signed
     name: str
     signer: str
-    kind: Literal["owner_act"] = "owner_act"
+    kind: Literal["owner_action"] = "owner_action"
 
 
 Request = Annotated[
-    GetHealth | StartRound | GetTicket | GetShare | OfferPlan | OwnerActionRequest,
+    GetHealth | StartRound | GetTicket | GetShare | OfferPlan | GetPlanInForce | OwnerActionRequest,
     Field(discriminator="kind"),
 ]
 
@@ -112,6 +118,14 @@ class Accepted:
 
 
 @canonical.message
+class PlanInForce:
+    """Whether the owner's signatures let a plan run now, and nothing of why not."""
+
+    in_force: bool
+    kind: Literal["plan_in_force"] = "plan_in_force"
+
+
+@canonical.message
 class LedgerSummary:
     """What the ledger says of one asset, to the owner.
 
@@ -124,7 +138,7 @@ class LedgerSummary:
     events: tuple[str, ...]
     sharing: tuple[str, ...]
     in_force: tuple[str, ...]
-    kind: Literal["account"] = "account"
+    kind: Literal["ledger_summary"] = "ledger_summary"
 
 
 @canonical.message
@@ -134,7 +148,8 @@ class PlanStatus:
     `verdict` and `weighed` are the policy's answer. Units: epsilons at the asset's delta, of
     the whole plan and of everything with it. `signers` are the names of those whose approval
     stands; `last_approved` is the newest other plan (canonical JSON) that was approved here,
-    empty if there is none.
+    empty if there is none. `rounds_that_fit` and `evaluations_that_fit` are how far the ledger lets
+    the plan get; `stops` says in words where it ends early, empty if all of it runs.
     """
 
     state: Literal["undecided", "waiting", "in force", "not in force", "denied", "revoked"]
@@ -147,8 +162,11 @@ class PlanStatus:
     signatures_needed: int = 1
     expires_unix_s: float = 0.0
     rounds_called: int = 0
+    rounds_that_fit: int = 0
+    evaluations_that_fit: int = 0
+    stops: str = ""
     last_approved: str = ""
-    kind: Literal["plan_state"] = "plan_state"
+    kind: Literal["plan_status"] = "plan_status"
 
 
 @canonical.message
@@ -164,7 +182,7 @@ class SiteStatus:
     known: KnownParties
     waiting: tuple[tuple[str, str, str], ...]
     assets: tuple[str, ...] = ()
-    kind: Literal["house"] = "house"
+    kind: Literal["site_status"] = "site_status"
 
 
 @canonical.message
@@ -188,6 +206,7 @@ Reply = Annotated[
     | Ticket
     | Share
     | Accepted
+    | PlanInForce
     | LedgerSummary
     | PlanStatus
     | SiteStatus
@@ -197,15 +216,17 @@ Reply = Annotated[
 ]
 
 
-def ask(vault_home: Path, request: object, body: bytes = b"") -> tuple[Any, bytes]:
-    """Send one request to a vault's socket and wait for the answer.
+def ask(
+    vault_home: Path, request: object, body: bytes = b"", *, timeout_s: float | None = None
+) -> tuple[Any, bytes]:
+    """Send one request to a vault's socket and wait for the answer, for ever unless a time is given.
 
     Raises:
         ConsiliumError: what the vault answered, as the class that it named.
         Unavailable: if nobody listens.
     """
     try:
-        with _connected(vault_home) as stream:
+        with _connected(vault_home, timeout_s) as stream:
             send(stream, request, body)
             reply, data = receive(stream, Reply)
     except (OSError, EOFError):
@@ -223,11 +244,12 @@ def as_error(failure: Failure) -> ConsiliumError:
 
 
 @contextmanager
-def _connected(vault_home: Path) -> Iterator[Any]:
+def _connected(vault_home: Path, timeout_s: float | None) -> Iterator[Any]:
     """A connection by way of the folder's descriptor: socket paths are limited to 107 bytes."""
     folder = os.open(vault_home, os.O_RDONLY | os.O_DIRECTORY)
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+            client.settimeout(timeout_s)
             client.connect(f"/proc/self/fd/{folder}/{SOCKET_NAME}")
             with client.makefile("rwb") as stream:
                 yield stream

@@ -1,4 +1,4 @@
-"""How the owner's side speaks to the vault: every message an action, signed with the own key."""
+"""The client of a vault's socket: it signs each action with one person's key and sends it."""
 
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 class VaultClient:
-    """One person's line to one hospital's vault."""
+    """One person's client of one hospital's vault."""
 
     def __init__(self, vault: Path, key: SigningKey) -> None:
         self._vault = vault
@@ -25,12 +25,12 @@ class VaultClient:
         return self._key.verify_key.encode().hex()
 
     def verify_key(self) -> str:
-        """The hospital's own key (hex), as its vault tells."""
+        """The hospital's own key (hex), as its vault gives it."""
         healthy, _ = vault_api.ask(self._vault, vault_api.GetHealth())
         return str(healthy.verify_key)
 
     def action(self, action: owner_actions.OwnerAction, body: bytes = b"") -> vault_api.Accepted:
-        """Have something done."""
+        """Send an action that changes something; raise `Refused` if the vault does not accept it."""
         reply, _ = self.ask(action, body)
         require(
             isinstance(reply, vault_api.Accepted),
@@ -41,7 +41,7 @@ class VaultClient:
         return accepted
 
     def read(self, action: owner_actions.ReadRequest, kind: type[T]) -> T:
-        """Have something told."""
+        """Send an action that reads; return the reply, which must be of this kind."""
         reply, _ = self.ask(action)
         if not isinstance(reply, kind):
             raise Refused("The vault gave no answer to this question.")

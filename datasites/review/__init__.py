@@ -1,4 +1,7 @@
-"""What an owner looks at before deciding: evidence, mock run, account.
+"""What an owner looks at before deciding: evidence, mock run, policy and ledger, as cards.
 
-May import whatever the owner may; decides and signs nothing itself.
+Each card shows itself in a notebook, as text at a terminal, and as JSON. Nothing here signs,
+decides or reaches a patient: a mock run trains on the public mock, in a process of its own.
+May import `data`, `protocol`, the vault's airlock and worker, `policies` and `syft_code`.
+Start with `evidence.py`.
 """

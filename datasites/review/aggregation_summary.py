@@ -166,5 +166,5 @@ def _kept(plan: Plan) -> str:
         kinds.append("how far its clip norm has moved")
     return (
         f"{size:,} bytes in the vault: {' and '.join(kinds)}, made of noised updates. The file never "
-        "leaves, and goes when the plan is denied or revoked, not when a patient is struck"
+        "leaves, and goes when the plan is denied or revoked, not when a patient is removed"
     )

@@ -125,7 +125,7 @@ def _share(plan: Plan, hospital: str, purpose: Purpose, party: int) -> Disclosed
         log_sha256=_HASH,
         sealed_sha256=_HASH,
     )
-    signed = Signed(message=canonical.encode(header).decode("ascii"), signature=_HASH * 2)
+    signed = Signed(message=canonical.text(header), signature=_HASH * 2)
     size = len(envelope.SealedShare(header=signed, sealed=b"").to_bytes())
     size += envelope.sealed_bytes(header)
     return DisclosedPart(

@@ -1,7 +1,7 @@
 """What an owner sees of a code request: who asks, what would run, what it would cost.
 
     front desk ─ code, status, notes ─┐
-    vault ─ plan's state, account ────┼─▶ Evidence ─▶ card (notebook), text (terminal), JSON
+    vault ─ plan's state, ledger ─────┼─▶ Evidence ─▶ card (notebook), text (terminal), JSON
     mock run, if one was asked for ───┘
 
 It says what both hold, the front desk, which the researcher sees, and the vault, which
@@ -23,11 +23,9 @@ from datasites.review import (
     plan_card,
     plan_diff,
 )
-from datasites.review.html_card import Card, Section, Tone
+from datasites.review.html_card import Card, Figure, Section, Tone
 from datasites.review.ledger_card import LedgerCard, PolicyCard
 from datasites.review.mock_run import MockRun
-from policies import static_review
-from policies.static_review import Finding
 from syft_code import canonical
 from syft_code.errors import NotApproved
 from syft_code.plans import traveller
@@ -49,7 +47,7 @@ _STATES: dict[str, Tone] = {"in force": "good", "denied": "bad", "revoked": "bad
 class Evidence:
     """One code request, weighed. Shows itself as a card in a notebook; `text` for a terminal.
 
-    Units: epsilons at the asset's delta; `approval_days` is what an approval gives unless told.
+    Units: epsilons at the asset's delta; `approval_days` is what an approval gives by default.
     Without a `plan` there is a `problem` instead. `mock` is there once `Owner.examine` ran it.
     """
 
@@ -58,7 +56,7 @@ class Evidence:
     approval_days: float
     plan: Plan | None = None
     problem: str = ""
-    account: vault_api.LedgerSummary | None = None
+    ledger: vault_api.LedgerSummary | None = None
     state: vault_api.PlanStatus | None = None
     notes: tuple[Note, ...] = ()
     mock: MockRun | None = None
@@ -87,15 +85,15 @@ class Evidence:
         return canonical.sha256(self.request.code.encode("utf-8", "replace"))
 
     @property
-    def findings(self) -> tuple[Finding, ...]:
-        """What the static review says to the code. Advisory: none does not mean harmless."""
-        return static_review.findings(self.request.code)
+    def code_is_fixed(self) -> bool:
+        """Whether the code is, byte for byte, the one function that carries a plan."""
+        return self.subject != self.code_sha256
 
     @property
     def last_approved(self) -> Plan | None:
         """The newest other plan that was approved here."""
-        told = self.state.last_approved if self.state else ""
-        return Plan.decode(told.encode("ascii")) if told else None
+        text = self.state.last_approved if self.state else ""
+        return Plan.decode(text.encode()) if text else None
 
     @property
     def disclosures(self) -> tuple[disclosures.Disclosure, ...]:
@@ -113,17 +111,17 @@ class Evidence:
         The keys, always all of them; `null` where there is nothing:
 
         - `format`, `hospital`, `problem`, `disagreement`, `approval_days`
-        - `request`: `id`, `researcher`, `status`, `code`, `code_sha256`
-        - `findings`: each `line`, `reason`
+        - `request`: `id`, `researcher`, `status`, `code`, `code_sha256`, `code_is_fixed`
         - `notes`: each `author`, `text`, `at_unix_s`
         - `plan_hash`, `plan`: the plan field by field, as it is hashed
         - `plan_diff`: `compared_with` (plan hash), `fields` (each `field`, `before`, `after`),
           `code_diff`
-        - `account`: `asset`, `spent_epsilon`, `budget` (`epsilon`, `delta`), `events`, `sharing`,
+        - `ledger`: `asset`, `spent_epsilon`, `budget` (`epsilon`, `delta`), `events`, `sharing`,
           `in_force`
         - `state`: `state`, `sentence`, `verdict`, `weighed`, `study_epsilon`, `after_epsilon`,
           `signers`, `signatures_needed`, `expires_unix_s` (0 if nothing is in force),
-          `rounds_called`, `last_approved`
+          `rounds_called`, `rounds_that_fit`, `evaluations_that_fit`, `stops` (where the plan ends
+          early, empty if it does not), `last_approved`
         - `disclosures`: each `purpose`, `times`, `meaning`, `parts` (each `name`, `shape`, `dtype`,
           `bytes`, `to`); `bytes_in_all`
         - `mock`: the fields of `mock_run.MockRun`, and `ok`
@@ -161,13 +159,13 @@ class Evidence:
                 "status": self.status,
                 "code": self.request.code,
                 "code_sha256": self.code_sha256,
+                "code_is_fixed": self.code_is_fixed,
             },
-            "findings": self.findings,
             "notes": self.notes,
             "plan_hash": self.plan.hash if self.plan else None,
             "plan": self.plan,
-            "changes": self._changes(),
-            "account": _fields(self.account),
+            "plan_diff": self._changes(),
+            "ledger": _fields(self.ledger),
             "state": _fields(self.state),
             "disclosures": self.disclosures,
             "bytes_in_all": sum(release.bytes_in_all for release in self.disclosures),
@@ -185,44 +183,45 @@ class Evidence:
         }
 
     def _card(self) -> Card:
-        alarms = tuple(filter(None, (self.disagreement, self.problem)))
-        if self.plan is None or self.account is None or self.state is None:
+        other_code = "" if self.code_is_fixed else plan_card.OTHER_CODE
+        alarms = tuple(filter(None, (self.disagreement, other_code, self.problem)))
+        if self.plan is None or self.ledger is None or self.state is None:
             return Card(
                 title=f"A request at {self.hospital} that can't be weighed",
                 verdicts=(("bad", "Nothing of it can run"),),
                 alarms=alarms,
                 sections=(
                     self._asked(),
-                    plan_card.code(self.request.code, self.findings),
+                    self._code(),
                     *self._notes(),
                 ),
             )
         return Card(
             title=f"{self.plan.study} at {self.hospital}",
-            verdicts=self._verdicts(self.state),
-            figures=_figures(self.account, self.state),
+            verdicts=self._verdicts(self.state, self.plan.rounds),
+            figures=_figures(self.ledger, self.state),
             alarms=alarms,
-            sections=self._sections(self.plan, self.account, self.state),
+            sections=self._sections(self.plan, self.ledger, self.state),
         )
 
-    def _verdicts(self, state: vault_api.PlanStatus) -> tuple[tuple[Tone, str], ...]:
-        found = [
-            _VERDICTS[state.verdict],
+    def _verdicts(self, state: vault_api.PlanStatus, rounds: int) -> tuple[tuple[Tone, str], ...]:
+        verdicts = [
+            _verdict(state, rounds),
             (_STATES.get(state.state, "open"), f"Vault: {state.state}"),
             _desk(self.status),
         ]
         if self.mock is not None:
-            found.append(("good", "Mock run ok") if self.mock.ok else ("bad", "Mock run failed"))
-        return tuple(found)
+            verdicts.append(("good", "Mock run ok") if self.mock.ok else ("bad", "Mock run failed"))
+        return tuple(verdicts)
 
     def _sections(
-        self, plan: Plan, account: vault_api.LedgerSummary, state: vault_api.PlanStatus
+        self, plan: Plan, ledger: vault_api.LedgerSummary, state: vault_api.PlanStatus
     ) -> tuple[Section, ...]:
         before = self.last_approved
         return (
             self._asked(),
             *self._notes(),
-            plan_card.privacy(plan, account, state),
+            plan_card.privacy(plan, ledger, state),
             model_summary.model_section(plan, self.hospital),
             plan_card.what_changed(
                 before,
@@ -230,7 +229,7 @@ class Evidence:
                 code_before=traveller.source(before.hash) if before else "",
                 code=self.request.code,
             ),
-            plan_card.code(self.request.code, self.findings),
+            self._code(),
             plan_card.tried_out(self.mock),
             plan_card.what_leaves(self.disclosures, plan),
             aggregation_summary.aggregation_section(plan),
@@ -244,6 +243,9 @@ class Evidence:
             rows += self._standing(self.state)
         rows.append(("Plan or code, SHA-256", self.subject))
         return Section(title="Where it stands", rows=tuple(rows))
+
+    def _code(self) -> Section:
+        return plan_card.code(self.request.code, self.code_sha256, fixed=self.code_is_fixed)
 
     def _standing(self, state: vault_api.PlanStatus) -> list[tuple[str, str]]:
         needed, signers = state.signatures_needed, state.signers
@@ -305,16 +307,28 @@ def disagreement(status: str, state: vault_api.PlanStatus | None) -> str:
     return ""
 
 
-def _figures(
-    account: vault_api.LedgerSummary, state: vault_api.PlanStatus
-) -> tuple[tuple[str, str], ...]:
-    budget = account.budget.epsilon
-    left = max(budget - state.after_epsilon, 0.0)
+def _verdict(state: vault_api.PlanStatus, rounds: int) -> tuple[Tone, str]:
+    """The policy's answer; a plan that stops early is never one that the rules simply allow."""
+    if state.stops and state.verdict != "deny":
+        return "bad", f"It does not fit: {state.rounds_that_fit} of {rounds} rounds would run"
+    return _VERDICTS[state.verdict]
+
+
+def _figures(ledger: vault_api.LedgerSummary, state: vault_api.PlanStatus) -> tuple[Figure, ...]:
+    budget = ledger.budget.epsilon
     return (
         (f"ε {state.study_epsilon:.2f}", "this study, all rounds"),
-        (f"ε {account.spent_epsilon:.2f}", f"spent so far, of {budget:.2f}"),
-        (f"ε {left:.2f}", "left after it" if left else "left after it: it does not fit"),
+        (f"ε {ledger.spent_epsilon:.2f}", f"spent so far, of {budget:.2f}"),
+        _left(budget - state.after_epsilon),
     )
+
+
+def _left(epsilon: float) -> Figure:
+    """What a plan would leave, in red if that is nothing."""
+    if epsilon < 0:
+        return "ε 0.00", "left after it: it does not fit", "bad"
+    text = f"ε {epsilon:.2f}"
+    return (text, "left after it") if float(text[2:]) else (text, "left after it: nothing", "bad")
 
 
 def _desk(status: str) -> tuple[Tone, str]:
@@ -322,9 +336,9 @@ def _desk(status: str) -> tuple[Tone, str]:
     return tones.get(status, "open"), f"Front desk: {status}"
 
 
-def _fields(told: object, **more: object) -> dict[str, Any] | None:
-    """The fields of what a party told, apart from the message's kind."""
-    facts: dict[str, Any] | None = json.loads(canonical.encode(told))
+def _fields(message: object, **more: object) -> dict[str, Any] | None:
+    """The fields of a message, apart from its kind."""
+    facts: dict[str, Any] | None = json.loads(canonical.encode(message))
     if facts is None:
         return None
     return {name: value for name, value in facts.items() if name != "kind"} | more

@@ -1,4 +1,4 @@
-"""The owner's books as cards: what an asset has spent, and which rules are in force."""
+"""The ledger and the policy as cards: what an asset has spent, and which rules are in force."""
 
 import time
 from collections import Counter
@@ -18,7 +18,7 @@ class LedgerCard:
     """What the vault says of one asset: spent, left, what may run, every event paid for."""
 
     hospital: str
-    account: vault_api.LedgerSummary
+    ledger: vault_api.LedgerSummary
 
     def text(self) -> str:
         """The card as lines of text."""
@@ -28,18 +28,18 @@ class LedgerCard:
         return self._card().html()
 
     def _card(self) -> Card:
-        account = self.account
-        budget, spent = account.budget, account.spent_epsilon
-        left = max(budget.epsilon - spent, 0.0)
-        counted = Counter(account.events)
+        ledger = self.ledger
+        budget, spent = ledger.budget, ledger.spent_epsilon
+        left = max(round(budget.epsilon - spent, 2), 0.0)
+        counted = Counter(ledger.events)
         return Card(
-            title=f"{account.asset} at {self.hospital}",
+            title=f"{ledger.asset} at {self.hospital}",
             verdicts=(
                 ("good" if left else "bad", "Something is left" if left else "All is spent"),
             ),
             figures=(
                 (f"ε {spent:.2f}", "spent, for ever"),
-                (f"ε {left:.2f}", "left"),
+                (f"ε {left:.2f}", "left") if left else (f"ε {left:.2f}", "left", "bad"),
                 (f"ε {budget.epsilon:.2f}", f"budget, at delta {budget.delta:g}"),
             ),
             sections=(
@@ -48,9 +48,9 @@ class LedgerCard:
                     rows=(
                         (
                             "Shares patients with",
-                            ", ".join(account.sharing) or "no other asset of this hospital",
+                            ", ".join(ledger.sharing) or "no other asset of this hospital",
                         ),
-                        ("May run now", ", ".join(account.in_force) or "no plan"),
+                        ("May run now", ", ".join(ledger.in_force) or "no plan"),
                     ),
                 ),
                 Section(
@@ -73,7 +73,7 @@ class PolicyCard:
     """The rules of one hospital that are in force, and what waits for another signature."""
 
     hospital: str
-    house: vault_api.SiteStatus
+    status: vault_api.SiteStatus
 
     def text(self) -> str:
         """The card as lines of text."""
@@ -83,19 +83,19 @@ class PolicyCard:
         return self._card().html()
 
     def _card(self) -> Card:
-        house = self.house
-        known = house.known
-        people = tuple((name, short(key)) for key, name in house.approvers)
-        names = dict(house.approvers)
+        status = self.status
+        known = status.known
+        people = tuple((name, short(key)) for key, name in status.approvers)
+        names = dict(status.approvers)
         waiting = tuple(
             (action, short(subject), names.get(signer, "somebody who has left"))
-            for action, subject, signer in house.waiting
+            for action, subject, signer in status.waiting
         )
         return Card(
             title=f"The rules of {self.hospital}",
-            verdicts=(("good", "In force"),) if house.policy else (("bad", "No policy in force"),),
+            verdicts=(("good", "In force"),) if status.policy else (("bad", "No policy in force"),),
             sections=(
-                *(_terms(house.policy) if house.policy else ()),
+                *(_terms(status.policy) if status.policy else ()),
                 Section(title="Who decides", head=("name", "key"), rows=people),
                 Section(
                     title="Who is known",
@@ -116,16 +116,16 @@ class PolicyCard:
 def _terms(policy: SitePolicy) -> tuple[Section, ...]:
     terms = policy.terms
     own = [
-        (f"Budget of {one.name}", _budget(one.budget.epsilon, one.budget.delta))
-        for one in policy.assets
+        (f"Budget of {asset.name}", _budget(asset.budget.epsilon, asset.budget.delta))
+        for asset in policy.assets
     ]
     standing = tuple(
         (
-            short(one.plan_hash),
-            one.researcher,
-            f"version {one.asset_version}, {one.rounds} rounds, until {format_time(one.expires_unix_s)}",
+            short(approval.plan_hash),
+            approval.researcher,
+            f"version {approval.asset_version}, {approval.rounds} rounds, until {format_time(approval.expires_unix_s)}",
         )
-        for one in policy.standing
+        for approval in policy.standing
     )
     head = ("plan", "researcher", "for")
     return (
@@ -152,11 +152,11 @@ def _terms(policy: SitePolicy) -> tuple[Section, ...]:
 def describe_event(event: str) -> tuple[str, str]:
     """An event of the ledger (canonical JSON): what it released, and of whom.
 
-    >>> in_words('{"kind":"gaussian","noise_multiplier":2.0}')
+    >>> describe_event('{"kind":"gaussian","noise_multiplier":2.0}')
     ('noised sums, noise multiplier 2', 'held-out patients')
     """
     what: DpSgdEvent | GaussianEvent = canonical.parse(
-        accounting.Event, event.encode("ascii", "replace"), what="ledger event"
+        accounting.Event, event.encode("utf-8", "replace"), what="ledger event"
     )
     if isinstance(what, GaussianEvent):
         return f"noised sums, noise multiplier {what.noise_multiplier:g}", "held-out patients"
@@ -170,7 +170,7 @@ def describe_event(event: str) -> tuple[str, str]:
 def format_time(at_unix_s: float) -> str:
     """A time as people read it.
 
-    >>> day(0)
+    >>> format_time(0)
     '1970-01-01 00:00 UTC'
     """
     try:

@@ -21,7 +21,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from datasites import private_files
 from datasites.data import cohort_file, mock_cohort, patient_hashing
 from datasites.data.cohort_file import SplitCohort
 from datasites.vault import airlock
@@ -34,6 +33,7 @@ from syft_code.local_training.broadcast import Broadcast
 from syft_code.plans.messages import Purpose
 from syft_code.plans.plan import Plan
 from syft_code.plans.plan_parts import DpSgd
+from syft_code.runtime import durable_files
 from syft_code.secret_sharing.vector_layout import VectorLayout
 
 LIMIT_S = 30.0
@@ -171,7 +171,7 @@ class _Bench:
             tokens=patient_hashing.tokens([f"mock-{i}" for i in range(cohort.patients)], bytes(32)),
             split_rule="mock",
         )
-        private_files.write_private(self._folder / "cohort", cohort_file.pack(self._split))
+        durable_files.write_durably(self._folder / "cohort", cohort_file.pack(self._split))
 
     @contextmanager
     def at_most(self, limit_s: float) -> Iterator[None]:
@@ -259,7 +259,7 @@ class _Bench:
         cohort = self._folder / "cohort"
         digest = canonical.sha256(cohort.read_bytes()) if cohort_sha256 is None else cohort_sha256
         job = TrainingJob(
-            plan=plan.encode().decode("ascii"),
+            plan=plan.encode().decode(),
             hospital=self._hospital.name,
             purpose=purpose,
             round=1,
@@ -323,8 +323,8 @@ def _kept_back(plan: Plan, hospital: str, raw: bytes) -> str:
     nothing = np.zeros(layout.kept_length("train"))
     common = np.zeros(layout.broadcast("train")["control"])
     try:
-        made = client_update.from_result(plan, hospital, 1, update, common=common, kept=nothing)
-        airlock.check(made.values, bound=plan.sharing.bound)
+        shared = client_update.from_result(plan, hospital, 1, update, common=common, kept=nothing)
+        airlock.check(shared.values, bound=plan.sharing.bound)
     except ConsiliumError as refusal:
         return str(refusal)
     return ""

@@ -7,26 +7,30 @@ from datasites.review import plan_diff
 from datasites.review.disclosures import Disclosure
 from datasites.review.html_card import Section
 from datasites.review.mock_run import HELD_OUT_EVERY, MockRun, Output
-from policies.static_review import Finding
 from syft_code.plans.plan import Plan
 
+OTHER_CODE = "The code is NOT the one fixed function that a request may carry: deny it."
 
-def privacy(plan: Plan, account: LedgerSummary, state: PlanStatus) -> Section:
+
+def privacy(plan: Plan, ledger: LedgerSummary, state: PlanStatus) -> Section:
     """What the plan would cost the patients, and whose else it counts for."""
-    budget = account.budget
+    budget = ledger.budget
+    left = budget.epsilon - state.after_epsilon
     rows = [
         ("This study", f"epsilon {state.study_epsilon:.2f}, all rounds and evaluations together"),
-        ("Spent so far", f"epsilon {account.spent_epsilon:.2f} of {budget.epsilon:.2f}"),
+        ("Spent so far", f"epsilon {ledger.spent_epsilon:.2f} of {budget.epsilon:.2f}"),
         ("After it", f"epsilon {state.after_epsilon:.2f} of {budget.epsilon:.2f}"),
-        ("Left after it", left_after(account, state)),
+        ("Left after it", left_after(ledger, state)),
         ("Delta", f"{budget.delta:g}"),
         (
             "Shares patients with",
-            ", ".join(account.sharing) + ": what runs there counts here, and the other way round"
-            if account.sharing
+            ", ".join(ledger.sharing) + ": what runs there counts here, and the other way round"
+            if ledger.sharing
             else "no other asset of this hospital",
         ),
     ]
+    if state.stops:
+        rows.append(("Stops early", state.stops))
     if state.rounds_called:
         called = (
             f"{state.rounds_called} of the plan's {plan.rounds} training rounds are already paid"
@@ -37,12 +41,13 @@ def privacy(plan: Plan, account: LedgerSummary, state: PlanStatus) -> Section:
         prose="For one patient more or less, whatever else anybody knows. The ledger composes "
         "everything that ever left; epsilons are not added up.",
         rows=tuple(rows),
+        alarming=("Stops early", *(() if left >= 0.005 else ("Left after it",))),
     )
 
 
-def left_after(account: LedgerSummary, state: PlanStatus) -> str:
+def left_after(ledger: LedgerSummary, state: PlanStatus) -> str:
     """What is left of the budget after all of a plan, or by how much it does not fit."""
-    left = account.budget.epsilon - state.after_epsilon
+    left = ledger.budget.epsilon - state.after_epsilon
     if left >= 0:
         return f"epsilon {left:.2f}"
     return (
@@ -134,16 +139,13 @@ def what_changed(before: Plan | None, after: Plan, *, code_before: str, code: st
     )
 
 
-def code(text: str, findings: Sequence[Finding]) -> Section:
-    """The submitted text and what the static review says to it."""
-    found = "nothing unusual" if not findings else f"{len(findings)} findings"
+def code(text: str, sha256: str, *, fixed: bool) -> Section:
+    """The submitted text, and whether it is the one function that a request may carry."""
+    verdict = f"The code is the one fixed function, byte for byte: SHA-256 {sha256}."
     return Section(
         title="The code",
-        prose=f"Static review: {found}. It is advisory: it reads words, and code without a "
-        "finding is not thereby harmless. Nothing rests on it: the vault runs the plan, never a text "
-        "that it was sent.",
-        head=("line", "finding") if findings else (),
-        rows=tuple((str(finding.line), finding.reason) for finding in findings),
+        prose=f"{verdict if fixed else OTHER_CODE} The vault runs the plan, never a text that it "
+        "was sent.",
         code=text.rstrip("\n"),
     )
 

@@ -1,9 +1,9 @@
-"""Who decides at one hospital, and by which rules: the actions in force, and whose they are.
+"""Who decides at one hospital, and by which rules: the signed actions that are in force.
 
-    signed action ─▶ whose key? just now? once? ─▶ enough signatures? ─▶ in force, and in the log
+    signed action ─▶ known key? recent? first use? ─▶ enough signatures? ─▶ in force, and in the log
 
-Nothing is believed because it was written down once: each answer is worked out from signed actions
-whose signatures are checked again. What these people let run is `authorizer`'s to say.
+No table row is believed by itself: each answer is computed from signed actions, and their
+signatures are checked again. `authorization` says what these people let run.
 """
 
 import time
@@ -13,53 +13,46 @@ from contextlib import contextmanager
 from datasites import private_files
 from datasites.protocol import owner_actions
 from datasites.site import Site
-from datasites.vault.db.audit_log import AuditLog
-from datasites.vault.db.database import Database
-from datasites.vault.db.records import ActionState, StoredAction, VaultRecords
+from datasites.vault.db.actions import ActionState, StoredAction
+from datasites.vault.db.vault_database import VaultDatabase
 from policies.rules import KnownParties
 from policies.site_policy import SitePolicy
-from syft_code.errors import ConsiliumError, InvalidMessage, NotApproved, Refused, require
+from syft_code.errors import InvalidMessage, NotApproved, Refused, require
 from syft_code.plans import messages
-from syft_code.plans.messages import NO_PART, Signed
+from syft_code.plans.messages import Signed
 from syft_code.plans.roster import HEX_KEY, NAME
 
 WAIT_S = 30 * 86_400.0
 """How long a signature waits for the others that an action needs."""
-NOBODY = (
-    "An action must be signed by somebody who decides at this hospital: ask its owner to enrol you."
-)
+NOBODY = "An action must be signed by somebody who decides at this hospital: ask its owner to enroll you."
 NO_POLICY = (
     "This hospital has no policy in force: its owner must adopt one first (policy.toml, "
-    "Owner.adopt)."
+    "Owner.adopt_policy)."
 )
 
 
 class ApproverRegistry:
     """The owner and the approvers of one hospital, and the rules that they have put into force."""
 
-    def __init__(
-        self, site: Site, store: Database, *, records: VaultRecords, log: AuditLog
-    ) -> None:
+    def __init__(self, site: Site, db: VaultDatabase) -> None:
         self._owner_key = private_files.read_required(site.vault / "owner.pub").hex()
-        self._store = store
-        self._records = records
-        self._log = log
+        self._db = db
 
     def approvers(self) -> dict[str, str]:
         """The keys (hex) of those who decide here, with their names; the owner first."""
-        found = {self._owner_key: "owner"}
-        for stored in self._records.actions("EnrollApprover", "RemoveApprover"):
-            action = self.verified(stored, set(found))
+        names = {self._owner_key: "owner"}
+        for stored in self._db.actions.named("EnrollApprover", "RemoveApprover"):
+            action = self.verified(stored, set(names))
             if isinstance(action, owner_actions.EnrollApprover):
-                found[action.verify_key] = action.name
+                names[action.verify_key] = action.name
             elif isinstance(action, owner_actions.RemoveApprover):
-                found.pop(action.verify_key, None)
-        return found
+                names.pop(action.verify_key, None)
+        return names
 
     def ever(self) -> set[str]:
-        """The keys of everybody who decides here or once did."""
+        """The keys of all present and former approvers, the owner's among them."""
         keys = {self._owner_key}
-        for stored in self._records.actions("EnrollApprover"):
+        for stored in self._db.actions.named("EnrollApprover"):
             action = self.verified(stored, keys)
             keys |= (
                 {action.verify_key} if isinstance(action, owner_actions.EnrollApprover) else set()
@@ -72,14 +65,6 @@ class ApproverRegistry:
         if not isinstance(action, owner_actions.AdoptPolicy):
             raise Refused(NO_POLICY)
         return action.policy
-
-    def public(self, refusal: ConsiliumError) -> ConsiliumError:
-        """What a researcher may read of a no: the reason only if the policy lets them."""
-        try:
-            told = self.policy().tell_researchers
-        except ConsiliumError:
-            told = False
-        return refusal if told else Refused(NO_PART)
 
     def known(self) -> KnownParties:
         """The parties that were named last; nobody, if none ever were."""
@@ -95,7 +80,7 @@ class ApproverRegistry:
         """What waits for another signature: (name of the action, its subject, who has signed)."""
         return [
             (stored.name, self.verified(stored, self.ever()).subject, stored.signer)
-            for stored in self._records.actions(*owner_actions.ACTIONS, state="waiting")
+            for stored in self._db.actions.named(*owner_actions.ACTIONS, state="waiting")
         ]
 
     def authentic(self, signed: Signed, name: str, signer: str) -> owner_actions.OwnerAction:
@@ -116,7 +101,7 @@ class ApproverRegistry:
     @contextmanager
     def deciding(self, signer: str) -> Iterator[None]:
         """One transaction in which a signer, who may have left since they were heard, decides."""
-        with self._store.writing():
+        with self._db.database.writing():
             require(signer in self.approvers(), NOBODY, error=InvalidMessage)
             yield
 
@@ -130,14 +115,14 @@ class ApproverRegistry:
             self._check_rule(action)
             needed = self.signatures_needed()
             since = time.time() - WAIT_S
-            before = self._records.waiting_signers(action.subject, since_unix_s=since)
+            before = self._db.actions.waiting_signers(action.subject, since_unix_s=since)
             present = (before & set(self.approvers())) | {signer}
             missing = max(needed - len(present), 0)
             self.keep(action, signer, signed, state="waiting" if missing else "in force")
             if not missing:
-                self._records.settle()
+                self._db.actions.void_waiting()
             if not missing and isinstance(action, owner_actions.RemoveApprover):
-                self._records.forget_approver(action.verify_key)
+                self._db.approvals.remove_signer(action.verify_key)
         return missing
 
     def keep(
@@ -149,9 +134,9 @@ class ApproverRegistry:
         state: ActionState = "in force",
     ) -> None:
         """Remember an action and log it, as it was signed; both or, if it was used before, neither."""
-        with self._store.writing():
-            self._records.remember(action, signer, signed, state=state)
-            self._log.append(
+        with self._db.database.writing():
+            self._db.actions.add(action, signer, signed, state=state)
+            self._db.log.append(
                 f"action: {type(action).__name__}",
                 signer=signer,
                 state=state,
@@ -177,7 +162,7 @@ class ApproverRegistry:
                 require(
                     action.policy.terms.approvers <= len(approvers),
                     f"A policy that asks for {action.policy.terms.approvers} approvers needs as many "
-                    f"people enrolled, and there are {len(approvers)}: enrol another first.",
+                    f"people enrolled, and there are {len(approvers)}: enroll another first.",
                     error=Refused,
                 )
             case owner_actions.EnrollApprover():
@@ -196,13 +181,13 @@ class ApproverRegistry:
                     action.verify_key in approvers
                     and action.verify_key != self._owner_key
                     and len(approvers) > self.signatures_needed(),
-                    "Whoever leaves must be an approver beside the owner, and as many people must "
+                    "An approver who is removed must be enrolled and not the owner, and as many people must "
                     f"stay as the policy asks for ({self.signatures_needed()}); got the key "
                     f"{action.verify_key[:16]!r}…, and {len(approvers)} decide here: see who is "
-                    "enrolled, or enrol another first.",
+                    "enrolled, or enroll another first.",
                     error=Refused,
                 )
 
     def _newest(self, name: str) -> owner_actions.OwnerAction | None:
-        stored = self._records.actions(name)
+        stored = self._db.actions.named(name)
         return self.verified(stored[-1], self.ever()) if stored else None

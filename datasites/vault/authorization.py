@@ -1,26 +1,27 @@
-"""What may run at one hospital: the plans that its `approvers` let run, and within which limits.
+"""What may run at one hospital: the plans that its approvers let run, and within which limits.
 
     plan hash ─▶ approvals that still verify, or a standing one ─▶ the policy's rules ─▶ Grant
 
-A grant is worked out anew for each round, from signed actions whose signatures are checked again.
+A grant is computed anew for each round, and the signatures below it are checked again: a table
+that somebody changed can refuse a plan, and can't let one run.
 """
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from datasites.protocol import owner_actions
 from datasites.vault.approvers import ApproverRegistry
+from datasites.vault.db.actions import StoredAction
 from datasites.vault.db.assets import StoredAsset
-from datasites.vault.db.audit_log import AuditLog
-from datasites.vault.db.database import Database
-from datasites.vault.db.ledger import Ledger
-from datasites.vault.db.records import StoredAction, VaultRecords
+from datasites.vault.db.vault_database import VaultDatabase
 from policies.decision import Approve, Decision
+from policies.forecast import Account, Forecast, forecast
 from policies.rules import PolicyCase, covered, forbidden, review
 from policies.site_policy import Budget
-from syft_code.errors import NotApproved, require
+from syft_code.errors import ConsiliumError, NotApproved, Refused, require
 from syft_code.plans import traveller
-from syft_code.plans.messages import Signed
+from syft_code.plans.messages import NO_PART, Signed
 from syft_code.plans.plan import Plan
 
 
@@ -46,22 +47,16 @@ class Authorizer:
 
     def __init__(
         self,
+        db: VaultDatabase,
         approvers: ApproverRegistry,
-        store: Database,
         *,
         hospital: str,
         verify_key: str,
-        records: VaultRecords,
-        ledger: Ledger,
-        log: AuditLog,
     ) -> None:
+        self._db = db
         self._approvers = approvers
-        self._store = store
         self._hospital = hospital
         self._verify_key = verify_key
-        self._records = records
-        self._ledger = ledger
-        self._log = log
 
     def case(self, plan: Plan, researcher: str) -> PolicyCase:
         """A plan with what this hospital's records say, for the policy's rules."""
@@ -71,8 +66,10 @@ class Authorizer:
             hospital=self._hospital,
             known=self._approvers.known(),
             approvers=tuple(self._approvers.approvers()),
-            spent=self._ledger.events(entry.asset, apart_from=plan.hash),
-            of_researcher=self._ledger.of_researcher(entry.asset, researcher, plan.researcher_key),
+            spent=self._db.ledger.events(entry.asset, apart_from=plan.hash),
+            of_researcher=self._db.ledger.of_researcher(
+                entry.asset, researcher, plan.researcher_key
+            ),
             now_unix_s=time.time(),
         )
 
@@ -80,9 +77,47 @@ class Authorizer:
         """What the policy says to a plan before anybody decides."""
         return review(self.case(plan, researcher), self._approvers.policy())
 
+    def forecast(self, inspected: owner_actions.GetPlanStatus, signer: str) -> Forecast:
+        """How far a plan gets under the approvals that stand, or with one that is yet to sign."""
+        plan = Plan.decode(inspected.plan.encode("utf-8", "replace"))
+        proposed = inspected.rounds is not None
+        standing = [
+            action
+            for stored, action in self._good_approvals(plan.hash)
+            if time.time() < action.expires_unix_s and not (proposed and stored.signer == signer)
+        ]
+        budgets = [action.budget for action in standing]
+        budgets += [inspected.budget] if inspected.budget else []
+        rounds = [action.rounds for action in standing] + [inspected.rounds or plan.rounds]
+        accounts = self._accounts(plan, inspected.researcher, budgets)
+        return forecast(plan, accounts, rounds=min(rounds))
+
+    def _accounts(self, plan: Plan, researcher: str, study: Sequence[Budget]) -> list[Account]:
+        """What the ledger holds each round of a plan against, apart from the plan's own part."""
+        policy, asset = self._approvers.policy(), plan.hospital(self._hospital).asset
+        accounts = [
+            Account(
+                name=f"the budget of {name}",
+                spent=self._db.ledger.events(name, apart_from=plan.hash),
+                budget=policy.budget(name),
+            )
+            for name in self._db.ledger.sharing(asset)
+        ]
+        cap = policy.terms.researcher_epsilon
+        if cap is not None:
+            theirs = self._db.ledger.of_researcher(
+                asset, researcher, plan.researcher_key, apart_from=plan.hash
+            )
+            budget = Budget(epsilon=cap, delta=policy.budget(asset).delta)
+            accounts.append(Account(name="one researcher's limit", spent=theirs, budget=budget))
+        return accounts + [
+            Account(name="the approval's limit for this study", spent=(), budget=budget)
+            for budget in study
+        ]
+
     def approve(self, action: owner_actions.ApprovePlan, signer: str, signed: Signed) -> int:
         """Keep one person's approval of a plan; how many signatures are missing then."""
-        plan = Plan.decode(action.plan.encode("ascii"))
+        plan = Plan.decode(action.plan.encode())
         with self._approvers.deciding(signer):
             asset = self._check_fits(plan, action.asset_version)
             require(
@@ -100,12 +135,12 @@ class Authorizer:
             )
             self._check_policy(plan, action.researcher)
             self._approvers.keep(action, signer, signed)
-            self._records.approve(plan, signer, signed)
+            self._db.approvals.approve(plan, signer, signed)
             if self._from_approvals(plan) is None:
                 present = {stored.signer for stored, _ in self._good_approvals(plan.hash)}
                 return max(self._approvers.signatures_needed() - len(present), 1)
-            if self._records.forget_refusal(plan.hash):
-                self._log.append("refusal lifted", plan_hash=plan.hash)
+            if self._db.approvals.lift_refusal(plan.hash):
+                self._db.log.append("refusal lifted", plan_hash=plan.hash)
             return 0
 
     def refuse(
@@ -114,7 +149,7 @@ class Authorizer:
         """Take every approval of a plan away; one person is enough."""
         with self._approvers.deciding(signer):
             self._approvers.keep(action, signer, signed)
-            self._records.refuse(action)
+            self._db.approvals.refuse(action)
 
     def offer(self, plan: Plan) -> None:
         """Take a plan in that a standing approval covers; raise `NotApproved` for any other."""
@@ -123,18 +158,18 @@ class Authorizer:
         require(
             standing is not None
             and isinstance(self.weigh(plan, standing.researcher), Approve)
-            and self._records.refusal(plan.hash) is None,
+            and self._db.approvals.refusal(plan.hash) is None,
             "No standing approval covers this plan: its owner will decide.",
             error=NotApproved,
         )
-        with self._store.writing():
-            if self._records.plan(plan.hash) is None:
-                self._records.keep_plan(plan)
-                self._log.append("plan taken in under a standing approval", plan_hash=plan.hash)
+        with self._db.database.writing():
+            if self._db.approvals.plan(plan.hash) is None:
+                self._db.approvals.keep_plan(plan)
+                self._db.log.append("plan taken in under a standing approval", plan_hash=plan.hash)
 
     def plan(self, plan_hash: str) -> Plan:
         """A plan that was approved or taken in here; raise `NotApproved` for any other."""
-        plan = self._records.plan(plan_hash)
+        plan = self._db.approvals.plan(plan_hash)
         if plan is None:
             raise NotApproved("No data owner here has approved this plan: ask the data owner.")
         return plan
@@ -147,7 +182,7 @@ class Authorizer:
             forbids the plan; the asset is at the approved version.
         """
         plan = self.plan(plan_hash)
-        refusal = self._records.refusal(plan_hash)
+        refusal = self._db.approvals.refusal(plan_hash)
         if refusal is not None:
             raise NotApproved(
                 f"Talk to the data owner, who has {refusal.kind} this plan: {refusal.reason}"
@@ -159,19 +194,27 @@ class Authorizer:
         self._check_policy(grant.plan, grant.researcher)
         return grant
 
+    def public(self, refusal: ConsiliumError) -> ConsiliumError:
+        """What a researcher may read of a refusal: the reason only if the policy lets them."""
+        try:
+            shown = self._approvers.policy().tell_researchers
+        except ConsiliumError:
+            shown = False
+        return refusal if shown else Refused(NO_PART)
+
     def _from_approvals(self, plan: Plan) -> Grant | None:
-        found = [
+        valid = [
             (stored.signer, action)
             for stored, action in self._good_approvals(plan.hash)
             if time.time() < action.expires_unix_s
         ]
-        if len(found) < self._approvers.signatures_needed():
+        if len(valid) < self._approvers.signatures_needed():
             return None
-        approvals = [action for _, action in found]
+        approvals = [action for _, action in valid]
         same = {(a.plan, a.code_sha256, a.asset, a.asset_version, a.researcher) for a in approvals}
         require(
             len(same) == 1
-            and approvals[0].plan == plan.encode().decode("ascii")
+            and approvals[0].plan == plan.encode().decode()
             and approvals[0].code_sha256 == traveller.source_sha256(plan.hash),
             "The approvals of a plan must all be for the bytes of the plan and the code that would "
             "run now, and for one researcher, and are not: approve it again.",
@@ -185,7 +228,7 @@ class Authorizer:
             budgets=tuple(a.budget for a in approvals),
             rounds=min(a.rounds for a in approvals),
             expires_unix_s=min(a.expires_unix_s for a in approvals),
-            signers=tuple(signer for signer, _ in found),
+            signers=tuple(signer for signer, _ in valid),
         )
 
     def _from_standing(self, plan: Plan) -> Grant | None:
@@ -220,17 +263,17 @@ class Authorizer:
     ) -> list[tuple[StoredAction, owner_actions.ApprovePlan]]:
         """The approvals of people who still decide here; a broken signature raises."""
         approvers, ever = self._approvers.approvers(), self._approvers.ever()
-        found: list[tuple[StoredAction, owner_actions.ApprovePlan]] = []
-        for stored in self._records.approvals(plan_hash):
+        good: list[tuple[StoredAction, owner_actions.ApprovePlan]] = []
+        for stored in self._db.approvals.of_plan(plan_hash):
             action = self._approvers.verified(stored, ever)
             if stored.signer in approvers and isinstance(action, owner_actions.ApprovePlan):
-                found.append((stored, action))
-        return found
+                good.append((stored, action))
+        return good
 
     def _check_fits(self, plan: Plan, asset_version: int) -> StoredAsset:
         """The plan says of the asset what its newest publication says."""
         entry = plan.hospital(self._hospital)
-        stored = self._records.asset(entry.asset)
+        stored = self._db.assets.newest(entry.asset)
         require(
             entry.asset_version == asset_version == stored.version,
             f"The approval is for version {asset_version} of {entry.asset}, which is now at "

@@ -16,12 +16,13 @@ from pathlib import Path
 import numpy as np
 
 from datasites import private_files
-from datasites.vault.db.records import VaultRecords
+from datasites.vault.db.approvals import ApprovalStore
 from syft_code import canonical
 from syft_code.arrays import Vector
 from syft_code.errors import NotApproved, require
 from syft_code.plans.messages import Purpose
 from syft_code.plans.plan import Plan
+from syft_code.runtime import durable_files
 from syft_code.secret_sharing.vector_layout import VectorLayout
 
 LOG = logging.getLogger("consilium.vault")
@@ -43,9 +44,9 @@ class ClientState:
 class ClientStateStore:
     """The files, and which of them is in force for which plan."""
 
-    def __init__(self, folder: Path, records: VaultRecords) -> None:
+    def __init__(self, folder: Path, approvals: ApprovalStore) -> None:
         self._folder = private_files.private_folder(folder)
-        self._records = records
+        self._approvals = approvals
 
     def read(self, plan: Plan, purpose: Purpose) -> ClientState:
         """What the last round of a plan kept; zeros before the first one.
@@ -54,7 +55,7 @@ class ClientStateStore:
             NotApproved: if the file has not the bytes that were written, or is gone.
         """
         size = VectorLayout.of(plan).kept_length(purpose)
-        digest = self._records.client_states().get(plan.hash, "") if size else ""
+        digest = self._approvals.client_states().get(plan.hash, "") if size else ""
         if not digest:
             return ClientState(sha256="", numbers=np.zeros(size))
         try:
@@ -70,12 +71,12 @@ class ClientStateStore:
         """Write a state down durably; it is in force once the records name its hash."""
         data = stored.astype("<f8").tobytes()
         digest = canonical.sha256(data)
-        private_files.write_private(self._folder / digest, data)
+        durable_files.write_durably(self._folder / digest, data)
         return digest
 
-    def forget_others(self) -> None:
+    def delete_unused(self) -> None:
         """Delete every file that no plan has any more; one that stays is deleted at a start."""
         try:
-            private_files.delete_except(self._folder, set(self._records.client_states().values()))
+            private_files.delete_except(self._folder, set(self._approvals.client_states().values()))
         except OSError:
             LOG.exception("an old state between rounds was not deleted")

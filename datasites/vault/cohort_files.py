@@ -1,25 +1,27 @@
 """The cohort files of a vault, each named by the SHA-256 of its bytes."""
 
 import hashlib
-from collections.abc import Collection
 from pathlib import Path
 
 from datasites import private_files
+from datasites.vault.db.assets import AssetStore
 from syft_code import canonical
 from syft_code.errors import NotApproved, require
+from syft_code.runtime import durable_files
 
 
 class CohortFiles:
     """A folder of cohorts. A name is a promise about the bytes, checked before each round."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, assets: AssetStore) -> None:
         self._folder = private_files.private_folder(folder)
+        self._assets = assets
         self._seen: dict[str, tuple[int, ...]] = {}
 
     def keep(self, body: bytes) -> str:
         """Write a cohort down durably, and return its hash."""
         digest = canonical.sha256(body)
-        private_files.write_private(self.path(digest), body)
+        durable_files.write_durably(self.path(digest), body)
         return digest
 
     def path(self, digest: str) -> Path:
@@ -32,27 +34,28 @@ class CohortFiles:
         mark = _mark(path)
         if mark and self._seen.get(digest) == mark:
             return  # the kernel's change time has not moved since the bytes were read
-        found = ""
+        digest_now = ""
         if mark:
             with path.open("rb") as file:
-                found = hashlib.file_digest(file, "sha256").hexdigest()
+                digest_now = hashlib.file_digest(file, "sha256").hexdigest()
         require(
-            found == digest,
+            digest_now == digest,
             "The asset's file must be the bytes that its owner published, and is not: it was "
             "changed or removed after that. Publish the asset again.",
             error=NotApproved,
         )
         self._seen[digest] = mark
 
-    def forget_others(self, stored: Collection[str]) -> None:
-        """Delete every cohort but these."""
-        private_files.delete_except(self._folder, {self.path(digest).name for digest in stored})
+    def delete_unused(self) -> None:
+        """Delete every cohort that no asset has any more."""
+        used = {self.path(digest).name for digest in self._assets.cohorts()}
+        private_files.delete_except(self._folder, used)
 
 
 def _mark(path: Path) -> tuple[int, ...]:
     """What changes when a file does, as the kernel keeps it; empty if there is no file."""
     try:
-        found = path.stat()
+        status = path.stat()
     except OSError:
         return ()
-    return (found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+    return (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)

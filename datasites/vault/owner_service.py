@@ -1,11 +1,12 @@
-"""The vault's owner service: it does what owners and approvers have signed, and shows them the books.
+"""The vault's owner service: it does what owners and approvers have signed, and answers what they
+ask about ledger, plans and rules.
 
-signed action ─▶ Deciders: whose, just now, enough signatures? ─▶ done, kept, logged
+    signed action ─▶ approvers: known signer, recent, enough signatures? ─▶ done, kept, logged
 """
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Literal
 
@@ -14,10 +15,10 @@ from datasites.data.cohort_file import SplitCohort
 from datasites.protocol import owner_actions, vault_api
 from datasites.vault.approvers import ApproverRegistry
 from datasites.vault.authorization import Authorizer
-from datasites.vault.cohort_files import CohortFiles
-from datasites.vault.db.audit_log import AuditLog
-from datasites.vault.db.ledger import Ledger
-from datasites.vault.db.records import VaultRecords
+from datasites.vault.db import integrity_check
+from datasites.vault.db.vault_database import VaultDatabase
+from datasites.vault.round_executor import RoundExecutor
+from datasites.vault.vault_files import VaultFiles
 from policies.decision import AskOwner, Decision, Deny
 from syft_code import canonical
 from syft_code.errors import ConsiliumError, InvalidData, InvalidMessage, Refused, require
@@ -31,30 +32,38 @@ class OwnerService:
 
     def __init__(
         self,
+        db: VaultDatabase,
+        files: VaultFiles,
         approvers: ApproverRegistry,
         authorizer: Authorizer,
-        *,
-        records: VaultRecords,
-        ledger: Ledger,
-        log: AuditLog,
-        cohorts: CohortFiles,
-        after_rounds: Callable[[Callable[[], None]], object],
-        stop_unless_granted: Callable[[], None],
+        rounds: RoundExecutor,
     ) -> None:
+        self._db = db
+        self._files = files
         self._approvers = approvers
         self._authorizer = authorizer
-        self._records = records
-        self._ledger = ledger
-        self._log = log
-        self._cohort_files = cohorts
-        self._after_rounds = after_rounds
-        self._stop_unless_granted = stop_unless_granted
+        self._rounds = rounds
         self._changing = threading.Lock()  # one at a time changes cohort files
 
     def handle(self, request: vault_api.OwnerActionRequest, body: bytes) -> tuple[object, bytes]:
         """Do what an approver signed just now, and for the first time."""
         action = self._approvers.authentic(request.action, request.name, request.signer)
-        signer, signed = request.signer, request.action
+        match action:
+            case owner_actions.GetLedger():
+                return self._ledger_summary(action), b""
+            case owner_actions.GetPlanStatus():
+                return self._plan_status(action, request.signer), b""
+            case owner_actions.GetSiteStatus():
+                return self._site_status(), b""
+            case owner_actions.ExportAuditLog():
+                return vault_api.AuditLogFile(), self._db.log.export()
+            case _:
+                return self._perform(action, request.signer, request.action, body), b""
+
+    def _perform(
+        self, action: owner_actions.OwnerAction, signer: str, signed: Signed, body: bytes
+    ) -> vault_api.Accepted:
+        """Do an action that changes something."""
         match action:
             case (
                 owner_actions.AdoptPolicy()
@@ -63,40 +72,26 @@ class OwnerService:
                 | owner_actions.RemoveApprover()
             ):
                 missing = self._approvers.change_rules(action, signer, signed)
-                self._stop_unless_granted()
-                return vault_api.Accepted(missing=missing), b""
+                self._rounds.stop_unless_granted()
+                return vault_api.Accepted(missing=missing)
             case owner_actions.ApprovePlan():
-                return vault_api.Accepted(
-                    missing=self._authorizer.approve(action, signer, signed)
-                ), b""
+                return vault_api.Accepted(missing=self._authorizer.approve(action, signer, signed))
             case owner_actions.DenyPlan() | owner_actions.RevokePlan():
                 self._authorizer.refuse(action, signer, signed)
-                self._stop_unless_granted()
-                return vault_api.Accepted(), b""
+                self._rounds.stop_unless_granted()
             case owner_actions.AskResearcher():
                 with self._approvers.deciding(signer):
                     self._approvers.keep(action, signer, signed)
-                return vault_api.Accepted(), b""
             case owner_actions.PublishAsset():
                 with self._changing:
-                    return vault_api.Accepted(
-                        version=self._publish(action, signer, signed, body)
-                    ), b""
+                    version = self._publish(action, signer, signed, body)
+                return vault_api.Accepted(version=version)
             case owner_actions.RemovePatient():
                 with self._changing:
                     self._remove_patient(action, signer, signed)
-                return vault_api.Accepted(), b""
-            case owner_actions.GetLedger():
-                return self._account(action), b""
-            case owner_actions.GetPlanStatus():
-                return self._plan_state(action), b""
-            case owner_actions.GetSiteStatus():
-                return self._house(), b""
-            case owner_actions.ExportAuditLog():
-                return vault_api.AuditLogFile(), self._log.export()
-        raise InvalidMessage(
-            "A vault does the actions of datasites.protocol.owner_actions and no others."
-        )
+            case _:
+                raise InvalidMessage("A vault does the actions of `owner_actions` and no others.")
+        return vault_api.Accepted()
 
     # Patients
 
@@ -104,45 +99,35 @@ class OwnerService:
         self, action: owner_actions.PublishAsset, signer: str, signed: Signed, body: bytes
     ) -> int:
         """Check a cohort, keep it without those who have left, then give it its version."""
-        require(
-            canonical.sha256(body) == action.cohort_sha256,
-            "The cohort must be the bytes that the publication names: publish it again.",
-            error=InvalidMessage,
-        )
         self._approvers.policy()
-        split = cohort_file.unpack(body, action.spec)
-        require(
-            split.split_rule == action.split_rule,
-            "The cohort must be split by the rule that the publication names: publish it again.",
-            error=InvalidMessage,
-        )
-        struck = self._records.struck() & set(split.names())
-        stored = split.without(struck) if struck else split
+        split = _unpacked(action, body)
+        removed = self._db.assets.removed_patients() & set(split.names())
+        stored = split.without(removed) if removed else split
         require(
             bool((~stored.held_out).any()),
             "At least one patient must be left for training, and without those who have left or "
             "are held out there is none: publish a larger cohort.",
             error=InvalidData,
         )
-        digest = self._cohort_files.keep(cohort_file.pack(stored) if struck else body)
+        digest = self._files.cohorts.keep(cohort_file.pack(stored) if removed else body)
         with self._approvers.deciding(signer):
-            self._check_neighbours(action, stored)  # a refusal leaves a file, which a start deletes
+            self._check_same_split(action, stored)  # a refusal leaves a file, which a start deletes
             self._approvers.keep(action, signer, signed)
             groups = dict(zip(stored.names(), stored.held_out.tolist(), strict=True))
-            patients = self._ledger.register(action.asset, groups)
-            version = self._records.publish(action, cohort_sha256=digest)
+            patients = self._db.ledger.register(action.asset, groups)
+            version = self._db.assets.publish(action, cohort_sha256=digest)
             self._note_cohort(action.asset, version, digest, patients_sha256=patients)
         return version
 
-    def _check_neighbours(self, action: owner_actions.PublishAsset, split: SplitCohort) -> None:
-        """Whoever shares a patient must hold patients out alike: groups are paid in parallel."""
-        for name in self._ledger.sharing(action.asset, split.names()):
-            for other in self._records.versions(name):
+    def _check_same_split(self, action: owner_actions.PublishAsset, split: SplitCohort) -> None:
+        """Assets that share a patient must hold patients out alike: groups are paid in parallel."""
+        for name in self._db.ledger.sharing(action.asset, split.names()):
+            for other in self._db.assets.versions(name):
                 published = other.publication
                 require(
                     (action.split_rule, action.spec.patient_unit)
                     == (published.split_rule, published.spec.patient_unit),
-                    f"{action.asset} version {self._records.newest_version(action.asset) + 1} must hold "
+                    f"{action.asset} version {self._db.assets.newest_version(action.asset) + 1} must hold "
                     f"patients out by the rule of {name}, with which it shares patients or its "
                     "name (the same salt, fraction and unit): split it as before.",
                     error=Refused,
@@ -152,7 +137,7 @@ class OwnerService:
         self, action: owner_actions.RemovePatient, signer: str, signed: Signed
     ) -> None:
         """Write every cohort of a patient anew without them; rounds under way end as they began."""
-        assets = self._ledger.holding(action.token)
+        assets = self._db.ledger.holding(action.token)
         require(
             bool(assets),
             "No asset here holds this patient: see that the identifier is written as in the data.",
@@ -161,45 +146,49 @@ class OwnerService:
         rewritten = [new for asset in assets for new in self._without(asset, action.token)]
         with self._approvers.deciding(signer):
             self._approvers.keep(action, signer, signed)
-            self._records.remove_patient(action.token)
+            self._db.assets.remove_patient(action.token)
             for asset, version, digest in rewritten:
-                self._records.replace_cohort(asset, version, cohort_sha256=digest)
+                self._db.assets.replace_cohort(asset, version, cohort_sha256=digest)
                 self._note_cohort(asset, version, digest)
-        self._after_rounds(self._forget)
+        self._rounds.after_rounds(self._delete_unused_cohorts)
 
     def _without(self, asset: str, token: str) -> Iterator[tuple[str, int, str]]:
         """Each version of an asset that holds a patient, with the hash of its new file."""
-        for stored in self._records.versions(asset):
-            self._cohort_files.check(stored.cohort_sha256)
-            data = self._cohort_files.path(stored.cohort_sha256).read_bytes()
+        for stored in self._db.assets.versions(asset):
+            self._files.cohorts.check(stored.cohort_sha256)
+            data = self._files.cohorts.path(stored.cohort_sha256).read_bytes()
             split = cohort_file.unpack(data, stored.publication.spec)
             if token in split.names():
                 body = cohort_file.pack(split.without({token}))
-                yield asset, stored.version, self._cohort_files.keep(body)
+                yield asset, stored.version, self._files.cohorts.keep(body)
 
-    def _forget(self) -> None:
+    def _delete_unused_cohorts(self) -> None:
         """Delete the files that no asset has any more."""
         with self._changing:
-            self._cohort_files.forget_others(self._records.cohorts())
+            self._files.cohorts.delete_unused()
 
     def _note_cohort(self, asset: str, version: int, digest: str, **facts: str) -> None:
-        self._log.append(
-            "cohort kept", asset=asset, version=str(version), cohort_sha256=digest, **facts
+        self._db.log.append(
+            integrity_check.COHORT_STORED,
+            asset=asset,
+            version=str(version),
+            cohort_sha256=digest,
+            **facts,
         )
 
-    # The books
+    # What the owner's side may read
 
-    def _account(self, action: owner_actions.GetLedger) -> vault_api.LedgerSummary:
-        asset = self._records.asset(action.asset).publication.asset
+    def _ledger_summary(self, action: owner_actions.GetLedger) -> vault_api.LedgerSummary:
+        asset = self._db.assets.newest(action.asset).publication.asset
         budget = self._approvers.policy().budget(asset)
-        events = self._ledger.events(asset)
+        events = self._db.ledger.events(asset)
         return vault_api.LedgerSummary(
             asset=asset,
             spent_epsilon=accounting.epsilon(events, delta=budget.delta),
             budget=budget,
-            events=tuple(canonical.encode(event).decode("ascii") for event in events),
-            sharing=tuple(self._ledger.sharing(asset)[1:]),
-            in_force=tuple(h for h in self._records.plans() if self._runs(h, asset)),
+            events=tuple(canonical.text(event) for event in events),
+            sharing=tuple(self._db.ledger.sharing(asset)[1:]),
+            in_force=tuple(h for h in self._db.approvals.plans() if self._runs(h, asset)),
         )
 
     def _runs(self, plan_hash: str, asset: str) -> bool:
@@ -208,18 +197,21 @@ class OwnerService:
         except ConsiliumError:
             return False
 
-    def _plan_state(self, action: owner_actions.GetPlanStatus) -> vault_api.PlanStatus:
+    def _plan_status(
+        self, action: owner_actions.GetPlanStatus, signer: str
+    ) -> vault_api.PlanStatus:
         """A plan before the policy, and what was decided on it."""
-        plan = Plan.decode(action.plan.encode("ascii", "replace"))
+        plan = Plan.decode(action.plan.encode("utf-8", "replace"))
         case = self._authorizer.case(plan, action.researcher)
         delta = self._approvers.policy().budget(case.entry.asset).delta
         whole = accounting.plan_events(plan)
         names = self._approvers.approvers()
         signers = tuple(
             names[stored.signer]
-            for stored in self._records.approvals(plan.hash)
+            for stored in self._db.approvals.of_plan(plan.hash)
             if stored.signer in names
         )
+        reach = self._authorizer.forecast(action, signer)
         verdict, weighed = _in_words(self._authorizer.weigh(plan, action.researcher))
         state = vault_api.PlanStatus(
             state="undecided",
@@ -230,14 +222,17 @@ class OwnerService:
             after_epsilon=accounting.epsilon([*case.spent, *whole], delta=delta),
             signers=signers,
             signatures_needed=self._approvers.signatures_needed(),
-            rounds_called=self._ledger.count(plan.hash, purpose="train"),
+            rounds_called=self._db.ledger.count(plan.hash, purpose="train"),
+            rounds_that_fit=reach.rounds,
+            evaluations_that_fit=reach.evaluations,
+            stops=reach.stops,
             last_approved=self._last_approved(plan.hash),
         )
         return self._decided(state, plan.hash)
 
     def _decided(self, state: vault_api.PlanStatus, plan_hash: str) -> vault_api.PlanStatus:
-        """Every kind of not running is told from the others."""
-        refusal = self._records.refusal(plan_hash)
+        """The state with what was decided: denied, revoked, waiting, expired or in force."""
+        refusal = self._db.approvals.refusal(plan_hash)
         if refusal is not None:
             return replace(state, state=refusal.kind, sentence=refusal.reason)
         try:
@@ -260,11 +255,11 @@ class OwnerService:
         )
 
     def _last_approved(self, plan_hash: str) -> str:
-        others = [name for name in self._records.plans() if name != plan_hash]
-        plan = self._records.plan(others[-1]) if others else None
-        return plan.encode().decode("ascii") if plan else ""
+        others = [name for name in self._db.approvals.plans() if name != plan_hash]
+        plan = self._db.approvals.plan(others[-1]) if others else None
+        return plan.encode().decode() if plan else ""
 
-    def _house(self) -> vault_api.SiteStatus:
+    def _site_status(self) -> vault_api.SiteStatus:
         try:
             policy = self._approvers.policy()
         except Refused:
@@ -274,8 +269,24 @@ class OwnerService:
             approvers=tuple(self._approvers.approvers().items()),
             known=self._approvers.known(),
             waiting=tuple(self._approvers.waiting()),
-            assets=tuple(self._records.assets()),
+            assets=tuple(self._db.assets.names()),
         )
+
+
+def _unpacked(action: owner_actions.PublishAsset, body: bytes) -> SplitCohort:
+    """A publication's cohort; raise `InvalidMessage` unless it is the one that was signed for."""
+    require(
+        canonical.sha256(body) == action.cohort_sha256,
+        "The cohort must be the bytes that the publication names: publish it again.",
+        error=InvalidMessage,
+    )
+    split = cohort_file.unpack(body, action.spec)
+    require(
+        split.split_rule == action.split_rule,
+        "The cohort must be split by the rule that the publication names: publish it again.",
+        error=InvalidMessage,
+    )
+    return split
 
 
 def _in_words(decision: Decision) -> tuple[Literal["approve", "deny", "ask owner"], str]:

@@ -1,8 +1,9 @@
-"""What one round comes to: a noised result, on its way from the patients to sealed shares.
+"""One round's result on its way from the patients to sealed shares.
 
     cohort ─ training process ─▶ airlock ─ contribution: compress ─▶ encode, shard, seal ─▶ shares
 
-Nothing here decides whether a round may run, or lets anything out: that is the vault's.
+Nothing here decides whether a round may run (`authorization`) or lets shares out
+(`round_executor`).
 """
 
 import secrets
@@ -14,11 +15,10 @@ from nacl.signing import SigningKey
 
 from datasites.vault import airlock
 from datasites.vault.authorization import Grant
-from datasites.vault.client_state import ClientState, ClientStateStore
-from datasites.vault.cohort_files import CohortFiles
-from datasites.vault.db.audit_log import AuditLog
+from datasites.vault.client_state import ClientState
 from datasites.vault.db.ledger import Spend
-from datasites.vault.db.records import VaultRecords
+from datasites.vault.db.vault_database import VaultDatabase
+from datasites.vault.vault_files import VaultFiles
 from datasites.vault.worker.job_messages import TrainingJob
 from datasites.vault.worker.training_worker import TrainingWorker
 from syft_code.arrays import Vector
@@ -70,29 +70,24 @@ class UpdateSealer:
     def __init__(
         self,
         key: SigningKey,
-        *,
-        records: VaultRecords,
-        log: AuditLog,
-        cohorts: CohortFiles,
-        client_states: ClientStateStore,
+        db: VaultDatabase,
+        files: VaultFiles,
         worker: TrainingWorker,
     ) -> None:
         self._key = key
-        self._records = records
-        self._log = log
-        self._cohort_files = cohorts
-        self._client_states = client_states
+        self._db = db
+        self._files = files
         self._worker = worker
 
-    def make(self, asked: ApprovedRound, *, on_step: Callable[[int], None]) -> SealedUpdate:
+    def make(self, approved: ApprovedRound, *, on_step: Callable[[int], None]) -> SealedUpdate:
         """Train in the training process, pass the airlock, correct or compress, encode, seal."""
-        plan, call = asked.grant.plan, asked.call
-        state = self._client_states.read(plan, call.purpose)
-        result = self._trained(asked, state, on_step=on_step)
+        plan, call = approved.grant.plan, approved.call
+        state = self._files.client_states.read(plan, call.purpose)
+        result = self._trained(approved, state, on_step=on_step)
         if call.purpose == "evaluate":
-            return SealedUpdate(shares=self._sealed_shares(asked, result), before="", after="")
-        sent = broadcast.unpack(plan, call.purpose, np.frombuffer(asked.broadcast, "<f4"))
-        made = client_update.from_result(
+            return SealedUpdate(shares=self._sealed_shares(approved, result), before="", after="")
+        sent = broadcast.unpack(plan, call.purpose, np.frombuffer(approved.broadcast, "<f4"))
+        update = client_update.from_result(
             plan,
             call.hospital,
             call.round,
@@ -100,26 +95,26 @@ class UpdateSealer:
             common=sent.control.astype(np.float64),
             kept=state.numbers,
         )
-        shares = self._sealed_shares(asked, made.values)
-        after = "" if made.kept is None else self._client_states.write(made.kept)
+        shares = self._sealed_shares(approved, update.values)
+        after = "" if update.kept is None else self._files.client_states.write(update.kept)
         return SealedUpdate(shares=shares, before=state.sha256, after=after)
 
     def _trained(
-        self, asked: ApprovedRound, state: ClientState, *, on_step: Callable[[int], None]
+        self, approved: ApprovedRound, state: ClientState, *, on_step: Callable[[int], None]
     ) -> Vector:
         """What the training process makes of a round, once it has passed the airlock."""
-        plan, call = asked.grant.plan, asked.call
-        cohort = self._records.asset(asked.grant.asset).cohort_sha256
+        plan, call = approved.grant.plan, approved.call
+        cohort = self._db.assets.newest(approved.grant.asset).cohort_sha256
         job = TrainingJob(
-            plan=plan.encode().decode("ascii"),
+            plan=plan.encode().decode(),
             hospital=call.hospital,
             purpose=call.purpose,
             round=call.round,
-            cohort_path=str(self._cohort_files.path(cohort)),
+            cohort_path=str(self._files.cohorts.path(cohort)),
             cohort_sha256=cohort,
             threads=1,
         )
-        body = asked.broadcast + state.numbers.astype("<f8").tobytes()
+        body = approved.broadcast + state.numbers.astype("<f8").tobytes()
         raw = self._worker.run(job, body, on_step=on_step)
         return airlock.inspect(
             raw,
@@ -127,8 +122,8 @@ class UpdateSealer:
             bound=airlock.result_bound(plan, call.purpose),
         )
 
-    def _sealed_shares(self, asked: ApprovedRound, values: Vector) -> list[bytes]:
-        plan, call = asked.grant.plan, asked.call
+    def _sealed_shares(self, approved: ApprovedRound, values: Vector) -> list[bytes]:
+        plan, call = approved.grant.plan, approved.call
         airlock.check(values, bound=plan.sharing_of(call.purpose).bound)
         sealed = envelope.seal(
             plan,
@@ -137,7 +132,7 @@ class UpdateSealer:
             round_number=call.round,
             values=values,
             hospital_key=self._key,
-            log_sha256=self._log.head().sha256,
+            log_sha256=self._db.log.head().sha256,
             seeds=_fresh(envelope.scheme(plan).pieces - 1, keystream.SEED_BYTES),
             content_keys=_fresh(len(plan.aggregators), envelope.KEY_BYTES),
         )

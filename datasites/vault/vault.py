@@ -6,14 +6,13 @@ It does what a valid call asks for, and nothing else (`process` is its socket):
                                                      ─▶ `rounds` ─▶ sealed shares
     owner      ─ a signed action ─▶ `owner service`
 
-Guarantee: whoever owns the front desk can delay or refuse service; it cannot read a
+Guarantee: an attacker who owns the front desk can delay or refuse service, and cannot read a
     patient, approve, or spend, because every action carries a signature that the vault checks.
-Does not protect: against whoever can read or write this process's files or memory.
+Does not protect: against an attacker who can read or write this process's files or memory.
 """
 
 import logging
 import threading
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -23,16 +22,13 @@ from datasites.protocol import vault_api
 from datasites.site import Site
 from datasites.vault.approvers import ApproverRegistry
 from datasites.vault.authorization import Authorizer
-from datasites.vault.client_state import ClientStateStore
-from datasites.vault.cohort_files import CohortFiles
 from datasites.vault.db import integrity_check, ledger
-from datasites.vault.db.audit_log import AuditLog
-from datasites.vault.db.database import Database
-from datasites.vault.db.ledger import Caps, Ledger
-from datasites.vault.db.records import VaultRecords
+from datasites.vault.db.ledger import Caps
+from datasites.vault.db.vault_database import VaultDatabase
 from datasites.vault.owner_service import OwnerService
 from datasites.vault.round_executor import RoundExecutor
 from datasites.vault.update_sealer import ApprovedRound, UpdateSealer
+from datasites.vault.vault_files import VaultFiles
 from datasites.vault.worker.training_worker import TrainingWorker
 from policies.site_policy import Budget
 from syft_code import canonical
@@ -56,8 +52,8 @@ LOG = logging.getLogger("consilium.vault")
 
 def _ticket_of(call: RoundCall) -> str:
     """The ticket of a round: the same for the same round, whatever its weights."""
-    named = canonical.encode([call.plan_hash, call.purpose, call.round])
-    return canonical.sha256(named)[:32]
+    identity = canonical.encode([call.plan_hash, call.purpose, call.round])
+    return canonical.sha256(identity)[:32]
 
 
 def _check_broadcast(call: RoundCall, plan: Plan, body: bytes) -> None:
@@ -83,64 +79,23 @@ class Vault:
     """What the vault knows and does, apart from its socket."""
 
     def __init__(self, site: Site) -> None:
-        self._held = private_files.lock_file(site.vault / "lock")
+        self._lock = private_files.lock_file(site.vault / "lock")
         settings = site.settings()
         self._name = settings.name
-        store = Database(site.vault / "vault.db")
         self._key = private_files.signing_key(site.vault / "key")
-        self._store = store
-        self._records = VaultRecords(store)
-        self._ledger = Ledger(store)
-        self._log = AuditLog(
-            store, hospital=self._name, key=self._key, head_path=site.vault / "log_head"
-        )
-        self._cohort_files = CohortFiles(site.vault / "cohorts")
-        self._approvers = ApproverRegistry(site, store, records=self._records, log=self._log)
+        self._db = VaultDatabase.open(site.vault, hospital=self._name, key=self._key)
+        self._files = VaultFiles.open(site.vault, self._db)
+        self._approvers = ApproverRegistry(site, self._db)
         self._authorizer = Authorizer(
-            self._approvers,
-            store,
-            hospital=self._name,
-            verify_key=self.verify_key,
-            records=self._records,
-            ledger=self._ledger,
-            log=self._log,
+            self._db, self._approvers, hospital=self._name, verify_key=self.verify_key
         )
-        self._round_queue = ThreadPoolExecutor(max_workers=1, thread_name_prefix="round")
         self._worker = TrainingWorker(site.vault / "vault.log", limit_s=settings.round_limit_s)
-        self._sealed = private_files.private_folder(site.vault / "sealed")
-        self._client_states = ClientStateStore(site.vault / "client_state", self._records)
-        contributions = UpdateSealer(
-            self._key,
-            records=self._records,
-            log=self._log,
-            cohorts=self._cohort_files,
-            client_states=self._client_states,
-            worker=self._worker,
-        )
-        self._rounds = RoundExecutor(
-            store,
-            self._sealed,
-            approvers=self._approvers,
-            authorizer=self._authorizer,
-            records=self._records,
-            ledger=self._ledger,
-            log=self._log,
-            client_states=self._client_states,
-            sealer=contributions,
-            worker=self._worker,
-            after_rounds=self._round_queue.submit,
-        )
+        sealer = UpdateSealer(self._key, self._db, self._files, self._worker)
+        self._rounds = RoundExecutor(self._db, self._files, self._authorizer, sealer, self._worker)
         self._owner_service = OwnerService(
-            self._approvers,
-            self._authorizer,
-            records=self._records,
-            ledger=self._ledger,
-            log=self._log,
-            cohorts=self._cohort_files,
-            after_rounds=self._round_queue.submit,
-            stop_unless_granted=self._rounds.stop_unless_granted,
+            self._db, self._files, self._approvers, self._authorizer, self._rounds
         )
-        self._deciding = threading.Lock()
+        self._reserving = threading.Lock()
         try:
             self._open()
         except ConsiliumError:
@@ -149,13 +104,11 @@ class Vault:
 
     def _open(self) -> None:
         """Check that nothing was taken out since the last time, and go on."""
-        self._log.check()
-        integrity_check.check(self._records, self._ledger, self._log)
-        self._records.forget_unfinished()
-        self._cohort_files.forget_others(self._records.cohorts())
-        private_files.delete_except(self._sealed, self._records.shares())
-        self._client_states.forget_others()
-        self._log.append("vault started", verify_key=self.verify_key)
+        self._db.log.check()
+        integrity_check.check(self._db)
+        self._db.tickets.forget_unfinished()
+        self._files.delete_unused()
+        self._db.log.append("vault started", verify_key=self.verify_key)
 
     @property
     def verify_key(self) -> str:
@@ -164,10 +117,8 @@ class Vault:
 
     def close(self) -> None:
         """End the training process; what was under way is lost and stays paid."""
-        self._rounds.closing.set()
-        self._worker.close()
-        self._round_queue.shutdown(wait=True, cancel_futures=True)
-        self._held.close()
+        self._rounds.close()
+        self._lock.close()
 
     def answer(self, request: object, body: bytes) -> tuple[object, bytes]:
         """Do what one request asks for; raise a `ConsiliumError` to say no."""
@@ -175,14 +126,16 @@ class Vault:
             case vault_api.GetHealth():
                 return vault_api.Healthy(verify_key=self.verify_key), b""
             case vault_api.StartRound():
-                return self._start_politely(request.call, body), b""
+                return self._start_or_refuse(request.call, body), b""
             case vault_api.GetTicket():
                 return self.ticket(request.ticket), b""
             case vault_api.GetShare():
                 return vault_api.Share(), self.share(request.ticket, request.party)
             case vault_api.OfferPlan():
-                self._authorizer.offer(Plan.decode(request.plan.encode("ascii", "replace")))
+                self._authorizer.offer(Plan.decode(request.plan.encode("utf-8", "replace")))
                 return vault_api.Accepted(), b""
+            case vault_api.GetPlanInForce():
+                return vault_api.PlanInForce(in_force=self._is_in_force(request.plan_hash)), b""
             case vault_api.OwnerActionRequest():
                 return self._owner_service.handle(request, body)
             case _:
@@ -206,32 +159,31 @@ class Vault:
         ticket = _ticket_of(call)
         try:
             self._check_asset(plan)
-            with self._deciding, self._store.writing():
-                if self._ledger.is_paid(call) and self._records.has_ticket(ticket):
+            with self._reserving, self._db.database.writing():
+                if self._db.ledger.is_paid(call) and self._db.tickets.has(ticket):
                     return self.ticket(ticket)
-                self._client_states.read(
-                    plan, call.purpose
-                )  # before it is paid: a broken state stops it
+                # Read before anything is paid: a state that was changed stops the round here.
+                self._files.client_states.read(plan, call.purpose)
                 grant = self._authorizer.grant(call.plan_hash)
-                asked = ApprovedRound(ticket=ticket, call=call, grant=grant, broadcast=weights)
-                self._reserve(asked)
+                approved = ApprovedRound(ticket=ticket, call=call, grant=grant, broadcast=weights)
+                self._reserve(approved)
         except (NotApproved, BudgetExceeded) as refusal:
             self._note_refusal(call, str(refusal))
             raise
-        self._round_queue.submit(self._rounds.run, asked)
+        self._rounds.submit(approved)
         return self.ticket(ticket)
 
     def ticket(self, ticket: str) -> Ticket:
         """How far a round is: its steps and epsilon, never a loss or a metric."""
-        known = self._records.ticket(ticket)
+        known = self._db.tickets.read(ticket)
         step = self._rounds.step(ticket) if known.state == "running" else None
         return known if step is None else replace(known, step=step)
 
     def share(self, ticket: str, party: int) -> bytes:
         """The sealed share of a finished round for one aggregator: the same bytes each time."""
-        known = self._records.ticket(ticket)
+        known = self._db.tickets.read(ticket)
         require(
-            self._records.refusal(self._records.plan_of(ticket)) is None,
+            self._db.approvals.refusal(self._db.tickets.plan_of(ticket)) is None,
             NO_PART,  # taken back before this left
             error=Refused,
         )
@@ -240,20 +192,28 @@ class Vault:
             "Shares can be fetched when the ticket is done, one for each aggregator from 1.",
             error=Refused,
         )
-        return private_files.read_required(self._sealed / known.shares[party - 1])
+        return self._files.shares.read(known.shares[party - 1])
 
-    def _start_politely(self, signed: Signed, weights: bytes) -> Ticket:
-        """The same; whoever asks learns why this hospital says no only if its policy lets them."""
+    def _is_in_force(self, plan_hash: str) -> bool:
+        """Whether a round of a plan may run now, without the reason why not."""
+        try:
+            self._authorizer.grant(plan_hash)
+        except ConsiliumError:
+            return False
+        return True
+
+    def _start_or_refuse(self, signed: Signed, weights: bytes) -> Ticket:
+        """Start a round; a researcher learns why this hospital refuses only if its policy shows it."""
         try:
             return self.start_round(signed, weights)
         except (NotApproved, BudgetExceeded) as refusal:
             LOG.info("refused a round: %s", refusal)
-            raise self._approvers.public(refusal) from None
+            raise self._authorizer.public(refusal) from None
 
     def _authentic(self, signed: Signed) -> tuple[RoundCall, Plan]:
         """A call of a plan that is known here, by the researcher that the plan names."""
         claimed: RoundCall = canonical.parse(
-            RoundCall, signed.message.encode("ascii", "replace"), what="round call"
+            RoundCall, signed.message.encode("utf-8", "replace"), what="round call"
         )
         plan = self._authorizer.plan(claimed.plan_hash)
         call = messages.verify(RoundCall, signed, plan.researcher_key)
@@ -272,34 +232,34 @@ class Vault:
 
     def _check_asset(self, plan: Plan) -> None:
         """The asset's file has the bytes that its owner published; raise `NotApproved` if not."""
-        asset = self._records.asset(plan.hospital(self._name).asset)
-        self._cohort_files.check(asset.cohort_sha256)
+        asset = self._db.assets.newest(plan.hospital(self._name).asset)
+        self._files.cohorts.check(asset.cohort_sha256)
 
-    def _reserve(self, asked: ApprovedRound) -> None:
+    def _reserve(self, approved: ApprovedRound) -> None:
         """Price, log and ticket, in the transaction under way."""
-        plan, call, spend = asked.grant.plan, asked.call, asked.spend
+        plan, call, spend = approved.grant.plan, approved.call, approved.spend
         price = accounting.event(plan, call.purpose)
         policy = self._approvers.policy()
         budget, cap = policy.budget(spend.asset), policy.terms.researcher_epsilon
         caps = Caps(
             of_asset=policy.budget,
-            study=asked.grant.budgets,
+            study=approved.grant.budgets,
             researcher=None if cap is None else Budget(epsilon=cap, delta=budget.delta),
-            rounds=asked.grant.rounds,
+            rounds=approved.grant.rounds,
         )
-        if self._ledger.reserve(spend, price, caps):
-            self._log.append("round reserved", **ledger.facts(spend, price))
+        if self._db.ledger.reserve(spend, price, caps):
+            self._db.log.append(integrity_check.RESERVED, **ledger.facts(spend, price))
         ticket = Ticket(
-            ticket=asked.ticket,
+            ticket=approved.ticket,
             purpose=call.purpose,
             round=call.round,
             state="queued",
             step=0,
             steps=plan.dp_sgd.steps if call.purpose == "train" else 1,
-            epsilon=self._ledger.study_epsilon(call.plan_hash, delta=budget.delta),
+            epsilon=self._db.ledger.study_epsilon(call.plan_hash, delta=budget.delta),
             delta=budget.delta,
         )
-        self._records.open_ticket(call.plan_hash, ticket)
+        self._db.tickets.open(call.plan_hash, ticket)
 
     def _note_refusal(self, call: RoundCall, reason: str) -> None:
         """Once for each round and reason: a call can be repeated without end."""
@@ -309,5 +269,5 @@ class Vault:
             "round": str(call.round),
             "reason": reason,
         }
-        if not self._log.has("round refused", **facts):
-            self._log.append("round refused", **facts)
+        if not self._db.log.has("round refused", **facts):
+            self._db.log.append("round refused", **facts)

@@ -34,7 +34,7 @@ class _Connection(socketserver.StreamRequestHandler):
     timeout = 60.0
 
     def handle(self) -> None:
-        """Answer one request, or say why not; whoever hangs up or stays silent gets nothing."""
+        """Answer one request, or say why not; a client that hangs up or stays silent gets nothing."""
         with contextlib.suppress(TimeoutError, ConnectionError):
             self._answer()
 

@@ -1,7 +1,6 @@
-"""The aggregator: a process of its own, run by a party who runs nothing else.
+"""One aggregator: it takes sealed shares and gives away sums of pieces, nothing else.
 
-It takes sealed shares, promises one set of hospitals for each round, and gives away sums of
-pieces; `aggregation` holds the rules, `store` and `files` what it must not forget, `rpc` its wire,
-`command` its operator's commands. It may import `syft_code` and `federation.transport.aggregator_api`, and nothing
-of the researcher's side.
+Start at `service` (what is put together), then `aggregation` (the rules: which plan, share, set
+and sum) and `share_intake`; `grpc_server` is its wire, `storage` its disk, `operator` its process
+and commands. May import `transport`, `syft_code`; never the researcher's side.
 """

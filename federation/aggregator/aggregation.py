@@ -18,7 +18,7 @@ from contextlib import contextmanager
 
 from federation.aggregator.identity import Identity
 from federation.aggregator.share_intake import ShareIntake
-from federation.aggregator.storage import summation as aggregator_sums
+from federation.aggregator.storage import summation
 from federation.aggregator.storage.rows import StoredShare, WipeRecord
 from federation.aggregator.storage.store import AggregatorStore
 from federation.aggregator.storage.vector_files import RoundKey, room_needed, view
@@ -202,29 +202,29 @@ class Aggregation:
         """
         plan = self._store.plan(named_plan(ReleaseCall, signed))
         call = signed_call(plan, signed)
-        slot, new = RoundKey.of(call), False
-        choice = self._store.choice(slot)
+        round_key, new = RoundKey.of(call), False
+        choice = self._store.choice(round_key)
         if choice is None:
             hospitals = allowed_set(plan, call)
             choice, new = self._store.choose(
-                slot, hospitals, lambda: self._log("set chosen", _facts(slot, hospitals))
+                round_key, hospitals, lambda: self._log("set chosen", _facts(round_key, hospitals))
             )
         if choice.signed:
             return choice.signed
         message = SetChoice(
-            plan_hash=slot.plan_hash,
-            purpose=slot.purpose,
-            round=slot.round,
+            plan_hash=round_key.plan_hash,
+            purpose=round_key.purpose,
+            round=round_key.round,
             party=party_of(plan, self.public),
             hospitals=choice.hospitals,
         )
         promise = messages.sign(message, self._identity.sign_key)
-        self._store.keep_choice(slot, promise)
+        self._store.keep_choice(round_key, promise)
         if new:
             self.on_event("set_chosen", 0)
             log.info(
                 "set of %d hospitals chosen (%s, %s, round %d)",
-                len(choice.hospitals), slot.plan_hash[:12], slot.purpose, slot.round,
+                len(choice.hospitals), round_key.plan_hash[:12], round_key.purpose, round_key.round,
             )  # fmt: skip
         return promise
 
@@ -235,19 +235,19 @@ class Aggregation:
         with self._at_work(plan_hash):
             plan = self._store.plan(plan_hash)
             call = signed_call(plan, request.call)
-            slot, hospitals = RoundKey.of(call), allowed_set(plan, call)
-            choice = self._store.choice(slot)
+            round_key, hospitals = RoundKey.of(call), allowed_set(plan, call)
+            choice = self._store.choice(round_key)
             require(
                 choice is not None and choice.hospitals == hospitals,
                 "A sum must be over the one set that was chosen here for its round, and this call "
                 "asks for another: ask which one was chosen.",
                 error=Refused,
             )
-            check_choices(plan, slot, hospitals, request.choices)
+            check_choices(plan, round_key, hospitals, request.choices)
             with self._summing:
-                self._sum_once(plan, slot, hospitals)
-            header = self._store.sum_header(slot, request.group, request.piece)
-            data = view(self._store.files.sum(slot, request.group, request.piece))
+                self._sum_once(plan, round_key, hospitals)
+            header = self._store.sum_header(round_key, request.group, request.piece)
+            data = view(self._store.files.sum(round_key, request.group, request.piece))
             require(
                 request.offset <= len(data),
                 f"A sum must be asked for from a byte on that it has; it has {len(data)}.",
@@ -257,29 +257,29 @@ class Aggregation:
 
     # --- what the above is made of ---
 
-    def _sum_once(self, plan: Plan, slot: RoundKey, hospitals: tuple[str, ...]) -> None:
-        """Work out all sums of a slot, unless they are there."""
-        choice = self._store.choice(slot)
+    def _sum_once(self, plan: Plan, round_key: RoundKey, hospitals: tuple[str, ...]) -> None:
+        """Work out all sums of a round key, unless they are there."""
+        choice = self._store.choice(round_key)
         if choice and choice.summed:
             return
         began_s = time.monotonic()
-        sums = aggregator_sums.add_up(
+        sums = summation.add_up(
             plan,
-            slot,
+            round_key,
             hospitals,
             party=party_of(plan, self.public),
             files=self._store.files,
             sign_key=self._identity.sign_key,
         )
-        self._store.finish(slot, sums, lambda: self._log_sums(sums))
+        self._store.finish(round_key, sums, lambda: self._log_sums(sums))
         self.on_event("sum_released", 0)
         self.on_event("sum_milliseconds", int(1000 * (time.monotonic() - began_s)))
         log.info(
             "sum of %d hospitals released (%s, %s, round %d)",
-            len(hospitals), slot.plan_hash[:12], slot.purpose, slot.round,
+            len(hospitals), round_key.plan_hash[:12], round_key.purpose, round_key.round,
         )  # fmt: skip
 
-    def _log_sums(self, sums: Sequence[aggregator_sums.Sum]) -> None:
+    def _log_sums(self, sums: Sequence[summation.Sum]) -> None:
         for one in sums:
             facts = {
                 "piece": str(one.header.piece),
@@ -318,11 +318,11 @@ class Aggregation:
                     del self._under_way[plan_hash]
 
 
-def _facts(slot: RoundKey, hospitals: tuple[str, ...]) -> dict[str, str]:
-    """What the operator's log says of a slot and its set."""
+def _facts(round_key: RoundKey, hospitals: tuple[str, ...]) -> dict[str, str]:
+    """What the operator's log says of a round key and its set."""
     return {
-        "plan_hash": slot.plan_hash,
-        "purpose": slot.purpose,
-        "round": str(slot.round),
+        "plan_hash": round_key.plan_hash,
+        "purpose": round_key.purpose,
+        "round": str(round_key.round),
         "hospitals": " ".join(hospitals),
     }

@@ -23,10 +23,10 @@ from cryptography.x509.oid import NameOID
 from nacl.public import PrivateKey
 from nacl.signing import SigningKey
 
-from federation.transport.durable_files import sync_folder, write_durably
 from syft_code import canonical
 from syft_code.errors import InvalidInput, Unavailable, require
 from syft_code.plans.roster import Aggregator
+from syft_code.runtime.durable_files import sync_folder, write_durably
 
 FOLDER = "identity"
 STAGING = "identity.new"

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from federation.aggregator import identity
 from federation.transport.aggregator_client import AggregatorClient
-from federation.transport.durable_files import write_durably
 from syft_code.errors import ConsiliumError
 from syft_code.plans.roster import Aggregator
+from syft_code.runtime.durable_files import write_durably
 from syft_code.runtime.process_spec import ProcessSpec
 
 CONNECT_S = 0.5

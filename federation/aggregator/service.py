@@ -1,8 +1,8 @@
-"""An aggregator behind its doors: keys, store, rules, log and numbers, put together once.
+"""One aggregator, put together once: keys, store, rules, log and metrics.
 
-config ─▶ House ─┬─ aggregation    the rules, for the researcher's door (rpc)
-                 ├─ desk           for the operator's door (operator_desk)
-                 └─ metrics        for Prometheus (metrics)
+config ─▶ AggregatorService ─┬─ aggregation    the rules, for the researcher (grpc_server)
+                              ├─ admin          for the operator's own user (admin_api)
+                              └─ metrics        for Prometheus (metrics)
 """
 
 import shutil
@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 
 from federation.aggregator import identity as aggregator_identity
-from federation.aggregator import study_records as aggregator_studies
+from federation.aggregator import study_records
 from federation.aggregator.aggregation import Aggregation
 from federation.aggregator.config import AggregatorConfig
 from federation.aggregator.identity import Identity
@@ -67,7 +67,7 @@ class AggregatorService:
     def condition(self) -> Condition:
         """How it is."""
         with self._store.transaction() as database:
-            opened, wiped = aggregator_studies.counts(database)
+            opened, wiped = study_records.counts(database)
         return Condition(
             studies=opened,
             wiped_studies=wiped,
@@ -80,7 +80,7 @@ class AggregatorService:
     def studies(self) -> tuple[StudyFacts, ...]:
         """Which studies were opened here."""
         with self._store.transaction() as database:
-            return aggregator_studies.studies(database, self._store.files)
+            return study_records.studies(database, self._store.files)
 
     def wipe(self, plan_hash: str) -> Signed:
         """Delete a study's shares and sums for ever; returns the log's entry about it."""
@@ -103,14 +103,14 @@ class AggregatorService:
         """Called by the rules inside the store's transaction."""
         database = self._store.database
         if kind == WIPED:
-            count, sha256 = aggregator_studies.headers_sha256(database, facts["plan_hash"])
+            count, sha256 = study_records.headers_sha256(database, facts["plan_hash"])
             facts = {**facts, "headers": str(count), "headers_sha256": sha256}
         self._book.append(database, kind, facts)
 
 
 @contextmanager
 def opened(config: AggregatorConfig) -> Iterator[AggregatorService]:
-    """A house whose folder this process has, without serving."""
+    """A service whose folder this process has, without serving."""
     identity = aggregator_identity.load(config.folder, name=config.name, hosts=config.hosts)
     public = aggregator_identity.published(config.folder)
     with closing(AggregatorStore(config.folder)) as store:

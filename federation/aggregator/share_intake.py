@@ -88,7 +88,7 @@ class ShareIntake:
         writer: Writer,
     ) -> int:
         """Append to a share; open it and keep its payload if it is whole. How much is here."""
-        signed, slot, files = upload.header, RoundKey.of(header), self._store.files
+        signed, round_key, files = upload.header, RoundKey.of(header), self._store.files
         name, whole_bytes = _name(signed), envelope.sealed_bytes(header)
         here = files.arrived_bytes(name)
         require(
@@ -98,7 +98,7 @@ class ShareIntake:
             error=Refused,
         )
         self._uploads.promise(
-            (slot, header.hospital),
+            (round_key, header.hospital),
             whole_bytes - here + envelope.payload_bytes(header),
             sums_bytes=self._sums_bytes,
         )
@@ -131,18 +131,18 @@ class ShareIntake:
         with self._store.files.written(payload, envelope.payload_bytes(header)) as path:
             self._store.keep(header, signed, path, verify_key=verify_key, name=_name(signed))
 
-    def _sums_bytes(self, slots: Collection[RoundKey]) -> int:
-        """What the sums of these slots, and of all others with a share here, will take."""
+    def _sums_bytes(self, round_keys: Collection[RoundKey]) -> int:
+        """What the sums of these round keys, and of all others with a share here, will take."""
         total = 0
-        for slot in {*self._store.open_slots(), *slots}:
-            plan = self._store.known_plan(slot.plan_hash)
-            total += summation.sums_bytes(plan, slot.purpose, party_of(plan, self._public))
+        for round_key in {*self._store.open_round_keys(), *round_keys}:
+            plan = self._store.known_plan(round_key.plan_hash)
+            total += summation.sums_bytes(plan, round_key.purpose, party_of(plan, self._public))
         return total
 
 
 def _name(signed: Signed) -> str:
     """Under which name a share grows."""
-    return canonical.sha256(signed.message.encode("ascii", "replace"))
+    return canonical.sha256(signed.message.encode("utf-8", "replace"))
 
 
 def _whole(header: ShareHeader) -> aggregator_api.ReceivedBytes:

@@ -3,8 +3,8 @@
 Kept in the store's database, so an entry is committed with the act that it tells of. What an
 entry and an export look like, and how anybody checks them, stands in `syft_code.evidence.audit_chain`:
 
-    python launch.py aggregator log --config FILE --out LOG
-    python launch.py audit verify LOG --key KEY         # the verify_key of its public.json
+    consilium aggregator log --config FILE --out LOG
+    consilium audit verify LOG --key KEY         # the verify_key of its public.json
 
 | kind         | facts                                                                      |
 |--------------|----------------------------------------------------------------------------|
@@ -99,7 +99,7 @@ class AggregatorLog:
     def newest(self, database: sqlite3.Connection, kind: str, *, plan_hash: str) -> Signed | None:
         """The last entry of a kind that is about a plan."""
         for message, signature in database.execute(_OF_KIND, (kind,)):
-            entry: Entry = canonical.parse(Entry, message.encode("ascii"), what="log entry")
+            entry: Entry = canonical.parse(Entry, message.encode(), what="log entry")
             if entry.facts.get("plan_hash") == plan_hash:
                 return Signed(message=message, signature=signature)
         return None

@@ -13,7 +13,7 @@ from syft_code.plans.roster import Aggregator
 
 def named_plan(kind: type[ShareHeader] | type[ReleaseCall], signed: Signed) -> str:
     """The plan that a message claims to belong to; its signature is checked against that plan."""
-    data = signed.message.encode("ascii", "replace")
+    data = signed.message.encode("utf-8", "replace")
     claimed: ShareHeader | ReleaseCall = canonical.parse(kind, data, what=kind.__name__)
     return claimed.plan_hash
 
@@ -46,12 +46,12 @@ def signed_call(plan: Plan, signed: Signed) -> ReleaseCall:
 
 
 def check_choices(
-    plan: Plan, slot: RoundKey, hospitals: tuple[str, ...], choices: Sequence[Signed]
+    plan: Plan, round_key: RoundKey, hospitals: tuple[str, ...], choices: Sequence[Signed]
 ) -> None:
     """As many different aggregators as the plan needs must have promised this set."""
     agreed = set()
     for signed in choices:
-        data = signed.message.encode("ascii", "replace")
+        data = signed.message.encode("utf-8", "replace")
         claimed: SetChoice = canonical.parse(SetChoice, data, what="SetChoice")
         require(
             1 <= claimed.party <= len(plan.aggregators),
@@ -61,7 +61,7 @@ def check_choices(
         key = plan.aggregators[claimed.party - 1].verify_key
         choice = messages.verify(SetChoice, signed, key)
         require(
-            (RoundKey.of(choice), choice.hospitals) == (slot, hospitals),
+            (RoundKey.of(choice), choice.hospitals) == (round_key, hospitals),
             "All choices must be of the round and the set that are asked for, and one is not: "
             "two sets can't both be summed.",
             error=Refused,

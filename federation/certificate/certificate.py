@@ -31,6 +31,7 @@ from federation.evaluation.baselines import Baseline
 from federation.researcher.outcome import Outcome, RoundRecord, model_sha256
 from syft_code import canonical
 from syft_code.errors import InvalidInput, require
+from syft_code.metrics import noise_errors
 from syft_code.plans import messages
 from syft_code.plans.messages import ShareHeader
 from syft_code.privacy import accounting
@@ -44,8 +45,10 @@ STAND_IN = (
     "figure here says anything about medicine."
 )
 NOISED = (
-    "Every count behind these figures carries noise of the size below. A share is cut to 0..1, "
-    "which lifts those near 0, such as the recall of rare classes."
+    "Every count behind these figures carries noise of the size below. How far it throws each "
+    "figure stands in noise_error_by_round, a root mean square that the noised sums tell: read a "
+    "figure as itself ± that. A share is cut to 0..1, which lifts those near 0, such as the recall "
+    "of rare classes."
 )
 PUBLISHED = "The owners published these assets as data of patients, not as a stand-in."
 UNITS = {
@@ -99,7 +102,7 @@ def certificate(
         "what_each_party_saw": disclosure_statements.what_each_party_saw(outcome),
         "not_promised": disclosure_statements.not_promised(plan),
         "rounds": [_round(record) for record in outcome.rounds],
-        "plan": json.loads(plan.encode()),
+        "plan": canonical.loads(plan.encode()),
     }
 
 
@@ -114,7 +117,7 @@ def write(path: Path, content: Certificate) -> str:
 def read(path: Path) -> Certificate:
     """Read a certificate's file; raise `InvalidInput` if it is no JSON object."""
     try:
-        content = json.loads(path.read_bytes())
+        content = canonical.loads(path.read_bytes())
     except (OSError, ValueError) as problem:
         raise InvalidInput(f"{path} must be a certificate, and can't be read: {problem}.") from None
     require(isinstance(content, dict), f"{path} must be a JSON object.", error=InvalidInput)
@@ -132,11 +135,17 @@ def _utility(
     }
     if plan.evaluation:
         content["noised_note"] = NOISED
+        content["noise_error_by_round"] = {
+            str(r.round): _rounded(r.errors) for r in outcome.rounds if r.errors
+        }
         content["noise_std_per_count"] = {
-            "of_one_hospital": exact_metrics.count_noise_std(plan, hospitals=1),
-            "of_the_sum_over_all_hospitals": exact_metrics.count_noise_std(
-                plan, hospitals=len(plan.hospitals)
-            ),
+            name: noise_errors.count_noise_std(
+                plan.data, noise_multiplier=plan.evaluation.noise_multiplier, hospitals=count
+            )
+            for name, count in (
+                ("of_one_hospital", 1),
+                ("of_the_sum_over_all_hospitals", len(plan.hospitals)),
+            )
         }
     if exact is not None or baselines:
         content[DEMO_ONLY] = {

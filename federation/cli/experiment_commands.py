@@ -1,8 +1,8 @@
 """`experiment`: a grid of simulated studies, by one command.
 
-    python launch.py experiment run FILE.toml --out FOLDER    run what is missing, then report
-    python launch.py experiment list FILE.toml                the cells, and what each changes
-    python launch.py experiment report FILE.toml --out FOLDER     table and figures of what is there
+    consilium experiment run FILE.toml --out FOLDER    run what is missing, then report
+    consilium experiment list FILE.toml                the cells, and what each changes
+    consilium experiment report FILE.toml --out FOLDER     table and figures of what is there
 
 The data of experiments is public, or drawn: what is reported here is exact, and protects nobody.
 """
@@ -20,17 +20,20 @@ from federation.experiments import mlflow_log, run, spec
 from federation.experiments.cell import cells
 from federation.experiments.run import How
 from federation.experiments.run_cell import Load
+from syft_code.runtime.cli_input import make_folder, require_folder
+from syft_code.runtime.cli_output import Command
 
 File = Annotated[Path, typer.Argument(help="The experiment's TOML file.")]
 Out = Annotated[Path, typer.Option(help="Where cells, table and figures are kept.")]
+HELP = "A grid of simulated studies, by one command. Its data are public, or drawn."
 console = Console()
 
 
 def app(load: Load) -> typer.Typer:
     """The commands, over the studies that a loader knows."""
-    found = typer.Typer(no_args_is_help=True, help=__doc__)
+    found = typer.Typer(no_args_is_help=True, help=HELP)
 
-    @found.command("run")
+    @found.command("run", cls=Command)
     def run_all(
         file: File,
         out: Out,
@@ -44,14 +47,15 @@ def app(load: Load) -> typer.Typer:
         experiment = spec.load(file)
         if mlflow:
             mlflow_log.require_installed()
+        make_folder(out, "--out")
         how = How(workers=workers, cluster=cluster)
         rows = run.run(experiment, load, out, how, console=console)
         if mlflow:
             mlflow_log.log(experiment.name, cells(experiment), rows, uri=mlflow)
         _show(out)
 
-    found.command("list")(list_cells)
-    found.command("report")(report)
+    found.command("list", cls=Command)(list_cells)
+    found.command("report", cls=Command)(report)
     return found
 
 
@@ -64,7 +68,9 @@ def list_cells(file: File) -> None:
 
 def report(file: File, out: Out) -> None:
     """Write table, report and figures anew, of the cells that are finished."""
-    run.write(spec.load(file), out)
+    experiment = spec.load(file)
+    require_folder(out, "--out")
+    run.write(experiment, out)
     _show(out)
 
 

@@ -1,7 +1,7 @@
 """`study tune`: settings for a study at one epsilon, tried on stand-ins or on public data.
 
-    python launch.py study tune --study ham10000 --epsilon 8
-    python launch.py study tune --study heart --epsilon 3 --data FOLDER --public "UCI, CC BY 4.0"
+    consilium study tune --study ham10000 --epsilon 8
+    consilium study tune --study heart --epsilon 3 --data FOLDER --public "UCI, CC BY 4.0"
 
 Does not protect: anybody. What is tried is in no ledger: a hospital's patients are refused.
 """
@@ -22,6 +22,9 @@ from federation.evaluation.exact_metrics import main_name
 from federation.experiments import tuning
 from federation.experiments.run_cell import Load
 from federation.experiments.tuning import Search, TuningTrial
+from syft_code.plans.catalogue import LARGEST_DELTA
+from syft_code.runtime.cli_input import require_folder, require_positive
+from syft_code.runtime.cli_output import Command
 
 console = Console()
 SHOWN = 10
@@ -35,7 +38,7 @@ def app(load: Load) -> typer.Typer:
     @found.callback()
     def _group() -> None: ...
 
-    @found.command()
+    @found.command(cls=Command)
     def tune(
         study: Annotated[str, typer.Option(help="ham10000, brats, heart, ...")],
         epsilon: Annotated[float, typer.Option(help="What the whole study may cost a patient.")],
@@ -53,7 +56,11 @@ def app(load: Load) -> typer.Typer:
         seed: Annotated[int, typer.Option(help="The same seed tries the same settings.")] = 0,
     ) -> None:
         """Find learning rate, clip, batch and rounds for an epsilon, on stand-ins or public data."""
+        require_positive(epsilon, "--epsilon")
+        require_positive(delta, "--delta", most=LARGEST_DELTA)
+        require_positive(time_limit, "--time-limit")
         if data is not None:
+            require_folder(data, "--data")
             tuning.require_public(data, public)
         wanted = Search(
             study=study,

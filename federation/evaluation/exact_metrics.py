@@ -14,12 +14,10 @@ from torch import nn
 from syft_code.arrays import Weights
 from syft_code.cohort import Cohort
 from syft_code.errors import InvalidInput, require
-from syft_code.metrics import evaluation_sums, scoring
+from syft_code.metrics import evaluation_sums, noise_errors, scoring
 from syft_code.models import networks
 from syft_code.plans.plan import Plan
 from syft_code.recipes.recipe import DataSpec
-
-NOISE_DRAWS = 400
 
 PATIENTS = "patients"
 ON_TRAINING_PATIENTS = "on_training_patients"
@@ -40,7 +38,7 @@ class HospitalCohorts:
 
 def main_name(data: DataSpec) -> str:
     """The figure that a study of such data is judged by."""
-    return "balanced_accuracy" if data.task == "classification" else "mean_dice"
+    return "balanced_accuracy" if data.task == "classification" else noise_errors.MEAN_DICE
 
 
 def main_metric(figures: Mapping[str, float], data: DataSpec) -> float:
@@ -101,33 +99,19 @@ def of_cohort(model: nn.Module, cohort: Cohort, data: DataSpec) -> Figures:
 
 
 def _noise_errors(model: nn.Module, cohort: Cohort, plan: Plan, *, hospitals: int) -> Figures:
-    """How far each figure strays when every hospital noises its sums, by simulation.
-
-    The root mean square error: it holds the spread and the bias that comes of cutting to 0..1.
-    """
+    """How far each figure strays when every hospital noises its sums, by simulation."""
     if plan.evaluation is None:
         return {}
     sums = evaluation_sums.patient_sums(model, cohort, plan.data)
-    scale = count_noise_std(plan, hospitals=hospitals)
-    noise = np.random.default_rng(0).normal(0.0, scale, (NOISE_DRAWS, len(sums)))
-    true = _with_main(scoring.report(sums, plan.data), plan.data)
-    drawn = [_with_main(scoring.report(sums + one, plan.data), plan.data) for one in noise]
-    return {
-        f"{NOISE_ERROR}{name}": float(np.sqrt(np.mean([(d[name] - value) ** 2 for d in drawn])))
-        for name, value in true.items()
-    }
+    scale = noise_errors.count_noise_std(
+        plan.data, noise_multiplier=plan.evaluation.noise_multiplier, hospitals=hospitals
+    )
+    errors = noise_errors.noise_errors(sums, plan.data, noise_std=scale)
+    return {f"{NOISE_ERROR}{name}": error for name, error in errors.items()}
 
 
 def _with_main(figures: Figures, data: DataSpec) -> Figures:
     return figures | {main_name(data): main_metric(figures, data)}
-
-
-def count_noise_std(plan: Plan, *, hospitals: int) -> float:
-    """The standard deviation of the noise on each number of an evaluation of some hospitals."""
-    if plan.evaluation is None:
-        return 0.0
-    one = plan.evaluation.noise_multiplier * scoring.sensitivity(plan.data)
-    return one * math.sqrt(hospitals)
 
 
 def together(cohorts: Sequence[Cohort]) -> Cohort:

@@ -62,7 +62,7 @@ def encode(plan: Plan, weights: NDArray[np.float32]) -> bytes:
     networks.from_vector(network, weights)
     tensors = {name: p.detach().contiguous() for name, p in network.named_parameters()}
     card = _Card(plan_hash=plan.hash, recipe=plan.recipe, data=plan.data, order=tuple(tensors))
-    return save(tensors, metadata={METADATA: canonical.encode(card).decode("ascii")})
+    return save(tensors, metadata={METADATA: canonical.text(card)})
 
 
 def write(path: Path, plan: Plan, weights: NDArray[np.float32]) -> str:
@@ -85,7 +85,7 @@ def load(path: Path) -> SavedModel:
     except (OSError, SafetensorError) as problem:
         raise InvalidInput(f"{path} must be a model file, and can't be read: {problem}.") from None
     card: _Card = canonical.parse(
-        _Card, text.encode("ascii", "replace"), what="model file", error=InvalidInput
+        _Card, text.encode("utf-8", "replace"), what="model file", error=InvalidInput
     )
     network = networks.build(card.recipe, card.data)
     shapes = {name: tuple(p.shape) for name, p in network.named_parameters()}

@@ -176,7 +176,7 @@ def start(
 
 def save(path: Path, pretrained: Pretrained) -> str:
     """Write weights and note as one safetensors file; return the file's SHA-256."""
-    note = canonical.encode(pretrained.note).decode("ascii")
+    note = canonical.text(pretrained.note)
     data: bytes = encode({TENSOR: pretrained.weights}, metadata={METADATA: note})
     path.write_bytes(data)
     return canonical.sha256(data)
@@ -197,7 +197,7 @@ def load(path: Path) -> Pretrained:
         raise InvalidInput(f"{path} must be start weights, and can't be read: {problem}.") from None
     note: PretrainingNote = canonical.parse(
         PretrainingNote,
-        text.encode("ascii", "replace"),
+        text.encode("utf-8", "replace"),
         what="note of start weights",
         error=InvalidInput,
     )

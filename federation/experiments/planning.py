@@ -63,7 +63,7 @@ def noised(plan: Plan, *, epsilon: float, delta: float) -> Plan:
     sigma = accounting.sigma_for(
         epsilon, delta=delta, sample_rate=dp.sample_rate, steps=dp.steps, rounds=plan.rounds
     )
-    fields = json.loads(canonical.encode(plan))
+    fields = canonical.loads(canonical.encode(plan))
     fields["dp_sgd"]["noise_multiplier"] = sigma
     return _parsed(fields)
 
@@ -121,7 +121,7 @@ def _format(path: Path) -> str:
 def _suggested(spec: DataSpec) -> dict[str, Any]:
     """The suggestion for such data, as the fields of a plan; without evaluations."""
     choices = suggested(spec).choices(evaluated=False)
-    found: dict[str, Any] = json.loads(canonical.encode(choices))
+    found: dict[str, Any] = canonical.loads(canonical.encode(choices))
     return found
 
 

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from federation.experiments.cell import Cell
 from federation.experiments.spec import epsilon_text
-from federation.transport.durable_files import write_durably
+from syft_code.runtime.durable_files import write_durably
 
 COLUMNS: dict[str, Any] = {
     "study": pa.string(),

@@ -27,12 +27,12 @@ from federation.simulation.hospital_data import HospitalData
 from federation.simulation.randomness import Randomness
 from federation.simulation.simulation import Simulation
 from federation.strategy.server_optimizer import Moments, ServerState
-from federation.transport.durable_files import write_durably
 from syft_code import canonical
 from syft_code.arrays import Weights
 from syft_code.local_training.broadcast import PublicVectors
 from syft_code.models import feature_cache
 from syft_code.privacy import accounting
+from syft_code.runtime.durable_files import write_durably
 
 FORMAT = 1
 

@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 from federation.experiments.results_table import Record
 from federation.experiments.summary import ROWS, by_seed, last_round, metrics_shown
 from federation.reporting.plots import GREY, MARKERS, SERIES, STYLE, words
-from federation.transport.durable_files import write_durably
+from syft_code.runtime.durable_files import write_durably
 
 REFERENCE_LOOKS: dict[str, dict[str, Any]] = {
     "pooled": {"color": "black", "linestyle": (0, (5, 2)), "marker": "x"},

@@ -14,7 +14,7 @@ from federation.certificate import certificate
 from federation.evaluation import baselines, exact_metrics, model_file
 from federation.evaluation.baselines import Baseline
 from federation.evaluation.exact_metrics import Figures, HospitalCohorts
-from federation.reporting import report
+from federation.reporting import noised_figures, report
 from federation.researcher.outcome import Outcome
 from syft_code.arrays import Weights
 from syft_code.cohort import Cohort
@@ -86,12 +86,17 @@ def table(outcome: Outcome, found: DemoResults) -> Table:
     )
     spent = max(max(record.epsilon.values()) for record in outcome.rounds)
     exact = [f"{found.exact[key]:.3f}" for key in shown]
-    drawn.add_row("Federated, this run", f"{spent:.2f}", *exact)
+    data, last = outcome.plan.data, outcome.rounds[-1]
+    if last.metrics:
+        cells = (noised_figures.noised(last, key, data) for key in shown)
+        drawn.add_row("Federated, as the researcher sees it (noised)", f"{spent:.2f}", *cells)
+        drawn.caption = noised_figures.PLUS_MINUS
+    drawn.add_row("Federated, this run, exactly", f"{spent:.2f}", *exact)
+    chance = [noised_figures.chance_level(key, data) for key in shown]
+    if any(level is not None for level in chance):
+        levels = ("" if level is None else f"{level:.3f}" for level in chance)
+        drawn.add_row("Chance: the level of guessing", "", *levels)
     for one in found.baselines:
         cost = "no limit" if one.epsilon is None else f"{one.epsilon:.2f}"
         drawn.add_row(one.name, cost, *(f"{one.metrics[key]:.3f}" for key in shown))
-    noised = outcome.rounds[-1].metrics
-    if noised:
-        cells = (f"{noised[key]:.3f}" if key in noised else "" for key in shown)
-        drawn.add_row("Federated, as the researcher sees it (noised)", f"{spent:.2f}", *cells)
     return drawn

@@ -4,7 +4,6 @@ A demo plays every party on one machine, so that it may hold all patients beside
 the only place where they are.
 """
 
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from rich.console import Console
 
 from federation.evaluation.exact_metrics import HospitalCohorts
 from federation.local import demo_results
+from federation.local.supervisor import Say
 from federation.reporting.progress_bar import Display
 from federation.researcher.outcome import Outcome, RoundRecord
 from federation.researcher.session import Researcher
@@ -28,17 +28,12 @@ WRITTEN = ("model.safetensors", "certificate.json", "report.html")
 class DemoStudy:
     """One demo, told on a console as it goes on."""
 
-    def __init__(self, console: Console, folder: Path, *, stand_in: bool) -> None:
+    def __init__(self, console: Console, folder: Path, say: Say, *, stand_in: bool) -> None:
         self._console = console
         self._folder = folder
+        self.say = say
         self._stand_in = stand_in
-        self._began = time.monotonic()
         self.notice()
-
-    def say(self, sentence: str) -> None:
-        """A sentence with the seconds since the demo began."""
-        seconds = time.monotonic() - self._began
-        self._console.print(f"[dim]{seconds:5.0f} s[/]  {sentence}", highlight=False)
 
     def notice(self) -> None:
         """Say so if no patient is in the data."""
@@ -60,8 +55,8 @@ class DemoStudy:
 
     def train(self, study: Study) -> tuple[Outcome, list[Weights]]:
         """All rounds of an approved study, and the weights after each."""
-        self.say(f"All owners have approved; training {study.plan.rounds} rounds")
-        study.wait_for_approval(timeout_s=60.0)
+        study.wait_for_approval(timeout_s=60.0, on_change=lambda status: self.say(str(status)))
+        self.say(f"Training {study.plan.rounds} rounds")
         weights: list[Weights] = []
         display = Display(self._console, rounds=study.plan.rounds)
 

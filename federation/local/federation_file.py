@@ -17,16 +17,27 @@ Hospitals that name the same data folder share it between them, as a demo does.
 
 import json
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails
 
 from syft_code import canonical
 from syft_code.errors import InvalidInput, require
+from syft_code.plans.catalogue import LARGEST_DELTA, LEAST_DELTA
 from syft_code.plans.roster import NAME
+from syft_code.runtime.cli_output import plain, quoted
 
-Port = Annotated[int, Field(ge=1024, le=65535)]
+LEAST_PORT, MOST_PORT = 1024, 65_535
+AGGREGATORS = 3
+AGGREGATOR_PORTS = 99
+"""So far above the first hospital's port, less one, is the first aggregator's."""
+PORTS = AGGREGATOR_PORTS + AGGREGATORS
+Port = Annotated[int, Field(ge=LEAST_PORT, le=MOST_PORT)]
+Delta = Annotated[float, Field(ge=LEAST_DELTA, le=LARGEST_DELTA)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Kind = Literal["ham10000", "brats", "heart", "symptoms", "vitals", "table"]
 
 
@@ -39,14 +50,14 @@ class HospitalEntry:
 
     name: str
     port: Port
-    epsilon: float
-    delta: float
+    epsilon: Positive
+    delta: Delta
     kind: Kind = "ham10000"
     data: str = ""
-    min_noise_multiplier: float = 0.3
-    min_patients: int = 1
+    min_noise_multiplier: Positive = 0.3
+    min_patients: Annotated[int, Field(ge=1)] = 1
     tell_researchers: bool = False
-    round_limit_s: float = 6 * 3600.0
+    round_limit_s: Positive = 6 * 3600.0
 
 
 @canonical.message
@@ -69,11 +80,12 @@ class FederationConfig:
         parties: list[HospitalEntry | AggregatorEntry] = [*self.hospital, *self.aggregator]
         for what, values in (
             ("name", [party.name for party in parties]),
-            ("port", [party.port for party in parties]),
+            ("port", [str(party.port) for party in parties]),
         ):
+            twice = sorted({value for value in values if values.count(value) > 1})
             require(
-                len(set(values)) == len(values),
-                f"Every party must have a {what} of its own: two are alike.",
+                not twice,
+                f"Every party must have a {what} of its own, and two have {', '.join(twice)}.",
                 error=InvalidInput,
             )
         require(
@@ -89,6 +101,8 @@ class FederationConfig:
         )
 
 
+MOST_FAULTS = 8
+_CONFIG = TypeAdapter(FederationConfig)
 DEFAULT_EPSILON = 8.0
 DEFAULT_DELTA = 1e-5
 DEFAULT_HOSPITALS: dict[Kind, tuple[str, ...]] = {
@@ -107,7 +121,17 @@ def default(
     kind: Kind = "ham10000",
     tell_researchers: bool = False,
 ) -> FederationConfig:
-    """The federation that needs no file: four hospitals and three aggregators."""
+    """The federation that needs no file: four hospitals and three aggregators.
+
+    Raises:
+        InvalidInput: if a port would be none.
+    """
+    require(
+        LEAST_PORT <= first_port <= MOST_PORT - PORTS,
+        f"--first-port must lie between {LEAST_PORT} and {MOST_PORT - PORTS}, since the parties "
+        f"take ports up to {PORTS} above it, got {first_port}.",
+        error=InvalidInput,
+    )
     return FederationConfig(
         hospital=tuple(
             HospitalEntry(
@@ -121,7 +145,8 @@ def default(
             for i, name in enumerate(DEFAULT_HOSPITALS.get(kind, NAMELESS)[:hospitals])
         ),
         aggregator=tuple(
-            AggregatorEntry(name=f"aggregator-{i}", port=first_port + 99 + i) for i in (1, 2, 3)
+            AggregatorEntry(name=f"aggregator-{i}", port=first_port + AGGREGATOR_PORTS + i)
+            for i in range(1, AGGREGATORS + 1)
         ),
     )
 
@@ -130,17 +155,47 @@ def load(path: Path) -> FederationConfig:
     """Read a federation's file.
 
     Raises:
-        InvalidInput: with one sentence that names the field.
+        InvalidInput: with every fault that the file's fields have, each with its party's name.
     """
+    name = quoted(str(path))
     try:
-        text = path.read_text(encoding="utf-8")
-        table = tomllib.loads(text)
-        as_json = json.dumps(table, default=str)
-        config: FederationConfig = TypeAdapter(FederationConfig).validate_json(as_json)
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as problem:
+        raise InvalidInput(
+            f"The federation file {name} can't be read: {problem.strerror}. Give a TOML file with "
+            "--federation."
+        ) from None
+    except UnicodeDecodeError:
+        raise InvalidInput(f"The federation file {name} must be TOML in UTF-8.") from None
+    except (tomllib.TOMLDecodeError, RecursionError) as problem:
+        raise InvalidInput(f"The federation file {name} must be TOML; {problem}.") from None
+    try:
+        config: FederationConfig = _CONFIG.validate_json(json.dumps(table, default=str))
         return config
-    except (OSError, UnicodeDecodeError) as problem:
-        raise InvalidInput(f"The federation file {path} can't be read: {problem}.") from None
-    except tomllib.TOMLDecodeError as problem:
-        raise InvalidInput(f"{path} must be TOML; {problem}.") from None
     except ValidationError as problem:
-        raise InvalidInput(f"In {path}, {canonical.first_problem(problem)}.") from None
+        faults = problem.errors(include_url=False, include_input=False)
+        told = "; ".join(_fault(fault, table) for fault in faults[:MOST_FAULTS])
+        more = f"; and {len(faults) - MOST_FAULTS} more" if len(faults) > MOST_FAULTS else ""
+        raise InvalidInput(f"In the federation file {name}: {told}{more}.") from None
+
+
+def _fault(fault: ErrorDetails, table: Mapping[str, Any]) -> str:
+    """One fault with the name of its party.
+
+    >>> table = {"hospital": [{"name": "north"}]}
+    >>> fault = {"type": "missing", "loc": ("hospital", 0, "port"), "msg": "Field required"}
+    >>> _fault(fault, table)
+    'hospital north: port: Field required'
+    """
+    message = plain(fault["msg"].removeprefix("Value error, "))
+    match fault["loc"]:
+        case (str(kind), int(number), *inner):
+            entries = table.get(kind)
+            entry = entries[number] if isinstance(entries, list) else {}
+            name = entry.get("name") if isinstance(entry, Mapping) else None
+            party = (
+                f"{kind} {quoted(name)[1:-1]}" if isinstance(name, str) else f"{kind} {number + 1}"
+            )
+            return ": ".join((party, *map(str, inner), message))
+        case loc:
+            return ": ".join((*map(str, loc), message))

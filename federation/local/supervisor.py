@@ -1,4 +1,10 @@
-"""Starting and stopping processes side by side, and leaving none behind."""
+"""A federation's processes on one machine: started side by side, watched, and stopped together.
+
+    ends      asked of the process itself: it is restarted alone, after 1, 2, 4, ... seconds
+    silence   a health probe that is not answered: told, and no more, since it may only be busy
+
+The other parties keep running in both cases.
+"""
 
 import contextlib
 import os
@@ -6,64 +12,231 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from syft_code.errors import Unavailable
+from rich.console import Console
+from rich.markup import escape
+
+from syft_code.errors import ConsiliumError, Unavailable
 from syft_code.runtime.process_spec import ProcessSpec
 
 POLL_S = 0.1
+WATCH_S = 2.0
+SILENT_S = 10.0
+STEADY_S = 300.0
+"""After so long without an end, a party's earlier restarts no longer count."""
+BACKOFF_S = 1.0
+MAX_RESTARTS = 5
+TELL_S = 10.0
 STOP_S = 8.0
 TAIL_LINES = 3
+START_TIMEOUT_S = 90.0
+SLOW = (
+    "A front desk loads PySyft and PyTorch, which takes long on a busy machine or a slow disk: "
+    "allow more with --start-timeout, or read why in"
+)
+
+Say = Callable[[str], None]
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class _Party:
+    """One process, and what is known of it."""
+
+    spec: ProcessSpec
+    process: "subprocess.Popen[bytes]"
+    started_at: float = field(default_factory=time.monotonic)
+    answered_at: float = 0.0
+    ready: bool = False
+    told_silent: bool = False
+    restarts: int = 0
+    restart_at: float | None = None
+    given_up: bool = False
 
 
 @contextlib.contextmanager
-def running(parties: Sequence[ProcessSpec], *, timeout_s: float = 90.0) -> Iterator[None]:
-    """Start all parties side by side, wait until each is healthy, and stop all in the end.
+def running(
+    specs: Sequence[ProcessSpec],
+    *,
+    start_timeout_s: float = START_TIMEOUT_S,
+    say: Say = lambda sentence: None,
+) -> Iterator["Supervisor"]:
+    """Start all parties, wait until each answers, watch them in the block, and stop all.
 
     Raises:
-        Unavailable: if a port is in use, or a party ends or stays silent; all others are
-            stopped first.
+        Unavailable: if a port is in use, or a party ends or stays silent before all are ready; the
+            others are stopped first.
     """
-    for party in parties:
-        _require_free_port(party)
-    started: list[tuple[ProcessSpec, subprocess.Popen[bytes]]] = []
+    for spec in specs:
+        require_free_port(spec.name, spec.port)
+    supervisor = Supervisor(start_timeout_s=start_timeout_s, say=say)
     try:
-        for party in parties:
-            started.append((party, _start(party)))
-        _wait_until_healthy(started, timeout_s=timeout_s)
-        yield
+        supervisor.start(specs)
+        watcher = threading.Thread(target=supervisor.watch, name="supervisor", daemon=True)
+        watcher.start()
+        yield supervisor
     finally:
-        _stop([process for _, process in started])
+        with signals_ignored():
+            supervisor.stop()
 
 
-def require_alive(parties: Sequence[ProcessSpec]) -> None:
-    """Raise `Unavailable` if a party is no longer healthy."""
-    for party in parties:
-        if not party.healthy():
+class Supervisor:
+    """The processes of a federation while they run."""
+
+    def __init__(self, *, start_timeout_s: float, say: Say) -> None:
+        self._start_timeout_s = start_timeout_s
+        self._say = say
+        self._parties: list[_Party] = []
+        self._lock = threading.Lock()
+        self._stopped = threading.Event()
+
+    def start(self, specs: Sequence[ProcessSpec]) -> None:
+        """Start every party and wait until all answer."""
+        for spec in specs:
+            self._parties.append(_Party(spec=spec, process=_start(spec)))
+            self._say(f"{spec.name}: starting")
+        began = told_at = time.monotonic()
+        while waiting := [party for party in self._parties if not party.ready]:
+            for party in waiting:
+                self._look_at_start(party)
+            now = time.monotonic()
+            if now - began > self._start_timeout_s:
+                raise Unavailable(_too_slow(waiting, self._start_timeout_s))
+            if now - told_at > TELL_S:
+                told_at = now
+                self._say(f"Still starting: {_names(waiting)}")
+            time.sleep(POLL_S)
+
+    def watch(self) -> None:
+        """Look at every party from time to time until `stop`; runs in a thread of its own."""
+        while not self._stopped.wait(WATCH_S):
+            self.look()
+
+    def look(self) -> None:
+        """Look at each party once: restart one that has ended, tell of one that is silent."""
+        for party in self._parties:
+            with self._lock:
+                if self._stopped.is_set() or party.given_up:
+                    continue
+                ended = party.process.poll() is not None
+                if ended:
+                    self._restart(party)
+            if not ended:
+                self._probe(party)
+
+    def stop(self) -> None:
+        """Ask every process to end, then make it; its whole group goes with it."""
+        with self._lock:
+            self._stopped.set()
+            processes = [party.process for party in self._parties]
+        for process in processes:
+            if process.poll() is None:
+                process.terminate()
+        deadline = time.monotonic() + STOP_S
+        for process in processes:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(timeout=max(deadline - time.monotonic(), 0.1))
+            _kill_group(process)
+
+    def _look_at_start(self, party: _Party) -> None:
+        if party.process.poll() is not None:
             raise Unavailable(_ended(party))
+        if _answers(party.spec):
+            party.ready, party.answered_at = True, time.monotonic()
+            self._say(f"{party.spec.name}: ready")
+
+    def _restart(self, party: _Party) -> None:
+        """Wait a little longer each time; after the last, leave it and say so."""
+        now = time.monotonic()
+        if party.restart_at is None:
+            _kill_group(party.process)
+            if party.restarts >= MAX_RESTARTS:
+                party.given_up = True
+                self._say(
+                    f"{_ended(party)} It ended {party.restarts + 1} times and stays down; the "
+                    "others keep running. Stop and start again once the cause is gone."
+                )
+                return
+            wait_s = BACKOFF_S * 2**party.restarts
+            party.restart_at = now + wait_s
+            self._say(f"{_ended(party)} It restarts in {wait_s:.0f} s; the others keep running.")
+        if now >= party.restart_at:
+            party.process = _start(party.spec)
+            party.restart_at, party.restarts = None, party.restarts + 1
+            party.started_at, party.ready, party.told_silent = now, False, False
+
+    def _probe(self, party: _Party) -> None:
+        now = time.monotonic()
+        name = party.spec.name
+        if _answers(party.spec):
+            if not party.ready or party.told_silent:
+                self._say(f"{name}: {'answers again' if party.ready else 'ready again'}")
+            if now - party.started_at > STEADY_S:
+                party.restarts = 0
+            party.ready, party.told_silent, party.answered_at = True, False, now
+            return
+        since = party.answered_at if party.ready else party.started_at
+        limit_s = SILENT_S if party.ready else self._start_timeout_s
+        if not party.told_silent and now - since >= limit_s:
+            party.told_silent = True
+            self._say(
+                f"{name} has not answered for {now - since:.0f} s. Its process runs, so it may only "
+                f"be busy; all parties keep running. Its log: {party.spec.log_path}"
+            )
 
 
-def _require_free_port(party: ProcessSpec) -> None:
-    if not party.port:
+def require_free_port(name: str, port: int) -> None:
+    """Raise `Unavailable` if somebody listens on a party's port (0: it needs none)."""
+    if not port:
         return
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind(("127.0.0.1", party.port))
+            probe.bind(("127.0.0.1", port))
         except OSError:
             raise Unavailable(
-                f"{party.name} needs port {party.port}, which is in use: stop what listens there, "
-                "or give another port in the federation file or with --first-port."
+                f"{name} needs port {port}, which is in use: stop what listens there, or give "
+                "another port in the federation file or with --first-port."
             ) from None
 
 
-def _start(party: ProcessSpec) -> "subprocess.Popen[bytes]":
-    party.log_path.parent.mkdir(parents=True, exist_ok=True)
-    with party.log_path.open("ab") as log:
+def timed(console: Console) -> Say:
+    """A printer of sentences, each with the seconds since now."""
+    began = time.monotonic()
+
+    def say(sentence: str) -> None:
+        seconds = time.monotonic() - began
+        console.print(
+            f"[dim]{seconds:5.0f} s[/]  {escape(sentence)}", highlight=False, soft_wrap=True
+        )
+
+    return say
+
+
+@contextlib.contextmanager
+def signals_ignored() -> Iterator[None]:
+    """Let a second Ctrl-C wait: what stops processes or deletes copies of data must end."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _start(spec: ProcessSpec) -> "subprocess.Popen[bytes]":
+    spec.log_path.parent.mkdir(parents=True, exist_ok=True)
+    with spec.log_path.open("ab") as log:
         return subprocess.Popen(
-            [sys.executable, "-m", party.module, *party.arguments],
+            [sys.executable, "-m", spec.module, *spec.arguments],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -72,38 +245,31 @@ def _start(party: ProcessSpec) -> "subprocess.Popen[bytes]":
         )
 
 
-def _wait_until_healthy(
-    started: Sequence[tuple[ProcessSpec, "subprocess.Popen[bytes]"]], *, timeout_s: float
-) -> None:
-    waiting = list(started)
-    deadline = time.monotonic() + timeout_s
-    while waiting:
-        for party, process in list(waiting):
-            if process.poll() is not None:
-                raise Unavailable(_ended(party))
-            if party.healthy():
-                waiting.remove((party, process))
-        if time.monotonic() > deadline:
-            names = ", ".join(party.name for party, _ in waiting)
-            raise Unavailable(f"Not ready after {timeout_s:.0f} s: {names}. Their logs say more.")
-        time.sleep(POLL_S)
+def _answers(spec: ProcessSpec) -> bool:
+    try:
+        return spec.healthy()
+    except (ConsiliumError, OSError):
+        return False
 
 
-def _ended(party: ProcessSpec) -> str:
-    lines = party.log_path.read_text(errors="replace").strip().splitlines()[-TAIL_LINES:]
-    last = lines[-1].strip() if lines else "nothing"
-    return f"{party.name} ended or does not answer. Its last word: {last} Its log: {party.log_path}"
+def _kill_group(process: "subprocess.Popen[bytes]") -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
 
 
-def _stop(processes: Sequence["subprocess.Popen[bytes]"]) -> None:
-    """Ask every process to end, then make it; its whole group goes with it."""
-    for process in processes:
-        if process.poll() is None:
-            process.terminate()
-    deadline = time.monotonic() + STOP_S
-    for process in processes:
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(timeout=max(deadline - time.monotonic(), 0.1))
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+def _ended(party: _Party) -> str:
+    log = party.spec.log_path
+    lines = log.read_text(errors="replace").strip().splitlines()[-TAIL_LINES:]
+    last = f"Its last line: {lines[-1].strip()}" if lines else "It wrote nothing."
+    return (
+        f"{party.spec.name} ended with exit code {party.process.returncode}. {last} Its log: {log}."
+    )
+
+
+def _too_slow(waiting: Sequence[_Party], limit_s: float) -> str:
+    return f"Not ready after {limit_s:g} s: {_names(waiting)}. {SLOW} {waiting[0].spec.log_path}."
+
+
+def _names(parties: Sequence[_Party]) -> str:
+    return ", ".join(party.spec.name for party in parties)

@@ -9,7 +9,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from federation.reporting.plots import STYLE, Plot, epsilon
+from federation.reporting import noised_figures
+from federation.reporting.plots import STYLE, Plot, epsilon, words
+from federation.researcher.outcome import Outcome
 from syft_code.cohort import Cohort
 from syft_code.errors import InvalidInput, require
 from syft_code.plans.catalogue import AssetCard, Terms
@@ -17,7 +19,7 @@ from syft_code.plans.notes import Note
 from syft_code.plans.plan import Plan
 from syft_code.recipes.recipe import parameter_count
 
-__all__ = ["Plot", "catalogue", "epsilon", "mock", "notes", "plan"]
+__all__ = ["Plot", "catalogue", "epsilon", "figures", "mock", "notes", "plan"]
 COLUMNS = 8
 
 
@@ -53,7 +55,6 @@ def _asked(terms: Terms) -> dict[str, object]:
         "least aggregators to open it": terms.min_aggregators,
         "least training patients": terms.min_patients,
         "models": ", ".join(terms.recipes),
-        "custom code": _yes(terms.custom_code),
         "people who must approve": terms.approvers,
     }
 
@@ -97,6 +98,28 @@ def plan(study: Plan) -> pd.DataFrame:
         "aggregators to open a sum": f"{study.needed} of {len(study.aggregators)}",
     }
     return pd.DataFrame({"": rows})
+
+
+def figures(outcome: Outcome) -> pd.DataFrame:
+    """What the last evaluation measured, each figure with its error bar and the level of chance."""
+    data = outcome.plan.data
+    last = next((one for one in reversed(outcome.rounds) if one.metrics), None)
+    names = list(last.errors) if last else []
+    rows = [
+        {
+            "noised figure": noised_figures.noised(last, name, data) if last else "",
+            "chance": _level(noised_figures.chance_level(name, data)),
+        }
+        for name in names
+    ]
+    columns = ["noised figure", "chance"]
+    table = pd.DataFrame(rows, columns=columns, index=[words(name, data) for name in names])
+    table.index.name = noised_figures.PLUS_MINUS
+    return table
+
+
+def _level(chance: float | None) -> str:
+    return "–" if chance is None else f"{chance:.3f}"
 
 
 def mock(

@@ -19,7 +19,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from federation.evaluation.baselines import Baseline
-from federation.evaluation.exact_metrics import NOISE_ERROR, main_metric, main_name, per_hospital
+from federation.evaluation.exact_metrics import main_metric, main_name, per_hospital
+from federation.reporting import noised_figures
 from federation.researcher.outcome import Outcome
 from syft_code.metrics import scoring
 from syft_code.metrics.segmentation import DISTANCES
@@ -46,6 +47,16 @@ STYLE = {
     "svg.hashsalt": "consilium",
 }
 Figures = Mapping[str, float]
+DIAGNOSES = {
+    "akiec": "actinic keratosis (akiec)",
+    "bcc": "basal cell carcinoma (bcc)",
+    "bkl": "benign keratosis (bkl)",
+    "df": "dermatofibroma (df)",
+    "mel": "melanoma (mel)",
+    "nv": "mole (nv)",
+    "vasc": "vascular lesion (vasc)",
+}
+"""What HAM10000's short names of diagnoses stand for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +66,11 @@ class Plot:
     data: bytes
     kind: str
     alt: str
+
+    @property
+    def data_uri(self) -> str:
+        """The picture as an address that holds it: a page that shows it fetches nothing."""
+        return f"data:{self.kind};base64,{base64.b64encode(self.data).decode('ascii')}"
 
     def _repr_mimebundle_(self, **options: object) -> dict[str, str]:
         """How a notebook shows it."""
@@ -70,7 +86,7 @@ def words(name: str, data: DataSpec | None = None) -> str:
     ('Balanced accuracy', 'AUC', 'HD95 core, mm')
     """
     if name == "auc" and data is not None:
-        return f"AUC of {data.positive}"
+        return f"AUC of {DIAGNOSES.get(data.positive, data.positive)}"
     text = name.replace("_", " ").replace("auc", "AUC").replace("dice", "Dice")
     text = f"{text.replace('hd95', 'HD95')}, mm" if name in DISTANCES else text
     return text[:1].upper() + text[1:]
@@ -102,7 +118,7 @@ def utility(
     names = shown_metrics(data)
     figure, axes = _figure(len(names), width=5.0 if len(names) < 3 else 2.45, height=3.1)
     for axis, name in zip(axes, names, strict=True):
-        _noised(axis, outcome, exact_by_round, name)
+        _noised(axis, outcome, name)
         if exact_by_round:
             ys = [value(one, name, data) for one in exact_by_round]
             label = "Federated, exact (demo only)"
@@ -110,6 +126,9 @@ def utility(
         for baseline, (colour, dashes) in zip(baselines, BASELINE_LOOKS, strict=False):
             level = value(baseline.metrics, name, data)
             axis.axhline(level, color=colour, linestyle=dashes, lw=1.6, label=baseline.name)
+        chance = noised_figures.chance_level(name, data)
+        if chance is not None:
+            axis.axhline(chance, color=GREY, linestyle=(0, (1, 3)), lw=1.2, label="Chance")
         axis.set(title=words(name, data), xlabel="round", xlim=(0.5, max(len(rounds), 1) + 0.5))
         axis.set_ylim(0, 1.02)
         axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
@@ -117,19 +136,17 @@ def utility(
     figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), 3) or 1)
     last = next((r for r in reversed(rounds) if r.metrics), None)
     ends = f" In round {last.round} the noised {words(names[0])} is " if last else ""
-    ends += f"{value(last.metrics, names[0], data):.2f}." if last else ""
+    ends += f"{noised_figures.noised(last, names[0], data)}." if last else ""
     return svg(figure, f"{' and '.join(words(n, data) for n in names)} by round.{ends}")
 
 
-def _noised(axis: Axes, outcome: Outcome, exact_by_round: Sequence[Figures], name: str) -> None:
-    """Noised marks; bars of one standard deviation of the noise, where a demo knows it."""
-    marks = [(i, r) for i, r in enumerate(outcome.rounds) if r.metrics]
+def _noised(axis: Axes, outcome: Outcome, name: str) -> None:
+    """Noised marks, with bars of what the noise does to them."""
+    marks = [record for record in outcome.rounds if record.metrics]
     if not marks:
         return
-    ys = [value(r.metrics, name, outcome.plan.data) for _, r in marks]
-    stds = [
-        exact_by_round[i].get(NOISE_ERROR + name, 0.0) if exact_by_round else 0 for i, _ in marks
-    ]
+    ys = [value(record.metrics, name, outcome.plan.data) for record in marks]
+    stds = [record.errors.get(name, 0.0) for record in marks]
     bars = [[min(std, y) for std, y in zip(stds, ys, strict=True)]]
     bars += [[min(std, 1.0 - y) for std, y in zip(stds, ys, strict=True)]]
     label = "Federated, noised: what a real study sees"
@@ -141,7 +158,7 @@ def _noised(axis: Axes, outcome: Outcome, exact_by_round: Sequence[Figures], nam
         "lw": 1.2,
         "zorder": 3,
     }
-    axis.errorbar([r.round for _, r in marks], ys, yerr=bars, label=label, **look)
+    axis.errorbar([record.round for record in marks], ys, yerr=bars, label=label, **look)
 
 
 @mpl.rc_context(STYLE)

@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn
 from rich.progress import Progress as Bars
 
+from federation.reporting.noised_figures import PLUS_MINUS, with_error
 from federation.researcher.outcome import RoundRecord
 from federation.researcher.relay import RoundProgress
 
@@ -26,6 +27,7 @@ class Display:
         self._rounds = rounds
         self._lock = threading.Lock()
         self._told: set[str] = set()
+        self._explained = False
         self._bars = Bars(
             TextColumn("{task.description:<16}"),
             BarColumn(bar_width=24),
@@ -64,7 +66,7 @@ class Display:
             self._tasks.clear()
         spent = _spent(record.epsilon)
         figures = ", ".join(
-            f"{name.replace('_', ' ')} {value:.3f}"
+            f"{name.replace('_', ' ')} {with_error(value, record.errors.get(name))}"
             for name, value in record.metrics.items()
             if not name.startswith("recall")
         )
@@ -75,6 +77,9 @@ class Display:
             highlight=False,
             soft_wrap=True,
         )
+        if figures and not self._explained:
+            self._explained = True
+            self._console.print(f"  {PLUS_MINUS}", highlight=False, soft_wrap=True)
         self.tell(record.reasons)
 
     def _task(self, hospital: str) -> TaskID:

@@ -3,34 +3,31 @@
 It says what the study came to, what it cost whose patients, who saw what, and what nobody
 promises. Sentences and epsilons are those of the certificate. Nothing in the file is
 fetched from elsewhere.
+
+The words stand in `templates/report.html.j2`, the figures are put together here.
 """
 
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from federation.certificate import verification
 from federation.certificate.verification import Certificate
 from federation.evaluation.baselines import Baseline
-from federation.evaluation.exact_metrics import NOISE_ERROR, ON_TRAINING_PATIENTS, PATIENTS
-from federation.reporting import evidence_section, plots, sample_plots
-from federation.reporting.html_elements import (
-    Html,
-    at_least,
-    bullets,
-    cards,
-    delta_text,
-    element,
-    number,
-    page,
-    picture,
-    section,
-    table,
-)
-from federation.researcher.outcome import Outcome
+from federation.evaluation.exact_metrics import ON_TRAINING_PATIENTS, PATIENTS
+from federation.reporting import noised_figures, plots, sample_plots
+from federation.researcher.outcome import Outcome, RoundRecord
 from syft_code.cohort import Cohort
 from syft_code.errors import InvalidInput, require
+from syft_code.runtime import html_templates
 
 Figures = Mapping[str, float]
+_DATA_NAMES = {
+    "ham10000": "skin lesions (HAM10000)",
+    "brats": "brain tumours (BraTS)",
+    "table": "a table of patients",
+    "series": "patients by the hour",
+}
 
 
 def write(
@@ -66,57 +63,64 @@ def write(
         f"got {len(exact)}.",
         error=InvalidInput,
     )
+    template = html_templates.environment(__package__).get_template("report.html.j2")
+    page = template.render(
+        outcome=outcome,
+        plan=outcome.plan,
+        certificate=certificate,
+        data_name=_DATA_NAMES[outcome.plan.data.kind],
+        stand_in=_stand_in(certificate),
+        **_model(outcome, certificate, exact, baselines),
+        **_costs(outcome, certificate, budgets or {}),
+        **_evidence(outcome, certificate),
+        samples=sample_plots.samples(outcome, samples)
+        if samples is not None and samples.images.size  # a table has no pictures
+        else None,
+    )
+    path.write_text(page, encoding="utf-8")
+
+
+def _stand_in(certificate: Certificate) -> str:
+    sentence: str = certificate["stand_in_sentence"].removeprefix("STAND-IN: ")
+    return sentence[:1].upper() + sentence[1:]
+
+
+def _model(
+    outcome: Outcome,
+    certificate: Certificate,
+    exact: Sequence[Figures],
+    baselines: Sequence[Baseline],
+) -> dict[str, object]:
+    """How good the model is: key figures, plots, and a table of exact figures in a demo."""
     final = exact[-1] if exact else {}
-    parts = [
-        _opening(outcome, certificate),
-        _key_figures(outcome, certificate, final),
-        _utility(outcome, certificate, exact, baselines),
-        _samples(outcome, samples),
-        _privacy(outcome, certificate, budgets or {}),
-        _hospitals(outcome, final, baselines),
-        _witnesses(certificate),
-        section("What is not promised", bullets(certificate["not_promised"])),
-        evidence_section.section_of(outcome, certificate),
-    ]
-    path.write_text(page(f"Study {outcome.plan.study}: report", *parts), encoding="utf-8")
+    names = plots.tabulated_metrics(outcome.plan.data)
+    patients = final.get(PATIENTS, baselines[0].metrics.get(PATIENTS) if baselines else None)
+    return {
+        "key_figures": _key_figures(outcome, certificate, final, baselines),
+        "utility": plots.utility(outcome, exact, baselines),
+        "plus_minus": noised_figures.PLUS_MINUS if any(r.metrics for r in outcome.rounds) else "",
+        "exact": bool(exact),
+        "on_training_patients": bool(final.get(ON_TRAINING_PATIENTS)),
+        "over": f" over {patients:,.0f} patients" if patients else "",
+        "compared_head": [
+            "Model",
+            "Epsilon",
+            *(plots.words(name, outcome.plan.data) for name in names),
+            "Time",
+        ],
+        "compared": _compared(outcome, final, baselines, _largest(certificate))
+        if exact or baselines
+        else (),
+        "hospitals": plots.hospitals(outcome, final, baselines),
+        "hospitals_measured": bool(final or baselines),
+    }
 
 
-def _opening(outcome: Outcome, certificate: Certificate) -> Html:
-    plan = outcome.plan
-    hospitals = len(plan.hospitals)
-    parts = [
-        element("div", "Consilium · study report", of="brand"),
-        element("h1", plan.study),
-        element(
-            "p",
-            f"One {plan.data.task} model for {_data_name(outcome)}, trained by {hospitals} hospitals "
-            "that showed each other no patient. ",
-            f"Written {certificate['created'][:10]} by {certificate['product']}. Plan ",
-            element("code", plan.hash[:16]),
-            of="soft",
-        ),
-    ]
-    if plan.data.stand_in:
-        sentence = certificate["stand_in_sentence"].removeprefix("STAND-IN: ")
-        text = sentence[:1].upper() + sentence[1:]
-        parts.append(element("div", element("strong", "STAND-IN DATA"), text, of="banner"))
-    if outcome.stopped:
-        stopped = element("strong", "The study stopped early. ")
-        parts.append(element("div", stopped, outcome.stopped, of="note wrong"))
-    return element("header", *parts)
-
-
-def _key_figures(outcome: Outcome, certificate: Certificate, exact: Figures) -> Html:
-    data, rounds = outcome.plan.data, outcome.rounds
-    entries = []
-    for name in plots.shown_metrics(data)[:2]:
-        measured = next((r for r in reversed(rounds) if r.metrics), None)
-        shown = plots.value(measured.metrics, name, data) if measured else math.nan
-        noise = f" ± {exact[NOISE_ERROR + name]:.3f}" if NOISE_ERROR + name in exact else ""
-        more = f"noised{noise}, round {measured.round}" if measured else "not evaluated"
-        if exact:
-            more += f"; exact {number(plots.value(exact, name, data))} (demo only)"
-        entries.append((plots.words(name, data), number(shown), more))
+def _key_figures(
+    outcome: Outcome, certificate: Certificate, exact: Figures, baselines: Sequence[Baseline]
+) -> list[tuple[str, str, str]]:
+    rounds = outcome.rounds
+    entries = _measured(outcome, exact, baselines)
     stated = [own for own in certificate["hospitals"] if own["epsilon"] is not None]
     if stated:
         deltas = ", ".join(sorted({delta_text(own["delta"]) for own in stated}))
@@ -128,48 +132,35 @@ def _key_figures(outcome: Outcome, certificate: Certificate, exact: Figures) -> 
     seconds = sum(record.seconds for record in rounds)
     done = f"{len(rounds)} of {outcome.plan.rounds}"
     entries.append(("Rounds", done, f"{seconds:.0f} s in all, approval not counted"))
-    return cards(entries)
+    return entries
 
 
-def _utility(
-    outcome: Outcome,
-    certificate: Certificate,
-    exact: Sequence[Figures],
-    baselines: Sequence[Baseline],
-) -> Html:
-    caption = (
-        "Marks: what a real study sees, sums over held-out patients with noise that the epsilon "
-        "below pays for. "
-    )
-    if exact:
-        caption += (
-            "Bars: how far noise throws a figure (root mean square); it lifts those near 0, since "
-            "none is below. The line and the baselines are exact and possible "
-            "only in a demo that owns all the data."
-        )
-    else:
-        caption += "How far noise moves them depends on how many patients are held out, which no "
-        caption += "hospital declares."
-    parts: list[str] = [picture(plots.utility(outcome, exact, baselines), caption)]
-    if exact and exact[-1].get(ON_TRAINING_PATIENTS):
-        parts.append(
-            element(
-                "div",
-                "No hospital holds patients out: exact figures are over training patients, and "
-                "flatter every model.",
-                of="note",
-            )
-        )
-    if exact or baselines:
-        parts.append(
-            _compared(outcome, exact[-1] if exact else {}, baselines, _largest(certificate))
-        )
-    return section("How good the model is", *parts)
+def _measured(
+    outcome: Outcome, exact: Figures, baselines: Sequence[Baseline]
+) -> list[tuple[str, str, str]]:
+    """The main figures as the researcher sees them, each with what to hold it against."""
+    data, rounds = outcome.plan.data, outcome.rounds
+    measured = next((r for r in reversed(rounds) if r.metrics), None)
+    entries = []
+    for name in plots.shown_metrics(data)[:2]:
+        shown = noised_figures.noised(measured, name, data) if measured else "–"
+        parts = [
+            f"noised, as the researcher sees it, round {measured.round}"
+            if measured
+            else "not evaluated"
+        ]
+        chance = noised_figures.chance_level(name, data)
+        parts += [] if chance is None else [f"chance {number(chance)}"]
+        parts += [f"{one.name} {number(plots.value(one.metrics, name, data))}" for one in baselines]
+        if exact:
+            parts.append(f"exact {number(plots.value(exact, name, data))} (demo only)")
+        entries.append((plots.words(name, data), shown, "; ".join(parts)))
+    return entries
 
 
 def _compared(
     outcome: Outcome, exact: Figures, baselines: Sequence[Baseline], spent: float | None
-) -> Html:
+) -> list[list[str]]:
     data, names = outcome.plan.data, plots.tabulated_metrics(outcome.plan.data)
     rows = [
         [
@@ -181,30 +172,14 @@ def _compared(
         for one in baselines
     ]
     seconds = sum(record.seconds for record in outcome.rounds)
+    last = next((one for one in reversed(outcome.rounds) if one.metrics), None)
+    if last:
+        seen = [noised_figures.noised(last, name, data) for name in names]
+        rows.append(["Federated, as the researcher sees it (noised)", at_least(spent), *seen, "–"])
     figures = [number(plots.value(exact, name, data)) for name in names]
     ours = ["Federated (this study)", at_least(spent)]
     rows.append([*ours, *figures, f"{seconds:.0f} s"])
-    head = ["Model", "Epsilon", *(plots.words(name, data) for name in names), "Time"]
-    patients = exact.get(PATIENTS, baselines[0].metrics.get(PATIENTS) if baselines else None)
-    over = f" over {patients:,.0f} patients" if patients else ""
-    return element(
-        "div",
-        element("h3", "Compared, exactly"),
-        element(
-            "p", f"Exact figures{over}; possible only in a demo that owns all the data.", of="soft"
-        ),
-        table(head, rows, numbers=1, ours=len(rows) - 1),
-    )
-
-
-def _samples(outcome: Outcome, samples: Cohort | None) -> Html:
-    if samples is None or not samples.images.size:  # a table has no pictures
-        return element("span")
-    stand_in = outcome.plan.data.stand_in
-    anybody = "Pictures that anybody may see: drawn as a mock, or public, and of no hospital here."
-    what = "Stand-in pictures: synthetic." if stand_in else anybody
-    caption = f"{what} They show how the model answers, not how good it is."
-    return section("What the model says", picture(sample_plots.samples(outcome, samples), caption))
+    return rows
 
 
 def _second_epsilon(own: Certificate) -> str:
@@ -214,13 +189,14 @@ def _second_epsilon(own: Certificate) -> str:
     )
 
 
-def _privacy(outcome: Outcome, certificate: Certificate, budgets: Mapping[str, float]) -> Html:
-    privacy = certificate["privacy"]
-    head = ["Hospital", "Patients declared", "Rounds", "Epsilon", "Training", "Held-out"]
-    rows = []
+def _costs(
+    outcome: Outcome, certificate: Certificate, budgets: Mapping[str, float]
+) -> dict[str, object]:
+    """What it cost the patients of each hospital."""
+    costs = []
     for own in certificate["hospitals"]:
         groups = own.get("epsilon_pld_by_group", {})
-        rows.append(
+        costs.append(
             [
                 own["name"],
                 f"{own['declared_patients']:,}",
@@ -233,52 +209,62 @@ def _privacy(outcome: Outcome, certificate: Certificate, budgets: Mapping[str, f
                 f"{budgets[own['name']]:g}" if own["name"] in budgets else "–",
             ]
         )
-    return section(
-        "What it cost the patients",
-        element("p", privacy["unit_sentence"]),
-        element(
-            "p",
-            f"Neighbouring relation: {privacy['neighbouring_relation']}. {privacy['groups']} An "
-            "epsilon is never less than what the hospital's ledger stated; a second accountant must "
-            "agree: PRV is Opacus', RDP is looser and lies at or above it.",
-            of="soft",
-        ),
-        table([*head, "Second accountant", "Delta", "Budget"], rows, numbers=1),
-        picture(plots.epsilon(outcome, budgets), "As each hospital's ledger stated it."),
-    )
+    return {"costs": costs, "epsilon": plots.epsilon(outcome, budgets)}
 
 
-def _hospitals(outcome: Outcome, exact: Figures, baselines: Sequence[Baseline]) -> Html:
-    caption = (
-        "A hospital's own held-out patients, the model of everybody: balanced over the classes "
-        "that the hospital has. Few patients make these figures jump."
-        if exact or baselines
-        else "Figures of single hospitals do not leave them."
-    )
-    return section(
-        "Hospital by hospital", picture(plots.hospitals(outcome, exact, baselines), caption)
-    )
-
-
-def _witnesses(certificate: Certificate) -> Html:
-    rows = [
-        [party[:1].upper() + party[1:], element("div", *(element("p", one) for one in sentences))]
-        for party, sentences in certificate["what_each_party_saw"].items()
-    ]
-    return section("What each party saw", table(["Party", "Saw"], rows))
-
-
-def _data_name(outcome: Outcome) -> str:
-    names = {
-        "ham10000": "skin lesions (HAM10000)",
-        "brats": "brain tumours (BraTS)",
-        "table": "a table of patients",
-        "series": "patients by the hour",
+def _evidence(outcome: Outcome, certificate: Certificate) -> dict[str, object]:
+    """What can be checked: hashes, keys, rounds and where each audit log stood."""
+    hospitals, aggregators = certificate["hospitals"], certificate["aggregators"]
+    return {
+        "wrong": verification.check(certificate),
+        "hashes": [
+            ("Plan", certificate["plan_hash"]),
+            ("Code that ran", certificate["code_sha256"]),
+            ("Model's weights", certificate["model"]["weights_sha256"]),
+            ("Model's file", certificate["model"]["file_sha256"]),
+        ],
+        "keys": [(party["name"], party["verify_key"]) for party in [*hospitals, *aggregators]],
+        "rounds": [_round(record) for record in outcome.rounds],
+        "anchors": [
+            (own["name"], own["log_anchor"]["sha256"]) for own in hospitals if "log_anchor" in own
+        ],
     }
-    return names[outcome.plan.data.kind]
+
+
+def _round(record: RoundRecord) -> tuple[str, ...]:
+    who = ", ".join(sorted(record.trained))
+    carried = f"{record.upload_bytes:,}"
+    return str(record.round), who, str(record.absent), f"{record.seconds:.1f}", carried
 
 
 def _largest(certificate: Certificate) -> float | None:
     """The epsilon of the hospital whose patients paid most."""
     stated = [own["epsilon"] for own in certificate["hospitals"] if own["epsilon"] is not None]
     return max(stated, default=None)
+
+
+def number(value: float) -> str:
+    """A figure for readers; a dash for what is not there.
+
+    >>> number(0.25), number(math.nan)
+    ('0.250', '–')
+    """
+    return f"{value:.3f}" if math.isfinite(value) else "–"
+
+
+def at_least(epsilon: float | None) -> str:
+    """Two digits, rounded up: an epsilon is never shown smaller than it is.
+
+    >>> at_least(1.001), at_least(1.0), at_least(None)
+    ('1.01', '1.00', '–')
+    """
+    return "–" if epsilon is None else f"{math.ceil(epsilon * 100 - 1e-9) / 100:.2f}"
+
+
+def delta_text(delta: float) -> str:
+    """A delta as people write it.
+
+    >>> delta_text(1e-05)
+    '1e-5'
+    """
+    return f"{delta:g}".replace("e-0", "e-")

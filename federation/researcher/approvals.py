@@ -1,4 +1,4 @@
-"""How many owners have approved a plan: numbers, never names."""
+"""How many data owners have approved a plan: numbers, never names."""
 
 from dataclasses import dataclass
 
@@ -7,10 +7,13 @@ from dataclasses import dataclass
 class Approvals:
     """How many hospitals of a roster have approved; not which.
 
-    The others have not decided, have refused or do not answer: that looks the same.
+    Approved is what the owner signed and the hospital's vault holds in force; a front desk's own
+    "approved" counts for nothing. The others wait for the owner's signature, have refused or do not
+    answer: that looks the same.
 
     >>> print(Approvals(approved=3, hospitals=4))
-    3 of 4 hospitals have approved; the other has not decided, has refused or does not answer.
+    3 of 4 hospitals have approved; 1 waits for the data owner's signature, has refused or does not \
+answer.
     """
 
     approved: int
@@ -27,8 +30,13 @@ class Approvals:
         if not self.undecided_or_refused:
             return f"{text}."
         if self.undecided_or_refused == 1:
-            return f"{text}; the other has not decided, has refused or does not answer."
-        return f"{text}; the others have not decided, have refused or do not answer."
+            return (
+                f"{text}; 1 waits for the data owner's signature, has refused or does not answer."
+            )
+        return (
+            f"{text}; {self.undecided_or_refused} wait for the data owner's signature, have refused "
+            "or do not answer."
+        )
 
     def _repr_html_(self) -> str:
         """How a notebook shows it."""

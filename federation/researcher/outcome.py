@@ -17,7 +17,8 @@ class RoundRecord:
     that the study has spent there, this round and its evaluation included; `anchors` are the
     headers of their last shares, each with the hash of the last entry of its audit log. `absent`
     is how many of the roster did not train, and `reasons` what owners let researchers read of why,
-    without names. `metrics` are noised, over the held-out patients of those that evaluated.
+    without names. `metrics` are noised, over the held-out patients of those that evaluated; `errors` are how
+    far that noise throws each of them, as a root mean square (`noise_errors`).
     """
 
     round: int
@@ -29,6 +30,7 @@ class RoundRecord:
     reasons: tuple[str, ...] = ()
     anchors: dict[str, Signed] = field(default_factory=dict)
     metrics: dict[str, float] = field(default_factory=dict)
+    errors: dict[str, float] = field(default_factory=dict)
     evaluated: tuple[str, ...] = ()
     upload_bytes: int = 0
     seconds: float = 0.0

@@ -14,7 +14,7 @@ from federation.researcher.outcome import RoundRecord
 from federation.researcher.relay import Relay, RoundReplies
 from federation.strategy.server_optimizer import ServerState, require_weight, step
 from syft_code.errors import Refused, Unavailable
-from syft_code.metrics import scoring
+from syft_code.metrics import noise_errors, scoring
 from syft_code.plans.messages import Purpose, Signed, Ticket
 from syft_code.plans.plan import Plan
 from syft_code.secret_sharing import envelope
@@ -27,6 +27,14 @@ class Contributors:
     hospitals: tuple[str, ...] = ()
     tickets: dict[str, Ticket] = field(default_factory=dict)
     anchors: dict[str, Signed] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """The noised figures of an evaluation, and how far its noise throws each of them."""
+
+    figures: dict[str, float] = field(default_factory=dict)
+    errors: dict[str, float] = field(default_factory=dict)
 
 
 class RoundLoop:
@@ -48,7 +56,7 @@ class RoundLoop:
         collected, trained = self._sum("train", number, model)
         reasons = set(self.reasons)
         updated = step(self._plan, number, model, collected)
-        metrics, evaluated = self._evaluate(number, updated)
+        measured, evaluated = self._evaluate(number, updated)
         tickets = trained.tickets | evaluated.tickets
         record = RoundRecord(
             round=number,
@@ -59,7 +67,8 @@ class RoundLoop:
             absent=len(self._plan.hospitals) - len(trained.hospitals),
             reasons=tuple(sorted(reasons | set(self.reasons))),
             anchors=trained.anchors | evaluated.anchors,
-            metrics=metrics,
+            metrics=measured.figures,
+            errors=measured.errors,
             evaluated=evaluated.hospitals,
             upload_bytes=sum(
                 self._relay.share_bytes(name, "train", number) for name in trained.hospitals
@@ -67,22 +76,29 @@ class RoundLoop:
         )
         return updated, record
 
-    def _evaluate(self, number: int, model: ServerState) -> tuple[dict[str, float], Contributors]:
+    def _evaluate(self, number: int, model: ServerState) -> tuple[Measured, Contributors]:
         """The figures of a round's model, and who evaluated it; no figures if too few did.
 
         The trained round stands either way: it is paid for.
         """
-        if number not in self._plan.rounds_of("evaluate"):
-            return {}, Contributors()
+        plan = self._plan
+        if plan.evaluation is None or number not in plan.evaluation.after_rounds:
+            return Measured(), Contributors()
         try:
             collected, gave = self._sum("evaluate", number, model)
         except _TooFew as problem:
             done = problem.answers.done
-            return {}, self._gave("evaluate", number, done, {}, problem.answers)
+            return Measured(), self._gave("evaluate", number, done, {}, problem.answers)
         (total,) = collected.totals
-        sums, weight = envelope.read_sum(self._plan, "evaluate", total)
+        sums, weight = envelope.read_sum(plan, "evaluate", total)
         require_weight(weight, len(collected.hospitals))
-        return scoring.report(sums, self._plan.data), gave
+        std = noise_errors.count_noise_std(
+            plan.data,
+            noise_multiplier=plan.evaluation.noise_multiplier,
+            hospitals=len(collected.hospitals),
+        )
+        errors = noise_errors.noise_errors(sums, plan.data, noise_std=std)
+        return Measured(figures=scoring.report(sums, plan.data), errors=errors), gave
 
     def _sum(
         self, purpose: Purpose, number: int, model: ServerState

@@ -1,7 +1,6 @@
 """The researcher: logins, a signing key, and the way to every hospital and aggregator."""
 
 import dataclasses
-import os
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from syft_code.plans.catalogue import AssetCard, Terms
 from syft_code.plans.plan import Plan
 from syft_code.plans.roster import Aggregator, Hospital
 from syft_code.privacy import accounting
+from syft_code.runtime import durable_files
 
 THEIR_OWN = frozenset({"researcher_key", "data", "hospitals", "aggregators", "format"})
 """Fields of a plan that follow from the credentials and the catalogue."""
@@ -41,7 +41,7 @@ class Credentials:
             data = path.read_bytes()
         except OSError:
             raise InvalidInput(
-                f"There is no credentials file {path}: start a federation with `python launch.py "
+                f"There is no credentials file {path}: start a federation with `consilium "
                 "up`, which writes one, or ask the hospitals for an invitation."
             ) from None
         found: Credentials = canonical.parse(cls, data, what="credentials file", error=InvalidInput)
@@ -49,9 +49,7 @@ class Credentials:
 
     def save(self, path: Path) -> None:
         """Write the file, for this user alone."""
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(canonical.encode(self))
+        durable_files.write_durably(path, canonical.encode(self))
 
 
 class Researcher:

@@ -74,15 +74,21 @@ class Study:
         return Approvals(approved=approved, hospitals=len(self._hospitals))
 
     def wait_for_approval(
-        self, *, hospitals: int | None = None, timeout_s: float = 3600.0
+        self,
+        *,
+        hospitals: int | None = None,
+        timeout_s: float = 3600.0,
+        on_change: Callable[[Approvals], None] = print,
     ) -> Approvals:
         """Wait until so many hospitals have approved, all of the roster if no number is given.
 
-        When the time is up, `min_hospitals` of them are enough: nobody learns who said no, so
-        nobody can be waited for in vain.
+        `on_change` is told how many have, at once and whenever it changes; it is printed unless
+        told otherwise. When the time is up, `min_hospitals` of them are enough: nobody learns who
+        said no, so nobody can be waited for in vain.
 
         Raises:
             NotApproved: if fewer have approved by then.
+            KeyboardInterrupt: if you stop waiting; the requests stand, and nothing is lost.
         """
         least, roster = self.plan.min_hospitals, len(self._hospitals)
         wanted = roster if hospitals is None else hospitals
@@ -91,12 +97,7 @@ class Study:
             f"hospitals must be a number from {least} to the {roster} of the roster, got {wanted}.",
             error=InvalidInput,
         )
-        deadline = time.monotonic() + timeout_s
-        while (status := self.status()).approved < wanted:
-            left_s = deadline - time.monotonic()
-            if not left_s > 0:
-                break
-            time.sleep(min(ASK_AGAIN_S, left_s))
+        status = self._watch(wanted, time.monotonic() + timeout_s, on_change)
         require(
             status.approved >= least,
             f"At least {least} hospitals must approve, {status.approved} did within "
@@ -104,6 +105,27 @@ class Study:
             error=NotApproved,
         )
         return status
+
+    def _watch(
+        self, wanted: int, deadline: float, on_change: Callable[[Approvals], None]
+    ) -> Approvals:
+        """Ask again and again until so many have approved or the time is up; tell each change."""
+        told: Approvals | None = None
+        try:
+            while True:
+                status = self.status()
+                if status != told:
+                    on_change(status)
+                    told = status
+                left_s = deadline - time.monotonic()
+                if status.approved >= wanted or not left_s > 0:
+                    return status
+                time.sleep(min(ASK_AGAIN_S, left_s))
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(
+                f"You stopped waiting. {told or ''} The requests stand: call wait_for_approval() "
+                f"again, or train() once {self.plan.min_hospitals} have approved."
+            ) from None
 
     def notes(self) -> list[tuple[str, Note]]:
         """What owners asked about this plan and what was answered, the oldest first.

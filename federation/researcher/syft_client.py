@@ -184,7 +184,7 @@ class HospitalClient:
             ConsiliumError: what the hospital said, in its words.
         """
         _, asset = self._asset(plan.hospital(self.name).asset)
-        text = canonical.encode(call).decode("ascii")
+        text = canonical.text(call)
         self._call(self._client.refresh)
         function = getattr(self._client.code, traveller.function_name(plan.hash), None)
         if function is None:
@@ -257,7 +257,7 @@ def _refusal(message: str) -> ConsiliumError:
 
 def _card(dataset: Any) -> AssetCard:
     text = str(getattr(dataset.description, "text", dataset.description))
-    card: AssetCard = canonical.parse(AssetCard, text.encode("ascii", "replace"), what="asset card")
+    card: AssetCard = canonical.parse(AssetCard, text.encode("utf-8", "replace"), what="asset card")
     return card
 
 

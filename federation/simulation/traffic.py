@@ -39,6 +39,6 @@ def _share_bytes(plan: Plan, hospital: str, party: int) -> int:
         log_sha256=_HASH,
         sealed_sha256=_HASH,
     )
-    signed = Signed(message=canonical.encode(header).decode("ascii"), signature=_HASH * 2)
+    signed = Signed(message=canonical.text(header), signature=_HASH * 2)
     outside = len(envelope.SealedShare(header=signed, sealed=b"").to_bytes())
     return outside + envelope.sealed_bytes(header)

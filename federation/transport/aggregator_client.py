@@ -81,7 +81,7 @@ class AggregatorClient:
     def open_study(self, plan: Plan, researcher_key: SigningKey) -> None:
         """Tell it about a plan; once more does nothing."""
         call = messages.sign(OpenCall(plan_hash=plan.hash), researcher_key)
-        opening = aggregator_api.OpenStudy(call=call, plan=plan.encode().decode("ascii"))
+        opening = aggregator_api.OpenStudy(call=call, plan=plan.encode().decode())
         self._repeat(lambda: self._unary("OpenStudy", canonical.encode(opening)))
 
     def received(self, header: Signed) -> aggregator_api.ReceivedBytes:

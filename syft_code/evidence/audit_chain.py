@@ -90,7 +90,7 @@ class Verdict:
 
 def entry_sha256(signed: Signed) -> str:
     """The hash by which the next entry, and every anchor, names an entry."""
-    return canonical.sha256(signed.message.encode("ascii"))
+    return canonical.sha256(signed.message.encode())
 
 
 def entry_after(
@@ -142,7 +142,7 @@ def export(party: str, key: SigningKey, entries: Iterable[Signed]) -> bytes:
         lines.append(canonical.encode(last))
     if last is None:
         raise InvalidInput("A log must have at least one entry to be exported, and has none.")
-    entry: Entry = canonical.parse(Entry, last.message.encode("ascii", "replace"), what="log entry")
+    entry: Entry = canonical.parse(Entry, last.message.encode("utf-8", "replace"), what="log entry")
     head = LogHead(number=entry.number, sha256=entry_sha256(last))
     lines += [canonical.encode(messages.sign(head, key)), b""]
     return b"\n".join(lines)
@@ -194,9 +194,7 @@ def entries(data: bytes) -> list[Entry]:
     problems = verify(data).problems
     require(not problems, " ".join(problems[:1]), error=InvalidMessage)
     signed = [_signed(line, place) for place, line in enumerate(_lines(data), start=1) if place > 1]
-    return [
-        canonical.parse(Entry, one.message.encode("ascii"), what="log entry") for one in signed[:-1]
-    ]
+    return [canonical.parse(Entry, one.message.encode(), what="log entry") for one in signed[:-1]]
 
 
 class _Reading:
@@ -343,7 +341,7 @@ def _header(line: bytes) -> ExportHeader:
     try:
         signed = _signed(line, 1)
         claimed: ExportHeader = canonical.parse(
-            ExportHeader, signed.message.encode("ascii"), what="header"
+            ExportHeader, signed.message.encode(), what="header"
         )
         return messages.verify(ExportHeader, signed, claimed.verify_key)
     except InvalidMessage:
@@ -367,7 +365,7 @@ def _signed(line: bytes, place: int) -> Signed:
     )
     try:
         signed: Signed = canonical.parse(Signed, line[:-1], what="line")
-        signed.message.encode("ascii")
+        signed.message.encode()
         require(_SIGNATURE.fullmatch(signed.signature) is not None, "", error=InvalidMessage)
     except (InvalidMessage, UnicodeEncodeError):
         raise InvalidMessage(f"Line {place} is no signed entry: damaged, or added.") from None
@@ -378,7 +376,7 @@ def _claimed(signed: Signed, place: int) -> Entry | LogHead:
     """What a line says that it is."""
     try:
         claimed: Entry | LogHead = canonical.parse(
-            Entry | LogHead, signed.message.encode("ascii"), what="line"
+            Entry | LogHead, signed.message.encode(), what="line"
         )
     except InvalidMessage:
         raise InvalidMessage(

@@ -8,7 +8,7 @@ from syft_code.errors import InvalidInput, require
 from syft_code.plans.roster import MOST_AGGREGATORS
 from syft_code.recipes.recipe import DataSpec
 
-ModelKind = Literal["layers", "unet"]
+ModelKind = Literal["layers", "fusion", "unet"]
 LEAST_DELTA, LARGEST_DELTA = 1e-15, 0.01
 """Accountants are exact down to the one; past the other, delta itself gives patients away."""
 LEAST_HOSPITALS = 3
@@ -56,8 +56,7 @@ class Terms:
     min_aggregators: int = LEAST_AGGREGATORS
     study_epsilon: float | None = None
     researcher_epsilon: float | None = None
-    recipes: tuple[ModelKind, ...] = ("layers", "unet")
-    custom_code: bool = False
+    recipes: tuple[ModelKind, ...] = ("layers", "fusion", "unet")
     approvers: int = 1
 
     def __post_init__(self) -> None:
@@ -88,11 +87,6 @@ class Terms:
             f"{self.min_aggregators}.",
         )
         _require(bool(self.recipes), "recipes must allow at least one kind of model.")
-        _require(
-            not self.custom_code,
-            "custom_code must be false: this version trains recipes, which are data, and runs no "
-            "code of a researcher.",
-        )
         _require(
             1 <= self.approvers <= 2,
             f"approvers must be 1, or 2 for the two-person rule, got {self.approvers}.",

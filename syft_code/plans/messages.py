@@ -162,7 +162,7 @@ def sign(message: object, key: SigningKey) -> Signed:
     """Sign a message with the key of the party that sends it."""
     data = canonical.encode(message)
     signature = key.sign(_tagged(type(message), data)).signature
-    return Signed(message=data.decode("ascii"), signature=signature.hex())
+    return Signed(message=data.decode(), signature=signature.hex())
 
 
 def verify(kind: type[T], signed: Signed, verify_key: str) -> T:
@@ -172,7 +172,7 @@ def verify(kind: type[T], signed: Signed, verify_key: str) -> T:
         InvalidMessage: if the signature is not by that key over exactly such a message.
     """
     try:
-        data = signed.message.encode("ascii")
+        data = signed.message.encode()
         if not _SIGNATURE.fullmatch(signed.signature):  # one text for one signature
             raise ValueError
         VerifyKey(bytes.fromhex(verify_key)).verify(

@@ -46,6 +46,7 @@ from syft_code.recipes.recipe import (
     DataSpec,
     Recipe,
     parameter_count,
+    require_recipe,
     trained_count,
 )
 
@@ -93,6 +94,7 @@ class Plan:
     format: Annotated[int, Field(ge=4, le=4)] = 4
 
     def __post_init__(self) -> None:
+        require_recipe(self.recipe)
         canonical.require_types(self)
         roster.check_name("study", self.study)
         roster.check_key("the researcher", self.researcher_key)

@@ -19,7 +19,7 @@ from syft_code.recipes import layers
 from syft_code.recipes.layers import Layer, Shape, Width
 
 
-@canonical.message
+@canonical.plan_part
 class LayerStack:
     """Layers one after the other; a linear layer to the classes is added at the end.
 
@@ -31,7 +31,7 @@ class LayerStack:
     kind: Literal["layers"] = "layers"
 
 
-@canonical.message
+@canonical.plan_part
 class Fusion:
     """Features of an image beside features of its facts, and a head over both.
 
@@ -46,7 +46,7 @@ class Fusion:
     kind: Literal["fusion"] = "fusion"
 
 
-@canonical.message
+@canonical.plan_part
 class UNet:
     """A U-Net (Ronneberger et al. 2015) with GroupNorm, two convolutions a level.
 

@@ -22,7 +22,7 @@ Shape = tuple[int, ...]
 """Channels, height and width of pixels; or the length of a row of numbers, alone."""
 
 
-@canonical.message
+@canonical.plan_part
 class Conv:
     """A convolution with "same" zero padding; the stride divides height and width, rounding up."""
 
@@ -32,7 +32,7 @@ class Conv:
     kind: Literal["conv"] = "conv"
 
 
-@canonical.message
+@canonical.plan_part
 class GroupNorm:
     """Group normalisation (Wu & He 2018): statistics of one image alone."""
 
@@ -40,7 +40,7 @@ class GroupNorm:
     kind: Literal["group_norm"] = "group_norm"
 
 
-@canonical.message
+@canonical.plan_part
 class Activation:
     """A pointwise non-linearity."""
 
@@ -48,7 +48,7 @@ class Activation:
     kind: Literal["activation"] = "activation"
 
 
-@canonical.message
+@canonical.plan_part
 class Pool:
     """Pooling over `size_px` squares; what does not fill a square is dropped."""
 
@@ -57,14 +57,14 @@ class Pool:
     kind: Literal["pool"] = "pool"
 
 
-@canonical.message
+@canonical.plan_part
 class GlobalAverage:
     """The mean over height and width."""
 
     kind: Literal["global_average"] = "global_average"
 
 
-@canonical.message
+@canonical.plan_part
 class Linear:
     """A fully connected layer over everything that comes in."""
 
@@ -72,7 +72,7 @@ class Linear:
     kind: Literal["linear"] = "linear"
 
 
-@canonical.message
+@canonical.plan_part
 class Lstm:
     """A long short-term memory (Hochreiter & Schmidhuber 1997) over the hours of a series.
 
@@ -83,7 +83,7 @@ class Lstm:
     kind: Literal["lstm"] = "lstm"
 
 
-@canonical.message
+@canonical.plan_part
 class Scattering:
     """Fixed wavelet features of an image (Bruna & Mallat 2013), of order 0, 1 and 2.
 

@@ -124,7 +124,7 @@ class DataSpec:
         )
 
 
-@canonical.message
+@canonical.plan_part
 class CrossEntropy:
     """Weighted cross-entropy, a mean over pixels for segmentation.
 
@@ -136,7 +136,7 @@ class CrossEntropy:
     kind: Literal["cross_entropy"] = "cross_entropy"
 
 
-@canonical.message
+@canonical.plan_part
 class DiceCrossEntropy:
     """Soft Dice (Milletari et al. 2016) of each slice plus weighted cross-entropy."""
 
@@ -147,12 +147,42 @@ class DiceCrossEntropy:
 Loss = Annotated[CrossEntropy | DiceCrossEntropy, Field(discriminator="kind")]
 
 
+HOW_TO_WRITE = (
+    "A recipe says model and loss as data, and each hospital builds them itself; no code of a "
+    "researcher runs there. Write it as Recipe(model=LayerStack(layers=(Conv(channels=16), "
+    "Activation(), GlobalAverage())), loss=CrossEntropy()), or take the recipe of "
+    "federation.strategy.presets.suggested(data)."
+)
+
+
+def require_recipe(recipe: object) -> None:
+    """Raise `InvalidPlan`, in a sentence that says how to write one, unless this is a `Recipe`."""
+    require(
+        isinstance(recipe, Recipe),
+        f"The recipe of a study must be a Recipe, got {_kind(recipe)}. {HOW_TO_WRITE}",
+    )
+
+
+def _kind(value: object) -> str:
+    if isinstance(value, type):
+        return f"the class {value.__name__}"
+    return f"a {type(value).__name__}"
+
+
 @canonical.message
 class Recipe:
     """A model and the loss that trains it."""
 
     model: Architecture
     loss: Loss
+
+    def __post_init__(self) -> None:
+        require(
+            isinstance(self.model, LayerStack | Fusion | UNet),
+            f"A recipe's model must be a LayerStack, a Fusion or a UNet, got {_kind(self.model)}. "
+            f"{HOW_TO_WRITE}",
+        )
+        canonical.require_types(self)
 
     def check(self, data: DataSpec) -> None:
         """Raise `InvalidPlan` unless this recipe can be built for data of this shape."""

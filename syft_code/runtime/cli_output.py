@@ -2,7 +2,8 @@
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from importlib import metadata
 from typing import Annotated, Any
 
 import click
@@ -10,12 +11,13 @@ import typer
 from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
-from typer.core import TyperCommand
+from typer.core import TyperCommand, TyperGroup
 
 from syft_code.errors import ConsiliumError, InvalidInput, require
 from syft_code.runtime import visible_text
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
+DISTRIBUTION = "consilium"
 MAX_SENTENCE = 2000
 SHORT = 12
 """Digits of an id or a hash that people are shown; they name it if no other begins alike."""
@@ -24,6 +26,12 @@ SHORT = 12
 class Command(TyperCommand):
     """A command whose refusals are one sentence on standard error, and exit code 1."""
 
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        for parameter in self.params:
+            if isinstance(parameter, click.Option) and parameter.default is None:
+                parameter.show_default = False  # typer would write "[default: None]"
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run it."""
         try:
@@ -31,6 +39,44 @@ class Command(TyperCommand):
         except ConsiliumError as problem:
             typer.echo(plain(str(problem)), err=True)
             raise typer.Exit(1) from None
+
+
+Commands = Mapping[str, typer.Typer | Callable[..., None]]
+
+
+def application(commands: Commands, *, text: str) -> typer.Typer:
+    """Commands and groups of commands as one application; its help lists them in this order."""
+
+    class InOrder(TyperGroup):
+        def list_commands(self, ctx: click.Context) -> list[str]:
+            return list(commands)
+
+    app = typer.Typer(
+        cls=InOrder, add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True
+    )
+    app.callback(help=text)(_version_option)
+    for name, command in commands.items():
+        if isinstance(command, typer.Typer):
+            app.add_typer(command, name=name)
+        else:
+            app.command(name, cls=Command)(command)
+    return app
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"{DISTRIBUTION} {metadata.version(DISTRIBUTION)}")
+        raise typer.Exit
+
+
+def _version_option(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version."
+        ),
+    ] = False,
+) -> None: ...
 
 
 def plain(text: str) -> str:
@@ -73,9 +119,9 @@ def document(value: Mapping[str, Any]) -> None:
     typer.echo(json.dumps(_finite(value), indent=2, allow_nan=False))
 
 
-def sentence(text: str) -> None:
-    """Print a sentence, or some lines."""
-    typer.echo(plain(text))
+def sentence(text: str, *, err: bool = False) -> None:
+    """Print a sentence, or some lines; on standard error if programs read standard output."""
+    typer.echo(plain(text), err=err)
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, kept: int = 1) -> None:

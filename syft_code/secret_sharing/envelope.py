@@ -166,7 +166,7 @@ def check_header(plan: Plan, party: int, signed: Signed) -> ShareHeader:
         InvalidMessage: with one sentence, if anything does not fit the plan.
     """
     claimed: ShareHeader = canonical.parse(
-        ShareHeader, signed.message.encode("ascii", "replace"), what="share header"
+        ShareHeader, signed.message.encode("utf-8", "replace"), what="share header"
     )
     header = messages.verify(ShareHeader, signed, _hospital_key(plan, claimed.hospital))
     ring_bits = plan.sharing_of(header.purpose).ring_bits

@@ -133,6 +133,7 @@ def test_each_hospital_with_its_own_software_sends_what_no_good_one_would(
         assert np.linalg.norm(sent) == pytest.approx(lengths[attack] * usual)
 
 
+@pytest.mark.slow
 def test_a_run_writes_a_line_for_each_scenario_and_sees_the_attack(
     folder: Path, tmp_path: Path
 ) -> None:

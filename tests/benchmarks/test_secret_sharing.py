@@ -1,7 +1,6 @@
-"""The benchmark says what it measures, and sharing stays as fast as its goals ask, within 2."""
+"""The benchmark says what it measures, and the steps that it times give the same bytes."""
 
 import itertools
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from typer.testing import CliRunner
 
 from benchmarks import secret_sharing, sharing_operations
 from benchmarks.secret_sharing import Row, Table
-from benchmarks.sharing_operations import COPY, Operation, WrongSum
+from benchmarks.sharing_operations import WrongSum
 from syft_code.errors import RangeExceeded, SharingError
 from syft_code.plans.plan_parts import Sharing
 from syft_code.secret_sharing import envelope, keystream, sharing
@@ -20,31 +19,7 @@ from syft_code.secret_sharing.vector_layout import VectorLayout
 from tests import opening, plans
 
 MILLION = 1_000_000
-TURNS = 30
 STEP = keystream.BLOCK_BYTES // 8
-
-
-def fastest(given: list[Operation]) -> dict[str, float]:
-    """CPU seconds of the fastest of many turns, each operation in turn: noise can only add."""
-    seconds: dict[str, list[float]] = {one.name: [] for one in given}
-    for _, one in itertools.product(range(TURNS), given):
-        seconds[one.name].append(secret_sharing.timed(one.run, time.process_time) / one.clients)
-    return {name: min(found) for name, found in seconds.items()}
-
-
-def test_sharing_a_million_parameters_costs_at_most_twice_its_goal_in_copies() -> None:
-    kept = {COPY: 1.0, **dict(secret_sharing.GOALS)}
-    every = [
-        sharing_operations.copy(),
-        *sharing_operations.clients(MILLION),
-        *sharing_operations.aggregators(MILLION, 10),
-    ]
-    given = [one for one in every if one.name in kept and one.threads == 1]
-    found = fastest(given)
-    assert set(found) == set(kept)
-    copy = found.pop(COPY) * MILLION / sharing_operations.COPIED
-    over = {name: s / copy for name, s in found.items() if s > 2 * kept[name] * copy}
-    assert not over
 
 
 def secrets(count: int) -> list[bytes]:
@@ -153,6 +128,7 @@ def test_a_goal_that_a_row_misses_is_named_as_missed() -> None:
     assert met == ["client k=3, float32: 4.50 copies, goal 5.0"]
 
 
+@pytest.mark.slow
 def test_the_command_prints_every_row_and_writes_them(tmp_path: Path) -> None:
     file = tmp_path / "rows.csv"
     given = ["--sizes", "20000", "--hospitals", "3", "--repeats", "2", "--out", str(file)]

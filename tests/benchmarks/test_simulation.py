@@ -39,6 +39,7 @@ def test_the_table_sets_each_size_against_the_smallest() -> None:
     ]
 
 
+@pytest.mark.slow
 def test_the_command_measures_processes_of_their_own() -> None:
     """Takes its time: two processes load torch."""
     arguments = ["--sizes", "2,3", "--rounds", "2", "--patients", "4", "--algorithms", "SCAFFOLD"]

@@ -188,7 +188,7 @@ class Hospital:
         self.told.asked.discard(action.action_id)
         self.told.accepted.add(action.action_id)
         self.books.take(action)
-        self._tally.actions[type(action).__name__] += 1
+        self._tally.owner_actions[type(action).__name__] += 1
 
     def _adopt(self) -> None:
         self._act(owner_actions.AdoptPolicy(policy=policy(min_patients=self._rng.randint(2, 9))))
@@ -337,7 +337,7 @@ def in_words(tally: Tally) -> str:
         f"{tally.kills} kills of {tally.hospitals} hospitals' vaults in {tally.seconds:.0f} s; "
         f"{tally.starts} starts that came to an answer; "
         f"{tally.rounds} rounds released, {tally.rerun} of them cut before and called again; "
-        f"{tally.actions.total()} owners' actions ({', '.join(f'{n} {k}' for k, n in tally.actions.items())})",
+        f"{tally.owner_actions.total()} owners' actions ({', '.join(f'{n} {k}' for k, n in tally.owner_actions.items())})",
         f"a training process outlived its vault by {tally.slowest_orphan_s:.1f} s at most",
         *_histogram("when the kill came, the vault was asked for", tally.phases),
         *_histogram("the kill was aimed at", tally.aims),

@@ -23,6 +23,7 @@ from syft_code.plans import messages, traveller
 from syft_code.plans.catalogue import Terms
 from syft_code.plans.messages import Purpose, RoundCall, Signed, Ticket
 from syft_code.plans.plan import Plan
+from syft_code.runtime import durable_files
 from syft_code.secret_sharing.vector_layout import VectorLayout
 from tests.plans import SKIN, Keys, plan, public
 
@@ -124,7 +125,7 @@ class OneHospital:
         self.site: Site = site.create(self.home, settings)
         key = self.site.vault / "key"
         if not key.exists():
-            private_files.write_private(key, bytes(self.keys.hospitals[0]))
+            durable_files.write_durably(key, bytes(self.keys.hospitals[0]))
         self.owner_key = private_files.signing_key(self.site.owner / "key")
 
     def publish(self, vault: Vault) -> None:

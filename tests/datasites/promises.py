@@ -58,7 +58,7 @@ class Books:
     version: int = 0
     approved: set[str] = field(default_factory=set)
     refused: set[str] = field(default_factory=set)
-    struck: set[str] = field(default_factory=set)
+    removed: set[str] = field(default_factory=set)
 
     def take(self, action: owner_actions.OwnerAction) -> None:
         """An action is in force."""
@@ -70,9 +70,9 @@ class Books:
             case owner_actions.PublishAsset():
                 self.version += 1
             case owner_actions.RemovePatient(token=token):
-                self.struck.add(token)
+                self.removed.add(token)
             case owner_actions.ApprovePlan(plan=text):
-                plan_hash = Plan.decode(text.encode("ascii")).hash
+                plan_hash = Plan.decode(text.encode()).hash
                 self.approved.add(plan_hash)
                 self.refused.discard(plan_hash)
             case owner_actions.RevokePlan(plan_hash=plan_hash):
@@ -107,7 +107,7 @@ class Told:
         before = self.shares.setdefault((key, party), share)
         demand(before == share, f"Share {party} of {key} has other bytes than before.")
         signed = envelope.SealedShare.from_bytes(share).header
-        header = canonical.parse(ShareHeader, signed.message.encode("ascii"), what="header")
+        header = canonical.parse(ShareHeader, signed.message.encode(), what="header")
         source = f"share {party} of round {key[2]} to {key[1]}"
         self.anchors[key, party] = Anchor(sha256=header.log_sha256, source=source)
 
@@ -182,7 +182,7 @@ def _acts(vault: Vault, entries: Iterable[Entry], told: Told) -> tuple[Books, Co
     for entry in entries:
         kind, _, name = entry.kind.partition("action: ")
         if not kind:
-            message = entry.facts["message"].encode("ascii")
+            message = entry.facts["message"].encode()
             action = canonical.parse(owner_actions.ACTIONS[name], message, what="owner's action")
             demand(action.action_id not in ids, f"The log has the action {action.action_id} twice.")
             ids.add(action.action_id)
@@ -200,19 +200,22 @@ def _acts(vault: Vault, entries: Iterable[Entry], told: Told) -> tuple[Books, Co
 
 
 def _records(vault: Vault, books: Books, told: Told) -> None:
-    records = vault._records
-    demand(records.struck() == books.struck, "The struck patients are not those of the log.")
-    demand(records.newest_version(ASSET) == books.version, "A version is not that of the log.")
+    assets, approvals = vault._db.assets, vault._db.approvals
+    demand(
+        assets.removed_patients() == books.removed,
+        "The patients who left are not those of the log.",
+    )
+    demand(assets.newest_version(ASSET) == books.version, "A version is not that of the log.")
     for plan_hash in told.plans:
-        approved, refused = records.approvals(plan_hash), records.refusal(plan_hash)
+        approved, refused = approvals.of_plan(plan_hash), approvals.refusal(plan_hash)
         demand(bool(approved) == (plan_hash in books.approved), "An approval is not the log's.")
         demand(
             (refused is not None) == (plan_hash in books.refused), "A revocation is not the log's."
         )
-    for kept in records.versions(ASSET):
-        vault._cohort_files.check(kept.cohort_sha256)
+    for kept in assets.versions(ASSET):
+        vault._files.cohorts.check(kept.cohort_sha256)
     for name in ("AdoptPolicy", "TrustParties"):
-        in_force = bool(records.actions(name))
+        in_force = bool(vault._db.actions.named(name))
         demand(in_force == (books.policy if name == "AdoptPolicy" else books.trust), f"No {name}.")
 
 
@@ -278,7 +281,7 @@ def _states(vault: Vault, entries: Iterable[Entry], told: Told) -> None:
             continue
         factor = plan.hospital("hospital-1").patients / plan.most_patients
         changes = [np.split(opened(told, key)[0], 2)[1] / factor for key in rounds]
-        state = vault._client_states.read(plan, "train").numbers
+        state = vault._files.client_states.read(plan, "train").numbers
         rounding = len(rounds) * 2.0**-plan.sharing.fraction_bits
         apart = np.abs(state - np.sum(changes, axis=0)).max()
         demand(apart <= rounding, f"The state of {plan.study} is not what its rounds left.")
@@ -289,7 +292,9 @@ def _folder(site: Site, before: dict[str, int]) -> Counter[str]:
     cohorts = _rows(site, "SELECT cohort_sha256 FROM asset")
     shares = _rows(site, "SELECT shares FROM ticket")
     needed = {f"cohorts/{digest}.safetensors" for (digest,) in cohorts}
-    needed |= {f"carry/{digest}" for (digest,) in _rows(site, "SELECT sha256 FROM client_state")}
+    needed |= {
+        f"client_state/{digest}" for (digest,) in _rows(site, "SELECT sha256 FROM client_state")
+    }
     needed |= {f"sealed/{digest}" for (row,) in shares for digest in row.split()}
     always = {"key", "lock", "log_head", "owner.pub", "vault.db"}
     after = set(_files(site.vault)) - {"vault.log"}
@@ -304,7 +309,7 @@ def _folder(site: Site, before: dict[str, int]) -> Counter[str]:
             "a file was half written": int(any(name.endswith(".unfinished") for name in spare)),
             "a transaction was open (hot journal)": int(before.get("vault.db-journal", 0) > 0),
             "shares were written, not released": int(_any_of("sealed/", spare)),
-            "a state was written or over, and not deleted": int(_any_of("carry/", spare)),
+            "a state was written or over, and not deleted": int(_any_of("client_state/", spare)),
             "a cohort was written, no version has it": int(_any_of("cohorts/", spare)),
         }
     )
@@ -334,6 +339,6 @@ def _round(entry: Entry) -> Round:
 
 def _event(text: str) -> DpSgdEvent | GaussianEvent:
     event: DpSgdEvent | GaussianEvent = canonical.parse(
-        accounting.Event, text.encode("ascii"), what="ledger entry"
+        accounting.Event, text.encode(), what="ledger entry"
     )
     return event

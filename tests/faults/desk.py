@@ -30,13 +30,13 @@ from datasites.desk.web import blob_routes, middleware
 from datasites.desk.web.blob_routes import Members
 from datasites.protocol import framing, vault_api
 from datasites.site import Site
-from federation.transport.durable_files import write_durably
 from syft_code import canonical
 from syft_code.errors import ConsiliumError, Refused, require
 from syft_code.evidence import http_signatures
 from syft_code.plans import messages
 from syft_code.plans.messages import RoundCall, Signed, Ticket
 from syft_code.plans.plan import Plan
+from syft_code.runtime.durable_files import write_durably
 from syft_code.runtime.parent_exit import end_with_parent
 from syft_code.secret_sharing import envelope
 from syft_code.secret_sharing.vector_layout import VectorLayout

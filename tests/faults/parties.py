@@ -130,14 +130,6 @@ class Party:
         """It goes on."""
         self._signal(signal.SIGCONT)
 
-    def memory(self, field: str = "VmHWM") -> int:
-        """A line of the kernel's account of its memory, in bytes."""
-        assert self.process
-        status = Path(f"/proc/{self.process.pid}/status").read_text()
-        found = re.search(rf"^{field}:\s+(\d+) kB$", status, re.MULTILINE)
-        assert found
-        return int(found[1]) * 1024
-
     def _signal(self, number: signal.Signals) -> None:
         if self.process:
             self.process.send_signal(number)

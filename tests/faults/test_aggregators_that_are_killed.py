@@ -124,6 +124,7 @@ def test_an_aggregator_that_is_killed_while_it_sums_gives_the_same_sum(
     assert collecting.result()
 
 
+@pytest.mark.slow
 def test_an_aggregator_that_is_slow_is_waited_for(
     parties: list[Party], carrier: Carry, pool: ThreadPoolExecutor
 ) -> None:
@@ -148,6 +149,7 @@ def test_an_aggregator_that_is_slow_is_waited_for(
     assert collecting.result()
 
 
+@pytest.mark.slow
 def test_a_line_that_died_silently_gives_way_to_a_new_one(
     parties: list[Party], carrier: Carry, pool: ThreadPoolExecutor
 ) -> None:

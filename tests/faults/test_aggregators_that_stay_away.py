@@ -16,7 +16,9 @@ def others(party: int) -> list[int]:
     return [one for one in (1, 2, 3) if one != party]
 
 
-@pytest.mark.parametrize("gone", [1, 2, 3])
+@pytest.mark.parametrize(
+    "gone", [1, pytest.param(2, marks=pytest.mark.slow), pytest.param(3, marks=pytest.mark.slow)]
+)
 def test_of_three_aggregators_any_one_may_go_away_at_any_moment(
     parties: list[Party], carrier: Carry, gone: int
 ) -> None:
@@ -66,7 +68,14 @@ def test_with_two_of_three_aggregators_away_there_is_no_sum_until_one_is_back(
     assert carried.gets_the_plain_sum(FOUR)
 
 
-@pytest.mark.parametrize("moment", ["before the study", "after the shares", "after the choice"])
+@pytest.mark.parametrize(
+    "moment",
+    [
+        "after the shares",
+        pytest.param("before the study", marks=pytest.mark.slow),
+        pytest.param("after the choice", marks=pytest.mark.slow),
+    ],
+)
 def test_if_all_are_needed_a_study_stops_with_one_sentence_and_goes_on_after_the_restart(
     parties: list[Party], carrier: Carry, moment: str
 ) -> None:

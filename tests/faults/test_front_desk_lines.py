@@ -17,7 +17,6 @@ from tests.faults.line import Line
 from tests.faults.parties import MIB
 
 ACCOUNT = SigningKey.generate()
-LARGE_BYTES = 500 * 1000 * 1000
 SMALL_BYTES = 48 * MIB
 SLACK_BYTES = 16 * MIB
 """What one cut may cost: a piece of an upload, and the kernel's buffers at both ends."""
@@ -59,23 +58,30 @@ def fetched(bulk: BlobClient, name: str, size_bytes: int) -> bytes:
         return bytes(file.view())
 
 
-def test_a_download_of_500_mb_that_is_cut_goes_on_where_it_stopped(
-    site: Hospitals, line: Line, bulk: BlobClient
+LARGE = pytest.mark.parametrize(
+    "size_bytes", [100_000_000, pytest.param(500_000_000, marks=pytest.mark.slow)]
+)
+
+
+@LARGE
+def test_a_large_download_that_is_cut_goes_on_where_it_stopped(
+    site: Hospitals, line: Line, bulk: BlobClient, size_bytes: int
 ) -> None:
-    data = os.urandom(LARGE_BYTES)
+    data = os.urandom(size_bytes)
     name = kept(site, data)
     for how in ("reset", "end", "reset", "end"):
-        line.after(LARGE_BYTES // 5, "down", how)  # type: ignore[arg-type]
-    assert fetched(bulk, name, LARGE_BYTES) == data
+        line.after(size_bytes // 5, "down", how)  # type: ignore[arg-type]
+    assert fetched(bulk, name, size_bytes) == data
     assert line.happened == ["reset", "end", "reset", "end"]
-    assert LARGE_BYTES <= line.crossed["down"] <= LARGE_BYTES + 4 * SLACK_BYTES
+    assert size_bytes <= line.crossed["down"] <= size_bytes + 4 * SLACK_BYTES
     bulk.delete(name)
 
 
-def test_an_upload_of_200_mb_that_is_cut_goes_on_where_it_stopped(
-    site: Hospitals, line: Line, bulk: BlobClient
+@LARGE
+def test_a_large_upload_that_is_cut_goes_on_where_it_stopped(
+    site: Hospitals, line: Line, bulk: BlobClient, size_bytes: int
 ) -> None:
-    data = os.urandom(LARGE_BYTES * 2 // 5)
+    data = os.urandom(size_bytes * 2 // 5)
     for how in ("reset", "end", "reset", "end"):
         line.after(len(data) // 5, "up", how)  # type: ignore[arg-type]
     name = bulk.upload(data)

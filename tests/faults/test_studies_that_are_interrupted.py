@@ -82,6 +82,7 @@ def researcher(folder: Path) -> "Iterator[subprocess.Popen[str]]":
             process.kill()
 
 
+@pytest.mark.slow
 def test_a_researcher_who_is_killed_in_the_middle_of_a_round_goes_on_when_started_again(
     parties: list[Party], tmp_path: Path
 ) -> None:

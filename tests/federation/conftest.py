@@ -9,7 +9,7 @@ import pytest
 import torch
 from nacl.signing import SigningKey
 
-from federation.evaluation.exact_metrics import HospitalCohorts
+from federation.evaluation.exact_metrics import HospitalCohorts, main_name
 from federation.researcher.outcome import Outcome, RoundRecord
 from syft_code import canonical
 from syft_code.cohort import Cohort
@@ -202,6 +202,7 @@ def a_record(plan: Plan, number: int, figures: dict[str, float]) -> RoundRecord:
         delta=dict.fromkeys(names, DELTA),
         anchors={name: a_header(plan, name, number, evaluated=bool(figures)) for name in names},
         metrics=figures,
+        errors={name: 0.04 for name in [*figures, main_name(plan.data)] if figures},
         upload_bytes=123_456,
         seconds=1.5,
     )

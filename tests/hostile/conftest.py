@@ -277,7 +277,7 @@ def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Site, De
     port = free_ports(3)
     ours = site.create(folder / "north", SiteSettings(name="north", port=port))
     plain = _plain_party(folder / "plain", port + 1, "--queue-port", str(port + 2))
-    with running([*site_processes.parties(ours), plain], timeout_s=180):
+    with running([*site_processes.parties(ours), plain], start_timeout_s=180):
         yield ours, Desk(f"http://127.0.0.1:{plain.port}"), port + 2
         HTTP.close()
 
@@ -286,7 +286,7 @@ def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Site, De
 def plain_site_of_its_own(folder: Path, *options: str) -> Iterator[PlainSite]:
     """Another plain datasite, without a queue: for attacks that leave it broken."""
     party = _plain_party(folder, free_ports(1), *options)
-    with running([party], timeout_s=90):
+    with running([party], start_timeout_s=90):
         yield _furnished(folder, Desk(f"http://127.0.0.1:{party.port}"))
 
 
@@ -335,7 +335,7 @@ def ours(started: tuple[Site, Desk, int]) -> Iterator[OurSite]:
     """Our hospital with an asset, two researchers, an approved and a pending plan."""
     home, _, _ = started
     owner = Owner(home.home)
-    owner.adopt(POLICY)
+    owner.adopt_policy(POLICY)
     card = owner.publish(cohort(), spec=SKIN, asset="skin-lesions")
     keys = Keys()
     entry = Hospital(
@@ -349,7 +349,7 @@ def ours(started: tuple[Site, Desk, int]) -> Iterator[OurSite]:
     agreed, pending = (
         plan(keys, study=study, hospitals=(entry, *others)) for study in ("agreed", "pending")
     )
-    owner.trust(known(agreed))
+    owner.trust_parties(known(agreed))
     url = owner.settings.url
     alice, bob = (
         HospitalClient(

@@ -333,10 +333,8 @@ def test_uploads_of_one_blob_at_once_never_make_a_wrong_one(tmp_path: Path) -> N
 def test_a_download_of_many_ranges_is_refused(ours: OurSite, span: str) -> None:
     name, data = blob()
     assert put(ours, name, data).status_code == 200
-    began = time.monotonic()
     answer = send(ours, "GET", f"/blobs/{name}", {"range": span})
     assert answer.status_code in (400, 431)
-    assert time.monotonic() - began < 5
 
 
 # One's own and other people's

@@ -4,12 +4,12 @@ import httpx
 import pytest
 from nacl.signing import SigningKey
 
-from datasites import private_files
 from datasites.desk.storage.notes import MAX_NOTES, Notes
 from syft_code import canonical
 from syft_code.errors import InvalidMessage, Refused
 from syft_code.evidence import http_signatures
 from syft_code.plans.notes import NoteReply
+from syft_code.runtime import durable_files
 from tests.hostile.conftest import HTTP, OurSite, sentence
 from tests.plans import plan
 
@@ -144,7 +144,7 @@ def test_members_read_the_policy_that_the_owner_wrote(ours: OurSite) -> None:
         with pytest.raises(Refused, match="not published its policy"):
             ours.alice.bulk.policy()
         written = canonical.encode({"epsilon": 8.0})
-        private_files.write_private(page, written)
+        durable_files.write_durably(page, written)
         assert ours.alice.bulk.policy() == written
         assert "must be signed" in sentence(HTTP.get(f"{ours.desk.url}/policy"))
         stranger = SigningKey.generate()
@@ -152,4 +152,4 @@ def test_members_read_the_policy_that_the_owner_wrote(ours: OurSite) -> None:
     finally:
         page.unlink(missing_ok=True)
         if before is not None:
-            private_files.write_private(page, before)
+            durable_files.write_durably(page, before)

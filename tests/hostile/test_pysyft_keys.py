@@ -94,7 +94,7 @@ def assert_worthless(ours: OurSite, stolen: list[SyftSigningKey]) -> None:
     wanted = plan(ours.keys, study="stolen", hospitals=ours.agreed.hospitals)
     ours.alice.submit(wanted)
     request = ours.request(traveller.function_name(wanted.hash))
-    before = ours.owner.account("skin-lesions")
+    before = ours.owner.ledger_summary("skin-lesions")
     for key in stolen:
         private = ours.desk.call(key, "action.get", uid=ours.asset.action_id)
         assert isinstance(private, SyftError)
@@ -112,7 +112,7 @@ def assert_worthless(ours: OurSite, stolen: list[SyftSigningKey]) -> None:
     assert ours.alice.has_approved(wanted.hash)  # so far the owner's account key goes
     with pytest.raises(NotApproved, match="No data owner here has approved this plan"):
         ours.alice.start_round(wanted, round_call(ours, wanted, 1))
-    assert ours.owner.account("skin-lesions") == before
+    assert ours.owner.ledger_summary("skin-lesions") == before
 
 
 def test_s13_the_root_key_follows_from_the_name_there_and_is_nobodys_here(

@@ -33,9 +33,9 @@ def covered(ours: OurSite) -> Iterator[Plan]:
         rounds=wanted.rounds,
         expires_unix_s=time.time() + 3600,
     )
-    ours.owner.adopt(replace(POLICY, standing=(standing,)))
+    ours.owner.adopt_policy(replace(POLICY, standing=(standing,)))
     yield wanted
-    ours.owner.adopt(POLICY)
+    ours.owner.adopt_policy(POLICY)
 
 
 def status(ours: OurSite, wanted: Plan) -> RequestStatus:

@@ -148,3 +148,16 @@ def test_an_approval_does_not_show_that_there_was_a_denial_before(ours: OurSite)
     history = as_alice(ours, wanted).history
     assert [status.applied for status in history] == [True]
     assert len(history) == len(as_alice(ours, ours.agreed).history)
+
+
+def test_what_the_front_desk_alone_approved_waits_for_the_owners_signature(ours: OurSite) -> None:
+    wanted = plan(ours.keys, study="quiet-unsigned", hospitals=ours.agreed.hospitals)
+    ours.alice.submit(wanted)
+    evidence = {each.request.plan_hash: each for each in ours.owner.requests()}[wanted.hash]
+    ours.owner._session.approve(evidence.request_id)
+    (seen,) = [one for one in ours.owner.requests() if one.request.plan_hash == wanted.hash]
+    assert seen.status == "approved" and "in the vault the plan is undecided" in seen.disagreement
+    assert as_alice(ours, wanted).history == []
+    assert not ours.alice.has_approved(wanted.hash)
+    ours.owner.approve(evidence)
+    assert ours.alice.has_approved(wanted.hash)

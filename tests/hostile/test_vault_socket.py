@@ -87,16 +87,16 @@ FRAMES: dict[str, bytes] = {
     "an unknown kind": frame(b'{"kind":"open_sesame"}'),
     "a reply's kind": frame(canonical.encode(vault_api.Accepted())),
     "no kind": frame(b"{}"),
-    "a field more": frame(b'{"kind":"ask_health","more":1}'),
-    "a field twice": frame(b'{"kind":"ask_health","kind":"ask_health"}'),
-    "spaces": frame(b'{"kind": "ask_health"}'),
-    "a number for a text": frame(b'{"kind":"ask_ticket","ticket":1}'),
+    "a field more": frame(b'{"kind":"get_health","more":1}'),
+    "a field twice": frame(b'{"kind":"get_health","kind":"get_health"}'),
+    "spaces": frame(b'{"kind": "get_health"}'),
+    "a number for a text": frame(b'{"kind":"get_ticket","ticket":1}'),
     "bytes that are no text": frame(b'{"kind":"\xff\xfe"}'),
-    "half a surrogate": frame(b'{"kind":"ask_ticket","ticket":"\\ud800"}'),
-    "a zero in a text": frame(b'{"kind":"ask_ticket","ticket":"\\u0000"}'),
+    "half a surrogate": frame(b'{"kind":"get_ticket","ticket":"\\ud800"}'),
+    "a zero in a text": frame(b'{"kind":"get_ticket","ticket":"\\u0000"}'),
     "deep nesting": frame(b"[" * 100_000 + b"]" * 100_000),
-    "a huge number": frame(b'{"kind":"fetch_share","party":' + b"9" * 5000 + b',"ticket":"a"}'),
-    "not a number": frame(b'{"kind":"fetch_share","party":NaN,"ticket":"a"}'),
+    "a huge number": frame(b'{"kind":"get_share","party":' + b"9" * 5000 + b',"ticket":"a"}'),
+    "not a number": frame(b'{"kind":"get_share","party":NaN,"ticket":"a"}'),
     "weights of gigabytes": frame(
         canonical.encode(StartRound(call=Signed(message="", signature=""))), says=(74, 2**32)
     ),
@@ -293,14 +293,14 @@ WRONG_CALLS: dict[str, Callable[[OurSite], tuple[StartRound, bytes]]] = {
 def test_a_round_call_that_is_not_right_is_refused_and_costs_nothing(
     ours: OurSite, name: str
 ) -> None:
-    before = ours.owner.account("skin-lesions").events
+    before = ours.owner.ledger_summary("skin-lesions").events
     with pytest.raises(ConsiliumError) as refused:
         ask(ours, *WRONG_CALLS[name](ours))
     assert isinstance(refused.value, InvalidInput | Refused)
     assert not isinstance(refused.value, BudgetExceeded)
     assert str(refused.value).endswith(".")
     assert "/" not in str(refused.value).replace("../../key", "")
-    assert ours.owner.account("skin-lesions").events == before
+    assert ours.owner.ledger_summary("skin-lesions").events == before
     assert lives(ours)
 
 

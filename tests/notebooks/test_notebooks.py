@@ -35,6 +35,7 @@ def text_of(notebook: Any) -> str:
 
 
 @pytest.mark.timeout(600)
+@pytest.mark.slow
 def test_a_researcher_trains_while_the_owners_review(live: Live) -> None:
     state = {"CONSILIUM_STATE": str(live.state)}
     trained: list[Any] = []
@@ -53,7 +54,8 @@ def test_a_researcher_trains_while_the_owners_review(live: Live) -> None:
     assert trained, "the researcher's notebook must end"
     assert "No code of the researcher runs" in text_of(reviewed)
     assert "approved" in text_of(reviewed)
-    assert "balanced_accuracy" in text_of(trained[0])
+    assert "Balanced accuracy" in text_of(trained[0])
+    assert "\\u00b1" in text_of(trained[0]), "a noised figure has its error bar"
     for notebook in (reviewed, trained[0]):
         for noise in ("Traceback", "Warning", "stderr", "Logged into", "SyftSuccess"):
             assert noise not in text_of(notebook), noise

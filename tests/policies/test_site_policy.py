@@ -28,7 +28,6 @@ def test_the_shortest_policy_has_strict_defaults() -> None:
         epsilon=8.0, delta=1e-5, min_noise_multiplier=0.3, min_patients=10, min_hospitals=3
     )
     assert not policy.tell_researchers
-    assert not policy.terms.custom_code
 
 
 def test_the_text_in_the_docstring_is_a_policy() -> None:
@@ -56,7 +55,6 @@ WRONG = {
     "a delta of one": (LEAST.replace("1e-5", "1.0"), "delta must lie between 1e-15 and 0.01"),
     "one aggregator": (LEAST + "min_aggregators = 1\n", "min_aggregators must be from 2 to 5"),
     "two hospitals": (LEAST + "min_hospitals = 2\n", "min_hospitals must be at least 3"),
-    "custom code": (LEAST + "custom_code = true\n", "custom_code must be false"),
     "three approvers": (LEAST + "approvers = 3\n", "two-person rule"),
     "no approver": (LEAST + "approvers = 0\n", "two-person rule"),
     "an unknown model": (LEAST + 'recipes = ["llm"]\n', "recipes"),

@@ -47,9 +47,9 @@ class Hospital(RuleBasedStateMachine):
         self.start()
         self.hospital.publish(self.vault)
         again = cohort_file.pack(cohort(seed=2))
-        self.hospital.act(self.vault, publication(again, asset="again"), again)
+        self.hospital.action(self.vault, publication(again, asset="again"), again)
         enrol = owner_actions.EnrollApprover(name="second", verify_key=public(self.second))
-        self.hospital.act(self.vault, enrol)
+        self.hospital.action(self.vault, enrol)
 
     def start(self) -> None:
         self.vault = Vault(self.hospital.site)
@@ -88,7 +88,7 @@ class Hospital(RuleBasedStateMachine):
             rounds=rounds,
         )
         try:
-            self.hospital.act(self.vault, act, key=self.keys()[who])
+            self.hospital.action(self.vault, act, key=self.keys()[who])
         except ConsiliumError:
             return
         self.approved[study][who] = (epsilon, rounds)
@@ -96,7 +96,7 @@ class Hospital(RuleBasedStateMachine):
     @rule(study=st.sampled_from(STUDIES), who=st.sampled_from(["owner", "second"]))
     def revoke(self, study: str, who: str) -> None:
         act = owner_actions.RevokePlan(plan_hash=self.plan(study).hash, reason="No.")
-        self.hospital.act(self.vault, act, key=self.keys()[who])
+        self.hospital.action(self.vault, act, key=self.keys()[who])
         self.approved[study] = {}
 
     @rule(
@@ -111,7 +111,7 @@ class Hospital(RuleBasedStateMachine):
         terms = {"study_epsilon": study, "researcher_epsilon": researcher, "approvers": approvers}
         wanted = policy(Budget(epsilon=epsilon, delta=DELTA), **terms)
         for key in list(self.keys().values())[: self.approvers]:
-            self.hospital.act(self.vault, owner_actions.AdoptPolicy(policy=wanted), key=key)
+            self.hospital.action(self.vault, owner_actions.AdoptPolicy(policy=wanted), key=key)
         self.terms, self.budget = terms, epsilon
 
     @rule()
@@ -158,7 +158,7 @@ class Hospital(RuleBasedStateMachine):
         return accounting.epsilon(events, delta=DELTA)
 
     def events(self) -> Events:
-        return self.vault._ledger.events("skin-lesions")
+        return self.vault._db.ledger.events("skin-lesions")
 
     @invariant()
     def the_ledger_holds_what_was_granted_and_nothing_else(self) -> None:

@@ -25,6 +25,8 @@ from syft_code.secret_sharing.sharing import Ring, Scheme
 
 FALSE_ALARM = 1e-6
 SCHEMES = [Scheme(2, 2), Scheme(3, 3), Scheme(3, 2)]
+LEARNT = [Scheme(2, 2), Scheme(3, 2), pytest.param(Scheme(3, 3), marks=pytest.mark.slow)]
+"""The schemes, for tests that train a distinguisher."""
 LARGER = [Scheme(4, 4), Scheme(5, 5), Scheme(4, 3), Scheme(5, 3), Scheme(5, 4)]
 RULES = {
     8: Sharing(ring_bits=8, fraction_bits=3, bound=3.0),
@@ -108,7 +110,15 @@ def drawn(scheme: Scheme, update: Ring, draws: int) -> dict[int, Ring]:
     return {n + 1: np.stack([one[n] for one in every]) for n in range(scheme.pieces)}
 
 
-@pytest.mark.parametrize("extreme", EXTREMES)
+@pytest.mark.parametrize(
+    "extreme",
+    [
+        "zeros",
+        "all at the bound",
+        pytest.param("a constant", marks=pytest.mark.slow),
+        pytest.param("all at minus the bound", marks=pytest.mark.slow),
+    ],
+)
 @pytest.mark.parametrize("scheme", SCHEMES, ids=str)
 @pytest.mark.parametrize("bits", [8, 32])
 def test_fewer_than_needed_see_uniform_bytes_whatever_the_update(
@@ -130,7 +140,7 @@ def test_fewer_than_needed_see_uniform_bytes_whatever_the_update(
 
 
 @pytest.mark.parametrize("scheme", LARGER, ids=str)
-@pytest.mark.parametrize("bits", [16, 64])
+@pytest.mark.parametrize("bits", [16, pytest.param(64, marks=pytest.mark.slow)])
 def test_the_same_holds_for_all_larger_schemes(scheme: Scheme, bits: int) -> None:
     rule = RULES[bits]
     update = sharing.encode(np.full(1, rule.bound), rule, hospitals=3)
@@ -287,7 +297,7 @@ ROUNDS = 3000
 LEARNERS: list[Learner] = [logistic, perceptron]
 
 
-@pytest.mark.parametrize("scheme", SCHEMES, ids=str)
+@pytest.mark.parametrize("scheme", LEARNT, ids=str)
 def test_a_learner_guesses_at_chance_from_fewer_than_needed_views(scheme: Scheme) -> None:
     """Its guesses are then throws of a coin: too many right or wrong ones are an alarm."""
     train, test = played(scheme, ROUNDS), played(scheme, ROUNDS)
@@ -297,7 +307,7 @@ def test_a_learner_guesses_at_chance_from_fewer_than_needed_views(scheme: Scheme
         assert low <= right_guesses(train, test, parties, kind) <= high
 
 
-@pytest.mark.parametrize("scheme", SCHEMES, ids=str)
+@pytest.mark.parametrize("scheme", LEARNT, ids=str)
 @pytest.mark.parametrize(
     ("seeds", "more"),
     [("fresh", 1), ("used twice", 0), ("known", 0), ("but for a bit", 0)],

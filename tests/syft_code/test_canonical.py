@@ -1,12 +1,17 @@
 """One byte string for one value, and problems in words that print on one line."""
 
+import math
+import struct
 from dataclasses import dataclass, field
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import Field, TypeAdapter, ValidationError
 
 from syft_code import canonical
 from syft_code.errors import InvalidInput, InvalidMessage, InvalidPlan
+from tests.vectors import second
 
 
 @canonical.message
@@ -87,3 +92,80 @@ def test_a_whole_number_may_stand_for_a_float_and_not_the_other_way_round() -> N
 
     with pytest.raises(InvalidInput):
         canonical.require_types(Counted(count=1.0), error=InvalidInput)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("bits", "text"),
+    [
+        ("0000000000000000", "0"),
+        ("8000000000000000", "0"),
+        ("0000000000000001", "5e-324"),
+        ("7fefffffffffffff", "1.7976931348623157e+308"),
+        ("4340000000000000", "9007199254740992"),
+        ("4430000000000000", "295147905179352830000"),
+        ("44b52d02c7e14af5", "9.999999999999997e+22"),
+        ("44b52d02c7e14af6", "1e+23"),
+        ("444b1ae4d6e2ef4e", "999999999999999700000"),
+        ("444b1ae4d6e2ef50", "1e+21"),
+        ("3eb0c6f7a0b5ed8c", "9.999999999999997e-7"),
+        ("3eb0c6f7a0b5ed8d", "0.000001"),
+        ("41b3de4355555557", "333333333.33333343"),
+        ("becbf647612f3696", "-0.0000033333333333333333"),
+    ],
+)
+def test_a_number_is_written_as_in_appendix_b_of_rfc_8785(bits: str, text: str) -> None:
+    (number,) = struct.unpack(">d", bytes.fromhex(bits))
+    assert canonical.text(number) == text == second.number(number)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(1 - 2**53, 2**53 - 1) | st.text()
+    | st.floats(allow_nan=False, allow_infinity=False),
+    lambda part: st.lists(part) | st.dictionaries(st.text(), part),
+)  # fmt: skip
+
+
+@given(value=JSON)
+def test_what_is_read_as_plain_values_is_written_again(value: object) -> None:
+    data = canonical.encode(value)
+    assert canonical.encode(canonical.loads(data)) == data
+
+
+@given(value=JSON)
+def test_two_implementations_write_the_same_bytes(value: object) -> None:
+    assert canonical.encode(value) == second.canonical(value)
+
+
+def test_text_is_utf8_and_only_what_json_must_escape_is_escaped() -> None:
+    assert canonical.text({"é": 'ß"\\\n\x1f\x7f'}) == '{"é":"ß\\"\\\\\\n\\u001f\x7f"}'
+    names = {"\U0001f600": 1, "\ufb33": 2}
+    assert list(names) == sorted(names, reverse=True), "in code points the other way round"
+    assert canonical.text(names).index("\U0001f600") < canonical.text(names).index("\ufb33")
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, 2**53, "\ud800", b"", {1, 2}])
+def test_what_json_cannot_hold_exactly_is_refused(value: object) -> None:
+    with pytest.raises(ValueError):
+        canonical.encode([value])
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b'{"inner":{"count":1},"maybe":null,"names":[],"number":1.0}',
+        b'{"inner":{"count":1},"maybe":null,"names":[],"number":1e0}',
+        b'{"inner":{"count":1},"maybe":null,"names":[],"number":-0}',
+        b'{"inner":{"count":1},"maybe":null,"names":[],"number": 1}',
+        b'{"inner":{"count":1},"maybe":null,"names":["\\u00e9"],"number":1}',
+        b'{"inner":{"count":1},"number":1,"maybe":null,"names":[]}',
+        b'{"inner":{"count":9007199254740993},"maybe":null,"names":[],"number":1}',
+        b'{"inner":{"count":1},"maybe":null,"names":[],"number":NaN}',
+        b'{"inner":{"count":1},"maybe":null,"names":[],"number":1,"more":1}',
+        b'{"number":1}',
+    ],
+)
+def test_other_bytes_than_the_canonical_ones_are_refused(data: bytes) -> None:
+    good = b'{"inner":{"count":1},"maybe":null,"names":["\xc3\xa9"],"number":1}'
+    assert canonical.parse(Example, good, what="note") == Example(number=1.0, names=("é",))
+    with pytest.raises(InvalidMessage):
+        canonical.parse(Example, data, what="note")

@@ -267,7 +267,7 @@ def place_cases() -> Iterator[Case]:
 
 def everything() -> dict[str, Case]:
     """The content of each file."""
-    plans = {name: second.canonical(plan).decode("ascii") for name, plan in PLANS.items()}
+    plans = {name: second.canonical(plan).decode() for name, plan in PLANS.items()}
     sealed_cases = [
         sealed_case(name, party)
         for name, plan in PLANS.items()

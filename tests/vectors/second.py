@@ -4,10 +4,12 @@ Imports nothing of syft_code, so that the two can disagree. Slow, and fit for te
 caller chooses what must be random elsewhere.
 """
 
+import decimal
 import hashlib
 import hmac
 import itertools
 import json
+import math
 import struct
 from collections.abc import Sequence
 from typing import Any
@@ -28,9 +30,35 @@ Fields = dict[str, Any]
 
 
 def canonical(value: object) -> bytes:
-    return json.dumps(
-        value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False
-    ).encode("ascii")
+    """RFC 8785: members in the order of their names' UTF-16 code units, numbers as in ECMAScript."""
+    if isinstance(value, dict):
+        names = sorted(value, key=lambda name: name.encode("utf-16-be"))
+        inside = (canonical(name) + b":" + canonical(value[name]) for name in names)
+        return b"{" + b",".join(inside) + b"}"
+    if isinstance(value, list | tuple):
+        return b"[" + b",".join(canonical(item) for item in value) + b"]"
+    if isinstance(value, float):
+        return number(value).encode("ascii")
+    return json.dumps(value, ensure_ascii=False).encode("utf-8")
+
+
+def number(value: float) -> str:
+    """ECMAScript's Number::toString: n is where the point stands, counted from the first digit."""
+    if not math.isfinite(value):
+        raise ValueError(value)
+    if value == 0:
+        return "0"
+    sign, figures, exponent = decimal.Decimal(repr(value)).normalize().as_tuple()
+    digits, minus = "".join(map(str, figures)), "-" if sign else ""
+    n = len(digits) + int(exponent)
+    if len(digits) <= n <= 21:
+        return minus + digits + "0" * (n - len(digits))
+    if 0 < n <= 21:
+        return f"{minus}{digits[:n]}.{digits[n:]}"
+    if -6 < n <= 0:
+        return f"{minus}0.{'0' * -n}{digits}"
+    rest = f".{digits[1:]}" if digits[1:] else ""
+    return f"{minus}{digits[0]}{rest}e{'+' if n > 0 else '-'}{abs(n - 1)}"
 
 
 def sha256(data: bytes) -> str:
@@ -49,7 +77,7 @@ def sign(kind: str, fields: Fields, sign_seed: bytes) -> Fields:
     message = canonical(fields)
     tagged = f"consilium/{kind}/1\n".encode("ascii") + message
     signature = Ed25519PrivateKey.from_private_bytes(sign_seed).sign(tagged)
-    return {"message": message.decode("ascii"), "signature": signature.hex()}
+    return {"message": message.decode(), "signature": signature.hex()}
 
 
 # --- the ring: numbers from 0 to 2^bits - 1 in a list ---

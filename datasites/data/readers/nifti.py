@@ -141,7 +141,8 @@ def _shape(header: Any, name: str) -> tuple[int, ...]:
 
 def _affine(header: Any, name: str) -> NDArray[np.float64]:
     try:
-        affine = np.asarray(header.get_best_affine(), dtype=np.float64)
+        with np.errstate(invalid="ignore"):  # a signalling NaN in it is refused below
+            affine = np.asarray(header.get_best_affine(), dtype=np.float64)
     except (ValueError, HeaderDataError):
         affine = np.full((4, 4), np.nan)
     finite = bool(np.isfinite(affine).all())

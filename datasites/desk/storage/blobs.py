@@ -16,6 +16,7 @@ from pathlib import Path
 
 from datasites import private_files
 from syft_code.errors import InvalidMessage, Refused, require
+from syft_code.runtime import durable_files
 
 MAX_BLOB_BYTES = 512 * 2**20
 MAX_MEMBER_BYTES = 2**30
@@ -148,7 +149,7 @@ class AccountBlobs:
         with self._space.changing:
             if self.size(name) is None:
                 self._take(_charged(len(data)))
-                private_files.write_private(self._path(name), data)
+                durable_files.write_durably(self._path(name), data)
 
     def delete(self, name: str) -> None:
         """Forget a blob, whole or not."""

@@ -1,9 +1,9 @@
-"""Notes on a code request: the owner's question or told reason, the researcher's answer.
+"""Notes on a code request: the owner's question or shown reason, the researcher's answer.
 
 They stand beside PySyft, one file of JSON lines for each plan. Two processes write them, the
 owner's and the front desk's: each adds a whole line at the end while it holds the file's lock.
 
-Does not protect: notes are neither encrypted nor signed. Whoever owns the front desk can read
+Does not protect: notes are neither encrypted nor signed. An attacker who owns the front desk can read
     and write them, so no decision hangs on one. Everybody who submitted a plan reads its notes.
 """
 

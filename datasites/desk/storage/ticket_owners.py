@@ -1,4 +1,4 @@
-"""Whose ticket is whose: a round's state and sealed shares go to the account that started it.
+"""Which account started a round: only it may read the round's state and fetch its sealed shares.
 
 A ticket is a hash of plan, purpose and round, so who knows the plan can compute it. The front
 desk writes down to whom it gave one, as an empty file, and answers nobody else.

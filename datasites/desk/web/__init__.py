@@ -1,0 +1,7 @@
+"""The front desk's HTTP side, in front of PySyft: what is let in, how much, and from whom.
+
+`middleware` refuses a request before PySyft parses it; `login` answers every wrong
+password alike, and `rate_limit` slows guesses; `blob_routes` carries large files beside PySyft.
+May import `desk.storage`, the guards of `desk`, and `syft_code`.
+Start with `http_app.py`, which puts them in their order.
+"""

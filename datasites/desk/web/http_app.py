@@ -1,5 +1,6 @@
 """The front desk's HTTP application: what is left of PySyft's routes, and ours beside them.
 
+    /                            for a browser: what this address is, the same at each hospital
     /api/v2/, /metadata, /api    PySyft's own
     /api/v2/api_call             a packed call, to the front desk's chokepoint
     /api/v2/login                an e-mail and a password, within limits (`login`, `throttle`)
@@ -13,6 +14,7 @@ from typing import Annotated, Any, Protocol
 
 from fastapi import APIRouter, Body, FastAPI, Request, Response
 from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import PlainTextResponse
 
 from datasites.desk.storage.security_log import SecurityLog
 from datasites.desk.storage.ticket_owners import TicketOwners
@@ -26,6 +28,16 @@ from syft_code.plans.roster import HEX_KEY
 OPEN_ROUTES = {"/", "/metadata", "/api"}
 """What is left of PySyft's HTTP routes: no sign-up, no password reset, no streams."""
 _PACKED = "application/octet-stream"
+FRONT_PAGE = """This is the front desk of a hospital in a Consilium federation.
+
+It answers programs (PySyft), and has no pages for a browser.
+
+Data owners decide in a terminal:    consilium requests list --hospital NAME
+or in a notebook:                    consilium lab
+Researchers connect from Python:     Researcher.connect("researcher.json")
+
+What each of them can do is in README.md and docs/ of Consilium.
+"""
 
 
 class DeskServices(Protocol):
@@ -59,12 +71,17 @@ def build(app: FastAPI, desk: DeskServices, *, pysyft: APIRouter, logins: Logins
     pysyft.routes = [r for r in pysyft.routes if getattr(r, "path", "") in OPEN_ROUTES]
     _add_own(pysyft, desk, logins)
     app.include_router(pysyft, prefix=PREFIX)
+    app.add_api_route("/", _front_page, methods=["GET", "HEAD"], include_in_schema=False)
     members = blob_routes.Members(known=desk.is_member, submitted=desk.has_submitted)
     app.include_router(blob_routes.routes(desk.site, members, tickets=desk.tickets))
     middleware.add_to(
         app, check_listing=lambda asked: _check_listing(desk, asked), log=desk.refusals
     )
     return app
+
+
+def _front_page() -> PlainTextResponse:
+    return PlainTextResponse(FRONT_PAGE)
 
 
 def _add_own(router: APIRouter, desk: DeskServices, logins: Logins[Any]) -> None:

@@ -8,13 +8,13 @@ many at once gain nothing. Whether an e-mail has an account changes nothing here
 Counts are kept in memory: a restart of the front desk forgets them. That is the owner's
 way back in, and nobody else's.
 
-Guarantee: whoever knows no password gets at most `FREE_TRIES` tries of one e-mail at once
+Guarantee: a client that knows no password gets at most `FREE_TRIES` tries of one e-mail at once
     and one every `MAX_WAIT_S` later. Nobody is kept out for ever: who waits the time that
     the answer names, and is first, is heard, and a try that came too early adds no waiting.
     At most `MAX_WRONG_A_MINUTE` x 60 e-mails and the spared ones are remembered.
 Does not protect: against a stranger who tries without end. That keeps others waiting while it
     lasts, one e-mail by its own count, all but the `spared` ones by the common count. Sessions
-    that are open go on, they need no login. Addresses are not told apart: behind a proxy
+    that are open go on, they need no login. Addresses are not distinguished: behind a proxy
     they are all one.
 """
 

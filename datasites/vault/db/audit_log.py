@@ -1,8 +1,8 @@
 """The hospital's audit log: append-only, each entry chained to the one before and signed.
 
-Kept in the vault's store, so an entry is committed with the action or the spending that it
-tells of. What an entry and an export look like, and how anybody checks them, stands in
-`syft_code.evidence.audit_chain`.
+The log is a table of the vault's database, so one transaction commits an entry with the action or
+the spending that it records. `syft_code.evidence.audit_chain` defines entry and export, and
+checks both.
 """
 
 import logging
@@ -20,6 +20,7 @@ from syft_code.errors import InvalidInput, Unavailable, require
 from syft_code.evidence import audit_chain
 from syft_code.evidence.audit_chain import Entry
 from syft_code.plans.messages import LogHead, Signed
+from syft_code.runtime import durable_files
 
 LOG = logging.getLogger("consilium.vault")
 SCHEMA = """
@@ -38,24 +39,26 @@ class AuditLog:
 
     Guarantee: an entry that was changed, removed or reordered breaks the chain or a signature;
         a tail that was cut is missing where an anchor stands, in shares and certificates. An
-        anchor tells nothing of the log: each entry holds a random salt, so no guess at what was
+        anchor reveals nothing of the log: each entry holds a random salt, so no guess at what was
         written since the last anchor can be tried against the next one.
     Does not protect: entries since the last anchor, against a thief of the hospital's key.
     """
 
-    def __init__(self, store: Database, *, hospital: str, key: SigningKey, head_path: Path) -> None:
-        self._store = store
+    def __init__(
+        self, database: Database, *, hospital: str, key: SigningKey, head_path: Path
+    ) -> None:
+        self._database = database
         self._head_path = head_path
         self._hospital = hospital
         self._written: LogHead | None = None
         self._heads = threading.Lock()
         self._key = key
-        store.create(SCHEMA)
-        store.after_writing(self._write_head)
+        database.create(SCHEMA)
+        database.after_writing(self._write_head)
 
     def append(self, kind: str, **facts: str) -> LogHead:
         """Add an entry, in the transaction under way if there is one; return the new head."""
-        with self._store.writing() as database:
+        with self._database.writing() as connection:
             signed, head = audit_chain.entry_after(
                 self._last(),
                 kind=kind,
@@ -65,7 +68,7 @@ class AuditLog:
                 key=self._key,
             )
             row = (head.number, kind, signed.message, signed.signature)
-            database.execute("INSERT INTO log VALUES (?, ?, ?, ?)", row)
+            connection.execute("INSERT INTO log VALUES (?, ?, ?, ?)", row)
             return head
 
     def head(self) -> LogHead:
@@ -77,27 +80,29 @@ class AuditLog:
 
     def count(self, kind: str) -> int:
         """How many entries are of a kind."""
-        with self._store.reading() as database:
+        with self._database.reading() as connection:
             query = "SELECT COUNT(*) FROM log WHERE kind = ?"
-            return int(database.execute(query, (kind,)).fetchone()[0])
+            return int(connection.execute(query, (kind,)).fetchone()[0])
 
     def has(self, kind: str, **facts: str) -> bool:
         """Whether an entry of this kind with exactly these facts was written before."""
-        with self._store.reading() as database:
-            rows = database.execute("SELECT message FROM log WHERE kind = ?", (kind,)).fetchall()
+        with self._database.reading() as connection:
+            rows = connection.execute("SELECT message FROM log WHERE kind = ?", (kind,)).fetchall()
         return any(_entry(message).facts == facts for (message,) in rows)
 
     def export(self) -> bytes:
         """The whole log for anybody to check: `audit_chain.verify`."""
-        with self._store.reading() as database:
-            rows = database.execute("SELECT message, signature FROM log ORDER BY number").fetchall()
+        with self._database.reading() as connection:
+            rows = connection.execute(
+                "SELECT message, signature FROM log ORDER BY number"
+            ).fetchall()
         entries = [Signed(message=message, signature=signature) for message, signature in rows]
         return audit_chain.export(self._hospital, self._key, entries)
 
     def entries(self) -> list[Entry]:
         """All entries, oldest first."""
-        with self._store.reading() as database:
-            rows = database.execute("SELECT message FROM log ORDER BY number").fetchall()
+        with self._database.reading() as connection:
+            rows = connection.execute("SELECT message FROM log ORDER BY number").fetchall()
         return [_entry(message) for (message,) in rows]
 
     def reaches_its_head(self) -> bool:
@@ -105,9 +110,9 @@ class AuditLog:
         if not self._head_path.exists():
             return True
         head = private_files.read_required(self._head_path).decode("ascii", "replace")
-        with self._store.reading() as database:
-            rows = database.execute("SELECT message FROM log ORDER BY number DESC").fetchall()
-        return any(canonical.sha256(message.encode("ascii")) == head for (message,) in rows)
+        with self._database.reading() as connection:
+            rows = connection.execute("SELECT message FROM log ORDER BY number DESC").fetchall()
+        return any(canonical.sha256(message.encode()) == head for (message,) in rows)
 
     def _write_head(self) -> None:
         """Beside the database, after each transaction: a shorter log is noticed at a start.
@@ -120,7 +125,7 @@ class AuditLog:
             if last is None or last == self._written:
                 return
             try:
-                private_files.write_private(self._head_path, last.sha256.encode("ascii"))
+                durable_files.write_durably(self._head_path, last.sha256.encode("ascii"))
             except OSError:
                 LOG.exception("the log's head could not be written")
             else:
@@ -144,9 +149,9 @@ class AuditLog:
         )
 
     def _last(self) -> LogHead | None:
-        with self._store.reading() as database:
+        with self._database.reading() as connection:
             query = "SELECT number, message, signature FROM log ORDER BY number DESC LIMIT 1"
-            row = database.execute(query).fetchone()
+            row = connection.execute(query).fetchone()
         if row is None:
             return None
         signed = Signed(message=row[1], signature=row[2])
@@ -154,5 +159,5 @@ class AuditLog:
 
 
 def _entry(message: str) -> Entry:
-    entry: Entry = canonical.parse(Entry, message.encode("ascii"), what="log entry")
+    entry: Entry = canonical.parse(Entry, message.encode(), what="log entry")
     return entry

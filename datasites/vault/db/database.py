@@ -25,8 +25,8 @@ class Database:
 
     def create(self, schema: str) -> None:
         """Make the tables of a schema that are not there yet."""
-        with self._opened() as database:
-            database.executescript(schema)
+        with self._opened() as connection:
+            connection.executescript(schema)
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
@@ -35,8 +35,8 @@ class Database:
         if current is not None:
             yield current
             return
-        with self._opened() as database:
-            yield database
+        with self._opened() as connection:
+            yield connection
 
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
@@ -48,12 +48,12 @@ class Database:
         if current is not None:
             yield current
             return
-        with self._opened() as database:
-            database.execute("BEGIN IMMEDIATE")
-            self._mine.connection = database
+        with self._opened() as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            self._mine.connection = connection
             try:
-                yield database
-                database.execute("COMMIT")
+                yield connection
+                connection.execute("COMMIT")
             finally:
                 self._mine.connection = None  # closing rolls back what was not committed
         for action in self._after:
@@ -61,10 +61,10 @@ class Database:
 
     @contextmanager
     def _opened(self) -> Iterator[sqlite3.Connection]:
-        database = sqlite3.connect(self._path, timeout=60, isolation_level=None)
+        connection = sqlite3.connect(self._path, timeout=60, isolation_level=None)
         try:
             # FULL may lose a commit, and with it what was spent, to a power cut right after it.
-            database.execute("PRAGMA synchronous = EXTRA")
-            yield database
+            connection.execute("PRAGMA synchronous = EXTRA")
+            yield connection
         finally:
-            database.close()
+            connection.close()

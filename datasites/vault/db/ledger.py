@@ -86,16 +86,16 @@ FACTS = (
 
 def facts(spend: Spend, event: DpSgdEvent | GaussianEvent) -> dict[str, str]:
     """A round that was paid for, in words for the ledger and for the audit log."""
-    told = {name: str(getattr(spend, name)) for name in FACTS[:-1]}
-    return told | {"event": canonical.encode(event).decode("ascii")}
+    named = {name: str(getattr(spend, name)) for name in FACTS[:-1]}
+    return named | {"event": canonical.text(event)}
 
 
 class Ledger:
     """The ledger's tables."""
 
-    def __init__(self, store: Database) -> None:
-        self._store = store
-        store.create(SCHEMA)
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        database.create(SCHEMA)
 
     def register(self, asset: str, held_out: Mapping[str, bool]) -> str:
         """Note which patients an asset holds, by token; those of earlier versions stay noted.
@@ -106,9 +106,9 @@ class Ledger:
             Refused: if a patient was ever in the other group, training or held-out, under any
                 name: the groups are paid for in parallel.
         """
-        with self._store.writing() as database:
+        with self._database.writing() as connection:
             for token, out in held_out.items():
-                row = database.execute(
+                row = connection.execute(
                     "SELECT 1 FROM patient WHERE token = ? AND held_out <> ?", (token, out)
                 ).fetchone()
                 require(
@@ -118,47 +118,49 @@ class Ledger:
                     error=Refused,
                 )
             rows = ((token, asset, out) for token, out in held_out.items())
-            database.executemany("INSERT OR IGNORE INTO patient VALUES (?, ?, ?)", rows)
-            return _registered(database, asset)
+            connection.executemany("INSERT OR IGNORE INTO patient VALUES (?, ?, ?)", rows)
+            return _registered(connection, asset)
 
     def registered_sha256(self, asset: str) -> str:
         """The hash of the patients, with their groups, that are noted for an asset."""
-        with self._store.reading() as database:
-            return _registered(database, asset)
+        with self._database.reading() as connection:
+            return _registered(connection, asset)
 
     def sharing(self, asset: str, tokens: Iterable[str] = ()) -> list[str]:
         """The assets that hold a patient of this one, or of these; the asset itself first."""
-        with self._store.reading() as database:
-            found = _neighbours(database, asset)
+        with self._database.reading() as connection:
+            own = _assets_with_shared_patients(connection, asset)
             others = {
                 name
                 for token in tokens
-                for (name,) in database.execute(
+                for (name,) in connection.execute(
                     "SELECT asset FROM patient WHERE token = ?", (token,)
                 )
             }
-        return found + sorted(others - set(found))
+        return own + sorted(others - set(own))
 
     def holding(self, token: str) -> list[str]:
         """The assets that hold a patient."""
-        with self._store.reading() as database:
+        with self._database.reading() as connection:
             query = "SELECT asset FROM patient WHERE token = ? ORDER BY asset"
-            return [asset for (asset,) in database.execute(query, (token,))]
+            return [asset for (asset,) in connection.execute(query, (token,))]
 
     def events(self, asset: str, *, apart_from: str = "") -> Events:
         """Everything that was ever spent on an asset's patients, apart from one plan's part."""
-        with self._store.reading() as database:
-            return _of_asset(database, asset, apart_from=apart_from)
+        with self._database.reading() as connection:
+            return _of_asset(connection, asset, apart_from=apart_from)
 
-    def of_researcher(self, asset: str, researcher: str, key: str) -> Events:
+    def of_researcher(
+        self, asset: str, researcher: str, key: str, *, apart_from: str = ""
+    ) -> Events:
         """The part of it that a researcher's studies took: those of the account or of the key."""
-        with self._store.reading() as database:
-            return _of_researcher(database, asset, researcher, key)
+        with self._database.reading() as connection:
+            return _of_researcher(connection, asset, researcher, key, apart_from=apart_from)
 
     def study_epsilon(self, plan_hash: str, *, delta: float) -> float:
         """What one study has spent here so far, as epsilon at this delta."""
-        with self._store.reading() as database:
-            return accounting.epsilon(_of_study(database, plan_hash), delta=delta)
+        with self._database.reading() as connection:
+            return accounting.epsilon(_of_study(connection, plan_hash), delta=delta)
 
     def count(self, plan_hash: str | None = None, *, purpose: Purpose | None = None) -> int:
         """How many rounds were paid for: all, or those of a plan and a purpose."""
@@ -166,20 +168,20 @@ class Ledger:
             "SELECT COUNT(*) FROM spent "
             "WHERE plan_hash = COALESCE(?, plan_hash) AND purpose = COALESCE(?, purpose)"
         )
-        with self._store.reading() as database:
-            return int(database.execute(query, (plan_hash, purpose)).fetchone()[0])
+        with self._database.reading() as connection:
+            return int(connection.execute(query, (plan_hash, purpose)).fetchone()[0])
 
     def rows(self) -> list[dict[str, str]]:
-        """Every round that was paid for, as the audit log tells it, oldest first."""
+        """Every round that was paid for, as the audit log has it, oldest first."""
         query = f"SELECT {', '.join(FACTS)} FROM spent ORDER BY number"  # noqa: S608 - fixed names
-        with self._store.reading() as database:
-            found = database.execute(query).fetchall()
-        return [dict(zip(FACTS, map(str, row), strict=True)) for row in found]
+        with self._database.reading() as connection:
+            rows = connection.execute(query).fetchall()
+        return [dict(zip(FACTS, map(str, row), strict=True)) for row in rows]
 
     def is_paid(self, call: RoundCall) -> bool:
         """Whether this very round is paid; raise `Refused` if it was with other weights."""
-        with self._store.reading() as database:
-            return _already_paid(database, call)
+        with self._database.reading() as connection:
+            return _already_paid(connection, call)
 
     def reserve(self, spend: Spend, event: DpSgdEvent | GaussianEvent, caps: Caps) -> bool:
         """Commit a round's event durably, or refuse; False if this very round is paid already.
@@ -192,15 +194,15 @@ class Ledger:
             Refused: if the round was paid for with other weights.
             NotApproved: if the approved number of rounds has run.
         """
-        with self._store.writing() as database:
-            if _already_paid(database, spend):
+        with self._database.writing() as connection:
+            if _already_paid(connection, spend):
                 return False
-            _check_rounds(database, spend, caps)
-            for spent, budget in _accounts(database, spend, caps):
+            _check_rounds(connection, spend, caps)
+            for spent, budget in _accounts(connection, spend, caps):
                 decision = within_budget(asked=[event], spent=spent, budget=budget)
                 if isinstance(decision, Deny):
                     raise BudgetExceeded(decision.reason)
-            database.execute(
+            connection.execute(
                 f"INSERT INTO spent ({', '.join(FACTS)}) VALUES (?,?,?,?,?,?,?,?)",  # noqa: S608
                 tuple(facts(spend, event).values()),
             )
@@ -208,8 +210,8 @@ class Ledger:
 
     def commit(self, spend: Spend) -> None:
         """Note that a reserved round's result may leave; raise `Refused` if it is not paid."""
-        with self._store.writing() as database:
-            changed = database.execute(
+        with self._database.writing() as connection:
+            changed = connection.execute(
                 "UPDATE spent SET released = 1 WHERE plan_hash = ? AND purpose = ? AND round = ?",
                 (spend.plan_hash, spend.purpose, spend.round),
             ).rowcount
@@ -217,21 +219,21 @@ class Ledger:
 
 
 def _accounts(
-    database: sqlite3.Connection, spend: Spend, caps: Caps
+    connection: sqlite3.Connection, spend: Spend, caps: Caps
 ) -> Iterable[tuple[Events, Budget]]:
     """Everything that a round adds to: its study, its researcher, each asset of its patients."""
     for budget in caps.study:
-        yield _of_study(database, spend.plan_hash), budget
+        yield _of_study(connection, spend.plan_hash), budget
     if caps.researcher is not None:
-        theirs = _of_researcher(database, spend.asset, spend.researcher, spend.researcher_key)
+        theirs = _of_researcher(connection, spend.asset, spend.researcher, spend.researcher_key)
         yield theirs, caps.researcher
-    for asset in _neighbours(database, spend.asset):
-        yield _of_asset(database, asset), caps.of_asset(asset)
+    for asset in _assets_with_shared_patients(connection, spend.asset):
+        yield _of_asset(connection, asset), caps.of_asset(asset)
 
 
-def _check_rounds(database: sqlite3.Connection, spend: Spend, caps: Caps) -> None:
+def _check_rounds(connection: sqlite3.Connection, spend: Spend, caps: Caps) -> None:
     query = "SELECT COUNT(*) FROM spent WHERE plan_hash = ? AND purpose = 'train'"
-    (run,) = database.execute(query, (spend.plan_hash,)).fetchone()
+    (run,) = connection.execute(query, (spend.plan_hash,)).fetchone()
     require(
         spend.purpose != "train" or run < caps.rounds,
         f"The approval covers {caps.rounds} rounds, and {run} were called: ask the data owner for "
@@ -240,8 +242,8 @@ def _check_rounds(database: sqlite3.Connection, spend: Spend, caps: Caps) -> Non
     )
 
 
-def _already_paid(database: sqlite3.Connection, spend: Spend | RoundCall) -> bool:
-    row = database.execute(
+def _already_paid(connection: sqlite3.Connection, spend: Spend | RoundCall) -> bool:
+    row = connection.execute(
         "SELECT weights_sha256 FROM spent WHERE plan_hash = ? AND purpose = ? AND round = ?",
         (spend.plan_hash, spend.purpose, spend.round),
     ).fetchone()
@@ -253,8 +255,8 @@ def _already_paid(database: sqlite3.Connection, spend: Spend | RoundCall) -> boo
     return row is not None
 
 
-def _neighbours(database: sqlite3.Connection, asset: str) -> list[str]:
-    rows = database.execute(
+def _assets_with_shared_patients(connection: sqlite3.Connection, asset: str) -> list[str]:
+    rows = connection.execute(
         "SELECT DISTINCT other.asset FROM patient AS own JOIN patient AS other USING (token) "
         "WHERE own.asset = ? AND other.asset <> own.asset ORDER BY other.asset",
         (asset,),
@@ -262,37 +264,39 @@ def _neighbours(database: sqlite3.Connection, asset: str) -> list[str]:
     return [asset, *(name for (name,) in rows)]
 
 
-def _of_study(database: sqlite3.Connection, plan_hash: str) -> Events:
+def _of_study(connection: sqlite3.Connection, plan_hash: str) -> Events:
     query = "SELECT event FROM spent WHERE plan_hash = ? ORDER BY number"
-    return _events(database.execute(query, (plan_hash,)))
+    return _events(connection.execute(query, (plan_hash,)))
 
 
-def _of_asset(database: sqlite3.Connection, asset: str, *, apart_from: str = "") -> Events:
+def _of_asset(connection: sqlite3.Connection, asset: str, *, apart_from: str = "") -> Events:
     """What was spent on an asset and on those that share a patient with it."""
-    where, names = _of_patients(database, asset)
+    where, names = _of_patients(connection, asset)
     query = f"SELECT event FROM spent WHERE {where} AND plan_hash <> ? ORDER BY number"  # noqa: S608
-    return _events(database.execute(query, (*names, apart_from)))
+    return _events(connection.execute(query, (*names, apart_from)))
 
 
-def _of_researcher(database: sqlite3.Connection, asset: str, researcher: str, key: str) -> Events:
-    where, names = _of_patients(database, asset)
+def _of_researcher(
+    connection: sqlite3.Connection, asset: str, researcher: str, key: str, *, apart_from: str = ""
+) -> Events:
+    where, names = _of_patients(connection, asset)
     query = (
         f"SELECT event FROM spent WHERE {where} AND (researcher = ? OR researcher_key = ?) "  # noqa: S608
-        "ORDER BY number"
+        "AND plan_hash <> ? ORDER BY number"
     )
-    return _events(database.execute(query, (*names, researcher, key)))
+    return _events(connection.execute(query, (*names, researcher, key, apart_from)))
 
 
-def _of_patients(database: sqlite3.Connection, asset: str) -> tuple[str, list[str]]:
+def _of_patients(connection: sqlite3.Connection, asset: str) -> tuple[str, list[str]]:
     """A condition of question marks alone, and what they stand for."""
-    names = _neighbours(database, asset)
+    names = _assets_with_shared_patients(connection, asset)
     return f"asset IN ({', '.join('?' * len(names))})", names
 
 
-def _registered(database: sqlite3.Connection, asset: str) -> str:
+def _registered(connection: sqlite3.Connection, asset: str) -> str:
     query = "SELECT token, held_out FROM patient WHERE asset = ? ORDER BY token"
-    return canonical.sha256(canonical.encode(database.execute(query, (asset,)).fetchall()))
+    return canonical.sha256(canonical.encode(connection.execute(query, (asset,)).fetchall()))
 
 
 def _events(rows: Iterable[tuple[str]]) -> Events:
-    return [canonical.parse(Event, text.encode("ascii"), what="ledger entry") for (text,) in rows]
+    return [canonical.parse(Event, text.encode(), what="ledger entry") for (text,) in rows]

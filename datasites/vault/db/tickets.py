@@ -16,21 +16,21 @@ CREATE TABLE IF NOT EXISTS ticket (
 """
 
 
-class TicketTable:
+class TicketStore:
     """The table of tickets."""
 
-    def __init__(self, store: Database) -> None:
-        self._store = store
-        store.create(SCHEMA)
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        database.create(SCHEMA)
 
-    def ticket(self, ticket: str) -> Ticket:
+    def read(self, ticket: str) -> Ticket:
         """Where a ticket stands, as far as the disk knows; raise `Refused` if there is none."""
         query = (
             "SELECT purpose, round, state, sentence, shares, steps, epsilon, delta FROM ticket "
             "WHERE ticket = ?"
         )
-        with self._store.reading() as database:
-            row = database.execute(query, (ticket,)).fetchone()
+        with self._database.reading() as connection:
+            row = connection.execute(query, (ticket,)).fetchone()
         if row is None:
             raise Refused(
                 "There is no such ticket here, or the vault was stopped before the round ended: "
@@ -52,43 +52,43 @@ class TicketTable:
 
     def shares(self) -> set[str]:
         """The hashes of every sealed share that a ticket has let out."""
-        with self._store.reading() as database:
-            rows = database.execute("SELECT shares FROM ticket").fetchall()
+        with self._database.reading() as connection:
+            rows = connection.execute("SELECT shares FROM ticket").fetchall()
         return {digest for (hashes,) in rows for digest in hashes.split()}
 
     def plan_of(self, ticket: str) -> str:
         """The hash of the plan that a ticket's round belongs to, empty if there is no ticket."""
         query = "SELECT plan_hash FROM ticket WHERE ticket = ?"
-        with self._store.reading() as database:
-            row = database.execute(query, (ticket,)).fetchone()
+        with self._database.reading() as connection:
+            row = connection.execute(query, (ticket,)).fetchone()
         return str(row[0]) if row else ""
 
-    def has_ticket(self, ticket: str) -> bool:
+    def has(self, ticket: str) -> bool:
         """Whether a round is queued, runs or has ended here."""
         query = "SELECT 1 FROM ticket WHERE ticket = ?"
-        with self._store.reading() as database:
-            return database.execute(query, (ticket,)).fetchone() is not None
+        with self._database.reading() as connection:
+            return connection.execute(query, (ticket,)).fetchone() is not None
 
-    def open_ticket(self, plan_hash: str, ticket: Ticket) -> None:
+    def open(self, plan_hash: str, ticket: Ticket) -> None:
         """Write a round down as queued."""
         row: Sequence[str | int | float] = (
             ticket.ticket, plan_hash, ticket.purpose, ticket.round, "queued", "", "",
             ticket.steps, ticket.epsilon, ticket.delta,
         )  # fmt: skip
-        with self._store.writing() as database:
-            database.execute("INSERT INTO ticket VALUES (?,?,?,?,?,?,?,?,?,?)", row)
+        with self._database.writing() as connection:
+            connection.execute("INSERT INTO ticket VALUES (?,?,?,?,?,?,?,?,?,?)", row)
 
     def set_state(
         self, ticket: str, state: State, *, shares: tuple[str, ...] = (), sentence: str = ""
     ) -> None:
         """Write down how far a round is."""
         row = (state, " ".join(shares), sentence, ticket)
-        with self._store.writing() as database:
-            database.execute(
+        with self._database.writing() as connection:
+            connection.execute(
                 "UPDATE ticket SET state = ?, shares = ?, sentence = ? WHERE ticket = ?", row
             )
 
     def forget_unfinished(self) -> None:
         """After a restart: what was under way left nothing, and can be called again."""
-        with self._store.writing() as database:
-            database.execute("DELETE FROM ticket WHERE state IN ('queued', 'running')")
+        with self._database.writing() as connection:
+            connection.execute("DELETE FROM ticket WHERE state IN ('queued', 'running')")

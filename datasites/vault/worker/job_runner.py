@@ -31,7 +31,7 @@ def perform(job: TrainingJob, body: bytes, *, on_step: Callable[[int], None]) ->
     Guarantee: that of `local_round.train` or `local_round.evaluate`.
     """
     torch.set_num_threads(job.threads)
-    plan = Plan.decode(job.plan.encode("ascii"))
+    plan = Plan.decode(job.plan.encode())
     data = Path(job.cohort_path).read_bytes()
     require(
         canonical.sha256(data) == job.cohort_sha256,

@@ -109,13 +109,13 @@ def _end_late(process: "subprocess.Popen[bytes]", late: threading.Event) -> None
 
 
 def _peak_mib(process_id: int) -> float:
-    """VmHWM as Linux tells it; 0 of a process that has ended."""
+    """VmHWM of /proc; 0 of a process that has ended."""
     try:
-        told = Path(f"/proc/{process_id}/status").read_text(encoding="ascii", errors="replace")
+        status = Path(f"/proc/{process_id}/status").read_text(encoding="ascii", errors="replace")
     except OSError:
         return 0.0
-    found = _PEAK.search(told)
-    return int(found.group(1)) / 1024 if found else 0.0
+    peak = _PEAK.search(status)
+    return int(peak.group(1)) / 1024 if peak else 0.0
 
 
 def _start(log: IO[bytes]) -> "subprocess.Popen[bytes]":

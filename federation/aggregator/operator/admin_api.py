@@ -17,8 +17,8 @@ from typing import Any, Protocol
 
 import grpc
 
-from federation.aggregator import data_dir as aggregator_folder
-from federation.aggregator import service as aggregator_house
+from federation.aggregator import data_dir as aggregator_data_dir
+from federation.aggregator import service as aggregator_service
 from federation.aggregator.config import AggregatorConfig
 from federation.aggregator.data_dir import SOCKET
 from federation.aggregator.metrics import Condition
@@ -51,35 +51,38 @@ class AdminApi(Protocol):
 
 @contextmanager
 def at(config: AggregatorConfig) -> Iterator[AdminApi]:
-    """The desk of an aggregator that runs, or else of its folder, taken for as long.
+    """The admin API of an aggregator that runs, or else of its folder, taken for as long.
 
     Raises:
         Unavailable: if it never started, or its folder is not in order.
     """
-    aggregator_folder.require_begun(config.folder)
+    aggregator_data_dir.require_begun(config.folder)
     with _short_path(config.folder) as path:
         if _answers(path):
             with closing(_Caller(config.name, path)) as caller:
                 yield caller
             return
-    with aggregator_folder.own(config.folder, make=False), aggregator_house.opened(config) as house:
-        yield house
+    with (
+        aggregator_data_dir.own(config.folder, make=False),
+        aggregator_service.opened(config) as service,
+    ):
+        yield service
 
 
 def runs(config: AggregatorConfig) -> bool:
     """Whether a process serves this aggregator."""
-    aggregator_folder.require_begun(config.folder)
+    aggregator_data_dir.require_begun(config.folder)
     with _short_path(config.folder) as path:
         return _answers(path)
 
 
 @contextmanager
-def served(home: Path, desk: AdminApi) -> Iterator[None]:
+def served(home: Path, admin: AdminApi) -> Iterator[None]:
     """Answer the operator at the folder's socket until the block ends."""
     with _short_path(home) as path:
         (home / SOCKET).unlink(missing_ok=True)  # the folder is ours: a killed process left it
         server = grpc.server(ThreadPoolExecutor(1, thread_name_prefix="operator"))
-        server.add_generic_rpc_handlers((_handlers(desk),))
+        server.add_generic_rpc_handlers((_handlers(admin),))
         try:
             server.add_insecure_port(f"unix:{path}")
             (home / SOCKET).chmod(0o600)
@@ -97,7 +100,7 @@ def served(home: Path, desk: AdminApi) -> Iterator[None]:
 
 
 class _Caller:
-    """A desk in another process."""
+    """The admin API of another process."""
 
     def __init__(self, name: str, path: str) -> None:
         self._name = name
@@ -132,12 +135,12 @@ class _Caller:
             raise aggregator_api.error_of(self._name, problem) from None
 
 
-def _handlers(desk: AdminApi) -> grpc.GenericRpcHandler:
+def _handlers(admin: AdminApi) -> grpc.GenericRpcHandler:
     answers: dict[str, Callable[[str], bytes]] = {
-        "Condition": lambda _: canonical.encode(desk.condition()),
-        "StudyRecords": lambda _: canonical.encode(StudyRecords(studies=desk.studies())),
-        "Wipe": lambda plan_hash: canonical.encode(desk.wipe(plan_hash)),
-        "Log": lambda _: desk.exported_log(),
+        "Condition": lambda _: canonical.encode(admin.condition()),
+        "StudyRecords": lambda _: canonical.encode(StudyRecords(studies=admin.studies())),
+        "Wipe": lambda plan_hash: canonical.encode(admin.wipe(plan_hash)),
+        "Log": lambda _: admin.exported_log(),
     }
     return grpc.method_handlers_generic_handler(
         SERVICE,

@@ -71,13 +71,13 @@ def _run(config: AggregatorConfig, stopping: threading.Event) -> None:
             certificate=identity.certificate,
         )
         public = aggregator_identity.publish(home, identity, address=config.address(bound))
-        house = AggregatorService(config, identity, store, public)
+        service = AggregatorService(config, identity, store, public)
         with (
-            metrics.served(house.metrics, host=config.metrics_host, port=config.metrics_port),
-            admin_api.served(home, house),
+            metrics.served(service.metrics, host=config.metrics_host, port=config.metrics_port),
+            admin_api.served(home, service),
         ):
-            house.started()
-            grpc_server.serve(server, house.aggregation)
+            service.started()
+            grpc_server.serve(server, service.aggregation)
             log.info("ready at %s", public.address)
             sys.stdout.write(f"ready {config.name} {public.address}\n")
             sys.stdout.flush()

@@ -1,7 +1,7 @@
 """`aggregator`: what the operator of one aggregator types, who needs to run nothing else.
 
-    python launch.py aggregator --config FILE         start it, until Ctrl-C
-    python launch.py aggregator show --config FILE    its entry for rosters, and its fingerprint
+    consilium aggregator --config FILE         start it, until Ctrl-C
+    consilium aggregator show --config FILE    its entry for rosters, and its fingerprint
     ...
 
 `python -m federation.aggregator.operator.commands` is the same, without what only hospitals and researchers
@@ -26,22 +26,25 @@ from typer.core import TyperCommand
 
 from federation.aggregator import config as aggregator_config
 from federation.aggregator import data_dir, identity, local_process
-from federation.aggregator import study_records as aggregator_studies
+from federation.aggregator import study_records as study_records
 from federation.aggregator.config import AggregatorConfig
 from federation.aggregator.operator import admin_api
 from federation.aggregator.study_records import SHORT, StudyFacts
-from federation.transport import durable_files
 from syft_code.errors import ConsiliumError, InvalidInput, Refused, Unavailable, require
 from syft_code.evidence import audit_chain
 from syft_code.evidence.audit_chain import Entry
 from syft_code.plans import messages
 from syft_code.plans.messages import Signed
+from syft_code.runtime import durable_files
 
 ROOT = Path(__file__).resolve().parents[3]
 PROCESS = "federation.aggregator.operator.aggregator_process"
 
 File = Annotated[Path, typer.Option("--config", help="The aggregator's TOML file.")]
-Perhaps = Annotated[Path | None, typer.Option("--config", help="The aggregator's TOML file.")]
+Perhaps = Annotated[
+    Path | None,
+    typer.Option("--config", help="The aggregator's TOML file.", show_default=False),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
 
 
@@ -123,8 +126,8 @@ def health(config: File, as_json: AsJson = False) -> None:
         f"{settings.folder / data_dir.LOG}.",
         error=Unavailable,
     )
-    with admin_api.at(settings) as desk:
-        found = desk.condition()
+    with admin_api.at(settings) as admin:
+        found = admin.condition()
     if as_json:
         _document({"healthy": not found.problem, "sentence": found.sentence, **asdict(found)})
     else:
@@ -139,8 +142,8 @@ def studies(config: File, as_json: AsJson = False) -> None:
     JSON: studies: plan_hash, study, rounds, summed_rounds, summed_evaluations, shares, size_bytes,
     wiped.
     """
-    with admin_api.at(aggregator_config.load(config)) as desk:
-        found = desk.studies()
+    with admin_api.at(aggregator_config.load(config)) as admin:
+        found = admin.studies()
     if as_json:
         _document({"studies": [asdict(one) for one in found]})
     elif not found:
@@ -160,12 +163,12 @@ def wipe(
     JSON: file (what the log says, as signed), entry: number, at_unix_s, kind, facts, sha256.
     """
     settings = aggregator_config.load(config)
-    with admin_api.at(settings) as desk:
+    with admin_api.at(settings) as admin:
         verify_key = identity.published(settings.folder).verify_key
-        chosen = aggregator_studies.named(desk.studies(), study)
+        chosen = study_records.named(admin.studies(), study)
         if not yes and not chosen.wiped:
             _confirm(chosen)
-        signed = desk.wipe(chosen.plan_hash)
+        signed = admin.wipe(chosen.plan_hash)
     entry = messages.verify(Entry, signed, verify_key)
     if as_json:
         told = {**asdict(entry), "sha256": audit_chain.entry_sha256(signed)}
@@ -184,8 +187,8 @@ def log(
     JSON: file, verify_key, entries, head (number, sha256).
     """
     settings = aggregator_config.load(config)
-    with admin_api.at(settings) as desk:
-        data = desk.exported_log()
+    with admin_api.at(settings) as admin:
+        data = admin.exported_log()
     verify_key = identity.published(settings.folder).verify_key
     verdict = audit_chain.verify(data, verify_key=verify_key)
     if verdict.problems or verdict.head is None:
@@ -198,7 +201,7 @@ def log(
         return
     typer.echo(
         f"Wrote {verdict.entries} entries to {out}. It names studies and hospitals: choose who gets "
-        f"it. Whoever has it checks it with\n  python launch.py audit verify {out} "
+        f"it. Whoever has it checks it with\n  consilium audit verify {out} "
         f"--key {verify_key}"
     )
 

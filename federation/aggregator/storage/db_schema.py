@@ -1,6 +1,6 @@
 """The tables of an aggregator's database, and every statement that touches them.
 
-A slot is (plan_hash, purpose, round). `share.signed_header`, `choice` and `sum` stay for good;
+A round key is (plan_hash, purpose, round). `share.signed_header`, `choice` and `sum` stay for good;
 `upload` names the file in which a share that is not whole grows.
 """
 
@@ -8,8 +8,8 @@ import sqlite3
 from pathlib import Path
 
 from federation.aggregator.storage.vector_files import VectorFiles
-from federation.transport.durable_files import sync_folder
 from syft_code.errors import Unavailable, require
+from syft_code.runtime.durable_files import sync_folder
 
 DATABASE = "state.sqlite"
 VERSION = 4
@@ -44,7 +44,7 @@ CREATE TABLE sum (
 PRAGMA user_version = {VERSION};
 """
 
-_OF_SLOT = "WHERE plan_hash = ? AND purpose = ? AND round = ?"
+_OF_ROUND_KEY = "WHERE plan_hash = ? AND purpose = ? AND round = ?"
 _NOT_WIPED = "plan_hash NOT IN (SELECT plan_hash FROM wipe)"
 _NOT_SUMMED = (
     f"{_NOT_WIPED} AND (plan_hash, purpose, round) NOT IN "  # noqa: S608
@@ -59,7 +59,7 @@ COUNTS = (
 )
 
 ADD_SHARE = "INSERT INTO share VALUES (?, ?, ?, ?, ?, ?)"
-SHARES = f"SELECT hospital, signed_header FROM share {_OF_SLOT}"  # noqa: S608
+SHARES = f"SELECT hospital, signed_header FROM share {_OF_ROUND_KEY}"  # noqa: S608
 WAITING = f"SELECT plan_hash, purpose, round, hospital FROM share WHERE {_NOT_SUMMED}"  # noqa: S608
 HEADERS = "SELECT signed_header FROM share WHERE verify_key = ? ORDER BY rowid DESC LIMIT ?"
 OPEN_SLOTS = (
@@ -67,11 +67,11 @@ OPEN_SLOTS = (
     f"UNION SELECT plan_hash, purpose, round FROM upload WHERE {_NOT_SUMMED}"
 )
 
-UPLOAD = f"SELECT name FROM upload {_OF_SLOT} AND hospital = ?"  # noqa: S608
+UPLOAD = f"SELECT name FROM upload {_OF_ROUND_KEY} AND hospital = ?"  # noqa: S608
 SET_UPLOAD = "INSERT OR REPLACE INTO upload VALUES (?, ?, ?, ?, ?)"
-DROP_UPLOAD = f"DELETE FROM upload {_OF_SLOT} AND hospital = ? AND name = ?"  # noqa: S608
-UPLOADS_OF = f"SELECT name FROM upload {_OF_SLOT}"  # noqa: S608
-DROP_UPLOADS_OF = f"DELETE FROM upload {_OF_SLOT}"  # noqa: S608
+DROP_UPLOAD = f"DELETE FROM upload {_OF_ROUND_KEY} AND hospital = ? AND name = ?"  # noqa: S608
+UPLOADS_OF = f"SELECT name FROM upload {_OF_ROUND_KEY}"  # noqa: S608
+DROP_UPLOADS_OF = f"DELETE FROM upload {_OF_ROUND_KEY}"  # noqa: S608
 UPLOADS_OF_STUDY = "SELECT name FROM upload WHERE plan_hash = ?"
 DROP_UPLOADS_OF_STUDY = "DELETE FROM upload WHERE plan_hash = ?"
 FORGET_UPLOADS = (
@@ -81,11 +81,11 @@ FORGET_UPLOADS = (
 UPLOADS = "SELECT name FROM upload"
 
 ADD_CHOICE = "INSERT INTO choice VALUES (?, ?, ?, ?, NULL, 0)"
-CHOICE = f"SELECT hospitals, signed, summed FROM choice {_OF_SLOT}"  # noqa: S608
-SIGN_CHOICE = f"UPDATE choice SET signed = ? {_OF_SLOT}"  # noqa: S608
-SUMMED = f"UPDATE choice SET summed = 1 {_OF_SLOT}"  # noqa: S608
+CHOICE = f"SELECT hospitals, signed, summed FROM choice {_OF_ROUND_KEY}"  # noqa: S608
+SIGN_CHOICE = f"UPDATE choice SET signed = ? {_OF_ROUND_KEY}"  # noqa: S608
+SUMMED = f"UPDATE choice SET summed = 1 {_OF_ROUND_KEY}"  # noqa: S608
 ADD_SUM = "INSERT INTO sum VALUES (?, ?, ?, ?, ?, ?)"
-SUM = f"SELECT signed_header FROM sum {_OF_SLOT} AND group_number = ? AND piece = ?"  # noqa: S608
+SUM = f"SELECT signed_header FROM sum {_OF_ROUND_KEY} AND group_number = ? AND piece = ?"  # noqa: S608
 SUMS = f"SELECT plan_hash, purpose, round, group_number, piece FROM sum WHERE {_NOT_WIPED}"  # noqa: S608
 
 WIPE = "SELECT shares, sums, size_bytes, finished FROM wipe WHERE plan_hash = ?"

@@ -18,7 +18,7 @@ from syft_code.plans.plan import Plan
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SetCommitment:
-    """The one set for a slot; `signed` is the SetChoice, once it was signed."""
+    """The one set for a round key; `signed` is the SetChoice, once it was signed."""
 
     hospitals: tuple[str, ...]
     signed: Signed | None
@@ -53,14 +53,14 @@ def signed_of(data: bytes) -> Signed:
     return signed
 
 
-def slot_of(row: Sequence[str]) -> RoundKey:
-    """The slot in a row's first columns."""
+def round_key_of(row: Sequence[str]) -> RoundKey:
+    """The round key in a row's first columns."""
     return RoundKey(plan_hash=row[0], purpose=row[1], round=int(row[2]))  # type: ignore[arg-type]
 
 
-def commitment_of(database: sqlite3.Connection, slot: RoundKey) -> SetCommitment | None:
-    """The set that was chosen for a slot."""
-    row = database.execute(db_schema.CHOICE, slot.key).fetchone()
+def commitment_of(database: sqlite3.Connection, round_key: RoundKey) -> SetCommitment | None:
+    """The set that was chosen for a round key."""
+    row = database.execute(db_schema.CHOICE, round_key.key).fetchone()
     if row is None:
         return None
     signed = signed_of(row[1]) if row[1] else None
@@ -84,9 +84,9 @@ def check_not_wiped(database: sqlite3.Connection, plan_hash: str) -> None:
 
 def is_taken(database: sqlite3.Connection, header: ShareHeader, signed: Signed) -> bool:
     """Whether exactly this share is here, whole; raise `Refused` if it can't be taken any more."""
-    slot = RoundKey.of(header)
-    check_not_wiped(database, slot.plan_hash)
-    for hospital, held in database.execute(db_schema.SHARES, slot.key).fetchall():
+    round_key = RoundKey.of(header)
+    check_not_wiped(database, round_key.plan_hash)
+    for hospital, held in database.execute(db_schema.SHARES, round_key.key).fetchall():
         if hospital == header.hospital:
             require(
                 signed_of(held).message == signed.message,
@@ -96,7 +96,7 @@ def is_taken(database: sqlite3.Connection, header: ShareHeader, signed: Signed) 
             )
             return True
     require(
-        database.execute(db_schema.CHOICE, slot.key).fetchone() is None,
+        database.execute(db_schema.CHOICE, round_key.key).fetchone() is None,
         "A share must arrive before its round's set is chosen; this one is too late.",
         error=Refused,
     )

@@ -46,8 +46,8 @@ class AggregatorStore:
             sums = database.execute(db_schema.SUMS).fetchall()
         self.files.tidy(
             incoming=[self.files.incoming(name) for (name,) in uploads],
-            shares=[self.files.share(rows.slot_of(row), row[3]) for row in waiting],
-            sums=[self.files.sum(rows.slot_of(row), row[3], row[4]) for row in sums],
+            shares=[self.files.share(rows.round_key_of(row), row[3]) for row in waiting],
+            sums=[self.files.sum(rows.round_key_of(row), row[3], row[4]) for row in sums],
         )
 
     def close(self) -> None:
@@ -110,10 +110,10 @@ class AggregatorStore:
 
     def begin(self, header: ShareHeader, signed: Signed, name: str) -> None:
         """Expect a share under a passing name; what there was of a hospital's other one goes."""
-        slot = RoundKey.of(header)
+        round_key = RoundKey.of(header)
         with self.transaction() as database:
             rows.is_taken(database, header, signed)
-            key = (*slot.key, header.hospital)
+            key = (*round_key.key, header.hospital)
             row = database.execute(db_schema.UPLOAD, key).fetchone()
             if row == (name,):
                 return
@@ -133,9 +133,9 @@ class AggregatorStore:
         self, header: ShareHeader, signed: Signed, payload: Path, *, verify_key: str, name: str
     ) -> None:
         """Take a hospital's payload for good; raise `Refused` as `taken` does."""
-        slot, settled = RoundKey.of(header), False
-        target = self.files.share(slot, header.hospital)
-        row = (*slot.key, header.hospital, canonical.encode(signed), verify_key)
+        round_key, settled = RoundKey.of(header), False
+        target = self.files.share(round_key, header.hospital)
+        row = (*round_key.key, header.hospital, canonical.encode(signed), verify_key)
         try:
             with self.transaction() as database:
                 if rows.is_taken(database, header, signed):
@@ -143,17 +143,19 @@ class AggregatorStore:
                 settled = True
                 self.files.settle(payload, target)
                 database.execute(db_schema.ADD_SHARE, row)
-                database.execute(db_schema.DROP_UPLOAD, (*slot.key, header.hospital, name))
+                database.execute(db_schema.DROP_UPLOAD, (*round_key.key, header.hospital, name))
         except BaseException:
             if settled:
                 target.unlink(missing_ok=True)
             raise
         self.files.incoming(name).unlink(missing_ok=True)
 
-    def open_slots(self) -> list[RoundKey]:
-        """The slots with a share, or a part of one, whose sums are not worked out yet."""
+    def open_round_keys(self) -> list[RoundKey]:
+        """The round keys with a share, or a part of one, whose sums are not worked out yet."""
         with self.transaction() as database:
-            return [rows.slot_of(row) for row in database.execute(db_schema.OPEN_SLOTS).fetchall()]
+            return [
+                rows.round_key_of(row) for row in database.execute(db_schema.OPEN_SLOTS).fetchall()
+            ]
 
     def headers(self, verify_key: str, *, at_most: int) -> list[Signed]:
         """The signed share headers of a hospital's key, in the order in which they arrived."""
@@ -163,25 +165,25 @@ class AggregatorStore:
 
     # --- choices and sums ---
 
-    def choice(self, slot: RoundKey) -> SetCommitment | None:
-        """The set that was chosen for a slot."""
+    def choice(self, round_key: RoundKey) -> SetCommitment | None:
+        """The set that was chosen for a round key."""
         with self.transaction() as database:
-            return rows.commitment_of(database, slot)
+            return rows.commitment_of(database, round_key)
 
     def choose(
-        self, slot: RoundKey, hospitals: tuple[str, ...], before_commit: BeforeCommit
+        self, round_key: RoundKey, hospitals: tuple[str, ...], before_commit: BeforeCommit
     ) -> tuple[SetCommitment, bool]:
-        """Commit to the one set for a slot: this one, or the one before; whether this is new.
+        """Commit to the one set for a round key: this one, or the one before; whether this is new.
 
         Raises:
             Refused: if none was chosen, and a share of this one is not here.
         """
         with self.transaction() as database:
-            rows.check_not_wiped(database, slot.plan_hash)
-            choice = rows.commitment_of(database, slot)
+            rows.check_not_wiped(database, round_key.plan_hash)
+            choice = rows.commitment_of(database, round_key)
             if choice:
                 return choice, False
-            here = {name for name, _ in database.execute(db_schema.SHARES, slot.key)}
+            here = {name for name, _ in database.execute(db_schema.SHARES, round_key.key)}
             require(
                 here.issuperset(hospitals),
                 f"All shares of the set must be here whole, and {len(here.intersection(hospitals))}"
@@ -189,41 +191,41 @@ class AggregatorStore:
                 "set.",
                 error=Refused,
             )
-            database.execute(db_schema.ADD_CHOICE, (*slot.key, " ".join(hospitals)))
-            late = database.execute(db_schema.UPLOADS_OF, slot.key).fetchall()
-            database.execute(db_schema.DROP_UPLOADS_OF, slot.key)
+            database.execute(db_schema.ADD_CHOICE, (*round_key.key, " ".join(hospitals)))
+            late = database.execute(db_schema.UPLOADS_OF, round_key.key).fetchall()
+            database.execute(db_schema.DROP_UPLOADS_OF, round_key.key)
             before_commit()
         for (name,) in late:
             self.files.incoming(name).unlink(missing_ok=True)
         return SetCommitment(hospitals=hospitals, signed=None, summed=False), True
 
-    def keep_choice(self, slot: RoundKey, signed: Signed) -> None:
+    def keep_choice(self, round_key: RoundKey, signed: Signed) -> None:
         """Keep a signed SetChoice for good."""
         with self.transaction() as database:
-            database.execute(db_schema.SIGN_CHOICE, (canonical.encode(signed), *slot.key))
+            database.execute(db_schema.SIGN_CHOICE, (canonical.encode(signed), *round_key.key))
 
     def finish(
         self,
-        slot: RoundKey,
+        round_key: RoundKey,
         sums: Sequence[Sum],
         before_commit: BeforeCommit,
     ) -> None:
-        """Keep a slot's signed sum headers for good, then delete its shares."""
+        """Keep a round key's signed sum headers for good, then delete its shares."""
         with self.transaction() as database:
             for one in sums:
                 number = (one.header.group, one.header.piece)
-                row = (*slot.key, *number, canonical.encode(one.signed))
+                row = (*round_key.key, *number, canonical.encode(one.signed))
                 database.execute(db_schema.ADD_SUM, row)
-            database.execute(db_schema.SUMMED, slot.key)
-            shares = database.execute(db_schema.SHARES, slot.key).fetchall()
+            database.execute(db_schema.SUMMED, round_key.key)
+            shares = database.execute(db_schema.SHARES, round_key.key).fetchall()
             before_commit()
         for hospital, _ in shares:
-            self.files.share(slot, hospital).unlink(missing_ok=True)
+            self.files.share(round_key, hospital).unlink(missing_ok=True)
 
-    def sum_header(self, slot: RoundKey, group: int, piece: int) -> Signed:
+    def sum_header(self, round_key: RoundKey, group: int, piece: int) -> Signed:
         """A worked-out sum's signed header; raise `InvalidMessage` if there is no such sum."""
         with self.transaction() as database:
-            row = database.execute(db_schema.SUM, (*slot.key, group, piece)).fetchone()
+            row = database.execute(db_schema.SUM, (*round_key.key, group, piece)).fetchone()
         require(
             row is not None,
             "A sum must be of a group of this round and of a piece that this aggregator holds.",

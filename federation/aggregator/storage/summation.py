@@ -39,48 +39,48 @@ def sums_bytes(plan: Plan, purpose: Purpose, party: int) -> int:
 
 def add_up(
     plan: Plan,
-    slot: RoundKey,
+    round_key: RoundKey,
     hospitals: tuple[str, ...],
     *,
     party: int,
     files: VectorFiles,
     sign_key: SigningKey,
 ) -> list[Sum]:
-    """Aggregator: put on disk all sums of a slot over the chosen set.
+    """Aggregator: put on disk all sums of a round key over the chosen set.
 
     What is done over again gives the same bytes.
     """
-    files.require_room(sums_bytes(plan, slot.purpose, party))
+    files.require_room(sums_bytes(plan, round_key.purpose, party))
     found = []
-    for header in _headers(plan, slot, hospitals, party):
-        payloads = [files.share(slot, hospital) for hospital in header.hospitals]
+    for header in _headers(plan, round_key, hospitals, party):
+        payloads = [files.share(round_key, hospital) for hospital in header.hospitals]
         with files.zeros(header.length, header.ring_bits) as (passing, total):
             _add(envelope.scheme(plan), header, payloads, total)
             sync(passing)
             sha256 = hashlib.sha256(total.data).hexdigest()
-            files.settle(passing, files.sum(slot, header.group, header.piece))
+            files.settle(passing, files.sum(round_key, header.group, header.piece))
         named = dataclasses.replace(header, sum_sha256=sha256)
         found.append(Sum(header=named, signed=messages.sign(named, sign_key)))
     return found
 
 
 def _headers(
-    plan: Plan, slot: RoundKey, hospitals: tuple[str, ...], party: int
+    plan: Plan, round_key: RoundKey, hospitals: tuple[str, ...], party: int
 ) -> Iterator[SumHeader]:
     """One header, still without its hash, for each sum that is to be worked out."""
-    drawn = groups.groups(plan, slot.purpose, slot.round, hospitals)
+    drawn = groups.groups(plan, round_key.purpose, round_key.round, hospitals)
     for group, members in enumerate(drawn, start=1):
         for piece in envelope.scheme(plan).held_by(party):
             yield SumHeader(
-                plan_hash=slot.plan_hash,
-                purpose=slot.purpose,
-                round=slot.round,
+                plan_hash=round_key.plan_hash,
+                purpose=round_key.purpose,
+                round=round_key.round,
                 party=party,
                 piece=piece,
                 group=group,
                 hospitals=members,
-                length=VectorLayout.of(plan).vector_length(slot.purpose),
-                ring_bits=plan.sharing_of(slot.purpose).ring_bits,
+                length=VectorLayout.of(plan).vector_length(round_key.purpose),
+                ring_bits=plan.sharing_of(round_key.purpose).ring_bits,
                 sum_sha256="",
             )
 

@@ -17,7 +17,7 @@ from federation.transport.aggregator_api import Busy
 from syft_code.errors import InvalidMessage, Refused, require
 
 Key = tuple[RoundKey, str]
-"""A slot and a hospital: who writes, whatever the share."""
+"""A round key and a hospital: who writes, whatever the share."""
 WAIT_S = 20.0
 STALE_S = 5.0
 """A connection that brought nothing for so long gives way to a new one: its line may be dead."""
@@ -25,7 +25,7 @@ STALE_S = 5.0
 
 @dataclass(slots=True, kw_only=True)
 class Writer:
-    """Who may write a hospital's share for a slot; everybody else waits."""
+    """Who may write a hospital's share for a round key; everybody else waits."""
 
     cut_off: Callable[[], object]
     promised_bytes: int = 0
@@ -70,7 +70,7 @@ class UploadBuffer:
         """
         with self._changed:
             others = {k: w.promised_bytes for k, w in self._writers.items() if w.promised_bytes}
-            sums = sums_bytes({slot for slot, _ in (key, *others)})
+            sums = sums_bytes({round_key for round_key, _ in (key, *others)})
             more = size_bytes + sum(others.values()) + sums
             limit = self._max_stored_bytes
             require(

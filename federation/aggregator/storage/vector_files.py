@@ -19,9 +19,9 @@ from pathlib import Path
 
 import numpy as np
 
-from federation.transport.durable_files import move_durably, sync_folder
 from syft_code.errors import Unavailable, require
 from syft_code.plans.messages import Purpose, ReleaseCall, SetChoice, ShareHeader, SumHeader
+from syft_code.runtime.durable_files import move_durably, sync_folder
 from syft_code.secret_sharing import sharing
 
 FOLDERS = ("incoming", "shares", "sums")
@@ -45,7 +45,7 @@ class RoundKey:
 
     @classmethod
     def of(cls, message: ShareHeader | ReleaseCall | SetChoice | SumHeader) -> "RoundKey":
-        """The slot that a message is about."""
+        """The round key that a message is about."""
         return cls(plan_hash=message.plan_hash, purpose=message.purpose, round=message.round)
 
     @property
@@ -87,15 +87,15 @@ class VectorFiles:
         """How much of a sealed share is here."""
         return _size(self.incoming(name))
 
-    def share(self, slot: RoundKey, hospital: str) -> Path:
+    def share(self, round_key: RoundKey, hospital: str) -> Path:
         """Where a hospital's payload lies."""
-        name = f"{slot.purpose}-{slot.round}-{hospital}"
-        return self._home / "shares" / slot.plan_hash / name
+        name = f"{round_key.purpose}-{round_key.round}-{hospital}"
+        return self._home / "shares" / round_key.plan_hash / name
 
-    def sum(self, slot: RoundKey, group: int, piece: int) -> Path:
+    def sum(self, round_key: RoundKey, group: int, piece: int) -> Path:
         """Where the sum of a piece over a group lies."""
-        name = f"{slot.purpose}-{slot.round}-{group}-{piece}"
-        return self._home / "sums" / slot.plan_hash / name
+        name = f"{round_key.purpose}-{round_key.round}-{group}-{piece}"
+        return self._home / "sums" / round_key.plan_hash / name
 
     def size_bytes(self) -> int:
         """What all vectors together take."""

@@ -13,8 +13,8 @@ from nacl.signing import SigningKey
 from typer.testing import CliRunner
 
 import launch
-from datasites import private_files, site, site_processes
-from datasites.cli import ledger_commands, request_selection
+from datasites import site, site_processes
+from datasites.cli import ledger_commands, request_commands, request_selection
 from datasites.desk.code_request import CodeRequest
 from datasites.owner.owner import Owner
 from datasites.protocol import vault_api
@@ -29,15 +29,15 @@ from syft_code.evidence import audit_chain
 from syft_code.plans import traveller
 from syft_code.plans.plan import Plan
 from syft_code.plans.roster import Hospital
-from syft_code.runtime import cli_output
+from syft_code.runtime import cli_output, durable_files
 from tests.conftest import free_ports
 from tests.datasites.hospitals import cohort, known, policy
 from tests.plans import SKIN, Keys, plan, public
 
-pytestmark = pytest.mark.timeout(400)
+pytestmark = [pytest.mark.servers, pytest.mark.timeout(400)]
 RUNNER = CliRunner(mix_stderr=False)
 NONSENSE = ("", "zz", "../../etc/passwd", "\x1b[2J", "é" * 10_000, "\udcff", "--", "[red]x[/]")
-DESK_WORDS = ("front desk of south", "launch.py up", "datasites.desk.desk_process --home")
+DESK_WORDS = ("front desk of south", "consilium up", "datasites.desk.desk_process --home")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,7 +101,7 @@ def place(state: Path, name: str) -> site.Site:
     made = site.create(
         state / "hospitals" / name, SiteSettings(name=name, port=free_ports(1)), policy=text
     )
-    private_files.write_private(made.owner / "salt", bytes(32))  # of the tokens in `cohort`
+    durable_files.write_durably(made.owner / "salt", bytes(32))  # of the tokens in `cohort`
     return made
 
 
@@ -120,12 +120,14 @@ def entry_of(owner: Owner) -> Hospital:
 def ours(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ours]:
     state = tmp_path_factory.mktemp("state")
     north, south, _ = (place(state, name) for name in ("north", "south", "east"))
-    with running([*site_processes.parties(north), site_processes.parties(south)[0]], timeout_s=180):
+    with running(
+        [*site_processes.parties(north), site_processes.parties(south)[0]], start_timeout_s=180
+    ):
         owner = Owner(north.home)
-        owner.adopt()
+        owner.adopt_policy()
         keys = Keys()
         template = plan(keys, hospitals=(entry_of(owner), *plan(keys).hospitals[1:]))
-        owner.trust(known(template))
+        owner.trust_parties(known(template))
         email = "alice@example.org"
         account = HospitalLogin(
             hospital="north", url=owner.settings.url, email=email, password=owner.invite(email)
@@ -166,7 +168,7 @@ def test_the_only_hospital_needs_no_name_and_a_folder_without_one_is_refused(
         ("policy", "show"),
         ("policy", "adopt"),
         ("approvers", "list"),
-        ("patients", "strike", "patient-1", "--yes"),
+        ("patients", "remove", "patient-1", "--yes"),
         ("requests", "list"),
         ("requests", "revoke", "0" * 64, "--reason", "No."),
     ],
@@ -218,11 +220,12 @@ def test_a_request_is_listed_shown_approved_and_revoked(ours: Ours) -> None:
     words = ours.told("requests", "show", newest["id"][:12], "--no-mock")
     assert wanted.study in words and "at north" in words
 
-    until = ("--days", "2", "--epsilon", "1.5", "--rounds", "2")
+    until = ("--days", "2", "--epsilon", "1.5", "--rounds", "2", "--anyway")
     approved = ours.json("requests", "approve", "latest", *until)
     assert approved["decision"] == "approve"
     assert (approved["in_force"], approved["missing_signatures"]) == (True, 0)
     assert (approved["rounds"], approved["epsilon"]) == (2, 1.5)
+    assert approved["stops"].startswith("It stops ")
     assert approved["plan_hash"] == wanted.hash
     assert wanted.hash in ours.json("ledger")["assets"][0]["in_force"]
     assert f"{wanted.hash}" in ours.told("ledger")
@@ -244,15 +247,21 @@ def test_a_request_is_tried_out_on_the_mock_unless_told_not_to(ours: Ours) -> No
 
 def test_decisions_are_said_in_words(ours: Ours) -> None:
     wanted = ours.asked()
+    ours.told("requests", "list")
     asked = ours.told("requests", "ask", "latest", "--question", "Which ethics vote?")
     assert f"Asked about study '{wanted.study}' of alice@example.org" in asked
     assert "undecided" in asked
     assert [note.text for note in ours.north.requests()[-1].notes] == ["Which ethics vote?"]
 
-    said = ours.told("requests", "approve", "latest", "--rounds", "1")
-    assert f"Approved at north: study '{wanted.study}'" in said
-    assert "Training rounds: at most 1; epsilon: at most 8.00; until 20" in said
-    assert "Signed and in force." in said
+    said = ours.told("requests", "approve", "latest", "--rounds", "1", "--anyway")
+    before, _, after = said.partition("Approved at north:")
+    limits = "Training rounds: at most 1 of 3; epsilon: at most 8.00 at delta 1e-05 (all of the "
+    for told in (before, after):
+        assert f"study '{wanted.study}' of alice@example.org" in told
+        assert limits in told and "; until 20" in told
+        assert "It stops after round 1 of 3: the approval covers 1 rounds." in told
+    assert before.startswith("To be signed at north:")
+    assert "Signed and in force." in after
 
     said = ours.told("requests", "deny", "latest", "--reason", "Too early.", "--tell")
     assert f"Denied at north: study '{wanted.study}'" in said
@@ -261,6 +270,47 @@ def test_decisions_are_said_in_words(ours: Ours) -> None:
     assert newest.state is not None
     assert (newest.state.state, newest.state.sentence) == ("denied", "Too early.")
     assert newest.notes[-1].text == "Too early."
+
+
+def test_latest_is_refused_for_a_request_that_came_after_the_last_look(ours: Ours) -> None:
+    ours.asked()
+    ours.told("requests", "list")
+    wanted = ours.asked()
+    for words in (
+        ("approve",), ("deny", "--reason", "No."), ("ask", "--question", "Why?"),
+        ("revoke", "--reason", "No."),
+    ):  # fmt: skip
+        said = ours.refusal("requests", words[0], "latest", *words[1:])
+        newest = ours.north.submitted()[-1].request_id
+        assert f"request {newest[:12]} of alice@example.org is new since you last listed" in said
+    ours.told("requests", "show", "latest", "--no-mock")
+    assert ours.json("requests", "approve", "latest")["plan_hash"] == wanted.hash
+    seen = ours.state / "hospitals" / "north" / "owner" / "seen_requests.json"
+    assert seen.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_terminal_is_asked_before_anything_is_signed(
+    ours: Ours, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = ours.asked()
+    monkeypatch.setattr(request_commands, "is_terminal", lambda: True)
+    declined = ours.run("requests", "approve", wanted.hash, answer="n\n")
+    assert declined.exit_code == 1
+    assert f"study '{wanted.study}'" in declined.stdout
+    assert "Nothing was signed." in declined.stderr
+    assert ours.json("requests", "list")["requests"][-1]["vault"] == "undecided"
+    asked = ours.run("requests", "approve", wanted.hash, "--json", answer="y\n")
+    document = asked.stdout[asked.stdout.index("{") :]  # the runner repeats what was typed
+    assert json.loads(document)["in_force"] is True
+    assert "Sign this?" in asked.stderr
+    assert "Sign this?" not in ours.run("requests", "approve", wanted.hash, "--yes").stderr
+
+
+def test_a_plan_that_stops_early_takes_anyway(ours: Ours) -> None:
+    wanted = ours.asked()
+    said = ours.refusal("requests", "approve", wanted.hash, "--epsilon", "0.01")
+    assert "It stops before round 1 of 3" in said and "--anyway" in said
+    assert ours.json("requests", "list")["requests"][-1]["vault"] == "undecided"
 
 
 def test_a_plan_that_the_front_desk_hides_is_revoked_in_the_vault(ours: Ours) -> None:
@@ -285,9 +335,9 @@ def test_what_is_wrong_with_a_request_is_said_before_anything_is_signed(ours: Ou
     wanted = ours.asked()
     assert "begins with 'zz'" in ours.refusal("requests", "approve", "zz")
     assert "begins with ''" in ours.refusal("requests", "deny", "", "--reason", "No.")
-    said = ours.refusal("requests", "approve", "latest", "--rounds", "4")
-    assert "--rounds must lie between 1 and the plan's 3, got 4" in said
-    assert "--rounds must lie" in ours.refusal("requests", "approve", "latest", "--rounds", "0")
+    said = ours.refusal("requests", "approve", wanted.hash, "--rounds", "4")
+    assert "rounds must lie between 1 and the plan's 3, got 4" in said
+    assert "rounds must lie" in ours.refusal("requests", "approve", wanted.hash, "--rounds", "0")
     newest = ours.json("requests", "list")["requests"][-1]
     assert (newest["plan_hash"], newest["vault"]) == (wanted.hash, "undecided")
 
@@ -312,9 +362,9 @@ def test_a_reason_that_nobody_can_read_is_one_sentence(ours: Ours, wrong: str) -
 
 
 def test_a_strangers_key_decides_nothing(ours: Ours, tmp_path: Path) -> None:
-    ours.asked()
+    wanted = ours.asked()
     worked(run("approvers", "new", "--keys", tmp_path / "mallory"))
-    said = ours.refusal("requests", "approve", "latest", "--keys", tmp_path / "mallory")
+    said = ours.refusal("requests", "approve", wanted.hash, "--keys", tmp_path / "mallory")
     assert "signed by somebody who decides at this hospital" in said
 
 
@@ -376,7 +426,7 @@ def test_an_account_is_written_with_its_events_as_json() -> None:
         sharing=("moles",),
         in_force=("ab" * 32,),
     )
-    facts = ledger_commands.account_facts(account)
+    facts = ledger_commands.ledger_facts(account)
     assert facts["left_epsilon"] == 0.0
     assert facts["events"] == [{"kind": "gaussian", "noise_multiplier": 2.0}]
     assert (facts["sharing"], facts["in_force"]) == (["moles"], ["ab" * 32])
@@ -409,7 +459,7 @@ def test_the_audit_log_is_exported_once_and_holds(ours: Ours, tmp_path: Path) ->
         ours.refusal("audit", "export", "--out", wrong)
     assert not (tmp_path / "target").exists()
     words = ours.told("audit", "export", "--out", tmp_path / "second")
-    assert f"python launch.py audit verify {tmp_path / 'second'} --key" in words
+    assert f"consilium audit verify {tmp_path / 'second'} --key" in words
     sound = worked(run("audit", "verify", out, "--key", ours.north.verify_key))
     assert sound.startswith(f"The log is sound: {verdict.entries} entries of north")
 
@@ -457,7 +507,7 @@ def test_two_people_enrol_adopt_and_the_second_signature_puts_a_policy_into_forc
     assert json.loads(worked(run("approvers", "new", "--keys", keys, "--json"))) == {
         **made, "made": False,
     }  # fmt: skip
-    enrolled = ours.json("approvers", "enrol", "bea", made["verify_key"], at="south")
+    enrolled = ours.json("approvers", "enroll", "bea", made["verify_key"], at="south")
     assert (enrolled["name"], enrolled["in_force"]) == ("bea", True)
     people = ours.json("approvers", "list", at="south")
     assert {one["name"]: one["verify_key"] for one in people["approvers"]}["bea"] == (
@@ -469,7 +519,7 @@ def test_two_people_enrol_adopt_and_the_second_signature_puts_a_policy_into_forc
     both = tmp_path / "both.toml"
     both.write_text(site_policy.text(policy(approvers=2)))
     assert ours.json("policy", "adopt", "--file", both, at="south")["in_force"] is True
-    assert "as many people must stay" in ours.refusal("approvers", "dismiss", "bea", at="south")
+    assert "as many people must stay" in ours.refusal("approvers", "remove", "bea", at="south")
 
     stricter = tmp_path / "stricter.toml"
     stricter.write_text(site_policy.text(policy(approvers=2, min_patients=9)))
@@ -517,15 +567,15 @@ def test_a_policy_that_cannot_be_read_is_one_sentence(ours: Ours, tmp_path: Path
 
 @pytest.mark.parametrize("wrong", ["", "zz", "ab" * 31, "AB" * 32, "\x1b", "owner"])
 def test_a_key_that_is_none_enrols_and_dismisses_nobody(ours: Ours, wrong: str) -> None:
-    ours.refusal("approvers", "enrol", "carl", wrong)
-    ours.refusal("approvers", "dismiss", wrong)
+    ours.refusal("approvers", "enroll", "carl", wrong)
+    ours.refusal("approvers", "remove", wrong)
     assert len(ours.json("approvers", "list")["approvers"]) == 1
 
 
 def test_an_approver_leaves_by_name(ours: Ours, tmp_path: Path) -> None:
     made = json.loads(worked(run("approvers", "new", "--keys", tmp_path / "dan", "--json")))
-    ours.told("approvers", "enrol", "dan", made["verify_key"])
-    gone = ours.json("approvers", "dismiss", "dan")
+    ours.told("approvers", "enroll", "dan", made["verify_key"])
+    gone = ours.json("approvers", "remove", "dan")
     assert (gone["verify_key"], gone["in_force"]) == (made["verify_key"], True)
     assert len(ours.json("approvers", "list")["approvers"]) == 1
 
@@ -544,26 +594,26 @@ def test_a_new_key_is_not_put_into_a_folder_with_other_things(tmp_path: Path) ->
 
 
 def test_a_patient_leaves_only_when_somebody_says_yes(ours: Ours) -> None:
-    kept = ours.run("patients", "strike", "patient-5", answer="n\n")
+    kept = ours.run("patients", "remove", "patient-5", answer="n\n")
     assert kept.exit_code == 1
     assert "the patient stays" in kept.stderr
-    assert "say --yes" in ours.refusal("patients", "strike", "patient-5", "--json")
-    nobody = ours.run("patients", "strike", "patient-5")  # no terminal: nobody says yes
+    assert "say --yes" in ours.refusal("patients", "remove", "patient-5", "--json")
+    nobody = ours.run("patients", "remove", "patient-5")  # no terminal: nobody says yes
     assert nobody.exit_code == 1
     assert "RemovePatient" not in ours.north.audit_log().decode()
 
-    agreed = ours.run("patients", "strike", "patient-5", answer="y\n")
+    agreed = ours.run("patients", "remove", "patient-5", answer="y\n")
     assert agreed.exit_code == 0
     assert "has left every cohort of north" in agreed.stdout
     assert "RemovePatient" in ours.north.audit_log().decode()
-    assert ours.json("patients", "strike", "patient-6", "--yes") == {
-        "hospital": "north", "struck": True,
+    assert ours.json("patients", "remove", "patient-6", "--yes") == {
+        "hospital": "north", "removed": True,
     }  # fmt: skip
 
 
 @pytest.mark.parametrize("wrong", ["", " ", "nobody", "x" * 10_000, "\x1b[2J", "\udcff"])
 def test_a_patient_whom_no_asset_holds_is_one_sentence(ours: Ours, wrong: str) -> None:
-    ours.refusal("patients", "strike", "--yes", wrong)
+    ours.refusal("patients", "remove", "--yes", wrong)
 
 
 def test_a_paragraph_is_made_of_lines_and_control_characters_are_refused() -> None:

@@ -10,6 +10,7 @@ from datasites.desk.storage.blobs import BlobStore
 from datasites.protocol import vault_api
 from datasites.site import Site
 from syft_code.errors import ConsiliumError, NotApproved, Unavailable
+from syft_code.plans import traveller
 from tests.plans import plan
 
 PLAN = plan()
@@ -69,3 +70,27 @@ def test_a_plan_that_nobody_uploaded_is_not_offered(
     asked = answering(monkeypatch, vault_api.Accepted())
     assert not entrypoint.offer_plan(site, "cd" * 32)
     assert not asked
+
+
+def test_the_vault_vouches_for_a_plan_that_is_in_force(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = answering(monkeypatch, vault_api.PlanInForce(in_force=True))
+    assert entrypoint.is_in_force(site, traveller.source(PLAN.hash))
+    assert asked == [(site.vault, vault_api.GetPlanInForce(plan_hash=PLAN.hash), b"")]
+    assert not entrypoint.is_in_force(site, "import os"), "no traveller, so no plan"
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        vault_api.PlanInForce(in_force=False),
+        Unavailable("The hospital's vault does not answer."),
+        vault_api.Accepted(),
+    ],
+)
+def test_any_other_answer_vouches_for_nothing(
+    site: Site, monkeypatch: pytest.MonkeyPatch, reply: Any
+) -> None:
+    answering(monkeypatch, reply)
+    assert not entrypoint.is_in_force(site, traveller.source(PLAN.hash))

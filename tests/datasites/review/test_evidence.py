@@ -51,7 +51,7 @@ from syft_code.recipes.layers import (
     Scattering,
 )
 from syft_code.recipes.recipe import CrossEntropy, DiceCrossEntropy, Recipe
-from syft_code.runtime import visible_text
+from syft_code.runtime import durable_files, visible_text
 from tests.datasites.hospitals import RESEARCHER, OneHospital, approval, policy
 from tests.plans import Keys, plan
 
@@ -59,7 +59,7 @@ KEYS = Keys()
 OLD = plan(KEYS, study="first-study")
 PLAN = plan(KEYS, rounds=8)
 EVENT = canonical.encode(accounting.event(OLD, "train")).decode("ascii")
-ACCOUNT = vault_api.LedgerSummary(
+LEDGER = vault_api.LedgerSummary(
     asset="skin-lesions",
     spent_epsilon=1.25,
     budget=Budget(epsilon=8.0, delta=1e-5),
@@ -107,7 +107,7 @@ def pack(status: str = "pending", **changes: Any) -> Evidence:
         "hospital": "hospital-1",
         "approval_days": 30.0,
         "plan": PLAN,
-        "account": ACCOUNT,
+        "ledger": LEDGER,
         "state": STATE,
     }
     return Evidence(**(fields | changes))
@@ -154,44 +154,42 @@ class _Words(HTMLParser):
 # What an owner reads
 
 
-@pytest.mark.parametrize(
-    "words",
-    [
-        "alice@example.org",
-        "The rules allow it. Is it worth it?",
-        "4.12",
-        "1.25 of 8.00",
-        "5.31 of 8.00",
-        "epsilon 2.69",
-        "1e-05",
-        "skin-lesions-of-2020",
-        "8 rounds of 3 steps",
-        "probability 0.2 (about 8.2 patients)",
-        "clip norm 1, noise multiplier 1",
-        "after round 3",
-        "conv 4 (3x3 stride 2), relu, global average",
-        "41 declared training patients",
-        "stand-in",
-        "No code of the researcher runs",
-        "advisory",
-        "nothing unusual",
-        "owner.examine(evidence)",
-        "Against first-study",
-        "asked for now",
-        "at least 3 of the 3 hospitals",
-        "approve() would give 30 days",
-        "0 of 1: nobody yet",
-        PLAN.hash,
-        OLD.hash[:16],
-        PLAN.researcher_key[:16],
-        PLAN.aggregators[2].verify_key[:16],
-        PLAN.aggregators[2].seal_key[:16],
-        "127.0.0.1:8203",
-    ],
+WORDS = (
+    "alice@example.org",
+    "The rules allow it. Is it worth it?",
+    "4.12",
+    "1.25 of 8.00",
+    "5.31 of 8.00",
+    "epsilon 2.69",
+    "1e-05",
+    "skin-lesions-of-2020",
+    "8 rounds of 3 steps",
+    "probability 0.2 (about 8.2 patients)",
+    "clip norm 1, noise multiplier 1",
+    "after round 3",
+    "conv 4 (3x3 stride 2), relu, global average",
+    "41 declared training patients",
+    "stand-in",
+    "No code of the researcher runs",
+    f"the one fixed function, byte for byte: SHA-256 {traveller.source_sha256(PLAN.hash)}",
+    "owner.examine(evidence)",
+    "Against first-study",
+    "asked for now",
+    "at least 3 of the 3 hospitals",
+    "approve() would give 30 days",
+    "0 of 1: nobody yet",
+    PLAN.hash,
+    OLD.hash[:16],
+    PLAN.researcher_key[:16],
+    PLAN.aggregators[2].verify_key[:16],
+    PLAN.aggregators[2].seal_key[:16],
+    "127.0.0.1:8203",
 )
-def test_a_card_says_in_words_and_numbers(words: str) -> None:
+
+
+def test_a_card_says_in_words_and_numbers() -> None:
     for text in both(pack()):
-        assert words in text
+        assert [words for words in WORDS if words not in text] == []
 
 
 def test_the_head_has_the_verdict_and_three_numbers() -> None:
@@ -202,10 +200,25 @@ def test_the_head_has_the_verdict_and_three_numbers() -> None:
 
 
 def test_a_plan_that_does_not_fit_the_budget_says_by_how_much() -> None:
-    over = pack(state=replace(STATE, after_epsilon=9.5))
+    stops = "It stops after round 3 of 8: round 4 would bring epsilon to 8.31."
+    over = pack(state=replace(STATE, after_epsilon=9.5, rounds_that_fit=3, stops=stops))
     for text in both(over):
         assert "1.50 too much" in text
         assert "it does not fit" in text
+        assert "It does not fit: 3 of 8 rounds would run" in text
+        assert stops in text
+        assert "yours to decide" not in text
+
+
+def test_what_leaves_nothing_of_a_budget_is_red() -> None:
+    red = "background:rgba(248,81,73,.24)"
+    assert red not in html(pack())
+    for after in (8.0, 7.999, 9.5):
+        spent = html(pack(state=replace(STATE, after_epsilon=after)))
+        assert re.search(rf"{re.escape(red)}\"><span [^>]*>ε 0.00", spent), after
+        assert re.search(rf"<tr style=\"{re.escape(red)}\">\s*<th [^>]*>Left after it", spent), (
+            after
+        )
 
 
 def test_the_brief_is_the_head_and_the_page_is_all() -> None:
@@ -236,14 +249,16 @@ def test_a_first_plan_is_said_to_be_all_new() -> None:
         assert "all of it is new" in text
 
 
-def test_findings_of_the_static_review_stand_with_their_line() -> None:
-    code = "import math\nimport socket\n"
+@pytest.mark.parametrize("code", ["import socket\n", traveller.source(PLAN.hash) + "\n"])
+def test_code_that_is_not_the_fixed_function_is_an_alarm(code: str) -> None:
     bad = pack(request=request(code), plan=None, problem="It must be the traveller.")
     for text in both(bad):
-        assert "1 findings" in text
-        assert re.search(r"2 Model code rarely imports .socket.", text)
+        assert "The code is NOT the one fixed function" in re.split("(?i)where it stands", text)[0]
+        assert "byte for byte: SHA" not in text
         assert "It must be the traveller." in text
-        assert "import socket" in text
+        assert code.split("\n")[0] in text
+    assert not json.loads(bad.as_json())["request"]["code_is_fixed"]
+    assert json.loads(pack().as_json())["request"]["code_is_fixed"]
 
 
 def test_a_mock_runs_result_is_shown() -> None:
@@ -379,7 +394,7 @@ def test_the_front_desk_and_the_vault_never_disagree_in_silence(status: str, sta
 
 
 def test_a_desk_that_approved_what_is_no_plan_is_loud() -> None:
-    bad = pack("approved", plan=None, state=None, account=None, problem="No such plan.")
+    bad = pack("approved", plan=None, state=None, ledger=None, problem="No such plan.")
     assert "knows no plan" in bad.disagreement
     assert replace(bad, request=request(status="rejected")).disagreement == ""
     assert "Nothing of it can run" in bad.text()
@@ -399,7 +414,7 @@ def test_everything_from_outside_is_escaped() -> None:
             ),
         ),
         request=request(f"# {HOSTILE}", status=HOSTILE, researcher=HOSTILE),
-        account=replace(ACCOUNT, sharing=(HOSTILE,)),
+        ledger=replace(LEDGER, sharing=(HOSTILE,)),
         state=replace(STATE, sentence=HOSTILE, weighed=HOSTILE, signers=(HOSTILE,)),
         notes=(Note(author="researcher", text=HOSTILE, at_unix_s=0),),
         mock=replace(MOCK, sentence=HOSTILE),
@@ -431,7 +446,7 @@ def test_code_that_is_longer_than_a_terminal_says_so_and_the_notebook_has_all_of
 
 
 def test_no_card_has_a_colour_of_its_own_for_text_or_a_solid_ground() -> None:
-    drawn = html(pack("approved", mock=MOCK)) + html(LedgerCard(hospital="h", account=ACCOUNT))
+    drawn = html(pack("approved", mock=MOCK)) + html(LedgerCard(hospital="h", ledger=LEDGER))
     grounds = set(re.findall(r"background:([^;'\"]+)", drawn))
     assert all(g == "transparent" or g.startswith("rgba(") for g in grounds), grounds
     assert re.findall(r"[;'\"]color:([^;'\"]+)", drawn) == ["inherit"] * drawn.count("<pre ")
@@ -442,11 +457,11 @@ def test_no_card_has_a_colour_of_its_own_for_text_or_a_solid_ground() -> None:
 
 def test_the_json_has_all_keys_whether_there_is_a_plan_or_not() -> None:
     full = json.loads(pack(mock=MOCK).as_json())
-    empty = json.loads(pack(plan=None, account=None, state=None, problem="No plan.").as_json())
+    empty = json.loads(pack(plan=None, ledger=None, state=None, problem="No plan.").as_json())
     assert set(full) == set(empty)
     documented = set(re.findall(r"`([a-z0-9_]+)`", Evidence.as_json.__doc__ or ""))
     assert set(full) <= documented
-    for key in ("request", "account", "state", "mock", "changes"):
+    for key in ("request", "ledger", "state", "mock", "plan_diff"):
         assert set(full[key]) - set(MockRun.__dataclass_fields__) <= documented, key
     assert {key for release in full["disclosures"] for key in release} <= documented
 
@@ -459,10 +474,10 @@ def test_the_json_holds_full_keys_numbers_and_the_code() -> None:
     assert found["plan_hash"] == PLAN.hash
     assert found["request"]["code"] == traveller.source(PLAN.hash)
     assert found["request"]["code_sha256"] == traveller.source_sha256(PLAN.hash)
-    assert found["changes"]["compared_with"] == OLD.hash
-    assert {"field": "rounds", "before": "3", "after": "8"} in found["changes"]["fields"]
+    assert found["plan_diff"]["compared_with"] == OLD.hash
+    assert {"field": "rounds", "before": "3", "after": "8"} in found["plan_diff"]["fields"]
     assert found["state"]["study_epsilon"] == 4.12
-    assert found["account"]["sharing"] == ["skin-lesions-of-2020"]
+    assert found["ledger"]["sharing"] == ["skin-lesions-of-2020"]
     assert found["mock"]["ok"] is True
     assert found["bytes_in_all"] == sum(r["times"] * _leaving(r) for r in found["disclosures"])
     assert Plan.decode(canonical.encode(found["plan"])) == PLAN
@@ -668,7 +683,7 @@ def test_a_robust_rule_is_named_with_what_it_withstands_and_what_it_shows(
 
 
 def test_a_statement_says_what_is_spent_left_shared_in_force_and_counted() -> None:
-    for text in both(LedgerCard(hospital="hospital-1", account=ACCOUNT)):
+    for text in both(LedgerCard(hospital="hospital-1", ledger=LEDGER)):
         for words in ("ε 1.25", "ε 6.75", "ε 8.00", "skin-lesions-of-2020", OLD.hash):
             assert words in text
         assert "5 3 steps, each with a part 0.2 of the patients, noise multiplier 1" in text
@@ -676,9 +691,12 @@ def test_a_statement_says_what_is_spent_left_shared_in_force_and_counted() -> No
 
 
 def test_a_statement_of_a_spent_asset_says_so() -> None:
-    for text in both(LedgerCard(hospital="h", account=replace(ACCOUNT, spent_epsilon=8.5))):
+    for text in both(LedgerCard(hospital="h", ledger=replace(LEDGER, spent_epsilon=8.5))):
         assert "All is spent" in text
         assert "ε 0.00" in text
+    assert ("ε 0.00", "left", "bad") in LedgerCard(
+        hospital="h", ledger=replace(LEDGER, spent_epsilon=7.999)
+    )._card().figures
 
 
 def test_the_rules_in_force_are_shown_in_words() -> None:
@@ -686,13 +704,13 @@ def test_the_rules_in_force_are_shown_in_words() -> None:
     standing = StandingApproval(
         plan_hash=PLAN.hash, researcher=RESEARCHER, asset_version=1, rounds=20, expires_unix_s=0.0
     )
-    house = vault_api.SiteStatus(
+    status = vault_api.SiteStatus(
         policy=policy(assets=(own,), standing=(standing,), study_epsilon=3.0, approvers=2),
         approvers=(("ab" * 32, "owner"), ("cd" * 32, "second")),
         known=KnownParties(hospitals=("ef" * 32,)),
         waiting=(("TrustParties", "12" * 32, "cd" * 32), ("AdoptPolicy", "34" * 32, "56" * 32)),
     )
-    for text in both(PolicyCard(hospital="hospital-1", house=house)):
+    for text in both(PolicyCard(hospital="hospital-1", status=status)):
         for words in (
             "epsilon 8 at delta 1e-05",
             "epsilon 4 at delta 1e-06",
@@ -707,7 +725,7 @@ def test_the_rules_in_force_are_shown_in_words() -> None:
             "somebody who has left",
         ):
             assert words in text
-    for text in both(PolicyCard(hospital="hospital-1", house=replace(house, policy=None))):
+    for text in both(PolicyCard(hospital="hospital-1", status=replace(status, policy=None))):
         assert "No policy in force" in text
 
 
@@ -758,7 +776,7 @@ def asked(hospital: OneHospital, agreed: Plan, *, status: str = "pending") -> Co
     """A request whose plan lies at the front desk."""
     room = hospital.site.desk / "blobs" / ("ab" * 32)
     private_files.private_folder(room)
-    private_files.write_private(room / agreed.hash, agreed.encode())
+    durable_files.write_durably(room / agreed.hash, agreed.encode())
     assert BlobStore(hospital.site.desk / "blobs").path(agreed.hash).is_file()
     return CodeRequest(
         id="1", researcher=RESEARCHER, code=traveller.source(agreed.hash), status=status
@@ -780,7 +798,7 @@ def test_requests_are_weighed_without_a_mock_run(
     (shown,) = owner.requests()
     assert shown.plan == agreed
     assert shown.mock is None
-    assert shown.state is not None and shown.account is not None
+    assert shown.state is not None and shown.ledger is not None
     assert shown.state.state == "undecided"
     assert shown.state.after_epsilon == pytest.approx(
         accounting.epsilon(accounting.plan_events(agreed), delta=1e-5)
@@ -859,10 +877,15 @@ def test_shares_are_as_large_as_the_evidence_says(hospital: OneHospital, vault: 
         assert len(vault.share(done.ticket, party)) == part.bytes
 
 
+def test_the_policy_card_shows_the_rules_in_force(hospital: OneHospital, vault: Vault) -> None:
+    shown = Owner(hospital.home).policy_card().text()
+    assert "The rules of hospital-1" in shown and "In force" in shown
+
+
 def test_a_statement_comes_from_the_ledger(hospital: OneHospital, vault: Vault) -> None:
     agreed = hospital.plan()
     hospital.action(vault, approval(agreed))
     vault.start_round(hospital.call(agreed, 1), hospital.weights(agreed))
     shown = Owner(hospital.home).ledger_card("skin-lesions")
-    assert shown.account.in_force == (agreed.hash,)
+    assert shown.ledger.in_force == (agreed.hash,)
     assert "1 3 steps, each with a part 0.2" in re.sub(r"\s+", " ", shown.text())

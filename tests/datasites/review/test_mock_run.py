@@ -11,6 +11,7 @@ from typing import IO, Any
 import numpy as np
 import pytest
 
+from datasites.data import mock_cohort
 from datasites.review import mock_run
 from datasites.review.mock_run import MockRun
 from datasites.vault.worker import training_worker
@@ -151,7 +152,9 @@ def test_weights_that_run_away_are_a_result_with_the_trainers_sentence() -> None
 READY = """
 import sys, time
 from datasites.protocol import framing as wire, vault_api
-from datasites.vault.worker.job_messages import Job
+from datasites.vault.worker.job_messages import TrainingJob as Job
+
+pytestmark = pytest.mark.servers
 wire.receive(sys.stdin.buffer, Job)
 wire.send(sys.stdout.buffer, vault_api.Failure(error="TrainingFailed", sentence="No such cohort."))
 wire.receive(sys.stdin.buffer, Job)

@@ -43,7 +43,7 @@ from tests.plans import public
 def vault(hospital: OneHospital, monkeypatch: pytest.MonkeyPatch) -> Iterator[Vault]:
     """A vault whose rounds are reserved and never begin: these tests are about who may."""
     started = Vault(hospital.site)
-    monkeypatch.setattr(started._round_queue, "submit", lambda *call: None)
+    monkeypatch.setattr(started._rounds._queue, "submit", lambda *call: None)
     hospital.publish(started)
     yield started
     started.close()
@@ -136,9 +136,9 @@ def test_one_person_alone_changes_no_rule(
     assert hospital.action(vault, action, key=second).missing == 1
     again = replace(action, action_id="f" * 32)
     assert hospital.action(vault, again, key=second).missing == 1, "twice the same person"
-    house = hospital.action(vault, owner_actions.GetSiteStatus())
-    assert replace(house, waiting=()) == before
-    assert {who for _, _, who in house.waiting} == {public(second)}
+    status = hospital.action(vault, owner_actions.GetSiteStatus())
+    assert replace(status, waiting=()) == before
+    assert {who for _, _, who in status.waiting} == {public(second)}
     assert hospital.action(vault, replace(action, action_id="e" * 32)).missing == 0
     after = hospital.action(vault, owner_actions.GetSiteStatus())
     assert after != before
@@ -171,7 +171,7 @@ def test_one_approval_does_not_lift_anothers_no_for_a_standing_approval(
     for key in (hospital.owner_key, second):
         wanted = owner_actions.AdoptPolicy(policy=policy(approvers=2, standing=(standing,)))
         hospital.action(vault, wanted, key=key)
-    vault.answer(vault_api.OfferPlan(plan=plan.encode().decode("ascii")), b"")
+    vault.answer(vault_api.OfferPlan(plan=plan.encode().decode()), b"")
     assert call(hospital, vault, plan, 1)
     hospital.action(
         vault, owner_actions.DenyPlan(plan_hash=plan.hash, reason="Not any more."), key=second
@@ -211,7 +211,7 @@ def test_who_left_may_not_come_back_under_another_name(hospital: OneHospital, va
     hospital.action(vault, owner_actions.RemoveApprover(verify_key=public(key)))
     with pytest.raises(Refused, match="nobody else's"):
         hospital.action(vault, owner_actions.EnrollApprover(name="again", verify_key=public(key)))
-    assert not vault._records.approvals(plan.hash)
+    assert not vault._db.approvals.of_plan(plan.hash)
 
 
 def test_an_act_of_somebody_who_left_meanwhile_does_nothing(
@@ -272,7 +272,7 @@ def test_the_rule_can_not_be_made_impossible(
 
 
 def test_a_policy_with_two_approvers_needs_two_people(hospital: OneHospital, vault: Vault) -> None:
-    with pytest.raises(Refused, match="enrol another first"):
+    with pytest.raises(Refused, match="enroll another first"):
         hospital.action(vault, owner_actions.AdoptPolicy(policy=policy(approvers=2)))
 
 
@@ -355,7 +355,7 @@ def test_a_new_version_may_not_swap_the_groups_under_the_same_rule(
     for asset in ("skin-lesions", "again"):
         with pytest.raises(Refused, match="stay in the group"):
             hospital.action(vault, publication(body, asset=asset), body)
-    assert vault._records.newest_version("skin-lesions") == 1
+    assert vault._db.assets.newest_version("skin-lesions") == 1
 
 
 def test_a_rule_with_a_name_that_can_not_be_written_again_is_refused(
@@ -403,7 +403,7 @@ def test_a_standing_approval_runs_its_plan_and_no_other(
         rounds=1,
         expires_unix_s=time.time() + 3600,
     )
-    offer = vault_api.OfferPlan(plan=plan.encode().decode("ascii"))
+    offer = vault_api.OfferPlan(plan=plan.encode().decode())
     with pytest.raises(NotApproved, match="owner will decide"):
         vault.answer(offer, b"")
     hospital.action(vault, owner_actions.AdoptPolicy(policy=policy(standing=(standing,))))
@@ -463,7 +463,7 @@ def test_a_researcher_reads_a_fixed_sentence_unless_the_policy_tells_why(
 
 
 def tampered(vault: Vault, sql: str, *values: str) -> None:
-    database = sqlite3.connect(vault._store._path)
+    database = sqlite3.connect(vault._db.database._path)
     with database:
         assert database.execute(sql, values).rowcount >= 1
     database.close()
@@ -481,7 +481,7 @@ def test_one_changed_byte_of_the_asset_is_refused(
     path.unlink()
     with pytest.raises(NotApproved, match="changed or removed"):
         call(hospital, vault, agreed)
-    assert not vault._ledger.events("skin-lesions")
+    assert not vault._db.ledger.events("skin-lesions")
 
 
 @pytest.mark.parametrize(
@@ -490,12 +490,12 @@ def test_one_changed_byte_of_the_asset_is_refused(
         ("UPDATE approval SET message = replace(message, '8.0', '9.0')", "was changed after"),
         ("UPDATE approval SET signature = replace(signature, 'a', 'b')", "was changed after"),
         (
-            "UPDATE owner_action SET message = replace(message, '8.0', '9.0') WHERE name = 'Adoption'",
+            "UPDATE owner_action SET message = replace(message, '8.0', '9.0') WHERE name = 'AdoptPolicy'",
             "was changed after",
         ),
         (
             "UPDATE owner_action SET message = replace(message, 'aggregators', 'aggregatorz') "
-            "WHERE name = 'Trust'",
+            "WHERE name = 'TrustParties'",
             "was changed after",
         ),
         ("UPDATE plan SET plan = replace(plan, '\"rounds\":3', '\"rounds\":4')", "bytes"),
@@ -513,7 +513,7 @@ def test_an_approval_moved_to_another_plan_is_refused(
     hospital: OneHospital, vault: Vault, agreed: Plan
 ) -> None:
     other = hospital.plan(study="other")
-    vault._records.keep_plan(other)
+    vault._db.approvals.keep_plan(other)
     tampered(vault, "UPDATE approval SET plan_hash = ?", other.hash)
     with pytest.raises(NotApproved, match="must all be for"):
         call(hospital, vault, other)

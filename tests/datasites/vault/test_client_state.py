@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from datasites import private_files
 from datasites.protocol import owner_actions
 from datasites.vault import airlock
 from datasites.vault.vault import Vault
@@ -26,6 +25,7 @@ from syft_code.recipes import local_norms
 from syft_code.recipes.architectures import LayerStack
 from syft_code.recipes.layers import Conv, GlobalAverage, GroupNorm
 from syft_code.recipes.recipe import CrossEntropy, Recipe, parameter_count
+from syft_code.runtime import durable_files
 from syft_code.secret_sharing import compression, envelope
 from syft_code.secret_sharing.vector_layout import VectorLayout
 from tests import opening
@@ -86,12 +86,12 @@ def called(
     body = body or hospital.weights(agreed)
     call = hospital.call(agreed, number, weights_sha256=canonical.sha256(body))
     done = hospital.finished(vault, vault.start_round(call, body))
-    vault._round_queue.submit(int).result()  # what the round cleans up after it said so
+    vault._rounds._queue.submit(int).result()  # what the round cleans up after it said so
     return done
 
 
 def kept(vault: Vault, agreed: Plan) -> np.ndarray:
-    return vault._client_states.read(agreed, "train").numbers
+    return vault._files.client_states.read(agreed, "train").numbers
 
 
 def files(hospital: OneHospital) -> list[Path]:
@@ -268,7 +268,7 @@ def test_a_control_variate_of_the_wrong_form_costs_nothing(
         InvalidMessage, match="finite" if wrong == "not finite" else "what else the plan sends"
     ):
         vault.start_round(call, body)
-    assert not vault._ledger.events("skin-lesions")
+    assert not vault._db.ledger.events("skin-lesions")
 
 
 def test_a_change_past_the_bound_stays_in_the_hospital(
@@ -311,9 +311,9 @@ def test_a_round_that_was_cut_before_its_release_goes_on_from_the_old_state(
         raise OSError("killed")
 
     with monkeypatch.context() as patched:
-        patched.setattr(vault._ledger, "commit", cut)
+        patched.setattr(vault._db.ledger, "commit", cut)
         vault.start_round(hospital.call(agreed, 2), hospital.weights(agreed))
-        vault._round_queue.shutdown(wait=True)
+        vault._rounds._queue.shutdown(wait=True)
     assert len(files(hospital)) == 2, "the next state was written, and is not in force"
     vault.close()
     again = Vault(hospital.site)
@@ -348,7 +348,7 @@ def test_a_round_that_fails_moves_no_state(
         raise OSError("No space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr(vault._ledger, "commit", full)
+        patched.setattr(vault._db.ledger, "commit", full)
         assert called(hospital, vault, agreed, 2).state == "failed"
     assert files(hospital) == state
     released(hospital, vault, agreed, 3)
@@ -366,7 +366,7 @@ def test_a_plan_that_is_taken_back_leaves_no_state_and_begins_anew(
     released(hospital, vault, agreed, 1), released(hospital, vault, other, 1)
     others = kept(vault, other)
     hospital.action(vault, no(plan_hash=agreed.hash, reason="consent withdrawn"))
-    vault._round_queue.submit(int).result()
+    vault._rounds._queue.submit(int).result()
     assert len(files(hospital)) == 1
     assert np.array_equal(kept(vault, other), others)
     hospital.action(vault, approval(agreed))
@@ -381,14 +381,14 @@ def test_a_round_that_started_before_its_plan_was_taken_back_keeps_nothing(
 ) -> None:
     agreed = agree(hospital, vault, compression=HALF)
     released(hospital, vault, agreed, 1)
-    write = vault._client_states.write
+    write = vault._files.client_states.write
 
     def in_between(numbers: np.ndarray) -> str:
         hospital.action(vault, owner_actions.RevokePlan(plan_hash=agreed.hash, reason="No."))
         hospital.action(vault, approval(agreed))
         return write(numbers)
 
-    monkeypatch.setattr(vault._client_states, "write", in_between)
+    monkeypatch.setattr(vault._files.client_states, "write", in_between)
     failed = called(hospital, vault, agreed, 2)
     assert failed.state == "failed"
     assert "taken back while the round ran" in failed.sentence
@@ -455,7 +455,7 @@ def test_start_weights_that_a_plan_names_are_checked_before_anything_is_paid(
     call = hospital.call(agreed, 1, weights_sha256=canonical.sha256(body))
     with pytest.raises(InvalidMessage, match="weights must be the vector whose SHA-256 stands"):
         vault.start_round(call, body)
-    assert not vault._ledger.events("skin-lesions")
+    assert not vault._db.ledger.events("skin-lesions")
     released(hospital, vault, agreed, 1, OLD.tobytes())
     released(hospital, vault, agreed, 2, body)
 
@@ -479,7 +479,7 @@ def test_an_earlier_tasks_vectors_must_be_those_of_the_plan(
         call = hospital.call(agreed, 1, weights_sha256=canonical.sha256(body))
         with pytest.raises(InvalidMessage, match="must be the vector whose SHA-256 stands"):
             vault.start_round(call, body)
-    assert not vault._ledger.events("skin-lesions")
+    assert not vault._db.ledger.events("skin-lesions")
     released(hospital, vault, agreed, 1, start + OLD.tobytes() + (OLD**2).tobytes())
 
 
@@ -500,10 +500,10 @@ def test_a_state_that_was_changed_stops_its_plan_before_it_pays_and_no_other(
     vault.close()
     again = Vault(hospital.site)
     try:
-        spent = len(again._ledger.events("skin-lesions"))
+        spent = len(again._db.ledger.events("skin-lesions"))
         with pytest.raises(NotApproved, match="the file was changed or removed"):
             again.start_round(hospital.call(agreed, 2), hospital.weights(agreed))
-        assert len(again._ledger.events("skin-lesions")) == spent
+        assert len(again._db.ledger.events("skin-lesions")) == spent
         released(hospital, again, plain, 1)
         hospital.action(
             again, owner_actions.RevokePlan(plan_hash=agreed.hash, reason="A file was changed.")
@@ -529,7 +529,7 @@ def test_a_finished_round_is_told_again_though_its_state_was_lost(
 def test_a_release_stands_though_the_logs_head_can_not_be_written(
     hospital: OneHospital, vault: Vault, trained: Trained, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write = private_files.write_private
+    write = durable_files.write_durably
 
     def full(path: Path, data: bytes) -> None:
         if path.name == "log_head":
@@ -537,7 +537,7 @@ def test_a_release_stands_though_the_logs_head_can_not_be_written(
         write(path, data)
 
     agreed = agree(hospital, vault, compression=HALF)
-    monkeypatch.setattr(private_files, "write_private", full)
+    monkeypatch.setattr(durable_files, "write_durably", full)
     assert called(hospital, vault, agreed, 1).state == "done"
 
 
@@ -560,7 +560,7 @@ def test_a_state_that_is_changed_while_its_round_waits_fails_the_round(
 
 
 @pytest.mark.parametrize(
-    "statement", ["DELETE FROM client_state", "UPDATE carry SET sha256 = '00'",
+    "statement", ["DELETE FROM client_state", "UPDATE client_state SET sha256 = '00'",
                   "INSERT INTO client_state VALUES ('00', '00')"]
 )  # fmt: skip
 def test_a_vault_whose_states_are_not_those_of_its_log_does_not_start(

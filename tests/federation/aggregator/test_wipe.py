@@ -142,7 +142,7 @@ def test_the_operators_log_tells_each_decision_once_with_public_facts(one: Opera
     one.open_study(plan)
     one.rules.choose(asked.call)
     one.release(asked)
-    slot = {"plan_hash": plan.hash, "purpose": "train", "round": "1"}
+    round_key = {"plan_hash": plan.hash, "purpose": "train", "round": "1"}
     with one.rules.release(asked) as (signed, _):
         summed = messages.verify(SumHeader, signed, OURS.entry.verify_key)
     assert one.entries == [
@@ -154,11 +154,11 @@ def test_the_operators_log_tells_each_decision_once_with_public_facts(one: Opera
                 "researcher_key": bytes(RESEARCHER.verify_key).hex(),
             },
         ),
-        ("set chosen", {**slot, "hospitals": " ".join(THREE)}),
+        ("set chosen", {**round_key, "hospitals": " ".join(THREE)}),
         (
             "sum released",
             {
-                **slot,
+                **round_key,
                 "hospitals": " ".join(THREE),
                 "piece": "2",
                 "group": "1",
@@ -291,7 +291,7 @@ from pathlib import Path
 from nacl.public import PrivateKey
 from nacl.signing import SigningKey
 from federation.aggregator.aggregation import Aggregation
-from federation.aggregator.storage.store import Store
+from federation.aggregator.storage.store import AggregatorStore
 from tests.federation.live_aggregators import Played
 
 home, plan_hash, sign_key, seal_key, where = sys.argv[1:]
@@ -308,7 +308,7 @@ def die_at_the_third(path, missing_ok=False):
         die()
     unlink(path, missing_ok)
 
-store = Store(Path(home))
+store = AggregatorStore(Path(home))
 rules = Aggregation(ours.identity, store, ours.entry, log=die if where == "log" else lambda *_: None)
 if where == "files":
     Path.unlink = die_at_the_third

@@ -201,6 +201,7 @@ def test_compare_runs_all_and_returns_the_three_that_matter(skin_demo) -> None:
     assert all(b.metrics[exact_metrics.PATIENTS] == 48 for b in found)
 
 
+@pytest.mark.slow
 def test_the_best_single_hospital_is_the_best_by_the_main_metric(brain_demo) -> None:
     # Enough steps that some hospital finds a tumour, whatever weights the plan's hash starts from.
     dp = DpSgd(noise_multiplier=0.01, max_grad_norm=1.0, sample_rate=0.5, steps=12)

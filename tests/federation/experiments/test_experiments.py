@@ -391,7 +391,10 @@ def same_bytes(one: Path, other: Path) -> None:
             assert (one / name).read_bytes() == (other / name).read_bytes(), name
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize(
+    "how", [signal.SIGKILL, pytest.param(signal.SIGINT, marks=pytest.mark.slow)]
+)
+@pytest.mark.servers
 def test_an_experiment_that_is_stopped_goes_on_and_ends_with_the_same_bytes(
     uninterrupted: Path, tmp_path: Path, how: signal.Signals
 ) -> None:
@@ -419,10 +422,12 @@ def test_an_experiment_that_is_stopped_goes_on_and_ends_with_the_same_bytes(
 
 
 SLOWED = """
+import signal
 import sys
 from tests.federation.experiments import toy
-from federation import experiment_command
-experiment_command.app(toy.load_slowly)(sys.argv[1:])
+from federation.cli import experiment_commands
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's `&` ignores it
+experiment_commands.app(toy.load_slowly)(sys.argv[1:])
 """
 
 

@@ -5,7 +5,8 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import grpc
 import numpy as np
@@ -38,6 +39,8 @@ from tests.federation.live_aggregators import (
     resign,
 )
 from tests.plans import Keys, plan
+
+pytestmark = pytest.mark.servers
 
 PATIENCE_S = 30.0
 
@@ -240,13 +243,17 @@ def test_nobody_waits_longer_than_the_patience_and_later_hardly_at_all(
     monkeypatch.setattr(aggregator_client, "GLANCE_S", 0.1)
     nowhere = dataclasses.replace(parties[0].entry, address="127.0.0.1:9")
     client = AggregatorClient(nowhere, patience_s=1.0)
-    taken = []
+    honest, patiences = aggregator_client.retry_while_progressing, []
+
+    def noting(attempt: Callable[[], bytes], *, patience_s: float, **rest: Any) -> bytes:
+        patiences.append(patience_s)
+        return honest(attempt, patience_s=patience_s, **rest)
+
+    monkeypatch.setattr(aggregator_client, "retry_while_progressing", noting)
     for _ in range(2):
-        began = time.monotonic()
         with pytest.raises(Unavailable, match="agg-1 must answer and did not"):
             client.health()
-        taken.append(time.monotonic() - began)
-    assert 1.0 <= taken[0] < 6 and taken[1] < taken[0] - 0.3
+    assert patiences == [1.0, 0.1]
     client.close()
 
 
@@ -321,18 +328,16 @@ def test_an_upload_that_gets_further_each_time_is_never_given_up(
 def test_an_upload_that_gets_no_further_is_given_up() -> None:
     client, share = shaky()
     client.progress = False
-    began = time.monotonic()
     with pytest.raises(Unavailable):
         client.submit(share)
-    assert client.uploads > 1 and time.monotonic() - began < 3
+    assert client.uploads > 1
 
 
 def test_an_upload_that_drips_is_given_up() -> None:
     client, share = shaky()  # each step is far below what counts as progress
-    began = time.monotonic()
     with pytest.raises(Unavailable):
         client.submit(share)
-    assert client.uploads < 10 and time.monotonic() - began < 3
+    assert client.uploads < 10
 
 
 def test_a_no_is_not_asked_again() -> None:

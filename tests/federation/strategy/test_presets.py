@@ -4,7 +4,12 @@ from dataclasses import replace
 
 import pytest
 
+import launch
+from federation.local import federation_file
 from federation.strategy import presets
+from policies import site_policy
+from policies.decision import AskOwner
+from policies.rules import KnownParties, PolicyCase, review
 from syft_code.plans.plan import Plan
 from syft_code.privacy import accounting
 from syft_code.recipes.architectures import Fusion, UNet
@@ -15,6 +20,8 @@ from tests.shapes import BRAIN, BRAIN_FACTS, SERIES, SKIN, TABLE
 SEVEN = ("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc")
 SKIN_32 = replace(SKIN, height_px=32, width_px=32, classes=SEVEN)
 SKIN_FACTS = replace(SKIN_32, facts=("age", "age?"))
+BRAIN_25D = replace(BRAIN_FACTS, channels=tuple(f"{m}{o}" for m in BRAIN.channels for o in "-0+"))
+TWO_CLASSES = replace(TABLE, facts=("own",), classes=("no", "yes"), positive="", stand_in=False)
 DATA = [SKIN_32, SKIN_FACTS, replace(SKIN, height_px=4), BRAIN, BRAIN_FACTS, TABLE, SERIES]
 
 
@@ -43,6 +50,26 @@ def test_evaluating_as_suggested_does_too(data) -> None:
     training = accounting.plan_events(planned(data, presets.suggested(data), evaluated=False))
     alone = accounting.plan_events(agreed)[len(training) :]
     assert 0 < accounting.epsilon(alone, delta=1e-5) < 8
+
+
+@pytest.mark.parametrize("data", [*DATA, BRAIN_25D, TWO_CLASSES])
+@pytest.mark.parametrize("kind", ["ham10000", "heart"])
+def test_what_is_suggested_is_allowed_where_nobody_changed_the_policy(data, kind) -> None:
+    agreed = planned(data, presets.suggested(data))
+    config = federation_file.default(kind=kind)
+    case = PolicyCase(
+        plan=agreed,
+        hospital=agreed.hospitals[0].name,
+        known=KnownParties(
+            hospitals=tuple(one.verify_key for one in agreed.hospitals),
+            aggregators=tuple((one.verify_key, one.seal_key) for one in agreed.aggregators),
+        ),
+    )
+    policy = launch._policy(config, config.hospital[0])
+    for rules in (policy, site_policy.read(site_policy.text(policy))):
+        decision = review(case, rules)
+        assert isinstance(decision, AskOwner), decision
+        assert decision.question.startswith("The rules allow it"), decision.question
 
 
 def test_facts_are_used_where_there_are_some() -> None:

@@ -104,7 +104,6 @@ def test_a_part_of_a_wrong_type_is_refused_in_a_sentence_that_names_it(
         ({"averaging": "0.9"}, "averaging"),
         ({"local_norms": None}, "local_norms"),
         ({"start_sha256": None}, "start_sha256"),
-        ({"recipe": "unet"}, "recipe"),
         ({"frozen_layers": None}, "frozen_layers"),
         ({"evaluation": 3}, "evaluation"),
         ({"format": 3}, "format"),

@@ -288,24 +288,24 @@ def test_scaffold_goes_alone(change: dict[str, Any]) -> None:
     ("path", "value"),
     [
         (("sharing", "ring_bits"), 24),
-        (("sharing", "needed"), 2.0),
+        (("sharing", "needed"), 2.5),
         (("sharing", "needed"), True),
         (("sharing", "fraction_bits"), "18"),
         (("algorithm",), "fedprox"),
         (("algorithm",), {"kind": "fedprox"}),
-        (("algorithm",), {"kind": "fedprox", "mu": 1}),
+        (("algorithm",), {"kind": "fedprox", "mu": "1"}),
         (("algorithm",), {"kind": "fedsgd"}),
         (("local_norms",), 1),
         (("averaging",), "0.9"),
         (("start_sha256",), None),
         (("continual",), {"kind": "ewc"}),
-        (("augmentation",), {"views": 2.0}),
+        (("augmentation",), {"views": 2.5}),
         (("format",), 1),
         (("format",), 3),
         (("format",), 5),
         (("dp_sgd", "engine"), "tensorflow"),
         (("robust",), {"rule": "mean", "groups": 3, "tolerated": 1}),
-        (("compression",), {"kept": 1, "error_feedback": True}),
+        (("compression",), {"kept": 2, "error_feedback": True}),
         (("frozen_layers",), None),
     ],
 )
@@ -377,7 +377,9 @@ def test_a_clip_norm_so_small_that_noise_rounds_to_nothing_is_refused() -> None:
 def test_bytes_that_are_not_canonical_are_refused() -> None:
     data = plan().encode()
     spaced = json.dumps(json.loads(data)).encode()
-    for bad in (spaced, data + b" ", data.replace(b'"rounds":3', b'"rounds":"3"'), b"{}", b"\xff"):
+    other_rounds = (b'"rounds":"3"', b'"rounds":3.0', b'"rounds":3e0')
+    changed = [data.replace(b'"rounds":3', other) for other in other_rounds]
+    for bad in (spaced, data + b" ", *changed, b"{}", b"\xff"):
         with pytest.raises(InvalidPlan):
             Plan.decode(bad)
 

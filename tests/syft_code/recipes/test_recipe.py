@@ -1,11 +1,14 @@
 """A recipe fits the data or is refused with a sentence, before anybody builds it."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
+from torch import nn
 
 from syft_code import canonical
 from syft_code.errors import InvalidInput, InvalidPlan
+from syft_code.plans.plan_parts import Compression, DpSgd, Sharing
 from syft_code.recipes.architectures import Architecture, Fusion, LayerStack, UNet
 from syft_code.recipes.layers import Activation, Conv, GroupNorm, Linear, Lstm, Scattering
 from syft_code.recipes.recipe import (
@@ -17,6 +20,7 @@ from syft_code.recipes.recipe import (
     parameter_count,
     trained_count,
 )
+from tests.plans import plan
 from tests.shapes import BRAIN, SERIES, SKIN, SKIN_FACTS, TABLE
 
 CONV = LayerStack(layers=(Conv(channels=4),))
@@ -126,3 +130,45 @@ def test_facts_of_a_unet_stand_between_the_way_down_and_the_way_up() -> None:
     without = layer_parameters(recipe(UNet(widths=(4, 8))), data)
     with_facts = layer_parameters(recipe(UNet(widths=(4, 8), facts=True)), data)
     assert with_facts == [*without[:8], (3 + 1) * 2 * 8, *without[8:]]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "got"),
+    [
+        (nn.Linear(2, 2), "a Linear"),
+        ("resnet18", "a str"),
+        (nn.Linear, "the class Linear"),
+        (Recipe, "the class Recipe"),
+        (None, "a NoneType"),
+    ],
+)
+def test_what_is_no_recipe_is_answered_with_how_to_write_one(wrong: object, got: str) -> None:
+    for write in (
+        lambda: plan(recipe=wrong),
+        lambda: Recipe(model=wrong, loss=CrossEntropy()),  # type: ignore[arg-type]
+    ):
+        with pytest.raises(InvalidPlan) as said:
+            write()
+        assert f", got {got}. " in str(said.value)
+        assert "Write it as Recipe(model=LayerStack(" in str(said.value)
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda: Recipe(model=LayerStack(layers=()), loss="cross_entropy"),
+        lambda: LayerStack(layers=(nn.Linear(2, 2),)),
+        lambda: Fusion(image=3),
+        lambda: UNet(widths=("8", "16")),
+        lambda: CrossEntropy(class_weights="1"),
+        lambda: Conv(channels="16"),
+        lambda: Sharing(ring_bits="64"),
+        lambda: Compression(kept="0.1"),
+        lambda: DpSgd(noise_multiplier="1", max_grad_norm=1.0, sample_rate=0.5, steps=1),
+    ],
+)
+def test_a_part_of_the_wrong_type_is_one_sentence(write: Callable[[], object]) -> None:
+    with pytest.raises(InvalidPlan, match="must have fields of the right types; in ") as said:
+        write()
+    assert ", got " in str(said.value)
+    assert "\n" not in str(said.value) and "the whole" not in str(said.value)

@@ -1,6 +1,7 @@
 """The log tells of everything, together with what it tells of, and a change in it is found."""
 
 import re
+import shutil
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -21,7 +22,7 @@ from tests.datasites.hospitals import OneHospital, approval, cohort
 
 
 def kinds(vault: Vault) -> list[str]:
-    return [entry.kind for entry in audit_chain.entries(vault._log.export())]
+    return [entry.kind for entry in audit_chain.entries(vault._db.log.export())]
 
 
 def test_a_study_can_be_told_from_the_log(
@@ -44,7 +45,7 @@ def test_a_study_can_be_told_from_the_log(
         "action: RevokePlan",
         "round refused",  # once, however often it is asked for
     ]
-    told = audit_chain.entries(vault._log.export())[5].facts
+    told = audit_chain.entries(vault._db.log.export())[5].facts
     assert agreed.researcher_key in told["message"], "the approval stands there as it was signed"
 
 
@@ -57,9 +58,11 @@ def test_the_export_verifies_and_a_shares_anchor_is_met(
     share = envelope.SealedShare.from_bytes(vault.share(done.ticket, 1))
     header = envelope.check_header(agreed, 1, share.header)
     anchor = Anchor(sha256=header.log_sha256, source="a share")
-    verdict = audit_chain.verify(vault._log.export(), verify_key=vault.verify_key, anchors=[anchor])
+    verdict = audit_chain.verify(
+        vault._db.log.export(), verify_key=vault.verify_key, anchors=[anchor]
+    )
     assert not verdict.problems
-    reserved = audit_chain.entries(vault._log.export())[verdict.anchored - 1]
+    reserved = audit_chain.entries(vault._db.log.export())[verdict.anchored - 1]
     assert reserved.kind == "round reserved", "the anchor covers the round's own price"
 
 
@@ -90,6 +93,7 @@ def header_of_round_2(hospital: OneHospital, *, busy: bool) -> tuple[bytes, int]
         vault.close()
 
 
+@pytest.mark.servers
 def test_a_share_does_not_tell_how_much_else_a_hospital_did(tmp_path: Path) -> None:
     quiet, few = header_of_round_2(OneHospital(home=tmp_path / "quiet"), busy=False)
     busy, many = header_of_round_2(OneHospital(home=tmp_path / "busy"), busy=True)
@@ -103,7 +107,7 @@ def test_guesses_at_entries_cannot_be_tried_against_an_anchor(
 ) -> None:
     """Of its own rounds a researcher knows every fact: each entry's salt is random all the same."""
     hospital.finished(vault, vault.start_round(hospital.call(agreed, 1), hospital.weights(agreed)))
-    salts = [entry.salt for entry in audit_chain.entries(vault._log.export())]
+    salts = [entry.salt for entry in audit_chain.entries(vault._db.log.export())]
     assert len(set(salts)) == len(salts) >= 8
 
 
@@ -117,9 +121,9 @@ def test_acts_that_are_refused_leave_no_line(hospital: OneHospital, vault: Vault
     assert kinds(vault) == before
 
 
-def changed(vault: Vault, *sql: str) -> None:
+def changed(hospital: OneHospital, *sql: str) -> None:
     """Change the log's table behind the vault's back, past its triggers."""
-    database = sqlite3.connect(vault._store._path)
+    database = sqlite3.connect(hospital.site.vault / "vault.db")
     with database:
         for trigger in ("log_is_kept", "log_is_fixed"):
             database.execute(f"DROP TRIGGER {trigger}")
@@ -151,12 +155,12 @@ TAMPERED = {
     "a round moved to another asset": ["UPDATE spent SET asset = 'other'"],
     "everything emptied": ["DELETE FROM log", "DELETE FROM spent", "DELETE FROM owner_action"],
     "the end cut by a line": ["DELETE FROM log WHERE number = (SELECT MAX(number) FROM log)"],
-    "an action taken out": ["DELETE FROM owner_action WHERE name = 'Trust'"],
+    "an action taken out": ["DELETE FROM owner_action WHERE name = 'TrustParties'"],
     "an action that waits put into force": [
-        "UPDATE owner_action SET state = 'waiting' WHERE name = 'Trust'"
+        "UPDATE owner_action SET state = 'waiting' WHERE name = 'TrustParties'"
     ],
     "a refusal taken out": ["DELETE FROM refusal"],
-    "a patient brought back": ["DELETE FROM struck"],
+    "a patient brought back": ["DELETE FROM removed_patient"],
     "the patients of an asset forgotten": ["DELETE FROM patient"],
     "a patient's group changed": ["UPDATE patient SET held_out = 1 - held_out"],
     "another file for an asset": [
@@ -165,15 +169,29 @@ TAMPERED = {
 }
 
 
-@pytest.mark.parametrize("how", TAMPERED)
-def test_a_vault_does_not_start_on_a_log_that_was(
-    hospital: OneHospital, vault: Vault, agreed: Plan, how: str
-) -> None:
-    hospital.finished(vault, vault.start_round(hospital.call(agreed, 1), hospital.weights(agreed)))
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> OneHospital:
+    """A hospital that has run a round, lost a patient and denied a plan; its vault is closed."""
+    hospital = OneHospital(home=tmp_path_factory.mktemp("trained") / "hospital-1")
+    vault = Vault(hospital.site)
+    hospital.publish(vault)
+    plan = hospital.plan()
+    hospital.action(vault, approval(plan))
+    hospital.finished(vault, vault.start_round(hospital.call(plan, 1), hospital.weights(plan)))
     hospital.action(vault, owner_actions.RemovePatient(token=cohort().names()[2]))
     hospital.action(vault, owner_actions.DenyPlan(plan_hash="0" * 64, reason="No."))
     vault.close()
-    changed(vault, *TAMPERED[how])
+    return hospital
+
+
+@pytest.mark.servers
+@pytest.mark.parametrize("how", TAMPERED)
+def test_a_vault_does_not_start_on_a_log_that_was(
+    trained: OneHospital, tmp_path: Path, how: str
+) -> None:
+    shutil.copytree(trained.home, tmp_path / "hospital-1")
+    hospital = OneHospital(home=tmp_path / "hospital-1")
+    changed(hospital, *TAMPERED[how])
     with pytest.raises(Unavailable, match=r"folder back from (a|its newest) copy"):
         Vault(hospital.site)
 
@@ -197,18 +215,19 @@ def test_the_log_can_not_be_changed_by_accident(vault: Vault) -> None:
     for statement in ("UPDATE log SET kind = 'x'", "DELETE FROM log"):
         with (
             pytest.raises(sqlite3.IntegrityError, match="append-only"),
-            vault._store.writing() as database,
+            vault._db.database.writing() as database,
         ):
             database.execute(statement)
 
 
 def test_a_log_that_grows_from_many_threads_is_one_chain(vault: Vault) -> None:
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda i: vault._log.append("test", number=str(i)), range(40)))
-    assert not audit_chain.verify(vault._log.export(), verify_key=vault.verify_key).problems
+        list(pool.map(lambda i: vault._db.log.append("test", number=str(i)), range(40)))
+    assert not audit_chain.verify(vault._db.log.export(), verify_key=vault.verify_key).problems
     assert kinds(vault).count("test") == 40
 
 
+@pytest.mark.servers
 def test_twenty_rounds_at_once_against_a_budget_for_three(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -219,7 +238,7 @@ def test_twenty_rounds_at_once_against_a_budget_for_three(
         home=tmp_path / "hospital-1", budget=Budget(epsilon=(here + more) / 2, delta=1e-5)
     )
     vault = Vault(hospital.site)
-    monkeypatch.setattr(vault._round_queue, "submit", lambda *call: None)
+    monkeypatch.setattr(vault._rounds._queue, "submit", lambda *call: None)
     hospital.publish(vault)
     agreed = hospital.plan(rounds=20)
     hospital.action(vault, approval(agreed))
@@ -235,7 +254,7 @@ def test_twenty_rounds_at_once_against_a_budget_for_three(
         with ThreadPoolExecutor(20) as pool:
             granted = sum(pool.map(attempt, range(1, 21)))
         assert granted == 3
-        assert len(vault._ledger.events("skin-lesions")) == 3
+        assert len(vault._db.ledger.events("skin-lesions")) == 3
         assert kinds(vault).count("round reserved") == 3
         assert kinds(vault).count("round refused") == 17
     finally:

@@ -111,8 +111,8 @@ import sys
 from pathlib import Path
 from tests.datasites.vault.db.test_ledger import ROUND, caps, spend
 from datasites.vault.db.ledger import Ledger
-from datasites.vault.db.database import Store
-ledger = Ledger(Store(Path(sys.argv[1])))
+from datasites.vault.db.database import Database
+ledger = Ledger(Database(Path(sys.argv[1])))
 for number in range(1_000_000):
     ledger.reserve(spend(number), ROUND, caps())
     print(number, flush=True)  # from here on a release could follow

@@ -64,6 +64,7 @@ def publication(body: bytes, found: Reading) -> owner_actions.PublishAsset:
 
 
 @pytest.mark.parametrize("kind", ["heart", "vitals"])
+@pytest.mark.servers
 def test_a_hospital_trains_on_a_table_and_on_a_series(kind: Kind, tmp_path: Path) -> None:
     found = reading(kind, tmp_path / "data")
     hospital = OneHospital(home=tmp_path / "home")
@@ -100,6 +101,7 @@ def test_a_table_without_its_facts_is_not_taken(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["heart", "vitals"])
+@pytest.mark.servers
 def test_a_plan_on_a_table_is_tried_out_on_its_mock(kind: Kind, tmp_path: Path) -> None:
     study = agreed(kind, reading(kind, tmp_path / "data"))
     tried = mock_run.run(study, hospital="hospital-1", slices=24)

@@ -1,0 +1,103 @@
+"""What an owner is about to sign, and what was signed: each says itself in sentences.
+
+A notebook shows the same sentences as the command line.
+"""
+
+from dataclasses import dataclass
+
+from datasites.review.evidence import Evidence
+from datasites.review.ledger_card import format_time
+from policies.site_policy import Budget
+from syft_code.plans.plan import Plan
+from syft_code.runtime import cli_output
+from syft_code.runtime.cli_output import SHORT
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class ApprovalDraft:
+    """An approval before it is signed: which plan may run, and within which limits.
+
+    `stops` says at which round the plan ends early under these limits, and why; it is empty if all
+    of the plan runs. Units: `rounds` counts training rounds.
+    """
+
+    evidence: Evidence
+    plan: Plan
+    budget: Budget
+    rounds: int
+    expires_unix_s: float
+    study_epsilon: float
+    stops: str
+
+    @property
+    def limits(self) -> str:
+        """The limits in a sentence, and where the plan stops if they end it early."""
+        sentence = (
+            f"Training rounds: at most {self.rounds} of {self.plan.rounds}; epsilon: at most "
+            f"{self.budget.epsilon:.2f} at delta {self.budget.delta:g} (all of the plan costs "
+            f"{self.study_epsilon:.2f}); until {format_time(self.expires_unix_s)}."
+        )
+        return f"{sentence}\n{self.stops}" if self.stops else sentence
+
+    def __str__(self) -> str:
+        return f"To be signed at {self.evidence.hospital}: {subject(self.evidence)}. {self.limits}"
+
+    __repr__ = __str__
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class SignedApproval:
+    """An approval that is signed; `missing` people must still sign the same plan."""
+
+    draft: ApprovalDraft
+    missing: int
+
+    @property
+    def in_force(self) -> bool:
+        """Whether the plan may run now."""
+        return not self.missing
+
+    def __str__(self) -> str:
+        evidence = self.draft.evidence
+        return (
+            f"Approved at {evidence.hospital}: {subject(evidence)}. {self.draft.limits}\n"
+            f"{cli_output.in_force(self.missing)}"
+        )
+
+    __repr__ = __str__
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class SignedDecision:
+    """Any other decision that is signed, in a sentence; `missing` people must still sign it."""
+
+    sentence: str
+    missing: int = 0
+
+    @property
+    def in_force(self) -> bool:
+        """Whether it holds now."""
+        return not self.missing
+
+    def __str__(self) -> str:
+        return self.sentence
+
+    __repr__ = __str__
+
+
+def rule_change(hospital: str, what: str, missing: int) -> SignedDecision:
+    """A change of a hospital's rules, with whether it is in force."""
+    sentence = f"{what} of {hospital}: {cli_output.in_force(missing)}"
+    return SignedDecision(sentence=sentence, missing=missing)
+
+
+def refusal(what: str, evidence: Evidence, *, told: bool) -> SignedDecision:
+    """A request that was denied, or an approval that was revoked."""
+    reads = "The researcher can read why." if told else "The researcher is not told."
+    return SignedDecision(sentence=f"{what} at {evidence.hospital}: {subject(evidence)}. {reads}")
+
+
+def subject(evidence: Evidence) -> str:
+    """The study, the researcher and the request that a decision is on."""
+    what = f"study {cli_output.quoted(evidence.plan.study)}" if evidence.plan else "a request"
+    return f"{what} of {evidence.request.researcher}, request {evidence.request_id[:SHORT]}"

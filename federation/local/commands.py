@@ -1,0 +1,182 @@
+"""`up`, `lab` and `demo`: a whole federation on this machine, from one command.
+
+Each checks everything that a person wrote before it starts, draws or deletes anything.
+"""
+
+import contextlib
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from datasites.demo import demo_hospitals
+from federation.local import (
+    aggregator_processes,
+    demo_run,
+    federation_file,
+    provisioning,
+    state_folder,
+    supervisor,
+)
+from federation.local.federation_file import FederationConfig
+from federation.local.supervisor import START_TIMEOUT_S
+from syft_code.runtime.cli_input import require_folder, require_output_folder, require_positive
+
+ROOT = Path(__file__).parents[2]
+NOTEBOOKS = (
+    "researcher_notebooks/train_a_model.ipynb",
+    "datasites/notebooks/review_requests.ipynb",
+)
+STATE = Path("federation_state")
+MAX_START_S = 3600.0
+console = Console()
+
+State = Annotated[Path, typer.Option(help="Where the parties keep their folders.")]
+File = Annotated[Path | None, typer.Option("--federation", help="A federation's TOML file.")]
+FirstPort = Annotated[int, typer.Option(help="First port of the parties, without a file.")]
+Reset = Annotated[
+    bool, typer.Option("--reset", help="Delete what the folder's federation keeps, ledgers too.")
+]
+Yes = Annotated[bool, typer.Option("--yes", help="Don't ask whether to reset.")]
+StartTimeout = Annotated[
+    float, typer.Option(help="Seconds in which all parties must be ready; they load PyTorch.")
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Start:
+    """How a federation is started in a folder that stays."""
+
+    config: FederationConfig
+    state: Path
+    reset: bool
+    yes: bool
+    timeout_s: float
+
+
+def up(
+    federation: File = None,
+    state: State = STATE,
+    reset: Reset = False,
+    yes: Yes = False,
+    first_port: FirstPort = 8101,
+    start_timeout: StartTimeout = START_TIMEOUT_S,
+) -> None:
+    """Start hospitals and aggregators side by side, and stop them on Ctrl-C."""
+    start = Start(
+        config=_config(federation, first_port),
+        state=state,
+        reset=reset,
+        yes=yes,
+        timeout_s=start_timeout,
+    )
+    with contextlib.suppress(KeyboardInterrupt), _started(start):
+        _print(f"Researcher's credentials: {state / state_folder.CREDENTIALS}. Stop with Ctrl-C.")
+        threading.Event().wait()
+
+
+def lab(
+    state: State = STATE,
+    federation: File = None,
+    reset: Reset = False,
+    yes: Yes = False,
+    first_port: FirstPort = 8101,
+    start_timeout: StartTimeout = START_TIMEOUT_S,
+    browser: Annotated[bool, typer.Option(help="Open a browser.")] = True,
+) -> None:
+    """Start the federation and JupyterLab on the two notebooks."""
+    start = Start(
+        config=_config(federation, first_port),
+        state=state,
+        reset=reset,
+        yes=yes,
+        timeout_s=start_timeout,
+    )
+    command = [sys.executable, "-m", "jupyterlab", "--ServerApp.log_level=ERROR"]
+    command += [f"--LabApp.default_url=/lab/tree/{NOTEBOOKS[0]}"]
+    command += [] if browser else ["--no-browser"]
+    command += ["--allow-root"] if os.geteuid() == 0 else []
+    environment = os.environ | {"CONSILIUM_STATE": str(state.resolve())}
+    with contextlib.suppress(KeyboardInterrupt), _started(start):
+        for notebook in NOTEBOOKS:
+            _print(f"Notebook: {notebook}")
+        _print("JupyterLab prints its address below. Stop with Ctrl-C.")
+        subprocess.run(command, env=environment, cwd=ROOT, check=False)
+
+
+def demo(
+    study: Annotated[
+        str, typer.Option(help="ham10000, brats, heart, symptoms, vitals, or table: your own")
+    ] = "ham10000",
+    data: Annotated[Path | None, typer.Option(help="A data set as published.")] = None,
+    budget: Annotated[
+        float, typer.Option(help="Epsilon of each hospital.")
+    ] = federation_file.DEFAULT_EPSILON,
+    out: Annotated[Path, typer.Option(help="Where runs are kept.")] = Path("runs"),
+    first_port: Annotated[int, typer.Option(help="First port of the parties.")] = 8301,
+    keep: Annotated[bool, typer.Option(help="Keep the parties' folders, patients too.")] = False,
+    start_timeout: StartTimeout = START_TIMEOUT_S,
+) -> None:
+    """Play every party once: publish, request, approve, train, evaluate, report."""
+    kind = demo_hospitals.data_kind(study)
+    require_positive(budget, "--budget")
+    require_positive(start_timeout, "--start-timeout", most=MAX_START_S)
+    require_output_folder(out, "--out")
+    if data:
+        require_folder(data, "--data")
+    config = federation_file.default(
+        first_port=first_port,
+        hospitals=demo_run.HOSPITALS,
+        epsilon=budget,
+        kind=kind,
+        tell_researchers=True,  # everybody is on this machine: the demo shows the reasons too
+    )
+    config = replace(
+        config, hospital=tuple(replace(entry, data=str(data or "")) for entry in config.hospital)
+    )
+    provisioning.require_free_ports(config)
+    provisioning.require_data(config)
+    say = supervisor.timed(console)
+    with demo_run.run_folder(out, keep=keep) as folder:
+        reading = demo_run.read(kind, str(data or ""), folder)
+        config = replace(config, hospital=config.hospital[: len(reading.patient_ids)])
+        demo_run.play(
+            reading, kind, config, folder, console=console, say=say, start_timeout_s=start_timeout
+        )
+
+
+@contextlib.contextmanager
+def _started(start: Start) -> Iterator[None]:
+    """A federation in its folder, provisioned and shown, until the block ends."""
+    require_positive(start.timeout_s, "--start-timeout", most=MAX_START_S)
+    state_folder.require_usable(start.state, reset=start.reset)
+    say = supervisor.timed(console)
+    with state_folder.held(start.state):
+        provisioning.require_free_ports(start.config)
+        if start.reset or not (start.state / state_folder.CREDENTIALS).exists():
+            provisioning.require_data(start.config)
+        if start.reset:
+            state_folder.reset(start.state, confirmed=start.yes, say=_print)
+        with provisioning.running_federation(
+            start.config, start.state, start_timeout_s=start.timeout_s, say=say
+        ):
+            provisioning.provision(start.config, start.state, say=say)
+            console.print(aggregator_processes.table(start.config))
+            yield
+
+
+def _config(federation: Path | None, first_port: int) -> FederationConfig:
+    if federation:
+        return federation_file.load(federation)
+    return federation_file.default(first_port=first_port)
+
+
+def _print(sentence: str) -> None:
+    console.print(sentence, highlight=False, markup=False, soft_wrap=True)

@@ -1,0 +1,133 @@
+"""`demo`: every party's part in order, in a run's folder where nobody's data stays behind."""
+
+import contextlib
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from rich.console import Console
+
+from datasites.data import mock_cohort
+from datasites.data.cohort_file import SplitCohort
+from datasites.data.readers import Kind
+from datasites.data.readers.reading import Reading
+from datasites.demo import demo_hospitals
+from federation.evaluation.exact_metrics import HospitalCohorts
+from federation.local import provisioning
+from federation.local.demo_study import DemoStudy
+from federation.local.federation_file import FederationConfig
+from federation.local.state_folder import STAND_INS
+from federation.local.supervisor import Say, signals_ignored
+from federation.researcher.outcome import Outcome
+from federation.researcher.session import Researcher
+from syft_code.arrays import Weights
+from syft_code.errors import InvalidInput, Refused, Unavailable
+
+HOSPITALS = 4
+"""A demo has so many, or as many as there are patients."""
+STATE = "federation"
+
+
+@contextlib.contextmanager
+def run_folder(out: Path, *, keep: bool) -> Iterator[Path]:
+    """A folder named by the time; whatever happens, the parties' copies of data leave it.
+
+    Raises:
+        InvalidInput: if the folder can't be made.
+        Unavailable: if the copies can't be deleted; the sentence says where they lie.
+    """
+    folder = out / time.strftime("%Y-%m-%d_%H-%M-%S")
+    state = folder / STATE
+    try:
+        state.mkdir(parents=True)
+    except OSError as problem:
+        raise InvalidInput(
+            f"The run's folder {folder} can't be made: {problem.strerror}."
+        ) from None
+    try:
+        yield folder
+    finally:
+        with signals_ignored():
+            if not keep:
+                _delete(state)
+                _delete_empty(folder)
+
+
+def play(
+    reading: Reading,
+    kind: Kind,
+    config: FederationConfig,
+    folder: Path,
+    *,
+    console: Console,
+    say: Say,
+    start_timeout_s: float,
+) -> None:
+    """Publish, request, approve, train, evaluate, report.
+
+    Raises:
+        Refused: if the study stopped before its last round; what it has is written.
+    """
+    study = DemoStudy(console, folder, say, stand_in=reading.spec.stand_in)
+    say(f"Starting {len(config.hospital)} hospitals and {len(config.aggregator)} aggregators")
+    with provisioning.running_federation(
+        config, folder / STATE, start_timeout_s=start_timeout_s, say=say
+    ):
+        outcome, weights, splits = _train(study, reading, kind, config, folder, console)
+    study.conclude(
+        outcome,
+        weights,
+        [
+            HospitalCohorts(name=name, training=split.training(), held_out=split.evaluation())
+            for name, split in splits.items()
+        ],
+        samples=mock_cohort.draw(reading.spec, seed=1, slices=12),
+        budgets={entry.name: entry.epsilon for entry in config.hospital},
+    )
+    if outcome.stopped:
+        raise Refused(" ".join((outcome.stopped, *outcome.reasons)))
+    say("Done")
+
+
+def read(kind: Kind, data: str, folder: Path) -> Reading:
+    """The data set that the hospitals share; stand-ins are drawn into the run's folder."""
+    return demo_hospitals.read(kind, data, folder / STATE / STAND_INS)
+
+
+def _train(
+    study: DemoStudy,
+    reading: Reading,
+    kind: Kind,
+    config: FederationConfig,
+    folder: Path,
+    console: Console,
+) -> tuple[Outcome, list[Weights], dict[str, SplitCohort]]:
+    """Everything that needs the parties."""
+    state, asset = folder / STATE, demo_hospitals.ASSETS[kind]
+    owners = demo_hospitals.owners(provisioning.hospitals(config, state))
+    study.say("Each owner publishes a cohort to the vault and a mock to the front desk")
+    provisioning.exchange_keys(config, state, owners)
+    splits = demo_hospitals.partition_patients(reading, owners)
+    demo_hospitals.publish(owners, splits, reading.spec, asset=asset)
+    researcher = Researcher(provisioning.invite(config, state, owners))
+    submitted = study.study(researcher, name=f"{kind}-demo", asset=asset)
+    demo_hospitals.approve_all(owners, folder, console)
+    outcome, weights = study.train(submitted)
+    researcher.close()
+    return outcome, weights, splits
+
+
+def _delete(state: Path) -> None:
+    try:
+        shutil.rmtree(state)
+    except OSError as problem:
+        raise Unavailable(
+            f"The demo's copies of patients in {state} must be deleted, and {problem.filename} "
+            f"can't be ({problem.strerror}): delete that folder yourself."
+        ) from None
+
+
+def _delete_empty(folder: Path) -> None:
+    with contextlib.suppress(OSError):
+        folder.rmdir()

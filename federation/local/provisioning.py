@@ -1,0 +1,111 @@
+"""From a federation's file to running parties with published data and an invited researcher."""
+
+import contextlib
+import secrets
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from datasites.demo import demo_hospitals, stand_ins
+from datasites.demo.demo_hospitals import HospitalSpec
+from datasites.owner.owner import Owner
+from datasites.site import SiteSettings
+from federation.local import aggregator_processes, supervisor
+from federation.local.federation_file import FederationConfig, HospitalEntry
+from federation.local.state_folder import CREDENTIALS, HOSPITALS, STAND_INS
+from federation.local.supervisor import START_TIMEOUT_S, Say
+from federation.researcher.session import Credentials
+from federation.researcher.syft_client import HospitalLogin
+from policies.site_policy import SitePolicy
+from syft_code.plans.catalogue import Terms
+from syft_code.runtime.cli_input import require_folder
+
+
+@contextlib.contextmanager
+def running_federation(
+    config: FederationConfig,
+    state: Path,
+    *,
+    start_timeout_s: float = START_TIMEOUT_S,
+    say: Say = lambda sentence: None,
+) -> Iterator[None]:
+    """Every party of a federation, ready, until the block ends."""
+    specs = [spec for hospital in hospitals(config, state) for spec in hospital.parties()]
+    specs += aggregator_processes.parties(config, state)
+    with supervisor.running(specs, start_timeout_s=start_timeout_s, say=say):
+        yield
+
+
+def require_free_ports(config: FederationConfig) -> None:
+    """Raise `Unavailable` if somebody listens on a port that a party needs."""
+    for hospital in config.hospital:
+        supervisor.require_free_port(f"{hospital.name}'s front desk", hospital.port)
+    for aggregator in config.aggregator:
+        supervisor.require_free_port(aggregator.name, aggregator.port)
+
+
+def require_data(config: FederationConfig) -> None:
+    """Raise `InvalidInput` unless every hospital's data folder is there, or can be drawn."""
+    for hospital in config.hospital:
+        if hospital.data:
+            require_folder(Path(hospital.data), f"data of hospital {hospital.name}")
+        else:
+            stand_ins.drawable(hospital.kind)
+
+
+def provision(config: FederationConfig, state: Path, *, say: Say) -> None:
+    """Publish every hospital's data and invite a researcher, unless that was done before."""
+    path = state / CREDENTIALS
+    if path.exists():
+        return
+    parties = hospitals(config, state)
+    owners = demo_hospitals.owners(parties)
+    exchange_keys(config, state, owners)
+    demo_hospitals.publish_all(parties, owners, state / STAND_INS, remark=say)
+    invite(config, state, owners).save(path)
+
+
+def hospitals(config: FederationConfig, state: Path) -> list[HospitalSpec]:
+    """Every hospital of the file, with its folder and its first policy."""
+    return [
+        HospitalSpec(
+            home=(state / HOSPITALS / entry.name).resolve(),
+            settings=SiteSettings(
+                name=entry.name, port=entry.port, round_limit_s=entry.round_limit_s
+            ),
+            policy=_policy(config, entry),
+            kind=entry.kind,
+            data=entry.data,
+        )
+        for entry in config.hospital
+    ]
+
+
+def exchange_keys(config: FederationConfig, state: Path, owners: Sequence[Owner]) -> None:
+    """Every owner learns the other parties' keys, from the parties."""
+    keys = [(one.verify_key, one.seal_key) for one in aggregator_processes.entries(config, state)]
+    demo_hospitals.exchange_keys(owners, keys)
+
+
+def invite(config: FederationConfig, state: Path, owners: Sequence[Owner]) -> Credentials:
+    """An account at every hospital and a signing key, for one researcher."""
+    email = f"researcher-{secrets.token_hex(3)}@example.org"
+    accounts = tuple(
+        HospitalLogin(hospital=o.name, url=o.settings.url, email=email, password=o.invite(email))
+        for o in owners
+    )
+    return Credentials(
+        accounts=accounts,
+        aggregators=aggregator_processes.entries(config, state),
+        signing_key=secrets.token_bytes(32).hex(),
+    )
+
+
+def _policy(config: FederationConfig, entry: HospitalEntry) -> SitePolicy:
+    terms = Terms(
+        epsilon=entry.epsilon,
+        delta=entry.delta,
+        min_noise_multiplier=entry.min_noise_multiplier,
+        min_patients=entry.min_patients,
+        min_hospitals=config.min_hospitals,
+    )
+    return SitePolicy(terms=terms, tell_researchers=entry.tell_researchers)

@@ -1,0 +1,109 @@
+"""No figure that was paid for is shown without its error bar."""
+
+import io
+import re
+
+from rich.console import Console
+
+from federation.certificate import certificate
+from federation.evaluation import baselines, exact_metrics
+from federation.local import demo_results
+from federation.local.demo_results import DemoResults
+from federation.reporting import notebook_views, plots, report
+from federation.reporting.noised_figures import PLUS_MINUS
+from federation.reporting.progress_bar import Display
+
+NOISED = re.compile(r"\d\.\d{3} ± 0\.040")
+
+
+def printed(show) -> str:
+    console = Console(file=io.StringIO(), width=300)
+    show(console)
+    return console.file.getvalue()
+
+
+def test_the_line_of_a_round_says_each_figure_with_its_error_and_once_what_it_is(
+    skin_demo,
+) -> None:
+    outcome = skin_demo.outcome
+    weights = skin_demo.weights_by_round[0]
+
+    def show(console: Console) -> None:
+        display = Display(console, rounds=outcome.plan.rounds)
+        for record in outcome.rounds:
+            display.on_round(record, weights)
+
+    said = printed(show)
+    for line in said.splitlines():
+        _, _, figures = line.partition("noised: ")
+        assert len(NOISED.findall(figures)) == figures.count(",") + bool(figures), line
+    assert NOISED.search(said)
+    assert said.count(PLUS_MINUS) == 1
+
+
+def test_the_table_of_a_demo_has_error_bars_and_the_level_of_chance(skin_demo) -> None:
+    outcome = skin_demo.outcome
+    exact = exact_metrics.exact(outcome.plan, outcome.weights, skin_demo.hospitals)
+    found = DemoResults(exact=exact, baselines=())
+    said = printed(lambda console: console.print(demo_results.table(outcome, found)))
+    seen, ours, chance = (
+        next(line for line in said.splitlines() if words in line)
+        for words in ("as the researcher sees it (noised)", "this run, exactly", "Chance:")
+    )
+    assert NOISED.search(seen) and "±" not in ours
+    assert f"{1 / len(outcome.plan.data.classes):.3f}" in chance
+    assert "± is how far" in said
+
+
+def test_a_notebook_shows_each_figure_with_its_error_and_chance(skin_demo, brain_demo) -> None:
+    for demo in (skin_demo, brain_demo):
+        shown = notebook_views.figures(demo.outcome)
+        assert all(NOISED.fullmatch(text) or "±" in text for text in shown["noised figure"])
+        assert shown.index.name == PLUS_MINUS
+    shown = notebook_views.figures(skin_demo.outcome)
+    classes = len(skin_demo.outcome.plan.data.classes)
+    assert shown.loc["Balanced accuracy", "chance"] == f"{1 / classes:.3f}"
+
+
+def test_a_report_of_a_real_study_heads_with_the_noised_figure_its_error_and_chance(
+    skin_demo, tmp_path
+) -> None:
+    outcome, path = skin_demo.outcome, tmp_path / "report.html"
+    report.write(path, outcome, certificate=certificate.certificate(outcome))
+    head = path.read_text().split("How good the model is")[0]
+    assert NOISED.search(head) and PLUS_MINUS in head
+    assert "noised, as the researcher sees it, round 3; chance 0." in head
+    assert re.search(r"the noised Balanced accuracy is 0\.\d{3} ± 0\.040", path.read_text())
+
+
+def test_a_report_of_a_demo_holds_the_noised_figure_against_the_baselines(
+    skin_demo, tmp_path
+) -> None:
+    outcome, path = skin_demo.outcome, tmp_path / "report.html"
+    exact = [
+        exact_metrics.exact(outcome.plan, weights, skin_demo.hospitals)
+        for weights in skin_demo.weights_by_round
+    ]
+    alone = baselines.alone(outcome.plan, skin_demo.hospitals[3], skin_demo.hospitals, delta=1e-5)
+    report.write(
+        path,
+        outcome,
+        certificate=certificate.certificate(outcome, exact=exact[-1], baselines=[alone]),
+        exact_by_round=exact,
+        baselines=[alone],
+    )
+    head, rest = path.read_text().split("How good the model is")
+    assert f"; {alone.name} 0." in head
+    row = rest.split("Federated, as the researcher sees it (noised)")[1].split("</tr>")[0]
+    assert NOISED.search(row)
+
+
+def test_a_certificate_gives_the_error_beside_each_noised_figure(skin_demo) -> None:
+    utility = certificate.certificate(skin_demo.outcome)["utility"]
+    for number, figures in utility["noised_by_round"].items():
+        assert figures.keys() <= utility["noise_error_by_round"][number].keys()
+    assert "noise_error_by_round" in utility["noised_note"]
+
+
+def test_a_diagnosis_is_spelled_out(skin_demo) -> None:
+    assert plots.words("auc", skin_demo.outcome.plan.data) == "AUC of melanoma (mel)"

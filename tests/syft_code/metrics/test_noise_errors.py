@@ -1,0 +1,54 @@
+"""The ± beside a figure is about what the noise really does to it."""
+
+import numpy as np
+import pytest
+
+from syft_code.metrics import noise_errors, scoring
+from tests.plans import SKIN as SEVEN
+from tests.shapes import BRAIN
+
+
+def counts(patients: int) -> np.ndarray:
+    """Sums of a classification: each class as frequent, two in three right, scores spread."""
+    each = patients / len(SEVEN.classes)
+    tally = np.concatenate([np.full(7, each * 2 / 3), np.full(7, each / 3)])
+    bins = np.arange(scoring.SCORE_BINS) + 1.0
+    with_it = bins / bins.sum() * each
+    without = bins[::-1] / bins.sum() * (patients - each)
+    return np.concatenate([tally, with_it, without])
+
+
+@pytest.mark.parametrize("patients", [300, 3000])
+def test_noised_sums_tell_what_the_noise_does_about_as_well_as_exact_ones(patients: int) -> None:
+    sums, std = counts(patients), 3.0
+    true = noise_errors.noise_errors(sums, SEVEN, noise_std=std)
+    rng = np.random.default_rng(1)
+    for name in ("balanced_accuracy", "accuracy", "auc"):
+        told = [
+            noise_errors.noise_errors(sums + rng.normal(0.0, std, len(sums)), SEVEN, noise_std=std)[
+                name
+            ]
+            for _ in range(8)
+        ]
+        assert np.mean(told) == pytest.approx(true[name], rel=0.35), name
+
+
+def test_more_patients_have_a_smaller_error_and_no_noise_has_none() -> None:
+    few, many = (noise_errors.noise_errors(counts(n), SEVEN, noise_std=3.0) for n in (300, 3000))
+    assert all(many[name] < few[name] for name in ("balanced_accuracy", "auc"))
+    assert set(few) == set(scoring.report(counts(300), SEVEN))
+    assert set(noise_errors.noise_errors(counts(300), SEVEN, noise_std=0.0).values()) == {0.0}
+
+
+def test_a_segmentation_has_the_error_of_its_main_figure_too() -> None:
+    sums = np.append(np.zeros(scoring.evaluation_length(BRAIN) - 1), 40.0)
+    errors = noise_errors.noise_errors(sums, BRAIN, noise_std=2.0)
+    assert 0 < errors[noise_errors.MEAN_DICE] < errors["dice_core"]
+
+
+def test_the_noise_of_a_sum_grows_with_the_root_of_its_hospitals() -> None:
+    one, four = (
+        noise_errors.count_noise_std(SEVEN, noise_multiplier=2.0, hospitals=n) for n in (1, 4)
+    )
+    assert one == pytest.approx(2.0 * 2**0.5)
+    assert four == pytest.approx(2 * one)

@@ -1,0 +1,54 @@
+"""A file is there whole or not at all, for its owner alone, and a failed write leaves nothing."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from syft_code.runtime import durable_files
+
+
+def test_a_file_is_its_owners_alone_and_replaces_the_one_before(tmp_path: Path) -> None:
+    path = tmp_path / "key"
+    path.write_bytes(b"before")
+    path.chmod(0o644)
+    durable_files.write_durably(path, memoryview(b"after"))
+    assert path.read_bytes() == b"after"
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("step", ["fsync", "write"])
+def test_a_disk_that_is_full_leaves_the_file_as_it_was_and_nothing_beside_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    path = tmp_path / "ledger_head"
+    durable_files.write_durably(path, b"before")
+
+    def full(*arguments: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    if step == "fsync":
+        monkeypatch.setattr(os, "fsync", full)
+    else:
+        monkeypatch.setattr(os, "fdopen", full)
+    with pytest.raises(OSError, match="No space"):
+        durable_files.write_durably(path, b"after")
+    assert path.read_bytes() == b"before"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_two_writers_of_one_file_do_not_meet_in_the_unfinished_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, sync, first = tmp_path / "table", os.fsync, [True]
+
+    def other_writer_in_between(descriptor: int) -> None:
+        if first and first.pop():
+            durable_files.write_durably(path, b"theirs")
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", other_writer_in_between)
+    durable_files.write_durably(path, b"ours")
+    assert path.read_bytes() == b"ours"
+    assert list(tmp_path.iterdir()) == [path]

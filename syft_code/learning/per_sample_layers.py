@@ -203,6 +203,7 @@ class _GroupNorm(PerSampleLayer):
     def back(self, g: Tensor, saved: Any, *, first: bool) -> tuple[Tensor | None, GradientFactors]:
         x, mean, rate = saved
         n, channels, pixels = len(x), x.shape[1], x[0, 0].numel()
+        # One image of n x channels: the sums over the batch that torch takes are then of one slice.
         to_input, scale, shift = torch.ops.aten.native_group_norm_backward(
             g.reshape(1, n * channels, pixels),
             x.view(1, n * channels, pixels),
@@ -235,6 +236,7 @@ class _Linear(PerSampleLayer):
         to_input = None if first else g @ self._own[0]
         if self._views == 1:
             return to_input, RankOne(g, x)
+        # The mean over views has no rank of one, so that its norm needs the matrix itself.
         many_g, many_x = self.grouped(g), self.grouped(x)
         return to_input, Dense(many_g.mT @ many_x, many_g.sum(1))
 
@@ -249,6 +251,7 @@ class _Lstm(PerSampleLayer):
     def compute(self, x: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
         n, _, hours, vitals = x.shape
         units = self._own[1].shape[1]
+        # One matrix product an hour instead of three, over buffers that no hour allocates anew.
         weights = torch.cat([p.view(4 * units, -1) for p in self._own], dim=1).T.contiguous()
         entering = x.new_ones(n, hours + 1, len(weights))
         entering[:, :-1, :vitals] = x[:, 0]
@@ -280,6 +283,7 @@ class _Lstm(PerSampleLayer):
         hours, n, width = gates.shape
         errors = g.new_empty(n, hours, width)
         to_hidden, to_cell = g, torch.zeros_like(g)
+        # Into slices of `errors`: the gradients of all hours then are one product a patient.
         for t in range(hours - 1, -1, -1):
             i, f, new, o = gates[t].chunk(4, dim=1)
             before_i, before_f, before_new, before_o = errors[:, t].chunk(4, dim=1)

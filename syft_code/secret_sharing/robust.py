@@ -113,6 +113,7 @@ def multi_krum(rows: Rows, *, tolerated: int) -> Vector:
     array([1.25])
     """
     _check(rows, "multi_krum", tolerated)
+    # In the rows' own order, so that a mean is the same to the last bit on every machine.
     chosen = np.sort(_by_score(rows, tolerated)[: len(rows) - tolerated - 2])
     mean: Vector = np.full(len(chosen), 1.0 / len(chosen)) @ rows[chosen]
     return mean
@@ -134,6 +135,7 @@ def geometric_median(rows: Rows, *, tolerated: int) -> Vector:
     array([1., 0.])
     """
     _check(rows, "geometric_median", tolerated)
+    # The products of deviations take one pass over the rows; each step then costs groups^2.
     centre = _trimmed(rows, (len(rows) - 1) // 2)
     products = _products(rows, centre)
     distances = np.sqrt(np.diagonal(products))
@@ -233,6 +235,7 @@ def _by_score(rows: Rows, tolerated: int) -> NDArray[np.intp]:
     others.
     """
     squared = np.zeros((len(rows), len(rows)))
+    # Differences, and no |a|^2 + |b|^2 - 2 a b, in which two close rows cancel to noise.
     for part in _blocks(rows):
         for row in range(1, len(rows)):
             apart = rows[:row, part] - rows[row, part]

@@ -307,6 +307,7 @@ class _Encoder:
                 f"Every coordinate must be finite and at most {self.bound} in size, and one is "
                 "not: clip the update, or plan a larger bound."
             )
+        # Signed, for a cast of -1.0 to unsigned is undefined; two's complement is the same mod 2^b.
         signed = out[: len(block)].view(_SIGNED[out.itemsize])
         np.rint(scaled, out=signed, casting="unsafe")
 
@@ -330,7 +331,9 @@ def _sweep(
 
     def part(start: int, end: int) -> None:
         keystreams = [Keystream(seed, start * vector.itemsize) for seed in seeds]
+        # One buffer for all blocks: it stays in the cache, and the cipher fills no fresh memory.
         scratch = np.empty(min(step, end - start) * width, np.uint8)
+        # A value that overflows is refused by the encoder in a sentence, not by numpy in a warning.
         with np.errstate(invalid="ignore", over="ignore"):
             for first in range(start, end, step):
                 block = vector[first : min(first + step, end)]

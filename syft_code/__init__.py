@@ -3,6 +3,8 @@
     recipes ◀ plans ◀ privacy, evidence        recipes ◀ models ◀ metrics ◀ secret_sharing
     all of these ◀ learning ◀ local_training   runtime: what any process needs, no mathematics
 
-Randomness, keys and patient data come in as arguments only. `errors`, `canonical`, `cohort` and `arrays` belong
-to every room. May import no other part of the product.
+Pure functions on public dataclasses; randomness, keys and patient data come in as arguments only.
+May import no other part of the product. `errors`, `canonical`, `cohort` and `arrays` belong to every
+room. Start with `plans/plan.py`, what a study is, then `local_training/local_round.py`, what a
+hospital computes.
 """

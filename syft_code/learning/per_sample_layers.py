@@ -119,7 +119,7 @@ class _Conv(PerSampleLayer):
         (x,) = saved
         weight, _ = self._own
         wanted = [not first, False, False]
-        to_input = None if first else _kernels_back(g, x, weight, 1, self._places, wanted)[0]
+        to_input = None if first else _kernels_back(g, x, weight, self._places, wanted=wanted)[0]
         return to_input, Dense(
             *_rows_of_kernels(self.grouped(g), self.grouped(x), weight, self._places)
         )
@@ -136,24 +136,24 @@ def _rows_of_kernels(
     wanted = [False, True, True]
     if x.shape[2] < LEAST_CHANNELS:
         pairs = zip(g, x, strict=True)
-        found = [_kernels_back(*pair, weight, 1, places, wanted)[1:] for pair in pairs]
-        kernels, biases = zip(*found, strict=True)
+        per_patient = [_kernels_back(*pair, weight, places, wanted=wanted)[1:] for pair in pairs]
+        kernels, biases = zip(*per_patient, strict=True)
         return torch.stack(kernels), torch.stack(biases)
     patients = len(x)
     many_g, many_x = (t.transpose(0, 1).flatten(1, 2) for t in (g, x))
     shape = weight.new_empty(patients * len(weight), *weight.shape[1:])
-    _, rows, bias = _kernels_back(many_g, many_x, shape, patients, places, wanted)
+    _, rows, bias = _kernels_back(many_g, many_x, shape, places, groups=patients, wanted=wanted)
     return rows.view(patients, -1), bias.view(patients, -1)
 
 
 def _kernels_back(
-    g: Tensor, x: Tensor, weight: Tensor, groups: int, places: _Places, wanted: list[bool]
+    g: Tensor, x: Tensor, weight: Tensor, places: _Places, *, groups: int = 1, wanted: list[bool]
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The way back of a convolution: to its input, its kernels and its bias, as far as wanted."""
-    found: tuple[Tensor, Tensor, Tensor] = _backward(
+    per_patient: tuple[Tensor, Tensor, Tensor] = _backward(
         g, x, weight, [len(weight)], *places, [1, 1], False, [0, 0], groups, wanted
     )
-    return found
+    return per_patient
 
 
 def _in_pixels(padding: str | tuple[int, ...]) -> tuple[int, ...]:
@@ -203,6 +203,7 @@ class _GroupNorm(PerSampleLayer):
     def back(self, g: Tensor, saved: Any, *, first: bool) -> tuple[Tensor | None, GradientFactors]:
         x, mean, rate = saved
         n, channels, pixels = len(x), x.shape[1], x[0, 0].numel()
+        # One image of n x channels: the sums over the batch that torch takes are then of one slice.
         to_input, scale, shift = torch.ops.aten.native_group_norm_backward(
             g.reshape(1, n * channels, pixels),
             x.view(1, n * channels, pixels),
@@ -235,6 +236,7 @@ class _Linear(PerSampleLayer):
         to_input = None if first else g @ self._own[0]
         if self._views == 1:
             return to_input, RankOne(g, x)
+        # The mean over views has no rank of one, so that its norm needs the matrix itself.
         many_g, many_x = self.grouped(g), self.grouped(x)
         return to_input, Dense(many_g.mT @ many_x, many_g.sum(1))
 
@@ -249,6 +251,7 @@ class _Lstm(PerSampleLayer):
     def compute(self, x: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
         n, _, hours, vitals = x.shape
         units = self._own[1].shape[1]
+        # One matrix product an hour instead of three, over buffers that no hour allocates anew.
         weights = torch.cat([p.view(4 * units, -1) for p in self._own], dim=1).T.contiguous()
         entering = x.new_ones(n, hours + 1, len(weights))
         entering[:, :-1, :vitals] = x[:, 0]
@@ -280,6 +283,7 @@ class _Lstm(PerSampleLayer):
         hours, n, width = gates.shape
         errors = g.new_empty(n, hours, width)
         to_hidden, to_cell = g, torch.zeros_like(g)
+        # Into slices of `errors`: the gradients of all hours then are one product a patient.
         for t in range(hours - 1, -1, -1):
             i, f, new, o = gates[t].chunk(4, dim=1)
             before_i, before_f, before_new, before_o = errors[:, t].chunk(4, dim=1)

@@ -115,10 +115,10 @@ def _hashes(plan: Plan) -> dict[str, str]:
 def _require_named(
     name: str, numbers: Weights, digest: str, *, error: type[ConsiliumError]
 ) -> None:
-    found = sha256(numbers) if numbers.size else ""
+    received = sha256(numbers) if numbers.size else ""
     require(
-        found == digest,
+        received == digest,
         f"The {name} must be the vector whose SHA-256 stands in the plan ({digest or 'none'}), and "
-        f"what came has {found or 'no number'}: send the vector that the plan was written for.",
+        f"what came has {received or 'no number'}: send the vector that the plan was written for.",
         error=error,
     )

@@ -71,13 +71,15 @@ def from_result(
     shared = update if own is None else update[own]
     if plan.max_update_norm is not None:
         shared = robust.clip_update(shared, plan.max_update_norm)
-    values, memory = _shared(plan, hospital, round_number, shared, common, before.memory)
+    values, memory = _shared(
+        plan, hospital, round_number, shared, common=common, memory=before.memory
+    )
     after = np.concatenate([memory, norms, clip]) if layout.kept_length("train") else None
     return ClientUpdate(values=values, kept=after)
 
 
 def _shared(
-    plan: Plan, hospital: str, round_number: int, update: Vector, common: Vector, memory: Vector
+    plan: Plan, hospital: str, round_number: int, update: Vector, *, common: Vector, memory: Vector
 ) -> tuple[Vector, Vector]:
     """What travels of the shared part, and what is remembered of it."""
     if isinstance(plan.algorithm, Scaffold):

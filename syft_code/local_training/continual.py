@@ -45,8 +45,8 @@ def fisher(
     random = np.random.default_rng(seed)
     total = np.zeros(len(weights))
     for number in range(len(cohort.images)):
-        one = slice(number, number + 1)
-        logits = network(*networks.inputs(cohort.images[one], cohort.facts[one]))
+        single = slice(number, number + 1)
+        logits = network(*networks.inputs(cohort.images[single], cohort.facts[single]))
         network.zero_grad()
         functional.cross_entropy(logits, _drawn(logits, random)).backward()  # type: ignore[no-untyped-call]
         gradients = [_gradient(p).reshape(-1) for p in network.parameters()]

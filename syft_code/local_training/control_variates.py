@@ -26,6 +26,7 @@ from syft_code.arrays import Vector
 def correction(common: Vector, own: Vector) -> Vector:
     """Line 10: what is added to each gradient, c - c_i.
 
+    >>> import numpy as np
     >>> correction(np.array([3.0]), np.array([1.0]))
     array([2.])
     """
@@ -35,6 +36,7 @@ def correction(common: Vector, own: Vector) -> Vector:
 def change(update: Vector, common: Vector, *, steps: int, learning_rate: float) -> Vector:
     """Lines 12 and 13: c_i' - c_i = (x - y) / (K lr) - c, where `update` is y - x.
 
+    >>> import numpy as np
     >>> change(np.array([-2.0]), np.array([1.0]), steps=4, learning_rate=0.25)
     array([1.])
     """

@@ -2,7 +2,7 @@
 
     patients ─ patient_sums ─▶ one short vector ─ noise ─▶ ... sum over hospitals ─▶ scoring.report
 
-`exact` gives the figures without noise, for whoever owns all of the data.
+`exact` gives the figures without noise, for an owner of all of the data.
 """
 
 import numpy as np
@@ -37,7 +37,7 @@ def patient_sums(model: nn.Module, cohort: Cohort, data: DataSpec) -> NDArray[np
 
 
 def exact(model: nn.Module, cohort: Cohort, data: DataSpec) -> dict[str, float]:
-    """The figures without noise, the AUC by ranks: for whoever owns all of the data.
+    """The figures without noise, the AUC by ranks: for an owner of all of the data.
 
     Does not protect: any patient. Never let these figures leave a hospital.
     """
@@ -102,5 +102,5 @@ def _found_classes(model: nn.Module, cohort: Cohort) -> NDArray[np.uint8]:
         with torch.no_grad():
             logits = model(*networks.inputs(cohort.images[part], cohort.facts[part]))
         parts.append(logits.argmax(1).to(torch.uint8))
-    found: NDArray[np.uint8] = torch.cat(parts).numpy()
-    return found
+    predicted: NDArray[np.uint8] = torch.cat(parts).numpy()
+    return predicted

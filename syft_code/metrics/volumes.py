@@ -29,7 +29,7 @@ Mask = NDArray[np.bool_]
 Spacing = tuple[float, float, float]
 
 
-def figures(found: Classes, cohort: Cohort) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def figures(predicted: Classes, cohort: Cohort) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Dice, and HD95 in mm, of each patient and region: two arrays `[patients, regions]`.
 
     Shapes: `found` class indices `[slices, height, width]`, in the order of the cohort's slices.
@@ -38,7 +38,7 @@ def figures(found: Classes, cohort: Cohort) -> tuple[NDArray[np.float64], NDArra
     order = np.argsort(cohort.patient, kind="stable")
     ends = np.cumsum(np.bincount(cohort.patient, minlength=cohort.patients))
     for patient, slices in enumerate(np.split(order, ends[:-1]) if len(ends) else []):
-        here, there = found[slices], cohort.labels[slices]
+        here, there = predicted[slices], cohort.labels[slices]
         for region, classes in enumerate(REGIONS.values()):
             a, b = np.isin(here, classes), np.isin(there, classes)
             dice[patient, region] = overlap(a, b)
@@ -65,17 +65,17 @@ def spacing(shape: tuple[int, ...]) -> Spacing:
     return HEIGHT_MM / slices, SQUARE_MM / height, SQUARE_MM / width
 
 
-def overlap(found: Mask, true: Mask) -> float:
+def overlap(predicted: Mask, true: Mask) -> float:
     """The Dice coefficient; 1 where the region is neither there nor found.
 
     >>> overlap(np.array([True, True, False]), np.array([False, True, False]))
     0.6666666666666666
     """
-    total = np.count_nonzero(found) + np.count_nonzero(true)
-    return 2.0 * np.count_nonzero(found & true) / total if total else 1.0
+    total = np.count_nonzero(predicted) + np.count_nonzero(true)
+    return 2.0 * np.count_nonzero(predicted & true) / total if total else 1.0
 
 
-def hd95_mm(found: Mask, true: Mask, spacing_mm: Spacing) -> float:
+def hd95_mm(predicted: Mask, true: Mask, spacing_mm: Spacing) -> float:
     """The 95th percentile Hausdorff distance of two regions of one volume.
 
     The larger of two percentiles: of the distances from the surface found to the true one, and
@@ -85,11 +85,11 @@ def hd95_mm(found: Mask, true: Mask, spacing_mm: Spacing) -> float:
     Source: BraTS's evaluation (Bakas et al. 2018, arXiv 1811.02629, section 2.4); surfaces and
     percentiles as in MONAI 1.6's `compute_hausdorff_distance`.
     """
-    if not found.any() or not true.any():
+    if not predicted.any() or not true.any():
         size_mm = [n * mm for n, mm in zip(true.shape, spacing_mm, strict=True)]
-        return math.hypot(*size_mm) if found.any() or true.any() else 0.0
-    box = ndimage.find_objects((found | true).astype(np.uint8))[0]
-    a, b = _surface(found[box]), _surface(true[box])
+        return math.hypot(*size_mm) if predicted.any() or true.any() else 0.0
+    box = ndimage.find_objects((predicted | true).astype(np.uint8))[0]
+    a, b = _surface(predicted[box]), _surface(true[box])
     return max(_directed_mm(a, b, spacing_mm), _directed_mm(b, a, spacing_mm))
 
 

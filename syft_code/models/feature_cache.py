@@ -36,13 +36,13 @@ class _Kept:
         if self._numbers > self.most_numbers:
             self._rows, self._numbers = {}, 0
             new = list(range(len(keys)))
-        found: dict[bytes, Tensor] = {}
+        computed: dict[bytes, Tensor] = {}
         for start in range(0, len(new), AT_ONCE):
             part = new[start : start + AT_ONCE]
             rows = layers(pixels[part])
-            found |= {keys[n]: row.clone() for n, row in zip(part, rows, strict=True)}
-        self._rows |= found
-        self._numbers += sum(row.numel() for row in found.values())
+            computed |= {keys[n]: row.clone() for n, row in zip(part, rows, strict=True)}
+        self._rows |= computed
+        self._numbers += sum(row.numel() for row in computed.values())
         return torch.stack([self._rows[key] for key in keys])
 
 

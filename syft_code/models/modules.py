@@ -145,9 +145,9 @@ class UNetwork(nn.Module):
 
 def stack(model: LayerStack, *, pixels: Shape, facts: int, classes: int) -> Stack:
     """A layer stack with its last linear layer; on the facts where there are no pixels."""
-    found, shape = _chain(model.layers, pixels or (facts,))
+    built, shape = _chain(model.layers, pixels or (facts,))
     last = nn.Linear(math.prod(shape), classes)
-    return Stack(nn.Sequential(*found, nn.Flatten(), last), on_facts=not pixels)
+    return Stack(nn.Sequential(*built, nn.Flatten(), last), on_facts=not pixels)
 
 
 def fused(model: Fusion, *, pixels: Shape, facts: int, classes: int) -> FusedModule:
@@ -160,11 +160,11 @@ def fused(model: Fusion, *, pixels: Shape, facts: int, classes: int) -> FusedMod
 
 
 def _chain(described: tuple[Layer, ...], shape: Shape) -> tuple[list[nn.Module], Shape]:
-    found = []
+    built = []
     for layer in described:
-        found.append(_layer(layer, shape))
+        built.append(_layer(layer, shape))
         shape, _ = layers.after(layer, shape)
-    return found, shape
+    return built, shape
 
 
 def _layer(layer: Layer, shape: Shape) -> nn.Module:

@@ -200,8 +200,8 @@ def _last(model: nn.Module, frozen: int) -> list[nn.Parameter]:
 
 def _divide(layers: nn.Sequential, trained: set[int]) -> tuple[nn.Sequential, nn.Sequential]:
     """The layers before the first one that is trained, and the others."""
-    found = [any(id(p) in trained for p in layer.parameters()) for layer in layers]
-    cut = found.index(True) if True in found else len(found)
+    is_trained = [any(id(p) in trained for p in layer.parameters()) for layer in layers]
+    cut = is_trained.index(True) if True in is_trained else len(is_trained)
     return nn.Sequential(*list(layers)[:cut]), nn.Sequential(*list(layers)[cut:])
 
 

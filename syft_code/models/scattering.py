@@ -57,8 +57,8 @@ class ScatteringTransform(nn.Module):
             torch.from_numpy(numbers).to(pixels).view(-1, 1, 1)
             for numbers in path_constants(*self.size, self.scales, self.angles)
         )
-        found = transform(pixels, scales=self.scales, angles=self.angles)
-        features = ((found - mean) / deviation).flatten(1, 2)
+        features = transform(pixels, scales=self.scales, angles=self.angles)
+        features = ((features - mean) / deviation).flatten(1, 2)
         return functional.group_norm(features, self.groups) if self.groups else features
 
 
@@ -164,7 +164,9 @@ def filter_bank(height: int, width: int, scales: int, angles: int) -> FilterBank
     for j, number in itertools.product(range(scales), range(angles)):
         angle = (int(angles - angles / 2 - 1) - number) * math.pi / angles
         sigma, frequency = FIRST_WIDTH_PX * 2**j, FIRST_FREQUENCY / 2**j
-        wave = _morlet((height, width), sigma, angle, frequency, 4.0 / angles)
+        wave = _morlet(
+            (height, width), sigma=sigma, angle=angle, frequency=frequency, slant=4.0 / angles
+        )
         waves.append(tuple(_folded(wave, grid) for grid in range(j + 1)))
     return FilterBank(
         waves=tuple(waves),
@@ -175,7 +177,9 @@ def filter_bank(height: int, width: int, scales: int, angles: int) -> FilterBank
 
 def _means(side: int, scales: int, grid: int) -> Filter:
     """The low pass on a grid, at every 2^scales-th pixel, as a matrix; its first and last row cut."""
-    line = _gabor((side, 1), FIRST_WIDTH_PX * 2 ** (scales - 1), 0.0, 0.0, 1.0)
+    line = _gabor(
+        (side, 1), sigma=FIRST_WIDTH_PX * 2 ** (scales - 1), angle=0.0, frequency=0.0, slant=1.0
+    )
     spectrum = np.fft.fft(line[:, 0] / line.sum()).real
     kept = _folded(spectrum, grid)
     every = 2 ** (scales - grid)
@@ -184,17 +188,17 @@ def _means(side: int, scales: int, grid: int) -> Filter:
 
 
 def _morlet(
-    size: tuple[int, int], sigma: float, angle: float, frequency: float, slant: float
+    size: tuple[int, int], *, sigma: float, angle: float, frequency: float, slant: float
 ) -> Filter:
     """A Gabor less so much of its Gaussian that the mean is 0; its Fourier transform, which is real."""
-    wave = _gabor(size, sigma, angle, frequency, slant)
-    bump = _gabor(size, sigma, angle, 0.0, slant)
+    wave = _gabor(size, sigma=sigma, angle=angle, frequency=frequency, slant=slant)
+    bump = _gabor(size, sigma=sigma, angle=angle, frequency=0.0, slant=slant)
     spectrum: Filter = np.fft.fft2(wave - wave.sum() / bump.sum() * bump).real
     return spectrum
 
 
 def _gabor(
-    size: tuple[int, int], sigma: float, angle: float, frequency: float, slant: float
+    size: tuple[int, int], *, sigma: float, angle: float, frequency: float, slant: float
 ) -> NDArray[np.complex128]:
     """A Gaussian times a plane wave, wrapped around the edges of the grid."""
     turn = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
@@ -228,8 +232,8 @@ def path_constants(
 ) -> "tuple[NDArray[np.float32], NDArray[np.float32]]":
     """The mean and deviation of each path over drawn pictures: public, and the same everywhere."""
     pictures = torch.from_numpy(_pictures(height, width))
-    found = transform(pictures, scales=scales, angles=angles).movedim(1, 0).flatten(1)
-    mean, deviation = found.mean(1).numpy(), found.std(1).numpy()
+    coefficients = transform(pictures, scales=scales, angles=angles).movedim(1, 0).flatten(1)
+    mean, deviation = coefficients.mean(1).numpy(), coefficients.std(1).numpy()
     return mean.astype(np.float32), np.maximum(deviation, EPSILON).astype(np.float32)
 
 

@@ -48,11 +48,11 @@ def plan_hash_of(code: str) -> str:
     >>> plan_hash_of(source("ab" * 32)) == "ab" * 32
     True
     """
-    found = _PLAN_HASH.search(code)
-    if found is None or code != source(found.group(1)):
+    match = _PLAN_HASH.search(code)
+    if match is None or code != source(match.group(1)):
         raise NotApproved(
             "A code request here must be the thin traveller that syft_code.plans.traveller.source "
             "writes for a plan, byte for byte; this code is something else. Describe the model "
             "as a recipe and submit the plan with federation.researcher.study."
         )
-    return found.group(1)
+    return match.group(1)

@@ -131,8 +131,8 @@ def sigma_for(
     >>> sigma_for(8.0, delta=1e-5, sample_rate=0.2, steps=8, rounds=8)
     1.241
     """
-    one = DpSgdEvent(noise_multiplier=1.0, sample_rate=sample_rate, steps=steps)
-    return _sigma_for(target_epsilon, [one] * rounds, delta=delta)
+    single = DpSgdEvent(noise_multiplier=1.0, sample_rate=sample_rate, steps=steps)
+    return _sigma_for(target_epsilon, [single] * rounds, delta=delta)
 
 
 def evaluation_sigma_for(target_epsilon: float, *, delta: float, evaluations: int) -> float:
@@ -200,7 +200,7 @@ def _first_guess(target: float, releases: Sequence[Releases], *, delta: float) -
     """
     tail = math.sqrt(2 * math.log(1 / delta))
     mu = math.sqrt(tail**2 + 2 * target) - tail  # of epsilon = mu² / 2 + mu x tail
-    drawn = sum(one.count * one.sample_rate**2 for one in releases)
+    drawn = sum(kind.count * kind.sample_rate**2 for kind in releases)
     return 1 / math.sqrt(math.log1p(mu**2 / drawn))
 
 
@@ -247,11 +247,11 @@ def _require_delta(delta: float) -> None:
 def _releases(events: Sequence[DpSgdEvent | GaussianEvent]) -> tuple[Releases, ...]:
     """The Gaussian releases of some events, equal ones counted together, in a fixed order."""
     counts = Counter[tuple[float, float]]()
-    for one in events:
-        if isinstance(one, DpSgdEvent):
-            counts[one.noise_multiplier, one.sample_rate] += one.steps
+    for spent in events:
+        if isinstance(spent, DpSgdEvent):
+            counts[spent.noise_multiplier, spent.sample_rate] += spent.steps
         else:
-            counts[one.noise_multiplier, 1.0] += 1
+            counts[spent.noise_multiplier, 1.0] += 1
     return tuple(_shared(sigma, rate, count) for (sigma, rate), count in sorted(counts.items()))
 
 
@@ -267,10 +267,10 @@ def _priced(releases: tuple[Releases, ...], delta: float, method: Literal["pld",
     if method == "pld" and loss_distributions.quick_bound(releases, delta=delta) <= PLD_LIMIT:
         return loss_distributions.epsilon(releases, delta=delta)
     accountant = RdpAccountant(orders=RDP_ORDERS, neighboring_relation=RELATION)
-    for one in releases:
-        gaussian = dp_accounting.GaussianDpEvent(one.noise_multiplier)
-        sampled = dp_accounting.PoissonSampledDpEvent(one.sample_rate, gaussian)
-        accountant.compose(sampled, one.count)
+    for kind in releases:
+        gaussian = dp_accounting.GaussianDpEvent(kind.noise_multiplier)
+        sampled = dp_accounting.PoissonSampledDpEvent(kind.sample_rate, gaussian)
+        accountant.compose(sampled, kind.count)
     bound = float(accountant.get_epsilon(delta))
     if method == "rdp" or bound > PLD_LIMIT:
         return bound

@@ -63,7 +63,7 @@ def epsilon(releases: Sequence[Releases], *, delta: float) -> float:
     """
     grid = _grid(releases)
     tail = TRUNCATED * delta / (4 * len(releases))
-    row = [_composed(one, grid, tail) for one in sorted(releases)]
+    row = [_composed(kind, grid, tail) for kind in sorted(releases)]
     while len(row) > 1:
         pairs = zip(row[::2], row[1::2], strict=False)
         last = row[-1:] if len(row) % 2 else []
@@ -77,8 +77,9 @@ def quick_bound(releases: Sequence[Releases], *, delta: float) -> float:
     Source: Mironov 2017, proposition 3; Mironov, Talwar & Zhang 2019, section 3.3, with order 2.
     """
     order_2 = (
-        one.count * math.log1p(one.sample_rate**2 * math.expm1(min(one.noise_multiplier**-2, 700)))
-        for one in releases
+        kind.count
+        * math.log1p(kind.sample_rate**2 * math.expm1(min(kind.noise_multiplier**-2, 700)))
+        for kind in releases
     )
     return sum(order_2) - math.log(delta)
 
@@ -89,23 +90,23 @@ def _grid(releases: Sequence[Releases]) -> float:
     A grid of step h adds at most h²/4 to the variance of each release's loss: with `GRID` standard
     deviations less than 0.6 %, and to epsilon, which grows with the deviation, less than 0.6 % too.
     """
-    whole = sum(one.count * one.loss_variance for one in releases)
-    wanted = GRID * math.sqrt(whole / sum(one.count for one in releases))
+    whole = sum(kind.count * kind.loss_variance for kind in releases)
+    wanted = GRID * math.sqrt(whole / sum(kind.count for kind in releases))
     return min(max(wanted, FINEST), COARSEST)
 
 
-def _composed(one: Releases, grid: float, tail: float) -> PrivacyLossDistribution:
+def _composed(kind: Releases, grid: float, tail: float) -> PrivacyLossDistribution:
     """The loss of `count` equal releases; all the tails cut off on the way come to 2 `tail`."""
-    if one.sample_rate == 1:  # as many Gaussian releases are one, with less noise
-        return _single(one.noise_multiplier / math.sqrt(one.count), 1.0, grid)
-    single = _single(one.noise_multiplier, one.sample_rate, grid)
-    if one.count > FEW:
-        return single.self_compose(one.count, tail_mass_truncation=tail)
+    if kind.sample_rate == 1:  # as many Gaussian releases are one, with less noise
+        return _single(kind.noise_multiplier / math.sqrt(kind.count), 1.0, grid)
+    single = _single(kind.noise_multiplier, kind.sample_rate, grid)
+    if kind.count > FEW:
+        return single.self_compose(kind.count, tail_mass_truncation=tail)
     product = single
-    for bit in bin(one.count)[3:]:  # square, and multiply where the count has a 1
-        product = product.compose(product, tail_mass_truncation=tail / one.count)
+    for bit in bin(kind.count)[3:]:  # square, and multiply where the count has a 1
+        product = product.compose(product, tail_mass_truncation=tail / kind.count)
         if bit == "1":
-            product = product.compose(single, tail_mass_truncation=tail / one.count)
+            product = product.compose(single, tail_mass_truncation=tail / kind.count)
     return product
 
 

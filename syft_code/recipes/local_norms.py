@@ -1,6 +1,6 @@
 """Which parameters are scales and shifts of normalisation layers, so that a hospital can keep its own.
 
-Knows no torch: whoever counts what travels can count without a network.
+Knows no torch: an aggregator counts what travels without a network.
 
 Source: Li et al. 2021, "FedBN", arXiv 2102.07623, with group normalisation (Wu & He 2018), which
 has no statistics over patients.

@@ -7,9 +7,8 @@
 The header is public and signed (Ed25519). The payload is sealed in chunks of 1 MiB, each with
 AES-256-GCM under a content key that is used once; its nonce is the chunk's number, and the last
 one says that it is. The content key is sealed to the aggregator's X25519 key by HPKE, whose info
-is a digest of the header. Without it, whoever carries a share could put the same sealed bytes
-under a header of their own, in a study of their own with hospitals of their own, and have honest
-aggregators open it for them.
+is a digest of the header. Without it, a researcher could put the same sealed bytes under a header of
+another study with hospitals of its own, and have honest aggregators open it.
 
 Source: RFC 9180 (HPKE, base mode, DHKEM X25519, HKDF-SHA256, AES-256-GCM); Hoang, Reyhanitabar,
 Rogaway and Vizár 2015, "Online authenticated-encryption", section 7 (STREAM).
@@ -67,7 +66,7 @@ class SealedShare:
 
     @classmethod
     def from_bytes(cls, data: Bytes) -> "SealedShare":
-        """Whoever carries or receives a share: read `to_bytes` back, to the last byte."""
+        """Anyone: read `to_bytes` back, to the last byte."""
         start = len(MAGIC) + _LENGTHS.size
         require(
             bytes(data[: len(MAGIC)]) == MAGIC and len(data) >= start,
@@ -118,7 +117,9 @@ def seal(
     shares of the first time and give those again.
     """
     entry, pieces_of = plan.hospital(hospital), scheme(plan)
-    _check_sealing(plan, entry, purpose, values, hospital_key, content_keys)
+    _check_sealing(
+        plan, entry, purpose, values, hospital_key=hospital_key, content_keys=content_keys
+    )
     training = purpose == "train"
     pieces = sharing.encode_and_shard(
         values,
@@ -251,6 +252,7 @@ def _check_sealing(
     entry: Hospital,
     purpose: Purpose,
     values: NDArray[np.floating[Any]],
+    *,
     hospital_key: SigningKey,
     content_keys: Sequence[bytes],
 ) -> None:

@@ -20,8 +20,9 @@ def groups(
     plan says, or fewer if too few hospitals took part. A hospital's place is drawn from a hash
     of plan, round and set.
 
-    Does not protect: against whoever writes the plan, or says who dropped out, and tries several
-    until they like the draw; nor a hospital over many rounds. Whoever sees many groups' sums can work out
+    Does not protect: against a researcher who tries several plans, or several lists of hospitals
+    that dropped out, until the draw suits; nor a hospital over many rounds. A researcher who sees
+    many groups' sums can work out
     single hospitals' average updates; each of them is noised by its hospital.
     """
     chosen = tuple(sorted(hospitals))

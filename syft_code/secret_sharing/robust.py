@@ -113,6 +113,7 @@ def multi_krum(rows: Rows, *, tolerated: int) -> Vector:
     array([1.25])
     """
     _check(rows, "multi_krum", tolerated)
+    # In the rows' own order, so that a mean is the same to the last bit on every machine.
     chosen = np.sort(_by_score(rows, tolerated)[: len(rows) - tolerated - 2])
     mean: Vector = np.full(len(chosen), 1.0 / len(chosen)) @ rows[chosen]
     return mean
@@ -134,6 +135,7 @@ def geometric_median(rows: Rows, *, tolerated: int) -> Vector:
     array([1., 0.])
     """
     _check(rows, "geometric_median", tolerated)
+    # The products of deviations take one pass over the rows; each step then costs groups^2.
     centre = _trimmed(rows, (len(rows) - 1) // 2)
     products = _products(rows, centre)
     distances = np.sqrt(np.diagonal(products))
@@ -147,7 +149,7 @@ def geometric_median(rows: Rows, *, tolerated: int) -> Vector:
         shares /= shares.sum()
         if _length(shares - before, products) <= smoothing / 1000.0:
             break
-        distances = np.array([_length(shares - one, products) for one in np.eye(len(rows))])
+        distances = np.array([_length(shares - unit, products) for unit in np.eye(len(rows))])
     for part in _blocks(rows):
         centre[part] += shares @ (rows[:, part] - centre[part])
     return centre
@@ -233,10 +235,11 @@ def _by_score(rows: Rows, tolerated: int) -> NDArray[np.intp]:
     others.
     """
     squared = np.zeros((len(rows), len(rows)))
+    # Differences, and no |a|^2 + |b|^2 - 2 a b, in which two close rows cancel to noise.
     for part in _blocks(rows):
-        for one in range(1, len(rows)):
-            apart = rows[:one, part] - rows[one, part]
-            squared[one, :one] += np.einsum("ij,ij->i", apart, apart)
+        for row in range(1, len(rows)):
+            apart = rows[:row, part] - rows[row, part]
+            squared[row, :row] += np.einsum("ij,ij->i", apart, apart)
     squared += squared.T
     others = np.sort(squared, axis=1)[:, 1:]  # without the distance to itself, which is 0
     return np.argsort(others[:, : len(rows) - tolerated - 2].sum(axis=1), kind="stable")

@@ -261,13 +261,13 @@ def add_vector(total: Ring, payload: Payload) -> None:
 def unshard(sums: Sequence[Ring]) -> Ring:
     """Researcher: add the sums of all pieces, mod 2^b."""
     require(
-        len({(one.dtype, one.shape) for one in sums}) == 1,
+        len({(partial.dtype, partial.shape) for partial in sums}) == 1,
         "There must be a sum of each piece, all of one length and one ring.",
         error=SharingError,
     )
     total = np.add(sums[0], sums[1]) if len(sums) > 1 else sums[0].copy()
-    for one in sums[2:]:
-        np.add(total, one, out=total)
+    for partial in sums[2:]:
+        np.add(total, partial, out=total)
     return total
 
 
@@ -307,6 +307,7 @@ class _Encoder:
                 f"Every coordinate must be finite and at most {self.bound} in size, and one is "
                 "not: clip the update, or plan a larger bound."
             )
+        # Signed, for a cast of -1.0 to unsigned is undefined; two's complement is the same mod 2^b.
         signed = out[: len(block)].view(_SIGNED[out.itemsize])
         np.rint(scaled, out=signed, casting="unsafe")
 
@@ -330,7 +331,9 @@ def _sweep(
 
     def part(start: int, end: int) -> None:
         keystreams = [Keystream(seed, start * vector.itemsize) for seed in seeds]
+        # One buffer for all blocks: it stays in the cache, and the cipher fills no fresh memory.
         scratch = np.empty(min(step, end - start) * width, np.uint8)
+        # A value that overflows is refused by the encoder in a sentence, not by numpy in a warning.
         with np.errstate(invalid="ignore", over="ignore"):
             for first in range(start, end, step):
                 block = vector[first : min(first + step, end)]

@@ -42,7 +42,7 @@ def large_plan(parties: list[Party], size_bytes: int) -> Plan:
         algorithm=Scaffold(),
         evaluation=Evaluation(noise_multiplier=2.0, after_rounds=()),
     )
-    assert VectorLayout.of(plan).vector_length("train") * 8 >= VECTOR_BYTES
+    assert VectorLayout.of(plan).vector_length("train") * 8 >= size_bytes
     return plan
 
 

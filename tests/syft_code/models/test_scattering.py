@@ -83,9 +83,15 @@ def test_order_2_is_the_wavelet_of_the_modulus_of_a_wavelet_by_slow_convolution(
     padded = np.pad(image.numpy(), 4, mode="reflect")
     side = padded.shape[0]
     first, second = angle_of(0, angles), angle_of(3, angles)
-    wave1 = scattering._morlet((side, side), 0.8, first, 0.75 * math.pi, 1.0)
-    wave2 = scattering._morlet((side, side), 1.6, second, 0.375 * math.pi, 1.0)
-    low = np.fft.fft2(scattering._gabor((side, side), 1.6, 0.0, 0.0, 1.0))
+    wave1 = scattering._morlet(
+        (side, side), sigma=0.8, angle=first, frequency=0.75 * math.pi, slant=1.0
+    )
+    wave2 = scattering._morlet(
+        (side, side), sigma=1.6, angle=second, frequency=0.375 * math.pi, slant=1.0
+    )
+    low = np.fft.fft2(
+        scattering._gabor((side, side), sigma=1.6, angle=0.0, frequency=0.0, slant=1.0)
+    )
     signal = padded
     for spectrum in (wave1, wave2):
         signal = np.abs(np.fft.ifft2(np.fft.fft2(signal) * spectrum))

@@ -268,7 +268,8 @@ class Owner:
         budget = self.policy().budget(plan.hospital(self.name).asset)
         limit = budget if epsilon is None else replace(budget, epsilon=epsilon)
         state = self._status(evidence, plan, budget=limit, rounds=most)
-        if state.stops and state.verdict != "deny" and not anyway:
+        asked_for = rounds is not None and state.rounds_that_fit == most
+        if state.stops and state.verdict != "deny" and not (anyway or asked_for):
             raise NotApproved(
                 f"An approval must let the whole plan run. {state.stops} Ask for a plan that fits, "
                 "or sign it all the same with --anyway (in Python anyway=True)."
@@ -318,8 +319,8 @@ class Owner:
         """Let a plan run: sign for the vault, then tell PySyft; it says what was signed.
 
         `epsilon` caps this study, else the asset's budget does; `rounds` limits its training
-        rounds, else the plan does. A plan that would stop early under these limits, or under what
-        is left of a budget, is signed only with `anyway`.
+        rounds, else the plan does. A plan that would stop before these rounds, under `epsilon` or
+        under what is left of a budget, is signed only with `anyway`.
 
         Raises:
             NotApproved: if the site's policy forbids it, if there is no plan to approve, or if the

@@ -98,7 +98,7 @@ def test_an_approval_that_another_person_must_sign_says_so(
     ("limits", "why"),
     [
         ({"epsilon": 0.01}, r"It stops before round 1 of 3: round 1 would bring epsilon to"),
-        ({"rounds": 2}, r"It stops after round 2 of 3: the approval covers 2 rounds"),
+        ({"epsilon": 0.01, "rounds": 2}, r"It stops before round 1 of 3: round 1 would bring"),
     ],
 )
 def test_a_plan_that_would_stop_early_is_signed_only_on_purpose(
@@ -111,6 +111,12 @@ def test_a_plan_that_would_stop_early_is_signed_only_on_purpose(
     assert (state := owner.requests()[0].state) is not None and state.state == "undecided"
     signed = owner.approve(evidence, anyway=True, **limits)  # type: ignore[arg-type]
     assert "It stops " in repr(signed) and signed.in_force
+
+
+def test_fewer_rounds_on_purpose_are_signed_and_said(owner: Owner) -> None:
+    signed = owner.approve(owner.requests()[0], rounds=2)
+    assert signed.in_force
+    assert "It stops after round 2 of 3: the approval covers 2 rounds" in repr(signed)
 
 
 def test_the_card_of_a_plan_that_does_not_fit_is_red(

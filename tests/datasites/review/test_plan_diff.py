@@ -2,7 +2,7 @@
 
 import itertools
 import json
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import pytest
 from nacl.signing import SigningKey
@@ -22,6 +22,7 @@ from syft_code.plans.plan_parts import (
 )
 from syft_code.recipes.architectures import LayerStack
 from syft_code.recipes.layers import Activation, Conv, Pool
+from syft_code.recipes.recipe import CrossEntropy
 from tests.plans import Keys, plan
 
 KEYS = Keys()
@@ -135,59 +136,65 @@ def test_a_robust_rule_that_appears_and_one_that_changes_are_rows() -> None:
 
 
 ADAPTIVE = AdaptiveClip(quantile=0.5, learning_rate=0.2, count_noise_multiplier=10.0)
-CHANGED = [
-    replace(BEFORE, study="another-study"),
-    replace(BEFORE, researcher_key="cd" * 32),
-    replace(BEFORE, data=replace(BEFORE.data, stand_in=False)),
-    replace(BEFORE, optimizer=Sgd(learning_rate=0.5, momentum=0.9)),
-    replace(BEFORE, sharing=Sharing(fraction_bits=23)),
-    replace(BEFORE, sharing=Sharing(needed=2)),
-    replace(BEFORE, algorithm=Scaffold()),
-    replace(BEFORE, algorithm=FedProx(mu=0.1)),
-    replace(BEFORE, algorithm=FedProx(mu=0.2)),
-    replace(BEFORE, algorithm=FedAdam(learning_rate=0.1)),
-    replace(BEFORE, algorithm=FedYogi(learning_rate=0.1)),
-    replace(BEFORE, averaging=0.9),
-    replace(BEFORE, start_sha256="ab" * 32),
-    replace(BEFORE, augmentation=Augmentation(views=2, flips=True)),
-    replace(
-        BEFORE, continual=Ewc(strength=1.0, reference_sha256="ab" * 32, importance_sha256="cd" * 32)
+CERTIFIED = replace(BEFORE.aggregators[0], certificate="x" * 300)
+CHANGED: dict[str, tuple[object, ...]] = {
+    "study": ("another-study",),
+    "researcher_key": ("cd" * 32,),
+    "data": (replace(BEFORE.data, stand_in=False),),
+    "recipe": (replace(BEFORE.recipe, loss=CrossEntropy(class_weights=(2.0,) * 7)),),
+    "dp_sgd": (
+        replace(BEFORE.dp_sgd, noise_multiplier=0.8),
+        replace(BEFORE.dp_sgd, adaptive=ADAPTIVE),
     ),
-    replace(
-        BEFORE, continual=Distillation(weight=1.0, temperature=2.0, reference_sha256="ab" * 32)
+    "optimizer": (Sgd(learning_rate=0.5, momentum=0.9),),
+    "rounds": (8,),
+    "algorithm": (
+        Scaffold(),
+        FedProx(mu=0.1),
+        FedProx(mu=0.2),
+        FedAdam(learning_rate=0.1),
+        FedYogi(learning_rate=0.1),
     ),
-    replace(BEFORE, dp_sgd=replace(BEFORE.dp_sgd, adaptive=ADAPTIVE)),
-    replace(BEFORE, max_update_norm=0.5),
-    replace(BEFORE, frozen_layers=1),
-    replace(BEFORE, compression=Compression(kept=0.5)),
-    replace(BEFORE, compression=Compression(kept=0.5, error_feedback=False)),
-    replace(BEFORE, evaluation=Evaluation(noise_multiplier=2.0, after_rounds=(2, 3))),
-    replace(BEFORE, evaluation=None),
-    replace(
-        BEFORE,
-        aggregators=(
-            replace(BEFORE.aggregators[0], certificate="x" * 300),
-            *BEFORE.aggregators[1:],
-        ),
+    "averaging": (0.9,),
+    "start_sha256": ("ab" * 32,),
+    "augmentation": (Augmentation(views=2, flips=True),),
+    "continual": (
+        Ewc(strength=1.0, reference_sha256="ab" * 32, importance_sha256="cd" * 32),
+        Distillation(weight=1.0, temperature=2.0, reference_sha256="ab" * 32),
     ),
-    replace(
-        BEFORE,
-        aggregators=(
-            replace(BEFORE.aggregators[0], certificate="y" * 300),
-            *BEFORE.aggregators[1:],
-        ),
+    "sharing": (Sharing(fraction_bits=23), Sharing(needed=2)),
+    "max_update_norm": (0.5,),
+    "frozen_layers": (1,),
+    "compression": (
+        Compression(kept=0.5),
+        Compression(kept=0.5, error_feedback=False),
     ),
-]
+    "evaluation": (None, Evaluation(noise_multiplier=2.0, after_rounds=(2, 3))),
+    "aggregators": (
+        (CERTIFIED, *BEFORE.aggregators[1:]),
+        (replace(CERTIFIED, certificate="y" * 300), *BEFORE.aggregators[1:]),
+    ),
+    "hospitals": ((FIRST, SECOND, replace(THIRD, patients=50)),),
+}
+NEVER_CHANGED_HERE = {"format", "min_hospitals", "robust", "local_norms"}
+"""One value is legal, or this small plan allows no other."""
 
 
-@pytest.mark.parametrize(("before", "after"), itertools.permutations([BEFORE, *CHANGED], 2))
-def test_whatever_changes_the_hash_is_a_row_with_two_different_sides(
-    before: Plan, after: Plan
+@pytest.mark.parametrize("field", CHANGED)
+def test_whatever_changes_the_hash_is_a_row_of_that_field_with_two_different_sides(
+    field: str,
 ) -> None:
-    rows = plan_diff.of_plans(before, after)
-    assert rows
-    assert all(isinstance(row, Change) and row.before != row.after for row in rows)
-    assert all(len(row.before) < 300 for row in rows), "a certificate is shown by its hash"
+    plans = [BEFORE, *(replace(BEFORE, **{field: value}) for value in CHANGED[field])]  # type: ignore[arg-type]
+    for before, after in itertools.permutations(plans, 2):
+        rows = plan_diff.of_plans(before, after)
+        assert rows
+        assert all(field in row.field.replace(" ", ".").split(".") for row in rows)
+        assert all(isinstance(row, Change) and row.before != row.after for row in rows)
+        assert all(len(row.before) < 300 for row in rows), "a certificate is shown by its hash"
+
+
+def test_each_field_of_a_plan_is_among_them() -> None:
+    assert {field.name for field in fields(Plan)} == set(CHANGED) | NEVER_CHANGED_HERE
 
 
 def test_the_same_code_has_no_diff() -> None:

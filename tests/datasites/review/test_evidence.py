@@ -154,43 +154,42 @@ class _Words(HTMLParser):
 # What an owner reads
 
 
-@pytest.mark.parametrize(
-    "words",
-    [
-        "alice@example.org",
-        "The rules allow it. Is it worth it?",
-        "4.12",
-        "1.25 of 8.00",
-        "5.31 of 8.00",
-        "epsilon 2.69",
-        "1e-05",
-        "skin-lesions-of-2020",
-        "8 rounds of 3 steps",
-        "probability 0.2 (about 8.2 patients)",
-        "clip norm 1, noise multiplier 1",
-        "after round 3",
-        "conv 4 (3x3 stride 2), relu, global average",
-        "41 declared training patients",
-        "stand-in",
-        "No code of the researcher runs",
-        f"the one fixed function, byte for byte: SHA-256 {traveller.source_sha256(PLAN.hash)}",
-        "owner.examine(evidence)",
-        "Against first-study",
-        "asked for now",
-        "at least 3 of the 3 hospitals",
-        "approve() would give 30 days",
-        "0 of 1: nobody yet",
-        PLAN.hash,
-        OLD.hash[:16],
-        PLAN.researcher_key[:16],
-        PLAN.aggregators[2].verify_key[:16],
-        PLAN.aggregators[2].seal_key[:16],
-        "127.0.0.1:8203",
-    ],
+WORDS = (
+    "alice@example.org",
+    "The rules allow it. Is it worth it?",
+    "4.12",
+    "1.25 of 8.00",
+    "5.31 of 8.00",
+    "epsilon 2.69",
+    "1e-05",
+    "skin-lesions-of-2020",
+    "8 rounds of 3 steps",
+    "probability 0.2 (about 8.2 patients)",
+    "clip norm 1, noise multiplier 1",
+    "after round 3",
+    "conv 4 (3x3 stride 2), relu, global average",
+    "41 declared training patients",
+    "stand-in",
+    "No code of the researcher runs",
+    f"the one fixed function, byte for byte: SHA-256 {traveller.source_sha256(PLAN.hash)}",
+    "owner.examine(evidence)",
+    "Against first-study",
+    "asked for now",
+    "at least 3 of the 3 hospitals",
+    "approve() would give 30 days",
+    "0 of 1: nobody yet",
+    PLAN.hash,
+    OLD.hash[:16],
+    PLAN.researcher_key[:16],
+    PLAN.aggregators[2].verify_key[:16],
+    PLAN.aggregators[2].seal_key[:16],
+    "127.0.0.1:8203",
 )
-def test_a_card_says_in_words_and_numbers(words: str) -> None:
+
+
+def test_a_card_says_in_words_and_numbers() -> None:
     for text in both(pack()):
-        assert words in text
+        assert [words for words in WORDS if words not in text] == []
 
 
 def test_the_head_has_the_verdict_and_three_numbers() -> None:

@@ -88,13 +88,16 @@ def test_a_long_stream_has_the_known_hash() -> None:
     assert canonical.sha256(expanded.data) == known["sha256"]
 
 
-@pytest.mark.parametrize("case", KNOWN["weights"], ids=lambda c: f"{c['hospitals']}-{c['weight']}")
-def test_a_weight_has_the_known_digits_and_comes_back(case: dict[str, Any]) -> None:
-    bits, hospitals = case["ring_bits"], case["hospitals"]
-    digits = sharing.encode_weight(case["weight"], bits, hospitals=hospitals)
-    assert digits.tobytes().hex() == case["digits"]
-    assert sharing.decode_weight(digits, hospitals=hospitals) == case["weight"]
-    assert len(digits) == sharing.weight_length(bits, hospitals)
+@pytest.mark.parametrize("ring_bits", [8, 16, 32, 64])
+def test_a_weight_has_the_known_digits_and_comes_back(ring_bits: int) -> None:
+    cases = [case for case in KNOWN["weights"] if case["ring_bits"] == ring_bits]
+    assert cases
+    for case in cases:
+        hospitals = case["hospitals"]
+        digits = sharing.encode_weight(case["weight"], ring_bits, hospitals=hospitals)
+        assert digits.tobytes().hex() == case["digits"]
+        assert sharing.decode_weight(digits, hospitals=hospitals) == case["weight"]
+        assert len(digits) == sharing.weight_length(ring_bits, hospitals)
 
 
 @pytest.mark.parametrize("case", KNOWN["spans"], ids=lambda c: f"{c['ring_bits']}-{c['fits']}")
@@ -167,7 +170,7 @@ def test_any_needed_aggregators_hold_all_pieces_and_any_fewer_lack_one(
 
 
 @pytest.mark.parametrize("size_bytes", [1, 16, 131072 - 8, 131072, 131072 + 8, 2**20 + 24])
-@pytest.mark.parametrize("ring_bits", [8, 16, 32, 64])
+@pytest.mark.parametrize("ring_bits", [8, 64])
 def test_blocks_join_without_a_seam(size_bytes: int, ring_bits: int) -> None:
     seeds = [bytes(range(32)), bytes(range(1, 33))]
     length = max(size_bytes * 8 // ring_bits, 1)
@@ -183,11 +186,10 @@ def test_blocks_join_without_a_seam(size_bytes: int, ring_bits: int) -> None:
     assert np.array_equal(np.frombuffer(vector, plain.dtype), expected)
 
 
-@pytest.mark.parametrize("threads", [1, 2, 5])
 @pytest.mark.parametrize("ring_bits", [8, 16, 32, 64])
-@pytest.mark.parametrize("length", [1, 7, 40_000, 600_001])
+@pytest.mark.parametrize("length", [1, 40_000, 600_001])
 def test_one_pass_on_any_number_of_threads_gives_the_same_bytes(
-    threads: int, ring_bits: int, length: int
+    ring_bits: int, length: int
 ) -> None:
     rule = Sharing(ring_bits=ring_bits, fraction_bits=min(ring_bits, 40) - 4, bound=1.0)
     values = np.random.default_rng(length).uniform(-1, 1, length)
@@ -197,30 +199,28 @@ def test_one_pass_on_any_number_of_threads_gives_the_same_bytes(
         sharing.encode_weight(12345, ring_bits, hospitals=4),
     ])  # fmt: skip
     slow = sharing.shard(encoded.copy(), Scheme(3, 2), seeds=seeds)
-    fast = sharing.encode_and_shard(
-        values, rule, Scheme(3, 2), weight=12345, seeds=seeds, hospitals=4, factor=0.7,
-        threads=threads,
-    )  # fmt: skip
-    assert [bytes(one) for one in fast] == [bytes(one) for one in slow]
-    total = np.frombuffer(fast[-1], encoded.dtype).copy()
-    sharing.add_seeds(total, seeds, threads=threads)
-    assert np.array_equal(total, encoded)
+    for threads in (1, 2, 5):
+        fast = sharing.encode_and_shard(
+            values, rule, Scheme(3, 2), weight=12345, seeds=seeds, hospitals=4, factor=0.7,
+            threads=threads,
+        )  # fmt: skip
+        assert [bytes(one) for one in fast] == [bytes(one) for one in slow]
+        total = np.frombuffer(fast[-1], encoded.dtype).copy()
+        sharing.add_seeds(total, seeds, threads=threads)
+        assert np.array_equal(total, encoded)
 
 
-@pytest.mark.parametrize("place", [0, 20_000, 69_999])
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 65.0, -65.0])
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_one_bad_coordinate_anywhere_is_refused_and_never_named(
-    place: int, value: float, dtype: type
-) -> None:
-    values = np.zeros(70_000, dtype)
-    values[place] = value
-    with pytest.raises(RangeExceeded) as caught:
-        sharing.encode(values, Sharing(bound=64.0), hospitals=3)
-    assert str(caught.value) == (
-        "Every coordinate must be finite and at most 64.0 in size, and one is not: "
-        "clip the update, or plan a larger bound."
-    )
+def test_one_bad_coordinate_anywhere_is_refused_and_never_named(value: float) -> None:
+    for place, dtype in itertools.product((0, 20_000, 69_999), (np.float32, np.float64)):
+        values = np.zeros(70_000, dtype)
+        values[place] = value
+        with pytest.raises(RangeExceeded) as caught:
+            sharing.encode(values, Sharing(bound=64.0), hospitals=3)
+        assert str(caught.value) == (
+            "Every coordinate must be finite and at most 64.0 in size, and one is not: "
+            "clip the update, or plan a larger bound."
+        )
 
 
 def test_the_bound_is_on_what_is_shared_after_the_factor() -> None:

@@ -147,7 +147,9 @@ TAMPERED = {
     "beginning cut": ["DELETE FROM log WHERE number < 3"],
     "end cut past a round": ["DELETE FROM log WHERE number > 6"],
     "a round taken out of the ledger": ["DELETE FROM spent"],
-    "a round made cheap": ["UPDATE spent SET event = replace(event, '1.0', '9.0')"],
+    "a round made cheap": [
+        """UPDATE spent SET event = replace(event, 'multiplier":1,', 'multiplier":9,')"""
+    ],
     "a round moved to another asset": ["UPDATE spent SET asset = 'other'"],
     "everything emptied": ["DELETE FROM log", "DELETE FROM spent", "DELETE FROM owner_action"],
     "the end cut by a line": ["DELETE FROM log WHERE number = (SELECT MAX(number) FROM log)"],

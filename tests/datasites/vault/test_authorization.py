@@ -487,15 +487,15 @@ def test_one_changed_byte_of_the_asset_is_refused(
 @pytest.mark.parametrize(
     ("sql", "words"),
     [
-        ("UPDATE approval SET message = replace(message, '8.0', '9.0')", "was changed after"),
+        ("UPDATE approval SET message = replace(message, ':8}', ':9}')", "was changed after"),
         ("UPDATE approval SET signature = replace(signature, 'a', 'b')", "was changed after"),
         (
-            "UPDATE owner_action SET message = replace(message, '8.0', '9.0') WHERE name = 'Adoption'",
+            "UPDATE owner_action SET message = replace(message, ':8,', ':9,') WHERE name = 'AdoptPolicy'",
             "was changed after",
         ),
         (
             "UPDATE owner_action SET message = replace(message, 'aggregators', 'aggregatorz') "
-            "WHERE name = 'Trust'",
+            "WHERE name = 'TrustParties'",
             "was changed after",
         ),
         ("UPDATE plan SET plan = replace(plan, '\"rounds\":3', '\"rounds\":4')", "bytes"),

@@ -276,8 +276,8 @@ def test_terms_are_read_strictly() -> None:
         b"",
         b"{}",
         data + b" ",
-        data.replace(b"8.0", b"8"),
-        data.replace(b"8.0", b"-8.0"),
+        data.replace(b'"epsilon":8', b'"epsilon":8.0'),
+        data.replace(b'"epsilon":8', b'"epsilon":-8'),
         data.replace(b'"min_hospitals":3', b'"min_hospitals":2'),
         data.replace(b'"approvers":1', b'"approvers":1,"more":1'),
     ):

@@ -635,6 +635,10 @@ NORMED = Recipe(
             {"dp_sgd": ADAPTIVE},
             "follows, on from round to round, the norm below which 0.5 of the patients lie",
         ),
+        (
+            {"dp_sgd": replace(PLAN.dp_sgd, engine="opacus")},
+            "noise multiplier 1, per-sample gradients by Opacus",
+        ),
         ({"max_update_norm": 1.5}, "is cut to an L2 norm of at most 1.5"),
         (
             {"frozen_layers": 1},

@@ -24,6 +24,8 @@ from syft_code.recipes.layers import Conv, GlobalAverage, GroupNorm
 from syft_code.recipes.recipe import Recipe
 from tests.plans import plan
 
+pytestmark = pytest.mark.servers
+
 PLAN = plan()
 NORMED = Recipe(
     model=LayerStack(layers=(Conv(channels=4, stride=2), GroupNorm(groups=2), GlobalAverage())),
@@ -132,8 +134,9 @@ def test_a_change_of_scaffolds_that_is_past_the_bound_is_told_before_anybody_app
             "start_sha256": "ef" * 32,
             "augmentation": Augmentation(views=2, flips=True),
         },
+        {"dp_sgd": replace(PLAN.dp_sgd, engine="opacus")},
     ],
-    ids=["adam, norms, EWC", "prox, distillation, views"],
+    ids=["adam, norms, EWC", "prox, distillation, views", "Opacus"],
 )
 def test_every_choice_of_an_algorithm_is_tried_out(changes: dict[str, Any]) -> None:
     """The vectors of an earlier task are the researcher's: stand-ins take their place here."""
@@ -154,6 +157,10 @@ READY = """
 import sys, time
 from datasites.protocol import framing as wire, vault_api
 from datasites.vault.worker.job_messages import TrainingJob as Job
+<<<<<<< HEAD
+=======
+
+>>>>>>> mathematics
 wire.receive(sys.stdin.buffer, Job)
 wire.send(sys.stdout.buffer, vault_api.Failure(error="TrainingFailed", sentence="No such cohort."))
 wire.receive(sys.stdin.buffer, Job)

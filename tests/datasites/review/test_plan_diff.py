@@ -145,6 +145,7 @@ CHANGED: dict[str, tuple[object, ...]] = {
     "dp_sgd": (
         replace(BEFORE.dp_sgd, noise_multiplier=0.8),
         replace(BEFORE.dp_sgd, adaptive=ADAPTIVE),
+        replace(BEFORE.dp_sgd, engine="opacus"),
     ),
     "optimizer": (Sgd(learning_rate=0.5, momentum=0.9),),
     "rounds": (8,),

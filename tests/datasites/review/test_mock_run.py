@@ -157,10 +157,6 @@ READY = """
 import sys, time
 from datasites.protocol import framing as wire, vault_api
 from datasites.vault.worker.job_messages import TrainingJob as Job
-<<<<<<< HEAD
-=======
-
->>>>>>> mathematics
 wire.receive(sys.stdin.buffer, Job)
 wire.send(sys.stdout.buffer, vault_api.Failure(error="TrainingFailed", sentence="No such cohort."))
 wire.receive(sys.stdin.buffer, Job)

@@ -165,7 +165,7 @@ def front_desk(site: Site) -> FastAPI:
         account = http_signatures.account_of(request.headers, "POST", "/rounds")
         call: Signed = canonical.parse(Signed, await request.body(), what="round call")
         asked: RoundCall = canonical.parse(RoundCall, call.message.encode(), what="round call")
-        weights = blob_routes.Blobs(site.desk / "blobs").path(asked.weights_sha256).read_bytes()
+        weights = blob_routes.BlobStore(site.desk / "blobs").path(asked.weights_sha256).read_bytes()
         ticket, _ = vault_api.ask(site.vault, vault_api.StartRound(call=call), weights)
         tickets.give(ticket.ticket, account)
         return Response(canonical.encode(ticket), media_type="application/json")

@@ -109,7 +109,7 @@ def assert_worthless(ours: OurSite, stolen: list[SyftSigningKey]) -> None:
         call = round_call(ours, ours.agreed, 3, key=key.signing_key)
         with pytest.raises(InvalidMessage, match="must carry the signature"):
             ours.alice.start_round(ours.agreed, call)
-    assert ours.alice.has_approved(wanted.hash)  # so far the owner's account key goes
+    assert not ours.alice.has_approved(wanted.hash)  # PySyft's approval is no owner's signature
     with pytest.raises(NotApproved, match="No data owner here has approved this plan"):
         ours.alice.start_round(wanted, round_call(ours, wanted, 1))
     assert ours.owner.ledger_summary("skin-lesions") == before

@@ -29,7 +29,7 @@ def answering(monkeypatch: pytest.MonkeyPatch, reply: Any) -> list[Any]:
     """A vault that gives one answer, and what it was asked."""
     asked: list[Any] = []
 
-    def ask(vault_home: Path, request: object, body: bytes = b"") -> tuple[Any, bytes]:
+    def ask(vault_home: Path, request: object, body: bytes = b"", **_: object) -> tuple[Any, bytes]:
         asked.append((vault_home, request, body))
         if isinstance(reply, ConsiliumError):
             raise reply

@@ -771,7 +771,9 @@ def hospital(tmp_path: Path) -> OneHospital:
 def vault(hospital: OneHospital, monkeypatch: pytest.MonkeyPatch) -> Iterator[Vault]:
     started = Vault(hospital.site)
     hospital.publish(started)
-    monkeypatch.setattr(vault_api, "ask", lambda home, asked, body=b"": started.answer(asked, body))
+    monkeypatch.setattr(
+        vault_api, "ask", lambda home, asked, body=b"", **_: started.answer(asked, body)
+    )
     yield started
     started.close()
 

@@ -62,7 +62,7 @@ def test_a_start_clears_away_what_a_kill_left_and_keeps_what_left(
     for name in (
         "sealed/00",
         "sealed/00.unfinished",
-        "carry/00",
+        "client_state/00",
         "cohorts/00.safetensors.unfinished",
     ):
         (copy.vault / name).write_bytes(b"cut")

@@ -662,7 +662,7 @@ def test_a_full_disk_is_seen_on_a_running_aggregator(
             admin_api.served(config.folder, service),
             admin_api.at(config) as admin,
         ):
-            monkeypatch.setattr(aggregator_service, "RESERVE_BYTES", 2**60)
+            monkeypatch.setattr(aggregator_service, "RESERVE_BYTES", 2**50)
             assert "no share is taken until there is room" in admin.condition().sentence
             monkeypatch.undo()
             stored = admin.condition().stored_bytes

@@ -249,7 +249,11 @@ def test_a_first_plan_is_said_to_be_all_new() -> None:
         assert "all of it is new" in text
 
 
-@pytest.mark.parametrize("code", ["import socket\n", traveller.source(PLAN.hash) + "\n"])
+@pytest.mark.parametrize(
+    "code",
+    ["import socket\n", traveller.source(PLAN.hash) + "\n"],
+    ids=["other code", "one more line"],  # a plan's keys are new in each run
+)
 def test_code_that_is_not_the_fixed_function_is_an_alarm(code: str) -> None:
     bad = pack(request=request(code), plan=None, problem="It must be the traveller.")
     for text in both(bad):

@@ -165,6 +165,7 @@ def test_gradients_of_single_slices_can_be_mapped(recipe, data) -> None:
         return networks.loss_per_example(recipe, logits, label.unsqueeze(0)).squeeze(0)
 
     labels = some_labels(data, 3)
+    model(pixels, facts)  # constants of a size are worked out once, outside a transform
     rows = vmap(grad(loss), in_dims=(None, 0, 0, 0))(weights, pixels, facts, labels)
     alone = grad(loss)(weights, pixels[1], facts[1], labels[1])
     for name, gradient in alone.items():

@@ -45,6 +45,7 @@ from syft_code.plans import messages
 from syft_code.plans.messages import NO_PART, RoundCall, Signed, Ticket
 from syft_code.plans.plan import Plan
 from syft_code.privacy import accounting
+from syft_code.runtime import durable_files
 from syft_code.secret_sharing.vector_layout import VectorLayout
 
 LOG = logging.getLogger("consilium.vault")
@@ -80,6 +81,7 @@ class Vault:
 
     def __init__(self, site: Site) -> None:
         self._lock = private_files.lock_file(site.vault / "lock")
+        durable_files.remove_unfinished(site.vault)
         settings = site.settings()
         self._name = settings.name
         self._key = private_files.signing_key(site.vault / "key")

@@ -19,6 +19,12 @@ def write_durably(path: Path, data: bytes | memoryview) -> None:
         raise
 
 
+def remove_unfinished(folder: Path) -> None:
+    """Delete what killed writes left in a folder; for its one user, before it writes there."""
+    for path in folder.glob("*.unfinished"):
+        path.unlink(missing_ok=True)
+
+
 def _write_synced(path: Path, data: bytes | memoryview) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "wb") as file:

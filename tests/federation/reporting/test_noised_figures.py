@@ -93,7 +93,7 @@ def test_a_report_of_a_demo_holds_the_noised_figure_against_the_baselines(
         baselines=[alone],
     )
     head, rest = path.read_text().split("How good the model is")
-    assert f"; {alone.name} 0." in head
+    assert f"; {alone.name} " in head
     row = rest.split("Federated, as the researcher sees it (noised)")[1].split("</tr>")[0]
     assert NOISED.search(row)
 

@@ -52,3 +52,10 @@ def test_two_writers_of_one_file_do_not_meet_in_the_unfinished_one(
     durable_files.write_durably(path, b"ours")
     assert path.read_bytes() == b"ours"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_a_killed_write_left_is_deleted_and_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / "key.0011223344556677.unfinished").write_bytes(b"half")
+    durable_files.write_durably(tmp_path / "key", b"whole")
+    durable_files.remove_unfinished(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["key"]

@@ -109,7 +109,7 @@ def another_key(site: Site) -> None:
 
 
 def leave_rubbish(site: Site) -> None:
-    (site.vault / "a.unfinished").write_bytes(b"x")
+    (site.vault / "a.rubbish").write_bytes(b"x")
 
 
 FREE = ("DROP TRIGGER log_is_kept", "DROP TRIGGER log_is_fixed")

@@ -1,7 +1,7 @@
 """How a plan's hospitals become one sum, in words: the part of a card on what the plan says of it."""
 
 from datasites.review.html_card import Section
-from syft_code.plans.algorithms import FedAdam, FedProx, FedYogi, Scaffold
+from syft_code.plans.algorithms import FedAdagrad, FedAdam, FedProx, FedYogi, Scaffold
 from syft_code.plans.plan import Plan
 from syft_code.recipes.recipe import layer_parameters, parameter_count
 from syft_code.secret_sharing.vector_layout import VectorLayout
@@ -64,8 +64,8 @@ def _algorithm(plan: Plan) -> str:
                 f"SCAFFOLD: {start} and corrects each step by where all drift to; beside its update "
                 "it shares how its own correction changed"
             )
-        case FedAdam() | FedYogi() as adaptive:
-            rule = "Adam" if isinstance(adaptive, FedAdam) else "Yogi"
+        case FedAdam() | FedYogi() | FedAdagrad() as adaptive:
+            rule = type(adaptive).__name__.removeprefix("Fed")
             return (
                 f"Fed{rule}: {start}; the researcher takes the mean update for a gradient, and steps by "
                 f"{rule}'s rule. What is done here is FedAvg's"

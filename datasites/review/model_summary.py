@@ -4,7 +4,15 @@ from collections.abc import Iterator
 
 from datasites.review.html_card import Section
 from datasites.review.plan_diff import short
-from syft_code.plans.algorithms import Distillation, Ewc, FedAdam, FedProx, FedYogi, Scaffold
+from syft_code.plans.algorithms import (
+    Distillation,
+    Ewc,
+    FedAdagrad,
+    FedAdam,
+    FedProx,
+    FedYogi,
+    Scaffold,
+)
 from syft_code.plans.plan import Plan
 from syft_code.plans.plan_parts import Augmentation
 from syft_code.recipes.architectures import Architecture, Fusion, LayerStack, UNet
@@ -67,6 +75,11 @@ def name(plan: Plan) -> str:
             return (
                 f"{kind} (the researcher's learning rate {adaptive.learning_rate:g}, beta "
                 f"{adaptive.beta1:g} and {adaptive.beta2:g}, adaptivity {adaptive.adaptivity:g})"
+            )
+        case FedAdagrad() as adaptive:
+            return (
+                f"FedAdagrad (the researcher's learning rate {adaptive.learning_rate:g}, beta "
+                f"{adaptive.beta1:g}, adaptivity {adaptive.adaptivity:g})"
             )
         case _:
             return "FedAvg"

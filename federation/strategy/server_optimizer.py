@@ -1,7 +1,7 @@
 """The researcher's half of an algorithm: from a round's sums to the next model.
 
     sums ─ mean, or robust rule ─▶ D ─ FedAvg, FedProx, SCAFFOLD: x + D
-                                     └ FedAdam, FedYogi: x + eta m / (root v + tau) ─▶ x' ─▶ average
+                                     └ FedAdam, FedYogi, FedAdagrad: x + eta m / (root v + tau) ─▶ x' ─▶ average
 
 It is a pure function of the plan, the model before and the round's sums, all of which are noised or
 public: post-processing. A study that is run anew gets the same sums, and so the same model, moments
@@ -18,7 +18,7 @@ from syft_code.arrays import Vector, Weights
 from syft_code.errors import SharingError, require
 from syft_code.local_training.broadcast import Broadcast, PublicVectors
 from syft_code.local_training.local_round import first_weights
-from syft_code.plans.algorithms import FedAdam, FedYogi
+from syft_code.plans.algorithms import FedAdagrad, FedAdam, FedYogi
 from syft_code.plans.messages import Purpose
 from syft_code.plans.plan import Plan
 from syft_code.secret_sharing import compression, envelope, robust
@@ -41,7 +41,7 @@ class RoundTotals(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Moments:
-    """FedAdam's and FedYogi's m and v, of the trained parameters."""
+    """FedAdam's, FedYogi's and FedAdagrad's m and v, of the trained parameters."""
 
     first: Vector
     second: Vector
@@ -73,7 +73,7 @@ class ServerState:
         given.check(plan)
         trained = layout.trained_count
         moments = None
-        if isinstance(plan.algorithm, FedAdam | FedYogi):
+        if isinstance(plan.algorithm, FedAdam | FedYogi | FedAdagrad):
             second = np.full(trained, plan.algorithm.adaptivity**2)
             moments = Moments(first=np.zeros(trained), second=second)
         return cls(
@@ -121,7 +121,7 @@ def step(plan: Plan, number: int, model: ServerState, collected: RoundTotals) ->
 
     The mean of the updates, weighted by declared patients, or what a robust rule makes of the
     groups' means, is added to the weights (FedAvg, FedProx, SCAFFOLD), or is the gradient of a step
-    of Adam or Yogi. SCAFFOLD's control variate moves by the weighted changes that were summed over
+    of Adam, Yogi or Adagrad. SCAFFOLD's control variate moves by the weighted changes that were summed over
     the weight of the whole roster.
 
     Source: McMahan et al. 2017, algorithm 1; Karimireddy et al. 2020, "SCAFFOLD", algorithm 1,
@@ -149,7 +149,7 @@ def step(plan: Plan, number: int, model: ServerState, collected: RoundTotals) ->
 def _stepped(plan: Plan, model: ServerState, update: Vector) -> ServerState:
     """The model moved by an update of all parameters, with moments where the algorithm has some."""
     algorithm = plan.algorithm
-    if model.moments is None or not isinstance(algorithm, FedAdam | FedYogi):
+    if model.moments is None or not isinstance(algorithm, FedAdam | FedYogi | FedAdagrad):
         return replace(model, weights=(model.weights + update).astype(np.float32))
     part = VectorLayout.of(plan).trained
     moments, change = adaptive_step(algorithm, model.moments, update[part])
@@ -159,13 +159,14 @@ def _stepped(plan: Plan, model: ServerState, update: Vector) -> ServerState:
 
 
 def adaptive_step(
-    algorithm: FedAdam | FedYogi, before: Moments, update: Vector
+    algorithm: FedAdam | FedYogi | FedAdagrad, before: Moments, update: Vector
 ) -> tuple[Moments, Vector]:
     """The moments after an update D, and by how much the weights move.
 
         m = beta1 m + (1 - beta1) D
         v = beta2 v + (1 - beta2) D^2                       FedAdam
         v = v - (1 - beta2) D^2 sign(v - D^2)               FedYogi
+        v = v + D^2                                         FedAdagrad
         x moves by eta m / (root v + tau)
 
     Before the first round m is 0 and v is tau^2. There is no correction of the first rounds' bias,
@@ -175,10 +176,13 @@ def adaptive_step(
     """
     square = update**2
     first = algorithm.beta1 * before.first + (1 - algorithm.beta1) * update
-    if isinstance(algorithm, FedYogi):
-        second = before.second - (1 - algorithm.beta2) * square * np.sign(before.second - square)
-    else:
-        second = algorithm.beta2 * before.second + (1 - algorithm.beta2) * square
+    match algorithm:
+        case FedAdam(beta2=beta2):
+            second = beta2 * before.second + (1 - beta2) * square
+        case FedYogi(beta2=beta2):
+            second = before.second - (1 - beta2) * square * np.sign(before.second - square)
+        case FedAdagrad():
+            second = before.second + square
     change = algorithm.learning_rate * first / (np.sqrt(second) + algorithm.adaptivity)
     return Moments(first=first, second=second), change
 

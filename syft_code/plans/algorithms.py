@@ -7,6 +7,7 @@
 | scaffold | DP-SGD, corrected by where all drift to  | adds the mean update, and of the drift  |
 | fedadam  | DP-SGD                                   | Adam on the mean update                 |
 | fedyogi  | DP-SGD                                   | Yogi on the mean update                 |
+| fedadagrad | DP-SGD                                 | Adagrad on the mean update              |
 
 Data only; docs/algorithms.md has the equations, and where each of them is computed.
 """
@@ -70,10 +71,7 @@ class _Adaptive:
 
     def __post_init__(self) -> None:
         canonical.require_types(self)
-        _require_positive("The researcher's learning_rate", self.learning_rate)
-        _require_positive("adaptivity", self.adaptivity)
-        for name, beta in (("beta1", self.beta1), ("beta2", self.beta2)):
-            require(0 <= beta < 1, f"{name} must be in [0, 1), got {beta}.")
+        _require_adaptive(self.learning_rate, self.adaptivity, beta1=self.beta1, beta2=self.beta2)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +86,23 @@ class FedYogi(_Adaptive):
     """Yogi at the researcher: its second moment changes by no more than a square at a time."""
 
     kind: Literal["fedyogi"] = "fedyogi"
+
+
+@canonical.message
+class FedAdagrad:
+    """Adagrad at the researcher: its second moment is the sum of squares, and never shrinks.
+
+    Units and source: as FedAdam's; nothing is forgotten, so there is no beta2.
+    """
+
+    learning_rate: float
+    beta1: float = 0.9
+    adaptivity: float = 1e-3
+    kind: Literal["fedadagrad"] = "fedadagrad"
+
+    def __post_init__(self) -> None:
+        canonical.require_types(self)
+        _require_adaptive(self.learning_rate, self.adaptivity, beta1=self.beta1)
 
 
 @canonical.message
@@ -135,7 +150,9 @@ class Distillation:
         _require_hash("reference_sha256", self.reference_sha256)
 
 
-Algorithm = Annotated[FedAvg | FedProx | Scaffold | FedAdam | FedYogi, Field(discriminator="kind")]
+Algorithm = Annotated[
+    FedAvg | FedProx | Scaffold | FedAdam | FedYogi | FedAdagrad, Field(discriminator="kind")
+]
 Continual = Annotated[Ewc | Distillation, Field(discriminator="kind")]
 
 
@@ -148,6 +165,13 @@ def earlier_vectors(continual: Ewc | Distillation | None) -> int:
             return 1
         case _:
             return 0
+
+
+def _require_adaptive(learning_rate: float, adaptivity: float, **betas: float) -> None:
+    _require_positive("The researcher's learning_rate", learning_rate)
+    _require_positive("adaptivity", adaptivity)
+    for name, beta in betas.items():
+        require(0 <= beta < 1, f"{name} must be in [0, 1), got {beta}.")
 
 
 def _require_positive(name: str, value: float) -> None:

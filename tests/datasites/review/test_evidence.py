@@ -28,7 +28,15 @@ from policies.site_policy import AssetBudget, Budget, StandingApproval
 from syft_code import canonical
 from syft_code.errors import NotApproved
 from syft_code.plans import traveller
-from syft_code.plans.algorithms import Distillation, Ewc, FedAdam, FedProx, FedYogi, Scaffold
+from syft_code.plans.algorithms import (
+    Distillation,
+    Ewc,
+    FedAdagrad,
+    FedAdam,
+    FedProx,
+    FedYogi,
+    Scaffold,
+)
 from syft_code.plans.notes import Note
 from syft_code.plans.plan import Plan
 from syft_code.plans.plan_parts import (
@@ -604,6 +612,12 @@ NORMED = Recipe(
         ),
         ({"algorithm": FedAdam(learning_rate=0.1)}, "steps by Adam's rule. What is done here is"),
         ({"algorithm": FedYogi(learning_rate=0.1)}, "steps by Yogi's rule"),
+        (
+            {"algorithm": FedAdagrad(learning_rate=0.1)},
+            "FedAdagrad (the researcher's learning rate 0.1, beta 0.9, adaptivity 0.001)",
+        ),
+        ({"algorithm": FedAdagrad(learning_rate=0.1)}, "FedAdagrad: "),
+        ({"algorithm": FedAdagrad(learning_rate=0.1)}, "steps by Adagrad's rule"),
         ({}, "the last round's weights"),
         ({"averaging": 0.9}, "a moving average of all rounds' weights (decay 0.9), which is also"),
         (

@@ -9,7 +9,15 @@ from nacl.signing import SigningKey
 
 from datasites.review import plan_diff
 from datasites.review.plan_diff import Change
-from syft_code.plans.algorithms import Distillation, Ewc, FedAdam, FedProx, FedYogi, Scaffold
+from syft_code.plans.algorithms import (
+    Distillation,
+    Ewc,
+    FedAdagrad,
+    FedAdam,
+    FedProx,
+    FedYogi,
+    Scaffold,
+)
 from syft_code.plans.plan import Plan
 from syft_code.plans.plan_parts import (
     AdaptiveClip,
@@ -155,6 +163,7 @@ CHANGED: dict[str, tuple[object, ...]] = {
         FedProx(mu=0.2),
         FedAdam(learning_rate=0.1),
         FedYogi(learning_rate=0.1),
+        FedAdagrad(learning_rate=0.1),
     ),
     "averaging": (0.9,),
     "start_sha256": ("ab" * 32,),

@@ -29,7 +29,7 @@ from federation.strategy import server_optimizer
 from federation.strategy.server_optimizer import ServerState
 from syft_code import canonical
 from syft_code.plans import messages
-from syft_code.plans.algorithms import FedAdam, FedProx, FedYogi, Scaffold
+from syft_code.plans.algorithms import FedAdagrad, FedAdam, FedProx, FedYogi, Scaffold
 from syft_code.plans.messages import RoundCall
 from syft_code.plans.plan import Plan
 from syft_code.plans.plan_parts import AdaptiveClip, Augmentation, Compression, DpSgd
@@ -64,6 +64,7 @@ PLANS: dict[str, dict[str, Any]] = {
     "SCAFFOLD": {"algorithm": Scaffold()},
     "FedAdam": {"algorithm": FedAdam(learning_rate=0.1)},
     "FedYogi": {"algorithm": FedYogi(learning_rate=0.1)},
+    "FedAdagrad": {"algorithm": FedAdagrad(learning_rate=0.1)},
     "feedback": {"compression": Compression(kept=0.4)},
     "bounded, averaged": {"max_update_norm": 0.3, "averaging": 0.5},
     "frozen": {"frozen_layers": 1},

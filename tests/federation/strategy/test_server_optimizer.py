@@ -19,7 +19,7 @@ from syft_code.cohort import Cohort
 from syft_code.errors import InvalidInput
 from syft_code.local_training import broadcast, client_update, local_round
 from syft_code.local_training.broadcast import Broadcast, PublicVectors
-from syft_code.plans.algorithms import Ewc, FedAdam, FedAvg, FedYogi, Scaffold
+from syft_code.plans.algorithms import Ewc, FedAdagrad, FedAdam, FedAvg, FedYogi, Scaffold
 from syft_code.plans.plan import Plan
 from syft_code.plans.plan_parts import Compression, DpSgd, Sgd, Sharing
 from syft_code.plans.roster import Hospital
@@ -103,13 +103,16 @@ def nearly(found: np.ndarray, *parts: Part) -> None:
     np.testing.assert_allclose(found, [float(part) for part in parts], rtol=1e-12, atol=1e-12)
 
 
-# FedAdam and FedYogi: beta1 = beta2 = 1/2, tau = 1/8, eta = 1/4, updates in units of tau
+# FedAdam, FedYogi and FedAdagrad: beta1 = beta2 = 1/2, tau = 1/8, eta = 1/4, updates in units of tau
 
 ADAM = FedAdam(learning_rate=0.25, beta1=0.5, beta2=0.5, adaptivity=0.125)
 YOGI = FedYogi(learning_rate=0.25, beta1=0.5, beta2=0.5, adaptivity=0.125)
+ADAGRAD = FedAdagrad(learning_rate=0.25, beta1=0.5, adaptivity=0.125)
 
 
-def three_steps(algorithm: FedAdam | FedYogi, updates: list[list[int]]) -> list[np.ndarray]:
+def three_steps(
+    algorithm: FedAdam | FedYogi | FedAdagrad, updates: Sequence[Sequence[float]]
+) -> list[np.ndarray]:
     """Where two weights stand after each update, from 0."""
     moments = Moments(first=np.zeros(2), second=np.full(2, 1 / 64))
     places, place = [], np.zeros(2)
@@ -139,15 +142,27 @@ def test_three_steps_of_fedyogi_are_those_of_algorithm_2_worked_by_hand() -> Non
     nearly(third, Part(171, 320), Part(13, 128))
 
 
-@pytest.mark.parametrize("algorithm", [ADAM, YOGI])
+def test_three_steps_of_fedadagrad_are_those_of_algorithm_2_worked_by_hand() -> None:
+    """In units of tau: root v is 5/4, 13/4, 65/16 and 5/4, 5/4, 13/4, of sums of squares from 1.
+
+    m is 3/8, 27/16, 33/16 and -3/8, -3/16, 45/32.
+    """
+    first, second, third = three_steps(ADAGRAD, [[3 / 4, -3 / 4], [3, 0], [39 / 16, 3]])
+    nearly(first, Part(1, 24), Part(-1, 24))  # 1/4 * 3/8 / (5/4 + 1), and its negative
+    nearly(second, Part(115, 816), Part(-1, 16))  # + 1/4 * 27/16 / (17/4), - 1/4 * 3/16 / (9/4)
+    nearly(third, Part(1783, 7344), Part(11, 544))  # + 1/4 * 33/16 / (81/16), + 45/32 / 17
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "root"), [(ADAM, 5.0), (YOGI, (1 + 49 / 2) ** 0.5), (ADAGRAD, 50**0.5)]
+)
 def test_a_round_of_an_adaptive_study_moves_the_shared_sum_by_the_hand_worked_step(
-    algorithm: FedAdam | FedYogi,
+    algorithm: FedAdam | FedYogi | FedAdagrad, root: float
 ) -> None:
     agreed = small(algorithm=algorithm)
     model = ServerState.first(agreed)
     updates = [np.full(28, n * 7 / 8) for n in (0.5, 1.0, 1.5)]  # their mean is 7 tau
     after = step(agreed, 1, model, summed(agreed, updates))
-    root = 5.0 if algorithm is ADAM else (1 + 49 / 2) ** 0.5
     expected = 0.25 * 3.5 / (root + 1)
     np.testing.assert_allclose(after.weights - model.weights, expected, rtol=1e-5)
     again = step(agreed, 2, after, summed(agreed, updates))

@@ -8,6 +8,7 @@ from syft_code.errors import InvalidPlan
 from syft_code.plans.algorithms import (
     Distillation,
     Ewc,
+    FedAdagrad,
     FedAdam,
     FedAvg,
     FedProx,
@@ -122,6 +123,8 @@ def test_strengths_must_be_real_numbers_above_zero(value: float) -> None:
         lambda: FedProx(mu=value),
         lambda: FedAdam(learning_rate=value),
         lambda: FedYogi(learning_rate=0.1, adaptivity=value),
+        lambda: FedAdagrad(learning_rate=value),
+        lambda: FedAdagrad(learning_rate=0.1, adaptivity=value),
         lambda: Ewc(strength=value, reference_sha256=HASH, importance_sha256=HASH),
         lambda: Distillation(weight=value, temperature=1.0, reference_sha256=HASH),
         lambda: Distillation(weight=1.0, temperature=value, reference_sha256=HASH),
@@ -134,6 +137,8 @@ def test_strengths_must_be_real_numbers_above_zero(value: float) -> None:
 def test_a_beta_lies_below_one(beta: float) -> None:
     with pytest.raises(InvalidPlan, match="beta1 must be in"):
         FedAdam(learning_rate=1.0, beta1=beta)
+    with pytest.raises(InvalidPlan, match="beta1 must be in"):
+        FedAdagrad(learning_rate=1.0, beta1=beta)
     with pytest.raises(InvalidPlan, match="beta2 must be in"):
         FedYogi(learning_rate=1.0, beta2=beta)
 

@@ -348,10 +348,8 @@ def test_s14_each_call_runs_twice_there_and_reaches_the_vault_once_here(
     counted = agree(ours, "counted")
     with wiretapped(ours.site) as heard:
         assert through_pysyft(ours, counted, round_call(ours, counted, 1))["kind"] == "ticket"
-    asked = [type(request) for request in heard]
-    assert [kind for kind in asked if kind is not vault_api.GetPlanInForce] == [
-        vault_api.StartRound
-    ]
+    asked = [type(request) for request in heard]  # others ask for health, or what is in force
+    assert asked.count(vault_api.StartRound) == 1
 
 
 IN_THE_KERNEL = """

@@ -17,7 +17,7 @@ from datasites.data.readers.safe_files import STAND_IN_MARKER, open_folder
 __all__ = ["SCHEMAS", "SIZE_PX", "Kind", "Reading", "read"]
 
 Kind = Literal["ham10000", "brats", "heart", "symptoms", "vitals", "table"]
-"""What people call a data set; "table" is one's own, with `table_schema.toml` in the folder."""
+"""What people call a data set; "table" is one's own, with `schema.toml` in the folder."""
 
 SIZE_PX = 32
 """Pictures are this wide and high unless somebody says otherwise."""

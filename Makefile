@@ -1,6 +1,6 @@
 # Two commands: `make demo` runs the main job, `make test` runs the tests.
 # Both make a virtual environment with locked versions first; when nothing changed, that is instant.
-# Three lanes of tests: `test-fast` starts no server, `test` is what must hold before a change
+# Three lanes of tests: `test-fast` starts no server and trains little, `test` is what must hold before a change
 # lands, `test-all` has the long runs too. A test's markers say which lane it is in.
 
 SHELL := /bin/sh
@@ -22,7 +22,7 @@ test: check
 	@$(PYTEST) -m 'not slow'
 
 test-fast: $(VENV)/.installed
-	@$(PYTEST) -m 'not slow and not servers'
+	@$(PYTEST) -m 'not slow and not servers and not thorough'
 
 test-all: check
 	@$(PYTEST)

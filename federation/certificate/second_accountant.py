@@ -10,6 +10,7 @@ Source: Gopi, Lee & Wutschitz 2021, "Numerical composition of differential priva
 implements it; Mironov, Talwar & Zhang 2019 for RDP.
 """
 
+import functools
 import importlib
 import warnings
 from collections.abc import Sequence
@@ -64,7 +65,8 @@ def second_epsilon(
     if all(_quick(releases, pld) for releases in groups):
         try:
             values = [
-                _prv(releases, delta=delta, error=PRV_ERROR * min(pld, 1.0)) for releases in groups
+                _prv(tuple(releases), delta=delta, error=PRV_ERROR * min(pld, 1.0))
+                for releases in groups
             ]
             return SecondEpsilon(epsilon=max(values, default=0.0), method="prv")
         except RuntimeError:  # Opacus' own check of its grid; RDP needs none
@@ -77,7 +79,8 @@ def _quick(releases: Sequence[Releases], pld: float) -> bool:
     return pld <= MOST_EPSILON and len(releases) <= MOST_KINDS and steps <= MOST_STEPS
 
 
-def _prv(releases: Sequence[Releases], *, delta: float, error: float) -> float:
+@functools.cache  # hospitals of one size, and whoever checks what was just written, ask the same
+def _prv(releases: tuple[Releases, ...], *, delta: float, error: float) -> float:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         opacus: Any = importlib.import_module("opacus.accountants")

@@ -5,6 +5,7 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
@@ -21,6 +22,8 @@ from syft_code.privacy import accounting
 from syft_code.privacy.accounting import DpSgdEvent, GaussianEvent
 from tests.datasites.hospitals import OneHospital, approval, cohort, policy, publication
 from tests.plans import public
+
+pytestmark = pytest.mark.thorough
 
 STUDIES = ("a", "b", "c")
 ASSETS = {"a": "skin-lesions", "b": "skin-lesions", "c": "again"}

@@ -23,6 +23,8 @@ from syft_code.plans.plan_parts import Sharing
 from syft_code.secret_sharing import sharing
 from syft_code.secret_sharing.sharing import Ring, Scheme
 
+pytestmark = pytest.mark.thorough
+
 FALSE_ALARM = 1e-6
 SCHEMES = [Scheme(2, 2), Scheme(3, 3), Scheme(3, 2)]
 LEARNT = [Scheme(2, 2), Scheme(3, 2), pytest.param(Scheme(3, 3), marks=pytest.mark.slow)]

@@ -17,6 +17,8 @@ from datasites.data.readers.reading import Reading
 from datasites.demo import stand_ins
 from syft_code.errors import InvalidData
 
+pytestmark = pytest.mark.thorough
+
 Kind = Literal["ham10000", "brats"]
 KINDS: tuple[Kind, ...] = ("ham10000", "brats")
 

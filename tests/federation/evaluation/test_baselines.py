@@ -19,6 +19,8 @@ from syft_code.plans.plan_parts import Augmentation, DpSgd, Evaluation
 from syft_code.privacy import accounting
 from syft_code.privacy.noise import NoiseSource
 
+pytestmark = pytest.mark.thorough
+
 QUIET = DpSgd(noise_multiplier=1e-6, max_grad_norm=1.0, sample_rate=1.0, steps=4)
 QUIET_STEP = dataclasses.replace(QUIET, steps=1)
 

@@ -43,6 +43,8 @@ from syft_code.privacy import accounting
 from syft_code.recipes.architectures import LayerStack
 from tests.federation.experiments import toy
 
+pytestmark = pytest.mark.thorough
+
 ROOT = Path(__file__).parents[3]
 QUIET = Console(quiet=True)
 ENDS_S = 240.0

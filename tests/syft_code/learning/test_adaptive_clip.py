@@ -15,6 +15,8 @@ from syft_code.plans.plan_parts import AdaptiveClip, DpSgd, Sgd
 from syft_code.privacy.noise import NoiseSource
 from tests.gradients import ROWS, TABLE, a_cohort, slow_gradients
 
+pytestmark = pytest.mark.thorough
+
 MEDIAN = AdaptiveClip(quantile=0.5, learning_rate=0.2, count_noise_multiplier=5.0)
 
 

@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from syft_code.privacy import loss_distributions
 from syft_code.privacy.loss_distributions import RELATION, Releases
 
+pytestmark = pytest.mark.thorough
+
 FINE = 1e-4
 
 

@@ -45,6 +45,19 @@ def ticket_of(answer: dict[str, object]) -> str | None:
     return ticket.ticket
 
 
+def signed_call(text: str) -> Signed:
+    """A round call as it came, with a signature that is the vault's to check."""
+    signed: Signed = canonical.parse(Signed, text.encode("utf-8", "replace"), what="signed call")
+    return signed
+
+
+def asked_round(call: Signed) -> RoundCall:
+    """What a signed call asks for, as it says itself: its signature is the vault's to check."""
+    data = call.message.encode("utf-8", "replace")
+    asked: RoundCall = canonical.parse(RoundCall, data, what="round call")
+    return asked
+
+
 def offer_plan(site: Site, plan_hash: str) -> bool:
     """Whether the vault says that a standing approval of the owner covers a plan.
 
@@ -73,8 +86,8 @@ def is_in_force(site: Site, code: str) -> bool:
 
 
 def _ask_vault(site: Site, plan_hash: str, call: str) -> Ticket:
-    signed: Signed = canonical.parse(Signed, call.encode("utf-8", "replace"), what="signed call")
-    inner = canonical.parse(RoundCall, signed.message.encode("utf-8", "replace"), what="round call")
+    signed = signed_call(call)
+    inner = asked_round(signed)
     if inner.plan_hash != plan_hash:
         raise InvalidMessage("The call must be for the plan of the function that carries it.")
     weights = _blob(site, inner.weights_sha256)

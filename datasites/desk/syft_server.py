@@ -146,6 +146,8 @@ class FrontDesk(Datasite):  # type: ignore[misc]
         if isinstance(result, SyftError) and (result.tb or UNEXPECTED in result.message):
             LOG.warning("%s: %s %s", call.path, result.message, result.tb or "")
             return SyftError(message=NONSENSE)
+        if call.path == "request.undo":
+            self._close([*call.args, *call.kwargs.values()])
         if isinstance(result, SyftError) or not self._is_researcher(api_call.credentials):
             return result
         if call.path == "request.get_all":
@@ -199,13 +201,23 @@ class FrontDesk(Datasite):  # type: ignore[misc]
         """A request that is approved only if the vault holds its plan in force."""
 
         def in_force() -> bool:
-            link = request.changes[0].linked_user_code.object_uid
-            code = _found(
-                lambda: self.services.user_code.stash.get_by_uid(self.verify_key, uid=link)
-            )
+            code = self._code_of(request)
             return code is not None and entrypoint.is_in_force(self.site, code.raw_code)
 
         return status_masking.without_denial(request, in_force=in_force)
+
+    def _code_of(self, request: Any) -> Any:
+        """The code that a request asks to run, None if it is gone."""
+        link = request.changes[0].linked_user_code.object_uid
+        return _found(lambda: self.services.user_code.stash.get_by_uid(self.verify_key, uid=link))
+
+    def _close(self, arguments: list[Any]) -> None:
+        """After an owner's "no": the plan's rounds must come through PySyft again."""
+        for uid in (one for one in arguments if isinstance(one, UID)):
+            request = self.services.request.stash.get_by_uid(self.verify_key, uid=uid)
+            code = self._code_of(request.unwrap())
+            if code is not None:
+                self.tickets.close_plan(traveller.plan_hash_of(code.raw_code))
 
     def _offer(self, code: Any, request: Any) -> None:
         """Approve a new request if the vault says that a standing approval covers its plan."""
@@ -255,9 +267,11 @@ def _run_traveller(code_item: Any, kwargs: dict[str, Any], context: Any) -> Any:
     result = entrypoint.start_round(
         patients=kwargs["patients"], plan_hash=plan_hash, call=str(kwargs["call"])
     )
-    ticket = entrypoint.ticket_of(result)
+    ticket, account = entrypoint.ticket_of(result), str(context.credentials)
     if ticket is not None:
-        context.server.tickets.give(ticket, str(context.credentials))
+        call = entrypoint.asked_round(entrypoint.signed_call(str(kwargs["call"])))
+        context.server.tickets.give(ticket, account, call)
+        context.server.tickets.open_plan(plan_hash, account)
     return UserCodeExecutionOutput(
         user_code_id=code_item.id,
         stdout="",

@@ -21,6 +21,8 @@ from syft_code.errors import ConsiliumError, Unavailable
 from syft_code.plans.messages import Signed, Ticket
 
 SOCKET_NAME = "vault.sock"
+LONGEST_WAIT_S = 5.0
+"""So long an answer may wait for a round's end; a thread of the vault waits with it."""
 
 
 @canonical.message
@@ -32,17 +34,22 @@ class GetHealth:
 
 @canonical.message
 class StartRound:
-    """From the front desk: a researcher's signed round call; the body is the global weights."""
+    """From the front desk: a researcher's signed round call; the body is the global weights.
+
+    Units: the answer waits for the round's end, but no longer than `wait_s` seconds.
+    """
 
     call: Signed
+    wait_s: Annotated[float, Field(ge=0, le=LONGEST_WAIT_S)] = 0.0
     kind: Literal["start_round"] = "start_round"
 
 
 @canonical.message
 class GetTicket:
-    """From the front desk: how far is this ticket?"""
+    """From the front desk: how far is this ticket, at its end or after `wait_s` seconds?"""
 
     ticket: str
+    wait_s: Annotated[float, Field(ge=0, le=LONGEST_WAIT_S)] = 0.0
     kind: Literal["get_ticket"] = "get_ticket"
 
 

@@ -43,12 +43,19 @@ class RoundExecutor:
         self._worker = worker
         self._queue = ThreadPoolExecutor(max_workers=1, thread_name_prefix="round")
         self._steps: dict[str, int] = {}
+        self._under_way: dict[str, threading.Event] = {}  # by ticket, set at the round's end
         self._running = ""  # the hash of the plan whose round is under way
         self.closing = threading.Event()
 
     def submit(self, approved: ApprovedRound) -> None:
         """Run a round once those before it are over."""
+        self._under_way[approved.ticket] = threading.Event()
         self._queue.submit(self._run, approved)
+
+    def wait(self, ticket: str, most_s: float) -> bool:
+        """Wait for the end of a ticket's round, so many seconds at most; whether to look again."""
+        under_way = self._under_way.get(ticket)
+        return under_way is None or under_way.wait(most_s) or most_s > 0
 
     def after_rounds(self, action: Callable[[], None]) -> None:
         """Do something between two rounds, when no round reads the vault's files."""
@@ -105,6 +112,7 @@ class RoundExecutor:
         finally:
             self._running = ""
             self._steps.pop(ticket, None)
+            self._under_way.pop(ticket).set()
 
     def _release(self, approved: ApprovedRound, update: SealedUpdate) -> None:
         """Write the shares down, then let them out: ledger, log, ticket and state say so together."""

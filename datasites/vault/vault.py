@@ -128,9 +128,10 @@ class Vault:
             case vault_api.GetHealth():
                 return vault_api.Healthy(verify_key=self.verify_key), b""
             case vault_api.StartRound():
-                return self._start_or_refuse(request.call, body), b""
+                started = self._start_or_refuse(request.call, body)
+                return self._at_end(started, request.wait_s), b""
             case vault_api.GetTicket():
-                return self.ticket(request.ticket), b""
+                return self._at_end(self.ticket(request.ticket), request.wait_s), b""
             case vault_api.GetShare():
                 return vault_api.Share(), self.share(request.ticket, request.party)
             case vault_api.OfferPlan():
@@ -180,6 +181,15 @@ class Vault:
         known = self._db.tickets.read(ticket)
         step = self._rounds.step(ticket) if known.state == "running" else None
         return known if step is None else replace(known, step=step)
+
+    def _at_end(self, known: Ticket, wait_s: float) -> Ticket:
+        """A ticket when its round is over, or as it is when the time is up."""
+        over = known.state in ("done", "failed")
+        return (
+            known
+            if over or not self._rounds.wait(known.ticket, wait_s)
+            else self.ticket(known.ticket)
+        )
 
     def share(self, ticket: str, party: int) -> bytes:
         """The sealed share of a finished round for one aggregator: the same bytes each time."""

@@ -16,7 +16,7 @@ from federation.transport.retry import PATIENCE_S, retry_while_progressing
 from syft_code import canonical, errors
 from syft_code.errors import ConsiliumError, InvalidMessage, Unavailable, require
 from syft_code.evidence import http_signatures
-from syft_code.plans.messages import Ticket
+from syft_code.plans.messages import Signed, Ticket
 from syft_code.plans.notes import Note, NoteList, NoteReply
 
 CHUNK_BYTES = 4 * 2**20
@@ -43,6 +43,8 @@ class BlobClient:
         """Store bytes at the hospital under their SHA-256, and return it."""
         name = canonical.sha256(data)
         there = [0]
+        if len(data) <= CHUNK_BYTES and self._put_whole(name, data):
+            return name
 
         def attempt() -> None:
             whole, offset = self._received(name)
@@ -77,11 +79,21 @@ class BlobClient:
         """Let the hospital forget a blob."""
         self._send("DELETE", f"/blobs/{name}")
 
+    def call_round(self, call: Signed) -> Ticket:
+        """Call a round of a plan whose approved code has run; its weights are there already.
+
+        Raises:
+            NotApproved: if the code has not run, or the round may not.
+        """
+        return _ticket(self._send("POST", "/rounds", content=canonical.encode(call)))
+
     def ticket(self, ticket: str) -> Ticket:
-        """How far a round is."""
-        content = self._send("GET", f"/tickets/{ticket}").content
-        found: Ticket = canonical.parse(Ticket, content, what="ticket")
-        return found
+        """How far a round is, at its end or when the front desk has waited long enough for it."""
+        return _ticket(self._send("GET", f"/tickets/{ticket}"))
+
+    def forget(self, ticket: str) -> None:
+        """Let the front desk forget a round's weights and sealed shares."""
+        self._send("DELETE", f"/tickets/{ticket}")
 
     def notes(self, plan_hash: str) -> tuple[Note, ...]:
         """What was written on one's own code request for a plan, the oldest first.
@@ -115,6 +127,14 @@ class BlobClient:
             error=InvalidMessage,
         )
         return headers.get("upload-complete") == "1", int(offset)
+
+    def _put_whole(self, name: str, data: bytes) -> bool:
+        """Send a small blob without asking first how much of it is there; whether that went well."""
+        try:
+            self._put(name, data, 0)
+        except (InvalidMessage, Unavailable):
+            return False
+        return True
 
     def _put(self, name: str, data: bytes, offset: int) -> int:
         chunk = data[offset : offset + CHUNK_BYTES]
@@ -176,6 +196,11 @@ class BlobClient:
             patience_s=self._patience_s,
             reached=reached,
         )
+
+
+def _ticket(response: httpx.Response) -> Ticket:
+    found: Ticket = canonical.parse(Ticket, response.content, what="ticket")
+    return found
 
 
 def _as_error(response: httpx.Response) -> ConsiliumError:

@@ -26,7 +26,8 @@ from syft_code.plans import messages
 from syft_code.plans.messages import RoundCall, Ticket
 from syft_code.plans.plan import Plan
 
-POLL_S = 0.2
+POLL_S = 0.05
+"""A front desk itself waits for a round's end before it answers; this is on top of it."""
 SILENCE_S = 900.0
 """A front desk that says nothing for so long is not waited for any more."""
 MOST_STARTS = 5
@@ -52,10 +53,9 @@ class HospitalRound:
         self._starts = 0
         self._name = ""
         self._weights_sha256 = call.weights_sha256
-        self._polled = False
 
     def run(self, *, timeout_s: float, on_ticket: Callable[[Ticket], None]) -> Ticket:
-        """Start it and wait until its shares are there; then the weights are deleted there.
+        """Start it and wait until its shares are there; the weights go from there if it fails.
 
         Raises:
             TrainingFailed: with the hospital's sentence.
@@ -63,14 +63,13 @@ class HospitalRound:
             ConsiliumError: what the hospital says, if it takes no part.
         """
         try:
-            ticket = self._wait(timeout_s, on_ticket)
+            return self._wait(timeout_s, on_ticket)
         except Unavailable:
             raise  # it may come back, and then it needs the weights
         except ConsiliumError:
-            forget(self._hospital, self._weights_sha256)
+            with contextlib.suppress(Unavailable):
+                self._hospital.bulk.delete(self._weights_sha256)
             raise
-        forget(self._hospital, self._weights_sha256)
-        return ticket
 
     def _wait(self, timeout_s: float, on_ticket: Callable[[Ticket], None]) -> Ticket:
         ticket, heard_s = self.ticket(), time.monotonic()
@@ -78,7 +77,7 @@ class HospitalRound:
         while True:
             self._check(ticket)
             on_ticket(ticket)
-            if ticket.state == "done" and self._polled:
+            if ticket.state == "done":
                 return ticket
             now = time.monotonic()
             require(
@@ -99,13 +98,11 @@ class HospitalRound:
         if not self._name:
             return self._started()
         try:
-            found = self._hospital.bulk.ticket(self._name)
+            return self._hospital.bulk.ticket(self._name)
         except Refused:
             if self._starts == MOST_STARTS:
                 raise
             return self._started()
-        self._polled = True
-        return found
 
     def _started(self) -> Ticket:
         self._starts += 1
@@ -114,7 +111,7 @@ class HospitalRound:
             is_lost=lambda problem: isinstance(problem, Unavailable),
             patience_s=self._patience_s,
         )
-        self._name, self._polled = ticket.ticket, False
+        self._name = ticket.ticket
         return ticket
 
     def _check(self, ticket: Ticket) -> None:
@@ -125,9 +122,3 @@ class HospitalRound:
         )
         if ticket.state == "failed":
             raise TrainingFailed(ticket.sentence)
-
-
-def forget(hospital: HospitalClient, name: str) -> None:
-    """Have a front desk delete what it needs no more; one that is away deletes it another time."""
-    with contextlib.suppress(Unavailable):
-        hospital.bulk.delete(name)

@@ -17,6 +17,7 @@ Does not protect: a hospital from whoever asks its front desk directly. Anybody 
 it answers, and the researcher whether a training that began came to an end.
 """
 
+import contextlib
 import re
 from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -27,7 +28,7 @@ import numpy as np
 from nacl.signing import SigningKey
 from numpy.typing import NDArray
 
-from federation.researcher.hospital_round import HospitalRound, forget
+from federation.researcher.hospital_round import HospitalRound
 from federation.researcher.syft_client import HospitalClient
 from federation.transport.aggregator_client import AggregatorClient
 from federation.transport.growing_file import GrowingFile
@@ -205,6 +206,8 @@ class Relay:
 
         with ThreadPoolExecutor(len(parties)) as pool:
             results = dict(zip(parties, pool.map(hand_over, parties), strict=True))
+        with contextlib.suppress(Unavailable):
+            hospital.bulk.forget(ticket.ticket)
         headers = {p: one for p, one in results.items() if isinstance(one, Signed)}
         problems = [one for one in results.values() if isinstance(one, ConsiliumError)]
         if len(headers) < self._plan.needed:
@@ -235,8 +238,6 @@ class Relay:
             except Unavailable as problem:  # no hospital's absence, and named
                 away.add(str(problem))
                 raise
-            finally:
-                forget(hospital, name)
         return share.header
 
 

@@ -1,10 +1,10 @@
-"""What travels beside PySyft over HTTP: blobs, tickets, notes, the site's policy.
+"""What travels beside PySyft over HTTP: blobs, rounds, notes, the site's policy.
 
     HEAD   /blobs/SHA256             how many bytes are here
     PUT    /blobs/SHA256             Content-Range: bytes FIRST-LAST/TOTAL
     GET    /blobs/SHA256             Range is honoured
     DELETE /blobs/SHA256
-    GET    /tickets/TICKET           state, steps, epsilon; once done, the shares' hashes
+           /rounds, /tickets         see `round_routes`
     GET    /requests/PLAN/notes      notes on one's own code request, for a plan's hash
     POST   /requests/PLAN/notes/SHA256   {"text": ...}, canonical JSON with that hash
     GET    /policy                   what the hospital asks of a plan: the terms that are in force
@@ -26,7 +26,7 @@ from fastapi.responses import FileResponse, JSONResponse
 from datasites.desk.storage.blobs import AccountBlobs, BlobStore
 from datasites.desk.storage.notes import Notes
 from datasites.desk.storage.ticket_owners import TicketOwners
-from datasites.protocol import vault_api
+from datasites.desk.web import round_routes
 from datasites.site import Site
 from syft_code import canonical
 from syft_code.errors import InvalidMessage, Refused, require
@@ -63,13 +63,7 @@ def routes(site: Site, members: Members, *, tickets: TicketOwners) -> APIRouter:
 
     router, blobs = APIRouter(), BlobStore(site.desk / "blobs")
     _add_blobs(router, lambda request: blobs.room(account(request)))
-
-    @router.get("/tickets/{ticket}")
-    def ticket(ticket: str, request: Request) -> Response:
-        key = account(request)
-        tickets.check(ticket, key)
-        return _ticket(site, ticket, blobs.room(key))
-
+    round_routes.add(router, site, blobs, tickets, account)
     _add_notes(router, Notes(site.desk / "notes"), members, account)
 
     @router.get("/policy")
@@ -153,16 +147,6 @@ def _add_once(notes: Notes, plan_hash: str, text: str) -> None:
         if note.author == "researcher" and note.text == text and note.at_unix_s > since:
             return
     notes.add(plan_hash, author="researcher", text=text)
-
-
-def _ticket(site: Site, ticket: str, room: AccountBlobs) -> Response:
-    """A ticket as the vault knows it; once it is done, its sealed shares go to a room."""
-    found, _ = vault_api.ask(site.vault, vault_api.GetTicket(ticket=ticket))
-    for party, share in enumerate(found.shares, start=1):
-        if room.size(share) is None:
-            _, sealed = vault_api.ask(site.vault, vault_api.GetShare(ticket=ticket, party=party))
-            room.put(share, sealed)
-    return Response(canonical.encode(found), media_type=_JSON)
 
 
 def _policy(site: Site) -> bytes:

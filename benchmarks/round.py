@@ -1,0 +1,172 @@
+"""What a round costs through real parties, and where its time goes: `python -m benchmarks.round`.
+
+    python -m benchmarks.round                                  # an empty round: 78 numbers
+    python -m benchmarks.round --parameters 1000000 --rounds 5
+
+A federation of four hospitals and three aggregators starts on this machine, on the UCI heart
+schema drawn at random; the owners approve, and one study trains a step a round. The first table
+has a line for each hop (`syft_code.runtime.trace`), the second the processor time of each process.
+The floor is what the bytes alone cost: every share copied, encrypted and hashed once.
+"""
+
+import contextlib
+import os
+import statistics
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated
+
+import psutil
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from datasites.owner.owner import Owner
+from federation.local import federation_file, provisioning
+from federation.local.federation_file import FederationConfig
+from federation.local.state_folder import CREDENTIALS
+from federation.researcher.outcome import RoundRecord
+from federation.researcher.session import Researcher
+from syft_code.plans.plan_parts import DpSgd, Sgd
+from syft_code.recipes.architectures import LayerStack
+from syft_code.recipes.layers import Linear
+from syft_code.recipes.recipe import CrossEntropy, Recipe
+from syft_code.runtime import trace
+
+FACTS, CLASSES = 38, 2
+DP = DpSgd(noise_multiplier=20.0, max_grad_norm=1.0, sample_rate=0.1, steps=1)
+ROLES = {
+    "desk_process": "front desk", "vault_process": "vault", "worker_process": "trainer",
+    "aggregator": "aggregator",
+}  # fmt: skip
+"""What a process is, by a part of its command line."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rounds:
+    """What some rounds took: seconds of each, and processor seconds of each process a round."""
+
+    seconds: tuple[float, ...]
+    processor: dict[str, float]
+    spans: list[trace.Span]
+
+
+def recipe(parameters: int) -> Recipe:
+    """A network of about so many parameters on the heart schema: linear, or two wide layers."""
+    if parameters <= (FACTS + 1) * CLASSES:
+        return Recipe(model=LayerStack(layers=()), loss=CrossEntropy())
+    width = round((((FACTS + 4) ** 2 + 4 * parameters) ** 0.5 - (FACTS + 4)) / 2)
+    layers = (Linear(units=width), Linear(units=width))
+    return Recipe(model=LayerStack(layers=layers), loss=CrossEntropy())
+
+
+def by_role() -> dict[str, float]:
+    """Processor seconds so far of each kind of process of this federation."""
+    used: dict[str, float] = defaultdict(float)
+    for process in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            times, command = process.cpu_times(), " ".join(process.cmdline())
+            name = next((role for part, role in ROLES.items() if part in command), "other")
+            used[name] += times.user + times.system
+    used["researcher"] = time.process_time()
+    return dict(used)
+
+
+@contextlib.contextmanager
+def federation(state: Path, *, hospitals: int, port: int) -> Iterator[FederationConfig]:
+    """A running federation with drawn tables of patients, published and with a researcher."""
+    config = federation_file.default(
+        first_port=port, hospitals=hospitals, epsilon=1e6, kind="heart"
+    )
+    config = replace(config, hospital=tuple(replace(one, delta=1e-3) for one in config.hospital))
+    with provisioning.running_federation(config, state):
+        provisioning.provision(config, state, say=lambda sentence: None)
+        yield config
+
+
+def measure(state: Path, *, config: FederationConfig, parameters: int, rounds: int) -> Rounds:
+    """Train so many rounds of one study, and see what they cost."""
+    researcher = Researcher.connect(state / CREDENTIALS)
+    study = researcher.study(
+        study=f"round-{parameters}",
+        asset="heart-disease",
+        recipe=recipe(parameters),
+        dp_sgd=DP,
+        optimizer=Sgd(learning_rate=0.1),
+        rounds=rounds + 1,
+    )
+    study.submit()
+    for one in config.hospital:
+        owner = Owner(state / "hospitals" / one.name)
+        owner.approve(owner.requests()[-1])
+    study.wait_for_approval(on_change=lambda status: None)
+    before: list[dict[str, float]] = []
+
+    def note(record: RoundRecord, weights: object) -> None:
+        if record.round == 1:  # the first one starts the training processes
+            before.append(by_role() | {"clock": time.monotonic()})
+
+    outcome = study.train(on_round=note)
+    if outcome.stopped:
+        raise SystemExit(outcome.stopped)
+    after = by_role()
+    researcher.close()
+    spans = trace.read(Path(os.environ[trace.VARIABLE]))
+    return Rounds(
+        seconds=tuple(record.seconds for record in outcome.rounds[1:]),
+        processor={
+            name: (used - before[0].get(name, 0.0)) / rounds for name, used in after.items()
+        },
+        spans=[one for one in spans if one.began > before[0]["clock"]],
+    )
+
+
+def table_of_spans(spans: Sequence[trace.Span], rounds: int) -> Table:
+    """A line for each hop: how often a round, its mean and greatest wall time, its processor time."""
+    table = Table("hop", "a round", "mean ms", "most ms", "processor ms a round")
+    names = list(dict.fromkeys(one.name for one in spans))
+    for name in names:
+        mine = [one for one in spans if one.name == name]
+        wall = [1000 * (one.ended - one.began) for one in mine]
+        table.add_row(
+            name, f"{len(mine) / rounds:.1f}", f"{statistics.mean(wall):.1f}", f"{max(wall):.1f}",
+            f"{1000 * sum(one.processor for one in mine) / rounds:.1f}",
+        )  # fmt: skip
+    return table
+
+
+def main(
+    parameters: Annotated[int, typer.Option(help="Of the network, about.")] = 0,
+    rounds: Annotated[int, typer.Option(min=1, help="Measured, after a first one.")] = 10,
+    hospitals: Annotated[int, typer.Option(min=3, max=4)] = 4,
+    port: Annotated[int, typer.Option(help="The first of the ports.")] = 18_101,
+) -> None:
+    """Print what a round costs and where its time goes."""
+    console = Console()
+    with tempfile.TemporaryDirectory() as folder:
+        state = Path(folder)
+        began = time.monotonic()
+        with federation(state, hospitals=hospitals, port=port) as config:
+            console.print(f"ready and published after {time.monotonic() - began:.1f} s")
+            found = measure(state, config=config, parameters=parameters, rounds=rounds)
+    console.print(table_of_spans(found.spans, rounds))
+    used = Table("process", "processor ms a round")
+    for name, seconds in sorted(found.processor.items()):
+        used.add_row(name, f"{1000 * seconds:.0f}")
+    used.add_row("all", f"{1000 * sum(found.processor.values()):.0f}")
+    console.print(used)
+    console.print(
+        f"a round: median {statistics.median(found.seconds):.2f} s, "
+        f"{min(found.seconds):.2f} to {max(found.seconds):.2f} s"
+    )
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as traces:
+        os.environ[trace.VARIABLE] = traces
+        trace._FOLDER = traces  # this process has imported it before
+        typer.run(main)

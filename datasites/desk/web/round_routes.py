@@ -1,0 +1,81 @@
+"""Rounds over HTTP, beside PySyft: called, waited for, and forgotten when their shares have left.
+
+    POST   /rounds                   a signed round call; its weights are here as a blob
+    GET    /tickets/TICKET           state, steps, epsilon; once done, the shares' hashes
+    DELETE /tickets/TICKET           the round's weights and shares go from the front desk
+
+The first round of a plan comes through PySyft, as a call of the approved code; whose code ran may
+call the next ones here. The vault holds every call against its signatures, however it comes. A
+call and a ticket are answered at the round's end, or after `WAIT_S` as far as the round is.
+"""
+
+from collections.abc import Callable
+
+from fastapi import APIRouter, Request, Response
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import JSONResponse
+
+from datasites.desk import entrypoint
+from datasites.desk.storage.blobs import AccountBlobs, BlobStore
+from datasites.desk.storage.ticket_owners import TicketOwners
+from datasites.protocol import vault_api
+from datasites.site import Site
+from syft_code import canonical
+from syft_code.plans.messages import Signed, Ticket
+
+WAIT_S = 1.0
+_JSON = "application/json"
+Account = Callable[[Request], str]
+"""The account key (hex) of a member who signed a request; raises if nobody did."""
+
+
+def add(
+    router: APIRouter, site: Site, blobs: BlobStore, tickets: TicketOwners, account: Account
+) -> None:
+    """Add the routes of rounds."""
+
+    @router.post("/rounds")
+    async def call_round(request: Request) -> Response:
+        key = await run_in_threadpool(account, request)
+        body = await request.body()
+        found = await run_in_threadpool(_call, site, blobs.room(key), tickets, key, body)
+        return Response(canonical.encode(found), media_type=_JSON)
+
+    @router.get("/tickets/{ticket}")
+    def read(ticket: str, request: Request) -> Response:
+        key = account(request)
+        tickets.check(ticket, key)
+        asked = vault_api.GetTicket(ticket=ticket, wait_s=WAIT_S)
+        found = _with_shares(site, vault_api.ask(site.vault, asked)[0], blobs.room(key))
+        return Response(canonical.encode(found), media_type=_JSON)
+
+    @router.delete("/tickets/{ticket}")
+    def forget(ticket: str, request: Request) -> Response:
+        key = account(request)
+        tickets.check(ticket, key)
+        found, _ = vault_api.ask(site.vault, vault_api.GetTicket(ticket=ticket))
+        for name in (tickets.weights_sha256(ticket, key), *found.shares):
+            blobs.room(key).delete(name)
+        return JSONResponse({"deleted": ticket})
+
+
+def _call(
+    site: Site, room: AccountBlobs, tickets: TicketOwners, account: str, body: bytes
+) -> Ticket:
+    signed: Signed = canonical.parse(Signed, body, what="signed call")
+    call = entrypoint.asked_round(signed)
+    tickets.check_plan(call.plan_hash, account)
+    weights = room.path(call.weights_sha256).read_bytes()
+    asked = vault_api.StartRound(call=signed, wait_s=WAIT_S)
+    found, _ = vault_api.ask(site.vault, asked, weights)
+    tickets.give(found.ticket, account, call)
+    return _with_shares(site, found, room)
+
+
+def _with_shares(site: Site, found: Ticket, room: AccountBlobs) -> Ticket:
+    """A ticket, its sealed shares, if it is done, put into its owner's room."""
+    for party, share in enumerate(found.shares, start=1):
+        if room.size(share) is None:
+            asked = vault_api.GetShare(ticket=found.ticket, party=party)
+            room.put(share, vault_api.ask(site.vault, asked)[1])
+    return found

@@ -10,6 +10,7 @@ The floor is what the bytes alone cost: every share copied, encrypted and hashed
 """
 
 import contextlib
+import math
 import os
 import statistics
 import tempfile
@@ -37,7 +38,7 @@ from syft_code.recipes.layers import Linear
 from syft_code.recipes.recipe import CrossEntropy, Recipe
 from syft_code.runtime import trace
 
-FACTS, CLASSES = 38, 2
+FACTS, CLASSES, WIDEST = 38, 2, 1024
 DP = DpSgd(noise_multiplier=20.0, max_grad_norm=1.0, sample_rate=0.1, steps=1)
 ROLES = {
     "desk_process": "front desk", "vault_process": "vault", "worker_process": "trainer",
@@ -56,11 +57,12 @@ class Rounds:
 
 
 def recipe(parameters: int) -> Recipe:
-    """A network of about so many parameters on the heart schema: linear, or two wide layers."""
-    if parameters <= (FACTS + 1) * CLASSES:
-        return Recipe(model=LayerStack(layers=()), loss=CrossEntropy())
-    width = round((((FACTS + 4) ** 2 + 4 * parameters) ** 0.5 - (FACTS + 4)) / 2)
-    layers = (Linear(units=width), Linear(units=width))
+    """A network of about so many parameters on the heart schema: linear, or with wide layers."""
+    layers: tuple[Linear, ...] = ()
+    if parameters > (FACTS + 1) * CLASSES:
+        between = max(round(parameters / WIDEST**2), 1)
+        width = min(round(math.sqrt(parameters / between)), WIDEST)
+        layers = (Linear(features=width),) * (between + 1)
     return Recipe(model=LayerStack(layers=layers), loss=CrossEntropy())
 
 

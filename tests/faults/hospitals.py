@@ -8,13 +8,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import httpx
 from nacl.signing import SigningKey
 
 from federation.researcher.blob_client import BlobClient
-from syft_code import canonical, errors
-from syft_code.errors import ConsiliumError, Unavailable
-from syft_code.evidence import http_signatures
 from syft_code.plans.messages import Signed, Ticket
 from syft_code.plans.plan import Plan
 from tests.faults.desk import CHARGED
@@ -28,25 +24,11 @@ class Client:
 
     def __init__(self, name: str, address: str, key: SigningKey, *, patience_s: float) -> None:
         self.name = name
-        self._url = f"http://{address}"
-        self._key = key
-        self.bulk = BlobClient(self._url, key, patience_s=patience_s)
+        self.bulk = BlobClient(f"http://{address}", key, patience_s=patience_s)
 
     def start_round(self, plan: Plan, call: Signed) -> Ticket:
         """Hand over a round call, whose weights are there already."""
-        headers = http_signatures.headers(self._key, "POST", "/rounds")
-        body = canonical.encode(call)
-        try:
-            answer = httpx.post(
-                f"{self._url}/rounds", headers=headers, content=body, timeout=60, trust_env=False
-            )
-        except httpx.TransportError:
-            raise Unavailable(f"The front desk of {self.name} does not answer.") from None
-        if answer.is_error:
-            told = answer.json()
-            raise (errors.named(told["error"]) or ConsiliumError)(told["sentence"])
-        ticket: Ticket = canonical.parse(Ticket, answer.content, what="ticket")
-        return ticket
+        return self.bulk.call_round(call)
 
     def close(self) -> None:
         """Let the connections go."""

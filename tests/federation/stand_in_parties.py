@@ -68,6 +68,7 @@ class StandInHospital:
     given: dict[Turn, Signed] = field(default_factory=dict)
     update: float = 1.0
     tickets: dict[str, Ticket] = field(default_factory=dict)
+    started_with: dict[str, str] = field(default_factory=dict)
     log_sha256: str = ""
 
     @property
@@ -110,8 +111,12 @@ class StandInHospital:
     def ticket(self, name: str) -> Ticket:
         """A ticket; the shares of one that is done are there to be fetched, as often as asked."""
         self._answer()
-        self.blobs |= {one: self.vault[one] for one in self.tickets[name].shares}
-        return self.tickets[name]
+        return self._with_shares(name)
+
+    def forget(self, name: str) -> None:
+        self._answer()
+        for one in (self.started_with[name], *self.tickets[name].shares):
+            self.blobs.pop(one, None)
 
     def start_round(self, plan: Plan, call: Signed) -> Ticket:
         self._answer()
@@ -119,11 +124,12 @@ class StandInHospital:
         turn = (asked.purpose, asked.round)
         assert asked.weights_sha256 in self.blobs, "the weights come before the call"
         self.calls.append(turn)
+        self.started_with[f"{asked.purpose}-{asked.round}"] = asked.weights_sha256
         if turn in self.raises:
             raise self.raises[turn]
         if turn in self.given:
             assert self.given[turn] == call, "a round is called with the same inputs or not at all"
-            return self.tickets[f"{asked.purpose}-{asked.round}"]
+            return self._with_shares(f"{asked.purpose}-{asked.round}")
         state = "failed" if turn in self.fails else "done"
         shares = () if turn in self.fails else self._shares(turn)
         if state == "done" and turn not in self.never_ends:
@@ -148,6 +154,10 @@ class StandInHospital:
     def _answer(self) -> None:
         if self.away:
             raise Unavailable(f"The front desk of {self.name} does not answer: try again.")
+
+    def _with_shares(self, name: str) -> Ticket:
+        self.blobs |= {one: self.vault[one] for one in self.tickets[name].shares}
+        return self.tickets[name]
 
     def _shares(self, turn: Turn) -> tuple[str, ...]:
         if turn in self.replays:

@@ -13,7 +13,7 @@ from datasites.protocol import vault_api
 from datasites.site import Site
 from syft_code import canonical
 from syft_code.errors import ConsiliumError, InvalidMessage, Refused
-from syft_code.plans import traveller
+from syft_code.plans import messages, traveller
 from syft_code.plans.messages import RoundCall, Signed, Ticket
 
 HOME_VARIABLE = "CONSILIUM_HOSPITAL_HOME"
@@ -51,13 +51,6 @@ def signed_call(text: str) -> Signed:
     return signed
 
 
-def asked_round(call: Signed) -> RoundCall:
-    """What a signed call asks for, as it says itself: its signature is the vault's to check."""
-    data = call.message.encode("utf-8", "replace")
-    asked: RoundCall = canonical.parse(RoundCall, data, what="round call")
-    return asked
-
-
 def offer_plan(site: Site, plan_hash: str) -> bool:
     """Whether the vault says that a standing approval of the owner covers a plan.
 
@@ -87,7 +80,7 @@ def is_in_force(site: Site, code: str) -> bool:
 
 def _ask_vault(site: Site, plan_hash: str, call: str) -> Ticket:
     signed = signed_call(call)
-    inner = asked_round(signed)
+    inner = messages.claimed(RoundCall, signed)
     if inner.plan_hash != plan_hash:
         raise InvalidMessage("The call must be for the plan of the function that carries it.")
     weights = _blob(site, inner.weights_sha256)

@@ -32,8 +32,9 @@ from datasites.desk.web.middleware import FAILED, LOG, MAX_CALL_BYTES
 from datasites.desk.web.rate_limit import LoginRateLimit
 from datasites.site import Site, owner_email
 from syft_code.errors import ConsiliumError, Refused, require
-from syft_code.plans import traveller
-from syft_code.runtime import durable_files
+from syft_code.plans import messages, traveller
+from syft_code.plans.messages import RoundCall
+from syft_code.runtime import durable_files, trace
 from syft_code.runtime.quiet_imports import quiet_import, silence
 
 with quiet_import():
@@ -111,6 +112,10 @@ class FrontDesk(Datasite):  # type: ignore[misc]
 
     def answer(self, data: bytes) -> bytes:
         """Answer a packed call if its sender's role may make it; say no in words if not."""
+        with trace.span("desk: a PySyft call"):
+            return self._answer(data)
+
+    def _answer(self, data: bytes) -> bytes:
         account = path = ""
         try:
             call = INTAKE.open(data)
@@ -269,7 +274,7 @@ def _run_traveller(code_item: Any, kwargs: dict[str, Any], context: Any) -> Any:
     )
     ticket, account = entrypoint.ticket_of(result), str(context.credentials)
     if ticket is not None:
-        call = entrypoint.asked_round(entrypoint.signed_call(str(kwargs["call"])))
+        call = messages.claimed(RoundCall, entrypoint.signed_call(str(kwargs["call"])))
         context.server.tickets.give(ticket, account, call)
         context.server.tickets.open_plan(plan_hash, account)
     return UserCodeExecutionOutput(

@@ -17,6 +17,7 @@ from datasites.vault.update_sealer import ApprovedRound, SealedUpdate, UpdateSea
 from datasites.vault.vault_files import VaultFiles
 from datasites.vault.worker.training_worker import TrainingWorker
 from syft_code.errors import ConsiliumError, InvalidInput, TrainingFailed
+from syft_code.runtime import trace
 
 LOG = logging.getLogger("consilium.vault")
 MAX_REASON = 2000
@@ -94,12 +95,14 @@ class RoundExecutor:
         ticket, plan_hash = approved.ticket, approved.call.plan_hash
         self._running = plan_hash
         try:
-            self._db.tickets.set_state(ticket, "running")
-            self._authorizer.grant(plan_hash)
+            with trace.span("vault: grant again"):
+                self._db.tickets.set_state(ticket, "running")
+                self._authorizer.grant(plan_hash)
             update = self._sealer.make(
                 approved, on_step=lambda step: self._steps.update({ticket: step})
             )
-            self._release(approved, update)
+            with trace.span("vault: write shares, release"):
+                self._release(approved, update)
         except ConsiliumError as problem:
             LOG.warning("round %s failed: %s", ticket, problem)
             hidden = TrainingFailed(FAILED) if isinstance(problem, InvalidInput) else problem

@@ -24,6 +24,7 @@ from datasites.vault.worker.training_worker import TrainingWorker
 from syft_code.arrays import Vector
 from syft_code.local_training import broadcast, client_update
 from syft_code.plans.messages import RoundCall
+from syft_code.runtime import trace
 from syft_code.secret_sharing import envelope, keystream
 from syft_code.secret_sharing.vector_layout import VectorLayout
 
@@ -115,7 +116,8 @@ class UpdateSealer:
             threads=1,
         )
         body = approved.broadcast + state.numbers.astype("<f8").tobytes()
-        raw = self._worker.run(job, body, on_step=on_step)
+        with trace.span("vault: train in the worker"):
+            raw = self._worker.run(job, body, on_step=on_step)
         return airlock.inspect(
             raw,
             length=VectorLayout.of(plan).result_length(call.purpose),
@@ -125,17 +127,18 @@ class UpdateSealer:
     def _sealed_shares(self, approved: ApprovedRound, values: Vector) -> list[bytes]:
         plan, call = approved.grant.plan, approved.call
         airlock.check(values, bound=plan.sharing_of(call.purpose).bound)
-        sealed = envelope.seal(
-            plan,
-            hospital=call.hospital,
-            purpose=call.purpose,
-            round_number=call.round,
-            values=values,
-            hospital_key=self._key,
-            log_sha256=self._db.log.head().sha256,
-            seeds=_fresh(envelope.scheme(plan).pieces - 1, keystream.SEED_BYTES),
-            content_keys=_fresh(len(plan.aggregators), envelope.KEY_BYTES),
-        )
+        with trace.span("vault: shard and seal"):
+            sealed = envelope.seal(
+                plan,
+                hospital=call.hospital,
+                purpose=call.purpose,
+                round_number=call.round,
+                values=values,
+                hospital_key=self._key,
+                log_sha256=self._db.log.head().sha256,
+                seeds=_fresh(envelope.scheme(plan).pieces - 1, keystream.SEED_BYTES),
+                content_keys=_fresh(len(plan.aggregators), envelope.KEY_BYTES),
+            )
         return [share.to_bytes() for share in sealed]
 
 

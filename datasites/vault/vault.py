@@ -45,7 +45,7 @@ from syft_code.plans import messages
 from syft_code.plans.messages import NO_PART, RoundCall, Signed, Ticket
 from syft_code.plans.plan import Plan
 from syft_code.privacy import accounting
-from syft_code.runtime import durable_files
+from syft_code.runtime import durable_files, trace
 from syft_code.secret_sharing.vector_layout import VectorLayout
 
 LOG = logging.getLogger("consilium.vault")
@@ -157,12 +157,18 @@ class Vault:
         none, and runs on the price that it has paid. One that failed is over: whether it fails
         can depend on its noised result, so each try would tell what only one has paid for.
         """
-        call, plan = self._authentic(signed)
-        _check_broadcast(call, plan, weights)
+        with trace.span("vault: check a call"):
+            call, plan = self._authentic(signed)
+            _check_broadcast(call, plan, weights)
         ticket = _ticket_of(call)
         try:
-            self._check_asset(plan)
-            with self._reserving, self._db.database.writing():
+            with trace.span("vault: check the cohort"):
+                self._check_asset(plan)
+            with (
+                self._reserving,
+                trace.span("vault: grant, price, commit"),
+                self._db.database.writing(),
+            ):
                 if self._db.ledger.is_paid(call) and self._db.tickets.has(ticket):
                     return self.ticket(ticket)
                 # Read before anything is paid: a state that was changed stops the round here.
@@ -224,9 +230,7 @@ class Vault:
 
     def _authentic(self, signed: Signed) -> tuple[RoundCall, Plan]:
         """A call of a plan that is known here, by the researcher that the plan names."""
-        claimed: RoundCall = canonical.parse(
-            RoundCall, signed.message.encode("utf-8", "replace"), what="round call"
-        )
+        claimed = messages.claimed(RoundCall, signed)
         plan = self._authorizer.plan(claimed.plan_hash)
         call = messages.verify(RoundCall, signed, plan.researcher_key)
         entry = plan.hospital(call.hospital)

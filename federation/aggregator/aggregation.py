@@ -35,6 +35,7 @@ from syft_code.plans import messages
 from syft_code.plans.messages import OpenCall, ReleaseCall, SetChoice, ShareHeader, Signed
 from syft_code.plans.plan import Plan
 from syft_code.plans.roster import HEX_KEY, Aggregator
+from syft_code.runtime import trace
 from syft_code.secret_sharing import envelope
 
 log = logging.getLogger(__name__)
@@ -174,7 +175,7 @@ class Aggregation:
         or forked it. `syft_code.evidence.audit_chain.verify` finds it, with the `anchors` and the log.
         """
         plan_hash = named_plan(ShareHeader, upload.header)
-        with self._at_work(plan_hash):
+        with self._at_work(plan_hash), trace.span("aggregator: take a share"):
             plan = self._store.plan(plan_hash)
             return self._shares.receive(plan, upload, chunks, cut_off=cut_off)
 
@@ -200,6 +201,10 @@ class Aggregation:
 
         A call that names no set, which can't be chosen, asks for the one that was.
         """
+        with trace.span("aggregator: choose"):
+            return self._choose(signed)
+
+    def _choose(self, signed: Signed) -> Signed:
         plan = self._store.plan(named_plan(ReleaseCall, signed))
         call = signed_call(plan, signed)
         round_key, new = RoundKey.of(call), False
@@ -244,7 +249,7 @@ class Aggregation:
                 error=Refused,
             )
             check_choices(plan, round_key, hospitals, request.choices)
-            with self._summing:
+            with self._summing, trace.span("aggregator: sum"):
                 self._sum_once(plan, round_key, hospitals)
             header = self._store.sum_header(round_key, request.group, request.piece)
             data = view(self._store.files.sum(round_key, request.group, request.piece))

@@ -13,8 +13,7 @@ from syft_code.plans.roster import Aggregator
 
 def named_plan(kind: type[ShareHeader] | type[ReleaseCall], signed: Signed) -> str:
     """The plan that a message claims to belong to; its signature is checked against that plan."""
-    data = signed.message.encode("utf-8", "replace")
-    claimed: ShareHeader | ReleaseCall = canonical.parse(kind, data, what=kind.__name__)
+    claimed: ShareHeader | ReleaseCall = messages.claimed(kind, signed)
     return claimed.plan_hash
 
 

@@ -42,6 +42,7 @@ from syft_code.errors import (
 )
 from syft_code.plans.messages import NO_PART, Purpose, RoundCall, ShareHeader, Signed, State, Ticket
 from syft_code.plans.plan import Plan
+from syft_code.runtime import trace
 from syft_code.secret_sharing import envelope
 from syft_code.secret_sharing.envelope import SealedShare
 from syft_code.secret_sharing.vector_layout import VectorLayout
@@ -131,8 +132,10 @@ class Relay:
         away: set[str] = set()
 
         def ask(hospital: HospitalClient) -> HospitalShares:
-            ticket = self._train(hospital, purpose, number, data)
-            return self._carry(hospital, ticket, away)
+            with trace.span("researcher: round at a hospital"):
+                ticket = self._train(hospital, purpose, number, data)
+            with trace.span("researcher: shares to aggregators"):
+                return self._carry(hospital, ticket, away)
 
         asked = [h for h in self._hospitals if hospitals is None or h.name in hospitals]
         answers = map_parallel(asked, ask)
@@ -174,9 +177,13 @@ class Relay:
             hospital=hospital.name,
             purpose=purpose,
             round=number,
-            weights_sha256=hospital.bulk.upload(data),
+            weights_sha256=self._uploaded(hospital, data),
         )
         return HospitalRound(hospital, self._plan, call, key=self._key, patience_s=self._patience_s)
+
+    def _uploaded(self, hospital: HospitalClient, data: bytes) -> str:
+        with trace.span("researcher: weights up"):
+            return hospital.bulk.upload(data)
 
     def _train(
         self, hospital: HospitalClient, purpose: Purpose, number: int, data: bytes

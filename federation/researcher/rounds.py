@@ -17,6 +17,7 @@ from syft_code.errors import Refused, Unavailable
 from syft_code.metrics import noise_errors, scoring
 from syft_code.plans.messages import Purpose, Signed, Ticket
 from syft_code.plans.plan import Plan
+from syft_code.runtime import trace
 from syft_code.secret_sharing import envelope
 
 
@@ -55,7 +56,8 @@ class RoundLoop:
         """
         collected, trained = self._sum("train", number, model)
         reasons = set(self.reasons)
-        updated = step(self._plan, number, model, collected)
+        with trace.span("researcher: step"):
+            updated = step(self._plan, number, model, collected)
         measured, evaluated = self._evaluate(number, updated)
         tickets = trained.tickets | evaluated.tickets
         record = RoundRecord(
@@ -105,8 +107,9 @@ class RoundLoop:
     ) -> tuple[Collected, Contributors]:
         """The sum of a round over as many hospitals as possible, or the one that it had before."""
         self.reasons = ()
-        self._collector.open()
-        chosen = self._collector.chosen(purpose, number)
+        with trace.span("researcher: what was chosen"):
+            self._collector.open()
+            chosen = self._collector.chosen(purpose, number)
         broadcast = model.broadcast(purpose)
         for hospitals in chosen.values():
             if list(chosen.values()).count(hospitals) >= self._plan.needed:
@@ -121,7 +124,10 @@ class RoundLoop:
         taken = {name: one.taken for name, one in answers.done.items()}
         hospitals, parties = best_set(self._plan, taken, chosen)
         self._require_enough(purpose, number, hospitals, answers, begun=bool(begun))
-        collected = self._collector.collect(purpose, number, hospitals=hospitals, parties=parties)
+        with trace.span("researcher: choose and sum"):
+            collected = self._collector.collect(
+                purpose, number, hospitals=hospitals, parties=parties
+            )
         return collected, self._gave(purpose, number, collected.hospitals, {}, answers)
 
     def _gave(

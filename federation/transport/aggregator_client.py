@@ -29,6 +29,8 @@ T = TypeVar("T")
 GLANCE_S = 1.0
 MOST_VECTORS = 8
 """So many uploads and downloads at a time, side by side; fewer than an aggregator carries."""
+AT_ONCE_BYTES = 4 * 1024 * 1024
+"""A share of so much is sent without a question before."""
 SEGMENT_BYTES = 64 * 1024 * 1024
 """A call's deadline is for so much of a vector; what comes later comes with the next call."""
 _RECONNECT = (
@@ -96,6 +98,8 @@ class AggregatorClient:
         there = [0]
 
         def attempt() -> None:
+            if not there[1:] and self._uploaded_at_once(share):
+                return
             received = self._received(share.header)
             self._require_room(received.size_bytes <= len(share.sealed))
             there.append(received.size_bytes)
@@ -178,6 +182,17 @@ class AggregatorClient:
             aggregator_api.ReceivedBytes, answer, what="received size"
         )
         return found
+
+    def _uploaded_at_once(self, share: SealedShare) -> bool:
+        """Send a small share without asking first how much of it is there; whether it is there now."""
+        if len(share.sealed) > AT_ONCE_BYTES:
+            return False
+        try:
+            return self._upload(share, 0).whole
+        except grpc.RpcError as problem:
+            if _is_lost(problem):
+                raise
+            return False  # a part of it came before, or it is refused: ask
 
     def _upload(self, share: SealedShare, offset: int) -> aggregator_api.ReceivedBytes:
         def stream() -> Iterator[bytes]:

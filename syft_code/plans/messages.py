@@ -187,5 +187,18 @@ def verify(kind: type[T], signed: Signed, verify_key: str) -> T:
     return message
 
 
+def claimed(kind: type[T], signed: Signed) -> T:
+    """What a signed message says, to find out whose signature it must have.
+
+    Guarantee: none; `verify` is what tells who said it.
+
+    Raises:
+        InvalidMessage: if it is no such message.
+    """
+    data = signed.message.encode("utf-8", "replace")
+    message: T = canonical.parse(kind, data, what=kind.__name__)
+    return message
+
+
 def _tagged(kind: type, data: bytes) -> bytes:
     return f"consilium/{kind.__name__}/1\n".encode("ascii") + data

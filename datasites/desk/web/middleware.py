@@ -16,6 +16,7 @@ from datasites.desk.storage.blobs import MAX_BLOB_BYTES
 from datasites.desk.storage.security_log import SecurityLog
 from syft_code.errors import ConsiliumError, InvalidMessage, Refused, Unavailable, require
 from syft_code.evidence import http_signatures
+from syft_code.runtime import trace
 
 FAILED = "The front desk failed to answer; the data owner's log says why."
 """What leaves of an error that nobody foresaw."""
@@ -40,7 +41,8 @@ def add_to(app: FastAPI, *, check_listing: Check, log: SecurityLog) -> None:
                 check_listing(request.query_params)
         except ConsiliumError as problem:
             return _refuse(request, problem, log)
-        return await call_next(request)
+        with trace.span("desk: an HTTP request"):
+            return await call_next(request)
 
     async def explain(request: Request, problem: Exception) -> Response:
         if isinstance(problem, RequestValidationError):

@@ -15,13 +15,14 @@ from fastapi import APIRouter, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse
 
-from datasites.desk import entrypoint
 from datasites.desk.storage.blobs import AccountBlobs, BlobStore
 from datasites.desk.storage.ticket_owners import TicketOwners
 from datasites.protocol import vault_api
 from datasites.site import Site
 from syft_code import canonical
-from syft_code.plans.messages import Signed, Ticket
+from syft_code.plans import messages
+from syft_code.plans.messages import RoundCall, Signed, Ticket
+from syft_code.runtime import trace
 
 WAIT_S = 1.0
 _JSON = "application/json"
@@ -63,11 +64,12 @@ def _call(
     site: Site, room: AccountBlobs, tickets: TicketOwners, account: str, body: bytes
 ) -> Ticket:
     signed: Signed = canonical.parse(Signed, body, what="signed call")
-    call = entrypoint.asked_round(signed)
+    call = messages.claimed(RoundCall, signed)
     tickets.check_plan(call.plan_hash, account)
     weights = room.path(call.weights_sha256).read_bytes()
     asked = vault_api.StartRound(call=signed, wait_s=WAIT_S)
-    found, _ = vault_api.ask(site.vault, asked, weights)
+    with trace.span("desk: call to the vault"):
+        found, _ = vault_api.ask(site.vault, asked, weights)
     tickets.give(found.ticket, account, call)
     return _with_shares(site, found, room)
 
@@ -77,5 +79,6 @@ def _with_shares(site: Site, found: Ticket, room: AccountBlobs) -> Ticket:
     for party, share in enumerate(found.shares, start=1):
         if room.size(share) is None:
             asked = vault_api.GetShare(ticket=found.ticket, party=party)
-            room.put(share, vault_api.ask(site.vault, asked)[1])
+            with trace.span("desk: share from the vault"):
+                room.put(share, vault_api.ask(site.vault, asked)[1])
     return found

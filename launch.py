@@ -1,34 +1,72 @@
-"""The console script `consilium`: it assembles the rooms' commands, and holds none itself."""
+"""The console script `consilium`: it names the rooms' commands, and imports the one that is used."""
 
 import signal
 import sys
 from types import FrameType
 
-from datasites.cli import ledger_commands, policy_commands, request_commands
-from datasites.demo.federated_dataset import load
-from federation.aggregator.operator import commands as aggregator_commands
-from federation.cli import audit_commands, experiment_commands, study_commands
-from federation.local import commands, dataset_commands
 from syft_code.errors import ConsiliumError
-from syft_code.runtime.cli_output import Command, Commands, application, plain
+from syft_code.runtime.cli_output import Deferred, application, plain
 
-ledger_commands.audit.command(cls=Command)(audit_commands.verify)
-COMMANDS: Commands = {
-    "up": commands.up,
-    "demo": commands.demo,
-    "lab": commands.lab,
-    "stand-ins": dataset_commands.write_stand_ins,
-    "split": dataset_commands.draw_split,
-    "requests": request_commands.app,
-    "ledger": ledger_commands.ledger,
-    "policy": policy_commands.policy,
-    "approvers": policy_commands.approvers,
-    "patients": policy_commands.patients,
-    "log": ledger_commands.log,
-    "audit": ledger_commands.audit,
-    "study": study_commands.app(load),
-    "experiment": experiment_commands.app(load),
-    "aggregator": aggregator_commands.app(Command),
+STUDIES = ("datasites.demo.federated_dataset:load",)
+COMMANDS = {
+    "up": Deferred(
+        at="federation.local.commands:up",
+        text="Start hospitals and aggregators side by side, and stop them on Ctrl-C.",
+    ),
+    "demo": Deferred(
+        at="federation.local.commands:demo",
+        text="Play every party once: publish, request, approve, train, evaluate, report.",
+    ),
+    "lab": Deferred(
+        at="federation.local.commands:lab",
+        text="Start the federation and JupyterLab on the two notebooks.",
+    ),
+    "stand-ins": Deferred(
+        at="federation.local.dataset_commands:write_stand_ins",
+        text="Write synthetic data in the layout of a published data set.",
+    ),
+    "split": Deferred(
+        at="federation.local.dataset_commands:draw_split",
+        text="Draw who would have how many of each class. Never draw it of a hospital's own "
+        "patients.",
+    ),
+    "requests": Deferred(
+        at="datasites.cli.request_commands:app", text="Look at code requests, and decide on them."
+    ),
+    "ledger": Deferred(
+        at="datasites.cli.ledger_commands:ledger",
+        text="Show what each asset's patients have lost, and what is left. Needs the vault.",
+    ),
+    "policy": Deferred(
+        at="datasites.cli.policy_commands:policy",
+        text="The rules of a hospital. Needs the vault.",
+    ),
+    "approvers": Deferred(
+        at="datasites.cli.policy_commands:approvers", text="Who decides at a hospital."
+    ),
+    "patients": Deferred(
+        at="datasites.cli.policy_commands:patients", text="Patients who leave. Needs the vault."
+    ),
+    "log": Deferred(at="datasites.cli.ledger_commands:log", text="The front desk's own log."),
+    "audit": Deferred(
+        at="datasites.cli.ledger_commands:audit",
+        text="The signed log of what a hospital did.",
+        given=("federation.cli.audit_commands:verify",),
+    ),
+    "study": Deferred(
+        at="federation.cli.study_commands:app", text="Prepare a study.", given=STUDIES
+    ),
+    "experiment": Deferred(
+        at="federation.cli.experiment_commands:app",
+        text="A grid of simulated studies, by one command. Its data are public, or drawn.",
+        given=STUDIES,
+    ),
+    "aggregator": Deferred(
+        at="federation.aggregator.operator.commands:app",
+        text="Run one aggregator, alone: start it, look after it, wipe a study. See "
+        "docs/aggregators.md.",
+        given=("syft_code.runtime.cli_output:Command",),
+    ),
 }
 app = application(
     COMMANDS, text="Consilium: hospitals train one model without showing anyone a patient."

@@ -1,6 +1,7 @@
 """`ledger`, `audit export` and `log refusals`: what was spent, what was done, what was refused."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,7 +18,6 @@ from syft_code.evidence import audit_chain as audit_log
 from syft_code.runtime import cli_output, durable_files
 from syft_code.runtime.cli_output import AsJson, Command
 
-audit = typer.Typer(no_args_is_help=True, help="The signed log of what a hospital did.")
 log = typer.Typer(no_args_is_help=True, help="The front desk's own log.")
 SHOWN = 20
 
@@ -42,7 +42,14 @@ def ledger(
         cli_output.sentence(f"{owner.ledger_card(asset).text()}\n")
 
 
-@audit.command("export", cls=Command)
+def audit(verify: Callable[..., None]) -> typer.Typer:
+    """The commands on audit logs, with the one that verifies an export."""
+    found = typer.Typer(no_args_is_help=True, help="The signed log of what a hospital did.")
+    found.command("export", cls=Command)(export)
+    found.command("verify", cls=Command)(verify)
+    return found
+
+
 def export(
     out: Annotated[Path, typer.Option(help="A new file.")],
     state: State = STATE,

@@ -23,6 +23,7 @@ from fastapi import FastAPI
 
 from datasites import private_files
 from datasites.desk import allowlist, entrypoint, status_masking
+from datasites.desk.code_request import CodeRequest, CodeRequests
 from datasites.desk.deserialization_guard import DeserializationGuard, Packing
 from datasites.desk.storage.security_log import SecurityLog
 from datasites.desk.storage.ticket_owners import TicketOwners
@@ -178,6 +179,26 @@ class FrontDesk(Datasite):  # type: ignore[misc]
         code_hash = get_code_hash(traveller.source(plan_hash), key)
         find = self.services.user_code.stash.get_by_code_hash
         return _found(lambda: find(self.verify_key, code_hash)) is not None
+
+    def requests_for(self, account: str) -> CodeRequests:
+        """Every code request, oldest first, for the account (hex) of the owner."""
+        require(
+            self.role_of(account).name == allowlist.OWNER,
+            "Only the owner may list every code request: a researcher sees the own ones in PySyft.",
+            error=Refused,
+        )
+        found = self.services.request.stash.get_all(self.verify_key).unwrap()
+        return CodeRequests(
+            requests=tuple(
+                CodeRequest(
+                    id=str(request.id),
+                    researcher=str(request.requesting_user_email),
+                    code=self._code_of(request).raw_code,
+                    status=request.get_status(self.root).name.lower(),
+                )
+                for request in sorted(found, key=lambda one: one.request_time.utc_timestamp)
+            )
+        )
 
     def user_of(self, email: str) -> User | None:
         """The user of an e-mail, None if there is none."""
@@ -335,21 +356,25 @@ def _start(site: Site) -> FrontDesk:
 
 
 def _ensure_owner(desk: FrontDesk, site: Site) -> None:
-    """At the first start: an account for the owner, with a random password in a private file."""
-    path = site.owner / "password"
-    if path.exists():
-        return
-    password = secrets.token_urlsafe(24)
-    email = owner_email(desk.name)
-    desk.services.user.create(
-        context=desk.root,
-        name=email,
-        email=email,
-        password=password,
-        password_verify=password,
-        role=ServiceRole.DATA_OWNER,
-    )
-    durable_files.write_durably(path, password.encode("ascii"))
+    """At the first start: an account for the owner, with a random password in a private file.
+
+    The account's own key lies beside it, for what the owner asks for without PySyft.
+    """
+    path, email = site.owner / "password", owner_email(desk.name)
+    if not path.exists():
+        password = secrets.token_urlsafe(24)
+        desk.services.user.create(
+            context=desk.root,
+            name=email,
+            email=email,
+            password=password,
+            password_verify=password,
+            role=ServiceRole.DATA_OWNER,
+        )
+        durable_files.write_durably(path, password.encode("ascii"))
+    owner = desk.user_of(email)
+    if owner is not None:
+        durable_files.write_durably(site.owner / "account", bytes(owner.signing_key.signing_key))
 
 
 def _logins(desk: FrontDesk) -> Logins[User]:

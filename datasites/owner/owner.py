@@ -6,6 +6,7 @@ vault acts on the signature alone. Where only one of the two was done, an error 
 and a request's evidence shows it.
 """
 
+import importlib
 import secrets
 import time
 from collections.abc import Callable
@@ -24,11 +25,10 @@ from datasites.desk.storage.blobs import BlobStore
 from datasites.desk.storage.notes import Notes
 from datasites.owner import decisions, publishing
 from datasites.owner.decisions import ApprovalDraft, SignedApproval, SignedDecision
-from datasites.owner.publishing import MOCK_SLICES
-from datasites.owner.syft_session import OwnerSession
+from datasites.owner.desk_client import DeskClient
+from datasites.owner.publishing import MOCK_SLICES, PySyftSession
 from datasites.protocol import owner_actions, vault_api
 from datasites.protocol.vault_client import VaultClient
-from datasites.review import mock_run
 from datasites.review.evidence import Evidence
 from datasites.review.ledger_card import LedgerCard, PolicyCard
 from datasites.site import Site
@@ -67,8 +67,15 @@ class Owner:
         self._vault = VaultClient(self._site.vault, key)
 
     @cached_property
-    def _session(self) -> OwnerSession:
-        return OwnerSession(self._site)
+    def _session(self) -> PySyftSession:
+        """The owner's login; PySyft is loaded when it is needed."""
+        module = importlib.import_module("datasites.owner.syft_session")
+        session: PySyftSession = module.OwnerSession(self._site)
+        return session
+
+    @cached_property
+    def _desk(self) -> DeskClient:
+        return DeskClient(self._site)
 
     # Who works here, and by which rules
 
@@ -212,7 +219,7 @@ class Owner:
         """
         submitted = [
             Evidence(request=request, hospital=self.name, approval_days=APPROVAL_DAYS)
-            for request in self._session.requests()
+            for request in self._desk.requests()
         ]
         return [
             replace(evidence, notes=self._notes.read(evidence.subject)) for evidence in submitted
@@ -231,13 +238,14 @@ class Owner:
     def examine(self, evidence: Evidence) -> Evidence:
         """The same with a mock run: the plan tried out on the public mock, fewer steps, no patient.
 
-        Takes up to `mock_run.LIMIT_S`. What fails in it is its result.
+        Takes up to half a minute (`datasites.review.mock_run`). What fails in it is its result.
 
         Raises:
             NotApproved: if there is no plan to try out.
         """
         if evidence.plan is None:
             raise NotApproved(f"There is no plan here to try out: {evidence.problem}")
+        mock_run = importlib.import_module("datasites.review.mock_run")  # which loads PyTorch
         mock = mock_run.run(evidence.plan, hospital=self.name, slices=MOCK_SLICES)
         return replace(evidence, mock=mock)
 

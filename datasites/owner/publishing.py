@@ -1,9 +1,10 @@
 """An asset on its way out of an owner's hands: patients to the vault, card and mock to the desk."""
 
+from typing import Any, Protocol
+
 from datasites.data import cohort_file, mock_cohort, train_test_split
 from datasites.data.cohort_file import SplitCohort
 from datasites.data.readers import brats
-from datasites.owner.syft_session import OwnerSession
 from datasites.protocol import owner_actions
 from datasites.protocol.vault_client import VaultClient
 from syft_code import canonical
@@ -13,6 +14,22 @@ from syft_code.recipes.recipe import DataSpec
 MOCK_SLICES = 32
 
 
+class PySyftSession(Protocol):
+    """The owner, logged in at the own front desk through PySyft (`syft_session`)."""
+
+    def invite(self, email: str, password: str) -> None:
+        """Make a researcher's account."""
+
+    def publish(self, card: AssetCard, mock: dict[str, Any]) -> None:
+        """Show an asset in the catalogue."""
+
+    def approve(self, request_id: str) -> None:
+        """Let PySyft run a request's code."""
+
+    def deny(self, request_id: str, reason: str) -> None:
+        """Refuse a request, or take its approval back."""
+
+
 def publish(
     split: SplitCohort,
     *,
@@ -20,7 +37,7 @@ def publish(
     asset: str,
     hospital: str,
     vault: VaultClient,
-    desk: OwnerSession,
+    desk: PySyftSession,
 ) -> AssetCard:
     """Hand a cohort to the vault, which gives it its version, then show its card and a mock."""
     body = cohort_file.pack(split)

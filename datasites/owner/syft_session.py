@@ -10,7 +10,6 @@ from typing import Any
 from nacl.signing import SigningKey
 
 from datasites import private_files
-from datasites.desk.code_request import CodeRequest
 from datasites.site import Site, owner_email
 from syft_code import canonical
 from syft_code.errors import Refused, Unavailable
@@ -73,22 +72,6 @@ class OwnerSession:
         )
         with _in_words():
             self._client.upload_dataset(dataset)
-
-    def requests(self) -> list[CodeRequest]:
-        """Every code request, oldest first."""
-        with _in_words():
-            return [
-                CodeRequest(
-                    id=str(request.id),
-                    researcher=request.requesting_user_email,
-                    code=request.code.raw_code,
-                    status=request.status.name.lower(),
-                )
-                for request in sorted(
-                    self._client.requests.get_all(),
-                    key=lambda request: request.request_time.utc_timestamp,
-                )
-            ]
 
     def approve(self, request_id: str) -> None:
         """Let PySyft run the request's code; the vault has its own signature."""

@@ -25,7 +25,7 @@ from datasites.review import (
 )
 from datasites.review.html_card import Card, Figure, Section, Tone
 from datasites.review.ledger_card import LedgerCard, PolicyCard
-from datasites.review.mock_run import MockRun
+from datasites.review.mock_result import MockRun
 from syft_code import canonical
 from syft_code.errors import NotApproved
 from syft_code.plans import traveller
@@ -124,7 +124,7 @@ class Evidence:
           early, empty if it does not), `last_approved`
         - `disclosures`: each `purpose`, `times`, `meaning`, `parts` (each `name`, `shape`, `dtype`,
           `bytes`, `to`); `bytes_in_all`
-        - `mock`: the fields of `mock_run.MockRun`, and `ok`
+        - `mock`: the fields of `mock_result.MockRun`, and `ok`
         """
         facts = json.loads(canonical.encode(self._facts()))
         return json.dumps(facts, indent=2, sort_keys=True, ensure_ascii=True)

@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from datasites.data import cohort_file, mock_cohort, patient_hashing
 from datasites.data.cohort_file import SplitCohort
+from datasites.review.mock_result import HELD_OUT_EVERY, MockRun, Output
 from datasites.vault import airlock
 from datasites.vault.worker.job_messages import TrainingJob
 from datasites.vault.worker.training_worker import ENDED, TrainingWorker
@@ -41,55 +42,10 @@ START_LIMIT_S = 60.0
 """The process may take so long to load its libraries, which is no fault of a plan's."""
 MOST_STEPS = 5
 TIMED_STEPS = 3
-HELD_OUT_EVERY = 5
 LEAST_SLICES = 10
 MOST_PIXELS = 32 * 256 * 256
 """Of large slices fewer are drawn, since drawing takes time too."""
 MAX_LOG_LINE = 200
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Output:
-    """What one job gave, before it would be shared; `sentence` says why the airlock kept it.
-
-    Units: `norm` is L2; None if a number is not finite or the length is wrong.
-    """
-
-    purpose: Purpose
-    length: int
-    bytes: int
-    finite: bool
-    norm: float | None
-    bound: float
-    sentence: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MockRun:
-    """What a mock run showed; `sentence` says what failed, and is empty if nothing did.
-
-    Units: `patients` train in the mock, `declared_patients` in a real round. `seconds_a_step`
-    is a median without the first step; `seconds_a_round` is an estimate for a real round, from
-    a straight line through the times of steps with few and with all of the mock's patients.
-    `peak_mib` is the training process's, its libraries included.
-    """
-
-    sentence: str
-    steps: int
-    steps_a_round: int
-    patients: int
-    declared_patients: int
-    seconds: float
-    seconds_a_step: float | None
-    seconds_a_round: float | None
-    peak_mib: float
-    limit_s: float
-    outputs: tuple[Output, ...]
-
-    @property
-    def ok(self) -> bool:
-        """Whether all of it ran, and everything would pass the airlock."""
-        return not self.sentence and not any(output.sentence for output in self.outputs)
 
 
 def run(

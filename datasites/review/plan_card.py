@@ -6,7 +6,7 @@ from datasites.protocol.vault_api import LedgerSummary, PlanStatus
 from datasites.review import plan_diff
 from datasites.review.disclosures import Disclosure
 from datasites.review.html_card import Section
-from datasites.review.mock_run import HELD_OUT_EVERY, MockRun, Output
+from datasites.review.mock_result import HELD_OUT_EVERY, MockRun, Output
 from syft_code.plans.plan import Plan
 
 OTHER_CODE = "The code is NOT the one fixed function that a request may carry: deny it."

@@ -1,8 +1,10 @@
 """How a command speaks: sentences and tables for people, one JSON document for machines."""
 
+import importlib
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib import metadata
 from typing import Annotated, Any
 
@@ -41,26 +43,63 @@ class Command(TyperCommand):
             raise typer.Exit(1) from None
 
 
-Commands = Mapping[str, typer.Typer | Callable[..., None]]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deferred:
+    """A command, or a group of them, that is imported when somebody uses it.
+
+    `at` is "module:name" of a function or a `typer.Typer`. With `given` it is a function that makes
+    the group from the things at these places. `text` is what the list of commands says of it.
+    """
+
+    at: str
+    text: str
+    given: tuple[str, ...] = ()
+
+    def load(self, name: str) -> click.Command:
+        """Import it; its help's first line is `text`."""
+        found = _at(self.at)
+        if self.given:
+            found = found(*map(_at, self.given))
+        if not isinstance(found, typer.Typer):
+            alone = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+            alone.command(name, cls=Command)(found)
+            found = alone
+        command = typer.main.get_command(found)
+        command.name = name
+        return command
 
 
-def application(commands: Commands, *, text: str) -> typer.Typer:
+def application(commands: Mapping[str, Deferred], *, text: str) -> typer.Typer:
     """Commands and groups of commands as one application; its help lists them in this order."""
 
     class InOrder(TyperGroup):
+        listing = False
+
         def list_commands(self, ctx: click.Context) -> list[str]:
             return list(commands)
+
+        def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+            if cmd_name not in commands:
+                return None
+            if self.listing:
+                return click.Command(cmd_name, help=commands[cmd_name].text)
+            return commands[cmd_name].load(cmd_name)
+
+        def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+            self.listing = True
+            super().format_help(ctx, formatter)
+            self.listing = False
 
     app = typer.Typer(
         cls=InOrder, add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True
     )
     app.callback(help=text)(_version_option)
-    for name, command in commands.items():
-        if isinstance(command, typer.Typer):
-            app.add_typer(command, name=name)
-        else:
-            app.command(name, cls=Command)(command)
     return app
+
+
+def _at(place: str) -> Any:
+    module, _, name = place.partition(":")
+    return getattr(importlib.import_module(module), name)
 
 
 def _print_version(asked: bool) -> None:

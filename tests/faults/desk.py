@@ -24,6 +24,7 @@ from fastapi import FastAPI
 from nacl.signing import SigningKey
 from numpy.typing import NDArray
 
+from datasites.desk.code_request import CodeRequests
 from datasites.desk.storage.security_log import SecurityLog
 from datasites.desk.storage.ticket_owners import TicketOwners
 from datasites.desk.web import blob_routes, middleware
@@ -162,7 +163,11 @@ def front_desk(site: Site) -> FastAPI:
     """The routes beside PySyft."""
     app = FastAPI()
     tickets = _NoPySyft(site.desk / "tickets")
-    everybody = Members(known=lambda key: True, submitted=lambda key, plan_hash: True)
+    everybody = Members(
+        known=lambda key: True,
+        submitted=lambda key, plan_hash: True,
+        requests=lambda key: CodeRequests(requests=()),
+    )
     app.include_router(blob_routes.routes(site, everybody, tickets=tickets))
     middleware.add_to(app, check_listing=lambda query: None, log=SecurityLog(site.desk))
 

@@ -7,6 +7,7 @@
            /rounds, /tickets         see `round_routes`
     GET    /requests/PLAN/notes      notes on one's own code request, for a plan's hash
     POST   /requests/PLAN/notes/SHA256   {"text": ...}, canonical JSON with that hash
+    GET    /owner/requests           every code request, for the owner's account alone
     GET    /policy                   what the hospital asks of a plan: the terms that are in force
 
 Every request is signed by the key of a PySyft account of this hospital; a guest gets
@@ -23,6 +24,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import FileResponse, JSONResponse
 
+from datasites.desk.code_request import CodeRequests
 from datasites.desk.storage.blobs import AccountBlobs, BlobStore
 from datasites.desk.storage.notes import Notes
 from datasites.desk.storage.ticket_owners import TicketOwners
@@ -46,6 +48,8 @@ class Members:
     """Whether it belongs to a member of this front desk."""
     submitted: Callable[[str, str], bool]
     """Whether it has submitted a code request for a plan's hash."""
+    requests: Callable[[str], CodeRequests]
+    """Every code request, if it is the owner's; else raises `Refused`."""
 
 
 def routes(site: Site, members: Members, *, tickets: TicketOwners) -> APIRouter:
@@ -65,6 +69,10 @@ def routes(site: Site, members: Members, *, tickets: TicketOwners) -> APIRouter:
     _add_blobs(router, lambda request: blobs.room(account(request)))
     round_routes.add(router, site, blobs, tickets, account)
     _add_notes(router, Notes(site.desk / "notes"), members, account)
+
+    @router.get("/owner/requests")
+    def requests(request: Request) -> Response:
+        return Response(canonical.encode(members.requests(account(request))), media_type=_JSON)
 
     @router.get("/policy")
     def policy(request: Request) -> Response:

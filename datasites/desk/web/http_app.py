@@ -16,6 +16,7 @@ from fastapi import APIRouter, Body, FastAPI, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import PlainTextResponse
 
+from datasites.desk.code_request import CodeRequests
 from datasites.desk.storage.security_log import SecurityLog
 from datasites.desk.storage.ticket_owners import TicketOwners
 from datasites.desk.web import blob_routes, middleware
@@ -56,6 +57,9 @@ class DeskServices(Protocol):
     def has_submitted(self, account: str, plan_hash: str) -> bool:
         """Whether an account (hex) has a code request for a plan."""
 
+    def requests_for(self, account: str) -> CodeRequests:
+        """Every code request, if an account key (hex) is the owner's; else raises `Refused`."""
+
     def pack_login(self, user: Any) -> bytes:
         """What a user gets who logged in: the account's key, packed."""
 
@@ -72,7 +76,9 @@ def build(app: FastAPI, desk: DeskServices, *, pysyft: APIRouter, logins: Logins
     _add_own(pysyft, desk, logins)
     app.include_router(pysyft, prefix=PREFIX)
     app.add_api_route("/", _front_page, methods=["GET", "HEAD"], include_in_schema=False)
-    members = blob_routes.Members(known=desk.is_member, submitted=desk.has_submitted)
+    members = blob_routes.Members(
+        known=desk.is_member, submitted=desk.has_submitted, requests=desk.requests_for
+    )
     app.include_router(blob_routes.routes(desk.site, members, tickets=desk.tickets))
     middleware.add_to(
         app, check_listing=lambda asked: _check_listing(desk, asked), log=desk.refusals

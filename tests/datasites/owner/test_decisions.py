@@ -67,7 +67,7 @@ def owner(hospital: OneHospital, vault: Vault, plan: Plan) -> Owner:
     durable_files.write_durably(room / plan.hash, plan.encode())
     durable_files.write_durably(hospital.site.owner / "salt", bytes(32))
     deciding = Owner(hospital.home)
-    deciding.__dict__["_session"] = Desk(plan)
+    deciding.__dict__["_session"] = deciding.__dict__["_desk"] = Desk(plan)
     return deciding
 
 

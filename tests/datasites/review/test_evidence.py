@@ -21,7 +21,7 @@ from datasites.review import disclosures, mock_run
 from datasites.review.evidence import Evidence
 from datasites.review.html_card import Card, Section
 from datasites.review.ledger_card import LedgerCard, PolicyCard
-from datasites.review.mock_run import MockRun, Output
+from datasites.review.mock_result import MockRun, Output
 from datasites.vault.vault import Vault
 from policies.rules import KnownParties
 from policies.site_policy import AssetBudget, Budget, StandingApproval
@@ -809,7 +809,7 @@ def asked(hospital: OneHospital, agreed: Plan, *, status: str = "pending") -> Co
 
 def owner_of(hospital: OneHospital, *requests: CodeRequest) -> Owner:
     owner = Owner(hospital.home)
-    owner.__dict__["_session"] = Desk(*requests)
+    owner.__dict__["_session"] = owner.__dict__["_desk"] = Desk(*requests)
     return owner
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from datasites.data import mock_cohort
 from datasites.review import mock_run
-from datasites.review.mock_run import MockRun
+from datasites.review.mock_result import MockRun
 from datasites.vault.worker import training_worker
 from syft_code.errors import TrainingFailed
 from syft_code.plans.algorithms import Distillation, Ewc, FedAdam, FedProx, Scaffold

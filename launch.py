@@ -76,7 +76,8 @@ app = application(
 def main() -> None:
     """Run a command; an error that was raised on purpose is one sentence and exit code 1."""
     for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _interrupt)
+        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup has it so
+            signal.signal(number, _interrupt)
     try:
         app()
     except ConsiliumError as problem:

@@ -2,6 +2,7 @@
 
 import json
 import urllib.request
+from http.client import HTTPException
 from pathlib import Path
 
 from datasites.protocol import vault_api
@@ -52,5 +53,5 @@ def desk_is_healthy(home: Path) -> bool:
         with urllib.request.urlopen(url, timeout=PROBE_S) as answer:  # noqa: S310 - a loopback URL of ours
             told = json.load(answer)
         return bool(told["id"] == (site.desk / "uid").read_text())
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, HTTPException, ValueError, KeyError, TypeError):
         return False

@@ -195,8 +195,8 @@ def remove_patient(
         error=InvalidInput,
     )
     owner = options.owner(state, name, keys=keys)
-    if not yes and not typer.confirm(
-        f"Take this patient out of every cohort of {owner.name}? It can't be taken back.", err=True
+    if not yes and not cli_output.confirmed(
+        f"Take this patient out of every cohort of {owner.name}? It can't be taken back."
     ):
         raise Refused("Nothing was done: the patient stays.")
     owner.remove_patient(patient)

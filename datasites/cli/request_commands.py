@@ -253,7 +253,7 @@ def _confirm(draft: ApprovalDraft, *, yes: bool, as_json: bool) -> None:
     asks = is_terminal() and not yes
     if asks or not as_json:
         cli_output.sentence(str(draft), err=as_json)
-    if asks and not typer.confirm("Sign this?", err=True):
+    if asks and not cli_output.confirmed("Sign this?"):
         cli_output.sentence("Nothing was signed.", err=True)
         raise typer.Exit(1)
 

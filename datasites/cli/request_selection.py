@@ -72,7 +72,7 @@ def to_decide(requests: Sequence[Evidence], wanted: str, seen: SeenRequests) -> 
         raise Refused(
             f"'latest' must be a request that you have seen, and request {name[:SHORT]} of "
             f"{request.request.researcher} is new since you last listed them: see it with "
-            f"`requests show {name[:SHORT]}`, then decide on it by that id."
+            f"`consilium requests show {name[:SHORT]} --hospital {request.hospital}`, then decide on it by that id."
         )
     return request
 

@@ -23,7 +23,6 @@ from fastapi import FastAPI
 
 from datasites import private_files
 from datasites.desk import allowlist, entrypoint, status_masking
-from datasites.desk.code_request import CodeRequest, CodeRequests
 from datasites.desk.deserialization_guard import DeserializationGuard, Packing
 from datasites.desk.storage.security_log import SecurityLog
 from datasites.desk.storage.ticket_owners import TicketOwners
@@ -31,6 +30,7 @@ from datasites.desk.web import http_app
 from datasites.desk.web.login import Logins
 from datasites.desk.web.middleware import FAILED, LOG, MAX_CALL_BYTES
 from datasites.desk.web.rate_limit import LoginRateLimit
+from datasites.protocol.code_request import CodeRequest, CodeRequests
 from datasites.site import Site, owner_email
 from syft_code.errors import ConsiliumError, Refused, require
 from syft_code.plans import messages, traveller

@@ -18,7 +18,7 @@ class ApprovalDraft:
     """An approval before it is signed: which plan may run, and within which limits.
 
     `stops` says at which round the plan ends early under these limits, and why; it is empty if all
-    of the plan runs. Units: `rounds` counts training rounds.
+    of the plan runs. `again` says that an approval of this plan is in force already. Units: `rounds` counts training rounds.
     """
 
     evidence: Evidence
@@ -28,6 +28,7 @@ class ApprovalDraft:
     expires_unix_s: float
     study_epsilon: float
     stops: str
+    again: bool = False
 
     @property
     def limits(self) -> str:
@@ -40,7 +41,13 @@ class ApprovalDraft:
         return f"{sentence}\n{self.stops}" if self.stops else sentence
 
     def __str__(self) -> str:
-        return f"To be signed at {self.evidence.hospital}: {subject(self.evidence)}. {self.limits}"
+        again = (
+            " It is in force already; this signature takes the place of yours."
+            if self.again
+            else ""
+        )
+        what = f"To be signed at {self.evidence.hospital}: {subject(self.evidence)}."
+        return f"{what}{again} {self.limits}"
 
     __repr__ = __str__
 

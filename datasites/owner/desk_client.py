@@ -8,7 +8,7 @@ import httpx
 from nacl.signing import SigningKey
 
 from datasites import private_files
-from datasites.desk.code_request import CodeRequest, CodeRequests
+from datasites.protocol.code_request import CodeRequest, CodeRequests
 from datasites.site import Site
 from syft_code import canonical
 from syft_code.errors import Refused, Unavailable

@@ -290,6 +290,7 @@ class Owner:
             expires_unix_s=time.time() + days * 86_400,
             study_epsilon=state.study_epsilon,
             stops=state.stops,
+            again=state.state == "in force",
         )
 
     def sign_approval(self, draft: ApprovalDraft) -> SignedApproval:

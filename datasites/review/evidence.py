@@ -13,8 +13,8 @@ import time
 from dataclasses import dataclass, replace
 from typing import Any
 
-from datasites.desk.code_request import CodeRequest
 from datasites.protocol import vault_api
+from datasites.protocol.code_request import CodeRequest
 from datasites.review import (
     aggregation_summary,
     disclosures,

@@ -45,10 +45,12 @@ class Named:
 class Checked:
     """What is wrong with a log, the anchors held against it, and whose word the key is.
 
-    `silent` are the certificates and aggregators that were asked and hold no anchor to it.
+    `key` is the party's (hex), which the log was held against, by `key_from`'s word; `silent` are the
+    certificates and aggregators that were asked and hold no anchor to it.
     """
 
     verdict: Verdict
+    key: str
     problems: tuple[str, ...]
     key_from: KeySource
     anchors: tuple[Anchor, ...] = ()
@@ -60,7 +62,7 @@ class Checked:
         return {
             "sound": not self.problems,
             "party": self.verdict.party,
-            "verify_key": self.verdict.verify_key,
+            "verify_key": self.key,
             "key_from": self.key_from,
             "entries": self.verdict.entries,
             "head": {"number": head.number, "sha256": head.sha256} if head else None,
@@ -99,7 +101,7 @@ class Checked:
         return lines
 
     def _whose_word(self) -> str:
-        key = self.verdict.verify_key
+        key = self.key
         match self.key_from:
             case "option":
                 return f"The key is the one that you gave, {key}."
@@ -163,7 +165,7 @@ def check(
     )
     header = _header(data)
     if not header.verify_key:
-        return Checked(verdict=header, problems=header.problems, key_from="log")
+        return Checked(verdict=header, key="", problems=header.problems, key_from="log")
     told = {_source(path): _named(path, header, key) for path in certificates}
     named = [one for one in told.values() if one]
     right = _one_key([key, *(one.verify_key for one in named)]) or header.verify_key
@@ -173,6 +175,7 @@ def check(
     verdict = audit_chain.verify(data, verify_key=right, anchors=anchors)
     return Checked(
         verdict=verdict,
+        key=right,
         problems=(*verdict.problems, *_other_names(header, named)),
         key_from="option" if key else "certificate" if named else "log",
         anchors=anchors,
@@ -261,6 +264,7 @@ def _entry(path: Path) -> Aggregator:
 def _read(path: Path, what: str, most_bytes: int) -> bytes:
     """A file's bytes; what is no file, or can't be read, is refused in words."""
     try:
+        require(path.exists(), f"There is no {what} {_quoted(path)}.", error=InvalidInput)
         require(
             path.is_file() and path.stat().st_size <= most_bytes,
             f"The {what} {_quoted(path)} must be a file of at most {most_bytes:,} bytes, and is "

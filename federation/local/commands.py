@@ -36,6 +36,8 @@ NOTEBOOKS = (
 )
 STATE = Path("federation_state")
 MAX_START_S = 3600.0
+INTERRUPTED = 130
+"""The exit code of a command that was stopped by Ctrl-C, as shells have it."""
 console = Console()
 
 State = Annotated[Path, typer.Option(help="Where the parties keep their folders.")]
@@ -77,7 +79,7 @@ def up(
         yes=yes,
         timeout_s=start_timeout,
     )
-    with contextlib.suppress(KeyboardInterrupt), _started(start):
+    with _until_interrupted(), _started(start):
         _print(f"Researcher's credentials: {state / state_folder.CREDENTIALS}. Stop with Ctrl-C.")
         threading.Event().wait()
 
@@ -104,7 +106,7 @@ def lab(
     command += [] if browser else ["--no-browser"]
     command += ["--allow-root"] if os.geteuid() == 0 else []
     environment = os.environ | {"CONSILIUM_STATE": str(state.resolve())}
-    with contextlib.suppress(KeyboardInterrupt), _started(start):
+    with _until_interrupted(), _started(start):
         for notebook in NOTEBOOKS:
             _print(f"Notebook: {notebook}")
         _print("JupyterLab prints its address below. Stop with Ctrl-C.")
@@ -144,12 +146,27 @@ def demo(
     provisioning.require_free_ports(config)
     provisioning.require_data(config)
     say = supervisor.timed(console)
-    with demo_run.run_folder(out, keep=keep) as folder:
-        reading = demo_run.read(kind, str(data or ""), folder)
-        config = replace(config, hospital=config.hospital[: len(reading.patient_ids)])
-        demo_run.play(
-            reading, kind, config, folder, console=console, say=say, start_timeout_s=start_timeout
-        )
+    try:
+        with demo_run.run_folder(out, keep=keep) as folder:
+            reading = demo_run.read(kind, str(data or ""), folder)
+            config = replace(config, hospital=config.hospital[: len(reading.patient_ids)])
+            demo_run.play(
+                reading, kind, config, folder, console=console, say=say,
+                start_timeout_s=start_timeout,
+            )  # fmt: skip
+    except KeyboardInterrupt:
+        kept = f"The parties' folders are in {folder}." if keep else "No party's data was kept."
+        _print(f"Interrupted. {kept}")
+        raise typer.Exit(INTERRUPTED) from None
+
+
+@contextlib.contextmanager
+def _until_interrupted() -> Iterator[None]:
+    """Ctrl-C, or a signal to end, is how a federation is stopped: it says so, and is no failure."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        _print("Stopped. Start again, and all is as it was.")
 
 
 @contextlib.contextmanager
@@ -162,6 +179,7 @@ def _started(start: Start) -> Iterator[None]:
         provisioning.require_free_ports(start.config)
         if start.reset or not (start.state / state_folder.CREDENTIALS).exists():
             provisioning.require_data(start.config)
+        provisioning.hospitals(start.config, start.state)  # refuses what their folders would
         if start.reset:
             state_folder.reset(start.state, confirmed=start.yes, say=_print)
         with provisioning.running_federation(

@@ -167,7 +167,7 @@ def load(path: Path) -> FederationConfig:
         ) from None
     except UnicodeDecodeError:
         raise InvalidInput(f"The federation file {name} must be TOML in UTF-8.") from None
-    except (tomllib.TOMLDecodeError, RecursionError) as problem:
+    except (ValueError, RecursionError) as problem:  # TOMLDecodeError is one; huge numbers another
         raise InvalidInput(f"The federation file {name} must be TOML; {problem}.") from None
     try:
         config: FederationConfig = _CONFIG.validate_json(json.dumps(table, default=str))

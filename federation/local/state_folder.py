@@ -15,8 +15,6 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import typer
-
 from datasites import private_files
 from datasites.site import Site
 from datasites.vault.db.database import Database
@@ -24,6 +22,7 @@ from datasites.vault.db.ledger import Ledger
 from policies import site_policy
 from syft_code.errors import ConsiliumError, InvalidInput, Refused, Unavailable, require
 from syft_code.privacy import accounting
+from syft_code.runtime import cli_output
 from syft_code.runtime.cli_output import quoted
 
 MARK = ".consilium-federation"
@@ -49,7 +48,7 @@ def require_usable(state: Path, *, reset: bool) -> None:
             error=InvalidInput,
         )
         empty = not state.exists() or not any(state.iterdir())
-        marked = (state / MARK).is_file()
+        marked = _is_marked(state)
     except OSError as problem:
         raise InvalidInput(
             f"--state must be a folder that you may read, got {name}: {problem.strerror}."
@@ -89,10 +88,34 @@ def held(state: Path) -> Iterator[None]:
             f"{problem.strerror}."
         ) from None
     with lock:
-        if not lock.tell():
+        new = not lock.tell()
+        if new:
             lock.write(MARK_TEXT)
             lock.flush()
-        yield
+        try:
+            yield
+        finally:
+            if new and not any((state / name).exists() for name in CONTENTS):
+                (state / MARK).unlink()  # nothing came of it: the folder is nobody's again
+                with contextlib.suppress(OSError):
+                    state.rmdir()
+
+
+def _is_marked(state: Path) -> bool:
+    """Whether the folder carries the mark itself, and not a file that only has its name."""
+    mark = state / MARK
+    return mark.is_file() and not mark.is_symlink() and mark.read_bytes() == MARK_TEXT
+
+
+def _require_stopped(state: Path) -> None:
+    """Raise `Unavailable` if somebody runs one of the vaults by itself."""
+    for lock in (state / HOSPITALS).glob("*/vault/lock"):
+        try:
+            private_files.lock_file(lock).close()
+        except Unavailable:
+            raise Unavailable(
+                f"The vault of {lock.parents[1].name} runs, so nothing was deleted: stop it first."
+            ) from None
 
 
 def reset(state: Path, *, confirmed: bool, say: Callable[[str], None]) -> None:
@@ -100,9 +123,11 @@ def reset(state: Path, *, confirmed: bool, say: Callable[[str], None]) -> None:
 
     Raises:
         Refused: if nobody agrees.
+        Unavailable: if a vault in it runs by itself.
     """
     if not any((state / name).exists() for name in CONTENTS):
         return
+    _require_stopped(state)
     say(f"--reset forgets for ever what is in {state}, with these privacy ledgers:")
     for line in _ledgers(state):
         say(f"  {line}")
@@ -113,7 +138,7 @@ def reset(state: Path, *, confirmed: bool, say: Callable[[str], None]) -> None:
             "deleted: add --yes.",
             error=Refused,
         )
-        if not typer.confirm("Forget all of it?", default=False, err=True):
+        if not cli_output.confirmed("Forget all of it?"):
             raise Refused("Nothing was deleted.")
     for name in CONTENTS:
         path = state / name

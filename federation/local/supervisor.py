@@ -21,7 +21,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 
-from syft_code.errors import ConsiliumError, Unavailable
+from syft_code.errors import Unavailable
 from syft_code.runtime.process_spec import ProcessSpec
 
 POLL_S = 0.1
@@ -79,6 +79,9 @@ def running(
         watcher = threading.Thread(target=supervisor.watch, name="supervisor", daemon=True)
         watcher.start()
         yield supervisor
+    except KeyboardInterrupt:
+        say("Stopping the parties; this takes some seconds")
+        raise
     finally:
         with signals_ignored():
             supervisor.stop()
@@ -117,16 +120,31 @@ class Supervisor:
             self.look()
 
     def look(self) -> None:
-        """Look at each party once: restart one that has ended, tell of one that is silent."""
+        """Look at each party once: restart one that has ended, tell of one that is silent.
+
+        What goes wrong with one party is told, and ends the watch over no other: parties that were
+        restarted here end with this thread.
+        """
         for party in self._parties:
-            with self._lock:
-                if self._stopped.is_set() or party.given_up:
-                    continue
-                ended = party.process.poll() is not None
-                if ended:
-                    self._restart(party)
-            if not ended:
-                self._probe(party)
+            try:
+                self._look(party)
+            except Exception as problem:  # a full disk, a log that is gone: it is tried again
+                self._tell(f"{party.spec.name} could not be looked after: {problem}")
+
+    def _look(self, party: _Party) -> None:
+        with self._lock:
+            if self._stopped.is_set() or party.given_up:
+                return
+            ended = party.process.poll() is not None
+            if ended:
+                self._restart(party)
+        if not ended:
+            self._probe(party)
+
+    def _tell(self, sentence: str) -> None:
+        """Tell it, if anybody still listens: a terminal may be gone."""
+        with contextlib.suppress(Exception, SystemExit):
+            self._say(sentence)
 
     def stop(self) -> None:
         """Ask every process to end, then make it; its whole group goes with it."""
@@ -156,14 +174,14 @@ class Supervisor:
             _kill_group(party.process)
             if party.restarts >= MAX_RESTARTS:
                 party.given_up = True
-                self._say(
+                self._tell(
                     f"{_ended(party)} It ended {party.restarts + 1} times and stays down; the "
                     "others keep running. Stop and start again once the cause is gone."
                 )
                 return
             wait_s = BACKOFF_S * 2**party.restarts
             party.restart_at = now + wait_s
-            self._say(f"{_ended(party)} It restarts in {wait_s:.0f} s; the others keep running.")
+            self._tell(f"{_ended(party)} It restarts in {wait_s:.0f} s; the others keep running.")
         if now >= party.restart_at:
             party.process = _start(party.spec)
             party.restart_at, party.restarts = None, party.restarts + 1
@@ -174,7 +192,7 @@ class Supervisor:
         name = party.spec.name
         if _answers(party.spec):
             if not party.ready or party.told_silent:
-                self._say(f"{name}: {'answers again' if party.ready else 'ready again'}")
+                self._tell(f"{name}: {'answers again' if party.ready else 'ready again'}")
             if now - party.started_at > STEADY_S:
                 party.restarts = 0
             party.ready, party.told_silent, party.answered_at = True, False, now
@@ -183,7 +201,7 @@ class Supervisor:
         limit_s = SILENT_S if party.ready else self._start_timeout_s
         if not party.told_silent and now - since >= limit_s:
             party.told_silent = True
-            self._say(
+            self._tell(
                 f"{name} has not answered for {now - since:.0f} s. Its process runs, so it may only "
                 f"be busy; all parties keep running. Its log: {party.spec.log_path}"
             )
@@ -248,7 +266,7 @@ def _start(spec: ProcessSpec) -> "subprocess.Popen[bytes]":
 def _answers(spec: ProcessSpec) -> bool:
     try:
         return spec.healthy()
-    except (ConsiliumError, OSError):
+    except Exception:  # whatever else may answer at its port
         return False
 
 
@@ -259,8 +277,9 @@ def _kill_group(process: "subprocess.Popen[bytes]") -> None:
 
 
 def _ended(party: _Party) -> str:
-    log = party.spec.log_path
-    lines = log.read_text(errors="replace").strip().splitlines()[-TAIL_LINES:]
+    log, lines = party.spec.log_path, []
+    with contextlib.suppress(OSError):
+        lines = log.read_text(errors="replace").strip().splitlines()[-TAIL_LINES:]
     last = f"Its last line: {lines[-1].strip()}" if lines else "It wrote nothing."
     return (
         f"{party.spec.name} ended with exit code {party.process.returncode}. {last} Its log: {log}."

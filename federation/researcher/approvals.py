@@ -11,13 +11,16 @@ class Approvals:
     "approved" counts for nothing. The others wait for the owner's signature, have refused or do not
     answer: that looks the same.
 
-    >>> print(Approvals(approved=3, hospitals=4))
+    `enough` is how many a sum needs at least.
+
+    >>> print(Approvals(approved=3, hospitals=4, enough=3))
     3 of 4 hospitals have approved; 1 waits for the data owner's signature, has refused or does not \
-answer.
+answer. That is enough to train: stop waiting (Ctrl-C) and call train(), or wait for the others.
     """
 
     approved: int
     hospitals: int
+    enough: int
 
     @property
     def undecided_or_refused(self) -> int:
@@ -29,13 +32,18 @@ answer.
         text = f"{self.approved} of {self.hospitals} hospitals {has} approved"
         if not self.undecided_or_refused:
             return f"{text}."
-        if self.undecided_or_refused == 1:
-            return (
-                f"{text}; 1 waits for the data owner's signature, has refused or does not answer."
-            )
+        verbs = (
+            ("waits", "has", "does") if self.undecided_or_refused == 1 else ("wait", "have", "do")
+        )
+        wait, have, do = verbs
+        last = (
+            "That is enough to train: stop waiting (Ctrl-C) and call train(), or wait for the others."
+            if self.approved >= self.enough
+            else f"{self.enough} are needed to train."
+        )
         return (
-            f"{text}; {self.undecided_or_refused} wait for the data owner's signature, have refused "
-            "or do not answer."
+            f"{text}; {self.undecided_or_refused} {wait} for the data owner's signature, {have} "
+            f"refused or {do} not answer. {last}"
         )
 
     def _repr_html_(self) -> str:

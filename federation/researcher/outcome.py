@@ -36,7 +36,7 @@ class RoundRecord:
     seconds: float = 0.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class Outcome:
     """A trained model (float32 `[parameters]`) and the story of its rounds.
 
@@ -49,6 +49,23 @@ class Outcome:
     rounds: tuple[RoundRecord, ...]
     stopped: str = ""
     reasons: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        """What it came to in sentences: rounds, cost, the last noised figures with their errors."""
+        said = [f"{len(self.rounds)} of {self.plan.rounds} rounds ran."]
+        if self.rounds:
+            most = max(self.rounds[-1].epsilon.values(), default=0.0)
+            said.append(f"A patient's epsilon so far: at most {most:.2f}.")
+        measured = [record for record in self.rounds if record.metrics]
+        if measured:
+            figures = ", ".join(
+                f"{name} {value:.3f} ± {measured[-1].errors.get(name, 0.0):.3f}"
+                for name, value in measured[-1].metrics.items()
+            )
+            said.append(f"After round {measured[-1].round} (noised): {figures}.")
+        return " ".join([*said, self.stopped, *self.reasons]).strip()
+
+    __repr__ = __str__
 
 
 def model_sha256(weights: Weights) -> str:

@@ -71,7 +71,8 @@ class Study:
         """How many owners have approved so far."""
         answers = map_parallel(self._hospitals, lambda one: one.has_approved(self.plan.hash))
         approved = sum(1 for _, answer in answers if answer is True)
-        return Approvals(approved=approved, hospitals=len(self._hospitals))
+        least = self.plan.min_hospitals
+        return Approvals(approved=approved, hospitals=len(self._hospitals), enough=least)
 
     def wait_for_approval(
         self,

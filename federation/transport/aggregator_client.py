@@ -96,9 +96,10 @@ class AggregatorClient:
         The sealed bytes may be those of a memory-mapped file: they are read as they are sent.
         """
         there = [0]
+        at_once = [len(share.sealed) <= AT_ONCE_BYTES]
 
         def attempt() -> None:
-            if not there[1:] and self._uploaded_at_once(share):
+            if at_once and at_once.pop() and self._uploaded_at_once(share):
                 return
             received = self._received(share.header)
             self._require_room(received.size_bytes <= len(share.sealed))
@@ -185,8 +186,6 @@ class AggregatorClient:
 
     def _uploaded_at_once(self, share: SealedShare) -> bool:
         """Send a small share without asking first how much of it is there; whether it is there now."""
-        if len(share.sealed) > AT_ONCE_BYTES:
-            return False
         try:
             return self._upload(share, 0).whole
         except grpc.RpcError as problem:

@@ -3,6 +3,8 @@
 import importlib
 import json
 import math
+import sys
+import termios
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
@@ -15,7 +17,7 @@ from rich.table import Column, Table
 from rich.text import Text
 from typer.core import TyperCommand, TyperGroup
 
-from syft_code.errors import ConsiliumError, InvalidInput, require
+from syft_code.errors import ConsiliumError, InvalidInput, Refused, require
 from syft_code.runtime import visible_text
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
@@ -60,11 +62,12 @@ class Deferred:
         found = _at(self.at)
         if self.given:
             found = found(*map(_at, self.given))
-        if not isinstance(found, typer.Typer):
+        if isinstance(found, typer.Typer):
+            command: click.Command = typer.main.get_group(found)
+        else:
             alone = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
             alone.command(name, cls=Command)(found)
-            found = alone
-        command = typer.main.get_command(found)
+            command = typer.main.get_command(alone)
         command.name = name
         return command
 
@@ -172,6 +175,20 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, kept: int = 
     for row in rows:
         shown.add_row(*(Text(plain(cell)) for cell in row))
     Console().print(shown)
+
+
+def confirmed(question: str) -> bool:
+    """Ask a person; what was typed or pasted before the question is no answer to it.
+
+    Raises:
+        Refused: if nobody is there to answer.
+    """
+    if sys.stdin.isatty():
+        termios.tcflush(sys.stdin, termios.TCIFLUSH)
+    try:
+        return typer.confirm(question, err=True)
+    except click.Abort:
+        raise Refused("Nobody answered, so nothing was done: say --yes if you are sure.") from None
 
 
 def in_force(missing: int) -> str:

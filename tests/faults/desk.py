@@ -24,12 +24,12 @@ from fastapi import FastAPI
 from nacl.signing import SigningKey
 from numpy.typing import NDArray
 
-from datasites.desk.code_request import CodeRequests
 from datasites.desk.storage.security_log import SecurityLog
 from datasites.desk.storage.ticket_owners import TicketOwners
 from datasites.desk.web import blob_routes, middleware
 from datasites.desk.web.blob_routes import Members
 from datasites.protocol import framing, vault_api
+from datasites.protocol.code_request import CodeRequests
 from datasites.site import Site
 from syft_code import canonical
 from syft_code.errors import ConsiliumError, Refused, require

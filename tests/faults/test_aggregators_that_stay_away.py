@@ -4,12 +4,22 @@ from collections.abc import Callable
 
 import pytest
 
+from federation.transport.retry import retry_while_progressing
 from syft_code.errors import SharingError, Unavailable
 from tests.faults.parties import FOUR, THREE, Carrier, Party, call_for, make_plan
 
 Carry = Callable[..., Carrier]
 IMPATIENT_S = 0.5
 AWAY = r"Aggregator agg-{} must answer and did not \(unavailable\): check that it runs"
+
+
+def restart(party: Party, carried: Carrier) -> None:
+    """Start an aggregator again, and wait until its client has found it; however busy the machine."""
+    party.start()
+    client = next(one for one in carried.clients if one.aggregator.name == party.name)
+    retry_while_progressing(
+        client.health, is_lost=lambda problem: isinstance(problem, Unavailable), patience_s=60.0
+    )
 
 
 def others(party: int) -> list[int]:
@@ -48,7 +58,7 @@ def test_an_aggregator_that_comes_back_takes_part_in_the_next_round(
     carried = carrier(plan, patience_s=IMPATIENT_S)
     carried.send(THREE, parties=[2, 3])
     assert carried.gets_the_plain_sum(THREE, parties=[2, 3])
-    parties[0].start()
+    restart(parties[0], carried)
     carried.collector.open()
     parties[1].kill()
     carried.send(FOUR, parties=[1, 3], round_number=2)
@@ -64,7 +74,7 @@ def test_with_two_of_three_aggregators_away_there_is_no_sum_until_one_is_back(
     parties[2].kill()
     with pytest.raises(Unavailable, match=AWAY.format("[23]")):
         carried.total(FOUR)
-    parties[2].start()
+    restart(parties[2], carried)
     assert carried.gets_the_plain_sum(FOUR)
 
 
@@ -86,7 +96,7 @@ def test_if_all_are_needed_a_study_stops_with_one_sentence_and_goes_on_after_the
     if moment == "before the study":
         with pytest.raises(Unavailable, match=AWAY.format(3)):
             carried.collector.open()
-        parties[2].start()
+        restart(parties[2], carried)
     carried.collector.open()
     carried.send(THREE)
     if moment == "after the choice":
@@ -96,5 +106,5 @@ def test_if_all_are_needed_a_study_stops_with_one_sentence_and_goes_on_after_the
         parties[2].kill()
         with pytest.raises((Unavailable, SharingError), match=AWAY.format(3)):
             carried.total(THREE)
-        parties[2].start()
+        restart(parties[2], carried)
     assert carried.gets_the_plain_sum(THREE)

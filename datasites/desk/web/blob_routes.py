@@ -24,11 +24,11 @@ from fastapi import APIRouter, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import FileResponse, JSONResponse
 
-from datasites.desk.code_request import CodeRequests
 from datasites.desk.storage.blobs import AccountBlobs, BlobStore
 from datasites.desk.storage.notes import Notes
 from datasites.desk.storage.ticket_owners import TicketOwners
 from datasites.desk.web import round_routes
+from datasites.protocol.code_request import CodeRequests
 from datasites.site import Site
 from syft_code import canonical
 from syft_code.errors import InvalidMessage, Refused, require

@@ -16,12 +16,12 @@ from fastapi import APIRouter, Body, FastAPI, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import PlainTextResponse
 
-from datasites.desk.code_request import CodeRequests
 from datasites.desk.storage.security_log import SecurityLog
 from datasites.desk.storage.ticket_owners import TicketOwners
 from datasites.desk.web import blob_routes, middleware
 from datasites.desk.web.login import MAX_EMAIL, MAX_PASSWORD, Logins, TooManyTries
 from datasites.desk.web.middleware import PREFIX
+from datasites.protocol.code_request import CodeRequests
 from datasites.site import Site
 from syft_code.errors import ConsiliumError, Refused, require
 from syft_code.plans.roster import HEX_KEY

@@ -15,9 +15,9 @@ from typer.testing import CliRunner
 import launch
 from datasites import site, site_processes
 from datasites.cli import ledger_commands, request_commands, request_selection
-from datasites.desk.code_request import CodeRequest
 from datasites.owner.owner import Owner
 from datasites.protocol import vault_api
+from datasites.protocol.code_request import CodeRequest
 from datasites.review.evidence import Evidence
 from datasites.site import SiteSettings
 from federation.local.supervisor import running

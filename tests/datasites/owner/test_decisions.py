@@ -7,9 +7,9 @@ import pytest
 from nacl.signing import SigningKey
 
 from datasites import private_files
-from datasites.desk.code_request import CodeRequest
 from datasites.owner.owner import Owner
 from datasites.protocol import owner_actions, vault_api
+from datasites.protocol.code_request import CodeRequest
 from datasites.vault.vault import Vault
 from policies.rules import KnownParties
 from policies.site_policy import Budget

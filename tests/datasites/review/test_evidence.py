@@ -12,11 +12,11 @@ import pytest
 from nacl.signing import SigningKey
 
 from datasites import private_files
-from datasites.desk.code_request import CodeRequest
 from datasites.desk.storage.blobs import BlobStore
 from datasites.owner.owner import APPROVAL_DAYS, Owner
 from datasites.owner.publishing import MOCK_SLICES
 from datasites.protocol import vault_api
+from datasites.protocol.code_request import CodeRequest
 from datasites.review import disclosures, mock_run
 from datasites.review.evidence import Evidence
 from datasites.review.html_card import Card, Section

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from datasites import private_files
 from datasites.vault.db.database import Database
 from datasites.vault.db.ledger import Caps, Ledger, Spend
 from federation.local import state_folder
@@ -84,11 +85,11 @@ def test_without_a_terminal_a_reset_wants_yes(
         with pytest.raises(Refused, match="--yes"):
             state_folder.reset(state, confirmed=False, say=lambda line: None)
         monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
-        monkeypatch.setattr(state_folder.typer, "confirm", lambda *words, **how: False)
+        monkeypatch.setattr(state_folder.cli_output, "confirmed", lambda question: False)
         with pytest.raises(Refused, match="Nothing was deleted"):
             state_folder.reset(state, confirmed=False, say=lambda line: None)
         assert "hospitals" in names(state)
-        monkeypatch.setattr(state_folder.typer, "confirm", lambda *words, **how: True)
+        monkeypatch.setattr(state_folder.cli_output, "confirmed", lambda question: True)
         state_folder.reset(state, confirmed=False, say=lambda line: None)
     assert "hospitals" not in names(state)
 
@@ -116,3 +117,38 @@ def test_a_reset_says_which_ledgers_it_forgets(tmp_path: Path) -> None:
     assert "north, asset skin-lesions: epsilon " in said[1]
     assert "spent at delta 1e-05, entries 1" in said[1]
     assert f"south: the ledger {broken / 'vault.db'}" in said[2]
+
+
+def test_a_start_that_comes_to_nothing_leaves_no_mark(tmp_path: Path) -> None:
+    with pytest.raises(Refused), state_folder.held(tmp_path / "new"):
+        raise Refused("A port is in use.")
+    assert not (tmp_path / "new").exists()
+    (tmp_path / "mine").mkdir()
+    with state_folder.held(tmp_path / "mine"):
+        (tmp_path / "mine" / "thesis.txt").write_text("five years of work")
+    assert names(tmp_path / "mine") == {"thesis.txt"}
+
+
+@pytest.mark.parametrize("how", ["another text", "a link"])
+def test_a_file_with_the_marks_name_is_no_mark(tmp_path: Path, how: str) -> None:
+    state, other = federation(tmp_path / "state"), tmp_path / "other"
+    (state / state_folder.MARK).unlink()
+    other.write_bytes(state_folder.MARK_TEXT if how == "a link" else b"")
+    if how == "a link":
+        (state / state_folder.MARK).symlink_to(other)
+    else:
+        (state / state_folder.MARK).write_text("something else")
+    with pytest.raises(InvalidInput, match="does not carry a federation's mark"):
+        state_folder.require_usable(state, reset=True)
+
+
+def test_a_vault_that_runs_by_itself_is_in_use(tmp_path: Path) -> None:
+    state = federation(tmp_path / "state")
+    lock = private_files.lock_file(state / "hospitals" / "north" / "vault" / "lock")
+    with (
+        lock,
+        state_folder.held(state),
+        pytest.raises(Unavailable, match="The vault of north runs"),
+    ):
+        state_folder.reset(state, confirmed=True, say=lambda line: None)
+    assert (state / "researcher.json").exists()

@@ -166,3 +166,55 @@ def test_signals_wait_while_copies_are_deleted() -> None:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             os.kill(os.getpid(), number)
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_what_goes_wrong_with_one_party_ends_the_watch_over_no_other(
+    tmp_path: Path,
+    told: list[str],
+    begin: Callable[..., Supervisor],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    watched = begin(party(tmp_path, "first"), party(tmp_path, "second"))
+    (tmp_path / "first.log").unlink()  # its last line can't be read any more
+    restart = watched._restart
+
+    def full_disk(one: supervisor._Party) -> None:
+        if one.spec.name == "first":
+            raise OSError("No space left on device")
+        restart(one)
+
+    monkeypatch.setattr(watched, "_restart", full_disk)
+    for pid in pids(watched):
+        os.kill(pid, signal.SIGKILL)
+    for one in watched._parties:
+        one.process.wait()
+    watched.look()
+    watched.look()
+    assert watched._parties[1].process.poll() is None, "the second one runs again"
+    assert any("first could not be looked after: No space left" in line for line in told)
+
+
+def test_a_log_that_is_gone_and_a_terminal_that_is_gone_stop_no_restart(
+    tmp_path: Path, begin: Callable[..., Supervisor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watched = begin(party(tmp_path, "only"))
+    (tmp_path / "only.log").unlink()
+
+    def gone(sentence: str) -> None:
+        raise SystemExit(1)
+
+    monkeypatch.setattr(watched, "_say", gone)
+    os.kill(watched._parties[0].process.pid, signal.SIGKILL)
+    watched._parties[0].process.wait()
+    watched.look()
+    watched.look()
+    assert watched._parties[0].process.poll() is None
+
+
+def test_a_probe_that_raises_anything_is_a_party_that_does_not_answer(
+    tmp_path: Path, begin: Callable[..., Supervisor]
+) -> None:
+    watched = begin(party(tmp_path, "only"))
+    broken = party(tmp_path, "only", healthy=lambda: 1 / 0)
+    assert not supervisor._answers(broken)
+    watched.look()

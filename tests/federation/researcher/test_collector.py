@@ -340,12 +340,48 @@ def test_an_upload_that_drips_is_given_up() -> None:
     assert client.uploads < 10
 
 
-def test_a_no_is_not_asked_again() -> None:
+def test_a_no_is_asked_again_only_where_nobody_asked_what_is_there() -> None:
     client, share = shaky()
     client.progress, client.code = False, grpc.StatusCode.FAILED_PRECONDITION
     with pytest.raises(Refused):
         client.submit(share)
-    assert client.uploads == 1
+    assert client.uploads == 2
+
+
+def test_a_small_share_is_sent_without_a_question_and_a_large_one_after_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[Signed] = []
+    received = Shaky._received
+    monkeypatch.setattr(
+        Shaky, "_received", lambda self, header: asked.append(header) or received(self, header)
+    )
+    client, share = shaky()
+    client.per_call = len(share.sealed)
+    client.submit(share)
+    assert (client.uploads, asked) == (1, [])
+    monkeypatch.setattr(aggregator_client, "AT_ONCE_BYTES", len(share.sealed) - 1)
+    client, share = shaky()
+    client.per_call = len(share.sealed)
+    client.submit(share)
+    assert (client.uploads, len(asked)) == (1, 1)
+
+
+def test_a_small_share_of_which_a_part_is_there_goes_on_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    client, share = shaky()
+    client.there, client.taken, client.per_call = 400, bytes(share.sealed[:400]), 1000
+    real = Shaky._upload
+
+    def refused(self: Shaky, share: SealedShare, offset: int) -> aggregator_api.ReceivedBytes:
+        if offset != self.there:
+            raise Lost(grpc.StatusCode.FAILED_PRECONDITION)
+        return real(self, share, offset)
+
+    monkeypatch.setattr(Shaky, "_upload", refused)
+    client.submit(share)
+    assert client.taken == share.sealed
 
 
 def test_a_share_that_is_never_whole_is_not_taken_for_taken(

@@ -590,7 +590,8 @@ def test_waiting_tells_how_many_are_missing_at_once_and_when_it_changes(
     parties.study.wait_for_approval(timeout_s=60)
     assert capsys.readouterr().out.splitlines() == [
         "3 of 4 hospitals have approved; 1 waits for the data owner's signature, has refused or "
-        "does not answer.",
+        "does not answer. That is enough to train: stop waiting (Ctrl-C) and call train(), or wait "
+        "for the others.",
         "4 of 4 hospitals have approved.",
     ]
 

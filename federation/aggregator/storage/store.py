@@ -1,7 +1,7 @@
 """What an aggregator must not forget: studies, shares, and which set it chose.
 
 `HOME/state.sqlite` holds public metadata only (plans, signed headers, chosen sets); the
-vectors lie beside it (`files`). The order of writing makes it durable: a file is
+vectors lie beside it (`vector_files`). The order of writing makes it durable: a file is
 on disk before the row that speaks of it, the chosen set is committed before it is signed, and
 shares are deleted once their sums are on disk, so that a later thief of all the disks finds
 sums only. Signed headers stay for good: they anchor the hospitals' audit logs.

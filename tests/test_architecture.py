@@ -1,6 +1,8 @@
-"""docs/architecture.md says what the code is: files, arrows, rooms."""
+"""docs/architecture.md says what the code is: files, arrows, rooms; docs/renamed.md where it is now."""
 
+import ast
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,9 @@ from tests.test_rooms import MAY_IMPORT, MODULES, ROOT, imports
 PAGE = (ROOT / "docs" / "architecture.md").read_text()
 NAMED = sorted(set(re.findall(r"[a-z_]+(?:/[a-z_]+)+\.py|launch\.py", PAGE)))
 ARROWS = re.findall(r"^(\S+\.py) ▶ (\S+\.py)", PAGE, re.MULTILINE)
+RENAMED, _, CLASSES = (ROOT / "docs" / "renamed.md").read_text().partition("## Classes")
+MOVED = re.findall(r"^\| (`\S+\.py`) \| ([^|]+) \|", RENAMED, re.MULTILINE)
+CALLED = re.findall(r"^\| `\w+` \| `(\w+)` \| `(\S+)` \|$", CLASSES, re.MULTILINE)
 ROOMS = re.findall(r"^\| `([a-z_/]+)` \|", PAGE, re.MULTILINE)
 
 
@@ -33,3 +38,26 @@ def test_the_page_walks_and_maps() -> None:
     assert {Path(room) for room in ROOMS} == {
         Path(room.replace(".", "/")) for room in MAY_IMPORT if room
     }
+
+
+def test_each_file_of_the_list_of_names_is_where_it_says_or_gone() -> None:
+    assert len(MOVED) == RENAMED.count("\n| `") > 100
+    for before, now in MOVED:
+        files = [] if now == "gone" else [ROOT / name.strip("`") for name in now.split(", ")]
+        assert all(file.is_file() for file in files), (before, now)
+
+
+def test_each_class_of_the_list_of_names_stands_in_its_file() -> None:
+    assert len(CALLED) == CLASSES.count("\n| `") > 100
+    for name, file in CALLED:
+        assert name in set(defined(ROOT / file)), (name, file)
+
+
+def defined(file: Path) -> Iterator[str]:
+    """The names of a file's classes and constants."""
+    for node in ast.parse(file.read_text()).body:
+        if isinstance(node, ast.ClassDef):
+            yield node.name
+        elif isinstance(node, ast.Assign | ast.AnnAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            yield from (one.id for one in targets if isinstance(one, ast.Name))

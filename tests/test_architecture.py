@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.test_rooms import MAY_IMPORT, MODULES, ROOT, imports
+from tests.test_rooms import MAY_IMPORT, MODULES, ROOT, allowed, imports
 
 PAGE = (ROOT / "docs" / "architecture.md").read_text()
-NAMED = sorted(set(re.findall(r"[a-z_]+(?:/[a-z_]+)+\.py|launch\.py", PAGE)))
+NAMED = sorted(set(re.findall(r"[a-z0-9_]+(?:/[a-z0-9_]+)+\.py|launch\.py", PAGE)))
 ARROWS = re.findall(r"^(\S+\.py) ▶ (\S+\.py)", PAGE, re.MULTILINE)
+MESSAGES = re.findall(r"^(\S+) ⇢ (\S+)", PAGE, re.MULTILINE)
 RENAMED, _, CLASSES = (ROOT / "docs" / "renamed.md").read_text().partition("## Classes")
 MOVED = re.findall(r"^\| (`\S+\.py`) \| ([^|]+) \|", RENAMED, re.MULTILINE)
 CALLED = re.findall(r"^\| `\w+` \| `(\w+)` \| `(\S+)` \|$", CLASSES, re.MULTILINE)
@@ -33,8 +34,21 @@ def test_an_arrow_of_the_page_is_an_import(importer: str, imported: str) -> None
     assert module_of(imported) in set(imports(module_of(importer)))
 
 
+def test_a_message_of_the_page_goes_from_a_file_to_a_file() -> None:
+    for message in MESSAGES:
+        assert all((ROOT / end).is_file() for end in message), message
+
+
+def test_a_room_imports_only_rooms_above_it_on_the_map() -> None:
+    above: set[str] = set()
+    for room in (path.replace("/", ".") for path in ROOMS):
+        assert allowed(room) - {room} <= above, room
+        above.add(room)
+
+
 def test_the_page_walks_and_maps() -> None:
-    assert len(ARROWS) > 20
+    assert len(ARROWS) == PAGE.count(" ▶ ") > 20
+    assert len(MESSAGES) == PAGE.count(" ⇢ ") > 3
     assert {Path(room) for room in ROOMS} == {
         Path(room.replace(".", "/")) for room in MAY_IMPORT if room
     }

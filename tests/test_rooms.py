@@ -77,7 +77,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "federation.evaluation": {"federation.strategy", "syft_code.*"},
     "federation.simulation": {"federation.evaluation", "federation.strategy", "syft_code.*"},
     "federation.certificate": {
-        "federation.evaluation", "federation.researcher", "federation.strategy", "syft_code.*",
+        "federation.evaluation", "federation.researcher", "syft_code.*",
     },
     "federation.reporting": {
         "federation.certificate", "federation.evaluation", "federation.researcher",

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from federation.aggregator.storage import db_schema, rows
-from federation.aggregator.storage.rows import SetCommitment, StoredShare, WipeRecord
+from federation.aggregator.storage.rows import SetCommitment, WipeRecord
 from federation.aggregator.storage.summation import Sum
 from federation.aggregator.storage.vector_files import RoundKey, VectorFiles, room_needed
 from syft_code import canonical
@@ -89,12 +89,6 @@ class AggregatorStore:
             row = database.execute(db_schema.PLAN, (plan_hash,)).fetchone()
         require(row is not None, "The study must be opened here first.", error=Refused)
         return rows.decoded_plan(row[0])
-
-    def stored(self) -> StoredShare:
-        """What is here, in numbers."""
-        with self.transaction() as database:
-            studies, shares = database.execute(db_schema.COUNTS).fetchone()
-        return StoredShare(studies=studies, shares=shares, size_bytes=self.files.size_bytes())
 
     # --- shares ---
 

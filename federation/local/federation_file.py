@@ -19,11 +19,12 @@ import json
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import Field, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
+from datasites.data.readers import Kind
 from syft_code import canonical
 from syft_code.errors import InvalidInput, require
 from syft_code.plans.catalogue import LARGEST_DELTA, LEAST_DELTA
@@ -38,7 +39,6 @@ PORTS = AGGREGATOR_PORTS + AGGREGATORS
 Port = Annotated[int, Field(ge=LEAST_PORT, le=MOST_PORT)]
 Delta = Annotated[float, Field(ge=LEAST_DELTA, le=LARGEST_DELTA)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Kind = Literal["ham10000", "brats", "heart", "symptoms", "vitals", "table"]
 
 
 @canonical.message

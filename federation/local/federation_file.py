@@ -32,6 +32,7 @@ from syft_code.plans.roster import NAME
 from syft_code.runtime.cli_output import plain, quoted
 
 LEAST_PORT, MOST_PORT = 1024, 65_535
+FIRST_PORT = 8101
 AGGREGATORS = 3
 AGGREGATOR_PORTS = 99
 """So far above the first hospital's port, less one, is the first aggregator's."""
@@ -115,7 +116,7 @@ NAMELESS = ("hospital-1", "hospital-2", "hospital-3", "hospital-4")
 
 def default(
     *,
-    first_port: int = 8101,
+    first_port: int = FIRST_PORT,
     hospitals: int = 4,
     epsilon: float = DEFAULT_EPSILON,
     kind: Kind = "ham10000",

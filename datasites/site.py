@@ -55,7 +55,7 @@ class Site:
 
     @property
     def owner(self) -> Path:
-        """The owner's own folder: the key that signs acts, the salt, the password."""
+        """The owner's own folder: the key that signs actions, the salt, the password."""
         return self.home / "owner"
 
     @property

@@ -1,4 +1,4 @@
-"""Every relative link of a document leads to a file, and its anchor to a heading."""
+"""Every relative link of a document leads to a file, its anchor to a heading; its text says which."""
 
 import re
 from pathlib import Path
@@ -8,6 +8,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = sorted({*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("deploy/*.md")})
 LINK = re.compile(r"\[[^\]]*\]\((?!https?:|mailto:)([^)\s]+)\)")
+NAMED = re.compile(r"\[`?([^\]`]*\.py)`?\]\(([^)\s]+)\)")
 HEADING = re.compile(r"^#+ +(.*)$", re.M)
 
 
@@ -25,3 +26,9 @@ def test_each_link_of_a_document_leads_somewhere(document: Path) -> None:
         assert target.exists(), link
         if anchor and target.suffix == ".md":
             assert anchor in anchors(target.read_text(encoding="utf-8")), link
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_a_link_that_is_called_by_a_files_name_leads_to_that_file(document: Path) -> None:
+    for text, link in NAMED.findall(document.read_text(encoding="utf-8")):
+        assert Path(text).name == Path(link.partition("#")[0]).name, (text, link)

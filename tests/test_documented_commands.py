@@ -2,7 +2,10 @@
 
 import re
 import shlex
+import subprocess
+import sys
 from collections.abc import Iterator
+from importlib import metadata
 from pathlib import Path
 
 import click
@@ -69,6 +72,12 @@ def test_the_documents_show_commands_and_the_check_finds_a_wrong_one() -> None:
     for wrong in ("fly", "up --fast", "requests list --hospitals north", "demo --first-port x"):
         with pytest.raises((AssertionError, click.UsageError)):
             parse(shlex.split(wrong), whole=True)
+
+
+def test_the_installed_command_starts() -> None:
+    command = [Path(sys.prefix, "bin", "consilium"), "--version"]
+    said = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout
+    assert said == f"consilium {metadata.version('consilium')}\n"
 
 
 def test_no_document_or_sentence_tells_people_to_run_the_starter_by_its_file() -> None:

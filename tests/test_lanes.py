@@ -24,6 +24,12 @@ def test_a_test_that_is_not_marked_starts_no_party(module: str) -> None:
         subprocess.run([sys.executable, "-m", module], check=True)
 
 
+@pytest.mark.parametrize("words", [["bin/consilium", "up"], ["launch.py", "lab"]])
+def test_a_test_that_is_not_marked_starts_no_federation(words: list[str], tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match="must be marked"):
+        subprocess.run([sys.executable, *words], check=True, cwd=tmp_path)
+
+
 def test_a_program_that_serves_nobody_may_start() -> None:
     assert subprocess.run([sys.executable, "-c", "pass"], check=True).returncode == 0
 

@@ -22,8 +22,8 @@ class SplitCohort:
     """A cohort and, for each patient, whether it is held out (bool `[patients]`).
 
     `tokens` (uint8 `[patients, 16]`) are keyed hashes of the patients' identifiers, by which the
-    hospital knows a patient again: `partition.tokens`. `split_rule` names the rule of the
-    held-out: `partition.rule`.
+    hospital knows a patient again: `patient_hashing.tokens`. `split_rule` names the rule of the
+    held-out: `patient_hashing.rule`.
     """
 
     cohort: Cohort

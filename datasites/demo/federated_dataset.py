@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from datasites.data import patient_hashing, readers
 from datasites.data.readers import Kind
 from datasites.data.readers.reading import Reading
+from datasites.data.train_test_split import HELD_OUT
 from datasites.demo import partitioners, stand_ins
 from syft_code.cohort import Cohort
 from syft_code.errors import InvalidInput, require
@@ -25,7 +26,6 @@ from syft_code.recipes.recipe import DataSpec
 
 Mask = NDArray[np.bool_]
 SIZES_PX: dict[Kind, int] = {"ham10000": 32, "brats": 48}
-HELD_OUT = 0.2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)

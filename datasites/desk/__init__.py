@@ -2,6 +2,6 @@
 
 It carries a researcher's requests and messages to owner and vault, and holds no patient.
 `web` is HTTP, `storage` the files that it keeps, `syft_server.py` all of PySyft that is used.
-May import `protocol`, `site`, `private_files`, `policies` and `syft_code`; never `vault`, `data` or
-`owner`. Start with `entrypoint.py`: what a researcher's code can call.
+May import `web`, `storage`, `protocol`, `datasites`' own files and `syft_code`; never `vault`, `data`
+or `owner`. Start with `entrypoint.py`: what a researcher's code can call.
 """

@@ -1,6 +1,6 @@
 """Which PySyft calls the front desk answers: by role, by the types inside, by their arguments.
 
-The list is data. `intake` holds a packed call against it before PySyft unpacks anything;
+The list is data. `deserialization_guard` holds a packed call against it before PySyft unpacks anything;
 `check_arguments` looks at what the list can't say, once it is unpacked.
 
 Guarantee: nothing else is answered: not to guests, not to the root key.

@@ -1,10 +1,10 @@
 """The front desk: a real PySyft datasite behind two chokepoints.
 
 The only file of this room that imports PySyft. `build` makes the hospital's HTTP
-application: PySyft's own routes, filtered, with our bulk routes beside them.
-`OwnerSession` is the owner's side of the same protocol, for notebooks and commands.
+application: PySyft's own routes, filtered, with our blob routes beside them.
+The owner's side of the same protocol is `datasites/owner/syft_session.py`.
 
-    bytes ─▶ intake: signature, types ─▶ role's list ─▶ PySyft unpacks ─▶ arguments ─▶ PySyft acts
+    bytes ─▶ guard: signature, types ─▶ role's list ─▶ PySyft unpacks ─▶ arguments ─▶ PySyft acts
 
 Guarantee: PySyft answers only the calls on a role's list (`allowlist`), never from its queue,
     never to a guest or to the root key, and unpacks nothing else. Text that a researcher

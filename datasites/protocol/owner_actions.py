@@ -97,7 +97,7 @@ class PublishAsset(_OwnerAction):
     """The owner hands a cohort to the vault, under a name; `cohort_sha256` is of the body.
 
     `patients` is the number of training patients that the owner declares to the public.
-    `split_rule` names how patients are held out (`partition.rule`); an asset keeps its rule.
+    `split_rule` names how patients are held out (`patient_hashing.rule`); an asset keeps its rule.
     """
 
     asset: str

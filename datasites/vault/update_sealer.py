@@ -1,6 +1,6 @@
 """One round's result on its way from the patients to sealed shares.
 
-    cohort ─ training process ─▶ airlock ─ contribution: compress ─▶ encode, shard, seal ─▶ shares
+    cohort ─ training process ─▶ airlock ─ client update: compress ─▶ encode, shard, seal ─▶ shares
 
 Nothing here decides whether a round may run (`authorization`) or lets shares out
 (`round_executor`).

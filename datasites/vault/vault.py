@@ -1,10 +1,10 @@
 """The vault: the process of a hospital that holds its patients.
 
-It does what a valid call asks for, and nothing else (`process` is its socket):
+It does what a valid call asks for, and nothing else (`vault_process` is its socket):
 
     front desk ─ a researcher's signed round call ─▶ grant? roster? cohort? budget? reserve!
-                                                     ─▶ `rounds` ─▶ sealed shares
-    owner      ─ a signed action ─▶ `owner service`
+                                                     ─▶ `round_executor` ─▶ sealed shares
+    owner      ─ a signed action ─▶ `owner_service`
 
 Guarantee: an attacker who owns the front desk can delay or refuse service, and cannot read a
     patient, approve, or spend, because every action carries a signature that the vault checks.

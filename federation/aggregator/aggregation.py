@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from federation.aggregator.identity import Identity
 from federation.aggregator.share_intake import ShareIntake
 from federation.aggregator.storage import summation
-from federation.aggregator.storage.rows import StoredShare, WipeRecord
+from federation.aggregator.storage.rows import WipeRecord
 from federation.aggregator.storage.store import AggregatorStore
 from federation.aggregator.storage.vector_files import RoundKey, room_needed, view
 from federation.aggregator.validation import (
@@ -143,10 +143,6 @@ class Aggregation:
                 )
                 unfinished = self._store.begin_wipe(plan_hash)
             return self._finish_wipe(plan_hash) if unfinished else self._store.wiped(plan_hash)
-
-    def stored(self) -> StoredShare:
-        """What is here, in numbers."""
-        return self._store.stored()
 
     # --- shares ---
 

@@ -1,6 +1,6 @@
 """The aggregator's signed log: what it took part in, summed and wiped, for anybody to check.
 
-Kept in the store's database, so an entry is committed with the act that it tells of. What an
+Kept in the store's database, so an entry is committed with the action that it tells of. What an
 entry and an export look like, and how anybody checks them, stands in `syft_code.evidence.audit_chain`:
 
     consilium aggregator log --config FILE --out LOG

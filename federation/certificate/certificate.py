@@ -3,7 +3,7 @@
     outcome ─ certificate ─▶ dict ─ write ─▶ JSON          JSON ─ read, check ─▶ what is wrong
 
 Whoever gets a model reads the certificate with any text editor, and `check`
-(`certificate_check`) works out anew whatever follows from the plan.
+(`verification`) works out anew whatever follows from the plan.
 
 Each hospital that contributed stands in it with a log anchor: the hash of its audit log's last
 entry, in a header that it signed. A log that was shortened or rewritten since can't meet it.

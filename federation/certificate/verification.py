@@ -8,7 +8,6 @@ from federation.certificate import privacy_cost
 from federation.certificate.privacy_cost import SpentRounds
 from federation.evaluation import model_file
 from federation.researcher.outcome import model_sha256
-from federation.strategy.server_optimizer import aggregate
 from syft_code import canonical
 from syft_code.errors import ConsiliumError, InvalidInput
 from syft_code.plans import messages, traveller
@@ -34,7 +33,7 @@ def facts_of_plan(plan: Plan) -> Certificate:
         "stand_in": plan.data.stand_in,
         "plan_hash": plan.hash,
         "code_sha256": traveller.source_sha256(plan.hash),
-        "delivered": aggregate(plan),
+        "delivered": delivered_weights_sentence(plan),
         "min_hospitals": plan.min_hospitals,
         "needed_aggregators": plan.needed,
         "aggregators": [
@@ -42,6 +41,22 @@ def facts_of_plan(plan: Plan) -> Certificate:
             for a in plan.aggregators
         ],
     }
+
+
+def delivered_weights_sentence(plan: Plan) -> str:
+    """Which weights a study gives away at its end, in a sentence."""
+    which = "The weights after the last round."
+    if plan.averaging is not None:
+        which = (
+            f"The moving average of the weights after each round, with decay {plan.averaging:g}; "
+            "hospitals went on from each round's own weights, which are not delivered."
+        )
+    if plan.local_norms:
+        which += (
+            " Scales and shifts of normalisation are those of the start: each hospital trained its "
+            "own and keeps them, so that the noised figures are of other networks than this one."
+        )
+    return which
 
 
 def check(content: Certificate, *, model: Path | None = None) -> list[str]:

@@ -27,6 +27,7 @@ from federation.local import (
 )
 from federation.local.federation_file import FederationConfig
 from federation.local.supervisor import START_TIMEOUT_S
+from syft_code.errors import InvalidInput, require
 from syft_code.runtime.cli_input import require_folder, require_output_folder, require_positive
 
 ROOT = Path(__file__).parents[2]
@@ -42,7 +43,12 @@ console = Console()
 
 State = Annotated[Path, typer.Option(help="Where the parties keep their folders.")]
 File = Annotated[Path | None, typer.Option("--federation", help="A federation's TOML file.")]
-FirstPort = Annotated[int, typer.Option(help="First port of the parties, without a file.")]
+FirstPort = Annotated[
+    int | None,
+    typer.Option(
+        help=f"First port of the parties, without a file; else {federation_file.FIRST_PORT}."
+    ),
+]
 Reset = Annotated[
     bool, typer.Option("--reset", help="Delete what the folder's federation keeps, ledgers too.")
 ]
@@ -68,7 +74,7 @@ def up(
     state: State = STATE,
     reset: Reset = False,
     yes: Yes = False,
-    first_port: FirstPort = 8101,
+    first_port: FirstPort = None,
     start_timeout: StartTimeout = START_TIMEOUT_S,
 ) -> None:
     """Start hospitals and aggregators side by side, and stop them on Ctrl-C."""
@@ -89,7 +95,7 @@ def lab(
     federation: File = None,
     reset: Reset = False,
     yes: Yes = False,
-    first_port: FirstPort = 8101,
+    first_port: FirstPort = None,
     start_timeout: StartTimeout = START_TIMEOUT_S,
     browser: Annotated[bool, typer.Option(help="Open a browser.")] = True,
 ) -> None:
@@ -115,7 +121,7 @@ def lab(
 
 def demo(
     study: Annotated[
-        str, typer.Option(help="ham10000, brats, heart, symptoms, vitals, or table: your own")
+        str, typer.Option(help=f"{', '.join(demo_hospitals.ASSETS)}. A table is your own.")
     ] = "ham10000",
     data: Annotated[Path | None, typer.Option(help="A data set as published.")] = None,
     budget: Annotated[
@@ -190,10 +196,16 @@ def _started(start: Start) -> Iterator[None]:
             yield
 
 
-def _config(federation: Path | None, first_port: int) -> FederationConfig:
-    if federation:
-        return federation_file.load(federation)
-    return federation_file.default(first_port=first_port)
+def _config(federation: Path | None, first_port: int | None) -> FederationConfig:
+    if federation is None:
+        chosen = federation_file.FIRST_PORT if first_port is None else first_port
+        return federation_file.default(first_port=chosen)
+    require(
+        first_port is None,
+        "A federation's file names each port: leave out --first-port, or --federation.",
+        error=InvalidInput,
+    )
+    return federation_file.load(federation)
 
 
 def _print(sentence: str) -> None:

@@ -25,7 +25,7 @@ Seed = Annotated[int, typer.Option(help="The same seed draws the same.")]
 
 
 def write_stand_ins(
-    kind: Annotated[str, typer.Option(help="ham10000, brats, heart, symptoms or vitals")],
+    kind: Annotated[str, typer.Option(help=", ".join(stand_ins.DEFAULT_PATIENTS))],
     out: Annotated[Path, typer.Option(help="A new or an empty folder.")],
     patients: Annotated[int | None, typer.Option(help="How many; else as many as suit.")] = None,
     seed: Seed = 0,
@@ -45,7 +45,7 @@ def write_stand_ins(
 
 
 def draw_split(
-    kind: Annotated[str, typer.Option(help="ham10000, brats, heart, symptoms, vitals, table")],
+    kind: Annotated[str, typer.Option(help=", ".join(demo_hospitals.ASSETS))],
     rule: Annotated[str, typer.Option(help="site, quantity, dirichlet:0.3, tumour, age, ...")],
     out: Annotated[Path, typer.Option(help="An SVG file.")],
     data: Annotated[Path | None, typer.Option(help="Public data; stand-ins without it.")] = None,

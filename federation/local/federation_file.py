@@ -19,11 +19,12 @@ import json
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import Field, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
+from datasites.data.readers import Kind
 from syft_code import canonical
 from syft_code.errors import InvalidInput, require
 from syft_code.plans.catalogue import LARGEST_DELTA, LEAST_DELTA
@@ -31,6 +32,7 @@ from syft_code.plans.roster import NAME
 from syft_code.runtime.cli_output import plain, quoted
 
 LEAST_PORT, MOST_PORT = 1024, 65_535
+FIRST_PORT = 8101
 AGGREGATORS = 3
 AGGREGATOR_PORTS = 99
 """So far above the first hospital's port, less one, is the first aggregator's."""
@@ -38,7 +40,6 @@ PORTS = AGGREGATOR_PORTS + AGGREGATORS
 Port = Annotated[int, Field(ge=LEAST_PORT, le=MOST_PORT)]
 Delta = Annotated[float, Field(ge=LEAST_DELTA, le=LARGEST_DELTA)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Kind = Literal["ham10000", "brats", "heart", "symptoms", "vitals", "table"]
 
 
 @canonical.message
@@ -115,7 +116,7 @@ NAMELESS = ("hospital-1", "hospital-2", "hospital-3", "hospital-4")
 
 def default(
     *,
-    first_port: int = 8101,
+    first_port: int = FIRST_PORT,
     hospitals: int = 4,
     epsilon: float = DEFAULT_EPSILON,
     kind: Kind = "ham10000",

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 class Approvals:
     """How many hospitals of a roster have approved; not which.
 
-    Approved is what the owner signed and the hospital's vault holds in force; a front desk's own
-    "approved" counts for nothing. The others wait for the owner's signature, have refused or do not
+    Approved is what a front desk says after asking its vault. A dishonest desk can claim it, and the
+    first round then fails there. The others wait for the owner's signature, have refused or do not
     answer: that looks the same.
 
     `enough` is how many a sum needs at least.

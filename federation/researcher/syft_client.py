@@ -140,7 +140,7 @@ class HospitalClient:
         return found
 
     def mock(self, asset: str) -> Cohort:
-        """The public mock of an asset: stand-in slices of the right shape."""
+        """The public mock of an asset: made-up patients of the right shape."""
         _, entry = self._asset(asset)
         half = entry.mock
         return Cohort(

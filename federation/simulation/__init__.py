@@ -6,5 +6,5 @@ are keys, seals, transport, processes, approvals and the ledger. Noise follows f
 that an experiment can be repeated, and a reference may go without noise; neither can be asked of a
 vault. So: for data that one may look at, never for a hospital's.
 
-May import `syft_code` and what `federation` shares; never `datasites`.
+Start with `simulation`. May import `evaluation`, `strategy`, `syft_code`.
 """

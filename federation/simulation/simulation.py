@@ -1,6 +1,6 @@
 """The rounds of a simulated federation.
 
-    broadcast ─▶ each hospital: train, bound, compress, share ─▶ sums ─▶ server_step.step
+    broadcast ─▶ each hospital: train, bound, compress, share ─▶ sums ─▶ server_optimizer.step
 
 One hospital at a time: its cohort is loaded, its pieces are added to the sums, and it is forgotten.
 """

@@ -100,22 +100,6 @@ class ServerState:
         ).joined()
 
 
-def aggregate(plan: Plan) -> str:
-    """Which weights a study gives away at its end, in a sentence for its certificate."""
-    which = "The weights after the last round."
-    if plan.averaging is not None:
-        which = (
-            f"The moving average of the weights after each round, with decay {plan.averaging:g}; "
-            "hospitals went on from each round's own weights, which are not delivered."
-        )
-    if plan.local_norms:
-        which += (
-            " Scales and shifts of normalisation are those of the start: each hospital trained its "
-            "own and keeps them, so that the noised figures are of other networks than this one."
-        )
-    return which
-
-
 def step(plan: Plan, number: int, model: ServerState, collected: RoundTotals) -> ServerState:
     """From a round's sums to the next model.
 

@@ -249,10 +249,6 @@ class Sharing:
         )
 
 
-EVALUATION = Sharing(ring_bits=64, fraction_bits=24, bound=2.0**20)
-"""Evaluations are short vectors of counts: they travel in the widest ring, whatever the plan's."""
-
-
 @canonical.message
 class Compression:
     """Fewer coordinates of a training round, and what happens to the others.

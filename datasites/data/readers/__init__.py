@@ -2,7 +2,8 @@
 
 `read` takes a folder as it was published and gives a `Reading`, or raises `InvalidData`
 with a sentence that names the file, the reason and the way out. Nothing in between: one
-bad file and nothing is read. Imports neither torch nor PySyft.
+bad file and nothing is read. Imports neither torch nor PySyft. May import `syft_code` only.
+Start with `read` below, then `tables.py`.
 """
 
 from pathlib import Path

@@ -2,6 +2,6 @@
 
 No file here holds a patient, and the vault believes none of them: a plan is checked against its
 hash, and a decision against its signature. Each file format is small, and bounded in size.
-May import `datasites.private_files`, `policies` and `syft_code`.
+May import `datasites`' own files and `syft_code`.
 Start with `blobs.py`: plans, weights and shares on their way.
 """

@@ -2,6 +2,6 @@
 
 `middleware` refuses a request before PySyft parses it; `login` answers every wrong
 password alike, and `rate_limit` slows guesses; `blob_routes` carries large files beside PySyft.
-May import `desk.storage`, the guards of `desk`, and `syft_code`.
+May import `desk.storage`, `protocol`, `datasites`' own files and `syft_code`; nothing else of `desk`.
 Start with `http_app.py`, which puts them in their order.
 """

@@ -3,10 +3,10 @@
     /                            for a browser: what this address is, the same at each hospital
     /api/v2/, /metadata, /api    PySyft's own
     /api/v2/api_call             a packed call, to the front desk's chokepoint
-    /api/v2/login                an e-mail and a password, within limits (`login`, `throttle`)
+    /api/v2/login                an e-mail and a password, within limits (`login`, `rate_limit`)
     /blobs, /tickets, ...        what travels beside PySyft (`blob_routes`)
 
-Nothing here imports PySyft; `server` hands over what PySyft has to do with it.
+Nothing here imports PySyft; `syft_server` hands over what PySyft has to do with it.
 """
 
 from collections.abc import Mapping, Set

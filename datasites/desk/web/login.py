@@ -1,7 +1,7 @@
 """An e-mail and a password for an account: one answer and one duration for every wrong pair.
 
 Guarantee: an unknown e-mail costs the same password hash as a known one and gets the same
-    sentence, within the same limits (`throttle`). No password is kept or logged.
+    sentence, within the same limits (`rate_limit`). No password is kept or logged.
 Does not protect: a difference of a database look-up (below a millisecond) against a hash of
     some two hundred.
 """

@@ -1,4 +1,4 @@
-"""What runs in the training process of a vault (`trainer_process`), spoken to by pipes.
+"""What runs in the training process of a vault (`worker_process`), spoken to by pipes.
 
 It reads jobs from standard input and answers on standard output with steps, and at the
 end with bytes for the airlock. It is started without the vault's keys or ledger, and it

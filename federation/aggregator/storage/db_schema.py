@@ -53,10 +53,6 @@ _NOT_SUMMED = (
 
 ADD_STUDY = "INSERT INTO study VALUES (?, ?)"
 PLAN = "SELECT plan FROM study WHERE plan_hash = ?"
-COUNTS = (
-    f"SELECT (SELECT count(*) FROM study WHERE {_NOT_WIPED}), "  # noqa: S608
-    f"(SELECT count(*) FROM share WHERE {_NOT_SUMMED})"
-)
 
 ADD_SHARE = "INSERT INTO share VALUES (?, ?, ?, ?, ?, ?)"
 SHARES = f"SELECT hospital, signed_header FROM share {_OF_ROUND_KEY}"  # noqa: S608

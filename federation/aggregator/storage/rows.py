@@ -35,15 +35,6 @@ class WipeRecord:
     size_bytes: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoredShare:
-    """What is here: studies that are not wiped, shares that wait for a sum, bytes of vectors."""
-
-    studies: int
-    shares: int
-    size_bytes: int
-
-
 decoded_plan = functools.lru_cache(maxsize=64)(Plan.decode)
 
 

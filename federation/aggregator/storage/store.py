@@ -1,7 +1,7 @@
 """What an aggregator must not forget: studies, shares, and which set it chose.
 
 `HOME/state.sqlite` holds public metadata only (plans, signed headers, chosen sets); the
-vectors lie beside it (`files`). The order of writing makes it durable: a file is
+vectors lie beside it (`vector_files`). The order of writing makes it durable: a file is
 on disk before the row that speaks of it, the chosen set is committed before it is signed, and
 shares are deleted once their sums are on disk, so that a later thief of all the disks finds
 sums only. Signed headers stay for good: they anchor the hospitals' audit logs.
@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from federation.aggregator.storage import db_schema, rows
-from federation.aggregator.storage.rows import SetCommitment, StoredShare, WipeRecord
+from federation.aggregator.storage.rows import SetCommitment, WipeRecord
 from federation.aggregator.storage.summation import Sum
 from federation.aggregator.storage.vector_files import RoundKey, VectorFiles, room_needed
 from syft_code import canonical
@@ -89,12 +89,6 @@ class AggregatorStore:
             row = database.execute(db_schema.PLAN, (plan_hash,)).fetchone()
         require(row is not None, "The study must be opened here first.", error=Refused)
         return rows.decoded_plan(row[0])
-
-    def stored(self) -> StoredShare:
-        """What is here, in numbers."""
-        with self.transaction() as database:
-            studies, shares = database.execute(db_schema.COUNTS).fetchone()
-        return StoredShare(studies=studies, shares=shares, size_bytes=self.files.size_bytes())
 
     # --- shares ---
 

@@ -1,6 +1,6 @@
 """Shares on their way in: one writer for each, and room for all of them.
 
-A sealed share grows in a file of its own (`files`), from whatever byte it reached,
+A sealed share grows in a file of its own (`vector_files`), from whatever byte it reached,
 over as many connections as it takes, one after the other.
 """
 

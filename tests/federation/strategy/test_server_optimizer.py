@@ -7,11 +7,11 @@ from fractions import Fraction as Part
 import numpy as np
 import pytest
 
+from federation.certificate.verification import delivered_weights_sentence
 from federation.strategy.server_optimizer import (
     Moments,
     ServerState,
     adaptive_step,
-    aggregate,
     averaged,
     step,
 )
@@ -286,8 +286,8 @@ def test_the_average_is_evaluated_and_delivered_and_hospitals_go_on_from_the_rou
     np.testing.assert_allclose(model.delivered - start.weights, 3.0, atol=1e-5)
     assert np.array_equal(model.broadcast("evaluate"), model.delivered)
     assert np.array_equal(model.broadcast("train"), model.weights)
-    assert "moving average" in aggregate(agreed)
-    assert aggregate(small()) == "The weights after the last round."
+    assert "moving average" in delivered_weights_sentence(agreed)
+    assert delivered_weights_sentence(small()) == "The weights after the last round."
 
 
 # Local normalisation, and what is handed in
@@ -302,7 +302,7 @@ def test_local_normalisation_is_not_shared_and_the_delivered_one_is_that_of_the_
     after = step(agreed, 1, model, summed(agreed, [np.ones(28)] * 3))
     assert np.array_equal(after.weights[own], model.weights[own])
     np.testing.assert_allclose((after.weights - model.weights)[~own], 1.0, atol=1e-6)
-    assert "those of the start" in aggregate(agreed)
+    assert "those of the start" in delivered_weights_sentence(agreed)
 
 
 def test_a_study_starts_from_what_is_handed_in_and_from_nothing_else() -> None:

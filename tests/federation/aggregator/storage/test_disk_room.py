@@ -229,7 +229,7 @@ def test_all_studies_together_store_no_more_than_the_operator_allows(tmp_path: P
     with pytest.raises(Refused, match="operator's limit for all studies"):
         one.upload(make_shares(other, "north")[1])
     assert one.release(one.ask(plan)), "a sum always has room"
-    assert one.rules.stored().size_bytes == payload
+    assert one.store.files.size_bytes() == payload
     assert one.upload(make_shares(other, "north")[1]).whole
     one.store.close()
 

@@ -2,70 +2,82 @@
 
 import signal
 import sys
+from importlib import import_module
 from types import FrameType
+from typing import Any
 
 from syft_code.errors import ConsiliumError
-from syft_code.runtime.cli_output import Deferred, application, plain
+from syft_code.runtime.cli_output import Command, Deferred, application, plain
 
-STUDIES = ("datasites.demo.federated_dataset:load",)
+
+def _datasets() -> Any:
+    return import_module("datasites.demo.federated_dataset").load
+
+
 COMMANDS = {
     "up": Deferred(
-        at="federation.local.commands:up",
+        load=lambda: import_module("federation.local.commands").up,
         text="Start hospitals and aggregators side by side, and stop them on Ctrl-C.",
     ),
     "demo": Deferred(
-        at="federation.local.commands:demo",
+        load=lambda: import_module("federation.local.commands").demo,
         text="Play every party once: publish, request, approve, train, evaluate, report.",
     ),
     "lab": Deferred(
-        at="federation.local.commands:lab",
+        load=lambda: import_module("federation.local.commands").lab,
         text="Start the federation and JupyterLab on the two notebooks.",
     ),
     "stand-ins": Deferred(
-        at="federation.local.dataset_commands:write_stand_ins",
+        load=lambda: import_module("federation.local.dataset_commands").write_stand_ins,
         text="Write synthetic data in the layout of a published data set.",
     ),
     "split": Deferred(
-        at="federation.local.dataset_commands:draw_split",
+        load=lambda: import_module("federation.local.dataset_commands").draw_split,
         text="Draw who would have how many of each class. Never draw it of a hospital's own "
         "patients.",
     ),
     "requests": Deferred(
-        at="datasites.cli.request_commands:app", text="Look at code requests, and decide on them."
+        load=lambda: import_module("datasites.cli.request_commands").app,
+        text="Look at code requests, and decide on them.",
     ),
     "ledger": Deferred(
-        at="datasites.cli.ledger_commands:ledger",
+        load=lambda: import_module("datasites.cli.ledger_commands").ledger,
         text="Show what each asset's patients have lost, and what is left. Needs the vault.",
     ),
     "policy": Deferred(
-        at="datasites.cli.policy_commands:policy",
+        load=lambda: import_module("datasites.cli.policy_commands").policy,
         text="The rules of a hospital. Needs the vault.",
     ),
     "approvers": Deferred(
-        at="datasites.cli.policy_commands:approvers", text="Who decides at a hospital."
+        load=lambda: import_module("datasites.cli.policy_commands").approvers,
+        text="Who decides at a hospital.",
     ),
     "patients": Deferred(
-        at="datasites.cli.policy_commands:patients", text="Patients who leave. Needs the vault."
+        load=lambda: import_module("datasites.cli.policy_commands").patients,
+        text="Patients who leave. Needs the vault.",
     ),
-    "log": Deferred(at="datasites.cli.ledger_commands:log", text="The front desk's own log."),
+    "log": Deferred(
+        load=lambda: import_module("datasites.cli.ledger_commands").log,
+        text="The front desk's own log.",
+    ),
     "audit": Deferred(
-        at="datasites.cli.ledger_commands:audit",
+        load=lambda: import_module("datasites.cli.ledger_commands").audit(
+            import_module("federation.cli.audit_commands").verify
+        ),
         text="The signed log of what a hospital did.",
-        given=("federation.cli.audit_commands:verify",),
     ),
     "study": Deferred(
-        at="federation.cli.study_commands:app", text="Prepare a study.", given=STUDIES
+        load=lambda: import_module("federation.cli.study_commands").app(_datasets()),
+        text="Prepare a study.",
     ),
     "experiment": Deferred(
-        at="federation.cli.experiment_commands:app",
+        load=lambda: import_module("federation.cli.experiment_commands").app(_datasets()),
         text="A grid of simulated studies, by one command. Its data are public, or drawn.",
-        given=STUDIES,
     ),
     "aggregator": Deferred(
-        at="federation.aggregator.operator.commands:app",
+        load=lambda: import_module("federation.aggregator.operator.commands").app(Command),
         text="Run one aggregator, alone: start it, look after it, wipe a study. See "
         "docs/aggregators.md.",
-        given=("syft_code.runtime.cli_output:Command",),
     ),
 }
 app = application(

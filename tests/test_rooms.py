@@ -46,12 +46,12 @@ MAY_IMPORT: dict[str, set[str]] = {
         "syft_code.*",
     },
     "datasites.review": {
-        "datasites.data", "datasites.desk", "datasites.protocol", "datasites.vault",
-        "datasites.vault.worker", "policies", "syft_code.*",
+        "datasites.data", "datasites.protocol", "datasites.vault", "datasites.vault.worker",
+        "policies", "syft_code.*",
     },
     "datasites.owner": {
-        "datasites", "datasites.data", "datasites.data.readers", "datasites.desk",
-        "datasites.desk.storage", "datasites.protocol", "datasites.review", "policies",
+        "datasites", "datasites.data", "datasites.data.readers", "datasites.desk.storage",
+        "datasites.protocol", "datasites.review", "policies",
         "syft_code.*",
     },
     "datasites.cli": {
@@ -102,10 +102,12 @@ PYSYFT_FILES = {
 NOT_IN_POLICIES = {"torch", "syft", "sqlite3", "socket", "subprocess", "requests", "httpx"}
 BY_NAME = {"import_module", "__import__"}
 IMPORT_BY_NAME = {
+    "datasites/owner/owner.py",
     "datasites/vault/worker/worker_process.py",
     "federation/certificate/second_accountant.py",
     "federation/experiments/executors.py",
     "federation/experiments/mlflow_log.py",
+    "launch.py",
     "syft_code/learning/dp_sgd.py",
 }
 """Files that call `importlib.import_module`: what they import takes seconds, or may be missing."""

@@ -36,9 +36,9 @@ from syft_code.errors import ConsiliumError, Refused, require
 from syft_code.plans import messages, traveller
 from syft_code.plans.messages import RoundCall
 from syft_code.runtime import durable_files, trace
-from syft_code.runtime.quiet_imports import quiet_import, silence
+from syft_code.runtime.quiet_imports import left_out, quiet_import, silence
 
-with quiet_import():
+with quiet_import(), left_out("torch"):
     from syft.client.api import SyftAPIData
     from syft.protocol.data_protocol import get_data_protocol
     from syft.serde.deserialize import _deserialize

@@ -14,9 +14,9 @@ from datasites.site import Site, owner_email
 from syft_code import canonical
 from syft_code.errors import Refused, Unavailable
 from syft_code.plans.catalogue import AssetCard
-from syft_code.runtime.quiet_imports import quiet_import, silence
+from syft_code.runtime.quiet_imports import left_out, quiet_import, silence
 
-with quiet_import():
+with quiet_import(), left_out("torch"):
     import syft
     from syft.service.user.user_roles import ServiceRole
     from syft.types.errors import SyftException

@@ -32,9 +32,9 @@ from syft_code.plans import traveller
 from syft_code.plans.catalogue import AssetCard, Terms
 from syft_code.plans.messages import NO_PART, Signed, Ticket
 from syft_code.plans.plan import Plan
-from syft_code.runtime.quiet_imports import quiet_import, silence
+from syft_code.runtime.quiet_imports import left_out, quiet_import, silence
 
-with quiet_import():
+with quiet_import(), left_out("torch"):
     import syft
     from syft.service.code.user_code import SubmitUserCode
     from syft.service.policy.policy import MixedInputPolicy, SingleExecutionExactOutput

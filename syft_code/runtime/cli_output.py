@@ -1,11 +1,10 @@
 """How a command speaks: sentences and tables for people, one JSON document for machines."""
 
-import importlib
 import json
 import math
 import sys
 import termios
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from typing import Annotated, Any
@@ -49,19 +48,15 @@ class Command(TyperCommand):
 class Deferred:
     """A command, or a group of them, that is imported when somebody uses it.
 
-    `at` is "module:name" of a function or a `typer.Typer`. With `given` it is a function that makes
-    the group from the things at these places. `text` is what the list of commands says of it.
+    `load` gives its function or its `typer.Typer`; `text` is what the list of commands says of it.
     """
 
-    at: str
+    load: Callable[[], Any]
     text: str
-    given: tuple[str, ...] = ()
 
-    def load(self, name: str) -> click.Command:
-        """Import it; its help's first line is `text`."""
-        found = _at(self.at)
-        if self.given:
-            found = found(*map(_at, self.given))
+    def command(self, name: str) -> click.Command:
+        """Import it."""
+        found = self.load()
         if isinstance(found, typer.Typer):
             command: click.Command = typer.main.get_group(found)
         else:
@@ -86,7 +81,7 @@ def application(commands: Mapping[str, Deferred], *, text: str) -> typer.Typer:
                 return None
             if self.listing:
                 return click.Command(cmd_name, help=commands[cmd_name].text)
-            return commands[cmd_name].load(cmd_name)
+            return commands[cmd_name].command(cmd_name)
 
         def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
             self.listing = True
@@ -98,11 +93,6 @@ def application(commands: Mapping[str, Deferred], *, text: str) -> typer.Typer:
     )
     app.callback(help=text)(_version_option)
     return app
-
-
-def _at(place: str) -> Any:
-    module, _, name = place.partition(":")
-    return getattr(importlib.import_module(module), name)
 
 
 def _print_version(asked: bool) -> None:

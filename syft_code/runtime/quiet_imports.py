@@ -25,6 +25,27 @@ def quiet_import() -> Iterator[None]:
         yield
 
 
+@contextlib.contextmanager
+def left_out(package: str) -> Iterator[None]:
+    """Import others as if a package were not installed, unless it is loaded already.
+
+    For what they only look whether it is there, and that takes seconds and memory to load.
+
+    >>> with left_out("tabnanny"):
+    ...     import tabnanny
+    Traceback (most recent call last):
+    ModuleNotFoundError: import of tabnanny halted; None in sys.modules
+    """
+    if package in sys.modules:
+        yield
+        return
+    sys.modules[package] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        del sys.modules[package]
+
+
 def silence(package: str) -> None:
     """Take printing, displaying and progress bars from every loaded module of a package.
 

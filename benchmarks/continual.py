@@ -29,6 +29,7 @@ from federation.evaluation.exact_metrics import HospitalCohorts, of_cohort, toge
 from federation.experiments import planning
 from federation.experiments.cell import Cell
 from federation.simulation.hospital_data import HospitalData, InMemoryHospitals
+from federation.simulation.participation import EVERYBODY
 from federation.simulation.randomness import Randomness
 from federation.simulation.simulation import Simulation
 from federation.strategy.server_optimizer import ServerState
@@ -213,6 +214,7 @@ def _cell(seed: int, epsilon: Epsilon) -> Cell:
         start="",
         start_sha256="",
         evaluate_every=0,
+        participation=EVERYBODY,
     )
 
 

@@ -1,7 +1,8 @@
 """What one more simulated hospital costs: time of a round and hospital, and memory, at 10 to 1,000.
 
     python -m benchmarks.simulation                     # both tables of docs/experiments.md
-    python -m benchmarks.simulation --rounds 20 --sizes 10,100,1000
+    python -m benchmarks.simulation --rounds 20 --sizes 10,100,1000,10000
+    python -m benchmarks.simulation --speed-up 200      # two processes against one, one study
 
 Every size runs in a process of its own with one thread; their rounds take turns, so that all of
 them see the same machine. Time is processor time of the round (`time.process_time`), without what
@@ -106,10 +107,17 @@ def main(
     rounds: Annotated[int, typer.Option(min=2, help="Rounds that are measured.")] = 5,
     patients: Annotated[int, typer.Option(min=2, help="Of each hospital.")] = 40,
     algorithms: Annotated[str, typer.Option(help="Separated by commas.")] = "FedAvg,SCAFFOLD",
+    speed_up: Annotated[
+        int, typer.Option(help="Hospitals of one study, in one process and in two.")
+    ] = 0,
 ) -> None:
     """Measure and print the table."""
     with tempfile.TemporaryDirectory(prefix="simulation-") as folder:
         draw(Path(folder), patients=patients)
+        if speed_up:
+            ratio = faster(Path(folder), speed_up, rounds=rounds, patients=patients)
+            typer.echo(f"{speed_up} hospitals, two processes: {ratio:.2f} x as fast as one")
+            return
         counts = [int(one) for one in sizes.split(",")]
         costs = [
             cost
@@ -151,6 +159,27 @@ def measure(
             seconds=tuple(seconds[size]),
             peak_mib=line.recv(),
         )
+
+
+def faster(folder: Path, size: int, *, rounds: int, patients: int) -> float:
+    """How many times as fast two processes are as one, by the clock; their rounds take turns."""
+    hospitals = OnDisk(folder=folder, count=size, patients=patients)
+    found = plan(hospitals, "FedAvg")
+    torch.set_num_threads(1)
+    seconds: dict[int, list[float]] = {1: [], 2: []}
+    simulations = {
+        workers: Simulation(found, hospitals, randomness=Randomness(seed=0), workers=workers)
+        for workers in seconds
+    }
+    model = ServerState.first(found)
+    for number in range(1, rounds + 2):
+        for workers, simulation in simulations.items():
+            began = time.monotonic()
+            simulation.round(number, model)
+            seconds[workers] += [time.monotonic() - began] if number > 1 else []
+    for simulation in simulations.values():
+        simulation.close()
+    return statistics.median(seconds[1]) / statistics.median(seconds[2])
 
 
 def _started(folder: Path, algorithm: str, size: int, patients: int) -> Connection:

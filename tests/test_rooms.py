@@ -105,7 +105,7 @@ IMPORT_BY_NAME = {
     "datasites/owner/owner.py",
     "datasites/vault/worker/worker_process.py",
     "federation/certificate/second_accountant.py",
-    "federation/experiments/executors.py",
+    "federation/simulation/ray_cluster.py",
     "federation/experiments/mlflow_log.py",
     "launch.py",
     "syft_code/learning/dp_sgd.py",

@@ -17,6 +17,7 @@ from federation.experiments.spec import (
     epsilon_text,
     merged,
 )
+from federation.simulation.participation import Participation
 from syft_code import canonical
 from syft_code.errors import InvalidInput, require
 
@@ -45,6 +46,7 @@ class Cell:
     start: str
     start_sha256: str
     evaluate_every: int
+    participation: Participation
 
     @property
     def key(self) -> str:
@@ -121,6 +123,7 @@ def _cell(
         start=start,
         start_sha256=_sha256(start) if start else "",
         evaluate_every=experiment.evaluate_every,
+        participation=experiment.participation,
     )
 
 

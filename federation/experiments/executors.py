@@ -5,8 +5,6 @@ names of cells go in, and files come out: with Ray on several machines the folde
 lie where all of them see them.
 """
 
-import importlib
-import importlib.util
 import multiprocessing
 import os
 from collections.abc import Callable, Generator, Sequence
@@ -19,11 +17,10 @@ import torch
 from federation.experiments import run_cell
 from federation.experiments.cell import Cell
 from federation.experiments.run_cell import Load
-from syft_code.errors import Unavailable, require
+from federation.simulation import ray_cluster
 from syft_code.runtime.parent_exit import end_with_parent
 
 LOOK_AGAIN_S = 0.5
-LOCAL = "local"
 
 
 def by_processes(
@@ -31,15 +28,20 @@ def by_processes(
 ) -> Generator[Cell | None, None, None]:
     """Each cell in one of several processes of one thread; yields a cell as it ends, else None.
 
+    With fewer cells than workers, the workers that are left over take hospitals' rounds of a cell.
     The first that fails ends the others.
     """
+    side_by_side = min(workers, len(cells))
+    each = workers // side_by_side
     with ProcessPoolExecutor(
-        workers,
+        side_by_side,
         mp_context=multiprocessing.get_context("spawn"),
         initializer=_begin,
         initargs=(os.getpid(),),
     ) as pool:
-        waiting = {pool.submit(run_cell.run, cell, load, folder): cell for cell in cells}
+        waiting = {
+            pool.submit(run_cell.run, cell, load, folder, workers=each): cell for cell in cells
+        }
         try:
             while waiting:
                 done, _ = wait(waiting, timeout=LOOK_AGAIN_S, return_when=FIRST_COMPLETED)
@@ -71,19 +73,19 @@ def by_ray(
 ) -> Generator[Cell | None, None, None]:
     """Each cell as a Ray task of one core. `address` is a cluster's, or "local" to start one here.
 
+    With fewer cells than the cluster has cores, one cell after the other runs here, and its
+    hospitals' rounds are the tasks.
+
     Raises:
-        Unavailable: if Ray is not installed.
+        Unavailable: if Ray is not installed, or the cluster does not answer.
     """
-    require(
-        importlib.util.find_spec("ray") is not None,
-        "Ray must be installed to run on a cluster, and is not: pip install 'consilium[cluster]'. "
-        "Without --cluster the experiment runs in processes of this machine.",
-        error=Unavailable,
-    )
-    ray: Any = importlib.import_module("ray")
-    where = {} if address == LOCAL else {"address": address}
-    ray.init(include_dashboard=False, log_to_driver=False, **where)
+    ray = ray_cluster.join(address)
     try:
+        if len(cells) < ray_cluster.cores(ray):
+            for cell in cells:
+                run_cell.run(cell, load, folder, cluster=address)
+                yield cell
+            return
         task: Callable[..., Any] = ray.remote(num_cpus=1, max_retries=3)(_on_ray).remote
         waiting = {task(cell, load, str(folder)): cell for cell in cells}
         while waiting:

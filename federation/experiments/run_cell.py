@@ -24,6 +24,7 @@ from federation.experiments.cell_metrics import MetricRow
 from federation.simulation import hospital_data as people
 from federation.simulation import traffic
 from federation.simulation.hospital_data import HospitalData
+from federation.simulation.participation import EVERYBODY
 from federation.simulation.randomness import Randomness
 from federation.simulation.simulation import Simulation
 from federation.strategy.server_optimizer import Moments, ServerState
@@ -56,8 +57,10 @@ class CellPart:
     hospitals: HospitalData
 
 
-def run(cell: Cell, load: Load, folder: Path) -> None:
+def run(cell: Cell, load: Load, folder: Path, *, workers: int = 1, cluster: str = "") -> None:
     """Train and evaluate a cell, and write its file; nothing if it is there.
+
+    Its hospitals' rounds run side by side in `workers` processes, or on the Ray cluster `cluster`.
 
     Guarantee: the file's bytes follow from the cell, the data and the code alone, however often the
     run was cut short. What depends on the machine (seconds) is in a file of its own.
@@ -74,8 +77,8 @@ def run(cell: Cell, load: Load, folder: Path) -> None:
     facts: dict[str, Any] = {}
     seconds = 0.0
     for part in _parts(cell, everyone):
-        done = _Run(cell, part, everyone, work / part.name)
-        with feature_cache.switched_on():
+        done = _Run(cell, part, everyone, work / part.name, workers=workers, cluster=cluster)
+        with feature_cache.switched_on(), contextlib.closing(done):
             done.to_the_end()
         rows += done.rows
         facts = done.facts(lost_before=facts.get("lost", 0))
@@ -109,7 +112,16 @@ def _parts(cell: Cell, everyone: HospitalData) -> Iterator[CellPart]:
 class _Run:
     """The rounds of one part, from wherever they stood."""
 
-    def __init__(self, cell: Cell, part: CellPart, everyone: HospitalData, folder: Path) -> None:
+    def __init__(
+        self,
+        cell: Cell,
+        part: CellPart,
+        everyone: HospitalData,
+        folder: Path,
+        *,
+        workers: int = 1,
+        cluster: str = "",
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._cell = cell
         self._part = part
@@ -123,6 +135,9 @@ class _Run:
             randomness=Randomness(seed=cell.seed, noised=cell.epsilon not in ("none", "clipped")),
             folder=folder / "kept",
             least=None if part.scope == "federated" else 1,
+            participation=cell.participation if part.scope == "federated" else EVERYBODY,
+            workers=min(workers, len(part.hospitals.names)),
+            cluster=cluster if part.scope == "federated" else "",
         )
         self.rows: list[MetricRow] = []
         self.seconds = 0.0
@@ -130,6 +145,10 @@ class _Run:
         self._done = 0
         self._model = self._first()
         self._take_up()
+
+    def close(self) -> None:
+        """Let the simulation's processes go."""
+        self._simulation.close()
 
     def to_the_end(self) -> None:
         """Every round that is missing; after each one, everything is on disk."""

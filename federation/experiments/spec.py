@@ -10,6 +10,11 @@
     rounds = 20
     dp_sgd = { sample_rate = 0.1, steps = 4, max_grad_norm = 1.0 }
 
+    [participation]                 # without it all hospitals are in each round
+    sampled = 100                   # so many are asked, drawn anew each round
+    drop_out = 0.1                  # and each of those gives nothing with this probability
+    for_rounds = 1                  # for so many rounds at a time
+
     [[study]]
     name = "ham10000"               # what the loader knows
     data = "/data/ham10000"         # without it, drawn stand-ins
@@ -43,6 +48,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, ConfigDict, TypeAdapter, ValidationError
 
+from federation.simulation.participation import EVERYBODY, Participation
 from syft_code import canonical
 from syft_code.errors import InvalidInput, require
 
@@ -116,6 +122,7 @@ class Experiment:
     plan: Changes = field(default_factory=dict)
     at: tuple[At, ...] = ()
     evaluate_every: int = 0
+    participation: Participation = EVERYBODY
 
     def __post_init__(self) -> None:
         for what, names in (

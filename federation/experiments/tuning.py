@@ -27,6 +27,7 @@ from federation.experiments.cell import Cell
 from federation.experiments.run_cell import Load
 from federation.experiments.spec import Option
 from federation.simulation.hospital_data import HospitalData
+from federation.simulation.participation import EVERYBODY
 from federation.simulation.randomness import Randomness
 from federation.simulation.simulation import Simulation
 from federation.strategy.presets import suggested
@@ -261,6 +262,7 @@ class _Bench:
             start="",
             start_sha256="",
             evaluate_every=0,
+            participation=EVERYBODY,
         )
         return _Trial(cell, settings, self.hospitals)
 

@@ -45,5 +45,9 @@ class Randomness:
         drawn = (self._digest("piece", hospital, round_number, n) for n in range(count))
         return [one[:_SEED_BYTES] for one in drawn]
 
+    def generator(self, *what: object) -> np.random.Generator:
+        """A generator for a decision of the simulation itself, such as who takes part."""
+        return np.random.default_rng(int.from_bytes(self._digest(*what), "big"))
+
     def _digest(self, *what: object) -> bytes:
         return hashlib.sha256(repr((self.seed, *what)).encode()).digest()

@@ -2,16 +2,17 @@
 
     broadcast ─▶ each hospital: train, bound, compress, share ─▶ sums ─▶ server_optimizer.step
 
-One hospital at a time: its cohort is loaded, its pieces are added to the sums, and it is forgotten.
+A hospital's cohort is loaded where its half of the round is worked out (`hospital_rounds`), its pieces
+are added to the sums here, and it is forgotten.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from federation.simulation import client_round
-from federation.simulation.client_states import ClientStateFiles
 from federation.simulation.hospital_data import HospitalData
+from federation.simulation.hospital_rounds import Crew, HospitalWork
+from federation.simulation.participation import EVERYBODY, Participation
 from federation.simulation.randomness import Randomness
 from federation.simulation.simulated_sums import collected
 from federation.strategy import server_optimizer
@@ -19,7 +20,6 @@ from federation.strategy.server_optimizer import ServerState
 from syft_code.arrays import Vector, Weights
 from syft_code.local_training import local_round
 from syft_code.plans.plan import Plan
-from syft_code.secret_sharing.vector_layout import VectorLayout
 
 UNCLIPPED = 1e12
 """A bound on a gradient's norm that no gradient reaches, and that float32 holds."""
@@ -44,6 +44,7 @@ class Simulation:
 
     The roster may name more hospitals than there are; those never answer. `least` is how many must
     contribute to a round; it is the plan's `min_hospitals` unless a reference trains by itself.
+    Hospitals' rounds run side by side in `workers` processes, or on the Ray cluster at `cluster`.
     """
 
     def __init__(
@@ -54,12 +55,21 @@ class Simulation:
         randomness: Randomness,
         folder: Path | None = None,
         least: int | None = None,
+        participation: Participation = EVERYBODY,
+        workers: int = 1,
+        cluster: str = "",
     ) -> None:
         self.plan = plan
-        self._hospitals = hospitals
+        self._names = tuple(hospitals.names)
         self._randomness = randomness
         self._least = plan.min_hospitals if least is None else least
-        self._kept = ClientStateFiles(folder, size=VectorLayout.of(plan).kept_length("train"))
+        self._participation = participation
+        work = HospitalWork(plan=plan, hospitals=hospitals, randomness=randomness, states=folder)
+        self._crew = Crew(work, workers=workers, cluster=cluster)
+
+    def close(self) -> None:
+        """Let its processes go."""
+        self._crew.close()
 
     def round(self, number: int, model: ServerState) -> tuple[ServerState, SimulatedRound]:
         """Train everywhere, add up, step."""
@@ -74,28 +84,18 @@ class Simulation:
 
     def delivered(self, hospital: str, number: int, model: ServerState) -> Weights:
         """The weights that a hospital uses after a round: with local normalisation, its own."""
-        kept = self._kept.before(hospital, number + 1)
+        kept = self._crew.states.before(hospital, number + 1)
         return local_round.own_weights(self.plan, model.delivered, kept)
 
     def _contributions(
         self, number: int, model: ServerState, lost: list[str]
     ) -> Iterator[tuple[str, Vector]]:
-        for name in self._hospitals.names:
-            kept = self._kept.before(name, number)
-            made = client_round.contribute(
-                self.plan,
-                name,
-                number,
-                self._hospitals.training(name),
-                sent=model.broadcast("train"),
-                kept=kept,
-                randomness=self._randomness.noise(name, number),
-            )
-            self._kept.after(name, number, kept if made is None or made.kept is None else made.kept)
-            if made is None:
+        names = self._participation.of_round(self._names, number, self._randomness)
+        for name, values in self._crew.updates(number, names, model.broadcast("train")):
+            if values is None:
                 lost.append(name)
             else:
-                yield name, made.values
+                yield name, values
 
 
 def without_privacy(plan: Plan) -> Plan:

@@ -1,0 +1,263 @@
+"""Who works out the hospitals' halves of a simulated round: this process, several, or a cluster.
+
+    names ─▶ chunks ─▶ process 1: load, train, bound, compress ─┐
+                  └──▶ process 2: ...                           ├─▶ updates, in the order of names
+                       (or tasks of a Ray cluster)             ─┘
+
+A hospital's update follows from the plan, its name, the round, what was sent and what it keeps, so
+every way gives the same bytes. Only a few chunks are under way at a time: memory stays that of them.
+"""
+
+import itertools
+import multiprocessing
+import os
+import tempfile
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from federation.simulation import client_round, ray_cluster
+from federation.simulation.client_states import ClientStateFiles
+from federation.simulation.hospital_data import HospitalData
+from federation.simulation.randomness import Randomness
+from syft_code.arrays import Vector
+from syft_code.errors import TrainingFailed
+from syft_code.plans.plan import Plan
+from syft_code.runtime.parent_exit import end_with_parent
+from syft_code.secret_sharing.vector_layout import VectorLayout
+
+CHUNKS_A_WORKER = 4
+"""A round has so many chunks for each worker, so that none waits long for the last."""
+MOST_IN_CHUNK = 32
+Update = tuple[str, Vector | None]
+"""A hospital's name and the values that it shares; None if a vault's airlock would keep them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HospitalWork:
+    """All that a hospital's round follows from, apart from the round."""
+
+    plan: Plan
+    hospitals: HospitalData
+    randomness: Randomness
+    states: Path | None
+
+    def states_files(self) -> ClientStateFiles:
+        """Where hospitals keep what they keep."""
+        return ClientStateFiles(self.states, size=VectorLayout.of(self.plan).kept_length("train"))
+
+    def update(
+        self, states: ClientStateFiles, name: str, number: int, sent: NDArray[np.float32]
+    ) -> Update:
+        """One hospital's half of one round."""
+        kept = states.before(name, number)
+        made = client_round.contribute(
+            self.plan,
+            name,
+            number,
+            self.hospitals.training(name),
+            sent=sent,
+            kept=kept,
+            randomness=self.randomness.noise(name, number),
+        )
+        states.after(name, number, kept if made is None or made.kept is None else made.kept)
+        return name, None if made is None else made.values
+
+
+class HospitalRounds(Protocol):
+    """A way to work out hospitals' rounds; closed when it is not needed any more."""
+
+    def updates(
+        self, number: int, names: Sequence[str], sent: NDArray[np.float32]
+    ) -> Iterator[Update]:
+        """What each hospital gives to a round, in the order of the names."""
+        ...
+
+    def close(self) -> None:
+        """Let processes and files go."""
+        ...
+
+
+class InThisProcess:
+    """One hospital after the other, here."""
+
+    def __init__(self, work: HospitalWork, states: ClientStateFiles) -> None:
+        self._work = work
+        self._states = states
+
+    def updates(
+        self, number: int, names: Sequence[str], sent: NDArray[np.float32]
+    ) -> Iterator[Update]:
+        """As they are asked for."""
+        for name in names:
+            yield self._work.update(self._states, name, number, sent)
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+class InProcesses:
+    """Several processes of one thread; what hospitals keep lies in files that all of them see."""
+
+    def __init__(self, work: HospitalWork, *, workers: int) -> None:
+        self._workers = workers
+        self._pool = ProcessPoolExecutor(
+            workers,
+            mp_context=multiprocessing.get_context("spawn"),
+            initializer=_begin,
+            initargs=(os.getpid(), work),
+        )
+
+    def updates(
+        self, number: int, names: Sequence[str], sent: NDArray[np.float32]
+    ) -> Iterator[Update]:
+        """Chunk by chunk, a few of them ahead of the one that is asked for.
+
+        Raises:
+            TrainingFailed: if a process ended by itself.
+        """
+        waiting: deque[Future[list[Update]]] = deque()
+        chunks = iter(_chunks(names, self._workers))
+        try:
+            for chunk in itertools.islice(chunks, 2 * self._workers):
+                waiting.append(self._pool.submit(_work_chunk, number, chunk, sent))
+            while waiting:
+                done = waiting.popleft().result()
+                for chunk in itertools.islice(chunks, 1):
+                    waiting.append(self._pool.submit(_work_chunk, number, chunk, sent))
+                yield from done
+        except BrokenProcessPool:
+            raise TrainingFailed(
+                "A process of the simulation ended by itself, most likely for want of memory: run it "
+                "again with fewer --workers."
+            ) from None
+
+    def close(self) -> None:
+        """End the processes."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+
+class OnRay:
+    """Tasks of a Ray cluster; data and kept states must lie where all its machines see them."""
+
+    def __init__(self, work: HospitalWork, *, address: str) -> None:
+        """Join a cluster, or start one here if the address is "local".
+
+        Raises:
+            Unavailable: if Ray is not installed, or the cluster does not answer.
+        """
+        self._ray = ray_cluster.join(address)
+        self._work = self._ray.put(work)
+        self._task: Callable[..., Any] = self._ray.remote(num_cpus=1, max_retries=3)(_on_ray).remote
+
+    def updates(
+        self, number: int, names: Sequence[str], sent: NDArray[np.float32]
+    ) -> Iterator[Update]:
+        """Chunk by chunk, as many ahead as the cluster has cores.
+
+        Raises:
+            TrainingFailed: if a task failed three times.
+        """
+        workers = ray_cluster.cores(self._ray)
+        waiting: deque[Any] = deque()
+        there, chunks = self._ray.put(sent), iter(_chunks(names, workers))
+        try:
+            for chunk in itertools.islice(chunks, 2 * workers):
+                waiting.append(self._task(self._work, number, chunk, there))
+            while waiting:
+                done = self._ray.get(waiting.popleft())
+                for chunk in itertools.islice(chunks, 1):
+                    waiting.append(self._task(self._work, number, chunk, there))
+                yield from done
+        except self._ray.exceptions.RayError as problem:
+            raise TrainingFailed(
+                f"A task on the Ray cluster failed ({type(problem).__name__}): see its log, and run "
+                "the experiment again; it goes on where it stood."
+            ) from None
+
+    def close(self) -> None:
+        """Nothing is held; who joined the cluster leaves it."""
+
+
+class Crew:
+    """The way that was chosen, and a folder for what hospitals keep if none was named."""
+
+    def __init__(self, work: HospitalWork, *, workers: int = 1, cluster: str = "") -> None:
+        self._open = ExitStack()
+        alone = workers == 1 and not cluster
+        if work.states is None and not alone:
+            folder = self._open.enter_context(tempfile.TemporaryDirectory(prefix="kept-"))
+            work = HospitalWork(
+                plan=work.plan,
+                hospitals=work.hospitals,
+                randomness=work.randomness,
+                states=Path(folder),
+            )
+        self.states = work.states_files()
+        if cluster:
+            self._rounds: HospitalRounds = OnRay(work, address=cluster)
+        elif alone:
+            self._rounds = InThisProcess(work, self.states)
+        else:
+            self._rounds = InProcesses(work, workers=workers)
+        self._open.callback(self._rounds.close)
+        self.updates = self._rounds.updates
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, problem: BaseException | None, where: TracebackType
+    ) -> None:
+        self._open.close()
+
+    def close(self) -> None:
+        """Let processes and files go."""
+        self._open.close()
+
+
+def _chunks(names: Sequence[str], workers: int) -> Iterator[list[str]]:
+    """The names in order, in pieces small enough that no worker waits long for another."""
+    size = min(max(len(names) // (workers * CHUNKS_A_WORKER), 1), MOST_IN_CHUNK)
+    remaining = iter(names)
+    while chunk := list(itertools.islice(remaining, size)):
+        yield chunk
+
+
+_mine: list[HospitalWork] = []
+"""In a process of `InProcesses`: what it works on."""
+
+
+def _begin(parent_pid: int, work: HospitalWork) -> None:
+    end_with_parent(parent_pid)
+    torch.set_num_threads(1)
+    _mine.append(work)
+
+
+def _work_chunk(number: int, names: Sequence[str], sent: NDArray[np.float32]) -> list[Update]:
+    (work,) = _mine
+    return _chunk(work, number, names, sent)
+
+
+def _on_ray(
+    work: HospitalWork, number: int, names: Sequence[str], sent: NDArray[np.float32]
+) -> list[Update]:
+    torch.set_num_threads(1)
+    return _chunk(work, number, names, sent)
+
+
+def _chunk(
+    work: HospitalWork, number: int, names: Sequence[str], sent: NDArray[np.float32]
+) -> list[Update]:
+    states = work.states_files()
+    return [work.update(states, name, number, sent) for name in names]

@@ -22,7 +22,7 @@ import statistics
 import sys
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,6 +32,7 @@ from opacus import GradSampleModule
 from opacus.layers import DPLSTM
 from torch import Tensor, nn
 
+from benchmarks.figures import Figure
 from syft_code.cohort import Cohort
 from syft_code.learning import dp_sgd
 from syft_code.learning.dp_sgd import TrainingRun
@@ -332,6 +333,27 @@ def _memory_mb(line: str) -> float:
     """Held now (VmRSS), or the most that ever was (VmHWM)."""
     status = Path("/proc/self/status").read_text().splitlines()
     return next(int(one.split()[1]) for one in status if one.startswith(line)) / 1024
+
+
+GOALS = {
+    "U-Net .47M, 64², B32": 1.15, "U-Net 1.9M, 64², B32": 1.15, "CNN, 28², B64": 1.15,
+    "MLP, B256": 1.3, "LSTM, T48, B128": 1.8,
+}  # fmt: skip
+"""How many times a plain step ours may take."""
+
+
+def figures(*, tiny: bool) -> Iterator[Figure]:
+    """Our step over a plain one, beside that of Opacus."""
+    torch.set_num_threads(1)
+    for name, goal in GOALS.items():
+        check(CASES[name])
+        found = ratios(CASES[name], 1 if tiny else 7)
+        yield Figure(
+            benchmark="engine", what=name, value=found["ours"][1], unit="x plain", goal=goal,
+            limit=1.0, peer=found["opacus"][1], peer_name="Opacus",
+        )  # fmt: skip
+        if tiny:
+            return
 
 
 def main() -> None:

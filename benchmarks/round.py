@@ -10,8 +10,8 @@ The floor is what the bytes alone cost: every share copied, encrypted and hashed
 """
 
 import contextlib
+import hashlib
 import math
-import os
 import statistics
 import tempfile
 import time
@@ -21,11 +21,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import psutil
 import typer
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.figures import Figure
 from datasites.owner.owner import Owner
 from federation.local import federation_file, provisioning
 from federation.local.federation_file import FederationConfig
@@ -38,6 +41,7 @@ from syft_code.recipes.layers import Linear
 from syft_code.recipes.recipe import CrossEntropy, Recipe
 from syft_code.runtime import trace
 
+HOSPITALS, PORT = 4, 18_101
 FACTS, CLASSES, WIDEST = 38, 2, 1024
 DP = DpSgd(noise_multiplier=20.0, max_grad_norm=1.0, sample_rate=0.1, steps=1)
 ROLES = {
@@ -90,7 +94,9 @@ def federation(state: Path, *, hospitals: int, port: int) -> Iterator[Federation
         yield config
 
 
-def measure(state: Path, *, config: FederationConfig, parameters: int, rounds: int) -> Rounds:
+def measure(
+    state: Path, traces: Path, *, config: FederationConfig, parameters: int, rounds: int
+) -> Rounds:
     """Train so many rounds of one study, and see what they cost."""
     researcher = Researcher.connect(state / CREDENTIALS)
     study = researcher.study(
@@ -117,7 +123,7 @@ def measure(state: Path, *, config: FederationConfig, parameters: int, rounds: i
         raise SystemExit(outcome.stopped)
     after = by_role()
     researcher.close()
-    spans = trace.read(Path(os.environ[trace.VARIABLE]))
+    spans = trace.read(traces)
     return Rounds(
         seconds=tuple(record.seconds for record in outcome.rounds[1:]),
         processor={
@@ -141,20 +147,51 @@ def table_of_spans(spans: Sequence[trace.Span], rounds: int) -> Table:
     return table
 
 
+def floor_s(parameters: int, hospitals: int) -> float:
+    """What the bytes alone cost all hospitals on one core: a share copied, encrypted and hashed once."""
+    data = np.zeros(max(parameters, 1), np.uint32)
+    began = time.process_time()
+    copied = data.copy().tobytes()
+    AESGCM(bytes(32)).encrypt(bytes(12), copied, None)
+    hashlib.sha256(copied).digest()
+    return hospitals * (time.process_time() - began)
+
+
+def run(parameters: int, rounds: int, *, hospitals: int = HOSPITALS, port: int = PORT) -> Rounds:
+    """Start a federation, train a study, and say what its rounds cost."""
+    with tempfile.TemporaryDirectory() as folder:
+        state, traces = Path(folder) / "state", Path(folder) / "trace"
+        for made in (state, traces):
+            made.mkdir()
+        with trace.switched_on(traces), federation(state, hospitals=hospitals, port=port) as config:
+            return measure(state, traces, config=config, parameters=parameters, rounds=rounds)
+
+
+def figures(*, tiny: bool) -> Iterator[Figure]:
+    """An empty round, and rounds of 1 and 31 million numbers."""
+    for parameters, goal, rounds in ((0, 0.6, 10), (1_000_000, 1.2, 5), (31_000_000, 12.0, 3)):
+        found = run(parameters, 1, hospitals=3) if tiny else run(parameters, rounds)
+        yield Figure(
+            benchmark="round",
+            what=f"{parameters // 1_000_000} M parameters" if parameters else "empty",
+            value=statistics.median(found.seconds),
+            unit="s",
+            goal=goal,
+            limit=floor_s(parameters, HOSPITALS),
+        )
+        if tiny:
+            return
+
+
 def main(
     parameters: Annotated[int, typer.Option(help="Of the network, about.")] = 0,
     rounds: Annotated[int, typer.Option(min=1, help="Measured, after a first one.")] = 10,
-    hospitals: Annotated[int, typer.Option(min=3, max=4)] = 4,
-    port: Annotated[int, typer.Option(help="The first of the ports.")] = 18_101,
+    hospitals: Annotated[int, typer.Option(min=3, max=4)] = HOSPITALS,
+    port: Annotated[int, typer.Option(help="The first of the ports.")] = PORT,
 ) -> None:
     """Print what a round costs and where its time goes."""
     console = Console()
-    with tempfile.TemporaryDirectory() as folder:
-        state = Path(folder)
-        began = time.monotonic()
-        with federation(state, hospitals=hospitals, port=port) as config:
-            console.print(f"ready and published after {time.monotonic() - began:.1f} s")
-            found = measure(state, config=config, parameters=parameters, rounds=rounds)
+    found = run(parameters, rounds, hospitals=hospitals, port=port)
     console.print(table_of_spans(found.spans, rounds))
     used = Table("process", "processor ms a round")
     for name, seconds in sorted(found.processor.items()):
@@ -163,12 +200,10 @@ def main(
     console.print(used)
     console.print(
         f"a round: median {statistics.median(found.seconds):.2f} s, "
-        f"{min(found.seconds):.2f} to {max(found.seconds):.2f} s"
+        f"{min(found.seconds):.2f} to {max(found.seconds):.2f} s; the bytes alone "
+        f"{floor_s(parameters, hospitals):.2f} s of one core"
     )
 
 
 if __name__ == "__main__":
-    with tempfile.TemporaryDirectory() as traces:
-        os.environ[trace.VARIABLE] = traces
-        trace._FOLDER = traces  # this process has imported it before
-        typer.run(main)
+    typer.run(main)

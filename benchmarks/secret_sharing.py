@@ -15,6 +15,7 @@ memory is in the cache, and nothing that encrypts can come near it.
 """
 
 import csv
+import math
 import os
 import statistics
 import time
@@ -27,6 +28,7 @@ from typing import Annotated
 import typer
 
 from benchmarks import sharing_operations as operations
+from benchmarks.figures import Figure
 from benchmarks.sharing_operations import WARM_COPY, Operation
 from benchmarks.sharing_peers import Peer
 from syft_code.secret_sharing.vector_layout import VectorLayout
@@ -170,6 +172,22 @@ def all_rows(size: int, hospitals: list[int], *, repeats: int, peers: dict[str, 
     for name, peer in peers.items():
         measure_peer(table, peer, name, hospitals, max(2, repeats // 3))
     return table
+
+
+def figures(*, tiny: bool) -> Iterator[Figure]:
+    """Clients and aggregators in numpy copies, at 31 million parameters."""
+    found = all_rows(100_000 if tiny else 31_000_000, [3, 10], repeats=2 if tiny else 9, peers={})
+    rows = {name: row for (name, threads), row in found.rows.items() if threads == 1}
+    for name, most in GOALS:
+        yield Figure(
+            benchmark="sharing", what=name, value=rows[name].ratio, unit="copies", goal=most,
+            limit=1.0,
+        )  # fmt: skip
+    sent = rows[WHOLE].sent_bytes or math.inf
+    yield Figure(
+        benchmark="sharing", what="upload a parameter", value=sent, unit="bytes", goal=MOST_BYTES,
+        limit=4.0,
+    )  # fmt: skip
 
 
 def lines(table: Table) -> Iterator[str]:

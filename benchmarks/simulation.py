@@ -26,6 +26,7 @@ import numpy as np
 import torch
 import typer
 
+from benchmarks.figures import Figure
 from datasites.data import mock_cohort
 from datasites.data.readers import ham10000
 from federation.simulation import simulated_roster
@@ -158,6 +159,39 @@ def measure(
             algorithm=algorithm,
             seconds=tuple(seconds[size]),
             peak_mib=line.recv(),
+        )
+
+
+def figures(*, tiny: bool) -> Iterator[Figure]:
+    """What one more hospital costs at 10,000 against 10, and two processes against one."""
+    sizes, patients = ([3, 6] if tiny else [10, 100, 1_000, 10_000]), 40
+    with tempfile.TemporaryDirectory(prefix="simulation-") as name:
+        folder = Path(name)
+        draw(folder, patients=patients)
+        costs = list(measure(folder, "FedAvg", sizes, rounds=2 if tiny else 3, patients=patients))
+        first, last = costs[0], costs[-1]
+        yield Figure(
+            benchmark="simulation",
+            what=f"cost of a hospital, {last.hospitals:,} to {first.hospitals}",
+            value=statistics.median(last.seconds) / statistics.median(first.seconds),
+            unit="x",
+            goal=1.1,
+        )
+        yield Figure(
+            benchmark="simulation",
+            what=f"memory, {last.hospitals:,} to {first.hospitals}",
+            value=last.peak_mib / first.peak_mib,
+            unit="x",
+            goal=1.1,
+        )
+        yield Figure(
+            benchmark="simulation",
+            what="two processes against one",
+            value=faster(folder, sizes[1], rounds=2 if tiny else 5, patients=patients),
+            unit="x",
+            goal=1.7,
+            least=True,
+            limit=2.0,
         )
 
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 VARIABLE = "CONSILIUM_TRACE"
-_FOLDER = os.environ.get(VARIABLE, "")
+_folder = [os.environ.get(VARIABLE, "")]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +33,7 @@ class Span:
 @contextmanager
 def span(name: str) -> Iterator[None]:
     """Write down how long a block took, if this process is asked to."""
-    if not _FOLDER:
+    if not _folder[0]:
         yield
         return
     began, used = time.monotonic(), time.thread_time()
@@ -41,8 +41,20 @@ def span(name: str) -> Iterator[None]:
         yield
     finally:
         line = json.dumps([name, began, time.monotonic(), time.thread_time() - used])
-        with (Path(_FOLDER) / f"{os.getpid()}.jsonl").open("a") as file:
+        with (Path(_folder[0]) / f"{os.getpid()}.jsonl").open("a") as file:
             file.write(f"{line}\n")
+
+
+@contextmanager
+def switched_on(folder: Path) -> Iterator[None]:
+    """Trace this process, and those that it starts, into a folder while a block runs."""
+    before = _folder[0]
+    _folder[0] = os.environ[VARIABLE] = str(folder)
+    try:
+        yield
+    finally:
+        _folder[0] = before
+        os.environ.pop(VARIABLE)
 
 
 def read(folder: Path) -> list[Span]:

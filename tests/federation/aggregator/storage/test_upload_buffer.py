@@ -324,7 +324,7 @@ def test_a_kill_in_the_middle_of_a_sum_changes_nothing(party: Party, line: Line)
 def test_an_aggregator_that_may_not_hold_a_vector_in_memory_sums_vectors(
     party: Party, line: Line
 ) -> None:
-    """Shares of 100 MB arrive, are opened, summed and given with 60 MiB that it may take."""
+    """Shares of 100 MB arrive, are opened, summed and given with 90 MiB that it may take, threads included."""
     plan = plan_with(party, "memory", features=1024)
     line.open_study(plan)
     shares = [share_of(plan, name) for name in THREE]
@@ -332,7 +332,7 @@ def test_an_aggregator_that_may_not_hold_a_vector_in_memory_sums_vectors(
     line.unary("Health", b"")
     pid = party.process.pid
     before = resource.prlimit(pid, resource.RLIMIT_DATA)
-    resource.prlimit(pid, resource.RLIMIT_DATA, (writable_bytes(pid) + 60 * MIB, before[1]))
+    resource.prlimit(pid, resource.RLIMIT_DATA, (writable_bytes(pid) + 90 * MIB, before[1]))
     try:
         for share in shares:
             line.upload(share)

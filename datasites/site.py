@@ -20,24 +20,34 @@ from syft_code.runtime import durable_files
 
 ROUND_LIMIT_S = 6 * 3600.0
 LONGEST_S = 30 * 86_400.0
+MOST_PROCESSES = 256
 
 
 @canonical.message
 class SiteSettings:
     """What the owner sets before a start; `port` is on the loopback address.
 
-    A round that takes longer than `round_limit_s` seconds is ended; what it cost stays spent.
+    A round that takes longer than `round_limit_s` seconds is ended; what it cost stays spent. A
+    training's batches are split between so many `training_processes`, each with the whole cohort in
+    memory.
     """
 
     name: str
     port: int
     round_limit_s: float = ROUND_LIMIT_S
+    training_processes: int = 1
 
     def __post_init__(self) -> None:
         require(
             0 < self.round_limit_s <= LONGEST_S,
             f"round_limit_s must lie above 0 and at most at {LONGEST_S:g}, got "
             f"{self.round_limit_s}.",
+            error=InvalidInput,
+        )
+        require(
+            1 <= self.training_processes <= MOST_PROCESSES,
+            f"training_processes must lie between 1 and {MOST_PROCESSES}, got "
+            f"{self.training_processes}.",
             error=InvalidInput,
         )
 

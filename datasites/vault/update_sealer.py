@@ -74,11 +74,14 @@ class UpdateSealer:
         db: VaultDatabase,
         files: VaultFiles,
         worker: TrainingWorker,
+        *,
+        training_processes: int = 1,
     ) -> None:
         self._key = key
         self._db = db
         self._files = files
         self._worker = worker
+        self._training_processes = training_processes
 
     def make(self, approved: ApprovedRound, *, on_step: Callable[[int], None]) -> SealedUpdate:
         """Train in the training process, pass the airlock, correct or compress, encode, seal."""
@@ -114,6 +117,7 @@ class UpdateSealer:
             cohort_path=str(self._files.cohorts.path(cohort)),
             cohort_sha256=cohort,
             threads=1,
+            processes=self._training_processes,
         )
         body = approved.broadcast + state.numbers.astype("<f8").tobytes()
         with trace.span("vault: train in the worker"):

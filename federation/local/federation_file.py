@@ -25,6 +25,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from datasites.data.readers import Kind
+from datasites.site import MOST_PROCESSES
 from syft_code import canonical
 from syft_code.errors import InvalidInput, require
 from syft_code.plans.catalogue import LARGEST_DELTA, LEAST_DELTA
@@ -46,7 +47,8 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 class HospitalEntry:
     """One hospital, with what its first policy.toml says: see `policies.site_policy`.
 
-    Units: a round that takes longer than `round_limit_s` seconds is ended inside the hospital.
+    Units: a round that takes longer than `round_limit_s` seconds is ended inside the hospital; its
+    batches are split between so many `training_processes`.
     """
 
     name: str
@@ -59,6 +61,7 @@ class HospitalEntry:
     min_patients: Annotated[int, Field(ge=1)] = 1
     tell_researchers: bool = False
     round_limit_s: Positive = 6 * 3600.0
+    training_processes: Annotated[int, Field(ge=1, le=MOST_PROCESSES)] = 1
 
 
 @canonical.message

@@ -70,7 +70,10 @@ def hospitals(config: FederationConfig, state: Path) -> list[HospitalSpec]:
         HospitalSpec(
             home=(state / HOSPITALS / entry.name).resolve(),
             settings=SiteSettings(
-                name=entry.name, port=entry.port, round_limit_s=entry.round_limit_s
+                name=entry.name,
+                port=entry.port,
+                round_limit_s=entry.round_limit_s,
+                training_processes=entry.training_processes,
             ),
             policy=policy(config, entry),
             kind=entry.kind,

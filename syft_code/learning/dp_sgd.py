@@ -24,12 +24,14 @@ from torch import Tensor, nn
 from syft_code.arrays import Vector
 from syft_code.cohort import Cohort
 from syft_code.errors import TrainingFailed, require
+from syft_code.learning import ranks
 from syft_code.learning.adaptive_clip import ClipNorm
 from syft_code.learning.batches import Batches, Task
 from syft_code.learning.distillation import Teacher
 from syft_code.learning.gradient_factors import Clipped, PatientGradients
 from syft_code.learning.per_sample_gradients import WatchedGradients
 from syft_code.learning.proximal import ProximalTerm
+from syft_code.learning.ranks import ClippedSums, Group
 from syft_code.models import networks
 from syft_code.plans.plan_parts import Augmentation, DpSgd, Engine, Sgd
 from syft_code.privacy.noise import NoiseSource
@@ -89,8 +91,13 @@ def train(
     *,
     randomness: NoiseSource,
     on_step: Callable[[int], None] | None = None,
+    group: Group | None = None,
 ) -> Trained:
     """Train on one hospital's patients for `run.dp.steps` steps; the model keeps the new weights.
+
+    With a `group` of processes, each of which calls this with the same, a batch's patients are
+    split between them (`ranks`); the first one draws, adds noise and returns the update, the others
+    return zeros.
 
     A patient's gradient is the mean over the views of one of its slices (`augmentation`), of a loss
     that a `teacher` may have a term in. Each noised mean gradient g becomes g + the proximal term +
@@ -116,9 +123,30 @@ def train(
     """
     descent = _Descent(model, run)
     patients = _SlicesOfPatients(cohort)
-    gradients = _Gradients(
+    own = _Gradients(
         model, cohort, run.task, frozen=run.frozen, randomness=randomness, engine=run.dp.engine
     )
+    if group is None:
+        return _descend(descent, patients, own, run, randomness, on_step)
+    if not ranks.leads(group):
+        ranks.follow(own, model, group)
+        return Trained(update=descent.update, clip_moved=0.0)
+    leading = ranks.LeadingRank(own, model, group)
+    try:
+        return _descend(descent, patients, leading, run, randomness, on_step)
+    finally:
+        leading.end()
+
+
+def _descend(
+    descent: "_Descent",
+    patients: "_SlicesOfPatients",
+    gradients: ClippedSums,
+    run: TrainingRun,
+    randomness: NoiseSource,
+    on_step: Callable[[int], None] | None,
+) -> Trained:
+    """Algorithm 1, step by step."""
     clip = ClipNorm.first(run.dp, moved=run.clip_moved)
     expected = run.dp.sample_rate * run.declared_patients
     for step in range(1, run.dp.steps + 1):

@@ -20,6 +20,7 @@ from syft_code.learning import dp_sgd, proximal
 from syft_code.learning.distillation import Teacher
 from syft_code.learning.dp_sgd import TrainingRun
 from syft_code.learning.proximal import ProximalTerm
+from syft_code.learning.ranks import Group
 from syft_code.local_training import broadcast, client_update, control_variates
 from syft_code.local_training.broadcast import Broadcast
 from syft_code.metrics import evaluation_sums, scoring
@@ -39,13 +40,15 @@ def train(
     kept: Vector,
     randomness: NoiseSource,
     on_step: Callable[[int], None] | None = None,
+    group: Group | None = None,
 ) -> Vector:
     """One hospital's update of the trained part, its local normalisation's among it.
 
     Where the clip norm adapts, one number more: how far it has moved since the first round.
 
     `sent` is a round's broadcast, `kept` what the hospital's last contribution left
-    (`VectorLayout.kept_length` zeros before the first).
+    (`VectorLayout.kept_length` zeros before the first). With a `group` of processes, each of which
+    calls this with the same, the first one returns the update (`learning.ranks`).
 
     Guarantee: that of `dp_sgd.train`.
     """
@@ -64,7 +67,9 @@ def train(
         clip_moved=float(before.clip.sum()),
     )
     model = _model(plan, own_weights(plan, parts.weights, kept))
-    update, clip_moved = dp_sgd.train(model, cohort, run, randomness=randomness, on_step=on_step)
+    update, clip_moved = dp_sgd.train(
+        model, cohort, run, randomness=randomness, on_step=on_step, group=group
+    )
     return update if plan.dp_sgd.adaptive is None else np.append(update, clip_moved)
 
 

@@ -14,7 +14,7 @@ class TrainingJob:
     """One round or evaluation; the body is the round's broadcast (float32, little endian).
 
     What the hospital keeps of the plan between rounds (float64) comes after it. `cohort_sha256` is
-    of the bytes that must stand at `cohort_path`.
+    of the bytes that must stand at `cohort_path`; a training runs on so many `processes`.
     """
 
     plan: str
@@ -24,6 +24,7 @@ class TrainingJob:
     cohort_path: str
     cohort_sha256: str
     threads: int
+    processes: int = 1
     kind: Literal["job"] = "job"
 
 

@@ -17,16 +17,26 @@ from numpy.typing import NDArray
 from datasites.data import cohort_file
 from datasites.protocol import framing, vault_api
 from datasites.vault.worker.job_messages import JobResult, StepDone, TrainingJob
+from datasites.vault.worker.rank_processes import RankProcesses
 from syft_code import canonical
 from syft_code.errors import ConsiliumError, TrainingFailed, require
+from syft_code.learning.ranks import Group
 from syft_code.local_training import local_round
 from syft_code.plans.plan import Plan
 from syft_code.privacy.noise import NoiseSource
 from syft_code.secret_sharing.vector_layout import VectorLayout
 
 
-def perform(job: TrainingJob, body: bytes, *, on_step: Callable[[int], None]) -> bytes:
+def perform(
+    job: TrainingJob,
+    body: bytes,
+    *,
+    on_step: Callable[[int], None] | None = None,
+    group: Group | None = None,
+) -> bytes:
     """Train on, or evaluate on, one hospital's cohort; return float64 bytes.
+
+    In a `group` of processes each performs the same job, and the first one's bytes are the result.
 
     Guarantee: that of `local_round.train` or `local_round.evaluate`.
     """
@@ -51,6 +61,7 @@ def perform(job: TrainingJob, body: bytes, *, on_step: Callable[[int], None]) ->
             kept=stored,
             randomness=randomness,
             on_step=on_step,
+            group=group,
         )
     else:
         vector = local_round.evaluate(
@@ -74,8 +85,37 @@ def _divided(
     return np.frombuffer(body[:end], "<f4").astype(np.float32), stored
 
 
+def perform_part(job: TrainingJob, body: bytes, group: Group) -> bytes:
+    """A job as another rank performs it."""
+    return perform(job, body, group=group)
+
+
+class _Others:
+    """The other ranks, while there are any."""
+
+    def __init__(self) -> None:
+        self._processes: RankProcesses | None = None
+
+    def begun(self, job: TrainingJob, body: bytes) -> Group | None:
+        """The group that does a job together, which the others have begun; None if this one is alone."""
+        if job.processes == 1 or job.purpose != "train":
+            return None
+        if self._processes is None or self._processes.count != job.processes:
+            self.end()
+            self._processes = RankProcesses(job.processes, perform_part)
+        self._processes.tell(job, body)
+        return self._processes.group
+
+    def end(self) -> None:
+        """After a job that failed, nobody knows where the others stand."""
+        if self._processes is not None:
+            self._processes.end()
+        self._processes = None
+
+
 def serve(jobs: framing.Readable, answers: framing.Writable) -> None:
     """Perform one job after the other until the vault closes the pipe."""
+    others = _Others()
     while True:
         try:
             job, body = framing.receive(jobs, TrainingJob)
@@ -83,10 +123,14 @@ def serve(jobs: framing.Readable, answers: framing.Writable) -> None:
             return
         try:
             result = perform(
-                job, body, on_step=lambda step: framing.send(answers, StepDone(step=step))
+                job,
+                body,
+                on_step=lambda step: framing.send(answers, StepDone(step=step)),
+                group=others.begun(job, body),
             )
             framing.send(answers, JobResult(), result)
         except ConsiliumError as problem:
+            others.end()
             framing.send(
                 answers, vault_api.Failure(error=type(problem).__name__, sentence=str(problem))
             )

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 
+import psutil
 import pytest
 
 from datasites import site
@@ -64,3 +65,29 @@ def test_settings_without_a_limit_have_the_usual_one(hospital: OneHospital) -> N
 def test_a_limit_that_is_no_time_is_refused(limit_s: float) -> None:
     with pytest.raises(InvalidInput, match="round_limit_s"):
         SiteSettings(name="north", port=1, round_limit_s=limit_s)
+
+
+@pytest.mark.servers
+def test_a_hospital_may_train_on_several_processes(hospital: OneHospital) -> None:
+    site.create(hospital.home, SiteSettings(name="hospital-1", port=1, training_processes=2))
+    vault = Vault(hospital.site)
+    try:
+        hospital.publish(vault)
+        agreed = hospital.plan()
+        hospital.perform(vault, approval(agreed))
+        for number in (1, 2):
+            call = hospital.call(agreed, number)
+            done = hospital.finished(vault, vault.start_round(call, hospital.weights(agreed)))
+            assert done.state == "done", done.sentence
+        process = vault._worker._process
+        assert process is not None
+        ranks = [
+            one
+            for one in psutil.Process(process.pid).children()
+            if "spawn_main" in " ".join(one.cmdline())
+        ]
+        assert len(ranks) == 1
+    finally:
+        vault.close()
+    _, alive = psutil.wait_procs(ranks, timeout=30)
+    assert not alive, "the ranks end with their vault"

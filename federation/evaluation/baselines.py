@@ -188,10 +188,9 @@ def _baseline(
 
 def _start(plan: Plan) -> nn.Module:
     """The network with the weights that the federation starts from too."""
-    model = networks.build(plan.recipe, plan.data)
     seed = int(plan.hash[:8], 16)
-    networks.from_vector(model, networks.initial_weights(plan.recipe, plan.data, seed=seed))
-    return model
+    weights = networks.initial_weights(plan.recipe, plan.data, seed=seed)
+    return networks.build(plan.recipe, plan.data, weights)
 
 
 def _train_privately(plan: Plan, patients: Cohort, *, declared_patients: int) -> Weights:

@@ -70,8 +70,7 @@ def exact(plan: Plan, weights: Weights, hospitals: Sequence[HospitalCohorts]) ->
     say how well the model fits the patients it was trained on. A figure that has no patient is
     left out, and balanced accuracy is the mean over the classes that have one.
     """
-    model = networks.build(plan.recipe, plan.data)
-    networks.from_vector(model, weights)
+    model = networks.build(plan.recipe, plan.data, weights)
     held_out = any(hospital.held_out.patients for hospital in hospitals)
     cohorts = {h.name: h.held_out if held_out else h.training for h in hospitals}
     everyone = together(list(cohorts.values()))

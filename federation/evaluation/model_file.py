@@ -51,15 +51,13 @@ class SavedModel:
 
     def network(self) -> nn.Module:
         """The network with these weights, ready to be called."""
-        network = networks.build(self.recipe, self.data)
-        networks.from_vector(network, self.weights)
+        network = networks.build(self.recipe, self.data, self.weights)
         return network.eval()
 
 
 def encode(plan: Plan, weights: NDArray[np.float32]) -> bytes:
     """The file's bytes; the same model gives the same bytes."""
-    network = networks.build(plan.recipe, plan.data)
-    networks.from_vector(network, weights)
+    network = networks.build(plan.recipe, plan.data, weights)
     tensors = {name: p.detach().contiguous() for name, p in network.named_parameters()}
     card = _Card(plan_hash=plan.hash, recipe=plan.recipe, data=plan.data, order=tuple(tensors))
     return save(tensors, metadata={METADATA: canonical.text(card)})

@@ -70,9 +70,7 @@ def rows(
 
 
 def _network(plan: Plan, weights: Weights) -> nn.Module:
-    network = networks.build(plan.recipe, plan.data)
-    networks.from_vector(network, weights)
-    return network
+    return networks.build(plan.recipe, plan.data, weights)
 
 
 def _means(at_sites: Sequence[MetricRow]) -> list[MetricRow]:

@@ -30,8 +30,7 @@ def samples(outcome: Outcome, cohort: Cohort) -> Plot:
     data = outcome.plan.data
     chosen = _choose(cohort, data)
     images, labels = cohort.images[chosen], cohort.labels[chosen]
-    network = networks.build(outcome.plan.recipe, data)
-    networks.from_vector(network, outcome.weights)
+    network = networks.build(outcome.plan.recipe, data, outcome.weights)
     with torch.no_grad():
         scores = network(*networks.inputs(images, cohort.facts[chosen])).softmax(1).numpy()
     with mpl.rc_context(STYLE | {"axes.grid": False, "axes.titleweight": "normal"}):

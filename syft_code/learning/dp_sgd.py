@@ -259,7 +259,7 @@ class _Descent:
         self._before = networks.to_vector(model).astype(np.float64)
         self._weights = self._before.copy()
         self._trained = self._weights[run.frozen :]  # a view: a change here is one of `_weights`
-        self._velocity = np.zeros_like(self._trained)
+        self._velocity = np.zeros_like(self._trained if run.optimizer.momentum else [])
         self._parameters = _Parameters(model, self._weights)
         self._check_lengths()
 
@@ -274,11 +274,15 @@ class _Descent:
         run = self._run
         if run.proximal is not None:
             gradient += run.proximal.gradient(self._trained)
-        self._velocity *= run.optimizer.momentum
-        self._velocity += gradient
+        if run.optimizer.momentum:
+            self._velocity *= run.optimizer.momentum
+            self._velocity += gradient
+            gradient[:] = self._velocity
         # The correction stays out of the momentum: SCAFFOLD's line 10 adds it to each step anew.
-        corrected = self._velocity if run.correction is None else self._velocity + run.correction
-        self._trained -= run.optimizer.learning_rate * corrected
+        if run.correction is not None:
+            gradient += run.correction
+        gradient *= run.optimizer.learning_rate
+        self._trained -= gradient
         self._parameters.write()
 
     def _check_lengths(self) -> None:

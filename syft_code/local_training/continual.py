@@ -40,8 +40,7 @@ def fisher(
 
     Guarantee: none. Only for public, mock or stand-in data, never for a hospital's.
     """
-    network = networks.build(recipe, data)
-    networks.from_vector(network, weights)
+    network = networks.build(recipe, data, weights)
     random = np.random.default_rng(seed)
     total = np.zeros(len(weights))
     for number in range(len(cohort.images)):

@@ -141,9 +141,7 @@ def _teacher(plan: Plan, parts: Broadcast) -> Teacher | None:
 
 
 def _model(plan: Plan, weights: Weights) -> torch.nn.Module:
-    model = networks.build(plan.recipe, plan.data)
-    networks.from_vector(model, weights)
-    return model
+    return networks.build(plan.recipe, plan.data, weights)
 
 
 def check_start(plan: Plan, round_number: int, sent: Weights) -> None:

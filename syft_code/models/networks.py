@@ -31,8 +31,12 @@ steps several times larger, and hospitals of different case mix then drift apart
 """
 
 
-def build(recipe: Recipe, data: DataSpec) -> nn.Module:
-    """The recipe's network, with the start weights of seed 0.
+def build(
+    recipe: Recipe,
+    data: DataSpec,
+    weights: NDArray[np.float32] | NDArray[np.float64] | None = None,
+) -> nn.Module:
+    """The recipe's network with these weights, in the order of `parameters()`, or seed 0's.
 
     Shapes: takes float32 `[batch, channels, height, width]` and `[batch, facts]`, which `inputs`
     gives; gives logits `[batch, classes]` (classification) or `[batch, classes, height, width]`
@@ -40,9 +44,10 @@ def build(recipe: Recipe, data: DataSpec) -> nn.Module:
 
     Raises:
         InvalidPlan: if the recipe does not fit the data.
+        InvalidMessage: if there are not as many finite weights as the network has parameters.
     """
     model = _skeleton(recipe, data).to_empty(device="cpu")
-    from_vector(model, initial_weights(recipe, data, seed=0))
+    from_vector(model, initial_weights(recipe, data, seed=0) if weights is None else weights)
     return model
 
 

@@ -2,6 +2,7 @@
 
     python -m benchmarks.round                                  # an empty round: 78 numbers
     python -m benchmarks.round --parameters 1000000 --rounds 5
+    python -m benchmarks.round --skin --rounds 200              # the suggested skin study, a step a round
 
 A federation of four hospitals and three aggregators starts on this machine, on the UCI heart
 schema drawn at random; the owners approve, and one study trains a step a round. The first table
@@ -29,12 +30,15 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.figures import Figure
+from datasites.data.readers import Kind, ham10000
+from datasites.demo import demo_hospitals
 from datasites.owner.owner import Owner
 from federation.local import federation_file, provisioning
 from federation.local.federation_file import FederationConfig
 from federation.local.state_folder import CREDENTIALS
 from federation.researcher.outcome import RoundRecord
 from federation.researcher.session import Researcher
+from federation.strategy import presets
 from syft_code.plans.plan_parts import DpSgd, Sgd
 from syft_code.recipes.architectures import LayerStack
 from syft_code.recipes.layers import Linear
@@ -83,11 +87,9 @@ def by_role() -> dict[str, float]:
 
 
 @contextlib.contextmanager
-def federation(state: Path, *, hospitals: int, port: int) -> Iterator[FederationConfig]:
-    """A running federation with drawn tables of patients, published and with a researcher."""
-    config = federation_file.default(
-        first_port=port, hospitals=hospitals, epsilon=1e6, kind="heart"
-    )
+def federation(state: Path, *, kind: Kind, hospitals: int, port: int) -> Iterator[FederationConfig]:
+    """A running federation with drawn patients, published and with a researcher."""
+    config = federation_file.default(first_port=port, hospitals=hospitals, epsilon=1e6, kind=kind)
     config = replace(config, hospital=tuple(replace(one, delta=1e-3) for one in config.hospital))
     with provisioning.running_federation(config, state):
         provisioning.provision(config, state, say=lambda sentence: None)
@@ -95,18 +97,11 @@ def federation(state: Path, *, hospitals: int, port: int) -> Iterator[Federation
 
 
 def measure(
-    state: Path, traces: Path, *, config: FederationConfig, parameters: int, rounds: int
+    state: Path, traces: Path, *, config: FederationConfig, choices: dict[str, object], rounds: int
 ) -> Rounds:
     """Train so many rounds of one study, and see what they cost."""
     researcher = Researcher.connect(state / CREDENTIALS)
-    study = researcher.study(
-        study=f"round-{parameters}",
-        asset="heart-disease",
-        recipe=recipe(parameters),
-        dp_sgd=DP,
-        optimizer=Sgd(learning_rate=0.1),
-        rounds=rounds + 1,
-    )
+    study = researcher.study(study="round", rounds=rounds + 1, **choices)
     study.submit()
     for one in config.hospital:
         owner = Owner(state / "hospitals" / one.name)
@@ -147,6 +142,23 @@ def table_of_spans(spans: Sequence[trace.Span], rounds: int) -> Table:
     return table
 
 
+def empty(parameters: int) -> dict[str, object]:
+    """A study of rounds with hardly any work: a step over some rows of numbers."""
+    return {
+        "asset": demo_hospitals.ASSETS["heart"], "recipe": recipe(parameters), "dp_sgd": DP,
+        "optimizer": Sgd(learning_rate=0.1),
+    }  # fmt: skip
+
+
+def skin() -> dict[str, object]:
+    """The suggested skin study, a step a round, without evaluations."""
+    spec = ham10000.spec(size_px=demo_hospitals.SIZES_PX["ham10000"], stand_in=True)
+    choices = presets.suggested(spec).choices(evaluated=False)
+    choices["dp_sgd"] = replace(choices["dp_sgd"], steps=1, noise_multiplier=20.0)
+    del choices["rounds"]
+    return choices | {"asset": demo_hospitals.ASSETS["ham10000"]}
+
+
 def floor_s(parameters: int, hospitals: int) -> float:
     """What the bytes alone cost all hospitals on one core: a share copied, encrypted and hashed once."""
     data = np.zeros(max(parameters, 1), np.uint32)
@@ -157,20 +169,30 @@ def floor_s(parameters: int, hospitals: int) -> float:
     return hospitals * (time.process_time() - began)
 
 
-def run(parameters: int, rounds: int, *, hospitals: int = HOSPITALS, port: int = PORT) -> Rounds:
+def run(
+    kind: Kind,
+    choices: dict[str, object],
+    rounds: int,
+    *,
+    hospitals: int = HOSPITALS,
+    port: int = PORT,
+) -> Rounds:
     """Start a federation, train a study, and say what its rounds cost."""
     with tempfile.TemporaryDirectory() as folder:
         state, traces = Path(folder) / "state", Path(folder) / "trace"
         for made in (state, traces):
             made.mkdir()
-        with trace.switched_on(traces), federation(state, hospitals=hospitals, port=port) as config:
-            return measure(state, traces, config=config, parameters=parameters, rounds=rounds)
+        with (
+            trace.switched_on(traces),
+            federation(state, kind=kind, hospitals=hospitals, port=port) as config,
+        ):
+            return measure(state, traces, config=config, choices=choices, rounds=rounds)
 
 
 def figures(*, tiny: bool) -> Iterator[Figure]:
     """An empty round, and rounds of 1 and 31 million numbers."""
     for parameters, goal, rounds in ((0, 0.6, 10), (1_000_000, 1.2, 5), (31_000_000, 12.0, 3)):
-        found = run(parameters, 1, hospitals=3) if tiny else run(parameters, rounds)
+        found = run("heart", empty(parameters), 1 if tiny else rounds, hospitals=3 if tiny else 4)
         yield Figure(
             benchmark="round",
             what=f"{parameters // 1_000_000} M parameters" if parameters else "empty",
@@ -181,17 +203,24 @@ def figures(*, tiny: bool) -> Iterator[Figure]:
         )
         if tiny:
             return
+    found = run("ham10000", skin(), 200)
+    yield Figure(
+        benchmark="round", what="200 rounds of skin", value=sum(found.seconds), unit="s", goal=150.0
+    )
 
 
 def main(
     parameters: Annotated[int, typer.Option(help="Of the network, about.")] = 0,
     rounds: Annotated[int, typer.Option(min=1, help="Measured, after a first one.")] = 10,
     hospitals: Annotated[int, typer.Option(min=3, max=4)] = HOSPITALS,
+    skin_study: Annotated[bool, typer.Option("--skin", help="The suggested skin study.")] = False,
     port: Annotated[int, typer.Option(help="The first of the ports.")] = PORT,
 ) -> None:
     """Print what a round costs and where its time goes."""
     console = Console()
-    found = run(parameters, rounds, hospitals=hospitals, port=port)
+    kind: Kind = "ham10000" if skin_study else "heart"
+    choices = skin() if skin_study else empty(parameters)
+    found = run(kind, choices, rounds, hospitals=hospitals, port=port)
     console.print(table_of_spans(found.spans, rounds))
     used = Table("process", "processor ms a round")
     for name, seconds in sorted(found.processor.items()):
@@ -200,7 +229,7 @@ def main(
     console.print(used)
     console.print(
         f"a round: median {statistics.median(found.seconds):.2f} s, "
-        f"{min(found.seconds):.2f} to {max(found.seconds):.2f} s; the bytes alone "
+        f"{min(found.seconds):.2f} to {max(found.seconds):.2f} s, all {sum(found.seconds):.1f} s; the bytes alone "
         f"{floor_s(parameters, hospitals):.2f} s of one core"
     )
 

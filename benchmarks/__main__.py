@@ -45,10 +45,16 @@ def main(
     )
     console = Console()
     console.print(figures.machine())
-    found = [one for name in wanted for one in BENCHMARKS[name](tiny=tiny)]
+    found: list[Figure] = []
+    for name in wanted:
+        for one in BENCHMARKS[name](tiny=tiny):
+            found.append(one)
+            console.print(
+                f"[dim]{name}: {one.what}: {one.value:.3g} {one.unit}[/]", highlight=False
+            )
+            if out:  # what there is, in case the rest is stopped
+                figures.write(found, out)
     console.print(figures.table(found))
-    if out:
-        figures.write(found, out)
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ def join(address: str) -> Any:
         error=Unavailable,
     )
     os.environ.setdefault("RAY_raylet_start_wait_time_s", str(START_S))
+    os.environ.setdefault("RAY_agent_register_timeout_ms", str(1000 * START_S))
     ray: Any = importlib.import_module("ray")
     if ray.is_initialized():
         return ray

@@ -20,7 +20,7 @@ COMMANDS = {
         text="Start hospitals and aggregators side by side, and stop them on Ctrl-C.",
     ),
     "demo": Deferred(
-        load=lambda: import_module("federation.local.commands").demo,
+        load=lambda: import_module("federation.local.demo_command").demo,
         text="Play every party once: publish, request, approve, train, evaluate, report.",
     ),
     "lab": Deferred(

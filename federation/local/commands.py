@@ -1,4 +1,4 @@
-"""`up`, `lab` and `demo`: a whole federation on this machine, from one command.
+"""`up` and `lab`: a whole federation on this machine, from one command (`demo`: `demo_command`).
 
 Each checks everything that a person wrote before it starts, draws or deletes anything.
 """
@@ -9,26 +9,24 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
-from datasites.demo import demo_hospitals
 from federation.local import (
     aggregator_processes,
-    demo_run,
     federation_file,
     provisioning,
     state_folder,
     supervisor,
 )
 from federation.local.federation_file import FederationConfig
-from federation.local.supervisor import START_TIMEOUT_S
+from federation.local.supervisor import MAX_START_S, START_TIMEOUT_S, StartTimeout
 from syft_code.errors import InvalidInput, require
-from syft_code.runtime.cli_input import require_folder, require_output_folder, require_positive
+from syft_code.runtime.cli_input import require_positive
 
 ROOT = Path(__file__).parents[2]
 NOTEBOOKS = (
@@ -36,9 +34,6 @@ NOTEBOOKS = (
     "datasites/notebooks/review_requests.ipynb",
 )
 STATE = Path("federation_state")
-MAX_START_S = 3600.0
-INTERRUPTED = 130
-"""The exit code of a command that was stopped by Ctrl-C, as shells have it."""
 console = Console()
 
 State = Annotated[Path, typer.Option(help="Where the parties keep their folders.")]
@@ -53,9 +48,6 @@ Reset = Annotated[
     bool, typer.Option("--reset", help="Delete what the folder's federation keeps, ledgers too.")
 ]
 Yes = Annotated[bool, typer.Option("--yes", help="Don't ask whether to reset.")]
-StartTimeout = Annotated[
-    float, typer.Option(help="Seconds in which all parties must be ready; they load PyTorch.")
-]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,53 +109,6 @@ def lab(
             _print(f"Notebook: {notebook}")
         _print("JupyterLab prints its address below. Stop with Ctrl-C.")
         subprocess.run(command, env=environment, cwd=ROOT, check=False)
-
-
-def demo(
-    study: Annotated[
-        str, typer.Option(help=f"{', '.join(demo_hospitals.ASSETS)}. A table is your own.")
-    ] = "ham10000",
-    data: Annotated[Path | None, typer.Option(help="A data set as published.")] = None,
-    budget: Annotated[
-        float, typer.Option(help="Epsilon of each hospital.")
-    ] = federation_file.DEFAULT_EPSILON,
-    out: Annotated[Path, typer.Option(help="Where runs are kept.")] = Path("runs"),
-    first_port: Annotated[int, typer.Option(help="First port of the parties.")] = 8301,
-    keep: Annotated[bool, typer.Option(help="Keep the parties' folders, patients too.")] = False,
-    start_timeout: StartTimeout = START_TIMEOUT_S,
-) -> None:
-    """Play every party once: publish, request, approve, train, evaluate, report."""
-    kind = demo_hospitals.data_kind(study)
-    require_positive(budget, "--budget")
-    require_positive(start_timeout, "--start-timeout", most=MAX_START_S)
-    require_output_folder(out, "--out")
-    if data:
-        require_folder(data, "--data")
-    config = federation_file.default(
-        first_port=first_port,
-        hospitals=demo_run.HOSPITALS,
-        epsilon=budget,
-        kind=kind,
-        tell_researchers=True,  # everybody is on this machine: the demo shows the reasons too
-    )
-    config = replace(
-        config, hospital=tuple(replace(entry, data=str(data or "")) for entry in config.hospital)
-    )
-    provisioning.require_free_ports(config)
-    provisioning.require_data(config)
-    say = supervisor.timed(console)
-    try:
-        with demo_run.run_folder(out, keep=keep) as folder:
-            reading = demo_run.read(kind, str(data or ""), folder)
-            config = replace(config, hospital=config.hospital[: len(reading.patient_ids)])
-            demo_run.play(
-                reading, kind, config, folder, console=console, say=say,
-                start_timeout_s=start_timeout,
-            )  # fmt: skip
-    except KeyboardInterrupt:
-        kept = f"The parties' folders are in {folder}." if keep else "No party's data was kept."
-        _print(f"Interrupted. {kept}")
-        raise typer.Exit(INTERRUPTED) from None
 
 
 @contextlib.contextmanager

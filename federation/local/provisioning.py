@@ -13,8 +13,7 @@ from federation.local import aggregator_processes, supervisor
 from federation.local.federation_file import FederationConfig, HospitalEntry
 from federation.local.state_folder import CREDENTIALS, HOSPITALS, STAND_INS
 from federation.local.supervisor import START_TIMEOUT_S, Say
-from federation.researcher.session import Credentials
-from federation.researcher.syft_client import HospitalLogin
+from federation.researcher.credentials import Credentials, HospitalLogin
 from policies.site_policy import SitePolicy
 from syft_code.plans.catalogue import Terms
 from syft_code.runtime.cli_input import require_folder

@@ -17,7 +17,9 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated
 
+import typer
 from rich.console import Console
 from rich.markup import escape
 
@@ -34,9 +36,12 @@ MAX_RESTARTS = 5
 TELL_S = 10.0
 STOP_S = 8.0
 TAIL_LINES = 3
-START_TIMEOUT_S = 90.0
+START_TIMEOUT_S, MAX_START_S = 90.0, 3600.0
+StartTimeout = Annotated[
+    float, typer.Option(help="Seconds in which all parties must be ready; they load PySyft.")
+]
 SLOW = (
-    "A front desk loads PySyft and PyTorch, which takes long on a busy machine or a slow disk: "
+    "A front desk loads PySyft, which takes long on a busy machine or a slow disk: "
     "allow more with --start-timeout, or read why in"
 )
 

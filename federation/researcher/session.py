@@ -3,53 +3,24 @@
 import dataclasses
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from nacl.signing import SigningKey
 
+from federation.researcher.credentials import Credentials, HospitalLogin
 from federation.researcher.study import Study
-from federation.researcher.syft_client import HospitalClient, HospitalLogin
+from federation.researcher.syft_client import HospitalClient
 from federation.transport.aggregator_client import AggregatorClient
-from syft_code import canonical
 from syft_code.errors import InvalidInput, Refused, Unavailable, require
 from syft_code.local_training.broadcast import PublicVectors
 from syft_code.plans.catalogue import AssetCard, Terms
 from syft_code.plans.plan import Plan
-from syft_code.plans.roster import Aggregator, Hospital
+from syft_code.plans.roster import Hospital
 from syft_code.privacy import accounting
-from syft_code.runtime import durable_files
 
 THEIR_OWN = frozenset({"researcher_key", "data", "hospitals", "aggregators", "format"})
 """Fields of a plan that follow from the credentials and the catalogue."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
-class Credentials:
-    """Everything that a researcher needs to start: kept in one file that only they may read."""
-
-    __pydantic_config__ = canonical.STRICT
-    accounts: tuple[HospitalLogin, ...]
-    aggregators: tuple[Aggregator, ...]
-    signing_key: str
-
-    @classmethod
-    def load(cls, path: Path) -> "Credentials":
-        """Read the file; raise `InvalidInput` with one sentence if it is missing or broken."""
-        try:
-            data = path.read_bytes()
-        except OSError:
-            raise InvalidInput(
-                f"There is no credentials file {path}: start a federation with `consilium "
-                "up`, which writes one, or ask the hospitals for an invitation."
-            ) from None
-        found: Credentials = canonical.parse(cls, data, what="credentials file", error=InvalidInput)
-        return found
-
-    def save(self, path: Path) -> None:
-        """Write the file, for this user alone."""
-        durable_files.write_durably(path, canonical.encode(self))
 
 
 class Researcher:

@@ -18,6 +18,7 @@ import httpx
 import numpy as np
 
 from federation.researcher.blob_client import BlobClient
+from federation.researcher.credentials import HospitalLogin
 from syft_code import canonical, errors
 from syft_code.cohort import Cohort
 from syft_code.errors import (
@@ -54,17 +55,6 @@ ANSWER = httpx.Timeout(30.0, connect=CONNECT_S)
 SILENCE_S = 120.0
 """So long PySyft may wait for a word of a front desk."""
 _NOT_APPROVED = re.compile(r"UserCodeStatus\.(DENIED|PENDING)(?:.*?Reason: (.+))?", re.DOTALL)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
-class HospitalLogin:
-    """A researcher's login at one hospital."""
-
-    __pydantic_config__ = canonical.STRICT
-    hospital: str
-    url: str
-    email: str
-    password: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)

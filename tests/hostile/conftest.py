@@ -17,7 +17,8 @@ from datasites import site, site_processes
 from datasites.owner.owner import Owner
 from datasites.site import Site, SiteSettings
 from federation.local.supervisor import running
-from federation.researcher.syft_client import HospitalClient, HospitalLogin
+from federation.researcher.credentials import HospitalLogin
+from federation.researcher.syft_client import HospitalClient
 from syft_code.plans import traveller
 from syft_code.plans.plan import Plan
 from syft_code.plans.roster import Hospital

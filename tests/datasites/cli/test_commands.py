@@ -21,7 +21,8 @@ from datasites.protocol.code_request import CodeRequest
 from datasites.review.evidence import Evidence
 from datasites.site import SiteSettings
 from federation.local.supervisor import running
-from federation.researcher.syft_client import HospitalClient, HospitalLogin
+from federation.researcher.credentials import HospitalLogin
+from federation.researcher.syft_client import HospitalClient
 from policies import site_policy
 from policies.site_policy import Budget
 from syft_code.errors import InvalidInput, InvalidMessage, Refused

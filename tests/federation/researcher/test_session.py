@@ -11,8 +11,9 @@ from nacl.signing import SigningKey
 
 from federation.reporting import notebook_views
 from federation.researcher import session, syft_client
-from federation.researcher.session import Credentials, Researcher
-from federation.researcher.syft_client import HospitalClient, HospitalLogin
+from federation.researcher.credentials import Credentials, HospitalLogin
+from federation.researcher.session import Researcher
+from federation.researcher.syft_client import HospitalClient
 from syft_code import canonical
 from syft_code.errors import (
     BudgetExceeded,

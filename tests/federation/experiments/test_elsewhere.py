@@ -8,9 +8,10 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from federation.cli import experiment_commands
-from federation.experiments import executors, mlflow_log, run, spec
+from federation.experiments import mlflow_log, run, spec
 from federation.experiments.cell import cells
 from federation.experiments.run import How
+from federation.simulation import ray_cluster
 from syft_code.errors import Unavailable
 from tests.federation.experiments import toy
 
@@ -28,13 +29,13 @@ def written(folder: Path) -> Path:
 
 @pytest.mark.skipif(not HAS_RAY, reason="Ray is not installed: pip install 'consilium[cluster]'")
 @pytest.mark.filterwarnings("ignore")  # of Ray's own
+@pytest.mark.parametrize("cores", [1, 64], ids=["a cell a task", "hospitals' rounds as tasks"])
 def test_a_ray_cluster_gives_the_same_bytes_as_processes_do(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cores: int
 ) -> None:
-    for name in ("RAY_raylet_start_wait_time_s", "RAY_agent_register_timeout_ms"):
-        monkeypatch.setenv(name, "300000")  # a busy machine starts Ray slowly
     experiment = spec.load(written(tmp_path))
-    for name, how in (("here", How(workers=1)), ("ray", How(cluster=executors.LOCAL))):
+    monkeypatch.setattr(ray_cluster, "cores", lambda ray: cores)
+    for name, how in (("here", How(workers=1)), ("ray", How(cluster=ray_cluster.LOCAL))):
         run.run(experiment, toy.load, tmp_path / name, how, console=QUIET)
     for name in ("results.csv", "results.parquet", "report.md"):
         assert (tmp_path / "here" / name).read_bytes() == (tmp_path / "ray" / name).read_bytes()

@@ -30,6 +30,7 @@ def running_federation(
     """Every party of a federation, ready, until the block ends."""
     specs = [spec for hospital in hospitals(config, state) for spec in hospital.parties()]
     specs += aggregator_processes.parties(config, state)
+    specs.sort(key=lambda spec: "desk" not in spec.module)  # what takes longest begins first
     with supervisor.running(specs, start_timeout_s=start_timeout_s, say=say):
         yield
 

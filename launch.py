@@ -7,7 +7,7 @@ from types import FrameType
 from typing import Any
 
 from syft_code.errors import ConsiliumError
-from syft_code.runtime.cli_output import Command, Deferred, application, plain
+from syft_code.runtime.cli_output import Command, LazyCommand, application, plain
 
 
 def _datasets() -> Any:
@@ -15,66 +15,66 @@ def _datasets() -> Any:
 
 
 COMMANDS = {
-    "up": Deferred(
+    "up": LazyCommand(
         load=lambda: import_module("federation.local.commands").up,
         text="Start hospitals and aggregators side by side, and stop them on Ctrl-C.",
     ),
-    "demo": Deferred(
+    "demo": LazyCommand(
         load=lambda: import_module("federation.local.demo_command").demo,
         text="Play every party once: publish, request, approve, train, evaluate, report.",
     ),
-    "lab": Deferred(
+    "lab": LazyCommand(
         load=lambda: import_module("federation.local.commands").lab,
         text="Start the federation and JupyterLab on the two notebooks.",
     ),
-    "stand-ins": Deferred(
+    "stand-ins": LazyCommand(
         load=lambda: import_module("federation.local.dataset_commands").write_stand_ins,
         text="Write synthetic data in the layout of a published data set.",
     ),
-    "split": Deferred(
+    "split": LazyCommand(
         load=lambda: import_module("federation.local.dataset_commands").draw_split,
         text="Draw who would have how many of each class. Never draw it of a hospital's own "
         "patients.",
     ),
-    "requests": Deferred(
+    "requests": LazyCommand(
         load=lambda: import_module("datasites.cli.request_commands").app,
         text="Look at code requests, and decide on them.",
     ),
-    "ledger": Deferred(
+    "ledger": LazyCommand(
         load=lambda: import_module("datasites.cli.ledger_commands").ledger,
         text="Show what each asset's patients have lost, and what is left. Needs the vault.",
     ),
-    "policy": Deferred(
+    "policy": LazyCommand(
         load=lambda: import_module("datasites.cli.policy_commands").policy,
         text="The rules of a hospital. Needs the vault.",
     ),
-    "approvers": Deferred(
+    "approvers": LazyCommand(
         load=lambda: import_module("datasites.cli.policy_commands").approvers,
         text="Who decides at a hospital.",
     ),
-    "patients": Deferred(
+    "patients": LazyCommand(
         load=lambda: import_module("datasites.cli.policy_commands").patients,
         text="Patients who leave. Needs the vault.",
     ),
-    "log": Deferred(
+    "log": LazyCommand(
         load=lambda: import_module("datasites.cli.ledger_commands").log,
         text="The front desk's own log.",
     ),
-    "audit": Deferred(
+    "audit": LazyCommand(
         load=lambda: import_module("datasites.cli.ledger_commands").audit(
             import_module("federation.cli.audit_commands").verify
         ),
         text="The signed log of what a hospital did.",
     ),
-    "study": Deferred(
+    "study": LazyCommand(
         load=lambda: import_module("federation.cli.study_commands").app(_datasets()),
         text="Prepare a study.",
     ),
-    "experiment": Deferred(
+    "experiment": LazyCommand(
         load=lambda: import_module("federation.cli.experiment_commands").app(_datasets()),
         text="A grid of simulated studies, by one command. Its data are public, or drawn.",
     ),
-    "aggregator": Deferred(
+    "aggregator": LazyCommand(
         load=lambda: import_module("federation.aggregator.operator.commands").app(Command),
         text="Run one aggregator, alone: start it, look after it, wipe a study. See "
         "docs/aggregators.md.",

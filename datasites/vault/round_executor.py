@@ -53,10 +53,11 @@ class RoundExecutor:
         self._under_way[approved.ticket] = threading.Event()
         self._queue.submit(self._run, approved)
 
-    def wait(self, ticket: str, most_s: float) -> bool:
-        """Wait for the end of a ticket's round, so many seconds at most; whether to look again."""
+    def wait(self, ticket: str, most_s: float) -> None:
+        """Wait for the end of a ticket's round, if it is under way, so many seconds at most."""
         under_way = self._under_way.get(ticket)
-        return under_way is None or under_way.wait(most_s) or most_s > 0
+        if under_way is not None:
+            under_way.wait(most_s)
 
     def after_rounds(self, action: Callable[[], None]) -> None:
         """Do something between two rounds, when no round reads the vault's files."""

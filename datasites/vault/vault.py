@@ -196,12 +196,10 @@ class Vault:
 
     def _at_end(self, known: Ticket, wait_s: float) -> Ticket:
         """A ticket when its round is over, or as it is when the time is up."""
-        over = known.state in ("done", "failed")
-        return (
-            known
-            if over or not self._rounds.wait(known.ticket, wait_s)
-            else self.ticket(known.ticket)
-        )
+        if not wait_s or known.state in ("done", "failed"):
+            return known
+        self._rounds.wait(known.ticket, wait_s)
+        return self.ticket(known.ticket)
 
     def share(self, ticket: str, party: int) -> bytes:
         """The sealed share of a finished round for one aggregator: the same bytes each time."""

@@ -14,7 +14,7 @@ import os
 import tempfile
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -88,7 +88,7 @@ class HospitalRounds(Protocol):
         ...
 
 
-class InThisProcess:
+class SerialRounds:
     """One hospital after the other, here."""
 
     def __init__(self, work: HospitalWork, states: ClientStateFiles) -> None:
@@ -106,7 +106,7 @@ class InThisProcess:
         """Nothing is held."""
 
 
-class InProcesses:
+class ProcessRounds:
     """Several processes of one thread; what hospitals keep lies in files that all of them see."""
 
     def __init__(self, work: HospitalWork, *, workers: int) -> None:
@@ -126,16 +126,13 @@ class InProcesses:
         Raises:
             TrainingFailed: if a process ended by itself.
         """
-        waiting: deque[Future[list[Update]]] = deque()
-        chunks = iter(_chunks(names, self._workers))
         try:
-            for chunk in itertools.islice(chunks, 2 * self._workers):
-                waiting.append(self._pool.submit(_work_chunk, number, chunk, sent))
-            while waiting:
-                done = waiting.popleft().result()
-                for chunk in itertools.islice(chunks, 1):
-                    waiting.append(self._pool.submit(_work_chunk, number, chunk, sent))
-                yield from done
+            yield from _ahead(
+                _chunks(names, self._workers),
+                begin=lambda chunk: self._pool.submit(_work_chunk, number, chunk, sent),
+                end=lambda begun: begun.result(),
+                most=2 * self._workers,
+            )
         except BrokenProcessPool:
             raise TrainingFailed(
                 "A process of the simulation ended by itself, most likely for want of memory: run it "
@@ -147,7 +144,7 @@ class InProcesses:
         self._pool.shutdown(wait=True, cancel_futures=True)
 
 
-class OnRay:
+class RayRounds:
     """Tasks of a Ray cluster; data and kept states must lie where all its machines see them."""
 
     def __init__(self, work: HospitalWork, *, address: str) -> None:
@@ -169,16 +166,14 @@ class OnRay:
             TrainingFailed: if a task failed three times.
         """
         workers = ray_cluster.cores(self._ray)
-        waiting: deque[Any] = deque()
-        there, chunks = self._ray.put(sent), iter(_chunks(names, workers))
+        there = self._ray.put(sent)
         try:
-            for chunk in itertools.islice(chunks, 2 * workers):
-                waiting.append(self._task(self._work, number, chunk, there))
-            while waiting:
-                done = self._ray.get(waiting.popleft())
-                for chunk in itertools.islice(chunks, 1):
-                    waiting.append(self._task(self._work, number, chunk, there))
-                yield from done
+            yield from _ahead(
+                _chunks(names, workers),
+                begin=lambda chunk: self._task(self._work, number, chunk, there),
+                end=self._ray.get,
+                most=2 * workers,
+            )
         except self._ray.exceptions.RayError as problem:
             raise TrainingFailed(
                 f"A task on the Ray cluster failed ({type(problem).__name__}): see its log, and run "
@@ -189,7 +184,7 @@ class OnRay:
         """Nothing is held; who joined the cluster leaves it."""
 
 
-class Crew:
+class HospitalExecutor:
     """The way that was chosen, and a folder for what hospitals keep if none was named."""
 
     def __init__(self, work: HospitalWork, *, workers: int = 1, cluster: str = "") -> None:
@@ -205,11 +200,11 @@ class Crew:
             )
         self.states = work.states_files()
         if cluster:
-            self._rounds: HospitalRounds = OnRay(work, address=cluster)
+            self._rounds: HospitalRounds = RayRounds(work, address=cluster)
         elif alone:
-            self._rounds = InThisProcess(work, self.states)
+            self._rounds = SerialRounds(work, self.states)
         else:
-            self._rounds = InProcesses(work, workers=workers)
+            self._rounds = ProcessRounds(work, workers=workers)
         self._open.callback(self._rounds.close)
         self.updates = self._rounds.updates
 
@@ -226,6 +221,21 @@ class Crew:
         self._open.close()
 
 
+def _ahead(
+    chunks: Iterator[list[str]],
+    *,
+    begin: Callable[[list[str]], Any],
+    end: Callable[[Any], list[Update]],
+    most: int,
+) -> Iterator[Update]:
+    """The updates of chunks in their order, with at most so many chunks under way."""
+    under_way = deque(begin(chunk) for chunk in itertools.islice(chunks, most))
+    while under_way:
+        done = end(under_way.popleft())
+        under_way.extend(begin(chunk) for chunk in itertools.islice(chunks, 1))
+        yield from done
+
+
 def _chunks(names: Sequence[str], workers: int) -> Iterator[list[str]]:
     """The names in order, in pieces small enough that no worker waits long for another."""
     size = min(max(len(names) // (workers * CHUNKS_A_WORKER), 1), MOST_IN_CHUNK)
@@ -235,7 +245,7 @@ def _chunks(names: Sequence[str], workers: int) -> Iterator[list[str]]:
 
 
 _mine: list[HospitalWork] = []
-"""In a process of `InProcesses`: what it works on."""
+"""In a process of `ProcessRounds`: what it works on."""
 
 
 def _begin(parent_pid: int, work: HospitalWork) -> None:

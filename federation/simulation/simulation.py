@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from federation.simulation.hospital_data import HospitalData
-from federation.simulation.hospital_rounds import Crew, HospitalWork
+from federation.simulation.hospital_rounds import HospitalExecutor, HospitalWork
 from federation.simulation.participation import EVERYBODY, Participation
 from federation.simulation.randomness import Randomness
 from federation.simulation.simulated_sums import collected
@@ -65,11 +65,11 @@ class Simulation:
         self._least = plan.min_hospitals if least is None else least
         self._participation = participation
         work = HospitalWork(plan=plan, hospitals=hospitals, randomness=randomness, states=folder)
-        self._crew = Crew(work, workers=workers, cluster=cluster)
+        self._executor = HospitalExecutor(work, workers=workers, cluster=cluster)
 
     def close(self) -> None:
         """Let its processes go."""
-        self._crew.close()
+        self._executor.close()
 
     def round(self, number: int, model: ServerState) -> tuple[ServerState, SimulatedRound]:
         """Train everywhere, add up, step."""
@@ -84,14 +84,14 @@ class Simulation:
 
     def delivered(self, hospital: str, number: int, model: ServerState) -> Weights:
         """The weights that a hospital uses after a round: with local normalisation, its own."""
-        kept = self._crew.states.before(hospital, number + 1)
+        kept = self._executor.states.before(hospital, number + 1)
         return local_round.own_weights(self.plan, model.delivered, kept)
 
     def _contributions(
         self, number: int, model: ServerState, lost: list[str]
     ) -> Iterator[tuple[str, Vector]]:
         names = self._participation.of_round(self._names, number, self._randomness)
-        for name, values in self._crew.updates(number, names, model.broadcast("train")):
+        for name, values in self._executor.updates(number, names, model.broadcast("train")):
             if values is None:
                 lost.append(name)
             else:

@@ -45,7 +45,7 @@ class Command(TyperCommand):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Deferred:
+class LazyCommand:
     """A command, or a group of them, that is imported when somebody uses it.
 
     `load` gives its function or its `typer.Typer`; `text` is what the list of commands says of it.
@@ -67,7 +67,7 @@ class Deferred:
         return command
 
 
-def application(commands: Mapping[str, Deferred], *, text: str) -> typer.Typer:
+def application(commands: Mapping[str, LazyCommand], *, text: str) -> typer.Typer:
     """Commands and groups of commands as one application; its help lists them in this order."""
 
     class InOrder(TyperGroup):

@@ -1,5 +1,7 @@
 """Rounds over HTTP: only whose approved code has run may call them, and the vault decides on each."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import httpx
 import pytest
 from nacl.signing import SigningKey
@@ -9,6 +11,7 @@ from syft_code.errors import NotApproved
 from syft_code.evidence import http_signatures
 from syft_code.plans.messages import RoundCall, Signed, Ticket
 from syft_code.plans.plan import Plan
+from syft_code.plans.plan_parts import DpSgd
 from tests.hostile.conftest import HTTP, OurSite, sentence
 from tests.hostile.rounds import agree, ended, round_call, spent, through_pysyft
 
@@ -144,3 +147,15 @@ def test_the_list_of_all_requests_is_the_owners(ours: OurSite) -> None:
     signed = http_signatures.headers(SigningKey.generate(), "GET", path)
     assert "Only accounts" in sentence(HTTP.get(ours.desk.url + path, headers=signed))
     assert {evidence.request.researcher for evidence in ours.owner.requests()}
+
+
+def test_who_waits_in_many_places_keeps_nobody_else_out(ours: OurSite) -> None:
+    long = DpSgd(noise_multiplier=600.0, max_grad_norm=1.0, sample_rate=0.5, steps=100_000)
+    agreed = begun(ours, "waiting", dp_sgd=long)
+    waited = ours.alice.start_round(agreed, round_call(ours, agreed, 1)).ticket
+    with ThreadPoolExecutor(60) as pool:
+        waiting = [pool.submit(ours.alice.bulk.ticket, waited) for _ in range(120)]
+        assert ours.bob.terms().min_hospitals >= 3
+        assert all(one.result().ticket == waited for one in waiting)
+    (evidence,) = [e for e in ours.owner.requests() if e.plan == agreed]
+    ours.owner.revoke(evidence, "It has shown what it should.")

@@ -90,7 +90,7 @@ def perform_part(job: TrainingJob, body: bytes, group: Group) -> bytes:
     return perform(job, body, group=group)
 
 
-class _Others:
+class _OtherRanks:
     """The other ranks, while there are any."""
 
     def __init__(self) -> None:
@@ -115,7 +115,7 @@ class _Others:
 
 def serve(jobs: framing.Readable, answers: framing.Writable) -> None:
     """Perform one job after the other until the vault closes the pipe."""
-    others = _Others()
+    others = _OtherRanks()
     while True:
         try:
             job, body = framing.receive(jobs, TrainingJob)

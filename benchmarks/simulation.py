@@ -1,13 +1,13 @@
-"""What one more simulated hospital costs: time of a round and hospital, and memory, at 10 to 1,000.
+"""What one more simulated hospital costs: time of a round and hospital, and memory, at 10 to 10,000.
 
-    python -m benchmarks.simulation                     # both tables of docs/experiments.md
-    python -m benchmarks.simulation --rounds 20 --sizes 10,100,1000,10000
+    python -m benchmarks.simulation --picture docs/figures/simulation-cost.svg
+    python -m benchmarks.simulation --rounds 20 --sizes 10,100
     python -m benchmarks.simulation --speed-up 200      # two processes against one, one study
 
 Every size runs in a process of its own with one thread; their rounds take turns, so that all of
 them see the same machine. Time is processor time of the round (`time.process_time`), without what
-the machine does for others. Each hospital's cohort is read from disk when its turn comes, 40
-patients of 28 px, and each keeps SCAFFOLD's control variate from round to round on disk.
+the machine does for others. Each hospital's cohort, 5 to 500 patients of 28 px, is read from disk
+when its turn comes, and each keeps SCAFFOLD's control variate from round to round on disk.
 """
 
 import multiprocessing
@@ -25,6 +25,7 @@ from typing import Annotated
 import numpy as np
 import torch
 import typer
+from matplotlib.figure import Figure as Picture
 
 from benchmarks.figures import Figure
 from datasites.data import mock_cohort
@@ -44,7 +45,7 @@ from syft_code.runtime.parent_exit import end_with_parent
 
 SIZE_PX = 28
 SPEC = ham10000.spec(size_px=SIZE_PX, stand_in=True)
-DP = DpSgd(noise_multiplier=1.0, max_grad_norm=1.0, sample_rate=0.5, steps=4)
+DP = DpSgd(noise_multiplier=1.0, max_grad_norm=1.0, sample_rate=0.2, steps=4)
 _TANH = Activation(function="tanh")
 RECIPE = Recipe(
     model=LayerStack(
@@ -56,8 +57,8 @@ RECIPE = Recipe(
     loss=CrossEntropy(),
 )  # fmt: skip
 """6,759 parameters."""
-DIFFERENT = 10
-"""Cohorts that are drawn; the hospitals take turns with them."""
+PATIENTS = (5, 8, 14, 23, 39, 65, 108, 180, 300, 500)
+"""Of the cohorts that are drawn; the hospitals take turns with them, 124 patients on average."""
 ALGORITHMS: dict[str, Algorithm] = {"FedAvg": FedAvg(), "SCAFFOLD": Scaffold()}
 
 
@@ -67,7 +68,6 @@ class OnDisk:
 
     folder: Path
     count: int
-    patients: int
 
     @property
     def spec(self) -> DataSpec:
@@ -78,15 +78,19 @@ class OnDisk:
         return simulated_roster.names(self.count)
 
     def declared(self, name: str) -> int:
-        return self.patients
+        return PATIENTS[_cohort(name)]
 
     def training(self, name: str) -> Cohort:
-        number = int(name.removeprefix("hospital-")) % DIFFERENT
-        with np.load(self.folder / f"{number}.npz") as found:
+        with np.load(self.folder / f"{_cohort(name)}.npz") as found:
             return Cohort(**dict(found.items()))
 
     def held_out(self, name: str) -> Cohort:
-        return self.training(name).select(np.zeros(self.patients, np.bool_))
+        return self.training(name).select(np.zeros(self.declared(name), np.bool_))
+
+
+def _cohort(hospital: str) -> int:
+    """Which of the drawn cohorts a hospital has."""
+    return int(hospital.removeprefix("hospital-")) % len(PATIENTS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,33 +108,37 @@ app = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
 
 @app.command()
 def main(
-    sizes: Annotated[str, typer.Option(help="Hospitals, separated by commas.")] = "10,100,1000",
-    rounds: Annotated[int, typer.Option(min=2, help="Rounds that are measured.")] = 5,
-    patients: Annotated[int, typer.Option(min=2, help="Of each hospital.")] = 40,
+    sizes: Annotated[
+        str, typer.Option(help="Hospitals, separated by commas.")
+    ] = "10,100,1000,10000",
+    rounds: Annotated[int, typer.Option(min=2, help="Rounds that are measured.")] = 3,
     algorithms: Annotated[str, typer.Option(help="Separated by commas.")] = "FedAvg,SCAFFOLD",
+    picture: Annotated[Path | None, typer.Option(help="Draw cost against hospitals, here.")] = None,
     speed_up: Annotated[
         int, typer.Option(help="Hospitals of one study, in one process and in two.")
     ] = 0,
 ) -> None:
     """Measure and print the table."""
     with tempfile.TemporaryDirectory(prefix="simulation-") as folder:
-        draw(Path(folder), patients=patients)
+        draw(Path(folder))
         if speed_up:
-            ratio = faster(Path(folder), speed_up, rounds=rounds, patients=patients)
+            ratio = faster(Path(folder), speed_up, rounds=rounds)
             typer.echo(f"{speed_up} hospitals, two processes: {ratio:.2f} x as fast as one")
             return
         counts = [int(one) for one in sizes.split(",")]
         costs = [
             cost
             for name in algorithms.split(",")
-            for cost in measure(Path(folder), name, counts, rounds=rounds, patients=patients)
+            for cost in measure(Path(folder), name, counts, rounds=rounds)
         ]
     typer.echo(table(costs))
+    if picture is not None:
+        draw_costs(costs).savefig(picture, metadata={"Date": None})
 
 
-def draw(folder: Path, *, patients: int) -> None:
+def draw(folder: Path) -> None:
     """Write the cohorts that hospitals read."""
-    for number in range(DIFFERENT):
+    for number, patients in enumerate(PATIENTS):
         cohort = mock_cohort.draw(SPEC, seed=number, slices=2 * patients)
         np.savez(
             folder / f"{number}.npz",
@@ -141,11 +149,9 @@ def draw(folder: Path, *, patients: int) -> None:
         )
 
 
-def measure(
-    folder: Path, algorithm: str, sizes: Sequence[int], *, rounds: int, patients: int
-) -> Iterator[Cost]:
+def measure(folder: Path, algorithm: str, sizes: Sequence[int], *, rounds: int) -> Iterator[Cost]:
     """Every size in a process of its own; their rounds take turns."""
-    lines = {size: _started(folder, algorithm, size, patients) for size in sizes}
+    lines = {size: _started(folder, algorithm, size) for size in sizes}
     seconds: dict[int, list[float]] = {size: [] for size in sizes}
     for number in range(1, rounds + 2):
         for size, line in lines.items():
@@ -164,11 +170,11 @@ def measure(
 
 def figures(*, tiny: bool) -> Iterator[Figure]:
     """What one more hospital costs at 10,000 against 10, and two processes against one."""
-    sizes, patients = ([3, 6] if tiny else [10, 100, 1_000, 10_000]), 40
+    sizes = [3, 6] if tiny else [10, 100, 1_000, 10_000]
     with tempfile.TemporaryDirectory(prefix="simulation-") as name:
         folder = Path(name)
-        draw(folder, patients=patients)
-        costs = list(measure(folder, "FedAvg", sizes, rounds=2 if tiny else 3, patients=patients))
+        draw(folder)
+        costs = list(measure(folder, "FedAvg", sizes, rounds=2 if tiny else 3))
         first, last = costs[0], costs[-1]
         yield Figure(
             benchmark="simulation",
@@ -187,7 +193,7 @@ def figures(*, tiny: bool) -> Iterator[Figure]:
         yield Figure(
             benchmark="simulation",
             what="two processes against one",
-            value=faster(folder, sizes[1], rounds=2 if tiny else 5, patients=patients),
+            value=faster(folder, sizes[1], rounds=2 if tiny else 5),
             unit="x",
             goal=1.7,
             least=True,
@@ -195,9 +201,9 @@ def figures(*, tiny: bool) -> Iterator[Figure]:
         )
 
 
-def faster(folder: Path, size: int, *, rounds: int, patients: int) -> float:
+def faster(folder: Path, size: int, *, rounds: int) -> float:
     """How many times as fast two processes are as one, by the clock; their rounds take turns."""
-    hospitals = OnDisk(folder=folder, count=size, patients=patients)
+    hospitals = OnDisk(folder=folder, count=size)
     found = plan(hospitals, "FedAvg")
     torch.set_num_threads(1)
     seconds: dict[int, list[float]] = {1: [], 2: []}
@@ -216,12 +222,12 @@ def faster(folder: Path, size: int, *, rounds: int, patients: int) -> float:
     return statistics.median(seconds[1]) / statistics.median(seconds[2])
 
 
-def _started(folder: Path, algorithm: str, size: int, patients: int) -> Connection:
+def _started(folder: Path, algorithm: str, size: int) -> Connection:
     """A process with so many hospitals, and the line to it."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     own = folder / f"{algorithm}-{size}"
-    arguments = (theirs, os.getpid(), folder, own, size, patients, algorithm)
+    arguments = (theirs, os.getpid(), folder, own, size, algorithm)
     context.Process(target=_serve, args=arguments, daemon=True).start()
     return ours
 
@@ -232,13 +238,12 @@ def _serve(
     folder: Path,
     own: Path,
     size: int,
-    patients: int,
     algorithm: str,
 ) -> None:
     """One round when a number comes, the memory when 0 comes."""
     end_with_parent(parent_pid)
     torch.set_num_threads(1)
-    hospitals = OnDisk(folder=folder, count=size, patients=patients)
+    hospitals = OnDisk(folder=folder, count=size)
     found = plan(hospitals, algorithm)
     simulation = Simulation(found, hospitals, randomness=Randomness(seed=0), folder=own)
     model = ServerState.first(found)
@@ -288,6 +293,23 @@ def table(costs: Sequence[Cost]) -> str:
             f"| {median / least:.2f} | {cost.peak_mib:.0f} |"
         )
     return "\n".join(lines)
+
+
+def draw_costs(costs: Sequence[Cost]) -> Picture:
+    """Cost of a hospital and round, and memory, against the number of hospitals."""
+    picture = Picture(figsize=(8, 3.2), layout="constrained")
+    cost_axes, memory_axes = picture.add_subplot(1, 2, 1), picture.add_subplot(1, 2, 2)
+    for algorithm in dict.fromkeys(one.algorithm for one in costs):
+        found = [one for one in costs if one.algorithm == algorithm]
+        sizes = [one.hospitals for one in found]
+        medians = [1000 * statistics.median(one.seconds) for one in found]
+        cost_axes.plot(sizes, medians, "o-", label=algorithm)
+        memory_axes.plot(sizes, [one.peak_mib for one in found], "o-", label=algorithm)
+    for axes, what in ((cost_axes, "ms of processor a hospital and round"), (memory_axes, "MiB")):
+        axes.set(xscale="log", xlabel="hospitals", ylabel=what)
+        axes.set_ylim(bottom=0)
+    cost_axes.legend()
+    return picture
 
 
 if __name__ == "__main__":

@@ -14,12 +14,17 @@ from federation.strategy.server_optimizer import ServerState
 
 
 @pytest.mark.parametrize("algorithm", benchmark.ALGORITHMS)
-def test_hospitals_on_disk_train_and_move_the_model(tmp_path: Path, algorithm: str) -> None:
-    benchmark.draw(tmp_path, patients=4)
-    hospitals = OnDisk(folder=tmp_path, count=12, patients=4)
+def test_hospitals_on_disk_train_and_move_the_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, algorithm: str
+) -> None:
+    monkeypatch.setattr(benchmark, "PATIENTS", (4, 5, 6))
+    benchmark.draw(tmp_path)
+    hospitals = OnDisk(folder=tmp_path, count=12)
     plan = benchmark.plan(hospitals, algorithm)
-    first, last = hospitals.training("hospital-1"), hospitals.training("hospital-11")
-    assert first.patients == 4 and np.array_equal(first.images, last.images)
+    first, last = hospitals.training("hospital-1"), hospitals.training("hospital-10")
+    assert first.patients == hospitals.declared("hospital-10") == 5 and np.array_equal(
+        first.images, last.images
+    )
     assert not np.array_equal(first.images, hospitals.training("hospital-2").images)
     simulation = Simulation(plan, hospitals, randomness=Randomness(seed=0), folder=tmp_path / "own")
     before = ServerState.first(plan)
@@ -40,9 +45,11 @@ def test_the_table_sets_each_size_against_the_smallest() -> None:
 
 
 @pytest.mark.slow
-def test_the_command_measures_processes_of_their_own() -> None:
+def test_the_command_measures_processes_of_their_own(tmp_path: Path) -> None:
     """Takes its time: two processes load torch."""
-    arguments = ["--sizes", "2,3", "--rounds", "2", "--patients", "4", "--algorithms", "SCAFFOLD"]
+    arguments = ["--sizes", "2,3", "--rounds", "2", "--algorithms", "SCAFFOLD"]
+    arguments += ["--picture", str(tmp_path / "cost.svg")]
     told = CliRunner().invoke(benchmark.app, arguments)
+    assert "SCAFFOLD" in (tmp_path / "cost.svg").read_text()
     assert told.exit_code == 0, told.output
     assert [line.split("|")[2].strip() for line in told.output.splitlines()[2:]] == ["2", "3"]

@@ -30,7 +30,7 @@ class MockRun:
     Units: `patients` train in the mock, `declared_patients` in a real round. `seconds_a_step`
     is a median without the first step; `seconds_a_round` is an estimate for a real round, from
     a straight line through the times of steps with few and with all of the mock's patients.
-    `peak_mib` is the training process's, its libraries included.
+    `tick_s` is what the plan's clock gives a training, None without a clock. `peak_mib` is the training process's, its libraries included.
     """
 
     sentence: str
@@ -42,6 +42,7 @@ class MockRun:
     seconds_a_step: float | None
     seconds_a_round: float | None
     peak_mib: float
+    tick_s: float | None
     limit_s: float
     outputs: tuple[Output, ...]
 

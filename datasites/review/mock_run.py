@@ -19,7 +19,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from datasites.data import cohort_file, mock_cohort, patient_hashing
 from datasites.data.cohort_file import SplitCohort
@@ -28,12 +27,10 @@ from datasites.vault import airlock
 from datasites.vault.worker.job_messages import TrainingJob
 from datasites.vault.worker.training_worker import ENDED, TrainingWorker
 from syft_code import canonical
-from syft_code.errors import ConsiliumError, TrainingFailed
-from syft_code.local_training import client_update, local_round
-from syft_code.local_training.broadcast import Broadcast
+from syft_code.errors import ConsiliumError
+from syft_code.local_training import client_update, round_time
 from syft_code.plans.messages import Purpose
 from syft_code.plans.plan import Plan
-from syft_code.plans.plan_parts import DpSgd
 from syft_code.runtime import durable_files
 from syft_code.secret_sharing.vector_layout import VectorLayout
 
@@ -74,26 +71,6 @@ def run(
         finally:
             bench.close()
         return bench.result(seconds=time.monotonic() - began)
-
-
-def seconds_a_round(
-    dp: DpSgd, declared_patients: int, *, patients: int, as_planned: float | None, everybody: float
-) -> float:
-    """Estimate a real round's time from a mock's: of a step as planned, and with all `patients`.
-
-    A step has a fixed price and one for each patient drawn. Where the two times lie too close
-    together to tell them apart, all of it counts as the patients'.
-
-    >>> dp = DpSgd(noise_multiplier=1.0, max_grad_norm=1.0, sample_rate=0.1, steps=10)
-    >>> round(seconds_a_round(dp, 1000, patients=10, as_planned=0.02, everybody=0.11), 6)
-    10.1
-    """
-    drawn, expected = dp.sample_rate * patients, dp.sample_rate * declared_patients
-    if as_planned is None or not patients - drawn >= 1:
-        return dp.steps * expected * everybody / patients
-    each = max(everybody - as_planned, 0.0) / (patients - drawn)
-    fixed = max(as_planned - each * drawn, 0.0)
-    return dp.steps * (fixed + each * expected)
 
 
 class _Bench:
@@ -140,12 +117,8 @@ class _Bench:
             alarm.cancel()
 
     def start(self) -> None:
-        """Wait until the process answers: to a job on a cohort that is not there, with a no."""
-        try:
-            self._perform(self._plan, "train", cohort_sha256="")
-        except TrainingFailed as answer:
-            if str(answer) == ENDED:
-                raise
+        """Wait until the process is ready for a job."""
+        self._room.ready()
         self._started = True
 
     def try_out(self) -> None:
@@ -166,7 +139,7 @@ class _Bench:
             return  # the plan itself ran; only the estimate is missing
         everybody = self._seconds_a_step()
         if everybody is not None:
-            self._round_s = seconds_a_round(
+            self._round_s = round_time.seconds_a_round(
                 dp,
                 self._hospital.patients,
                 patients=self._patients,
@@ -202,6 +175,7 @@ class _Bench:
             seconds_a_step=self._as_planned,
             seconds_a_round=self._round_s,
             peak_mib=self._peak_mib,
+            tick_s=None if self._plan.clock is None else self._plan.clock.train_s,
             limit_s=self._limit_s,
             outputs=tuple(self._outputs),
         )
@@ -210,20 +184,19 @@ class _Bench:
     def _patients(self) -> int:
         return int((~self._split.held_out).sum()) if self._split is not None else 0
 
-    def _perform(self, plan: Plan, purpose: Purpose, *, cohort_sha256: str | None = None) -> bytes:
+    def _perform(self, plan: Plan, purpose: Purpose) -> bytes:
         self._moments.clear()
         cohort = self._folder / "cohort"
-        digest = canonical.sha256(cohort.read_bytes()) if cohort_sha256 is None else cohort_sha256
         job = TrainingJob(
             plan=plan.encode().decode(),
             hospital=self._hospital.name,
             purpose=purpose,
             round=1,
             cohort_path=str(cohort),
-            cohort_sha256=digest,
+            cohort_sha256=canonical.sha256(cohort.read_bytes()),
             threads=1,
         )
-        body = mock_broadcast(plan, purpose).astype("<f4").tobytes()
+        body = round_time.first_broadcast(plan, purpose).joined().astype("<f4").tobytes()
         body += bytes(8 * VectorLayout.of(plan).kept_length(purpose))  # nothing is kept yet
         raw = self._room.run(job, body, on_step=self._note_step)
         self._note_memory()
@@ -255,21 +228,6 @@ class _Bench:
         if purpose == "train" and not output.sentence:
             output = replace(output, sentence=_kept_back(plan, self._hospital.name, raw))
         self._outputs.append(output)
-
-
-def mock_broadcast(plan: Plan, purpose: Purpose) -> NDArray[np.float32]:
-    """What a researcher could send in a first round; nobody here has the vectors of an earlier task.
-
-    The start weights stand for those, each as important as the other; nobody drifts yet.
-    """
-    start, sizes = local_round.first_weights(plan), VectorLayout.of(plan).broadcast(purpose)
-    parts = {
-        "weights": start,
-        "control": np.zeros(sizes.get("control", 0), np.float32),
-        "reference": start[: sizes.get("reference", 0)],
-        "importance": np.ones(sizes.get("importance", 0), np.float32),
-    }
-    return Broadcast(**parts).joined()
 
 
 def _kept_back(plan: Plan, hospital: str, raw: bytes) -> str:

@@ -113,9 +113,24 @@ def what_leaves(disclosures: Sequence[Disclosure], plan: Plan) -> Section:
         prose=f"At most {total:,} bytes over the whole plan, all of them sealed shares. Those of any "
         f"{plan.needed - 1} of the {len(plan.aggregators)} aggregators are random bytes; what they "
         f"add up to is a sum over at least {plan.min_hospitals} hospitals. {meanings} Beside them the researcher sees, of each round, whether it is done, its "
-        "step, its epsilon and the hashes of its shares.",
+        f"step, its epsilon and the hashes of its shares. {_when(plan)}",
         head=("release", "what", "shape", "type", "bytes", "goes to"),
         rows=tuple(rows),
+    )
+
+
+def _when(plan: Plan) -> str:
+    """When a result leaves."""
+    clock = plan.clock
+    if clock is None:
+        return (
+            "A result leaves when it is ready: the plan has no clock, and the time that the work took "
+            "can tell of patients."
+        )
+    return (
+        f"A result leaves at a tick of the plan's clock, {clock.train_s:g} s of a training and "
+        f"{clock.evaluate_s:g} s of an evaluation, whatever the work took; after "
+        f"{clock.ticks} ticks the round has failed."
     )
 
 
@@ -190,8 +205,16 @@ def _time(mock: MockRun) -> str:
         return f"{step}, a real round not estimated"
     return (
         f"{step}; a real round of {mock.steps_a_round} steps with {mock.declared_patients:,} "
-        f"patients about {mock.seconds_a_round:.1f} s (a rough estimate)"
+        f"patients about {mock.seconds_a_round:.1f} s (a rough estimate); {_tick(mock)}"
     )
+
+
+def _tick(mock: MockRun) -> str:
+    """What the plan's clock gives a round, against what it takes here."""
+    if mock.tick_s is None or mock.seconds_a_round is None:
+        return "the plan has no clock, so the time that a round takes shows"
+    fits = mock.seconds_a_round <= mock.tick_s
+    return f"the plan's clock gives it {mock.tick_s:g} s" + ("" if fits else ", TOO SHORT here")
 
 
 def _output(output: Output) -> str:

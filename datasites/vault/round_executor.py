@@ -1,6 +1,6 @@
 """A paid round: from the queue to sealed shares that may leave, or to a sentence that says why not.
 
-    grant, still? ─▶ sealer: train, airlock, seal ─▶ grant, still? ─▶ ledger, log, ticket
+    grant, still? ─▶ sealer: train, airlock, seal ─▶ tick ─▶ grant, still? ─▶ ledger, log, ticket
 
 What it costs is reserved before it comes here (`vault`), and stays spent whatever happens.
 """
@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datasites.vault.authorization import Authorizer
 from datasites.vault.db import integrity_check
 from datasites.vault.db.vault_database import VaultDatabase
+from datasites.vault.round_clock import RoundClock
 from datasites.vault.update_sealer import ApprovedRound, SealedUpdate, UpdateSealer
 from datasites.vault.vault_files import VaultFiles
 from datasites.vault.worker.training_worker import TrainingWorker
@@ -24,6 +25,10 @@ MAX_REASON = 2000
 """Characters of an error that are kept: a training process may say more."""
 FAILED = "The round failed inside the hospital; the data owner's log says why."
 """What a researcher reads of an unforeseen error."""
+LATE = (
+    "The round was not over at the last tick of the plan's clock; nothing left the hospital and the "
+    "round stays paid. Plan longer ticks, or more of them."
+)
 
 
 class RoundExecutor:
@@ -43,7 +48,7 @@ class RoundExecutor:
         self._sealer = sealer
         self._worker = worker
         self._queue = ThreadPoolExecutor(max_workers=1, thread_name_prefix="round")
-        self._steps: dict[str, int] = {}
+        self._clocks: dict[str, RoundClock] = {}
         self._under_way: dict[str, threading.Event] = {}  # by ticket, set at the round's end
         self._running = ""  # the hash of the plan whose round is under way
         self.closing = threading.Event()
@@ -71,7 +76,8 @@ class RoundExecutor:
 
     def step(self, ticket: str) -> int | None:
         """The step at which the round of a ticket is, None if it does not run now."""
-        return self._steps.get(ticket)
+        clock = self._clocks.get(ticket)
+        return None if clock is None else clock.step
 
     def stop_unless_granted(self) -> None:
         """After the rules or a decision changed: end the round under way if it may not run now.
@@ -92,37 +98,52 @@ class RoundExecutor:
 
         The grant is computed before the round and again in the transaction that releases its result:
         an owner can revoke the plan while the round waits in the queue, and while it trains.
+        The plan's clock begins when the training process waits for the job, whose start is nobody's
+        patient's doing; whatever comes of the job, shares or a sentence, shows at a tick.
         """
         ticket, plan_hash = approved.ticket, approved.call.plan_hash
         self._running = plan_hash
+        clock = RoundClock(approved.grant.plan, approved.call.purpose)
         try:
             with trace.span("vault: grant again"):
                 self._db.tickets.set_state(ticket, "running")
                 self._authorizer.grant(plan_hash)
-            update = self._sealer.make(
-                approved, on_step=lambda step: self._steps.update({ticket: step})
-            )
-            with trace.span("vault: write shares, release"):
-                self._release(approved, update)
+            with trace.span("vault: have a training process"):
+                self._worker.ready()
+            clock = self._clocks[ticket] = RoundClock(approved.grant.plan, approved.call.purpose)
+            self._release(approved, self._sealer.make(approved, clock), clock)
         except ConsiliumError as problem:
+            problem = TrainingFailed(LATE) if clock.over else problem
             LOG.warning("round %s failed: %s", ticket, problem)
+            clock.hold(self.closing)
             hidden = TrainingFailed(FAILED) if isinstance(problem, InvalidInput) else problem
             self._fail(approved, str(problem), public=str(self._authorizer.public(hidden)))
         except Exception:
             LOG.exception("round %s failed", ticket)
+            clock.hold(self.closing)
             self._fail(
                 approved, FAILED, public=str(self._authorizer.public(TrainingFailed(FAILED)))
             )
         finally:
             self._running = ""
-            self._steps.pop(ticket, None)
+            self._clocks.pop(ticket, None)
             self._under_way.pop(ticket).set()
 
-    def _release(self, approved: ApprovedRound, update: SealedUpdate) -> None:
-        """Write the shares down, then let them out: ledger, log, ticket and state say so together."""
-        hashes = tuple(self._files.shares.write(share) for share in update.shares)
+    def _release(self, approved: ApprovedRound, update: SealedUpdate, clock: RoundClock) -> None:
+        """Write the shares down, then let them out: ledger, log, ticket and state say so together.
+
+        What the vault's own end cuts off while it waits for the tick stays unfinished.
+        """
+        with trace.span("vault: write shares"):
+            hashes = tuple(self._files.shares.write(share) for share in update.shares)
+        if clock.over:
+            raise TrainingFailed(LATE)
+        with trace.span("vault: wait for the tick"):
+            clock.hold(self.closing)
+        if self.closing.is_set():
+            return
         facts = {"client_state": update.after} if update.after else {}
-        with self._db.database.writing():
+        with trace.span("vault: release"), self._db.database.writing():
             self._authorizer.grant(approved.call.plan_hash)
             self._db.ledger.commit(approved.spend)
             self._db.tickets.set_state(approved.ticket, "done", shares=hashes)

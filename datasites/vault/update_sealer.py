@@ -7,7 +7,6 @@ Nothing here decides whether a round may run (`authorization`) or lets shares ou
 """
 
 import secrets
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +17,7 @@ from datasites.vault.authorization import Grant
 from datasites.vault.client_state import ClientState
 from datasites.vault.db.ledger import Spend
 from datasites.vault.db.vault_database import VaultDatabase
+from datasites.vault.round_clock import RoundClock
 from datasites.vault.vault_files import VaultFiles
 from datasites.vault.worker.job_messages import TrainingJob
 from datasites.vault.worker.training_worker import TrainingWorker
@@ -83,11 +83,11 @@ class UpdateSealer:
         self._worker = worker
         self._training_processes = training_processes
 
-    def make(self, approved: ApprovedRound, *, on_step: Callable[[int], None]) -> SealedUpdate:
+    def make(self, approved: ApprovedRound, clock: RoundClock) -> SealedUpdate:
         """Train in the training process, pass the airlock, correct or compress, encode, seal."""
         plan, call = approved.grant.plan, approved.call
         state = self._files.client_states.read(plan, call.purpose)
-        result = self._trained(approved, state, on_step=on_step)
+        result = self._trained(approved, state, clock)
         if call.purpose == "evaluate":
             return SealedUpdate(shares=self._sealed_shares(approved, result), before="", after="")
         sent = broadcast.unpack(plan, call.purpose, np.frombuffer(approved.broadcast, "<f4"))
@@ -103,9 +103,7 @@ class UpdateSealer:
         after = "" if update.kept is None else self._files.client_states.write(update.kept)
         return SealedUpdate(shares=shares, before=state.sha256, after=after)
 
-    def _trained(
-        self, approved: ApprovedRound, state: ClientState, *, on_step: Callable[[int], None]
-    ) -> Vector:
+    def _trained(self, approved: ApprovedRound, state: ClientState, clock: RoundClock) -> Vector:
         """What the training process makes of a round, once it has passed the airlock."""
         plan, call = approved.grant.plan, approved.call
         cohort = self._db.assets.newest(approved.grant.asset).cohort_sha256
@@ -121,7 +119,7 @@ class UpdateSealer:
         )
         body = approved.broadcast + state.numbers.astype("<f8").tobytes()
         with trace.span("vault: train in the worker"):
-            raw = self._worker.run(job, body, on_step=on_step)
+            raw = self._worker.run(job, body, on_step=clock.note, limit_s=clock.left_s)
         return airlock.inspect(
             raw,
             length=VectorLayout.of(plan).result_length(call.purpose),

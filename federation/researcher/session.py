@@ -3,11 +3,13 @@
 import dataclasses
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from nacl.signing import SigningKey
 
+from federation.researcher import mock_clock
 from federation.researcher.credentials import Credentials, HospitalLogin
 from federation.researcher.study import Study
 from federation.researcher.syft_client import HospitalClient
@@ -90,8 +92,10 @@ class Researcher:
         optimizer, rounds, and as wished min_hospitals, evaluation and sharing. Without
         min_hospitals it is the most that any of these hospitals' terms ask for. With `epsilon` the
         noise of dp_sgd and evaluation is replaced by the least that keeps the whole study within
-        it at the smallest delta of these terms, and that all of them allow. `public` are the start
-        weights that `start_sha256` names, and the vectors that `continual` names.
+        it at the smallest delta of these terms, and that all of them allow. Without a `clock` one is
+        made from a run of seconds on the mock (`mock_clock`); `clock=None` lets results leave when
+        they are ready. `public` are the start weights that `start_sha256` names, and the vectors that
+        `continual` names.
         """
         _check_names(choices)
         cards = [card for card in self.catalogue() if card.asset == asset]
@@ -121,6 +125,8 @@ class Researcher:
                 delta=min(one.delta for one in terms),
                 least_noise=max(one.min_noise_multiplier for one in terms),
             )
+        if "clock" not in choices:
+            plan = replace(plan, clock=mock_clock.measured(plan, hospitals))
         read_back = Plan.decode(plan.encode())  # as every party will, which is strict about types
         return Study(
             read_back,

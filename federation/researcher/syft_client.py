@@ -77,7 +77,7 @@ class HospitalClient:
 
     def __init__(self, account: HospitalLogin, *, must_answer: bool = True) -> None:
         self.name = account.hospital
-        self._url = account.url
+        self.url = account.url
         self._account = account
         self._entering = threading.Lock()
         self._entered: _Entered | None = None
@@ -219,7 +219,7 @@ class HospitalClient:
             raise _refusal(str(problem.public_message)) from None
         except (OSError, ConnectionError):
             raise Unavailable(
-                f"The front desk of {self.name} at {self._url} does not answer: try again, or ask "
+                f"The front desk of {self.name} at {self.url} does not answer: try again, or ask "
                 "the hospital."
             ) from None
 

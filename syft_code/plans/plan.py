@@ -26,6 +26,7 @@ from syft_code.plans.algorithms import (
 from syft_code.plans.messages import Purpose
 from syft_code.plans.plan_parts import (
     Augmentation,
+    Clock,
     Compression,
     DpSgd,
     Evaluation,
@@ -63,7 +64,8 @@ class Plan:
     trained and not shared. With `local_norms` the scales and shifts of normalisation layers are
     trained, stay at each hospital and are not shared. `start_sha256` is of the float32 weights from
     which the first round starts; without it they are drawn from the plan's hash. `averaging` is the
-    decay of the moving average of the rounds' models that is evaluated and delivered.
+    decay of the moving average of the rounds' models that is evaluated and delivered. Without a
+    `clock` results leave when they are ready, and the time that the work took shows.
 
     Raises:
         InvalidPlan: with one sentence, if any part is not acceptable.
@@ -91,7 +93,8 @@ class Plan:
     continual: Continual | None = None
     start_sha256: str = ""
     averaging: float | None = None
-    format: Annotated[int, Field(ge=4, le=4)] = 4
+    clock: Clock | None = None
+    format: Annotated[int, Field(ge=5, le=5)] = 5
 
     def __post_init__(self) -> None:
         require_recipe(self.recipe)

@@ -6,10 +6,13 @@ from typing import Literal
 
 from syft_code import canonical
 from syft_code.errors import ConsiliumError, RangeExceeded, require
+from syft_code.plans.messages import Purpose
 from syft_code.recipes.recipe import DataSpec
 
 MOST_VIEWS = 64
 MOST_SHIFT_PX = 64
+SHORTEST_TICK_S, LONGEST_TICK_S = 0.05, 86_400.0
+MOST_TICKS = 64
 _NO_PICTURE = frozenset({"table", "series"})
 
 Engine = Literal["consilium", "opacus"]
@@ -206,6 +209,56 @@ class Evaluation:
             all(a < b for a, b in zip(self.after_rounds, self.after_rounds[1:], strict=False)),
             f"after_rounds must be increasing, got {list(self.after_rounds)}.",
         )
+
+
+@canonical.message
+class Clock:
+    """When a round's result leaves its hospital: at a tick, however long the work took.
+
+    A tick is `train_s` (`evaluate_s`) seconds long, counted from the moment when a hospital takes the
+    round up. A result leaves at the first tick after its work is over; one that is not there at
+    the last of `ticks` has failed, and that is said then. Choose a tick that the work fits into, from
+    a run on the mock (`syft_code.local_training.round_time`).
+
+    Guarantee: of the time that the work takes nothing shows but the number of the tick.
+
+    Does not protect: work that ends now before a tick and now after it, as patients have it, tells
+        that much. Fewer ticks tell less, and lose more rounds on a busy machine.
+
+    >>> Clock(train_s=0.5, evaluate_s=1.0, ticks=4).next_tick_s("train", 0.7)
+    1.0
+    """
+
+    train_s: float
+    evaluate_s: float
+    ticks: int = 8
+
+    def __post_init__(self) -> None:
+        canonical.require_types(self)
+        for name in ("train_s", "evaluate_s"):
+            length = getattr(self, name)
+            require(
+                SHORTEST_TICK_S <= length <= LONGEST_TICK_S,
+                f"{name} of the clock must lie between {SHORTEST_TICK_S:g} and {LONGEST_TICK_S:g} "
+                f"seconds, got {length}.",
+            )
+        require(
+            1 <= self.ticks <= MOST_TICKS,
+            f"ticks of the clock must lie between 1 and {MOST_TICKS}, got {self.ticks}.",
+        )
+
+    def tick_s(self, purpose: Purpose) -> float:
+        """How long a tick is."""
+        return self.train_s if purpose == "train" else self.evaluate_s
+
+    def last_s(self, purpose: Purpose) -> float:
+        """When a round that is not over has failed, in seconds from its beginning."""
+        return self.ticks * self.tick_s(purpose)
+
+    def next_tick_s(self, purpose: Purpose, elapsed_s: float) -> float:
+        """The first tick after so many seconds from the beginning, and never before the first."""
+        tick_s = self.tick_s(purpose)
+        return max(1, math.ceil(elapsed_s / tick_s)) * tick_s
 
 
 @canonical.message

@@ -45,6 +45,7 @@ CHOICES = {
     "dp_sgd": DpSgd(noise_multiplier=1.0, max_grad_norm=1.0, sample_rate=0.25, steps=4),
     "optimizer": Sgd(learning_rate=0.5),
     "rounds": 2,
+    "clock": None,
     "evaluation": Evaluation(noise_multiplier=2.0, after_rounds=(2,)),
 }
 

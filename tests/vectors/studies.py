@@ -32,7 +32,7 @@ def plan(
     if hidden:
         layers = [{"kind": "linear", "features": features} for features in hidden]
     return {
-        "format": 4,
+        "format": 5,
         "study": study,
         "researcher_key": second.public(SIGN_SEEDS["researcher"]),
         "data": {
@@ -76,6 +76,7 @@ def plan(
         "continual": None,
         "start_sha256": "",
         "averaging": None,
+        "clock": {"train_s": 0.5, "evaluate_s": 1.0, "ticks": 8},
     }
 
 

@@ -29,6 +29,13 @@ class TrainingJob:
 
 
 @canonical.message
+class Ready:
+    """The process has loaded its libraries and waits for jobs: the first thing that it says."""
+
+    kind: Literal["ready"] = "ready"
+
+
+@canonical.message
 class StepDone:
     """So many steps are done."""
 

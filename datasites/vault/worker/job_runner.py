@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from datasites.data import cohort_file
 from datasites.protocol import framing, vault_api
-from datasites.vault.worker.job_messages import JobResult, StepDone, TrainingJob
+from datasites.vault.worker.job_messages import JobResult, Ready, StepDone, TrainingJob
 from datasites.vault.worker.rank_processes import RankProcesses
 from syft_code import canonical
 from syft_code.errors import ConsiliumError, TrainingFailed, require
@@ -140,4 +140,5 @@ def main() -> None:
     """Keep the pipe for answers alone: whatever a library prints goes to the owner's log."""
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    framing.send(answers, Ready())
     serve(sys.stdin.buffer, answers)

@@ -10,13 +10,14 @@ import re
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
 from datasites.protocol import framing, vault_api
 from datasites.site import ROUND_LIMIT_S
-from datasites.vault.worker.job_messages import JobReply, StepDone, TrainingJob
+from datasites.vault.worker.job_messages import JobReply, Ready, StepDone, TrainingJob
 from syft_code.errors import InvalidMessage, TrainingFailed
 
 ENDED = (
@@ -36,7 +37,7 @@ _PEAK = re.compile(r"^VmHWM:\s+(\d+) kB$", re.MULTILINE)
 class TrainingWorker:
     """One training process at a time, started when first needed and kept for the next round.
 
-    A job that takes longer than `limit_s` seconds, its process's start among them, is ended.
+    A start or a job that takes longer than `limit_s` seconds is ended.
     """
 
     def __init__(self, log_path: Path, *, limit_s: float = ROUND_LIMIT_S) -> None:
@@ -47,8 +48,22 @@ class TrainingWorker:
         self._starting = threading.Lock()
         self._closed = False
 
-    def run(self, job: TrainingJob, weights: bytes, *, on_step: Callable[[int], None]) -> bytes:
+    def ready(self) -> None:
+        """Have a process that waits for a job; raise `TrainingFailed` if none comes up."""
+        with self._one_job:
+            self._answering()
+
+    def run(
+        self,
+        job: TrainingJob,
+        weights: bytes,
+        *,
+        on_step: Callable[[int], None],
+        limit_s: float | None = None,
+    ) -> bytes:
         """Perform one job and return the raw bytes of its result, for the airlock.
+
+        It may take `limit_s` seconds, if that is less than the worker's own limit.
 
         Raises:
             TrainingFailed: if the process died, took too long or spoke out of turn; a new one
@@ -56,17 +71,9 @@ class TrainingWorker:
             ConsiliumError: what the process says went wrong.
         """
         with self._one_job:
-            process, late = self._ready(), threading.Event()
-            alarm = threading.Timer(self._limit_s, _end_late, [process, late])
-            alarm.daemon = True
-            alarm.start()
-            try:
+            process = self._answering()
+            with self._ended_after(process, min(self._limit_s, limit_s or self._limit_s)):
                 return _converse(process, job, weights, on_step)
-            except (OSError, EOFError, ValueError, InvalidMessage):
-                self._end()
-                raise TrainingFailed(TOO_LONG if late.is_set() else ENDED) from None
-            finally:
-                alarm.cancel()
 
     def peak_mib(self) -> float:
         """The most memory that the training process has held so far; 0 if there is none."""
@@ -82,10 +89,19 @@ class TrainingWorker:
         self._closed = True
         self._end()
 
-    def _ready(self) -> "subprocess.Popen[bytes]":
+    def _answering(self) -> "subprocess.Popen[bytes]":
+        """The process, which has said that it is ready."""
         with self._starting:
             if self._process is not None and self._process.poll() is None:
                 return self._process
+        process = self._new()
+        with self._ended_after(process, self._limit_s):
+            if process.stdout is None:
+                raise EOFError
+            framing.receive(process.stdout, Ready)
+        return process
+
+    def _new(self) -> "subprocess.Popen[bytes]":
         self._end()
         with self._starting:
             if self._closed:
@@ -93,6 +109,21 @@ class TrainingWorker:
             with self._log_path.open("ab") as log:
                 self._process = _start(log)
             return self._process
+
+    @contextmanager
+    def _ended_after(self, process: "subprocess.Popen[bytes]", limit_s: float) -> Iterator[None]:
+        """End the process if what is done here takes longer, or goes wrong."""
+        late = threading.Event()
+        alarm = threading.Timer(limit_s, _end_late, [process, late])
+        alarm.daemon = True
+        alarm.start()
+        try:
+            yield
+        except (OSError, EOFError, ValueError, InvalidMessage):
+            self._end()
+            raise TrainingFailed(TOO_LONG if late.is_set() else ENDED) from None
+        finally:
+            alarm.cancel()
 
     def _end(self) -> None:
         with self._starting:

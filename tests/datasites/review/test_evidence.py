@@ -94,6 +94,7 @@ MOCK = MockRun(
     seconds_a_step=0.25,
     seconds_a_round=42.4,
     peak_mib=512.0,
+    tick_s=None,
     limit_s=30.0,
     outputs=(
         Output(purpose="train", length=147, bytes=1176, finite=True, norm=1.5, bound=25575.0),

@@ -18,7 +18,7 @@ from datasites.vault.worker import training_worker
 from syft_code.errors import TrainingFailed
 from syft_code.plans.algorithms import Distillation, Ewc, FedAdam, FedProx, Scaffold
 from syft_code.plans.plan import EVALUATION, Plan
-from syft_code.plans.plan_parts import AdaptiveClip, Augmentation, DpSgd, Sgd, Sharing
+from syft_code.plans.plan_parts import AdaptiveClip, Augmentation, Sgd, Sharing
 from syft_code.recipes.architectures import LayerStack
 from syft_code.recipes.layers import Conv, GlobalAverage, GroupNorm
 from syft_code.recipes.recipe import Recipe
@@ -153,10 +153,9 @@ def test_weights_that_run_away_are_a_result_with_the_trainers_sentence() -> None
 pytestmark = pytest.mark.servers
 READY = """
 import sys, time
-from datasites.protocol import framing as wire, vault_api
-from datasites.vault.worker.job_messages import TrainingJob as Job
-wire.receive(sys.stdin.buffer, Job)
-wire.send(sys.stdout.buffer, vault_api.Failure(error="TrainingFailed", sentence="No such cohort."))
+from datasites.protocol import framing as wire
+from datasites.vault.worker.job_messages import Ready, TrainingJob as Job
+wire.send(sys.stdout.buffer, Ready())
 wire.receive(sys.stdin.buffer, Job)
 """
 
@@ -245,25 +244,6 @@ def test_the_mock_is_the_one_of_the_catalogue(monkeypatch: pytest.MonkeyPatch) -
     second = tuple(replace(hospital, asset_version=2) for hospital in PLAN.hospitals)
     run(replace(PLAN, hospitals=second))
     assert seeds == [2]
-
-
-def dp(sample_rate: float) -> DpSgd:
-    return DpSgd(noise_multiplier=1.0, max_grad_norm=1.0, sample_rate=sample_rate, steps=10)
-
-
-def test_a_round_is_estimated_from_a_fixed_price_and_one_for_each_patient() -> None:
-    estimate = mock_run.seconds_a_round(
-        dp(0.1), 1000, patients=20, as_planned=0.5 + 2 * 0.01, everybody=0.5 + 20 * 0.01
-    )
-    assert estimate == pytest.approx(10 * (0.5 + 100 * 0.01))
-
-
-def test_a_round_is_estimated_in_proportion_where_one_time_is_all_there_is() -> None:
-    for rate, as_planned in ((1.0, 0.2), (0.1, None)):
-        estimate = mock_run.seconds_a_round(
-            dp(rate), 1000, patients=20, as_planned=as_planned, everybody=0.2
-        )
-        assert estimate == pytest.approx(10 * rate * 1000 * 0.01)
 
 
 def test_an_output_of_the_wrong_size_or_with_a_nan_does_not_pass() -> None:

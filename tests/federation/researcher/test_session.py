@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 from nacl.signing import SigningKey
 
+from datasites.data import mock_cohort
 from federation.reporting import notebook_views
 from federation.researcher import session, syft_client
 from federation.researcher.credentials import Credentials, HospitalLogin
 from federation.researcher.session import Researcher
 from federation.researcher.syft_client import HospitalClient
 from syft_code import canonical
+from syft_code.cohort import Cohort
 from syft_code.errors import (
     BudgetExceeded,
     InvalidInput,
@@ -29,6 +31,7 @@ from syft_code.local_training.broadcast import PublicVectors
 from syft_code.plans.catalogue import AssetCard, Terms
 from syft_code.plans.messages import NO_PART, Ticket
 from syft_code.plans.plan import Plan
+from syft_code.plans.plan_parts import Clock
 from syft_code.privacy import accounting
 from tests.plans import SKIN, TINY, Keys, plan
 
@@ -44,6 +47,7 @@ class Desk:
     asked: Terms
     key: SigningKey
     here: bool = True
+    url: str = "http://127.0.0.1:1"
 
     def catalogue(self) -> list[AssetCard]:
         return [
@@ -60,6 +64,9 @@ class Desk:
 
     def terms(self) -> Terms:
         return self.asked
+
+    def mock(self, asset: str) -> Cohort:
+        return mock_cohort.draw(SKIN, seed=1, slices=20)
 
 
 @pytest.fixture
@@ -110,6 +117,7 @@ def choices() -> dict[str, object]:
         "dp_sgd": some.dp_sgd,
         "optimizer": some.optimizer,
         "rounds": 2,
+        "clock": None,
     }
 
 
@@ -120,6 +128,21 @@ def test_a_plan_hides_each_hospital_among_the_most_that_any_of_them_asks(
     assert [h.name for h in study.plan.hospitals] == ["berlin", "lisbon", "oslo", "vienna"]
     assert study.plan.min_hospitals == 4
     assert someone.study(**choices(), min_hospitals=3).plan.min_hospitals == 3
+
+
+def test_a_study_has_a_clock_that_its_work_fits_unless_none_is_wanted(
+    desks: dict[str, Desk], keys: Keys
+) -> None:
+    chosen = choices()
+    del chosen["clock"]
+    here = log_in(desks, keys).study(**chosen).plan.clock
+    desks["oslo"].url = "https://oslo.example"
+    elsewhere = log_in(desks, keys).study(**chosen).plan.clock
+    assert here is not None and 0.2 <= here.train_s < 5.0
+    assert elsewhere is not None and elsewhere.train_s >= 0.2
+    own = Clock(train_s=7.0, evaluate_s=9.0, ticks=1)
+    assert log_in(desks, keys).study(**(chosen | {"clock": own})).plan.clock == own
+    assert log_in(desks, keys).study(**choices()).plan.clock is None
 
 
 def test_a_study_within_an_epsilon_gets_its_noise_from_the_strictest_terms(

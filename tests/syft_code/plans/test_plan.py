@@ -302,7 +302,7 @@ def test_scaffold_goes_alone(change: dict[str, Any]) -> None:
         (("augmentation",), {"views": 2.5}),
         (("format",), 1),
         (("format",), 3),
-        (("format",), 5),
+        (("format",), 6),
         (("dp_sgd", "engine"), "tensorflow"),
         (("robust",), {"rule": "mean", "groups": 3, "tolerated": 1}),
         (("compression",), {"kept": 2, "error_feedback": True}),

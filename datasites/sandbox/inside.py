@@ -1,0 +1,119 @@
+"""The contained process, from its first line: `python -m datasites.sandbox.inside SPEC PARENT_PID`.
+
+    walls around files and processes ─▶ limits ─▶ filter "start" ─▶ libraries ─▶ a template
+    asked for a worker: fork ─▶ filter "strict" or "reader" ─▶ one job ─▶ its end
+
+A template holds no secret and reads nothing from outside but single bytes; each worker does one job,
+and none sees another's. Standard input is the line to whoever started it. Nothing but the standard
+library is imported before the walls stand: Landlock and the namespaces need a process of one thread.
+"""
+
+import importlib
+import os
+import resource
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from typing import BinaryIO
+
+from datasites.sandbox import landlock, namespaces, seccomp
+from datasites.sandbox.spec import Spec
+from syft_code.runtime.parent_exit import end_with_parent
+
+LINE = 0
+LOG = 2
+READY = b"+"
+FORK = b"f"
+Entry = Callable[[BinaryIO, BinaryIO, int], None]
+"""Jobs to read, answers to write, and the one file that came with the job."""
+_NO_MORE = (
+    resource.RLIMIT_CORE,
+    resource.RLIMIT_MEMLOCK,
+    resource.RLIMIT_MSGQUEUE,
+)
+MOST_FILES = 256
+
+
+def main(spec: Spec, parent_pid: int) -> None:
+    """Build the walls, load the libraries, then make workers until the line ends."""
+    if spec.mechanism != "bubblewrap":  # it has its own way, and its own numbers of processes
+        end_with_parent(parent_pid)
+    os.dup2(LOG, 1)  # whatever a library prints goes to the owner's log
+    os.closerange(3, MOST_FILES)
+    match spec.mechanism:
+        case "namespaces":
+            namespaces.enter(spec.readable)
+        case "landlock" | "bubblewrap":
+            namespaces.drop_capabilities()
+        case "none":
+            pass
+    _limit(spec)
+    if spec.mechanism != "none":
+        if landlock.version():
+            landlock.restrict(spec.readable)
+        seccomp.install(seccomp.START)
+    work = _load(spec)
+    _make_workers(spec, work)
+
+
+def _limit(spec: Spec) -> None:
+    for kind in _NO_MORE:
+        resource.setrlimit(kind, (0, 0))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (MOST_FILES, MOST_FILES))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (spec.log_bytes, spec.log_bytes))
+    resource.setrlimit(resource.RLIMIT_AS, (spec.memory_bytes, spec.memory_bytes))
+
+
+def _load(spec: Spec) -> Entry:
+    importlib.invalidate_caches()  # folders look otherwise than when Python started
+    for name in spec.imports:
+        importlib.import_module(name)
+    module, _, function = spec.entry.partition(":")
+    entry: Entry = getattr(importlib.import_module(module), function)
+    return entry
+
+
+def _make_workers(spec: Spec, work: Entry) -> None:
+    """Fork one for each line that comes; who is done is nobody's to wait for."""
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    line = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, fileno=LINE)
+    os.write(LINE, READY)
+    while True:
+        asked, lines, _, _ = socket.recv_fds(line, 1, 1)
+        if not asked:
+            return
+        if os.fork():
+            os.close(lines[0])
+            continue
+        line.detach()
+        _work(spec, work, lines[0])
+
+
+def _work(spec: Spec, work: Entry, line: int) -> None:
+    """One job in this process, and its end."""
+    try:
+        os.dup2(line, LINE)
+        os.closerange(3, MOST_FILES)
+        resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
+        if spec.mechanism != "none":
+            walls = seccomp.strict if spec.profile == "strict" else seccomp.reader
+            seccomp.install(walls(LINE, LOG))
+        os.write(LINE, READY)
+        channel = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, fileno=LINE)
+        told, files, _, _ = socket.recv_fds(channel, 1, 1)
+        channel.detach()
+        if told:
+            with (
+                open(LINE, "rb", closefd=False) as jobs,
+                open(LINE, "wb", closefd=False) as answers,
+            ):
+                work(jobs, answers, files[0] if files else -1)
+        os._exit(0)
+    except BaseException:
+        sys.excepthook(*sys.exc_info())  # to the owner's log
+        os._exit(1)
+
+
+if __name__ == "__main__":
+    main(Spec.from_json(sys.argv[1]), int(sys.argv[2]))

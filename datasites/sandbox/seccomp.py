@@ -1,0 +1,118 @@
+"""Which system calls a process may make from now on: a filter in the kernel that nothing takes off.
+
+    start    read files, import, fork          a template, while it loads libraries and makes workers
+    strict   compute; read what it was handed, write to its one answer; no path, no socket, no process
+    reader   strict, and reading files          what its view of the file system holds
+
+Everything else fails with EPERM; another architecture's calls, whose numbers mean other things, kill.
+"""
+
+import ctypes
+import errno
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from datasites.sandbox.system_calls import NUMBERS, PR_SET_NO_NEW_PRIVS, call, prctl
+
+_LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
+_ALLOW, _KILL, _ERRNO = 0x7FFF0000, 0x80000000, 0x00050000
+_X86_64, _X32_BIT = 0xC000003E, 0x40000000
+_ARCH_AT, _NUMBER_AT, _ARGUMENTS_AT = 4, 0, 16
+_SET_FILTER, _ALL_THREADS = 1, 1
+_FORK_FLAGS = 0x01200011
+"""SIGCHLD with the two bits by which glibc's fork tells the child its number."""
+
+
+@dataclass(frozen=True, slots=True)
+class _OneOf:
+    """Allowed if an argument is one of these."""
+
+    argument: int
+    values: tuple[int, ...]
+
+
+Rule = _OneOf | None
+"""None: allowed with any arguments."""
+
+COMPUTE: Mapping[str, Rule] = dict.fromkeys(
+    (
+        "read", "readv", "pread64", "lseek", "close", "fstat", "poll", "ppoll", "pselect6",
+        "mmap", "mprotect", "munmap", "mremap", "madvise", "brk", "futex", "membarrier", "rseq",
+        "rt_sigaction", "rt_sigprocmask", "rt_sigreturn", "sigaltstack", "restart_syscall",
+        "getpid", "gettid", "getuid", "geteuid", "getgid", "getegid", "getppid", "uname",
+        "sched_yield", "sched_getaffinity", "nanosleep", "clock_nanosleep", "clock_gettime",
+        "clock_getres", "gettimeofday", "times", "getrusage", "sysinfo", "getrandom",
+        "set_robust_list", "exit", "exit_group", "recvmsg", "recvfrom",
+    )
+)  # fmt: skip
+FILES: Mapping[str, Rule] = dict.fromkeys(
+    (
+        "open", "openat", "stat", "lstat", "newfstatat", "statx", "access", "faccessat",
+        "faccessat2", "readlink", "readlinkat", "getdents64", "getcwd", "ioctl", "getrlimit",
+        "fcntl", "dup", "dup2", "dup3",
+    )
+)  # fmt: skip
+PROCESSES: Mapping[str, Rule] = {
+    "clone": _OneOf(0, (_FORK_FLAGS,)),
+    "wait4": None, "prctl": None, "seccomp": None, "prlimit64": None, "arch_prctl": None,
+    "close_range": None, "pipe2": None, "sendmsg": None, "sendto": None, "write": None,
+    "writev": None, "set_tid_address": None, "getsockname": None, "getsockopt": None,
+    "shutdown": None,
+}  # fmt: skip
+START = {**COMPUTE, **FILES, **PROCESSES}
+
+
+def strict(*writable: int) -> Mapping[str, Rule]:
+    """Compute, and write to these descriptors alone."""
+    return {**COMPUTE, **{name: _OneOf(0, writable) for name in ("write", "writev")}}
+
+
+def reader(*writable: int) -> Mapping[str, Rule]:
+    """As `strict`, and read files; what there is to read, its view of the file system says."""
+    return {**strict(*writable), **FILES}
+
+
+def program(allowed: Mapping[str, Rule]) -> bytes:
+    """The filter as the kernel takes it: classic BPF, eight bytes an instruction."""
+    refuse = (_RETURN, 0, 0, _ERRNO | errno.EPERM)
+    lines = [
+        (_LOAD, 0, 0, _ARCH_AT),
+        (_EQUAL, 1, 0, _X86_64),
+        (_RETURN, 0, 0, _KILL),
+        (_LOAD, 0, 0, _NUMBER_AT),
+        (_AT_LEAST, 0, 1, _X32_BIT),
+        (_RETURN, 0, 0, _KILL),
+        # glibc asks for clone3 first, whose flags no filter can read, and then for clone.
+        (_EQUAL, 0, 1, NUMBERS["clone3"]),
+        (_RETURN, 0, 0, _ERRNO | errno.ENOSYS),
+    ]
+    for name, rule in allowed.items():
+        if rule is None:
+            lines += [(_EQUAL, 0, 1, NUMBERS[name]), (_RETURN, 0, 0, _ALLOW)]
+            continue
+        body = _check(rule)
+        lines += [(_EQUAL, 0, len(body), NUMBERS[name]), *body]
+    return b"".join(struct.pack("<HBBI", *line) for line in (*lines, refuse))
+
+
+def _check(rule: _OneOf) -> list[tuple[int, int, int, int]]:
+    """Both halves of an argument: the upper is zero, the lower one of the values; else EPERM."""
+    at = _ARGUMENTS_AT + 8 * rule.argument
+    refuse = (_RETURN, 0, 0, _ERRNO | errno.EPERM)
+    lines = [(_LOAD, 0, 0, at + 4), (_EQUAL, 1, 0, 0), refuse, (_LOAD, 0, 0, at)]
+    for value in rule.values:
+        lines += [(_EQUAL, 0, 1, value), (_RETURN, 0, 0, _ALLOW)]
+    return [*lines, refuse]
+
+
+class _Program(ctypes.Structure):
+    _fields_ = (("length", ctypes.c_ushort), ("lines", ctypes.c_char_p))
+
+
+def install(allowed: Mapping[str, Rule]) -> None:
+    """Put the filter on every thread of this process, for good; filters add up."""
+    text = program(allowed)
+    prctl(PR_SET_NO_NEW_PRIVS, 1)
+    shown = _Program(length=len(text) // 8, lines=text)
+    call(NUMBERS["seccomp"], _SET_FILTER, _ALL_THREADS, ctypes.byref(shown))

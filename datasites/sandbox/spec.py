@@ -1,0 +1,63 @@
+"""What a contained process is told at its start; plain JSON, since it is read before any library."""
+
+import json
+import os
+import sys
+import sysconfig
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+Mechanism = Literal["bubblewrap", "namespaces", "landlock", "none"]
+Profile = Literal["strict", "reader"]
+_SYSTEM = ("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/etc/ld.so.cache")
+_DEVICES = ("/dev/null", "/dev/zero", "/dev/urandom", "/dev/random")
+_PACKAGES = ("datasites", "policies", "syft_code")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spec:
+    """`entry` is `module:function`; `imports` are modules that are loaded before it is called.
+
+    Units: `memory_bytes` bounds the address space, `log_bytes` the file that standard error is.
+    """
+
+    mechanism: Mechanism
+    profile: Profile
+    entry: str
+    imports: tuple[str, ...]
+    readable: tuple[str, ...]
+    memory_bytes: int
+    log_bytes: int
+
+    def to_json(self) -> str:
+        """One argument of a command."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> "Spec":
+        """What `to_json` wrote."""
+        found = json.loads(text)
+        lists = {name: tuple(found[name]) for name in ("imports", "readable")}
+        return cls(**(found | lists))
+
+
+def python_paths() -> tuple[str, ...]:
+    """What Python needs to import and to run: its libraries, ours, the system's, four devices.
+
+    Of this repository the packages of a hospital alone: a state folder may lie beside them.
+    """
+    code = Path(__file__).parents[2]
+    wanted = [
+        *(
+            f"{prefix}/{part}"
+            for prefix in (sys.prefix, sys.base_prefix)
+            for part in ("bin", "lib")
+        ),
+        *(f"{sys.prefix}/pyvenv.cfg", os.path.realpath(sys.executable)),
+        *(sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")),
+        *(str(code / package) for package in _PACKAGES),
+        *_SYSTEM,
+        *_DEVICES,
+    ]
+    return tuple(dict.fromkeys(path for path in wanted if os.path.exists(path)))

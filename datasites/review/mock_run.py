@@ -192,13 +192,12 @@ class _Bench:
             hospital=self._hospital.name,
             purpose=purpose,
             round=1,
-            cohort_path=str(cohort),
             cohort_sha256=canonical.sha256(cohort.read_bytes()),
             threads=1,
         )
         body = round_time.first_broadcast(plan, purpose).joined().astype("<f4").tobytes()
         body += bytes(8 * VectorLayout.of(plan).kept_length(purpose))  # nothing is kept yet
-        raw = self._room.run(job, body, on_step=self._note_step)
+        raw = self._room.run(job, body, cohort, on_step=self._note_step)
         self._note_memory()
         return raw
 

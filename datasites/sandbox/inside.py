@@ -8,6 +8,7 @@ and none sees another's. Standard input is the line to whoever started it. Nothi
 library is imported before the walls stand: Landlock and the namespaces need a process of one thread.
 """
 
+import contextlib
 import importlib
 import os
 import resource
@@ -15,16 +16,16 @@ import signal
 import socket
 import sys
 from collections.abc import Callable
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from datasites.sandbox import landlock, namespaces, seccomp
-from datasites.sandbox.spec import Spec
+from datasites.sandbox.spec import CODE, Spec
 from syft_code.runtime.parent_exit import end_with_parent
 
 LINE = 0
 LOG = 2
 READY = b"+"
-FORK = b"f"
+FORK, END_WORKERS = b"f", b"k"
 Entry = Callable[[BinaryIO, BinaryIO, int], None]
 """Jobs to read, answers to write, and the one file that came with the job."""
 _NO_MORE = (
@@ -33,6 +34,8 @@ _NO_MORE = (
     resource.RLIMIT_MSGQUEUE,
 )
 MOST_FILES = 256
+MOST_WORKERS = 256
+"""So many of the last ones can be ended; more are never at work at once."""
 
 
 def main(spec: Spec, parent_pid: int) -> None:
@@ -51,7 +54,7 @@ def main(spec: Spec, parent_pid: int) -> None:
     _limit(spec)
     if spec.mechanism != "none":
         if landlock.version():
-            landlock.restrict(spec.readable)
+            landlock.restrict(spec.readable, listed=str(CODE))
         seccomp.install(seccomp.START)
     work = _load(spec)
     _make_workers(spec, work)
@@ -67,15 +70,20 @@ def _limit(spec: Spec) -> None:
 
 def _load(spec: Spec) -> Entry:
     importlib.invalidate_caches()  # folders look otherwise than when Python started
-    for name in spec.imports:
-        importlib.import_module(name)
-    module, _, function = spec.entry.partition(":")
-    entry: Entry = getattr(importlib.import_module(module), function)
+    if spec.prepare:
+        _named(spec.prepare)()
+    entry: Entry = _named(spec.entry)
     return entry
+
+
+def _named(path: str) -> Any:
+    module, _, function = path.partition(":")
+    return getattr(importlib.import_module(module), function)
 
 
 def _make_workers(spec: Spec, work: Entry) -> None:
     """Fork one for each line that comes; who is done is nobody's to wait for."""
+    workers: list[int] = []
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     line = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, fileno=LINE)
     os.write(LINE, READY)
@@ -83,7 +91,14 @@ def _make_workers(spec: Spec, work: Entry) -> None:
         asked, lines, _, _ = socket.recv_fds(line, 1, 1)
         if not asked:
             return
-        if os.fork():
+        if asked == END_WORKERS:
+            for worker in workers:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(worker, signal.SIGKILL)
+            workers.clear()
+            continue
+        if worker := os.fork():
+            workers = [*workers[-MOST_WORKERS:], worker]
             os.close(lines[0])
             continue
         line.detach()
@@ -97,8 +112,7 @@ def _work(spec: Spec, work: Entry, line: int) -> None:
         os.closerange(3, MOST_FILES)
         resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
         if spec.mechanism != "none":
-            walls = seccomp.strict if spec.profile == "strict" else seccomp.reader
-            seccomp.install(walls(LINE, LOG))
+            seccomp.install(seccomp.PROFILES[spec.profile](LINE, LOG))
         os.write(LINE, READY)
         channel = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, fileno=LINE)
         told, files, _, _ = socket.recv_fds(channel, 1, 1)
@@ -110,6 +124,8 @@ def _work(spec: Spec, work: Entry, line: int) -> None:
             ):
                 work(jobs, answers, files[0] if files else -1)
         os._exit(0)
+    except ConnectionError:
+        os._exit(0)  # whoever asked for it has gone
     except BaseException:
         sys.excepthook(*sys.exc_info())  # to the owner's log
         os._exit(1)

@@ -7,6 +7,7 @@ children alone, so it comes before any library starts a thread.
 import ctypes
 import os
 from collections.abc import Iterable
+from pathlib import Path
 
 from datasites.sandbox.system_calls import (
     LANDLOCK_ADD,
@@ -42,8 +43,11 @@ def version() -> int:
         return 0
 
 
-def restrict(readable: Iterable[str]) -> None:
-    """Leave reading beneath these paths, and nothing else; no TCP, no signals, as far as it knows."""
+def restrict(readable: Iterable[str], *, listed: str) -> None:
+    """Leave reading beneath these paths, names beneath `listed`, and nothing else.
+
+    No TCP either, and no signals, as far as this kernel's Landlock knows of them.
+    """
     known = version()
     files = _FIRST_RIGHTS
     for since, right in _LATER_RIGHTS.items():
@@ -58,16 +62,17 @@ def restrict(readable: Iterable[str]) -> None:
     ruleset = call(LANDLOCK_CREATE, ctypes.byref(rules), size, 0)
     try:
         for path in readable:
-            _allow(ruleset, path)
+            _allow(ruleset, path, _READ_FILE | _EXECUTE)
+        _allow(ruleset, listed, 0)
         prctl(PR_SET_NO_NEW_PRIVS, 1)
         call(LANDLOCK_RESTRICT, ruleset, 0)
     finally:
         os.close(ruleset)
 
 
-def _allow(ruleset: int, path: str) -> None:
+def _allow(ruleset: int, path: str, rights: int) -> None:
     folder = os.open(path, os.O_PATH | os.O_CLOEXEC)
-    rights = _READ_FILE | _EXECUTE | (_READ_DIR if os.path.isdir(path) else 0)
+    rights |= _READ_DIR if Path(path).is_dir() else 0
     try:
         beneath = _Beneath(allowed=rights, folder=folder)
         call(LANDLOCK_ADD, ruleset, _PATH_BENEATH, ctypes.byref(beneath), 0)

@@ -81,7 +81,6 @@ def _failure(one: Mechanism) -> str:
         mechanism=one,
         profile="strict",
         entry=_ENTRY,
-        imports=(),
         readable=python_paths(),
         memory_bytes=_BYTES,
         log_bytes=1 << 20,
@@ -93,6 +92,7 @@ def _failure(one: Mechanism) -> str:
             return str(problem)
         try:
             worker = template.worker()
+            worker.ready()
             worker.hand_over(None)
             said = worker.answers.read()
             worker.close()

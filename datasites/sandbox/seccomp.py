@@ -3,6 +3,7 @@
     start    read files, import, fork          a template, while it loads libraries and makes workers
     strict   compute; read what it was handed, write to its one answer; no path, no socket, no process
     reader   strict, and reading files          what its view of the file system holds
+    ranks    strict, with threads and sockets   for processes alone in a network of their own
 
 Everything else fails with EPERM; another architecture's calls, whose numbers mean other things, kill.
 """
@@ -10,9 +11,10 @@ Everything else fails with EPERM; another architecture's calls, whose numbers me
 import ctypes
 import errno
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from datasites.sandbox.spec import Profile
 from datasites.sandbox.system_calls import NUMBERS, PR_SET_NO_NEW_PRIVS, call, prctl
 
 _LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
@@ -55,11 +57,19 @@ FILES: Mapping[str, Rule] = dict.fromkeys(
 )  # fmt: skip
 PROCESSES: Mapping[str, Rule] = {
     "clone": _OneOf(0, (_FORK_FLAGS,)),
-    "wait4": None, "prctl": None, "seccomp": None, "prlimit64": None, "arch_prctl": None,
+    "wait4": None, "kill": None, "prctl": None, "seccomp": None, "prlimit64": None, "arch_prctl": None,
     "close_range": None, "pipe2": None, "sendmsg": None, "sendto": None, "write": None,
     "writev": None, "set_tid_address": None, "getsockname": None, "getsockopt": None,
     "shutdown": None,
 }  # fmt: skip
+TOGETHER: Mapping[str, Rule] = dict.fromkeys(
+    (
+        "socket", "bind", "listen", "accept4", "accept", "connect", "setsockopt", "getsockopt",
+        "getsockname", "getpeername", "sendto", "sendmsg", "shutdown", "fcntl", "dup", "pipe2",
+        "epoll_create1", "epoll_ctl", "epoll_wait", "eventfd2", "clone", "prctl", "prlimit64",
+        "getrlimit",
+    )
+)  # fmt: skip
 START = {**COMPUTE, **FILES, **PROCESSES}
 
 
@@ -71,6 +81,18 @@ def strict(*writable: int) -> Mapping[str, Rule]:
 def reader(*writable: int) -> Mapping[str, Rule]:
     """As `strict`, and read files; what there is to read, its view of the file system says."""
     return {**strict(*writable), **FILES}
+
+
+def ranks(*writable: int) -> Mapping[str, Rule]:
+    """Compute together with others over sockets: for a network of one's own with nobody else in it."""
+    return {**COMPUTE, **TOGETHER, "write": None, "writev": None}
+
+
+PROFILES: Mapping[Profile, Callable[..., Mapping[str, Rule]]] = {
+    "strict": strict,
+    "reader": reader,
+    "ranks": ranks,
+}
 
 
 def program(allowed: Mapping[str, Rule]) -> bytes:

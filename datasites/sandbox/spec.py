@@ -9,15 +9,17 @@ from pathlib import Path
 from typing import Literal
 
 Mechanism = Literal["bubblewrap", "namespaces", "landlock", "none"]
-Profile = Literal["strict", "reader"]
+Profile = Literal["strict", "reader", "ranks"]
 _SYSTEM = ("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/etc/ld.so.cache")
 _DEVICES = ("/dev/null", "/dev/zero", "/dev/urandom", "/dev/random")
+CODE = Path(__file__).parents[2]
+"""The folder on Python's path that our packages stand in."""
 _PACKAGES = ("datasites", "policies", "syft_code")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spec:
-    """`entry` is `module:function`; `imports` are modules that are loaded before it is called.
+    """`entry` and `prepare` are `module:function`: what a worker runs, what its template runs first.
 
     Units: `memory_bytes` bounds the address space, `log_bytes` the file that standard error is.
     """
@@ -25,10 +27,10 @@ class Spec:
     mechanism: Mechanism
     profile: Profile
     entry: str
-    imports: tuple[str, ...]
     readable: tuple[str, ...]
     memory_bytes: int
     log_bytes: int
+    prepare: str = ""
 
     def to_json(self) -> str:
         """One argument of a command."""
@@ -38,8 +40,7 @@ class Spec:
     def from_json(cls, text: str) -> "Spec":
         """What `to_json` wrote."""
         found = json.loads(text)
-        lists = {name: tuple(found[name]) for name in ("imports", "readable")}
-        return cls(**(found | lists))
+        return cls(**(found | {"readable": tuple(found["readable"])}))
 
 
 def python_paths() -> tuple[str, ...]:
@@ -47,7 +48,6 @@ def python_paths() -> tuple[str, ...]:
 
     Of this repository the packages of a hospital alone: a state folder may lie beside them.
     """
-    code = Path(__file__).parents[2]
     wanted = [
         *(
             f"{prefix}/{part}"
@@ -56,7 +56,7 @@ def python_paths() -> tuple[str, ...]:
         ),
         *(f"{sys.prefix}/pyvenv.cfg", os.path.realpath(sys.executable)),
         *(sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")),
-        *(str(code / package) for package in _PACKAGES),
+        *(str(CODE / package) for package in _PACKAGES),
         *_SYSTEM,
         *_DEVICES,
     ]

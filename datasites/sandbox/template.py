@@ -4,16 +4,16 @@ Template ─ spec ─▶ python -m datasites.sandbox.inside ─ libraries loaded
 worker() ─ one end of a line ─▶ fork ─▶ Worker: frames to and fro, one file handed over
 """
 
+import contextlib
 import os
 import shutil
 import socket
 import subprocess
 import sys
-from pathlib import Path
 from typing import IO, BinaryIO
 
 from datasites.sandbox import inside
-from datasites.sandbox.spec import Spec
+from datasites.sandbox.spec import CODE, Spec
 from syft_code.errors import Unavailable
 
 BUBBLEWRAP = "bwrap"
@@ -35,18 +35,25 @@ class Worker:
         self._line = line
         self.jobs: BinaryIO = line.makefile("wb")
         self.answers: BinaryIO = line.makefile("rb")
-        if self.answers.read(1) != inside.READY:
+        self._answered = False
+
+    def ready(self) -> None:
+        """Wait until its walls stand; raise `EOFError` if it ended instead."""
+        if not self._answered and self.answers.read(1) != inside.READY:
             self.close()
             raise EOFError
+        self._answered = True
 
     def hand_over(self, file: IO[bytes] | None) -> None:
-        """Begin the job, with a file that only it can read from; once."""
+        """Begin the job, with a file that only it can read from; once, when it is ready."""
         socket.send_fds(self._line, [inside.READY], [] if file is None else [file.fileno()])
 
     def close(self) -> None:
         """Let go of it; it ends when it next looks up from its work."""
-        for end in (self.jobs, self.answers, self._line):
-            end.close()
+        with contextlib.suppress(OSError):  # what was to be written has nobody to read it
+            self.jobs.close()
+        self.answers.close()
+        self._line.close()
 
 
 class Template:
@@ -63,11 +70,11 @@ class Template:
         with theirs:
             self.process = subprocess.Popen(
                 command(spec),
-                stdin=theirs,
+                stdin=theirs.fileno(),
                 stdout=subprocess.DEVNULL,
                 stderr=log,
                 env=_ENVIRONMENT
-                | {"PATH": os.defpath, "PYTHONPATH": str(Path(__file__).parents[2])},
+                | {"PATH": os.defpath, "PYTHONPATH": str(CODE)},
                 cwd="/",
                 close_fds=True,
             )
@@ -80,12 +87,17 @@ class Template:
         self._answered = True
 
     def worker(self) -> Worker:
-        """Another worker; raise `EOFError` or `OSError` if there can't be one any more."""
+        """Another worker, on its way; raise `EOFError` or `OSError` if there can be none any more."""
         self.ready()
         ours, theirs = socket.socketpair()
         with theirs:
             socket.send_fds(self._line, [inside.FORK], [theirs.fileno()])
         return Worker(ours)
+
+    def end_workers(self) -> None:
+        """End every worker, whatever it does; the template goes on."""
+        with contextlib.suppress(OSError):
+            self._line.sendall(inside.END_WORKERS)
 
     @property
     def alive(self) -> bool:

@@ -74,14 +74,11 @@ class UpdateSealer:
         db: VaultDatabase,
         files: VaultFiles,
         worker: TrainingWorker,
-        *,
-        training_processes: int = 1,
     ) -> None:
         self._key = key
         self._db = db
         self._files = files
         self._worker = worker
-        self._training_processes = training_processes
 
     def make(self, approved: ApprovedRound, clock: RoundClock) -> SealedUpdate:
         """Train in the training process, pass the airlock, correct or compress, encode, seal."""
@@ -112,14 +109,18 @@ class UpdateSealer:
             hospital=call.hospital,
             purpose=call.purpose,
             round=call.round,
-            cohort_path=str(self._files.cohorts.path(cohort)),
             cohort_sha256=cohort,
             threads=1,
-            processes=self._training_processes,
         )
         body = approved.broadcast + state.numbers.astype("<f8").tobytes()
         with trace.span("vault: train in the worker"):
-            raw = self._worker.run(job, body, on_step=clock.note, limit_s=clock.left_s)
+            raw = self._worker.run(
+                job,
+                body,
+                self._files.cohorts.path(cohort),
+                on_step=clock.note,
+                limit_s=clock.left_s,
+            )
         return airlock.inspect(
             raw,
             length=VectorLayout.of(plan).result_length(call.purpose),

@@ -91,14 +91,12 @@ class Vault:
         self._authorizer = Authorizer(
             self._db, self._approvers, hospital=self._name, verify_key=self.verify_key
         )
-        self._worker = TrainingWorker(site.vault / "vault.log", limit_s=settings.round_limit_s)
-        sealer = UpdateSealer(
-            self._key,
-            self._db,
-            self._files,
-            self._worker,
-            training_processes=settings.training_processes,
+        self._worker = TrainingWorker(
+            site.vault / "vault.log",
+            limit_s=settings.round_limit_s,
+            processes=settings.training_processes,
         )
+        sealer = UpdateSealer(self._key, self._db, self._files, self._worker)
         self._rounds = RoundExecutor(self._db, self._files, self._authorizer, sealer, self._worker)
         self._owner_service = OwnerService(
             self._db, self._files, self._approvers, self._authorizer, self._rounds

@@ -14,25 +14,18 @@ class TrainingJob:
     """One round or evaluation; the body is the round's broadcast (float32, little endian).
 
     What the hospital keeps of the plan between rounds (float64) comes after it. `cohort_sha256` is
-    of the bytes that must stand at `cohort_path`; a training runs on so many `processes`.
+    of the bytes of the file that comes with the job; this is process number `rank` of `processes`.
     """
 
     plan: str
     hospital: str
     purpose: Purpose
     round: int
-    cohort_path: str
     cohort_sha256: str
     threads: int
     processes: int = 1
+    rank: int = 0
     kind: Literal["job"] = "job"
-
-
-@canonical.message
-class Ready:
-    """The process has loaded its libraries and waits for jobs: the first thing that it says."""
-
-    kind: Literal["ready"] = "ready"
 
 
 @canonical.message

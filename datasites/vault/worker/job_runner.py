@@ -1,14 +1,14 @@
-"""What runs in the training process of a vault (`worker_process`), spoken to by pipes.
+"""What a training process does, inside its walls: one job, read from its line, answered on it.
 
-It reads jobs from standard input and answers on standard output with steps, and at the
-end with bytes for the airlock. It is started without the vault's keys or ledger, and it
-runs nothing that came from outside but a recipe, which is data.
+It answers with steps, and at the end with bytes for the airlock. It holds neither the vault's keys nor
+its ledger, reads one file, the cohort, and runs nothing that came from outside but a recipe, which is
+data.
 """
 
 import os
-import sys
 from collections.abc import Callable
-from pathlib import Path
+from contextlib import AbstractContextManager, nullcontext
+from typing import BinaryIO
 
 import numpy as np
 import torch
@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from datasites.data import cohort_file
 from datasites.protocol import framing, vault_api
-from datasites.vault.worker.job_messages import JobResult, Ready, StepDone, TrainingJob
-from datasites.vault.worker.rank_processes import RankProcesses
+from datasites.vault.worker import rank_group
+from datasites.vault.worker.job_messages import JobResult, StepDone, TrainingJob
 from syft_code import canonical
 from syft_code.errors import ConsiliumError, TrainingFailed, require
 from syft_code.learning.ranks import Group
@@ -30,11 +30,12 @@ from syft_code.secret_sharing.vector_layout import VectorLayout
 def perform(
     job: TrainingJob,
     body: bytes,
+    cohort: bytes,
     *,
     on_step: Callable[[int], None] | None = None,
     group: Group | None = None,
 ) -> bytes:
-    """Train on, or evaluate on, one hospital's cohort; return float64 bytes.
+    """Train on, or evaluate on, one hospital's cohort file; return float64 bytes.
 
     In a `group` of processes each performs the same job, and the first one's bytes are the result.
 
@@ -42,13 +43,12 @@ def perform(
     """
     torch.set_num_threads(job.threads)
     plan = Plan.decode(job.plan.encode())
-    data = Path(job.cohort_path).read_bytes()
     require(
-        canonical.sha256(data) == job.cohort_sha256,
+        canonical.sha256(cohort) == job.cohort_sha256,
         "The cohort must be the bytes that the vault checked, and is not.",
         error=TrainingFailed,
     )
-    split = cohort_file.unpack(data, plan.data)
+    split = cohort_file.unpack(cohort, plan.data)
     sent, stored = _divided(plan, job, body)
     randomness = NoiseSource.from_os()
     if job.purpose == "train":
@@ -85,60 +85,29 @@ def _divided(
     return np.frombuffer(body[:end], "<f4").astype(np.float32), stored
 
 
-def perform_part(job: TrainingJob, body: bytes, group: Group) -> bytes:
-    """A job as another rank performs it."""
-    return perform(job, body, group=group)
-
-
-class _OtherRanks:
-    """The other ranks, while there are any."""
-
-    def __init__(self) -> None:
-        self._processes: RankProcesses | None = None
-
-    def begun(self, job: TrainingJob, body: bytes) -> Group | None:
-        """The group that does a job together, which the others have begun; None if this one is alone."""
-        if job.processes == 1 or job.purpose != "train":
-            return None
-        if self._processes is None or self._processes.count != job.processes:
-            self.end()
-            self._processes = RankProcesses(job.processes, perform_part)
-        self._processes.tell(job, body)
-        return self._processes.group
-
-    def end(self) -> None:
-        """After a job that failed, nobody knows where the others stand."""
-        if self._processes is not None:
-            self._processes.end()
-        self._processes = None
-
-
-def serve(jobs: framing.Readable, answers: framing.Writable) -> None:
-    """Perform one job after the other until the vault closes the pipe."""
-    others = _OtherRanks()
-    while True:
-        try:
-            job, body = framing.receive(jobs, TrainingJob)
-        except EOFError:
-            return
-        try:
+def work(jobs: BinaryIO, answers: BinaryIO, file: int) -> None:
+    """The one job of this process: a cohort came with it."""
+    job, body = framing.receive(jobs, TrainingJob)
+    with os.fdopen(file, "rb") as handed:
+        cohort = handed.read()
+    try:
+        with _group(job) as group:
             result = perform(
                 job,
                 body,
+                cohort,
                 on_step=lambda step: framing.send(answers, StepDone(step=step)),
-                group=others.begun(job, body),
+                group=group,
             )
-            framing.send(answers, JobResult(), result)
-        except ConsiliumError as problem:
-            others.end()
-            framing.send(
-                answers, vault_api.Failure(error=type(problem).__name__, sentence=str(problem))
-            )
+        framing.send(answers, JobResult(), result)
+    except ConsiliumError as problem:
+        framing.send(
+            answers, vault_api.Failure(error=type(problem).__name__, sentence=str(problem))
+        )
 
 
-def main() -> None:
-    """Keep the pipe for answers alone: whatever a library prints goes to the owner's log."""
-    answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    framing.send(answers, Ready())
-    serve(sys.stdin.buffer, answers)
+def _group(job: TrainingJob) -> AbstractContextManager[Group | None]:
+    """The processes that do a training together; None for one alone."""
+    if job.processes == 1:
+        return nullcontext()
+    return rank_group.met(job.rank, job.processes)

@@ -1,24 +1,26 @@
-"""Where training runs: a child process of the vault, reached by two pipes and nothing else.
+"""Where training runs: contained processes of the vault, one for each job, ready before it comes.
 
-The seam for a sandbox: `TrainingWorker` starts the process and talks to it, and nobody else
-knows how. The process starts with an environment of three harmless names, no inherited
-file but its pipes and its log, and ends with the vault.
+    a template behind walls, libraries loaded ─ fork ─▶ a worker waits ─ job, cohort file ─▶ steps, result
+
+The vault holds one end of each line and opens the cohort; a worker never sees a path. All of them end
+with the vault.
 """
 
+import contextlib
 import os
 import re
-import subprocess
-import sys
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import IO
 
 from datasites.protocol import framing, vault_api
+from datasites.sandbox import offers
+from datasites.sandbox.spec import Spec, python_paths
+from datasites.sandbox.template import Template, Worker
 from datasites.site import ROUND_LIMIT_S
-from datasites.vault.worker.job_messages import JobReply, Ready, StepDone, TrainingJob
-from syft_code.errors import InvalidMessage, TrainingFailed
+from datasites.vault.worker.job_messages import JobReply, StepDone, TrainingJob
+from syft_code.errors import InvalidMessage, TrainingFailed, Unavailable
 
 ENDED = (
     "The training process of this hospital ended before its result was there; nothing left the "
@@ -30,26 +32,41 @@ TOO_LONG = (
     "hospital and the round stays paid. Plan rounds of fewer steps, or ask the data owner for a "
     "longer limit."
 )
-
+NO_NETWORK = (
+    "Training on several processes needs a network of their own, which this machine offers only with "
+    "bubblewrap or namespaces: set training_processes to 1, or see `consilium doctor`."
+)
+LOG_BYTES = 64 * 2**20
+_ENTRY = "datasites.vault.worker.job_runner:work"
+_PREPARE = "datasites.vault.worker.warm_up:small_rounds"
 _PEAK = re.compile(r"^VmHWM:\s+(\d+) kB$", re.MULTILINE)
 
 
 class TrainingWorker:
-    """One training process at a time, started when first needed and kept for the next round.
+    """Workers for one job after the other; the template is started when first needed, and kept.
 
-    A start or a job that takes longer than `limit_s` seconds is ended.
+    A start or a job that takes longer than `limit_s` seconds is ended. A training may have several
+    `processes`; each holds the cohort.
     """
 
-    def __init__(self, log_path: Path, *, limit_s: float = ROUND_LIMIT_S) -> None:
+    def __init__(
+        self, log_path: Path, *, limit_s: float = ROUND_LIMIT_S, processes: int = 1
+    ) -> None:
         self._log_path = log_path
         self._limit_s = limit_s
-        self._process: subprocess.Popen[bytes] | None = None
+        self._processes = processes
+        self._template: Template | None = None
+        self._waiting: list[Worker] = []
         self._one_job = threading.Lock()
         self._starting = threading.Lock()
         self._closed = False
 
     def ready(self) -> None:
-        """Have a process that waits for a job; raise `TrainingFailed` if none comes up."""
+        """Have workers that wait for a job; raise `TrainingFailed` if none come up.
+
+        Raises:
+            Unavailable: if this machine has no way to contain them.
+        """
         with self._one_job:
             self._answering()
 
@@ -57,64 +74,100 @@ class TrainingWorker:
         self,
         job: TrainingJob,
         weights: bytes,
+        cohort: Path,
         *,
         on_step: Callable[[int], None],
         limit_s: float | None = None,
     ) -> bytes:
-        """Perform one job and return the raw bytes of its result, for the airlock.
+        """Perform one job on a cohort's file and return the raw bytes of its result, for the airlock.
 
         It may take `limit_s` seconds, if that is less than the worker's own limit.
 
         Raises:
-            TrainingFailed: if the process died, took too long or spoke out of turn; a new one
-                starts next time.
+            TrainingFailed: if a process died, took too long or spoke out of turn; others take the
+                next job.
             ConsiliumError: what the process says went wrong.
         """
         with self._one_job:
-            process = self._answering()
-            with self._ended_after(process, min(self._limit_s, limit_s or self._limit_s)):
-                return _converse(process, job, weights, on_step)
+            workers = self._answering()
+            self._waiting = []
+            count = self._processes if job.purpose == "train" else 1
+            try:
+                with self._ended_after(min(self._limit_s, limit_s or self._limit_s)):
+                    jobs = [replace(job, processes=count, rank=rank) for rank in range(count)]
+                    return _converse(workers[:count], jobs, weights, cohort, on_step)
+            finally:
+                for worker in workers:
+                    worker.close()
+                self._fork_ahead()
 
     def peak_mib(self) -> float:
-        """The most memory that the training process has held so far; 0 if there is none."""
-        process = self._process
-        return _peak_mib(process.pid) if process is not None else 0.0
+        """The most memory that one of the processes of now has held so far; 0 if there is none."""
+        template = self._template
+        return 0.0 if template is None else max(map(_peak_mib, _family(template.process.pid)))
 
     def stop(self) -> None:
-        """End the job under way, if there is one: it fails, and the next gets a new process."""
-        self._end()
+        """End the job under way, if there is one: it fails, and the next gets new processes."""
+        template = self._template
+        if template is not None:
+            template.end_workers()
+        if self._one_job.acquire(
+            blocking=False
+        ):  # none is under way: those that wait are gone, too
+            self._let_go()
+            self._one_job.release()
 
     def close(self) -> None:
-        """End the training process for good; no other is started."""
+        """End all processes for good; no other is started."""
         self._closed = True
         self._end()
 
-    def _answering(self) -> "subprocess.Popen[bytes]":
-        """The process, which has said that it is ready."""
-        with self._starting:
-            if self._process is not None and self._process.poll() is None:
-                return self._process
-        process = self._new()
-        with self._ended_after(process, self._limit_s):
-            if process.stdout is None:
-                raise EOFError
-            framing.receive(process.stdout, Ready)
-        return process
+    def _answering(self) -> list[Worker]:
+        """Workers that have said that they are ready."""
+        with self._ended_after(self._limit_s):
+            if self._template is None or not self._template.alive:
+                self._start()
+            if not self._waiting:
+                self._fork_ahead(must=True)
+            for worker in self._waiting:
+                worker.ready()
+        return self._waiting
 
-    def _new(self) -> "subprocess.Popen[bytes]":
+    def _start(self) -> None:
         self._end()
+        mechanism = offers.mechanism()
+        if self._processes > 1 and mechanism == "landlock":
+            raise Unavailable(NO_NETWORK)
         with self._starting:
             if self._closed:
-                raise TrainingFailed(ENDED)
+                raise EOFError
             with self._log_path.open("ab") as log:
-                self._process = _start(log)
-            return self._process
+                self._template = Template(
+                    Spec(
+                        mechanism=mechanism,
+                        profile="strict" if self._processes == 1 else "ranks",
+                        entry=_ENTRY,
+                        prepare=_PREPARE,
+                        readable=python_paths(),
+                        memory_bytes=_memory_bytes(),
+                        log_bytes=self._log_path.stat().st_size + LOG_BYTES,
+                    ),
+                    log,
+                )
 
-    @contextmanager
-    def _ended_after(self, process: "subprocess.Popen[bytes]", limit_s: float) -> Iterator[None]:
-        """End the process if what is done here takes longer, or goes wrong."""
+    def _fork_ahead(self, *, must: bool = False) -> None:
+        """Have the next job's workers come up meanwhile."""
+        template = self._template
+        with contextlib.nullcontext() if must else contextlib.suppress(OSError, EOFError):
+            if template is None or not template.alive:
+                raise EOFError
+            self._waiting = [template.worker() for _ in range(self._processes)]
+
+    @contextlib.contextmanager
+    def _ended_after(self, limit_s: float) -> Iterator[None]:
+        """End everything if what is done here takes longer, or goes wrong."""
         late = threading.Event()
-        alarm = threading.Timer(limit_s, _end_late, [process, late])
+        alarm = threading.Timer(limit_s, self._end_late, [late])
         alarm.daemon = True
         alarm.start()
         try:
@@ -125,18 +178,37 @@ class TrainingWorker:
         finally:
             alarm.cancel()
 
+    def _end_late(self, late: threading.Event) -> None:
+        late.set()
+        self._end()
+
     def _end(self) -> None:
         with self._starting:
-            process, self._process = self._process, None
-        if process is not None:
-            process.kill()
-            with process:  # closes the pipes and waits
-                return
+            template, self._template = self._template, None
+        self._let_go()
+        if template is not None:
+            template.kill()
+
+    def _let_go(self) -> None:
+        """Of workers that wait for a job."""
+        waiting, self._waiting = self._waiting, []
+        for worker in waiting:
+            worker.close()
 
 
-def _end_late(process: "subprocess.Popen[bytes]", late: threading.Event) -> None:
-    late.set()
-    process.kill()
+def _memory_bytes() -> int:
+    """All of the machine's: a job that wants more than there is fails alone."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def _family(process_id: int) -> list[int]:
+    """A process, its children, theirs and so on."""
+    found = [process_id]
+    for one in found:
+        with contextlib.suppress(OSError):
+            children = Path(f"/proc/{one}/task/{one}/children").read_text(encoding="ascii")
+            found += map(int, children.split())
+    return found
 
 
 def _peak_mib(process_id: int) -> float:
@@ -149,34 +221,20 @@ def _peak_mib(process_id: int) -> float:
     return int(peak.group(1)) / 1024 if peak else 0.0
 
 
-def _start(log: IO[bytes]) -> "subprocess.Popen[bytes]":
-    environment = {
-        "PATH": os.environ.get("PATH", os.defpath),
-        "OMP_NUM_THREADS": "1",
-        "PYTHONUNBUFFERED": "1",
-    }
-    return subprocess.Popen(
-        [sys.executable, "-m", "datasites.vault.worker.worker_process", str(os.getpid())],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=log,
-        env=environment,
-        cwd=Path(__file__).parents[3],
-        close_fds=True,
-    )
-
-
 def _converse(
-    process: "subprocess.Popen[bytes]",
-    job: TrainingJob,
+    workers: Sequence[Worker],
+    jobs: Sequence[TrainingJob],
     weights: bytes,
+    cohort: Path,
     on_step: Callable[[int], None],
 ) -> bytes:
-    if process.stdin is None or process.stdout is None:
-        raise EOFError
-    framing.send(process.stdin, job, weights)
+    """Hand each its job and the cohort; the first one's answers count."""
+    for worker, job in zip(workers, jobs, strict=True):
+        with cohort.open("rb") as file:
+            worker.hand_over(file)
+        framing.send(worker.jobs, job, weights)
     while True:
-        answer, body = framing.receive(process.stdout, JobReply)
+        answer, body = framing.receive(workers[0].answers, JobReply)
         if isinstance(answer, vault_api.Failure):
             raise vault_api.as_error(answer)
         if not isinstance(answer, StepDone):

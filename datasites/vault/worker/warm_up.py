@@ -1,0 +1,143 @@
+"""What a template does before it makes workers: a small round of each kind of network, on noise.
+
+A worker sees no file system, so what libraries load late must be there; and nobody's round pays for it.
+"""
+
+import io
+
+import numpy as np
+
+from datasites.data import cohort_file, patient_hashing
+from datasites.data.cohort_file import SplitCohort
+from datasites.protocol import framing, vault_api
+from datasites.vault.worker import job_runner
+from datasites.vault.worker.job_messages import StepDone, TrainingJob
+from syft_code import canonical
+from syft_code.cohort import Cohort
+from syft_code.errors import TrainingFailed
+from syft_code.local_training import round_time
+from syft_code.plans.messages import Purpose
+from syft_code.plans.plan import Plan
+from syft_code.plans.plan_parts import DpSgd, Evaluation, Sgd
+from syft_code.plans.roster import Aggregator, Hospital
+from syft_code.recipes.architectures import LayerStack, UNet
+from syft_code.recipes.layers import (
+    Activation,
+    Conv,
+    GlobalAverage,
+    GroupNorm,
+    Linear,
+    Lstm,
+    Pool,
+    Scattering,
+)
+from syft_code.recipes.recipe import CrossEntropy, DataSpec, DiceCrossEntropy, Recipe
+
+PATIENTS = 4
+_KEYS = [f"{number:064x}" for number in range(8)]
+
+
+def small_rounds() -> None:
+    """A training and an evaluation of each kind."""
+    picture = (Conv(channels=4), GroupNorm(groups=2), Activation(), Pool(), GlobalAverage())
+    classify, segment = CrossEntropy(), DiceCrossEntropy()
+    for recipe, data in (
+        (Recipe(model=LayerStack(layers=picture), loss=classify), _spec("ham10000", 3, 16)),
+        (Recipe(model=LayerStack(layers=(Scattering(),)), loss=classify), _spec("ham10000", 3, 32)),
+        (Recipe(model=LayerStack(layers=(Linear(features=4),)), loss=classify), _spec("table", 0)),
+        (Recipe(model=LayerStack(layers=(Lstm(units=4),)), loss=classify), _spec("series", 1, 4)),
+        (Recipe(model=UNet(widths=(4, 8)), loss=segment), _spec("brats", 2, 16)),
+    ):
+        cohort, plan = _cohort(data), _plan(recipe, data)
+        for purpose in ("train", "evaluate"):
+            _round(plan, purpose, cohort)
+    framing.send(io.BytesIO(), StepDone(step=1))
+    framing.send(io.BytesIO(), vault_api.Failure(error=TrainingFailed.__name__, sentence="none"))
+
+
+def _round(plan: Plan, purpose: Purpose, cohort: bytes) -> None:
+    job = TrainingJob(
+        plan=plan.encode().decode(),
+        hospital=plan.hospitals[0].name,
+        purpose=purpose,
+        round=1,
+        cohort_sha256=canonical.sha256(cohort),
+        threads=1,
+    )
+    line = io.BytesIO()
+    framing.send(line, job, round_time.first_broadcast(plan, purpose).joined().tobytes())
+    line.seek(0)
+    received, body = framing.receive(line, TrainingJob)
+    job_runner.perform(received, body, cohort)
+
+
+def _plan(recipe: Recipe, data: DataSpec) -> Plan:
+    """One that nobody has signed, with keys that are no keys."""
+    return Plan(
+        study="warm-up",
+        researcher_key=_KEYS[0],
+        data=data,
+        recipe=recipe,
+        dp_sgd=DpSgd(noise_multiplier=1.0, max_grad_norm=1.0, sample_rate=1.0, steps=1),
+        optimizer=Sgd(learning_rate=0.1),
+        rounds=1,
+        hospitals=tuple(
+            Hospital(
+                name=f"h{number}",
+                verify_key=_KEYS[number],
+                asset="noise",
+                asset_version=1,
+                patients=PATIENTS,
+            )
+            for number in (1, 2, 3)
+        ),
+        aggregators=tuple(
+            Aggregator(
+                name=f"a{number}",
+                address="127.0.0.1:1",
+                verify_key=_KEYS[number],
+                seal_key=_KEYS[number],
+                certificate="none",
+            )
+            for number in (4, 5, 6)
+        ),
+        min_hospitals=3,
+        evaluation=Evaluation(noise_multiplier=1.0, after_rounds=(1,)),
+    )
+
+
+def _spec(kind: str, channels: int, size_px: int = 0) -> DataSpec:
+    return DataSpec(
+        kind=kind,
+        task="segmentation" if kind == "brats" else "classification",
+        channels=tuple(f"c{number}" for number in range(channels)),
+        height_px=size_px,
+        width_px=size_px,
+        classes=("no", "yes"),
+        patient_unit="patient",
+        stand_in=True,
+        facts=("f",) if kind == "table" else (),
+    )
+
+
+def _cohort(data: DataSpec) -> bytes:
+    """Patients of noise, every other one held out, as a vault keeps them."""
+    random = np.random.default_rng(0)
+    shape = (2 * PATIENTS, len(data.channels), data.height_px, data.width_px)
+    mapped = shape[:1] + shape[2:] if data.task == "segmentation" else shape[:1]
+    pixels = random.integers(0, 255, shape)
+    whole = data.kind == "ham10000"
+    cohort = Cohort(
+        images=pixels.astype(np.uint8) if whole else pixels.astype(np.float16),
+        labels=random.integers(0, 2, mapped).astype(np.uint8),
+        patient=np.arange(2 * PATIENTS, dtype=np.int32),
+        facts=random.random((2 * PATIENTS, len(data.facts))).astype(np.float32),
+    )
+    return cohort_file.pack(
+        SplitCohort(
+            cohort=cohort,
+            held_out=np.arange(2 * PATIENTS) % 2 == 1,
+            tokens=patient_hashing.tokens([str(n) for n in range(2 * PATIENTS)], bytes(32)),
+            split_rule="warm-up",
+        )
+    )

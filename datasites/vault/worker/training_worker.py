@@ -20,6 +20,8 @@ from datasites.site import ROUND_LIMIT_S
 from datasites.vault.worker.job_messages import JobReply, Ready, StepDone, TrainingJob
 from syft_code.errors import InvalidMessage, TrainingFailed
 
+START_LIMIT_S = 180.0
+"""A process that loads its libraries longer than this never comes up."""
 ENDED = (
     "The training process of this hospital ended before its result was there; nothing left the "
     "hospital and the round stays paid. Go on with the next one."
@@ -95,7 +97,7 @@ class TrainingWorker:
             if self._process is not None and self._process.poll() is None:
                 return self._process
         process = self._new()
-        with self._ended_after(process, self._limit_s):
+        with self._ended_after(process, min(self._limit_s, START_LIMIT_S)):
             if process.stdout is None:
                 raise EOFError
             framing.receive(process.stdout, Ready)

@@ -44,7 +44,8 @@ def main(
         error=InvalidInput,
     )
     console = Console()
-    console.print(figures.machine())
+    where = figures.machine()
+    console.print(where)
     found: list[Figure] = []
     for name in wanted:
         for one in BENCHMARKS[name](tiny=tiny):
@@ -53,7 +54,7 @@ def main(
                 f"[dim]{name}: {one.what}: {one.value:.3g} {one.unit}[/]", highlight=False
             )
             if out:  # what there is, in case the rest is stopped
-                figures.write(found, out)
+                figures.write(found, out, where=where)
     console.print(figures.table(found))
 
 

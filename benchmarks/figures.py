@@ -4,7 +4,7 @@ import json
 import os
 import platform
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -69,11 +69,13 @@ def table(figures: Sequence[Figure]) -> Table:
     return shown
 
 
-def write(figures: Sequence[Figure], folder: Path) -> None:
-    """`figures.json`, and `figures.svg`: each figure over its goal."""
+def write(
+    figures: Sequence[Figure], folder: Path, *, where: Mapping[str, object] | None = None
+) -> None:
+    """`figures.json`, and `figures.svg`: each figure over its goal; `where` is `machine()` before."""
     folder.mkdir(parents=True, exist_ok=True)
     rows = [asdict(one) | {"met": one.met} for one in figures]
-    text = json.dumps({"machine": machine(), "figures": rows}, indent=2)
+    text = json.dumps({"machine": where or machine(), "figures": rows}, indent=2)
     (folder / "figures.json").write_text(f"{text}\n")
     wanted = [one for one in figures if one.goal]
     picture = Picture(figsize=(8, 0.4 * len(wanted) + 1.2), layout="constrained")

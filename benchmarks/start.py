@@ -59,10 +59,10 @@ def _up(file: Path, state: Path, *, look: bool = False) -> tuple[float, list[Fig
     began = time.monotonic()
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         try:
-            for line in process.stdout or ():
-                if READY in line:
-                    break
+            ready = any(READY in line for line in process.stdout or ())
             seconds = time.monotonic() - began
+            if not ready:
+                raise SystemExit("The federation did not start: nothing is measured.")
             return seconds, [*_at_rest(process.pid), *_commands(state)] if look else []
         finally:
             process.terminate()
@@ -76,6 +76,8 @@ def _at_rest(pid: int) -> Iterator[Figure]:
     hospital = [
         pss for command, pss in held.items() if re.search(r"(desk|vault)_process .*h0 ", command)
     ]
+    if len(hospital) != 2:
+        raise SystemExit(f"A hospital has two processes at rest, found {len(hospital)}.")
     yield Figure(
         benchmark="start", what="a hospital at rest (PSS)", value=sum(hospital), unit="MiB",
         goal=500.0,

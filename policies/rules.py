@@ -171,6 +171,17 @@ def _enough_aggregators(case: PolicyCase, policy: SitePolicy) -> Deny | None:
     )
 
 
+def _has_a_clock(case: PolicyCase, policy: SitePolicy) -> Deny | None:
+    most, clock = policy.terms.most_ticks, case.plan.clock
+    if most is None or (clock is not None and clock.ticks <= most):
+        return None
+    got = "none" if clock is None else f"one of {clock.ticks}"
+    return Deny(
+        f"A plan must have a clock of at most {most} ticks, so that the time of a round tells nothing "
+        f"else; this one has {got}: leave clock out of researcher.study(...), which makes one."
+    )
+
+
 def _enough_noise(case: PolicyCase, policy: SitePolicy) -> Deny | None:
     plan, least = case.plan, policy.terms.min_noise_multiplier
     asked = {"noise_multiplier": plan.dp_sgd.noise_multiplier}
@@ -228,6 +239,7 @@ RULES: tuple[PolicyRule, ...] = (
     _enough_aggregators,
     _enough_noise,
     _enough_patients,
+    _has_a_clock,
     _study_within_its_cap,
     _researcher_within_their_cap,
 )

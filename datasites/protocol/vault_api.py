@@ -7,7 +7,7 @@ desk passes a researcher's signed calls on; an owner sends actions (`owner_actio
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -234,7 +234,8 @@ def ask(
     """
     try:
         with _connected(vault_home, timeout_s) as stream:
-            send(stream, request, body)
+            with suppress(BrokenPipeError):  # refused before its body was read: the reply says why
+                send(stream, request, body)
             reply, data = receive(stream, Reply)
     except (OSError, EOFError):
         raise Unavailable(

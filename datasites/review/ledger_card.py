@@ -141,6 +141,7 @@ def _terms(policy: SitePolicy) -> tuple[Section, ...]:
                 ("Hospitals in a sum", f"at least {terms.min_hospitals}"),
                 ("Aggregators to open it", f"at least {terms.min_aggregators}"),
                 ("Models", ", ".join(terms.recipes)),
+                ("Clock of a plan", _clock(terms.most_ticks)),
                 ("People who approve", str(terms.approvers)),
                 ("Researchers read why not", "yes" if policy.tell_researchers else "no"),
             ),
@@ -181,6 +182,10 @@ def format_time(at_unix_s: float) -> str:
 
 def _budget(epsilon: float, delta: float) -> str:
     return f"epsilon {epsilon:g} at delta {delta:g}, in all, for ever"
+
+
+def _clock(most_ticks: int | None) -> str:
+    return "may be left out" if most_ticks is None else f"at most {most_ticks} ticks"
 
 
 def _cap(epsilon: float | None) -> str:

@@ -1,5 +1,6 @@
 """A plan in words and numbers: the parts of a card that follow from what the plan says."""
 
+import math
 from collections.abc import Sequence
 
 from datasites.protocol.vault_api import LedgerSummary, PlanStatus
@@ -130,7 +131,8 @@ def _when(plan: Plan) -> str:
     return (
         f"A result leaves at a tick of the plan's clock, {clock.train_s:g} s of a training and "
         f"{clock.evaluate_s:g} s of an evaluation, whatever the work took; after "
-        f"{clock.ticks} ticks the round has failed."
+        f"{clock.ticks} ticks the round has failed. Which tick it was tells a stopwatch at most "
+        f"{math.ceil(math.log2(clock.ticks + 1))} bits a round."
     )
 
 

@@ -1,25 +1,41 @@
-"""One round's time: when its work began, how far it is for who asks, and when its end may show."""
+"""One round's time: when its work began and ended, how far it is for who asks, when its end shows."""
 
+import math
 import threading
 import time
+from collections.abc import Callable
 
 from syft_code.plans.messages import Purpose
 from syft_code.plans.plan import Plan
+
+Wait = Callable[[float], object]
+"""Waits so many seconds, or until it is told not to."""
 
 
 class RoundClock:
     """Begins when it is made. Without a clock in the plan, everything shows when it is there.
 
-    Guarantee: with a clock, neither a step nor an end depends on the work, but for the tick at
-    which it ends.
+    Guarantee: with a clock, neither a step nor an end depends on the work, but for the tick after
+        which the work ends; only `cut`, by the hospital's own hand, comes between.
     """
 
-    def __init__(self, plan: Plan, purpose: Purpose) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        purpose: Purpose,
+        *,
+        now: Callable[[], float] = time.monotonic,
+        wait: Wait | None = None,
+    ) -> None:
         self._clock = plan.clock
         self._purpose: Purpose = purpose
         self._steps = plan.dp_sgd.steps if purpose == "train" else 1
         self._done = 0
-        self._began = time.monotonic()
+        self._now = now
+        self._cut = threading.Event()
+        self._wait: Wait = self._cut.wait if wait is None else wait
+        self._began = now()
+        self._ended_s: float | None = None
 
     @property
     def left_s(self) -> float | None:
@@ -29,9 +45,10 @@ class RoundClock:
         return max(0.01, self._clock.last_s(self._purpose) - self._elapsed_s)
 
     @property
-    def over(self) -> bool:
-        """Whether the last tick has passed."""
-        return self._clock is not None and self._elapsed_s > self._clock.last_s(self._purpose)
+    def late(self) -> bool:
+        """Whether the work ended after the last tick."""
+        ended_s = self._elapsed_s if self._ended_s is None else self._ended_s
+        return self._clock is not None and ended_s > self._clock.last_s(self._purpose)
 
     @property
     def step(self) -> int:
@@ -45,13 +62,24 @@ class RoundClock:
         """So many steps are done."""
         self._done = step
 
-    def hold(self, closing: threading.Event) -> None:
-        """Wait for the tick at which this end shows, or until the vault closes."""
-        if self._clock is None or self.over:
+    def end(self) -> None:
+        """The work is over, one way or another; what comes after the first time changes nothing."""
+        if self._ended_s is None:
+            self._ended_s = self._elapsed_s
+
+    def hold(self) -> None:
+        """Wait for the first tick after the work's end; at once if that tick has been waited for."""
+        self.end()
+        if self._clock is None or self._ended_s is None:
             return
-        elapsed_s = self._elapsed_s
-        closing.wait(self._clock.next_tick_s(self._purpose, elapsed_s) - elapsed_s)
+        tick_s = self._clock.tick_s(self._purpose)
+        shows_s = max(1, math.ceil(self._ended_s / tick_s)) * tick_s
+        self._wait(max(0.0, shows_s - self._elapsed_s))
+
+    def cut(self) -> None:
+        """Hold no longer: the hospital has stopped the round, or stops itself."""
+        self._cut.set()
 
     @property
     def _elapsed_s(self) -> float:
-        return time.monotonic() - self._began
+        return self._now() - self._began

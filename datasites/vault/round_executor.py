@@ -9,6 +9,7 @@ import logging
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
 
 from datasites.vault.authorization import Authorizer
 from datasites.vault.db import integrity_check
@@ -29,6 +30,13 @@ LATE = (
     "The round was not over at the last tick of the plan's clock; nothing left the hospital and the "
     "round stays paid. Plan longer ticks, or more of them."
 )
+
+
+class _Written(NamedTuple):
+    """A sealed update whose shares lie on disk, under these hashes."""
+
+    update: SealedUpdate
+    hashes: tuple[str, ...]
 
 
 class RoundExecutor:
@@ -71,6 +79,7 @@ class RoundExecutor:
     def close(self) -> None:
         """End the training process and the queue; what was under way is lost and stays paid."""
         self.closing.set()
+        self._cut_holds()
         self._worker.close()
         self._queue.shutdown(wait=True, cancel_futures=True)
 
@@ -92,6 +101,11 @@ class RoundExecutor:
         except ConsiliumError:
             if self._running == plan_hash:
                 self._worker.stop()
+                self._cut_holds()
+
+    def _cut_holds(self) -> None:
+        for clock in list(self._clocks.values()):
+            clock.cut()
 
     def _run(self, approved: ApprovedRound) -> None:
         """Train or evaluate, and leave sealed shares or a sentence behind.
@@ -99,47 +113,63 @@ class RoundExecutor:
         The grant is computed before the round and again in the transaction that releases its result:
         an owner can revoke the plan while the round waits in the queue, and while it trains.
         The plan's clock begins when the training process waits for the job, whose start is nobody's
-        patient's doing; whatever comes of the job, shares or a sentence, shows at a tick.
+        patient's doing; whatever comes of the job, shares or a sentence, shows at a tick. What ends
+        before a patient is read is said at once.
         """
         ticket, plan_hash = approved.ticket, approved.call.plan_hash
         self._running = plan_hash
-        clock = RoundClock(approved.grant.plan, approved.call.purpose)
+        clock = None
         try:
-            with trace.span("vault: grant again"):
-                self._db.tickets.set_state(ticket, "running")
-                self._authorizer.grant(plan_hash)
+            self._db.tickets.set_state(ticket, "running")
             with trace.span("vault: have a training process"):
                 self._worker.ready()
-            clock = self._clocks[ticket] = RoundClock(approved.grant.plan, approved.call.purpose)
-            self._release(approved, self._sealer.make(approved, clock), clock)
-        except ConsiliumError as problem:
-            problem = TrainingFailed(LATE) if clock.over else problem
-            LOG.warning("round %s failed: %s", ticket, problem)
-            clock.hold(self.closing)
-            hidden = TrainingFailed(FAILED) if isinstance(problem, InvalidInput) else problem
-            self._fail(approved, str(problem), public=str(self._authorizer.public(hidden)))
-        except Exception:
-            LOG.exception("round %s failed", ticket)
-            clock.hold(self.closing)
-            self._fail(
-                approved, FAILED, public=str(self._authorizer.public(TrainingFailed(FAILED)))
-            )
+            begun = self._begin(approved)
+            with trace.span("vault: grant again"):
+                self._authorizer.grant(plan_hash)
+            clock = begun
+            self._release(approved, self._in_time(approved, clock), clock)
+        except Exception as problem:
+            foreseen = problem if isinstance(problem, ConsiliumError) else TrainingFailed(FAILED)
+            LOG.warning("round %s failed: %s", ticket, problem, exc_info=foreseen is not problem)
+            if clock is not None:
+                clock.hold()
+            told = TrainingFailed(FAILED) if isinstance(foreseen, InvalidInput) else foreseen
+            self._fail(approved, str(foreseen), public=str(self._authorizer.public(told)))
         finally:
             self._running = ""
             self._clocks.pop(ticket, None)
             self._under_way.pop(ticket).set()
 
-    def _release(self, approved: ApprovedRound, update: SealedUpdate, clock: RoundClock) -> None:
-        """Write the shares down, then let them out: ledger, log, ticket and state say so together.
+    def _begin(self, approved: ApprovedRound) -> RoundClock:
+        clock = RoundClock(approved.grant.plan, approved.call.purpose)
+        self._clocks[approved.ticket] = clock
+        if self.closing.is_set():
+            clock.cut()
+        return clock
 
-        What the vault's own end cuts off while it waits for the tick stays unfinished.
+    def _in_time(self, approved: ApprovedRound, clock: RoundClock) -> "_Written":
+        """Train, seal and write the shares down, until the clock's last tick.
+
+        The log's head is read before the work: the one after it would tell when the work ended.
         """
-        with trace.span("vault: write shares"):
-            hashes = tuple(self._files.shares.write(share) for share in update.shares)
-        if clock.over:
-            raise TrainingFailed(LATE)
+        try:
+            update = self._sealer.make(approved, clock, log_sha256=self._db.log.head().sha256)
+            with trace.span("vault: write shares"):
+                hashes = tuple(self._files.shares.write(share) for share in update.shares)
+        finally:
+            clock.end()
+            if clock.late:
+                raise TrainingFailed(LATE)
+        return _Written(update=update, hashes=hashes)
+
+    def _release(self, approved: ApprovedRound, written: "_Written", clock: RoundClock) -> None:
+        """At the tick, let the shares out: ledger, log, ticket and state say so together.
+
+        What the vault's own end cuts off before that stays unfinished.
+        """
+        update, hashes = written.update, written.hashes
         with trace.span("vault: wait for the tick"):
-            clock.hold(self.closing)
+            clock.hold()
         if self.closing.is_set():
             return
         facts = {"client_state": update.after} if update.after else {}

@@ -80,13 +80,17 @@ class UpdateSealer:
         self._files = files
         self._worker = worker
 
-    def make(self, approved: ApprovedRound, clock: RoundClock) -> SealedUpdate:
-        """Train in the training process, pass the airlock, correct or compress, encode, seal."""
+    def make(self, approved: ApprovedRound, clock: RoundClock, *, log_sha256: str) -> SealedUpdate:
+        """Train in the training process, pass the airlock, correct or compress, encode, seal.
+
+        The shares carry `log_sha256`, the hash of an entry of the log.
+        """
         plan, call = approved.grant.plan, approved.call
         state = self._files.client_states.read(plan, call.purpose)
         result = self._trained(approved, state, clock)
         if call.purpose == "evaluate":
-            return SealedUpdate(shares=self._sealed_shares(approved, result), before="", after="")
+            shares = self._sealed_shares(approved, result, log_sha256)
+            return SealedUpdate(shares=shares, before="", after="")
         sent = broadcast.unpack(plan, call.purpose, np.frombuffer(approved.broadcast, "<f4"))
         update = client_update.from_result(
             plan,
@@ -96,7 +100,7 @@ class UpdateSealer:
             common=sent.control.astype(np.float64),
             kept=state.numbers,
         )
-        shares = self._sealed_shares(approved, update.values)
+        shares = self._sealed_shares(approved, update.values, log_sha256)
         after = "" if update.kept is None else self._files.client_states.write(update.kept)
         return SealedUpdate(shares=shares, before=state.sha256, after=after)
 
@@ -127,7 +131,9 @@ class UpdateSealer:
             bound=airlock.result_bound(plan, call.purpose),
         )
 
-    def _sealed_shares(self, approved: ApprovedRound, values: Vector) -> list[bytes]:
+    def _sealed_shares(
+        self, approved: ApprovedRound, values: Vector, log_sha256: str
+    ) -> list[bytes]:
         plan, call = approved.grant.plan, approved.call
         airlock.check(values, bound=plan.sharing_of(call.purpose).bound)
         with trace.span("vault: shard and seal"):
@@ -138,7 +144,7 @@ class UpdateSealer:
                 round_number=call.round,
                 values=values,
                 hospital_key=self._key,
-                log_sha256=self._db.log.head().sha256,
+                log_sha256=log_sha256,
                 seeds=_fresh(envelope.scheme(plan).pieces - 1, keystream.SEED_BYTES),
                 content_keys=_fresh(len(plan.aggregators), envelope.KEY_BYTES),
             )

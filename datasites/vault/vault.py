@@ -42,7 +42,7 @@ from syft_code.errors import (
 )
 from syft_code.local_training import broadcast
 from syft_code.plans import messages
-from syft_code.plans.messages import NO_PART, RoundCall, Signed, Ticket
+from syft_code.plans.messages import NO_PART, PURPOSES, RoundCall, Signed, Ticket
 from syft_code.plans.plan import Plan
 from syft_code.privacy import accounting
 from syft_code.runtime import durable_files, trace
@@ -91,10 +91,12 @@ class Vault:
         self._authorizer = Authorizer(
             self._db, self._approvers, hospital=self._name, verify_key=self.verify_key
         )
+        self._limit_s = settings.round_limit_s
         self._worker = TrainingWorker(
             site.vault / "vault.log",
-            limit_s=settings.round_limit_s,
+            limit_s=self._limit_s,
             processes=settings.training_processes,
+        )
         )
         sealer = UpdateSealer(self._key, self._db, self._files, self._worker)
         self._rounds = RoundExecutor(self._db, self._files, self._authorizer, sealer, self._worker)
@@ -186,6 +188,11 @@ class Vault:
         self._rounds.submit(approved)
         return self.ticket(ticket)
 
+    def broadcast_bytes(self, signed: Signed) -> int:
+        """What comes with a round call; raise a `ConsiliumError` unless the plan's researcher signed it."""
+        call, plan = self._authentic(signed)
+        return 4 * VectorLayout.of(plan).broadcast_length(call.purpose)
+
     def ticket(self, ticket: str) -> Ticket:
         """How far a round is: its steps and epsilon, never a loss or a metric."""
         known = self._db.tickets.read(ticket)
@@ -241,12 +248,23 @@ class Vault:
             "The call is for another hospital than this one: send it where its roster says.",
             error=InvalidMessage,
         )
+        self._check_clock(plan)
         require(
             call.round in plan.rounds_of(call.purpose),
             f"The plan has no round {call.round} to {call.purpose}: call one that it has.",
             error=InvalidMessage,
         )
         return call, plan
+
+    def _check_clock(self, plan: Plan) -> None:
+        """Raise `InvalidMessage` if a round's clock could hold this hospital's queue past its limit."""
+        longest_s = 0.0 if plan.clock is None else max(map(plan.clock.last_s, PURPOSES))
+        require(
+            longest_s <= self._limit_s,
+            f"A round's clock must be over within this hospital's limit of {self._limit_s:g} s, and "
+            f"takes up to {longest_s:g} s: plan shorter ticks, or fewer.",
+            error=InvalidMessage,
+        )
 
     def _check_asset(self, plan: Plan) -> None:
         """The asset's file has the bytes that its owner published; raise `NotApproved` if not."""

@@ -21,7 +21,6 @@ from datasites.protocol import framing, vault_api
 from datasites.site import Site
 from datasites.vault.vault import Vault
 from syft_code.errors import ConsiliumError, Refused
-from syft_code.recipes.recipe import MAX_PARAMETERS
 from syft_code.runtime.parent_exit import end_with_parent
 
 LOG = logging.getLogger("consilium.vault")
@@ -70,10 +69,10 @@ class _Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
         Path(vault_api.SOCKET_NAME).chmod(0o600)
 
     def max_body_bytes(self, request: object) -> int:
-        """Weights and a control variate for a round, a cohort only after the owner's signature, else nothing."""
+        """A plan's broadcast for a round, a cohort for a publication, both after a signature; else nothing."""
         match request:
             case vault_api.StartRound():
-                return 2 * 4 * MAX_PARAMETERS
+                return self.vault.broadcast_bytes(request.call)
             case vault_api.OwnerActionRequest(name="PublishAsset"):
                 self.vault.check_action(request)
                 return framing.MAX_BODY_BYTES

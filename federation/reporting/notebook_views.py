@@ -55,6 +55,7 @@ def _asked(terms: Terms) -> dict[str, object]:
         "least aggregators to open it": terms.min_aggregators,
         "least training patients": terms.min_patients,
         "models": ", ".join(terms.recipes),
+        "most ticks of the clock": terms.most_ticks or "no clock needed",
         "people who must approve": terms.approvers,
     }
 

@@ -85,7 +85,8 @@ class BlobClient:
         Raises:
             NotApproved: if the code has not run, or the round may not.
         """
-        return _ticket(self._send("POST", "/rounds", content=canonical.encode(call)))
+        content = canonical.encode(call)
+        return _ticket(self._send("POST", f"/rounds/{canonical.sha256(content)}", content=content))
 
     def ticket(self, ticket: str) -> Ticket:
         """How far a round is, at its end or when the front desk has waited long enough for it."""

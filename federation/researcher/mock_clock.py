@@ -21,6 +21,6 @@ def measured(plan: Plan, hospitals: Sequence[HospitalClient]) -> Clock:
     """
     here = sum(urlsplit(hospital.url).hostname in _HERE for hospital in hospitals)
     crowded = here / (os.cpu_count() or 1)
-    slowness = ELSEWHERE if here < len(hospitals) else max(1.0, crowded)
+    slowness = max(ELSEWHERE if here < len(hospitals) else 1.0, crowded)
     mock = hospitals[0].mock(plan.hospital(hospitals[0].name).asset)
     return round_time.clock(plan, mock, slowness=slowness)

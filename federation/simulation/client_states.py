@@ -40,7 +40,9 @@ class ClientStateFiles:
         if self._folder is None:
             self._memory[hospital, slot] = written
         else:
-            np.save(self._path(self._folder, hospital, slot), written)
+            path = self._path(self._folder, hospital, slot)
+            written.tofile(beside := path.with_suffix(".new"))
+            beside.replace(path)
 
     def _newest(self, hospital: str, round_number: int) -> int | None:
         """The slot with the newest state from before a round, None if there is none."""
@@ -58,8 +60,8 @@ class ClientStateFiles:
         if self._folder is None:
             return self._memory.get((hospital, slot), np.zeros(0))
         path = self._path(self._folder, hospital, slot)
-        return np.load(path) if path.exists() else np.zeros(0)
+        return np.fromfile(path) if path.exists() else np.zeros(0)
 
     @staticmethod
     def _path(folder: Path, hospital: str, slot: int) -> Path:
-        return folder / f"{hospital}.{slot}.npy"
+        return folder / f"{hospital}.{slot}.f8"

@@ -5,7 +5,8 @@
                        (or tasks of a Ray cluster)             ─┘
 
 A hospital's update follows from the plan, its name, the round, what was sent and what it keeps, so
-every way gives the same bytes. Only a few chunks are under way at a time: memory stays that of them.
+every way gives the same bytes. Few chunks are under way at a time, and of long vectors few in a chunk,
+so that memory stays that of them.
 """
 
 import itertools
@@ -17,10 +18,9 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -31,7 +31,8 @@ from federation.simulation.client_states import ClientStateFiles
 from federation.simulation.hospital_data import HospitalData
 from federation.simulation.randomness import Randomness
 from syft_code.arrays import Vector
-from syft_code.errors import TrainingFailed
+from syft_code.errors import ConsiliumError, InvalidInput, TrainingFailed, require
+from syft_code.models.threads import one_thread
 from syft_code.plans.plan import Plan
 from syft_code.runtime.parent_exit import end_with_parent
 from syft_code.secret_sharing.vector_layout import VectorLayout
@@ -39,6 +40,8 @@ from syft_code.secret_sharing.vector_layout import VectorLayout
 CHUNKS_A_WORKER = 4
 """A round has so many chunks for each worker, so that none waits long for the last."""
 MOST_IN_CHUNK = 32
+NUMBERS_IN_CHUNK = 1 << 22
+"""A chunk's updates have about so many numbers in all, 32 MiB, or are one."""
 Update = tuple[str, Vector | None]
 """A hospital's name and the values that it shares; None if a vault's airlock would keep them."""
 
@@ -61,15 +64,16 @@ class HospitalWork:
     ) -> Update:
         """One hospital's half of one round."""
         kept = states.before(name, number)
-        made = client_round.contribute(
-            self.plan,
-            name,
-            number,
-            self.hospitals.training(name),
-            sent=sent,
-            kept=kept,
-            randomness=self.randomness.noise(name, number),
-        )
+        with one_thread():
+            made = client_round.contribute(
+                self.plan,
+                name,
+                number,
+                self.hospitals.training(name),
+                sent=sent,
+                kept=kept,
+                randomness=self.randomness.noise(name, number),
+            )
         states.after(name, number, kept if made is None or made.kept is None else made.kept)
         return name, None if made is None else made.values
 
@@ -128,7 +132,7 @@ class ProcessRounds:
         """
         try:
             yield from _ahead(
-                _chunks(names, self._workers),
+                _chunks(names, self._workers, length=len(sent)),
                 begin=lambda chunk: self._pool.submit(_work_chunk, number, chunk, sent),
                 end=lambda begun: begun.result(),
                 most=2 * self._workers,
@@ -163,18 +167,22 @@ class RayRounds:
         """Chunk by chunk, as many ahead as the cluster has cores.
 
         Raises:
-            TrainingFailed: if a task failed three times.
+            TrainingFailed: if a task failed, or its machine went away four times.
+            ConsiliumError: what a task says went wrong.
         """
         workers = ray_cluster.cores(self._ray)
         there = self._ray.put(sent)
         try:
             yield from _ahead(
-                _chunks(names, workers),
+                _chunks(names, workers, length=len(sent)),
                 begin=lambda chunk: self._task(self._work, number, chunk, there),
                 end=self._ray.get,
                 most=2 * workers,
             )
         except self._ray.exceptions.RayError as problem:
+            cause = getattr(problem, "cause", None)
+            if isinstance(cause, ConsiliumError):
+                raise cause from None
             raise TrainingFailed(
                 f"A task on the Ray cluster failed ({type(problem).__name__}): see its log, and run "
                 "the experiment again; it goes on where it stood."
@@ -190,14 +198,17 @@ class HospitalExecutor:
     def __init__(self, work: HospitalWork, *, workers: int = 1, cluster: str = "") -> None:
         self._open = ExitStack()
         alone = workers == 1 and not cluster
+        require(
+            work.states is not None
+            or cluster in ("", ray_cluster.LOCAL)
+            or not VectorLayout.of(work.plan).kept_length("train"),
+            "Hospitals of this plan keep something between rounds, and machines of a cluster need a "
+            "folder for it that all of them see: name one.",
+            error=InvalidInput,
+        )
         if work.states is None and not alone:
             folder = self._open.enter_context(tempfile.TemporaryDirectory(prefix="kept-"))
-            work = HospitalWork(
-                plan=work.plan,
-                hospitals=work.hospitals,
-                randomness=work.randomness,
-                states=Path(folder),
-            )
+            work = replace(work, states=Path(folder))
         self.states = work.states_files()
         if cluster:
             self._rounds: HospitalRounds = RayRounds(work, address=cluster)
@@ -207,14 +218,6 @@ class HospitalExecutor:
             self._rounds = ProcessRounds(work, workers=workers)
         self._open.callback(self._rounds.close)
         self.updates = self._rounds.updates
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, problem: BaseException | None, where: TracebackType
-    ) -> None:
-        self._open.close()
 
     def close(self) -> None:
         """Let processes and files go."""
@@ -236,9 +239,10 @@ def _ahead(
         yield from done
 
 
-def _chunks(names: Sequence[str], workers: int) -> Iterator[list[str]]:
+def _chunks(names: Sequence[str], workers: int, *, length: int) -> Iterator[list[str]]:
     """The names in order, in pieces small enough that no worker waits long for another."""
-    size = min(max(len(names) // (workers * CHUNKS_A_WORKER), 1), MOST_IN_CHUNK)
+    most = max(min(MOST_IN_CHUNK, NUMBERS_IN_CHUNK // max(length, 1)), 1)
+    size = min(max(len(names) // (workers * CHUNKS_A_WORKER), 1), most)
     remaining = iter(names)
     while chunk := list(itertools.islice(remaining, size)):
         yield chunk

@@ -29,9 +29,8 @@ def join(address: str) -> Any:
     ray: Any = importlib.import_module("ray")
     if ray.is_initialized():
         return ray
-    where = {} if address == LOCAL else {"address": address}
     try:
-        ray.init(include_dashboard=False, log_to_driver=False, **where)
+        ray.init(address=address, include_dashboard=False, log_to_driver=False)
     except Exception as problem:  # Ray raises many kinds
         raise Unavailable(
             f"The Ray cluster must answer at {address!r}, and did not ({type(problem).__name__}): see "

@@ -7,11 +7,11 @@
 All ranks are of one hospital and hold its cohort; what travels between them is as private as it is.
 The sums are added in float64, so that one process and several agree but for its rounding.
 
-Source: `torch.distributed`: gloo between processors, NCCL between GPUs.
+Source: `torch.distributed` with gloo, between processors; nothing here has run on a GPU.
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -59,14 +59,14 @@ class LeadingRank:
             _tell(float(len(chosen)), max_grad_norm, self._group)
             if len(chosen):
                 dist.broadcast(torch.from_numpy(chosen.copy()), LEADER, self._group)
-            _send_weights(self._model, self._group)
-            return _added(
-                self._own.clipped_sum(_part(chosen, self._group), max_grad_norm), self._group
-            )
+            _share_weights(self._model, self._group)
+        mine = self._own.clipped_sum(_part(chosen, self._group), max_grad_norm)
+        with _in_words():
+            return _added(mine, self._group)
 
     def end(self) -> None:
-        """Let the other ranks go: the training is over, or has failed here."""
-        with _in_words():
+        """Let the other ranks go, those that are left: the training is over, or has failed here."""
+        with suppress(RuntimeError):
             _tell(_OVER, 0.0, self._group)
 
 
@@ -81,8 +81,8 @@ def follow(own: ClippedSums, model: nn.Module, group: Group) -> None:
     Raises:
         TrainingFailed: if the leading rank has ended.
     """
-    with _in_words():
-        while True:
+    while True:
+        with _in_words():
             told = torch.zeros(2, dtype=torch.float64)
             dist.broadcast(told, LEADER, group)
             if told[0] == _OVER:
@@ -90,9 +90,10 @@ def follow(own: ClippedSums, model: nn.Module, group: Group) -> None:
             chosen = torch.zeros(int(told[0]), dtype=torch.int64)
             if len(chosen):
                 dist.broadcast(chosen, LEADER, group)
-            _send_weights(model, group)
-            part = _part(chosen.numpy(), group)
-            _added(own.clipped_sum(part, float(told[1])), group)
+            _share_weights(model, group)
+        mine = own.clipped_sum(_part(chosen.numpy(), group), float(told[1]))
+        with _in_words():
+            _added(mine, group)
 
 
 def _tell(first: float, second: float, group: Group) -> None:
@@ -100,8 +101,8 @@ def _tell(first: float, second: float, group: Group) -> None:
 
 
 @torch.no_grad()
-def _send_weights(model: nn.Module, group: Group) -> None:
-    """The leader's parameters to all others."""
+def _share_weights(model: nn.Module, group: Group) -> None:
+    """The leader's parameters, at all others too."""
     parameters = list(model.parameters())
     flat = torch.cat([one.detach().reshape(-1) for one in parameters])
     dist.broadcast(flat, LEADER, group)

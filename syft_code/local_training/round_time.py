@@ -9,14 +9,14 @@ import time
 from dataclasses import replace
 
 import numpy as np
-import torch
 
 from syft_code.cohort import Cohort
 from syft_code.local_training import local_round
 from syft_code.local_training.broadcast import Broadcast
+from syft_code.models.threads import one_thread
 from syft_code.plans.messages import Purpose
 from syft_code.plans.plan import Plan
-from syft_code.plans.plan_parts import LONGEST_TICK_S, Clock, DpSgd
+from syft_code.plans.plan_parts import LONGEST_TICK_S, USUAL_TICKS, Clock, DpSgd
 from syft_code.privacy.noise import NoiseSource
 from syft_code.secret_sharing import envelope, keystream, sharing
 from syft_code.secret_sharing.vector_layout import VectorLayout
@@ -27,6 +27,8 @@ ROOM = 1.5
 LEAST_ROOM_S = 0.2
 HELD_OUT_PART = 0.5
 """At most so many patients are taken to be held out for each one that trains."""
+LONGEST_S = 6 * 3600.0
+"""No longer than hospitals usually let a round run."""
 SEALING = 3.0
 """Encrypting, hashing and writing shares takes about twice as long as making them."""
 
@@ -57,15 +59,14 @@ def clock(plan: Plan, mock: Cohort, *, slowness: float = 1.0) -> Clock:
     Works on the mock in this process, with one thread, for as long as a few steps and an evaluation
     take. `slowness` says how much longer a hospital's machine takes than this one.
     """
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        shared_s = _sealing_s(plan)
-        train_s = _training_s(plan, mock) + shared_s
+    with one_thread():
+        train_s = _training_s(plan, mock) + _sealing_s(plan)
         evaluate_s = _evaluation_s(plan, mock) if plan.evaluation is not None else 0.0
-    finally:
-        torch.set_num_threads(threads)
-    return Clock(train_s=_tick(slowness * train_s), evaluate_s=_tick(slowness * evaluate_s))
+    train_tick_s, evaluate_tick_s = _tick(slowness * train_s), _tick(slowness * evaluate_s)
+    ticks = int(LONGEST_S // max(train_tick_s, evaluate_tick_s))
+    return Clock(
+        train_s=train_tick_s, evaluate_s=evaluate_tick_s, ticks=min(max(ticks, 1), USUAL_TICKS)
+    )
 
 
 def first_broadcast(plan: Plan, purpose: Purpose) -> Broadcast:
@@ -90,11 +91,8 @@ def _tick(work_s: float) -> float:
 
 
 def _training_s(plan: Plan, mock: Cohort) -> float:
-    around_s, everybody_s = _timed(plan, mock, sample_rate=1.0)
-    if plan.dp_sgd.sample_rate < 1.0:
-        around_s, as_planned_s = _timed(plan, mock, sample_rate=plan.dp_sgd.sample_rate)
-    else:
-        as_planned_s = everybody_s
+    _, everybody_s = _timed(plan, mock, sample_rate=1.0)
+    around_s, as_planned_s = _timed(plan, mock, sample_rate=plan.dp_sgd.sample_rate)
     return around_s + seconds_a_round(
         plan.dp_sgd,
         plan.most_patients,

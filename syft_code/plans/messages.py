@@ -15,7 +15,7 @@ passing as a signature over another.
 """
 
 import re
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Literal, TypeVar, get_args
 
 from nacl.exceptions import BadSignatureError
 from nacl.signing import SigningKey, VerifyKey
@@ -26,6 +26,7 @@ from syft_code.errors import InvalidMessage
 
 T = TypeVar("T")
 Purpose = Literal["train", "evaluate"]
+PURPOSES: tuple[Purpose, ...] = get_args(Purpose)
 LAST_NUMBER = 2**53 - 1
 """No log has more entries: every reader of JSON and every database holds such a number."""
 State = Literal["queued", "running", "done", "failed"]

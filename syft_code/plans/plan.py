@@ -113,6 +113,10 @@ class Plan:
         _check_training(self)
         _check_algorithm(self)
 
+    def __hash__(self) -> int:
+        """Of what is short: a roster may have ten thousand hospitals, and caches ask at each round."""
+        return hash((self.study, self.researcher_key, self.rounds, self.start_sha256))
+
     @property
     def hash(self) -> str:
         """SHA-256 over the plan's canonical JSON (hex): what an owner approves."""

@@ -11,13 +11,22 @@ from syft_code.recipes.recipe import DataSpec
 
 MOST_VIEWS = 64
 MOST_SHIFT_PX = 64
+LEAST_NOISE, MOST_NOISE, LEAST_RATE = 1e-6, 1e6, 1e-9
+"""Past these an accountant's numbers no longer fit; all that anybody plans lies far inside."""
 SHORTEST_TICK_S, LONGEST_TICK_S = 0.05, 86_400.0
-MOST_TICKS = 64
+MOST_TICKS, USUAL_TICKS = 64, 8
 _NO_PICTURE = frozenset({"table", "series"})
 
 Engine = Literal["consilium", "opacus"]
 """Who computes the gradient of each patient: layers of our own, or Opacus' GradSampleModule."""
 RobustRule = Literal["median", "trimmed_mean", "krum", "multi_krum", "geometric_median"]
+
+
+def _check_noise(name: str, multiplier: float) -> None:
+    require(
+        LEAST_NOISE <= multiplier <= MOST_NOISE,
+        f"{name} must lie between {LEAST_NOISE:g} and {MOST_NOISE:g}, got {multiplier}.",
+    )
 
 
 @canonical.message
@@ -72,10 +81,7 @@ class DpSgd:
 
     def __post_init__(self) -> None:
         canonical.require_types(self)
-        require(
-            math.isfinite(self.noise_multiplier) and self.noise_multiplier > 0,
-            f"noise_multiplier must be a finite number above 0, got {self.noise_multiplier}.",
-        )
+        _check_noise("noise_multiplier", self.noise_multiplier)
         require(
             math.isfinite(self.max_grad_norm) and self.max_grad_norm > 0,
             f"max_grad_norm must be a finite number above 0, got {self.max_grad_norm}.",
@@ -87,8 +93,8 @@ class DpSgd:
             f"round to nothing, got {noise_std:g}.",
         )
         require(
-            0 < self.sample_rate <= 1,
-            f"sample_rate must be in (0, 1], got {self.sample_rate}.",
+            LEAST_RATE <= self.sample_rate <= 1,
+            f"sample_rate must lie between {LEAST_RATE:g} and 1, got {self.sample_rate}.",
         )
         require(
             1 <= self.steps <= 100_000,
@@ -201,10 +207,7 @@ class Evaluation:
 
     def __post_init__(self) -> None:
         canonical.require_types(self)
-        require(
-            math.isfinite(self.noise_multiplier) and self.noise_multiplier > 0,
-            f"evaluation noise_multiplier must be a finite number above 0, got {self.noise_multiplier}.",
-        )
+        _check_noise("evaluation noise_multiplier", self.noise_multiplier)
         require(
             all(a < b for a, b in zip(self.after_rounds, self.after_rounds[1:], strict=False)),
             f"after_rounds must be increasing, got {list(self.after_rounds)}.",
@@ -217,21 +220,22 @@ class Clock:
 
     A tick is `train_s` (`evaluate_s`) seconds long, counted from the moment when a hospital takes the
     round up. A result leaves at the first tick after its work is over; one that is not there at
-    the last of `ticks` has failed, and that is said then. Choose a tick that the work fits into, from
-    a run on the mock (`syft_code.local_training.round_time`).
+    the last of `ticks` has failed, and that is said at the next one. Choose a tick that the work fits
+    into, from a run on the mock (`syft_code.local_training.round_time`).
 
     Guarantee: of the time that the work takes nothing shows but the number of the tick.
 
     Does not protect: work that ends now before a tick and now after it, as patients have it, tells
-        that much. Fewer ticks tell less, and lose more rounds on a busy machine.
+        that much. Fewer ticks tell less, and lose more rounds on a busy machine. How busy the machine
+        is meanwhile shows to whoever shares it.
 
-    >>> Clock(train_s=0.5, evaluate_s=1.0, ticks=4).next_tick_s("train", 0.7)
-    1.0
+    >>> Clock(train_s=0.5, evaluate_s=1.0, ticks=4).last_s("train")
+    2.0
     """
 
     train_s: float
     evaluate_s: float
-    ticks: int = 8
+    ticks: int = USUAL_TICKS
 
     def __post_init__(self) -> None:
         canonical.require_types(self)
@@ -254,11 +258,6 @@ class Clock:
     def last_s(self, purpose: Purpose) -> float:
         """When a round that is not over has failed, in seconds from its beginning."""
         return self.ticks * self.tick_s(purpose)
-
-    def next_tick_s(self, purpose: Purpose, elapsed_s: float) -> float:
-        """The first tick after so many seconds from the beginning, and never before the first."""
-        tick_s = self.tick_s(purpose)
-        return max(1, math.ceil(elapsed_s / tick_s)) * tick_s
 
 
 @canonical.message

@@ -5,6 +5,9 @@
 A span holds a name, a beginning and an end, and nothing of whom or what it was about. Without the
 variable a span costs a test of one name.
 
+Does not protect: what a plan's clock hides. Trace a federation of drawn patients, or keep the folder to
+    the hospital.
+
 Units: seconds of the machine's monotonic clock, which its processes share.
 """
 
@@ -41,7 +44,9 @@ def span(name: str) -> Iterator[None]:
         yield
     finally:
         line = json.dumps([name, began, time.monotonic(), time.thread_time() - used])
-        with (Path(_folder[0]) / f"{os.getpid()}.jsonl").open("a") as file:
+        folder = Path(_folder[0])
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with (folder / f"{os.getpid()}.jsonl").open("a") as file:
             file.write(f"{line}\n")
 
 
@@ -53,8 +58,7 @@ def switched_on(folder: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        _folder[0] = before
-        os.environ.pop(VARIABLE)
+        _folder[0] = os.environ[VARIABLE] = before
 
 
 def read(folder: Path) -> list[Span]:

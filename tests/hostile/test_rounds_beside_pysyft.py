@@ -1,13 +1,16 @@
 """Rounds over HTTP: only whose approved code has run may call them, and the vault decides on each."""
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 
 import httpx
 import pytest
 from nacl.signing import SigningKey
 
+from datasites.desk.web import round_routes
+from datasites.protocol import vault_api
 from syft_code import canonical
-from syft_code.errors import NotApproved
+from syft_code.errors import InvalidMessage, NotApproved
 from syft_code.evidence import http_signatures
 from syft_code.plans.messages import RoundCall, Signed, Ticket
 from syft_code.plans.plan import Plan
@@ -23,9 +26,10 @@ def post(
     ours: OurSite, call: Signed | bytes, *, key: SigningKey | None = None, **headers: str
 ) -> httpx.Response:
     """A round call beside PySyft, from Alice's account unless `key` says otherwise."""
-    signed = http_signatures.headers(key or ours.alice_key.signing_key, "POST", "/rounds")
     body = call if isinstance(call, bytes) else canonical.encode(call)
-    return HTTP.post(f"{ours.desk.url}/rounds", headers=signed | headers, content=body)
+    path = f"/rounds/{canonical.sha256(body)}"
+    signed = http_signatures.headers(key or ours.alice_key.signing_key, "POST", path)
+    return HTTP.post(f"{ours.desk.url}{path}", headers=signed | headers, content=body)
 
 
 def ticket(answer: httpx.Response) -> Ticket:
@@ -126,6 +130,40 @@ def test_an_owners_no_ends_it_through_either_of_them(ours: OurSite, how: str) ->
 )
 def test_nonsense_is_one_sentence(ours: OurSite, body: bytes) -> None:
     assert "Traceback" not in sentence(post(ours, body))
+
+
+def test_headers_of_one_call_carry_no_other(ours: OurSite) -> None:
+    agreed = begun(ours, "other-body")
+    named, sent = (canonical.encode(round_call(ours, agreed, number)) for number in (2, 3))
+    path = f"/rounds/{canonical.sha256(named)}"
+    signed = http_signatures.headers(ours.alice_key.signing_key, "POST", path)
+    before = spent(ours)
+    answer = HTTP.post(f"{ours.desk.url}{path}", headers=signed, content=sent)
+    assert "the bytes that its address names" in sentence(answer)
+    assert spent(ours) == before
+
+
+def test_the_vault_reads_no_weights_of_a_call_that_nobody_signed(ours: OurSite) -> None:
+    agreed = begun(ours, "unsigned-weights")
+    forged = round_call(ours, agreed, 2, key=SigningKey.generate())
+    large = bytes(64 * 2**20)
+    asked = vault_api.StartRound(call=forged)
+    with pytest.raises(InvalidMessage, match="must carry the signature"):
+        vault_api.ask(ours.site.vault, asked, large)
+    signed = round_call(ours, agreed, 2)
+    with pytest.raises(InvalidMessage, match="may have"):
+        vault_api.ask(ours.site.vault, vault_api.StartRound(call=signed), large)
+
+
+def test_an_account_waits_for_a_few_answers_and_others_are_not_counted_with_it() -> None:
+    waits = round_routes._Waits()
+    with ExitStack() as many:
+        waited = [many.enter_context(waits.of("alice")) for _ in range(7)]
+        assert waited == [round_routes.WAIT_S] * round_routes.MOST_WAITS + [0.0] * 3
+        with waits.of("bob") as wait_s:
+            assert wait_s == round_routes.WAIT_S
+    with waits.of("alice") as wait_s:
+        assert wait_s == round_routes.WAIT_S
 
 
 def test_a_call_names_only_weights_of_its_own_account(ours: OurSite) -> None:

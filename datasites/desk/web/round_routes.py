@@ -1,15 +1,19 @@
 """Rounds over HTTP, beside PySyft: called, waited for, and forgotten when their shares have left.
 
-    POST   /rounds                   a signed round call; its weights are here as a blob
+    POST   /rounds/SHA256            a signed round call, named by its hash; its weights are here as a blob
     GET    /tickets/TICKET           state, steps, epsilon; once done, the shares' hashes
     DELETE /tickets/TICKET           the round's weights and shares go from the front desk
 
 The first round of a plan comes through PySyft, as a call of the approved code; whose code ran may
 call the next ones here. The vault holds every call against its signatures, however it comes. A
-call and a ticket are answered at the round's end, or after `WAIT_S` as far as the round is.
+call and a ticket are answered at the round's end, or after `WAIT_S` as far as the round is; who waits
+`MOST_WAITS` times already is answered at once, and keeps nobody out.
 """
 
-from collections.abc import Callable
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from fastapi import APIRouter, Request, Response
 from fastapi.concurrency import run_in_threadpool
@@ -20,11 +24,13 @@ from datasites.desk.storage.ticket_owners import TicketOwners
 from datasites.protocol import vault_api
 from datasites.site import Site
 from syft_code import canonical
+from syft_code.errors import InvalidMessage, Refused, require
 from syft_code.plans import messages
 from syft_code.plans.messages import RoundCall, Signed, Ticket
 from syft_code.runtime import trace
 
 WAIT_S = 1.0
+MOST_WAITS = 4
 _JSON = "application/json"
 Account = Callable[[Request], str]
 """The account key (hex) of a member who signed a request; raises if nobody did."""
@@ -34,20 +40,27 @@ def add(
     router: APIRouter, site: Site, blobs: BlobStore, tickets: TicketOwners, account: Account
 ) -> None:
     """Add the routes of rounds."""
+    waits = _Waits()
 
-    @router.post("/rounds")
-    async def call_round(request: Request) -> Response:
+    @router.post("/rounds/{digest}")
+    async def call_round(digest: str, request: Request) -> Response:
         key = await run_in_threadpool(account, request)
         body = await request.body()
-        found = await run_in_threadpool(_call, site, blobs.room(key), tickets, key, body)
+        require(
+            canonical.sha256(body) == digest,
+            "A round call must be the bytes that its address names, which was signed.",
+            error=InvalidMessage,
+        )
+        found = await run_in_threadpool(_call, site, blobs.room(key), tickets, waits, key, body)
         return Response(canonical.encode(found), media_type=_JSON)
 
     @router.get("/tickets/{ticket}")
     def read(ticket: str, request: Request) -> Response:
         key = account(request)
         tickets.check(ticket, key)
-        asked = vault_api.GetTicket(ticket=ticket, wait_s=WAIT_S)
-        found = _with_shares(site, vault_api.ask(site.vault, asked)[0], blobs.room(key))
+        with waits.of(key) as wait_s:
+            asked = vault_api.GetTicket(ticket=ticket, wait_s=wait_s)
+            found = _with_shares(site, vault_api.ask(site.vault, asked)[0], blobs.room(key))
         return Response(canonical.encode(found), media_type=_JSON)
 
     @router.delete("/tickets/{ticket}")
@@ -60,16 +73,47 @@ def add(
         return JSONResponse({"deleted": ticket})
 
 
+class _Waits:
+    """How many answers each account waits for."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[str] = Counter()
+        self._changing = threading.Lock()
+
+    @contextmanager
+    def of(self, account: str) -> Iterator[float]:
+        """So many seconds one more answer may wait: none if the account waits for enough of them."""
+        with self._changing:
+            self._counts[account] += 1
+            wait_s = WAIT_S if self._counts[account] <= MOST_WAITS else 0.0
+        try:
+            yield wait_s
+        finally:
+            with self._changing:
+                self._counts[account] -= 1
+
+
 def _call(
-    site: Site, room: AccountBlobs, tickets: TicketOwners, account: str, body: bytes
+    site: Site,
+    room: AccountBlobs,
+    tickets: TicketOwners,
+    waits: _Waits,
+    account: str,
+    body: bytes,
 ) -> Ticket:
     signed: Signed = canonical.parse(Signed, body, what="signed call")
     call = messages.claimed(RoundCall, signed)
     tickets.check_plan(call.plan_hash, account)
-    weights = room.path(call.weights_sha256).read_bytes()
-    asked = vault_api.StartRound(call=signed, wait_s=WAIT_S)
-    with trace.span("desk: call to the vault"):
-        found, _ = vault_api.ask(site.vault, asked, weights)
+    with waits.of(account) as wait_s:
+        require(
+            wait_s > 0,
+            f"An account may wait for {MOST_WAITS} answers at a time: wait for one of them.",
+            error=Refused,
+        )
+        weights = room.path(call.weights_sha256).read_bytes()
+        asked = vault_api.StartRound(call=signed, wait_s=wait_s)
+        with trace.span("desk: call to the vault"):
+            found, _ = vault_api.ask(site.vault, asked, weights)
     tickets.give(found.ticket, account, call)
     return _with_shares(site, found, room)
 

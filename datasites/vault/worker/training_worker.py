@@ -22,6 +22,8 @@ from datasites.site import ROUND_LIMIT_S
 from datasites.vault.worker.job_messages import JobReply, StepDone, TrainingJob
 from syft_code.errors import InvalidMessage, TrainingFailed, Unavailable
 
+START_LIMIT_S = 180.0
+"""A template that loads its libraries longer than this never comes up."""
 ENDED = (
     "The training process of this hospital ended before its result was there; nothing left the "
     "hospital and the round stays paid. Go on with the next one."
@@ -124,7 +126,7 @@ class TrainingWorker:
 
     def _answering(self) -> list[Worker]:
         """Workers that have said that they are ready."""
-        with self._ended_after(self._limit_s):
+        with self._ended_after(min(self._limit_s, START_LIMIT_S)):
             if self._template is None or not self._template.alive:
                 self._start()
             if not self._waiting:

@@ -48,8 +48,8 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> Trained:
     """Train in this process: the trainer's own code, without the seconds that a start takes."""
     seen = Trained()
 
-    def run(room: TrainingWorker, job: TrainingJob, body: bytes, *, on_step: Any) -> bytes:
-        result = job_runner.perform(job, body, on_step=on_step)
+    def run(room: TrainingWorker, job: TrainingJob, body: bytes, **rest: Any) -> bytes:
+        result = job_runner.perform(job, body, on_step=rest["on_step"])
         seen.updates.append(np.frombuffer(result, "<f8"))
         seen.jobs.append(job)
         return result

@@ -128,7 +128,12 @@ def seeded(monkeypatch: pytest.MonkeyPatch) -> None:
     running: list[TrainingJob] = []
 
     def run(
-        room: TrainingWorker, job: TrainingJob, body: bytes, *, on_step: Callable[[int], None]
+        room: TrainingWorker,
+        job: TrainingJob,
+        body: bytes,
+        *,
+        on_step: Callable[[int], None],
+        limit_s: float | None = None,
     ) -> bytes:
         running[:] = [job]
         return job_runner.perform(job, body, on_step=on_step)

@@ -54,8 +54,8 @@ def main(spec: Spec, parent_pid: int) -> None:
     _limit(spec)
     if spec.mechanism != "none":
         if landlock.version():
-            landlock.restrict(spec.readable, listed=str(CODE))
-        seccomp.install(seccomp.START)
+            landlock.restrict(spec.readable, listed=str(CODE), tcp=spec.profile == "ranks")
+        seccomp.install(seccomp.start(spec.profile))
     work = _load(spec)
     _make_workers(spec, work)
 

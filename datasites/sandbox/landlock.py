@@ -43,10 +43,10 @@ def version() -> int:
         return 0
 
 
-def restrict(readable: Iterable[str], *, listed: str) -> None:
+def restrict(readable: Iterable[str], *, listed: str, tcp: bool = False) -> None:
     """Leave reading beneath these paths, names beneath `listed`, and nothing else.
 
-    No TCP either, and no signals, as far as this kernel's Landlock knows of them.
+    No TCP either, unless asked for, and no signals, as far as this kernel's Landlock knows of them.
     """
     known = version()
     files = _FIRST_RIGHTS
@@ -54,7 +54,7 @@ def restrict(readable: Iterable[str], *, listed: str) -> None:
         files |= right if known >= since else 0
     rules = _Rules(
         files=files,
-        tcp=_TCP if known >= _TCP_FROM else 0,
+        tcp=_TCP if known >= _TCP_FROM and not tcp else 0,
         scopes=_SCOPES if known >= _SCOPES_FROM else 0,
     )
     # An older kernel refuses a longer struct than it knows.

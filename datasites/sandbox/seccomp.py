@@ -70,7 +70,11 @@ TOGETHER: Mapping[str, Rule] = dict.fromkeys(
         "getrlimit",
     )
 )  # fmt: skip
-START = {**COMPUTE, **FILES, **PROCESSES}
+
+
+def start(profile: Profile) -> Mapping[str, Rule]:
+    """For a template: a filter can only be narrowed, so what its workers may do, it may."""
+    return {**COMPUTE, **FILES, **PROCESSES, **(TOGETHER if profile == "ranks" else {})}
 
 
 def strict(*writable: int) -> Mapping[str, Rule]:

@@ -73,8 +73,7 @@ class Template:
                 stdin=theirs.fileno(),
                 stdout=subprocess.DEVNULL,
                 stderr=log,
-                env=_ENVIRONMENT
-                | {"PATH": os.defpath, "PYTHONPATH": str(CODE)},
+                env=_ENVIRONMENT | {"PATH": os.defpath, "PYTHONPATH": str(CODE)},
                 cwd="/",
                 close_fds=True,
             )

@@ -97,7 +97,6 @@ class Vault:
             limit_s=self._limit_s,
             processes=settings.training_processes,
         )
-        )
         sealer = UpdateSealer(self._key, self._db, self._files, self._worker)
         self._rounds = RoundExecutor(self._db, self._files, self._authorizer, sealer, self._worker)
         self._owner_service = OwnerService(

@@ -4,6 +4,7 @@ A worker sees no file system, so what libraries load late must be there; and nob
 """
 
 import io
+from typing import Literal
 
 import numpy as np
 
@@ -33,6 +34,7 @@ from syft_code.recipes.layers import (
 )
 from syft_code.recipes.recipe import CrossEntropy, DataSpec, DiceCrossEntropy, Recipe
 
+DataKind = Literal["ham10000", "brats", "table", "series"]
 PATIENTS = 4
 _KEYS = [f"{number:064x}" for number in range(8)]
 
@@ -106,7 +108,7 @@ def _plan(recipe: Recipe, data: DataSpec) -> Plan:
     )
 
 
-def _spec(kind: str, channels: int, size_px: int = 0) -> DataSpec:
+def _spec(kind: DataKind, channels: int, size_px: int = 0) -> DataSpec:
     return DataSpec(
         kind=kind,
         task="segmentation" if kind == "brats" else "classification",

@@ -35,25 +35,38 @@ class _OneOf:
 Rule = _OneOf | None
 """None: allowed with any arguments."""
 
-COMPUTE: Mapping[str, Rule] = dict.fromkeys(
-    (
-        "read", "readv", "pread64", "lseek", "close", "fstat", "poll", "ppoll", "pselect6",
-        "mmap", "mprotect", "munmap", "mremap", "madvise", "brk", "futex", "membarrier", "rseq",
-        "rt_sigaction", "rt_sigprocmask", "rt_sigreturn", "sigaltstack", "restart_syscall",
-        "getpid", "gettid", "getuid", "geteuid", "getgid", "getegid", "getppid", "uname",
-        "sched_yield", "sched_getaffinity", "nanosleep", "clock_nanosleep", "clock_gettime",
-        "clock_getres", "gettimeofday", "times", "getrusage", "sysinfo", "getrandom",
-        "set_robust_list", "exit", "exit_group", "recvmsg", "recvfrom",
-    )
-)  # fmt: skip
-FILES: Mapping[str, Rule] = dict.fromkeys(
-    (
-        "open", "openat", "stat", "lstat", "newfstatat", "statx", "access", "faccessat",
-        "faccessat2", "readlink", "readlinkat", "getdents64", "getcwd", "ioctl", "getrlimit",
-        "fcntl", "dup", "dup2", "dup3",
-    )
-)  # fmt: skip
+_OWN = _OneOf(0, (0,))
+"""Of this process alone: any other's number would say whether that process lives."""
+_CLOCK = _OneOf(0, tuple(range(8)))
+"""The machine's and its own: the clock of another process says how long that has computed."""
+COMPUTE: Mapping[str, Rule] = {
+    **dict.fromkeys(
+        (
+            "read", "readv", "pread64", "lseek", "close", "fstat", "poll", "ppoll", "pselect6",
+            "mmap", "mprotect", "munmap", "mremap", "madvise", "brk", "futex", "membarrier",
+            "rseq", "rt_sigaction", "rt_sigprocmask", "rt_sigreturn", "sigaltstack",
+            "restart_syscall", "getpid", "gettid", "getuid", "geteuid", "getgid", "getegid",
+            "getppid", "sched_yield", "nanosleep", "gettimeofday", "times", "getrusage",
+            "getrandom", "set_robust_list", "exit", "exit_group", "recvmsg", "recvfrom",
+        )
+    ),
+    **dict.fromkeys(("clock_nanosleep", "clock_gettime", "clock_getres"), _CLOCK),
+    "sched_getaffinity": _OWN,
+}  # fmt: skip
+_IS_TERMINAL, _CLOSE_ON_EXEC = 0x5401, 0x5451
+FILES: Mapping[str, Rule] = {
+    **dict.fromkeys(
+        (
+            "open", "openat", "stat", "lstat", "newfstatat", "statx", "access", "faccessat",
+            "faccessat2", "readlink", "readlinkat", "getdents64", "getcwd", "getrlimit", "dup",
+            "dup2", "dup3", "uname",
+        )
+    ),
+    "ioctl": _OneOf(1, (_IS_TERMINAL, _CLOSE_ON_EXEC)),  # a socket would tell of networks
+    "fcntl": _OneOf(1, (0, 1, 2, 3, 4, 1030)),  # copies and flags: no locks, no signals
+}  # fmt: skip
 PROCESSES: Mapping[str, Rule] = {
+    "sched_getaffinity": None, "sysinfo": None,
     "clone": _OneOf(0, (_FORK_FLAGS,)),
     "wait4": None, "prctl": None, "seccomp": None, "prlimit64": None, "arch_prctl": None,
     "close_range": None, "pipe2": None, "sendmsg": None, "sendto": None, "write": None,

@@ -10,6 +10,7 @@ import contextlib
 import ctypes
 import os
 import signal
+import socket
 import struct
 from collections.abc import Iterable
 from pathlib import Path
@@ -28,6 +29,7 @@ from datasites.sandbox.system_calls import (
 )
 
 NOBODY = 65_534
+HOST_NAME = "contained"  # the machine's own may name the hospital
 _NEW_USER, _NEW_FILES = 0x1000_0000, 0x0002_0000
 _NEW_REST = 0x0400_0000 | 0x0800_0000 | 0x2000_0000 | 0x4000_0000  # UTS, IPC, PID, net
 _READ_ONLY, _NO_SUID, _NO_DEVICES, _NO_EXEC, _REMOUNT = 1, 2, 4, 8, 32
@@ -56,6 +58,7 @@ def enter(readable: Iterable[str]) -> None:
     _fork()
     mount("none", "/", None, _RECURSIVE | _PRIVATE)
     _see_only(readable)
+    socket.sethostname(HOST_NAME)
     drop_root()
     prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # another user's process forgets it
 

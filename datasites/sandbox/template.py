@@ -4,15 +4,17 @@ Template ─ spec ─▶ python -m datasites.sandbox.inside ─ libraries loaded
 worker() ─ one end of a line ─▶ fork ─▶ Worker: frames to and fro, one file handed over
 """
 
+import contextlib
 import os
 import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import IO, BinaryIO
 
-from datasites.sandbox import inside
+from datasites.sandbox import inside, namespaces
 from datasites.sandbox.spec import Spec
 from syft_code.errors import Unavailable
 
@@ -31,8 +33,9 @@ _ENVIRONMENT = {
 class Worker:
     """One process for one job: `jobs` to write to it, `answers` to read from it."""
 
-    def __init__(self, line: socket.socket) -> None:
+    def __init__(self, line: socket.socket, printed: IO[bytes], log: IO[bytes], limit: int) -> None:
         self._line = line
+        self._printed, self._log, self._limit = printed, log, limit
         self.jobs: BinaryIO = line.makefile("wb")
         self.answers: BinaryIO = line.makefile("rb")
         if self.answers.read(1) != inside.READY:
@@ -40,13 +43,30 @@ class Worker:
             raise EOFError
 
     def hand_over(self, file: IO[bytes] | None) -> None:
-        """Begin the job, with a file that only it can read from; once."""
-        socket.send_fds(self._line, [inside.READY], [] if file is None else [file.fileno()])
+        """Begin the job, with a file that only it can read from; once.
+
+        It gets a descriptor of its own: by a shared place in the file one job could tell the next something.
+        """
+        if file is None:
+            socket.send_fds(self._line, [inside.READY], [])
+            return
+        descriptor = os.open(f"/proc/self/fd/{file.fileno()}", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            socket.send_fds(self._line, [inside.READY], [descriptor])
+        finally:
+            os.close(descriptor)
 
     def close(self) -> None:
-        """Let go of it; it ends when it next looks up from its work."""
+        """Let go of it; it ends when it next looks up from its work. What it printed goes to the log."""
         for end in (self.jobs, self.answers, self._line):
-            end.close()
+            with contextlib.suppress(OSError):  # what it did not take any more
+                end.close()
+        if self._printed.closed:
+            return
+        with self._printed:
+            printed, log = self._printed.fileno(), self._log.fileno()
+            room = max(0, self._limit - os.fstat(log).st_size)
+            os.write(log, os.pread(printed, room, 0))
 
 
 class Template:
@@ -59,6 +79,7 @@ class Template:
 
     def __init__(self, spec: Spec, log: IO[bytes]) -> None:
         """Start it; it loads libraries meanwhile. Raise `OSError` if there is no such program."""
+        self._log, self._log_bytes = log, spec.log_bytes
         self._line, theirs = socket.socketpair()
         with theirs:
             self.process = subprocess.Popen(
@@ -80,12 +101,24 @@ class Template:
         self._answered = True
 
     def worker(self) -> Worker:
-        """Another worker; raise `EOFError` or `OSError` if there can't be one any more."""
+        """Another worker; raise `EOFError` or `OSError` if there can't be one any more.
+
+        It prints into a file of its own: the log's length would tell one job what another wrote.
+        """
         self.ready()
+        printed = tempfile.TemporaryFile()  # noqa: SIM115
         ours, theirs = socket.socketpair()
-        with theirs:
-            socket.send_fds(self._line, [inside.FORK], [theirs.fileno()])
-        return Worker(ours)
+        worker = None
+        try:
+            with theirs:
+                ends = [theirs.fileno(), printed.fileno()]
+                socket.send_fds(self._line, [inside.FORK], ends)
+            worker = Worker(ours, printed, self._log, self._log_bytes)
+        finally:
+            if worker is None:
+                ours.close()
+                printed.close()
+        return worker
 
     @property
     def alive(self) -> bool:
@@ -110,6 +143,7 @@ def command(spec: Spec) -> list[str]:
     walls = [
         *("--unshare-user", "--unshare-all", "--die-with-parent", "--new-session"),
         *("--uid", "65534", "--gid", "65534", "--cap-drop", "ALL", "--chdir", "/"),
+        *("--hostname", namespaces.HOST_NAME),
     ]
     return [program, *walls, *_binds(spec), "--", *python]
 

@@ -103,8 +103,8 @@ def _fork() -> None:
 
 def _see_only(readable: Iterable[str]) -> None:
     """Build a tree of read-only binds on a small file system in memory, and make it the root."""
-    mount("none", "/tmp", "tmpfs", _NO_SUID | _NO_DEVICES, f"size={_TREE_BYTES},mode=755")
-    os.chdir("/tmp")
+    mount("none", "/tmp", "tmpfs", _NO_SUID | _NO_DEVICES, f"size={_TREE_BYTES},mode=755")  # noqa: S108
+    os.chdir("/tmp")  # noqa: S108
     os.mkdir("old")
     os.mkdir("new")
     call(PIVOT_ROOT, b".", b"old")

@@ -30,12 +30,31 @@ _ENVIRONMENT = {
 }
 
 
+class _Printed:
+    """What one worker prints, in a file of its own: in a common one, its length would tell the next
+    job what this one wrote. When the worker is let go, the text goes to the log, as far as it fits.
+    """
+
+    def __init__(self, log: IO[bytes], limit_bytes: int) -> None:
+        self.file = tempfile.TemporaryFile()  # noqa: SIM115
+        self._log = os.fdopen(os.dup(log.fileno()), "wb", buffering=0)
+        self._limit_bytes = limit_bytes
+
+    def close(self) -> None:
+        """Once is enough."""
+        if self.file.closed:
+            return
+        with self.file, self._log:
+            room = max(0, self._limit_bytes - os.fstat(self._log.fileno()).st_size)
+            with contextlib.suppress(OSError):  # a full disk does not fail the job
+                self._log.write(os.pread(self.file.fileno(), room, 0))
+
+
 class Worker:
     """One process for one job: `jobs` to write to it, `answers` to read from it."""
 
-    def __init__(self, line: socket.socket, printed: IO[bytes], log: IO[bytes], limit: int) -> None:
-        self._line = line
-        self._printed, self._log, self._limit = printed, log, limit
+    def __init__(self, line: socket.socket, printed: _Printed) -> None:
+        self._line, self._printed = line, printed
         self.jobs: BinaryIO = line.makefile("wb")
         self.answers: BinaryIO = line.makefile("rb")
         if self.answers.read(1) != inside.READY:
@@ -61,12 +80,7 @@ class Worker:
         for end in (self.jobs, self.answers, self._line):
             with contextlib.suppress(OSError):  # what it did not take any more
                 end.close()
-        if self._printed.closed:
-            return
-        with self._printed:
-            printed, log = self._printed.fileno(), self._log.fileno()
-            room = max(0, self._limit - os.fstat(log).st_size)
-            os.write(log, os.pread(printed, room, 0))
+        self._printed.close()
 
 
 class Template:
@@ -79,12 +93,11 @@ class Template:
 
     def __init__(self, spec: Spec, log: IO[bytes]) -> None:
         """Start it; it loads libraries meanwhile. Raise `OSError` if there is no such program."""
-        self._log, self._log_bytes = log, spec.log_bytes
         self._line, theirs = socket.socketpair()
         with theirs:
             self.process = subprocess.Popen(
                 command(spec),
-                stdin=theirs,
+                stdin=theirs.fileno(),
                 stdout=subprocess.DEVNULL,
                 stderr=log,
                 env=_ENVIRONMENT
@@ -92,6 +105,8 @@ class Template:
                 cwd="/",
                 close_fds=True,
             )
+        self._log = os.fdopen(os.dup(log.fileno()), "wb", buffering=0)
+        self._log_bytes = spec.log_bytes
         self._answered = False
 
     def ready(self) -> None:
@@ -101,23 +116,15 @@ class Template:
         self._answered = True
 
     def worker(self) -> Worker:
-        """Another worker; raise `EOFError` or `OSError` if there can't be one any more.
-
-        It prints into a file of its own: the log's length would tell one job what another wrote.
-        """
+        """Another worker; raise `EOFError` or `OSError` if there can't be one any more."""
         self.ready()
-        printed = tempfile.TemporaryFile()  # noqa: SIM115
         ours, theirs = socket.socketpair()
-        worker = None
-        try:
-            with theirs:
-                ends = [theirs.fileno(), printed.fileno()]
-                socket.send_fds(self._line, [inside.FORK], ends)
-            worker = Worker(ours, printed, self._log, self._log_bytes)
-        finally:
-            if worker is None:
-                ours.close()
-                printed.close()
+        with theirs, contextlib.ExitStack() as failed:
+            failed.callback(ours.close)
+            printed = failed.enter_context(contextlib.closing(_Printed(self._log, self._log_bytes)))
+            socket.send_fds(self._line, [inside.FORK], [theirs.fileno(), printed.file.fileno()])
+            worker = Worker(ours, printed)
+            failed.pop_all()
         return worker
 
     @property
@@ -128,6 +135,7 @@ class Template:
     def kill(self) -> None:
         """End it and all of its workers."""
         self._line.close()
+        self._log.close()
         self.process.kill()
         self.process.wait()
 

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -86,7 +85,10 @@ def test_a_reader_reads_libraries_and_nothing_else(machine: Host, mechanism: Mec
 
 
 def test_without_walls_they_get_in(machine: Host) -> None:
-    """The control: an attack that never works says nothing about a wall."""
+    """The control: an attack that never works says nothing about a wall.
+
+    Which ones work depends on the machine, a few of them; as root nearly all do.
+    """
     with arena(machine, spec(machine, "none", "strict")) as place:
         got_in = place.got_in(ENDING)
         outlived = place.outlived()
@@ -105,9 +107,7 @@ def test_an_attack_notices_a_missing_layer(
     needs(mechanism)
     shape = spec(machine, mechanism, profile)
     with without(machine, layer), arena(machine, shape) as place:
-        assert set(place.got_in([attack, "read_root_only_file"])) >= {attack}
-    with arena(machine, shape) as place:
-        assert place.got_in([attack]) == {}
+        assert set(place.got_in([attack])) == {attack}
 
 
 def test_the_filter_alone_holds_a_strict_job(machine: Host) -> None:

@@ -93,6 +93,22 @@ def test_a_log_is_bounded_over_all_workers(machine: Host) -> None:
         assert found.alive
 
 
+def test_the_log_gets_the_words_of_workers_when_its_opener_has_closed_it(
+    machine: Host, tmp_path: Path
+) -> None:
+    path = tmp_path / "log"
+    path.write_text("earlier\n")
+    with path.open("ab") as log:
+        found = Template(shape(machine, WORKING[0], "print_and_raise"), log)
+    try:
+        assert answer(found) == b""
+    finally:
+        found.kill()
+    text = path.read_text()
+    assert text.startswith("earlier\n")
+    assert "printed\n" in text
+
+
 def test_memory_is_bounded_and_the_next_worker_has_as_much(machine: Host) -> None:
     with template(machine, "allocate") as (found, _):
         assert answer(found, b"%d\n" % (1 << 20)) == b"held"

@@ -314,15 +314,29 @@ class Arena:
         self._template.kill()
         for worker in workers:
             worker.close()
-        time.sleep(0.3)
-        alive = {pid: name for pid, name in started.items() if Path(f"/proc/{pid}/exe").exists()}
+        alive = still_running(started)
         for pid in alive:
             os.kill(pid, 9)
-        return {name: f"process {pid} outlives its template" for pid, name in alive.items()}
+        return {
+            name: f"process {pid} outlives its template"
+            for pid, name in started.items()
+            if pid in alive
+        }
 
     def close(self) -> None:
         self._template.kill()
         self.log.close()
+
+
+def still_running(pids: Iterable[int]) -> set[int]:
+    """Of these processes, after some seconds in which the kernel may end them."""
+    alive = set(pids)
+    for _ in range(60):
+        alive = {pid for pid in alive if Path(f"/proc/{pid}/exe").exists()}
+        if not alive:
+            break
+        time.sleep(0.05)
+    return alive
 
 
 def processes_of(root: int) -> set[int]:

@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -18,7 +17,7 @@ import pytest
 from datasites.sandbox.offers import offers
 from datasites.sandbox.spec import Mechanism, Spec
 from datasites.sandbox.template import Template, Worker
-from tests.hostile.contained.runner import TESTS, Host, host, processes_of, spec
+from tests.hostile.contained.runner import TESTS, Host, host, processes_of, spec, still_running
 from tests.hostile.contained.short_lived_parent import WORKERS
 
 WORKING = [offer.mechanism for offer in offers() if offer.works]
@@ -174,16 +173,6 @@ def test_a_template_whose_parent_is_killed_ends_with_its_workers(
         assert len(inside) > WORKERS
         parent.send_signal(signal.SIGKILL)
     assert not still_running(inside)
-
-
-def still_running(pids: set[int]) -> set[int]:
-    """Of these, after a while."""
-    for _ in range(100):
-        alive = {pid for pid in pids if Path(f"/proc/{pid}/exe").exists()}
-        if not alive:
-            break
-        time.sleep(0.05)
-    return alive
 
 
 @pytest.mark.parametrize("entry", ["enter_as_i386", "enter_as_x32"])

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from datasites.sandbox.offers import offers
 from tests.hostile.contained.attacks import ATTACKS, OVERDUE
-from tests.hostile.contained.runner import arena, host, spec
+from tests.hostile.contained.host import host
+from tests.hostile.contained.runner import arena, spec
 
 ENDING = [name for name in ATTACKS if name not in OVERDUE]
 

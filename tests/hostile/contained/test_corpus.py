@@ -9,7 +9,8 @@ from datasites.sandbox import template as templates
 from datasites.sandbox.offers import offers
 from datasites.sandbox.spec import Mechanism
 from tests.hostile.contained.attacks import ATTACKS, OVERDUE
-from tests.hostile.contained.runner import Host, arena, host, spec, without
+from tests.hostile.contained.host import Host, host
+from tests.hostile.contained.runner import arena, spec, without
 
 WORKING = [offer.mechanism for offer in offers() if offer.works]
 ENDING = [name for name in ATTACKS if name not in OVERDUE]

@@ -17,7 +17,8 @@ import pytest
 from datasites.sandbox.offers import offers
 from datasites.sandbox.spec import Mechanism, Spec
 from datasites.sandbox.template import Template, Worker
-from tests.hostile.contained.runner import TESTS, Host, host, processes_of, spec, still_running
+from tests.hostile.contained.host import Host, host
+from tests.hostile.contained.runner import TESTS, processes_of, spec, still_running
 from tests.hostile.contained.short_lived_parent import WORKERS
 
 WORKING = [offer.mechanism for offer in offers() if offer.works]

@@ -177,7 +177,7 @@ def fill_disk(world: World) -> bool:
 def make_device(world: World) -> bool:
     path = f"{world.open_folder}/device"
     os.mknod(path, 0o020600, os.makedev(1, 5))  # /dev/zero under another name
-    return world.open_folder != "" and os.path.exists(path)
+    return os.path.exists(path)
 
 
 def open_disk(world: World) -> bool:
@@ -185,5 +185,5 @@ def open_disk(world: World) -> bool:
     for device in ("/dev/vda", "/dev/sda", "/dev/kmsg", "/dev/kvm", "/dev/loop0", "/dev/fuse"):
         with contextlib.suppress(OSError):
             os.close(os.open(device, os.O_RDONLY | os.O_NONBLOCK))
-            return bool(world.canary)
+            return True
     return False

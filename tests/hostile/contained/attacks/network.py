@@ -78,7 +78,7 @@ def reuse_of_own_line(world: World) -> bool:
 def socket_pair(world: World) -> bool:
     ours, theirs = socket.socketpair()
     ours.send(_BYTE)
-    return theirs.recv(1) == _BYTE and world.tcp_port > 0
+    return theirs.recv(1) == _BYTE
 
 
 def listen_tcp(world: World) -> bool:
@@ -87,16 +87,16 @@ def listen_tcp(world: World) -> bool:
         line.connect(server.getsockname())
         with server.accept()[0] as other:
             line.send(_BYTE)
-            return other.recv(1) == _BYTE and world.tcp_port > 0
+            return other.recv(1) == _BYTE
 
 
 def netlink_enumerate(world: World) -> bool:
-    return len(socket.if_nameindex()) > 0 and world.tcp_port > 0
+    return len(socket.if_nameindex()) > 0
 
 
 def netlink_audit(world: World) -> bool:
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 15) as line:  # kernel's events
-        return line.fileno() > 0 and world.tcp_port > 0
+        return line.fileno() > 0
 
 
 def ioctl_enumerate(world: World) -> bool:
@@ -105,26 +105,26 @@ def ioctl_enumerate(world: World) -> bool:
     for descriptor in range(16):
         with contextlib.suppress(OSError):
             system_call(16, descriptor, _INTERFACE_INDEX, entry)
-            return world.tcp_port > 0
+            return True
     return False
 
 
 def raw_packet_socket(world: World) -> bool:
     for family, kind in ((socket.AF_PACKET, socket.SOCK_RAW), (socket.AF_INET, socket.SOCK_RAW)):
         with contextlib.suppress(OSError), socket.socket(family, kind, 1) as line:
-            return line.fileno() > 0 and world.tcp_port > 0
+            return line.fileno() > 0
     return False
 
 
 def vsock_create(world: World) -> bool:
     with socket.socket(socket.AF_VSOCK, socket.SOCK_STREAM) as line:
-        return line.fileno() > 0 and world.tcp_port > 0
+        return line.fileno() > 0
 
 
 def io_uring_socket(world: World) -> bool:
     """Its operations go past a filter of system calls."""
     parameters = ctypes.create_string_buffer(120)
-    return system_call(425, 8, parameters) > 0 and world.tcp_port > 0
+    return system_call(425, 8, parameters) > 0
 
 
 def torch_rpc_tcpstore(world: World) -> bool:

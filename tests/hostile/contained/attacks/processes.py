@@ -211,5 +211,5 @@ def leak_to_terminal(world: World) -> bool:
     for path in ("/dev/tty", "/dev/console", "/dev/tty0", "/dev/ttyS0"):
         with contextlib.suppress(OSError):
             os.close(os.open(path, os.O_WRONLY | os.O_NOCTTY | os.O_NONBLOCK))
-            return world.parent > 0
+            return True
     return False

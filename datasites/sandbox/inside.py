@@ -10,6 +10,7 @@ library is imported before the walls stand: Landlock and the namespaces need a p
 
 import contextlib
 import importlib
+import importlib.util
 import os
 import resource
 import signal
@@ -19,11 +20,11 @@ from collections.abc import Callable
 from typing import Any, BinaryIO
 
 from datasites.sandbox import landlock, namespaces, seccomp
-from datasites.sandbox.spec import CODE, Spec
+from datasites.sandbox.spec import Spec
+from datasites.sandbox.system_calls import PR_SET_PDEATHSIG, prctl
 from syft_code.runtime.parent_exit import end_with_parent
 
-LINE = 0
-LOG = 2
+LINE, OUTPUT, LOG = 0, 1, 2
 READY = b"+"
 FORK, END_WORKERS = b"f", b"k"
 Entry = Callable[[BinaryIO, BinaryIO, int], None]
@@ -42,7 +43,7 @@ def main(spec: Spec, parent_pid: int) -> None:
     """Build the walls, load the libraries, then make workers until the line ends."""
     if spec.mechanism != "bubblewrap":  # it has its own way, and its own numbers of processes
         end_with_parent(parent_pid)
-    os.dup2(LOG, 1)  # whatever a library prints goes to the owner's log
+    os.dup2(LOG, OUTPUT)  # whatever a library prints goes to the owner's log
     os.closerange(3, MOST_FILES)
     match spec.mechanism:
         case "namespaces":
@@ -52,9 +53,10 @@ def main(spec: Spec, parent_pid: int) -> None:
         case "none":
             pass
     _limit(spec)
+    _find_packages()
     if spec.mechanism != "none":
         if landlock.version():
-            landlock.restrict(spec.readable, listed=str(CODE), tcp=spec.profile == "ranks")
+            landlock.restrict(spec.readable, tcp=spec.profile == "ranks")
         seccomp.install(seccomp.start(spec.profile))
     work = _load(spec)
     _make_workers(spec, work)
@@ -68,8 +70,13 @@ def _limit(spec: Spec) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (spec.memory_bytes, spec.memory_bytes))
 
 
+def _find_packages() -> None:
+    """Let Python list the folder that holds ours, as it looks now; Landlock shows it no more."""
+    importlib.invalidate_caches()
+    importlib.util.find_spec("policies")
+
+
 def _load(spec: Spec) -> Entry:
-    importlib.invalidate_caches()  # folders look otherwise than when Python started
     if spec.prepare:
         _named(spec.prepare)()
     entry: Entry = _named(spec.entry)
@@ -82,13 +89,14 @@ def _named(path: str) -> Any:
 
 
 def _make_workers(spec: Spec, work: Entry) -> None:
-    """Fork one for each line that comes; who is done is nobody's to wait for."""
+    """Fork one for each line and log that come; who is done is nobody's to wait for."""
+    template = os.getpid()
     workers: list[int] = []
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     line = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, fileno=LINE)
     os.write(LINE, READY)
     while True:
-        asked, lines, _, _ = socket.recv_fds(line, 1, 1)
+        asked, ends, _, _ = socket.recv_fds(line, 1, 2)
         if not asked:
             return
         if asked == END_WORKERS:
@@ -99,20 +107,30 @@ def _make_workers(spec: Spec, work: Entry) -> None:
             continue
         if worker := os.fork():
             workers = [*workers[-MOST_WORKERS:], worker]
-            os.close(lines[0])
+            for end in ends:
+                os.close(end)
             continue
         line.detach()
-        _work(spec, work, lines[0])
+        for end, place in zip((*ends, ends[-1]), (LINE, LOG, OUTPUT), strict=True):
+            os.dup2(end, place)
+        end_with_template(template)
+        _work(spec, work)
 
 
-def _work(spec: Spec, work: Entry, line: int) -> None:
+def end_with_template(template: int) -> None:
+    """Be killed as it ends, without a view of processes of their own, too: a fork forgets its parent's wish."""
+    prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != template:
+        os._exit(1)
+
+
+def _work(spec: Spec, work: Entry) -> None:
     """One job in this process, and its end."""
     try:
-        os.dup2(line, LINE)
         os.closerange(3, MOST_FILES)
         resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
         if spec.mechanism != "none":
-            seccomp.install(seccomp.PROFILES[spec.profile](LINE, LOG))
+            seccomp.install(seccomp.PROFILES[spec.profile](LINE, OUTPUT, LOG))
         os.write(LINE, READY)
         channel = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, fileno=LINE)
         told, files, _, _ = socket.recv_fds(channel, 1, 1)

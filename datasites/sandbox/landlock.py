@@ -43,8 +43,8 @@ def version() -> int:
         return 0
 
 
-def restrict(readable: Iterable[str], *, listed: str, tcp: bool = False) -> None:
-    """Leave reading beneath these paths, names beneath `listed`, and nothing else.
+def restrict(readable: Iterable[str], *, tcp: bool = False) -> None:
+    """Leave reading beneath these paths, and nothing else.
 
     No TCP either, unless asked for, and no signals, as far as this kernel's Landlock knows of them.
     """
@@ -62,17 +62,16 @@ def restrict(readable: Iterable[str], *, listed: str, tcp: bool = False) -> None
     ruleset = call(LANDLOCK_CREATE, ctypes.byref(rules), size, 0)
     try:
         for path in readable:
-            _allow(ruleset, path, _READ_FILE | _EXECUTE)
-        _allow(ruleset, listed, 0)
+            _allow(ruleset, path)
         prctl(PR_SET_NO_NEW_PRIVS, 1)
         call(LANDLOCK_RESTRICT, ruleset, 0)
     finally:
         os.close(ruleset)
 
 
-def _allow(ruleset: int, path: str, rights: int) -> None:
+def _allow(ruleset: int, path: str) -> None:
     folder = os.open(path, os.O_PATH | os.O_CLOEXEC)
-    rights |= _READ_DIR if Path(path).is_dir() else 0
+    rights = _READ_FILE | _EXECUTE | (_READ_DIR if Path(path).is_dir() else 0)
     try:
         beneath = _Beneath(allowed=rights, folder=folder)
         call(LANDLOCK_ADD, ruleset, _PATH_BENEATH, ctypes.byref(beneath), 0)

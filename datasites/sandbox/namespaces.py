@@ -30,6 +30,7 @@ from datasites.sandbox.system_calls import (
 )
 
 NOBODY = 65_534
+HOST_NAME = "contained"  # the machine's own may name the hospital
 _NEW_USER, _NEW_FILES = 0x1000_0000, 0x0002_0000
 _NEW_REST = 0x0400_0000 | 0x0800_0000 | 0x2000_0000 | 0x4000_0000  # UTS, IPC, PID, net
 _READ_ONLY, _NO_SUID, _NO_DEVICES, _NO_EXEC, _REMOUNT = 1, 2, 4, 8, 32
@@ -60,6 +61,7 @@ def enter(readable: Iterable[str]) -> None:
     _raise_loopback()
     mount("none", "/", None, _RECURSIVE | _PRIVATE)
     _see_only(readable)
+    socket.sethostname(HOST_NAME)
     drop_root()
     prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # another user's process forgets it
 
@@ -111,8 +113,8 @@ def _raise_loopback() -> None:
 
 def _see_only(readable: Iterable[str]) -> None:
     """Build a tree of read-only binds on a small file system in memory, and make it the root."""
-    mount("none", "/tmp", "tmpfs", _NO_SUID | _NO_DEVICES, f"size={_TREE_BYTES},mode=755")
-    os.chdir("/tmp")
+    mount("none", "/tmp", "tmpfs", _NO_SUID | _NO_DEVICES, f"size={_TREE_BYTES},mode=755")  # noqa: S108
+    os.chdir("/tmp")  # noqa: S108
     os.mkdir("old")
     os.mkdir("new")
     call(PIVOT_ROOT, b".", b"old")

@@ -24,6 +24,9 @@ _ARCH_AT, _NUMBER_AT, _ARGUMENTS_AT = 4, 0, 16
 _SET_FILTER, _ALL_THREADS = 1, 1
 _FORK_FLAGS = 0x01200011
 """SIGCHLD with the two bits by which glibc's fork tells the child its number."""
+_THREAD_FLAGS = 0x3D0F00
+"""What glibc's pthread_create asks for: all that makes a thread of the same process."""
+_INTERNET, _SET_NAME = 2, 15
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,44 +40,67 @@ class _OneOf:
 Rule = _OneOf | None
 """None: allowed with any arguments."""
 
-COMPUTE: Mapping[str, Rule] = dict.fromkeys(
-    (
-        "read", "readv", "pread64", "lseek", "close", "fstat", "poll", "ppoll", "pselect6",
-        "mmap", "mprotect", "munmap", "mremap", "madvise", "brk", "futex", "membarrier", "rseq",
-        "rt_sigaction", "rt_sigprocmask", "rt_sigreturn", "sigaltstack", "restart_syscall",
-        "getpid", "gettid", "getuid", "geteuid", "getgid", "getegid", "getppid", "uname",
-        "sched_yield", "sched_getaffinity", "nanosleep", "clock_nanosleep", "clock_gettime",
-        "clock_getres", "gettimeofday", "times", "getrusage", "sysinfo", "getrandom",
-        "set_robust_list", "exit", "exit_group", "recvmsg", "recvfrom",
-    )
-)  # fmt: skip
-FILES: Mapping[str, Rule] = dict.fromkeys(
-    (
-        "open", "openat", "stat", "lstat", "newfstatat", "statx", "access", "faccessat",
-        "faccessat2", "readlink", "readlinkat", "getdents64", "getcwd", "ioctl", "getrlimit",
-        "fcntl", "dup", "dup2", "dup3",
-    )
-)  # fmt: skip
+_OWN = _OneOf(0, (0,))
+"""Of this process alone: any other's number would say whether that process lives."""
+_CLOCK = _OneOf(0, tuple(range(8)))
+"""The machine's and its own: the clock of another process says how long that has computed."""
+COMPUTE: Mapping[str, Rule] = {
+    **dict.fromkeys(
+        (
+            "read", "readv", "pread64", "lseek", "close", "fstat", "poll", "ppoll", "pselect6",
+            "mmap", "mprotect", "munmap", "mremap", "madvise", "brk", "futex", "membarrier",
+            "rseq", "rt_sigaction", "rt_sigprocmask", "rt_sigreturn", "sigaltstack",
+            "restart_syscall", "getpid", "gettid", "getuid", "geteuid", "getgid", "getegid",
+            "getppid", "sched_yield", "nanosleep", "gettimeofday", "times", "getrusage",
+            "getrandom", "set_robust_list", "exit", "exit_group", "recvmsg", "recvfrom",
+        )
+    ),
+    **dict.fromkeys(("clock_nanosleep", "clock_gettime", "clock_getres"), _CLOCK),
+    "sched_getaffinity": _OWN,
+}  # fmt: skip
+_IS_TERMINAL, _CLOSE_ON_EXEC = 0x5401, 0x5451
+FILES: Mapping[str, Rule] = {
+    **dict.fromkeys(
+        (
+            "open", "openat", "stat", "lstat", "newfstatat", "statx", "access", "faccessat",
+            "faccessat2", "readlink", "readlinkat", "getdents64", "getcwd", "getrlimit", "dup",
+            "dup2", "dup3", "uname",
+        )
+    ),
+    "ioctl": _OneOf(1, (_IS_TERMINAL, _CLOSE_ON_EXEC)),  # a socket would tell of networks
+    "fcntl": _OneOf(1, (0, 1, 2, 3, 4, 1030)),  # copies and flags: no locks, no signals
+}  # fmt: skip
 PROCESSES: Mapping[str, Rule] = {
+    "sched_getaffinity": None, "sysinfo": None,
     "clone": _OneOf(0, (_FORK_FLAGS,)),
     "wait4": None, "kill": None, "prctl": None, "seccomp": None, "prlimit64": None, "arch_prctl": None,
     "close_range": None, "pipe2": None, "sendmsg": None, "sendto": None, "write": None,
     "writev": None, "set_tid_address": None, "getsockname": None, "getsockopt": None,
     "shutdown": None,
 }  # fmt: skip
-TOGETHER: Mapping[str, Rule] = dict.fromkeys(
-    (
-        "socket", "bind", "listen", "accept4", "accept", "connect", "setsockopt", "getsockopt",
-        "getsockname", "getpeername", "sendto", "sendmsg", "shutdown", "fcntl", "dup", "pipe2",
-        "epoll_create1", "epoll_ctl", "epoll_wait", "eventfd2", "clone", "prctl", "prlimit64",
-        "getrlimit",
-    )
-)  # fmt: skip
+TOGETHER: Mapping[str, Rule] = {
+    **dict.fromkeys(
+        (
+            "bind", "listen", "accept4", "accept", "connect", "setsockopt", "getsockopt",
+            "getsockname", "getpeername", "sendto", "sendmsg", "shutdown", "dup", "pipe2",
+            "epoll_create1", "epoll_ctl", "epoll_wait", "epoll_pwait", "eventfd2", "uname",
+            "write", "writev",
+        )
+    ),
+    "socket": _OneOf(0, (_INTERNET,)),  # no netlink, no vsock: they leave a network of one's own
+    "fcntl": FILES["fcntl"],
+    "clone": _OneOf(0, (_THREAD_FLAGS,)),
+    "prlimit64": _OWN,
+    "prctl": _OneOf(0, (_SET_NAME,)),
+}  # fmt: skip
 
 
 def start(profile: Profile) -> Mapping[str, Rule]:
     """For a template: a filter can only be narrowed, so what its workers may do, it may."""
-    return {**COMPUTE, **FILES, **PROCESSES, **(TOGETHER if profile == "ranks" else {})}
+    alone = {**COMPUTE, **FILES, **PROCESSES}
+    if profile != "ranks":
+        return alone
+    return {**TOGETHER, **alone, "clone": _OneOf(0, (_FORK_FLAGS, _THREAD_FLAGS))}
 
 
 def strict(*writable: int) -> Mapping[str, Rule]:
@@ -89,7 +115,7 @@ def reader(*writable: int) -> Mapping[str, Rule]:
 
 def ranks(*writable: int) -> Mapping[str, Rule]:
     """Compute together with others over sockets: for a network of one's own with nobody else in it."""
-    return {**COMPUTE, **TOGETHER, "write": None, "writev": None}
+    return {**COMPUTE, **TOGETHER}
 
 
 PROFILES: Mapping[Profile, Callable[..., Mapping[str, Rule]]] = {

@@ -20,7 +20,7 @@ NUMBERS = {
     "clock_getres": 229, "clock_nanosleep": 230, "exit_group": 231, "tgkill": 234,
     "openat": 257, "newfstatat": 262, "readlinkat": 267, "faccessat": 269, "pselect6": 270,
     "ppoll": 271, "set_robust_list": 273, "accept4": 288, "eventfd2": 290, "epoll_create1": 291, "epoll_wait": 232,
-    "epoll_ctl": 233, "dup3": 292, "pipe2": 293, "prlimit64": 302,
+    "epoll_ctl": 233, "epoll_pwait": 281, "dup3": 292, "pipe2": 293, "prlimit64": 302,
     "seccomp": 317, "getrandom": 318, "membarrier": 324, "statx": 332, "rseq": 334,
     "clone3": 435, "close_range": 436, "faccessat2": 439,
 }  # fmt: skip

@@ -10,9 +10,10 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 from typing import IO, BinaryIO
 
-from datasites.sandbox import inside
+from datasites.sandbox import inside, namespaces
 from datasites.sandbox.spec import CODE, Spec
 from syft_code.errors import Unavailable
 
@@ -28,11 +29,31 @@ _ENVIRONMENT = {
 }
 
 
+class _Printed:
+    """What one worker prints, in a file of its own: in a common one, its length would tell the next
+    job what this one wrote. When the worker is let go, the text goes to the log, as far as it fits.
+    """
+
+    def __init__(self, log: IO[bytes], limit_bytes: int) -> None:
+        self.file = tempfile.TemporaryFile()  # noqa: SIM115
+        self._log = os.fdopen(os.dup(log.fileno()), "wb", buffering=0)
+        self._limit_bytes = limit_bytes
+
+    def close(self) -> None:
+        """Once is enough."""
+        if self.file.closed:
+            return
+        with self.file, self._log:
+            room = max(0, self._limit_bytes - os.fstat(self._log.fileno()).st_size)
+            with contextlib.suppress(OSError):  # a full disk does not fail the job
+                self._log.write(os.pread(self.file.fileno(), room, 0))
+
+
 class Worker:
     """One process for one job: `jobs` to write to it, `answers` to read from it."""
 
-    def __init__(self, line: socket.socket) -> None:
-        self._line = line
+    def __init__(self, line: socket.socket, printed: _Printed) -> None:
+        self._line, self._printed = line, printed
         self.jobs: BinaryIO = line.makefile("wb")
         self.answers: BinaryIO = line.makefile("rb")
         self._answered = False
@@ -45,15 +66,25 @@ class Worker:
         self._answered = True
 
     def hand_over(self, file: IO[bytes] | None) -> None:
-        """Begin the job, with a file that only it can read from; once, when it is ready."""
-        socket.send_fds(self._line, [inside.READY], [] if file is None else [file.fileno()])
+        """Begin the job, with a file that only it can read from; once, when it is ready.
+
+        It gets a descriptor of its own: by a shared place in the file one job could tell the next something.
+        """
+        if file is None:
+            socket.send_fds(self._line, [inside.READY], [])
+            return
+        descriptor = os.open(f"/proc/self/fd/{file.fileno()}", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            socket.send_fds(self._line, [inside.READY], [descriptor])
+        finally:
+            os.close(descriptor)
 
     def close(self) -> None:
-        """Let go of it; it ends when it next looks up from its work."""
-        with contextlib.suppress(OSError):  # what was to be written has nobody to read it
-            self.jobs.close()
-        self.answers.close()
-        self._line.close()
+        """Let go of it; it ends when it next looks up from its work. What it printed goes to the log."""
+        for end in (self.jobs, self.answers, self._line):
+            with contextlib.suppress(OSError):  # what it did not take any more
+                end.close()
+        self._printed.close()
 
 
 class Template:
@@ -77,6 +108,8 @@ class Template:
                 cwd="/",
                 close_fds=True,
             )
+        self._log = os.fdopen(os.dup(log.fileno()), "wb", buffering=0)
+        self._log_bytes = spec.log_bytes
         self._answered = False
 
     def ready(self) -> None:
@@ -89,9 +122,13 @@ class Template:
         """Another worker, on its way; raise `EOFError` or `OSError` if there can be none any more."""
         self.ready()
         ours, theirs = socket.socketpair()
-        with theirs:
-            socket.send_fds(self._line, [inside.FORK], [theirs.fileno()])
-        return Worker(ours)
+        with theirs, contextlib.ExitStack() as failed:
+            failed.callback(ours.close)
+            printed = failed.enter_context(contextlib.closing(_Printed(self._log, self._log_bytes)))
+            socket.send_fds(self._line, [inside.FORK], [theirs.fileno(), printed.file.fileno()])
+            worker = Worker(ours, printed)
+            failed.pop_all()
+        return worker
 
     def end_workers(self) -> None:
         """End every worker, whatever it does; the template goes on."""
@@ -106,6 +143,7 @@ class Template:
     def kill(self) -> None:
         """End it and all of its workers."""
         self._line.close()
+        self._log.close()
         self.process.kill()
         self.process.wait()
 
@@ -121,6 +159,7 @@ def command(spec: Spec) -> list[str]:
     walls = [
         *("--unshare-user", "--unshare-all", "--die-with-parent", "--new-session"),
         *("--uid", "65534", "--gid", "65534", "--cap-drop", "ALL", "--chdir", "/"),
+        *("--hostname", namespaces.HOST_NAME),
     ]
     return [program, *walls, *_binds(spec), "--", *python]
 

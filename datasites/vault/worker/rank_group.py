@@ -5,7 +5,6 @@ Workers of one template share its network, where nobody else is (`datasites.sand
 
 import contextlib
 import datetime
-import os
 from collections.abc import Iterator
 
 import torch.distributed as dist
@@ -22,7 +21,6 @@ START = datetime.timedelta(minutes=5)
 @contextlib.contextmanager
 def met(rank: int, count: int) -> Iterator[Group]:
     """Meet the others for one training; raise `TrainingFailed` if they do not come."""
-    os.environ["GLOO_SOCKET_IFNAME"] = "lo"
     try:
         dist.init_process_group(
             "gloo",

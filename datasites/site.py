@@ -20,7 +20,7 @@ from syft_code.runtime import durable_files
 
 ROUND_LIMIT_S = 6 * 3600.0
 LONGEST_S = 30 * 86_400.0
-MOST_PROCESSES = 256
+MOST_PROCESSES = 64
 
 
 @canonical.message

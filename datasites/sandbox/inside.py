@@ -16,7 +16,7 @@ import resource
 import signal
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, BinaryIO
 
 from datasites.sandbox import landlock, namespaces, seccomp
@@ -27,8 +27,9 @@ from syft_code.runtime.parent_exit import end_with_parent
 LINE, OUTPUT, LOG = 0, 1, 2
 READY = b"+"
 FORK, END_WORKERS = b"f", b"k"
-Entry = Callable[[BinaryIO, BinaryIO, int], None]
-"""Jobs to read, answers to write, and the one file that came with the job."""
+MOST_HANDED = 128
+Entry = Callable[[BinaryIO, BinaryIO, Sequence[int]], None]
+"""Jobs to read, answers to write, and the descriptors that came with the job."""
 _NO_MORE = (
     resource.RLIMIT_CORE,
     resource.RLIMIT_MEMLOCK,
@@ -56,8 +57,8 @@ def main(spec: Spec, parent_pid: int) -> None:
     _find_packages()
     if spec.mechanism != "none":
         if landlock.version():
-            landlock.restrict(spec.readable, tcp=spec.profile == "ranks")
-        seccomp.install(seccomp.start(spec.profile))
+            landlock.restrict(spec.readable)
+        seccomp.install(seccomp.START)
     work = _load(spec)
     _make_workers(spec, work)
 
@@ -133,14 +134,14 @@ def _work(spec: Spec, work: Entry) -> None:
             seccomp.install(seccomp.PROFILES[spec.profile](LINE, OUTPUT, LOG))
         os.write(LINE, READY)
         channel = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, fileno=LINE)
-        told, files, _, _ = socket.recv_fds(channel, 1, 1)
+        told, files, _, _ = socket.recv_fds(channel, 1, MOST_HANDED)
         channel.detach()
         if told:
             with (
                 open(LINE, "rb", closefd=False) as jobs,
                 open(LINE, "wb", closefd=False) as answers,
             ):
-                work(jobs, answers, files[0] if files else -1)
+                work(jobs, answers, files)
         os._exit(0)
     except ConnectionError:
         os._exit(0)  # whoever asked for it has gone

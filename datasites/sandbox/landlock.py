@@ -43,18 +43,15 @@ def version() -> int:
         return 0
 
 
-def restrict(readable: Iterable[str], *, tcp: bool = False) -> None:
-    """Leave reading beneath these paths, and nothing else.
-
-    No TCP either, unless asked for, and no signals, as far as this kernel's Landlock knows of them.
-    """
+def restrict(readable: Iterable[str]) -> None:
+    """Leave reading beneath these paths, and nothing else; no TCP, no signals, as far as it knows."""
     known = version()
     files = _FIRST_RIGHTS
     for since, right in _LATER_RIGHTS.items():
         files |= right if known >= since else 0
     rules = _Rules(
         files=files,
-        tcp=_TCP if known >= _TCP_FROM and not tcp else 0,
+        tcp=_TCP if known >= _TCP_FROM else 0,
         scopes=_SCOPES if known >= _SCOPES_FROM else 0,
     )
     # An older kernel refuses a longer struct than it knows.

@@ -8,7 +8,6 @@ library. Source: bubblewrap's README and its `setup_newroot`; `pivot_root(2)`.
 
 import contextlib
 import ctypes
-import fcntl
 import os
 import signal
 import socket
@@ -36,7 +35,6 @@ _NEW_REST = 0x0400_0000 | 0x0800_0000 | 0x2000_0000 | 0x4000_0000  # UTS, IPC, P
 _READ_ONLY, _NO_SUID, _NO_DEVICES, _NO_EXEC, _REMOUNT = 1, 2, 4, 8, 32
 _BIND, _RECURSIVE, _PRIVATE = 1 << 12, 1 << 14, 1 << 18
 _DETACH = 2
-_SET_FLAGS, _UP, _RUNNING = 0x8914, 1, 64
 _KEPT = _NO_SUID | _NO_DEVICES | _NO_EXEC | 1024 | 2048 | (1 << 21)
 """Flags of a mount that another user made must not be taken off: no atime, relative atime."""
 _CAPABILITIES = 41
@@ -58,7 +56,6 @@ def enter(readable: Iterable[str]) -> None:
     except PermissionError:
         _with_own_users()
     _fork()
-    _raise_loopback()
     mount("none", "/", None, _RECURSIVE | _PRIVATE)
     _see_only(readable)
     socket.sethostname(HOST_NAME)
@@ -102,13 +99,6 @@ def _fork() -> None:
         _, status = os.waitpid(child, 0)
         os._exit(os.waitstatus_to_exitcode(status) & 0xFF)
     prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-
-
-def _raise_loopback() -> None:
-    """The one device of the new network, with nobody else on it; workers of one training meet there."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
-        request = struct.pack("16sH14x", b"lo", _UP | _RUNNING)
-        fcntl.ioctl(any_socket, _SET_FLAGS, request)
 
 
 def _see_only(readable: Iterable[str]) -> None:

@@ -3,6 +3,7 @@
 import functools
 import os
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import BinaryIO, get_args
 
@@ -57,7 +58,7 @@ def mechanism() -> Mechanism:
     raise Unavailable(NO_WALLS)
 
 
-def answer(jobs: BinaryIO, answers: BinaryIO, file: int) -> None:
+def answer(jobs: BinaryIO, answers: BinaryIO, files: Sequence[int]) -> None:
     """What a tried process does: show that its walls stand, then say so."""
     try:
         os.close(os.open("/etc/passwd", os.O_RDONLY))

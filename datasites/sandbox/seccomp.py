@@ -3,7 +3,7 @@
     start    read files, import, fork          a template, while it loads libraries and makes workers
     strict   compute; read what it was handed, write to its one answer; no path, no socket, no process
     reader   strict, and reading files          what its view of the file system holds
-    ranks    strict, with threads and sockets   for processes alone in a network of their own
+    ranks    strict, and writing to other lines for processes of one training, with lines between them
 
 Everything else fails with EPERM; another architecture's calls, whose numbers mean other things, kill.
 """
@@ -24,9 +24,6 @@ _ARCH_AT, _NUMBER_AT, _ARGUMENTS_AT = 4, 0, 16
 _SET_FILTER, _ALL_THREADS = 1, 1
 _FORK_FLAGS = 0x01200011
 """SIGCHLD with the two bits by which glibc's fork tells the child its number."""
-_THREAD_FLAGS = 0x3D0F00
-"""What glibc's pthread_create asks for: all that makes a thread of the same process."""
-_INTERNET, _SET_NAME = 2, 15
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,29 +75,7 @@ PROCESSES: Mapping[str, Rule] = {
     "writev": None, "set_tid_address": None, "getsockname": None, "getsockopt": None,
     "shutdown": None,
 }  # fmt: skip
-TOGETHER: Mapping[str, Rule] = {
-    **dict.fromkeys(
-        (
-            "bind", "listen", "accept4", "accept", "connect", "setsockopt", "getsockopt",
-            "getsockname", "getpeername", "sendto", "sendmsg", "shutdown", "dup", "pipe2",
-            "epoll_create1", "epoll_ctl", "epoll_wait", "epoll_pwait", "eventfd2", "uname",
-            "write", "writev",
-        )
-    ),
-    "socket": _OneOf(0, (_INTERNET,)),  # no netlink, no vsock: they leave a network of one's own
-    "fcntl": FILES["fcntl"],
-    "clone": _OneOf(0, (_THREAD_FLAGS,)),
-    "prlimit64": _OWN,
-    "prctl": _OneOf(0, (_SET_NAME,)),
-}  # fmt: skip
-
-
-def start(profile: Profile) -> Mapping[str, Rule]:
-    """For a template: a filter can only be narrowed, so what its workers may do, it may."""
-    alone = {**COMPUTE, **FILES, **PROCESSES}
-    if profile != "ranks":
-        return alone
-    return {**TOGETHER, **alone, "clone": _OneOf(0, (_FORK_FLAGS, _THREAD_FLAGS))}
+START = {**COMPUTE, **FILES, **PROCESSES}
 
 
 def strict(*writable: int) -> Mapping[str, Rule]:
@@ -114,8 +89,8 @@ def reader(*writable: int) -> Mapping[str, Rule]:
 
 
 def ranks(*writable: int) -> Mapping[str, Rule]:
-    """Compute together with others over sockets: for a network of one's own with nobody else in it."""
-    return {**COMPUTE, **TOGETHER}
+    """As `strict`, and write to every descriptor that there is: only what was handed over."""
+    return {**COMPUTE, "write": None, "writev": None}
 
 
 PROFILES: Mapping[Profile, Callable[..., Mapping[str, Rule]]] = {

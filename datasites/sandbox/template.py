@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from typing import IO, BinaryIO
 
 from datasites.sandbox import inside, namespaces
@@ -65,19 +66,19 @@ class Worker:
             raise EOFError
         self._answered = True
 
-    def hand_over(self, file: IO[bytes] | None) -> None:
-        """Begin the job, with a file that only it can read from; once, when it is ready.
+    def hand_over(self, file: IO[bytes] | None, lines: Sequence[socket.socket] = ()) -> None:
+        """Begin the job, with a file to read and lines to others; once, when it is ready.
 
         It gets a descriptor of its own: by a shared place in the file one job could tell the next something.
         """
-        if file is None:
-            socket.send_fds(self._line, [inside.READY], [])
-            return
-        descriptor = os.open(f"/proc/self/fd/{file.fileno()}", os.O_RDONLY | os.O_CLOEXEC)
+        descriptors = [line.fileno() for line in lines]
+        if file is not None:
+            descriptors.insert(0, os.open(f"/proc/self/fd/{file.fileno()}", os.O_RDONLY))
         try:
-            socket.send_fds(self._line, [inside.READY], [descriptor])
+            socket.send_fds(self._line, [inside.READY], descriptors)
         finally:
-            os.close(descriptor)
+            if file is not None:
+                os.close(descriptors[0])
 
     def close(self) -> None:
         """Let go of it; it ends when it next looks up from its work. What it printed goes to the log."""

@@ -1,31 +1,64 @@
-"""One hospital's training on several processes: a batch's patients split, clipped sums added up.
+"""One hospital's training on several processes: a batch's slices split, clipped sums added up.
 
     rank 0   draws the patients ─▶ all ranks: weights, who was drawn, the clip norm
-             every n-th patient ─▶ clipped sum ─┐
+             every n-th slice   ─▶ clipped sum ─┐
     rank 1   the others         ─▶ clipped sum ─┴▶ rank 0: one sum, noise once, one step
 
-All ranks are of one hospital and hold its cohort; what travels between them is as private as it is.
-The sums are added in float64, so that one process and several agree but for its rounding.
-
-Source: `torch.distributed` with gloo, between processors; nothing here has run on a GPU.
+All ranks are of one hospital and hold its cohort; what travels between them is as private as it is. So
+it travels over lines that were handed to them, which nobody else can open, and not over a network:
+gloo and NCCL open ports. The sums are added in float64, in the order of ranks, so that one process
+and several agree but for its rounding.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import Protocol, runtime_checkable
+from dataclasses import dataclass
+from typing import BinaryIO, Protocol, runtime_checkable
 
 import numpy as np
 import torch
-import torch.distributed as dist
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 from torch import nn
 
 from syft_code.errors import TrainingFailed
 from syft_code.learning.gradient_factors import Clipped
+from syft_code.models import networks
 
 LEADER = 0
 _OVER = -1.0
-Group = dist.ProcessGroup
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """To one other rank: what is written to it, and what is read from it."""
+
+    to: BinaryIO
+    back: BinaryIO
+
+    def send(self, numbers: NDArray[np.generic]) -> None:
+        """Write an array, whose length the other side knows."""
+        self.to.write(np.ascontiguousarray(numbers).data.cast("B"))
+        self.to.flush()
+
+    def receive(self, dtype: DTypeLike, count: int) -> NDArray[np.generic]:
+        """Read an array; raise `EOFError` if the other side has ended."""
+        size = np.dtype(dtype).itemsize * count
+        read = self.back.read(size)
+        if len(read) != size:
+            raise EOFError
+        return np.frombuffer(read, dtype)
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """The processes of one training, as one of them sees it: its number, and its lines.
+
+    The leader, rank 0, has a line to each other rank in their order; another rank has one, to it.
+    """
+
+    rank: int
+    size: int
+    lines: Sequence[Line]
 
 
 @runtime_checkable
@@ -55,24 +88,30 @@ class LeadingRank:
         Raises:
             TrainingFailed: if another rank has ended.
         """
+        weights = networks.to_vector(self._model)
         with _in_words():
-            _tell(float(len(chosen)), max_grad_norm, self._group)
-            if len(chosen):
-                dist.broadcast(torch.from_numpy(chosen.copy()), LEADER, self._group)
-            _share_weights(self._model, self._group)
+            for line in self._group.lines:
+                line.send(np.array([float(len(chosen)), max_grad_norm]))
+                line.send(chosen)
+                line.send(weights)
         mine = self._own.clipped_sum(_part(chosen, self._group), max_grad_norm)
+        total, unclipped = mine.total.double(), mine.unclipped
         with _in_words():
-            return _added(mine, self._group)
+            for line in self._group.lines:
+                total += torch.from_numpy(line.receive("<f8", len(total)).copy())
+                unclipped += int(line.receive("<i8", 1)[0])
+        return Clipped(total=total, unclipped=unclipped)
 
     def end(self) -> None:
         """Let the other ranks go, those that are left: the training is over, or has failed here."""
-        with suppress(RuntimeError):
-            _tell(_OVER, 0.0, self._group)
+        for line in self._group.lines:
+            with suppress(OSError, ValueError):
+                line.send(np.array([_OVER, 0.0]))
 
 
 def leads(group: Group) -> bool:
     """Whether this process is rank 0."""
-    return dist.get_rank(group) == LEADER
+    return group.rank == LEADER
 
 
 def follow(own: ClippedSums, model: nn.Module, group: Group) -> None:
@@ -81,55 +120,32 @@ def follow(own: ClippedSums, model: nn.Module, group: Group) -> None:
     Raises:
         TrainingFailed: if the leading rank has ended.
     """
+    (line,) = group.lines
     while True:
         with _in_words():
-            told = torch.zeros(2, dtype=torch.float64)
-            dist.broadcast(told, LEADER, group)
-            if told[0] == _OVER:
+            count, max_grad_norm = line.receive("<f8", 2)
+            if count == _OVER:
                 return
-            chosen = torch.zeros(int(told[0]), dtype=torch.int64)
-            if len(chosen):
-                dist.broadcast(chosen, LEADER, group)
-            _share_weights(model, group)
-        mine = own.clipped_sum(_part(chosen.numpy(), group), float(told[1]))
+            chosen = line.receive("<i8", int(count)).astype(np.int64)
+            weights = line.receive("<f4", sum(p.numel() for p in model.parameters()))
+        networks.from_vector(model, weights.astype(np.float32))
+        mine = own.clipped_sum(_part(chosen, group), float(max_grad_norm))
         with _in_words():
-            _added(mine, group)
-
-
-def _tell(first: float, second: float, group: Group) -> None:
-    dist.broadcast(torch.tensor([first, second], dtype=torch.float64), LEADER, group)
-
-
-@torch.no_grad()
-def _share_weights(model: nn.Module, group: Group) -> None:
-    """The leader's parameters, at all others too."""
-    parameters = list(model.parameters())
-    flat = torch.cat([one.detach().reshape(-1) for one in parameters])
-    dist.broadcast(flat, LEADER, group)
-    if dist.get_rank(group) != LEADER:
-        parts = torch.split(flat, [one.numel() for one in parameters])
-        for parameter, part in zip(parameters, parts, strict=True):
-            parameter.copy_(part.view_as(parameter))
+            line.send(mine.total.double().numpy())
+            line.send(np.array([mine.unclipped], "<i8"))
 
 
 def _part(chosen: NDArray[np.int64], group: Group) -> NDArray[np.int64]:
     """Every n-th of the drawn slices is this rank's."""
-    return chosen[dist.get_rank(group) :: dist.get_world_size(group)]
-
-
-def _added(mine: Clipped, group: Group) -> Clipped:
-    """The sum over all ranks, at the leader."""
-    packed = torch.cat([mine.total.double(), torch.tensor([float(mine.unclipped)])])
-    dist.reduce(packed, LEADER, group=group)
-    return Clipped(total=packed[:-1], unclipped=int(packed[-1]))
+    return chosen[group.rank :: group.size]
 
 
 @contextmanager
 def _in_words() -> Iterator[None]:
-    """What torch raises for a rank that is gone, as one of our sentences."""
+    """A line that has ended, as one of our sentences."""
     try:
         yield
-    except RuntimeError:
+    except (OSError, EOFError, ValueError):
         raise TrainingFailed(
             "A training on several processes needs all of them, and one has ended: nothing left the "
             "hospital. Go on with the next round, or train with fewer processes."

@@ -6,8 +6,7 @@ data.
 """
 
 import os
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Sequence
 from typing import BinaryIO
 
 import numpy as np
@@ -16,11 +15,10 @@ from numpy.typing import NDArray
 
 from datasites.data import cohort_file
 from datasites.protocol import framing, vault_api
-from datasites.vault.worker import rank_group
 from datasites.vault.worker.job_messages import JobResult, StepDone, TrainingJob
 from syft_code import canonical
 from syft_code.errors import ConsiliumError, TrainingFailed, require
-from syft_code.learning.ranks import Group
+from syft_code.learning.ranks import Group, Line
 from syft_code.local_training import local_round
 from syft_code.plans.plan import Plan
 from syft_code.privacy.noise import NoiseSource
@@ -85,29 +83,22 @@ def _divided(
     return np.frombuffer(body[:end], "<f4").astype(np.float32), stored
 
 
-def work(jobs: BinaryIO, answers: BinaryIO, file: int) -> None:
-    """The one job of this process: a cohort came with it."""
+def work(jobs: BinaryIO, answers: BinaryIO, files: Sequence[int]) -> None:
+    """The one job of this process: a cohort came with it, and lines to the other ranks."""
     job, body = framing.receive(jobs, TrainingJob)
-    with os.fdopen(file, "rb") as handed:
+    with os.fdopen(files[0], "rb") as handed:
         cohort = handed.read()
+    lines = [Line(to=os.fdopen(n, "wb"), back=os.fdopen(n, "rb")) for n in files[1:]]
     try:
-        with _group(job) as group:
-            result = perform(
-                job,
-                body,
-                cohort,
-                on_step=lambda step: framing.send(answers, StepDone(step=step)),
-                group=group,
-            )
+        result = perform(
+            job,
+            body,
+            cohort,
+            on_step=lambda step: framing.send(answers, StepDone(step=step)),
+            group=Group(job.rank, job.processes, lines) if lines else None,
+        )
         framing.send(answers, JobResult(), result)
     except ConsiliumError as problem:
         framing.send(
             answers, vault_api.Failure(error=type(problem).__name__, sentence=str(problem))
         )
-
-
-def _group(job: TrainingJob) -> AbstractContextManager[Group | None]:
-    """The processes that do a training together; None for one alone."""
-    if job.processes == 1:
-        return nullcontext()
-    return rank_group.met(job.rank, job.processes)

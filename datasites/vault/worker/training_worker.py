@@ -7,8 +7,10 @@ with the vault.
 """
 
 import contextlib
+import itertools
 import os
 import re
+import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -20,7 +22,7 @@ from datasites.sandbox.spec import Spec, python_paths
 from datasites.sandbox.template import Template, Worker
 from datasites.site import ROUND_LIMIT_S
 from datasites.vault.worker.job_messages import JobReply, StepDone, TrainingJob
-from syft_code.errors import InvalidMessage, TrainingFailed, Unavailable
+from syft_code.errors import InvalidMessage, TrainingFailed
 
 START_LIMIT_S = 180.0
 """A template that loads its libraries longer than this never comes up."""
@@ -33,10 +35,6 @@ TOO_LONG = (
     "The round was not over within this hospital's time limit and was ended; nothing left the "
     "hospital and the round stays paid. Plan rounds of fewer steps, or ask the data owner for a "
     "longer limit."
-)
-NO_NETWORK = (
-    "Training on several processes needs a network of their own, which this machine offers only with "
-    "bubblewrap or namespaces: set training_processes to 1, or see `consilium doctor`."
 )
 LOG_BYTES = 64 * 2**20
 _ENTRY = "datasites.vault.worker.job_runner:work"
@@ -138,8 +136,6 @@ class TrainingWorker:
     def _start(self) -> None:
         self._end()
         mechanism = offers.mechanism()
-        if self._processes > 1 and mechanism == "landlock":
-            raise Unavailable(NO_NETWORK)
         with self._starting:
             if self._closed:
                 raise EOFError
@@ -230,11 +226,17 @@ def _converse(
     cohort: Path,
     on_step: Callable[[int], None],
 ) -> bytes:
-    """Hand each its job and the cohort; the first one's answers count."""
-    for worker, job in zip(workers, jobs, strict=True):
-        with cohort.open("rb") as file:
-            worker.hand_over(file)
-        framing.send(worker.jobs, job, weights)
+    """Hand each its job, the cohort and a line to the first one, whose answers count."""
+    pairs = [socket.socketpair() for _ in workers[1:]]
+    lines = [[leaders for leaders, _ in pairs], *([others] for _, others in pairs)]
+    try:
+        for worker, job, own in zip(workers, jobs, lines, strict=True):
+            with cohort.open("rb") as file:
+                worker.hand_over(file, own)
+            framing.send(worker.jobs, job, weights)
+    finally:
+        for end in itertools.chain.from_iterable(pairs):
+            end.close()
     while True:
         answer, body = framing.receive(workers[0].answers, JobReply)
         if isinstance(answer, vault_api.Failure):

@@ -11,10 +11,10 @@ from tests.hostile.contained.attacks.world import World
 GOT_IN, REFUSED = b"1", b"0"
 
 
-def attack(jobs: BinaryIO, answers: BinaryIO, file: int) -> None:
+def attack(jobs: BinaryIO, answers: BinaryIO, files: Sequence[int]) -> None:
     """Try it once; that it raised says nothing but that it did not get in."""
     job = json.loads(jobs.readline())
-    world = dataclasses.replace(World(**job["world"]), handed=file)
+    world = dataclasses.replace(World(**job["world"]), handed=files[0] if files else -1)
     try:
         got_in = ATTACKS[job["attack"]](world)
     except (Exception, SystemExit) as problem:

@@ -15,14 +15,14 @@ KEPT: list[bytes] = []
 _I386_GETPID = b"\xb8\x14\0\0\0\xcd\x80\xc3"
 
 
-def print_and_raise(jobs: BinaryIO, answers: BinaryIO, file: int) -> None:
+def print_and_raise(jobs: BinaryIO, answers: BinaryIO, files: Sequence[int]) -> None:
     print("printed", flush=True)
     print("complained", file=sys.stderr, flush=True)
     os.write(1, b"wrote\n")
     raise ValueError("raised")
 
 
-def print_without_end(jobs: BinaryIO, answers: BinaryIO, file: int) -> None:
+def print_without_end(jobs: BinaryIO, answers: BinaryIO, files: Sequence[int]) -> None:
     try:
         while True:
             os.write(2, b"line of a talkative library\n" * 1024)
@@ -30,7 +30,7 @@ def print_without_end(jobs: BinaryIO, answers: BinaryIO, file: int) -> None:
         answers.write(b"ended")
 
 
-def allocate(jobs: BinaryIO, answers: BinaryIO, file: int) -> None:
+def allocate(jobs: BinaryIO, answers: BinaryIO, files: Sequence[int]) -> None:
     """So many bytes, each of them touched."""
     try:
         held = bytearray(int(jobs.readline()))
@@ -41,27 +41,27 @@ def allocate(jobs: BinaryIO, answers: BinaryIO, file: int) -> None:
     answers.write(b"held")
 
 
-def remember(jobs: BinaryIO, answers: BinaryIO, file: int) -> None:
+def remember(jobs: BinaryIO, answers: BinaryIO, files: Sequence[int]) -> None:
     """Answer what an earlier job left here, and where its reading of the file ended."""
-    left = f"{len(KEPT)} {os.lseek(file, 0, os.SEEK_CUR)}"
-    KEPT.append(os.read(file, 64))
+    left = f"{len(KEPT)} {os.lseek(files[0], 0, os.SEEK_CUR)}"
+    KEPT.append(os.read(files[0], 64))
     answers.write(left.encode())
     answers.flush()
     jobs.readline()
 
 
-def compute_without_end(jobs: BinaryIO, answers: BinaryIO, file: int) -> None:
+def compute_without_end(jobs: BinaryIO, answers: BinaryIO, files: Sequence[int]) -> None:
     answers.write(b"begun")
     answers.flush()
     while True:
         pass
 
 
-def enter_as_i386(jobs: BinaryIO, answers: BinaryIO, file: int) -> None:
+def enter_as_i386(jobs: BinaryIO, answers: BinaryIO, files: Sequence[int]) -> None:
     _between(answers, lambda: run_code(_I386_GETPID))
 
 
-def enter_as_x32(jobs: BinaryIO, answers: BinaryIO, file: int) -> None:
+def enter_as_x32(jobs: BinaryIO, answers: BinaryIO, files: Sequence[int]) -> None:
     def call() -> None:
         try:
             system_call(0x4000_0000 + 39)
@@ -78,9 +78,9 @@ def _between(answers: BinaryIO, call: object) -> None:
     answers.write(b"after")
 
 
-def train(jobs: BinaryIO, answers: BinaryIO, file: int) -> None:
+def train(jobs: BinaryIO, answers: BinaryIO, files: Sequence[int]) -> None:
     """A small network on what was handed over: the work that walls must not break."""
-    pixels = np.frombuffer(os.read(file, 4 * 8 * 64), np.float32).reshape(8, 1, 8, 8)
+    pixels = np.frombuffer(os.read(files[0], 4 * 8 * 64), np.float32).reshape(8, 1, 8, 8)
     images = torch.from_numpy(pixels.copy())
     model = torch.nn.Sequential(
         torch.nn.Conv2d(1, 4, 3), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(144, 2)

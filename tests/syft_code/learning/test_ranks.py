@@ -1,28 +1,23 @@
-"""A training on two processes is the training on one, to float64's rounding; noise is drawn once."""
+"""A training on several processes is the training on one, to float64's rounding; noise is drawn once."""
 
-import multiprocessing
-import os
-import signal
-from collections.abc import Iterator
-from multiprocessing.connection import Connection
-from pathlib import Path
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from typing import BinaryIO
 
 import numpy as np
 import pytest
-import torch
-import torch.distributed as dist
-from numpy.typing import NDArray
 
 from syft_code.errors import TrainingFailed
 from syft_code.learning import dp_sgd
 from syft_code.learning.dp_sgd import TrainingRun
+from syft_code.learning.ranks import Group, Line
 from syft_code.models import networks
 from syft_code.plans.plan_parts import AdaptiveClip, DpSgd, Sgd
 from syft_code.privacy.noise import NoiseSource
-from syft_code.runtime.parent_exit import end_with_parent
 from tests.gradients import ROWS, TABLE, a_cohort
 
-pytestmark = [pytest.mark.servers, pytest.mark.timeout(120)]
 KEY = bytes(range(32))
 RATE = 0.5
 
@@ -37,54 +32,72 @@ def run(**changes: object) -> TrainingRun:
     )
 
 
-def trained(training: TrainingRun, group: dist.ProcessGroup | None = None) -> dp_sgd.Trained:
+def trained(
+    training: TrainingRun,
+    group: Group | None = None,
+    on_step: Callable[[int], None] | None = None,
+) -> dp_sgd.Trained:
     """One training from the same start, with a known stream of noise."""
     model = networks.build(ROWS, TABLE)
     networks.from_vector(model, networks.initial_weights(ROWS, TABLE, seed=4))
-    cohort = a_cohort(TABLE, 30)
-    randomness = NoiseSource.from_key(KEY)
-    return dp_sgd.train(model, cohort, training, randomness=randomness, group=group)
+    return dp_sgd.train(
+        model,
+        a_cohort(TABLE, 30),
+        training,
+        randomness=NoiseSource.from_key(KEY),
+        on_step=on_step,
+        group=group,
+    )
 
 
-def second(meeting: str, training: TrainingRun, parent: int, said: Connection) -> None:
-    """Rank 1, in a process of its own."""
-    end_with_parent(parent)
-    torch.set_num_threads(1)
-    met(1, meeting)
-    said.send(os.getpid())
-    try:
-        said.send(trained(training, dist.group.WORLD).update)
-    except TrainingFailed as problem:
-        said.send(str(problem))
+class Others:
+    """Ranks 1 and up, each on a thread, over real lines; what they came to."""
+
+    def __init__(self, training: TrainingRun, count: int, stack: ExitStack) -> None:
+        self.said: dict[int, object] = {}
+        self.ends: list[socket.socket] = []
+        lines, threads = [], []
+        for rank in range(1, count):
+            ours, theirs = (stack.enter_context(end) for end in socket.socketpair())
+            lines.append(self._line(ours, stack))
+            self.ends.append(theirs)
+            group = Group(rank, count, [self._line(theirs, stack)])
+            thread = threading.Thread(target=self._train, args=(training, group))
+            thread.start()
+            threads.append(thread)
+        self.group = Group(0, count, lines)
+        self.threads = threads
+
+    def _line(self, end: socket.socket, stack: ExitStack) -> Line:
+        line = Line(to=end.makefile("wb"), back=end.makefile("rb"))
+        stack.callback(line.back.close)
+        stack.callback(_let_go, line.to)
+        return line
+
+    def _train(self, training: TrainingRun, group: Group) -> None:
+        try:
+            self.said[group.rank] = trained(training, group).update
+        except TrainingFailed as problem:
+            self.said[group.rank] = str(problem)
 
 
-def met(rank: int, meeting: str) -> None:
-    os.environ["GLOO_SOCKET_IFNAME"] = "lo"
-    dist.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=2)
+def _let_go(file: BinaryIO) -> None:
+    with suppress(OSError):  # what was to be written has nobody to read it
+        file.close()
 
 
-@pytest.fixture
-def pair(tmp_path: Path) -> Iterator[object]:
-    """Start rank 1 with a training; this process is rank 0."""
-    context = multiprocessing.get_context("spawn")
-    started: list[multiprocessing.process.BaseProcess] = []
-
-    def begin(training: TrainingRun) -> Connection:
-        ours, theirs = context.Pipe()
-        meeting = str(tmp_path / "meeting")
-        process = context.Process(target=second, args=(meeting, training, os.getpid(), theirs))
-        process.start()
-        started.append(process)
-        met(0, meeting)
-        return ours
-
-    yield begin
-    for process in started:
-        process.kill()
-        process.join()
-    dist.destroy_process_group()
+@contextmanager
+def others(training: TrainingRun, count: int = 2) -> Iterator[Others]:
+    with ExitStack() as stack:
+        found = Others(training, count, stack)
+        yield found
+        for end in found.ends:
+            end.shutdown(socket.SHUT_RDWR)
+        for thread in found.threads:
+            thread.join()
 
 
+@pytest.mark.parametrize("count", [2, 3])
 @pytest.mark.parametrize(
     "changes",
     [
@@ -94,34 +107,40 @@ def pair(tmp_path: Path) -> Iterator[object]:
     ],
     ids=["plain", "empty batches", "adaptive clip"],
 )
-def test_two_processes_give_the_update_of_one(pair, changes: dict[str, object]) -> None:  # type: ignore[no-untyped-def]
+def test_several_processes_give_the_update_of_one(changes: dict[str, object], count: int) -> None:
     training = run(**changes)
     alone = trained(training)
-    other = pair(training)
-    together = trained(training, dist.group.WORLD)
-    assert np.abs(together.update - alone.update).max() < 1e-6 * np.abs(alone.update).max()
-    assert together.clip_moved == pytest.approx(alone.clip_moved, abs=1e-6)
-    other.recv()
-    theirs: NDArray[np.float64] = other.recv()
-    assert not theirs.any(), "the other rank has no update of its own"
+    with others(training, count) as there:
+        together = trained(training, there.group)
+        for thread in there.threads:
+            thread.join(timeout=60)
+        assert np.abs(together.update - alone.update).max() < 1e-6 * np.abs(alone.update).max()
+        assert together.clip_moved == pytest.approx(alone.clip_moved, abs=1e-6)
+        assert len(there.said) == count - 1
+        assert not any(np.any(update) for update in there.said.values()), "none has its own update"
 
 
-def test_a_rank_that_ends_is_one_sentence(pair) -> None:  # type: ignore[no-untyped-def]
+def test_a_rank_that_ends_is_one_sentence() -> None:
     training = run(steps=100_000)
-    other = pair(training)
-    pid = other.recv()
+    with others(training) as there:
 
-    def kill(step: int) -> None:
-        if step == 3:
-            os.kill(pid, signal.SIGKILL)
+        def cut(step: int) -> None:
+            if step == 3:
+                there.ends[0].shutdown(socket.SHUT_RDWR)
 
-    model = networks.build(ROWS, TABLE)
-    with pytest.raises(TrainingFailed, match="needs all of them, and one has ended"):
-        dp_sgd.train(
-            model,
-            a_cohort(TABLE, 30),
-            training,
-            randomness=NoiseSource.from_key(KEY),
-            on_step=kill,
-            group=dist.group.WORLD,
-        )
+        with pytest.raises(TrainingFailed, match="needs all of them, and one has ended"):
+            trained(training, there.group, cut)
+    assert "one has ended" in str(there.said[1])
+
+
+def test_what_fails_at_the_leader_keeps_its_own_words_and_lets_the_others_go() -> None:
+    training = run(steps=100_000)
+    with others(training) as there:
+
+        def fail(step: int) -> None:
+            raise TrainingFailed("weights ran away")
+
+        with pytest.raises(TrainingFailed, match="ran away"):
+            trained(training, there.group, fail)
+        there.threads[0].join(timeout=60)
+        assert not np.any(there.said[1])

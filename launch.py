@@ -56,6 +56,10 @@ COMMANDS = {
         load=lambda: import_module("datasites.cli.policy_commands").patients,
         text="Patients who leave. Needs the vault.",
     ),
+    "doctor": LazyCommand(
+        load=lambda: import_module("datasites.cli.doctor_command").doctor,
+        text="What this machine offers to contain a training, and what is missing.",
+    ),
     "log": LazyCommand(
         load=lambda: import_module("datasites.cli.ledger_commands").log,
         text="The front desk's own log.",

@@ -18,6 +18,7 @@ from typing import Annotated, cast
 import typer
 
 from datasites.protocol import framing, vault_api
+from datasites.sandbox import offers
 from datasites.site import Site
 from datasites.vault.vault import Vault
 from syft_code.errors import ConsiliumError, Refused
@@ -94,6 +95,7 @@ def main(
     os.umask(0o077)
     home = home.resolve()
     try:
+        offers.mechanism()  # who can't contain a training does not start
         vault = Vault(Site(home))
     except ConsiliumError as problem:
         sys.exit(str(problem))

@@ -1,0 +1,75 @@
+"""`doctor`: what this machine offers to contain a training, what is used, what mends what is missing."""
+
+import os
+import platform
+
+from datasites.sandbox import landlock, offers
+from syft_code.errors import Unavailable
+from syft_code.runtime import cli_output
+from syft_code.runtime.cli_output import AsJson
+
+
+def doctor(as_json: AsJson = False) -> None:
+    """Try every way to contain a process on this machine, and say which one trainings run in.
+
+    Exit code 1 if there is none, and hospitals will not start.
+
+    JSON: system, used (bubblewrap, namespaces, landlock, none, or empty if a hospital would refuse),
+    landlock_version, user, offers: mechanism, works, reason, remedy.
+    """
+    found = offers.offers()
+    try:
+        used, refusal = str(offers.mechanism()), None
+    except Unavailable as problem:
+        used, refusal = "", problem
+    if as_json:
+        cli_output.document(
+            {
+                "system": f"{platform.system()} {platform.release()} {platform.machine()}",
+                "used": used,
+                "landlock_version": landlock.version(),
+                "user": os.geteuid(),
+                "offers": [
+                    {
+                        "mechanism": o.mechanism,
+                        "works": o.works,
+                        "reason": o.reason,
+                        "remedy": o.remedy,
+                    }
+                    for o in found
+                ],
+            }
+        )
+    else:
+        _show(found, used)
+    if refusal is not None:
+        raise refusal
+
+
+def _show(found: tuple[offers.Offer, ...], used: str) -> None:
+    rows = [
+        (
+            offer.mechanism,
+            "yes" if offer.works else "no",
+            "yes" if offer.mechanism == used else "",
+            offer.reason,
+            offer.remedy,
+        )
+        for offer in found
+    ]
+    cli_output.table(("mechanism", "works here", "used", "why not", "what mends it"), rows)
+    if used == "none":
+        cli_output.sentence(
+            f"Nothing contains a training here, and {offers.UNSAFE} allows that: whoever gets into a "
+            "training process reads what this user can read."
+        )
+    elif used:
+        cli_output.sentence(
+            f"Trainings run in {used}: no network, no file but the libraries and the cohort that is "
+            "handed to them, no other process, a filter of system calls."
+        )
+    if os.geteuid() == 0:
+        cli_output.sentence(
+            "This is root: all parties that it starts are one user. Start each party as a user of its "
+            "own, so that none reads another's keys."
+        )

@@ -1,11 +1,8 @@
-"""What stands in a training's place in these tests: templates and workers that go wrong."""
+"""What stands in a training's place in these tests: templates, and workers that are given a job, that go wrong."""
 
 import time
 from collections.abc import Sequence
 from typing import BinaryIO
-
-from datasites.protocol import framing
-from datasites.vault.worker.job_messages import TrainingJob
 
 
 def nothing() -> None:
@@ -25,10 +22,10 @@ def out_of_memory() -> None:
 
 
 def hang(jobs: BinaryIO, answers: BinaryIO, files: Sequence[int]) -> None:
-    framing.receive(jobs, TrainingJob)
+    jobs.read(1)
     time.sleep(600)
 
 
 def die(jobs: BinaryIO, answers: BinaryIO, files: Sequence[int]) -> None:
-    framing.receive(jobs, TrainingJob)
+    jobs.read(1)
     raise RuntimeError("killed")

@@ -69,14 +69,14 @@ class TrainingWorker:
         self._starting = threading.Lock()
         self._closed = False
 
-    def ready(self, engine: Engine = "consilium") -> None:
-        """Have workers that wait for a job of this engine; raise `TrainingFailed` if none come up.
+    def ready(self, engine: Engine | None = None) -> None:
+        """Have workers that wait for a job, of this engine; raise `TrainingFailed` if none come up.
 
         Raises:
             Unavailable: if this machine has no way to contain them.
         """
         with self._one_job:
-            self._answering(engine)
+            self._answering(engine or self._engine)
 
     def run(
         self,

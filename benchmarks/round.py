@@ -49,7 +49,7 @@ HOSPITALS, PORT = 4, 18_101
 FACTS, CLASSES, WIDEST = 38, 2, 1024
 DP = DpSgd(noise_multiplier=20.0, max_grad_norm=1.0, sample_rate=0.1, steps=1)
 ROLES = {
-    "desk_process": "front desk", "vault_process": "vault", "worker_process": "trainer",
+    "desk_process": "front desk", "vault_process": "vault", "datasites.sandbox.inside": "trainer",
     "aggregator": "aggregator",
 }  # fmt: skip
 """What a process is, by a part of its command line."""

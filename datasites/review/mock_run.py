@@ -118,7 +118,7 @@ class _Bench:
 
     def start(self) -> None:
         """Wait until the process is ready for a job."""
-        self._room.ready()
+        self._room.ready(self._plan.dp_sgd.engine)
         self._started = True
 
     def try_out(self) -> None:

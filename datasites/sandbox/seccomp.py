@@ -10,6 +10,7 @@ Everything else fails with EPERM; another architecture's calls, whose numbers me
 
 import ctypes
 import errno
+import signal
 import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -70,7 +71,8 @@ FILES: Mapping[str, Rule] = {
 PROCESSES: Mapping[str, Rule] = {
     "sched_getaffinity": None, "sysinfo": None,
     "clone": _OneOf(0, (_FORK_FLAGS,)),
-    "wait4": None, "kill": None, "prctl": None, "seccomp": None, "prlimit64": None, "arch_prctl": None,
+    "wait4": None, "kill": _OneOf(1, (signal.SIGKILL,)), "prctl": None, "seccomp": None,
+    "prlimit64": None, "arch_prctl": None,
     "close_range": None, "pipe2": None, "sendmsg": None, "sendto": None, "write": None,
     "writev": None, "set_tid_address": None, "getsockname": None, "getsockopt": None,
     "shutdown": None,

@@ -11,6 +11,12 @@ from typing import Literal
 Mechanism = Literal["bubblewrap", "namespaces", "landlock", "none"]
 Profile = Literal["strict", "reader", "ranks"]
 _SYSTEM = ("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/etc/ld.so.cache")
+_PROCESSOR = (
+    "/proc/cpuinfo",
+    "/sys/devices/system/cpu/possible",
+    "/sys/devices/system/cpu/present",
+)
+"""Without them torch takes the processor for one without vectors, and is slower."""
 _DEVICES = ("/dev/null", "/dev/zero", "/dev/urandom", "/dev/random")
 CODE = Path(__file__).parents[2]
 """The folder on Python's path that our packages stand in."""
@@ -44,7 +50,7 @@ class Spec:
 
 
 def python_paths() -> tuple[str, ...]:
-    """What Python needs to import and to run: its libraries, ours, the system's, four devices.
+    """What Python needs to import and to run: its libraries, ours, the system's, four devices, what the processor is.
 
     Of this repository the packages of a hospital alone: a state folder may lie beside them.
     """
@@ -59,5 +65,6 @@ def python_paths() -> tuple[str, ...]:
         *(str(CODE / package) for package in _PACKAGES),
         *_SYSTEM,
         *_DEVICES,
+        *_PROCESSOR,
     ]
     return tuple(dict.fromkeys(path for path in wanted if os.path.exists(path)))

@@ -122,7 +122,7 @@ class RoundExecutor:
         try:
             self._db.tickets.set_state(ticket, "running")
             with trace.span("vault: have a training process"):
-                self._worker.ready()
+                self._worker.ready(approved.engine)
             begun = self._begin(approved)
             with trace.span("vault: grant again"):
                 self._authorizer.grant(plan_hash)

@@ -24,6 +24,7 @@ from datasites.vault.worker.training_worker import TrainingWorker
 from syft_code.arrays import Vector
 from syft_code.local_training import broadcast, client_update
 from syft_code.plans.messages import RoundCall
+from syft_code.plans.plan_parts import Engine
 from syft_code.runtime import trace
 from syft_code.secret_sharing import envelope, keystream
 from syft_code.secret_sharing.vector_layout import VectorLayout
@@ -37,6 +38,11 @@ class ApprovedRound:
     call: RoundCall
     grant: Grant
     broadcast: bytes
+
+    @property
+    def engine(self) -> Engine | None:
+        """What its template must have loaded; an evaluation takes any."""
+        return self.grant.plan.dp_sgd.engine if self.call.purpose == "train" else None
 
     @property
     def spend(self) -> Spend:

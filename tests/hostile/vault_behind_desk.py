@@ -2,11 +2,13 @@
 
 import io
 import os
+import resource
 import socketserver
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from datasites.protocol import framing, vault_api
@@ -44,10 +46,16 @@ def cpu_s(process: int) -> float:
 
 
 def training_process(site: Site) -> int:
-    """The process in which a vault trains: one that it has started."""
+    """The process in which a vault will train next: a worker that waits, and may make no process."""
     (vault,) = processes("datasites.vault.vault_process", site.home)
-    named = [(child, " ".join(words_of(child))) for child in descendants(vault)]
-    return [child for child, words in named if "datasites.vault.worker.worker_process" in words][-1]
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        for child in descendants(vault):
+            with suppress(ProcessLookupError):
+                if resource.prlimit(child, resource.RLIMIT_NPROC) == (0, 0):
+                    return child
+        time.sleep(0.05)
+    raise AssertionError("no worker waits")
 
 
 def descendants(process: int) -> list[int]:

@@ -12,7 +12,7 @@ import os
 import re
 import socket
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,6 +23,8 @@ from datasites.sandbox.template import Template, Worker
 from datasites.site import ROUND_LIMIT_S
 from datasites.vault.worker.job_messages import JobReply, StepDone, TrainingJob
 from syft_code.errors import InvalidMessage, TrainingFailed
+from syft_code.plans.plan import Plan
+from syft_code.plans.plan_parts import Engine
 
 START_LIMIT_S = 180.0
 """A template that loads its libraries longer than this never comes up."""
@@ -38,7 +40,11 @@ TOO_LONG = (
 )
 LOG_BYTES = 64 * 2**20
 _ENTRY = "datasites.vault.worker.job_runner:work"
-_PREPARE = "datasites.vault.worker.warm_up:small_rounds"
+_PREPARE: Mapping[Engine, str] = {
+    "consilium": "datasites.vault.worker.warm_up:small_rounds",
+    "opacus": "datasites.vault.worker.warm_up:small_rounds_with_opacus",
+}
+"""What a template loads: inside the walls nothing can be imported later."""
 _PEAK = re.compile(r"^VmHWM:\s+(\d+) kB$", re.MULTILINE)
 
 
@@ -46,7 +52,8 @@ class TrainingWorker:
     """Workers for one job after the other; the template is started when first needed, and kept.
 
     A start or a job that takes longer than `limit_s` seconds is ended. A training may have several
-    `processes`; each holds the cohort.
+    `processes`; each holds the cohort. A template has one engine: for a plan with the other one it
+    is started anew.
     """
 
     def __init__(
@@ -56,19 +63,20 @@ class TrainingWorker:
         self._limit_s = limit_s
         self._processes = processes
         self._template: Template | None = None
+        self._engine: Engine = "consilium"
         self._waiting: list[Worker] = []
         self._one_job = threading.Lock()
         self._starting = threading.Lock()
         self._closed = False
 
-    def ready(self) -> None:
-        """Have workers that wait for a job; raise `TrainingFailed` if none come up.
+    def ready(self, engine: Engine | None = None) -> None:
+        """Have workers that wait for a job, of this engine; raise `TrainingFailed` if none come up.
 
         Raises:
             Unavailable: if this machine has no way to contain them.
         """
         with self._one_job:
-            self._answering()
+            self._answering(engine or self._engine)
 
     def run(
         self,
@@ -89,7 +97,7 @@ class TrainingWorker:
             ConsiliumError: what the process says went wrong.
         """
         with self._one_job:
-            workers = self._answering()
+            workers = self._answering(self._engine_of(job))
             self._waiting = []
             count = self._processes if job.purpose == "train" else 1
             try:
@@ -122,30 +130,37 @@ class TrainingWorker:
         self._closed = True
         self._end()
 
-    def _answering(self) -> list[Worker]:
+    def _engine_of(self, job: TrainingJob) -> Engine:
+        """The one that a training needs; an evaluation takes the template that there is."""
+        if job.purpose != "train":
+            return self._engine
+        return Plan.decode(job.plan.encode()).dp_sgd.engine
+
+    def _answering(self, engine: Engine) -> list[Worker]:
         """Workers that have said that they are ready."""
         with self._ended_after(min(self._limit_s, START_LIMIT_S)):
-            if self._template is None or not self._template.alive:
-                self._start()
+            if self._template is None or not self._template.alive or self._engine != engine:
+                self._start(engine)
             if not self._waiting:
                 self._fork_ahead(must=True)
             for worker in self._waiting:
                 worker.ready()
         return self._waiting
 
-    def _start(self) -> None:
+    def _start(self, engine: Engine) -> None:
         self._end()
         mechanism = offers.mechanism()
         with self._starting:
             if self._closed:
                 raise EOFError
+            self._engine = engine
             with self._log_path.open("ab") as log:
                 self._template = Template(
                     Spec(
                         mechanism=mechanism,
                         profile="strict" if self._processes == 1 else "ranks",
                         entry=_ENTRY,
-                        prepare=_PREPARE,
+                        prepare=_PREPARE[engine],
                         readable=python_paths(),
                         memory_bytes=_memory_bytes(),
                         log_bytes=self._log_path.stat().st_size + LOG_BYTES,

@@ -4,6 +4,8 @@ A worker sees no file system, so what libraries load late must be there; and nob
 """
 
 import io
+import os
+from collections.abc import Iterator
 from typing import Literal
 
 import numpy as np
@@ -19,7 +21,7 @@ from syft_code.errors import TrainingFailed
 from syft_code.local_training import round_time
 from syft_code.plans.messages import Purpose
 from syft_code.plans.plan import Plan
-from syft_code.plans.plan_parts import DpSgd, Evaluation, Sgd
+from syft_code.plans.plan_parts import DpSgd, Engine, Evaluation, Sgd
 from syft_code.plans.roster import Aggregator, Hospital
 from syft_code.recipes.architectures import LayerStack, UNet
 from syft_code.recipes.layers import (
@@ -41,20 +43,33 @@ _KEYS = [f"{number:064x}" for number in range(8)]
 
 def small_rounds() -> None:
     """A training and an evaluation of each kind."""
-    picture = (Conv(channels=4), GroupNorm(groups=2), Activation(), Pool(), GlobalAverage())
-    classify, segment = CrossEntropy(), DiceCrossEntropy()
-    for recipe, data in (
-        (Recipe(model=LayerStack(layers=picture), loss=classify), _spec("ham10000", 3, 16)),
-        (Recipe(model=LayerStack(layers=(Scattering(),)), loss=classify), _spec("ham10000", 3, 32)),
-        (Recipe(model=LayerStack(layers=(Linear(features=4),)), loss=classify), _spec("table", 0)),
-        (Recipe(model=LayerStack(layers=(Lstm(units=4),)), loss=classify), _spec("series", 1, 4)),
-        (Recipe(model=UNet(widths=(4, 8)), loss=segment), _spec("brats", 2, 16)),
-    ):
+    for recipe, data in _kinds():
         cohort, plan = _cohort(data), _plan(recipe, data)
         for purpose in ("train", "evaluate"):
             _round(plan, purpose, cohort)
     framing.send(io.BytesIO(), StepDone(step=1))
     framing.send(io.BytesIO(), vault_api.Failure(error=TrainingFailed.__name__, sentence="none"))
+
+
+def small_rounds_with_opacus() -> None:
+    """Those, and a training with Opacus of each kind that it may train."""
+    os.environ["TORCHINDUCTOR_CACHE_DIR"] = os.sep  # torch wants one that is there
+    small_rounds()
+    for recipe, data in _kinds():
+        if data.kind != "series":
+            _round(_plan(recipe, data, engine="opacus"), "train", _cohort(data))
+
+
+def _kinds() -> Iterator[tuple[Recipe, DataSpec]]:
+    picture = (Conv(channels=4), GroupNorm(groups=2), Activation(), Pool(), GlobalAverage())
+    classify, segment = CrossEntropy(), DiceCrossEntropy()
+    yield from (
+        (Recipe(model=LayerStack(layers=picture), loss=classify), _spec("ham10000", 3, 16)),
+        (Recipe(model=LayerStack(layers=(Scattering(),)), loss=classify), _spec("ham10000", 3, 32)),
+        (Recipe(model=LayerStack(layers=(Linear(features=4),)), loss=classify), _spec("table", 0)),
+        (Recipe(model=LayerStack(layers=(Lstm(units=4),)), loss=classify), _spec("series", 1, 4)),
+        (Recipe(model=UNet(widths=(4, 8)), loss=segment), _spec("brats", 2, 16)),
+    )
 
 
 def _round(plan: Plan, purpose: Purpose, cohort: bytes) -> None:
@@ -73,14 +88,16 @@ def _round(plan: Plan, purpose: Purpose, cohort: bytes) -> None:
     job_runner.perform(received, body, cohort)
 
 
-def _plan(recipe: Recipe, data: DataSpec) -> Plan:
+def _plan(recipe: Recipe, data: DataSpec, *, engine: Engine = "consilium") -> Plan:
     """One that nobody has signed, with keys that are no keys."""
     return Plan(
         study="warm-up",
         researcher_key=_KEYS[0],
         data=data,
         recipe=recipe,
-        dp_sgd=DpSgd(noise_multiplier=1.0, max_grad_norm=1.0, sample_rate=1.0, steps=1),
+        dp_sgd=DpSgd(
+            noise_multiplier=1.0, max_grad_norm=1.0, sample_rate=1.0, steps=1, engine=engine
+        ),
         optimizer=Sgd(learning_rate=0.1),
         rounds=1,
         hospitals=tuple(

@@ -1,19 +1,20 @@
 """A mock run tells an owner how a plan behaves, whatever it does, and never in their process."""
 
 import os
-import subprocess
-import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
+import psutil
 import pytest
 
+import tests
 from datasites.data import mock_cohort
 from datasites.review import mock_run
 from datasites.review.mock_result import MockRun
+from datasites.sandbox.spec import Spec, python_paths
+from datasites.sandbox.template import Template
 from datasites.vault.worker import training_worker
 from syft_code.errors import TrainingFailed
 from syft_code.plans.algorithms import Distillation, Ewc, FedAdam, FedProx, Scaffold
@@ -40,47 +41,42 @@ def run(agreed: Plan = PLAN, **options: Any) -> MockRun:
 
 
 @pytest.fixture
-def started(monkeypatch: pytest.MonkeyPatch) -> Iterator[list["subprocess.Popen[bytes]"]]:
-    """The processes that mock runs start."""
-    found: list[subprocess.Popen[bytes]] = []
-    start = training_worker._start
+def started(monkeypatch: pytest.MonkeyPatch) -> list[Template]:
+    """The templates that mock runs start."""
+    found: list[Template] = []
 
-    def noting(log: IO[bytes]) -> "subprocess.Popen[bytes]":
-        found.append(start(log))
+    def noting(spec: Spec, log: IO[bytes]) -> Template:
+        found.append(Template(spec, log))
         return found[-1]
 
-    monkeypatch.setattr(training_worker, "_start", noting)
-    yield found
+    monkeypatch.setattr(training_worker, "Template", noting)
+    return found
 
 
-def pretend(monkeypatch: pytest.MonkeyPatch, code: str) -> list[str]:
-    """Let the training process run this code instead of the trainer; one entry for each start."""
-    starts: list[str] = []
-
-    def start(log: IO[bytes]) -> "subprocess.Popen[bytes]":
-        starts.append(code)
-        return subprocess.Popen(
-            [sys.executable, "-c", code],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=log,
-        )
-
-    monkeypatch.setattr(training_worker, "_start", start)
-    return starts
+def pretend(
+    monkeypatch: pytest.MonkeyPatch, *, prepare: str = "nothing", entry: str = "die"
+) -> None:
+    """Behind the walls, let these functions of `stand_in_workers` run instead of a training."""
+    paths = (*python_paths(), str(Path(tests.__file__).parent))
+    stand_in = "tests.datasites.review.stand_in_workers"
+    monkeypatch.setattr(training_worker, "python_paths", lambda: paths)
+    monkeypatch.setattr(training_worker, "_PREPARE", {"consilium": f"{stand_in}:{prepare}"})
+    monkeypatch.setattr(training_worker, "_ENTRY", f"{stand_in}:{entry}")
 
 
 def test_a_plan_is_tried_out_in_a_process_of_its_own_and_leaves_nothing_behind(
-    started: list["subprocess.Popen[bytes]"], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    started: list[Template], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr("tempfile.tempdir", None)
     long = replace(PLAN, dp_sgd=replace(PLAN.dp_sgd, steps=60))
+    others = set(psutil.Process().children(recursive=True))
     tried = run(long)
     assert tried.ok, tried.sentence
-    assert len(started) == 1, "one fresh process for all of it"
-    assert started[0].pid != os.getpid()
-    assert started[0].returncode is not None, "and it has ended"
+    assert len(started) == 1, "one fresh template for all of it"
+    assert started[0].process.pid != os.getpid()
+    assert not started[0].alive, "and it has ended"
+    assert set(psutil.Process().children(recursive=True)) <= others, "with its workers"
     assert list(tmp_path.iterdir()) == []
     assert (tried.steps, tried.steps_a_round) == (mock_run.MOST_STEPS, 60)
     assert (tried.patients, tried.declared_patients) == (13, 41)
@@ -150,20 +146,10 @@ def test_weights_that_run_away_are_a_result_with_the_trainers_sentence() -> None
     assert tried.outputs == ()
 
 
-pytestmark = pytest.mark.servers
-READY = """
-import sys, time
-from datasites.protocol import framing as wire
-from datasites.vault.worker.job_messages import Ready, TrainingJob as Job
-wire.send(sys.stdout.buffer, Ready())
-wire.receive(sys.stdin.buffer, Job)
-"""
-
-
 def test_a_run_that_hangs_is_ended_in_time_and_is_a_result(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    pretend(monkeypatch, f"{READY}\ntime.sleep(600)")
+    pretend(monkeypatch, entry="hang")
     tried = run(limit_s=1.0)
     assert not tried.ok
     assert tried.sentence == "The mock run was not over after 1 s and was ended."
@@ -173,30 +159,32 @@ def test_a_run_that_hangs_is_ended_in_time_and_is_a_result(
 def test_a_process_that_never_starts_is_ended_in_time_and_is_a_result(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    pretend(monkeypatch, "import time; time.sleep(600)")
+    pretend(monkeypatch, prepare="never_ready")
     tried = run(start_limit_s=1.0)
     assert not tried.ok
     assert tried.sentence == "The training process did not start within 1 s."
 
 
 def test_a_process_that_dies_in_the_middle_is_a_result(monkeypatch: pytest.MonkeyPatch) -> None:
-    pretend(monkeypatch, f"{READY}\nraise SystemExit('killed')")
-    assert run().sentence == "The training process died on the mock: killed"
+    pretend(monkeypatch, entry="die")
+    assert run().sentence == "The training process died on the mock: RuntimeError: killed"
 
 
 def test_loading_the_libraries_does_not_count_for_the_limit(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    pretend(monkeypatch, f"import time; time.sleep(4.5)\n{READY}\nraise SystemExit('in time')")
-    assert run(limit_s=4.0).sentence == "The training process died on the mock: in time"
+    pretend(monkeypatch, prepare="ready_late", entry="die")
+    tried = run(limit_s=4.0)
+    assert tried.sentence == "The training process died on the mock: RuntimeError: killed"
+    assert tried.seconds > 4.5, "longer than the limit of a run"
 
 
 def test_a_process_that_dies_is_a_result_with_its_last_words(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, started: list[Template]
 ) -> None:
-    starts = pretend(monkeypatch, "raise SystemExit('out of memory')")
+    pretend(monkeypatch, prepare="out_of_memory")
     tried = run()
-    assert len(starts) == 1, "what can't start is not started again"
+    assert len(started) == 1, "what can't start is not started again"
     assert not tried.ok
     assert tried.sentence == "The training process died on the mock: out of memory"
 

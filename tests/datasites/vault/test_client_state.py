@@ -41,6 +41,7 @@ class Trained:
     def __init__(self) -> None:
         self.updates: list[np.ndarray] = []
         self.jobs: list[TrainingJob] = []
+        self.cohorts: list[Path] = []
 
 
 @pytest.fixture
@@ -48,8 +49,11 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> Trained:
     """Train in this process: the trainer's own code, without the seconds that a start takes."""
     seen = Trained()
 
-    def run(room: TrainingWorker, job: TrainingJob, body: bytes, **rest: Any) -> bytes:
-        result = job_runner.perform(job, body, on_step=rest["on_step"])
+    def run(
+        room: TrainingWorker, job: TrainingJob, body: bytes, cohort: Path, **rest: Any
+    ) -> bytes:
+        seen.cohorts.append(cohort)
+        result = job_runner.perform(job, body, cohort.read_bytes(), on_step=rest["on_step"])
         seen.updates.append(np.frombuffer(result, "<f8"))
         seen.jobs.append(job)
         return result
@@ -252,7 +256,7 @@ def test_a_training_process_that_is_not_given_what_is_kept_trains_nothing(
     for kept_bytes in (0, 8 * 146, 8 * 148):
         with pytest.raises(TrainingFailed, match="this one has another length"):
             job_runner.perform(
-                trained.jobs[-1], body + bytes(kept_bytes), on_step=lambda step: None
+                trained.jobs[-1], body + bytes(kept_bytes), trained.cohorts[-1].read_bytes()
             )
 
 

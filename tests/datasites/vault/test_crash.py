@@ -10,9 +10,12 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
 
+from datasites.sandbox.spec import Mechanism, Spec, python_paths
 from datasites.site import Site
+from datasites.vault.worker import training_worker
 from tests.datasites import crashes, promises
 from tests.datasites.crashes import Hospital, Tally
 from tests.datasites.lives import ROOT, Aim, Phase
@@ -37,14 +40,49 @@ def test_a_vault_that_is_killed_at_any_moment_keeps_what_it_told(
         assert tally.rerun, "some rounds were cut and ran again"
 
 
-def test_a_training_process_whose_vault_is_gone_ends_before_it_imports_torch() -> None:
+SHORT_LIVED = """
+import sys
+from pathlib import Path
+from datasites.vault.worker.training_worker import TrainingWorker
+worker = TrainingWorker(Path(sys.argv[1]))
+worker.ready()
+print(worker._template.process.pid, flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_template_whose_vault_is_gone_ends_with_its_workers(tmp_path: Path) -> None:
+    vault = subprocess.Popen(
+        [sys.executable, "-c", SHORT_LIVED, str(tmp_path / "log")],
+        cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    with vault:
+        assert vault.stdout is not None
+        template = psutil.Process(int(vault.stdout.readline()))
+        family = [template, *template.children(recursive=True)]
+        assert len(family) > 1, "a worker waits for a job"
+        vault.kill()
+    _, alive = psutil.wait_procs(family, timeout=30)
+    assert not alive
+
+
+@pytest.mark.parametrize("mechanism", ["namespaces", "landlock", "none"])
+def test_a_template_whose_vault_is_gone_already_ends_before_it_imports_torch(
+    mechanism: Mechanism,
+) -> None:
+    """That of bubblewrap's walls ends with bubblewrap, which ends with who started it."""
+    spec = Spec(
+        mechanism=mechanism,
+        profile="strict",
+        entry=training_worker._ENTRY,
+        prepare=training_worker._PREPARE["consilium"],
+        readable=python_paths(),
+        memory_bytes=1 << 36,
+        log_bytes=1 << 20,
+    )
     command = [
-        sys.executable,
-        "-X",
-        "importtime",
-        "-m",
-        "datasites.vault.worker.worker_process",
-        "1",
+        *(sys.executable, "-X", "importtime", "-m", "datasites.sandbox.inside"),
+        *(spec.to_json(), "1"),
     ]
     ended = subprocess.run(
         command, cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -9,6 +10,8 @@ from datasites.data import cohort_file, patient_hashing
 from datasites.data.cohort_file import SplitCohort
 from datasites.protocol import owner_actions
 from datasites.vault.vault import Vault
+from datasites.vault.worker.job_messages import TrainingJob
+from syft_code import canonical
 from syft_code.errors import NotApproved, Refused
 from syft_code.evidence import audit_chain
 from tests.datasites.hospitals import OneHospital, approval, cohort, publication
@@ -34,10 +37,11 @@ def test_the_next_round_trains_without_a_patient_who_left(
     seen: list[int] = []
     run = vault._worker.run
 
-    def watching(job: object, *arguments: object, **options: object) -> bytes:
-        data = Path(job.cohort_path).read_bytes()  # type: ignore[attr-defined]
+    def watching(job: TrainingJob, body: bytes, path: Path, **options: Any) -> bytes:
+        data = path.read_bytes()
+        assert canonical.sha256(data) == job.cohort_sha256
         seen.append(cohort_file.unpack(data, SKIN).training().patients)
-        return run(job, *arguments, **options)  # type: ignore[arg-type]
+        return run(job, body, path, **options)
 
     monkeypatch.setattr(vault._worker, "run", watching)
     weights = hospital.weights(plan)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 from nacl.public import PrivateKey
 from nacl.signing import SigningKey
@@ -162,8 +163,9 @@ def test_a_round_that_was_cut_by_a_restart_says_so_and_runs_again_on_its_price(
         restarted.close()
 
 
+@pytest.mark.parametrize("who", ["the worker", "its template"])
 def test_the_training_process_may_die_and_the_round_fails_with_a_sentence(
-    hospital: OneHospital, vault: Vault
+    hospital: OneHospital, vault: Vault, who: str
 ) -> None:
     long = DpSgd(noise_multiplier=5.0, max_grad_norm=1.0, sample_rate=0.5, steps=20_000)
     slow = hospital.plan(dp_sgd=long)
@@ -171,9 +173,13 @@ def test_the_training_process_may_die_and_the_round_fails_with_a_sentence(
         hospital.perform(vault, approval(slow))
         vault.start_round(hospital.call(slow, 1), hospital.weights(slow))
     _, ticket = long_round(hospital, vault)
-    process = vault._worker._process
-    assert process is not None
-    process.kill()
+    template = vault._worker._template
+    assert template is not None
+    family = psutil.Process(template.process.pid).children(recursive=True)
+    (worker,) = [one for one in family if not one.children()]
+    dying = worker if who == "the worker" else worker.parent()
+    assert dying is not None
+    dying.kill()
     failed = hospital.finished(vault, ticket)
     assert failed.state == "failed"
     assert "nothing left the hospital" in failed.sentence

@@ -131,12 +131,13 @@ def seeded(monkeypatch: pytest.MonkeyPatch) -> None:
         room: TrainingWorker,
         job: TrainingJob,
         body: bytes,
+        cohort: Path,
         *,
         on_step: Callable[[int], None],
         limit_s: float | None = None,
     ) -> bytes:
         running[:] = [job]
-        return job_runner.perform(job, body, on_step=on_step)
+        return job_runner.perform(job, body, cohort.read_bytes(), on_step=on_step)
 
     def fresh(count: int, size_bytes: int) -> list[bytes]:
         (job,) = running

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+from collections.abc import Sequence
 from typing import BinaryIO
 
 from tests.hostile.contained.attacks import ATTACKS

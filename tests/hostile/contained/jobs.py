@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Sequence
 from typing import BinaryIO
 
 import numpy as np
@@ -12,6 +13,7 @@ from tests.hostile.contained.attacks.world import system_call
 
 KEPT: list[bytes] = []
 """What a job leaves behind in its process."""
+VECTORS = torch.backends.cpu.get_cpu_capability()
 _I386_GETPID = b"\xb8\x14\0\0\0\xcd\x80\xc3"
 
 
@@ -93,3 +95,8 @@ def train(jobs: BinaryIO, answers: BinaryIO, files: Sequence[int]) -> None:
                 weight -= 0.1 * slope
         losses.append(loss.item())
     answers.write(b"learned" if losses[-1] < losses[0] else b"did not learn")
+
+
+def vectors(jobs: BinaryIO, answers: BinaryIO, files: Sequence[int]) -> None:
+    """What torch took the processor for as the template loaded it."""
+    answers.write(VECTORS.encode())

@@ -13,6 +13,7 @@ from typing import IO
 
 import numpy as np
 import pytest
+import torch
 
 from datasites.sandbox.offers import offers
 from datasites.sandbox.spec import Mechanism, Spec
@@ -152,6 +153,16 @@ def test_a_contained_worker_trains(machine: Host, mechanism: Mechanism) -> None:
         file.write(pixels.tobytes())
         file.flush()
         assert answer(found, b"", file) == b"learned", text_of(log)
+
+
+@pytest.mark.parametrize("mechanism", ["bubblewrap", "namespaces", "landlock"])
+def test_a_contained_worker_computes_with_the_processors_vectors(
+    machine: Host, mechanism: Mechanism
+) -> None:
+    if mechanism not in WORKING:
+        pytest.skip(f"{mechanism} does not work on this machine")
+    with template(machine, "vectors", mechanism) as (found, log):
+        assert answer(found) == torch.backends.cpu.get_cpu_capability().encode(), text_of(log)
 
 
 @pytest.mark.parametrize("mechanism", ["bubblewrap", "namespaces", "landlock"])

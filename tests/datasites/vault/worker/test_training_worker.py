@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 
 import psutil
 import pytest
@@ -92,3 +93,27 @@ def test_a_hospital_may_train_on_several_processes(hospital: OneHospital) -> Non
         vault.close()
     _, alive = psutil.wait_procs(ranks, timeout=30)
     assert not alive, "the ranks end with their vault"
+
+
+@pytest.mark.servers
+def test_a_training_with_another_engine_gets_a_template_that_has_loaded_it(
+    hospital: OneHospital, vault: Vault
+) -> None:
+    """An evaluation takes the one that there is, whatever its plan's engine."""
+    ours = hospital.plan()
+    theirs = hospital.plan(study="other", dp_sgd=replace(ours.dp_sgd, engine="opacus"))
+    for one in (ours, theirs):
+        hospital.perform(vault, approval(one))
+    templates: list[int] = []
+    for one, number, purpose in (
+        (ours, 1, "train"), (theirs, 1, "train"), (ours, 3, "evaluate"), (theirs, 2, "train"),
+        (ours, 2, "train"),
+    ):  # fmt: skip
+        call = hospital.call(one, number, purpose)
+        done = hospital.finished(vault, vault.start_round(call, hospital.weights(one, purpose)))
+        assert done.state == "done", done.sentence
+        assert vault._worker._template is not None
+        templates.append(vault._worker._template.process.pid)
+    first, second, *same, last = templates
+    assert first != second and second != last
+    assert same == [second, second]

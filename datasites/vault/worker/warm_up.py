@@ -19,7 +19,7 @@ from syft_code import canonical
 from syft_code.cohort import Cohort
 from syft_code.errors import TrainingFailed
 from syft_code.local_training import round_time
-from syft_code.plans.messages import Purpose
+from syft_code.plans.messages import PURPOSES, Purpose
 from syft_code.plans.plan import Plan
 from syft_code.plans.plan_parts import DpSgd, Engine, Evaluation, Sgd
 from syft_code.plans.roster import Aggregator, Hospital
@@ -43,9 +43,8 @@ _KEYS = [f"{number:064x}" for number in range(8)]
 
 def small_rounds() -> None:
     """A training and an evaluation of each kind."""
-    for recipe, data in _kinds():
-        cohort, plan = _cohort(data), _plan(recipe, data)
-        for purpose in ("train", "evaluate"):
+    for plan, cohort in examples():
+        for purpose in PURPOSES:
             _round(plan, purpose, cohort)
     framing.send(io.BytesIO(), StepDone(step=1))
     framing.send(io.BytesIO(), vault_api.Failure(error=TrainingFailed.__name__, sentence="none"))
@@ -55,9 +54,15 @@ def small_rounds_with_opacus() -> None:
     """Those, and a training with Opacus of each kind that it may train."""
     os.environ["TORCHINDUCTOR_CACHE_DIR"] = os.sep  # torch wants one that is there
     small_rounds()
+    for plan, cohort in examples(engine="opacus"):
+        _round(plan, "train", cohort)
+
+
+def examples(*, engine: Engine = "consilium") -> Iterator[tuple[Plan, bytes]]:
+    """A plan of each kind of network that the engine may train, and a cohort's file for it."""
     for recipe, data in _kinds():
-        if data.kind != "series":
-            _round(_plan(recipe, data, engine="opacus"), "train", _cohort(data))
+        if engine == "consilium" or data.kind != "series":
+            yield _plan(recipe, data, engine=engine), _cohort(data)
 
 
 def _kinds() -> Iterator[tuple[Recipe, DataSpec]]:
@@ -72,7 +77,8 @@ def _kinds() -> Iterator[tuple[Recipe, DataSpec]]:
     )
 
 
-def _round(plan: Plan, purpose: Purpose, cohort: bytes) -> None:
+def job_of(plan: Plan, purpose: Purpose, cohort: bytes) -> tuple[TrainingJob, bytes]:
+    """The first round of a plan as a job, and the body that comes with it."""
     job = TrainingJob(
         plan=plan.encode().decode(),
         hospital=plan.hospitals[0].name,
@@ -81,8 +87,12 @@ def _round(plan: Plan, purpose: Purpose, cohort: bytes) -> None:
         cohort_sha256=canonical.sha256(cohort),
         threads=1,
     )
+    return job, round_time.first_broadcast(plan, purpose).joined().tobytes()
+
+
+def _round(plan: Plan, purpose: Purpose, cohort: bytes) -> None:
     line = io.BytesIO()
-    framing.send(line, job, round_time.first_broadcast(plan, purpose).joined().tobytes())
+    framing.send(line, *job_of(plan, purpose, cohort))
     line.seek(0)
     received, body = framing.receive(line, TrainingJob)
     job_runner.perform(received, body, cohort)

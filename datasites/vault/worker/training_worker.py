@@ -207,9 +207,9 @@ class TrainingWorker:
     def _end(self) -> None:
         with self._starting:
             template, self._template = self._template, None
-        self._let_go()
         if template is not None:
-            template.kill()
+            template.kill()  # first: who waits for a worker's word holds its end until there is none
+        self._let_go()
 
     def _let_go(self) -> None:
         """Of workers that wait for a job."""

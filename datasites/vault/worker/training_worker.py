@@ -170,11 +170,20 @@ class TrainingWorker:
 
     def _fork_ahead(self, *, must: bool = False) -> None:
         """Have the next job's workers come up meanwhile."""
-        template = self._template
         with contextlib.nullcontext() if must else contextlib.suppress(OSError, EOFError):
+            template = self._template
             if template is None or not template.alive:
                 raise EOFError
-            self._waiting = [template.worker() for _ in range(self._processes)]
+            with contextlib.ExitStack() as failed:
+                workers = [
+                    failed.enter_context(contextlib.closing(template.worker()))
+                    for _ in range(self._processes)
+                ]
+                with self._starting:
+                    if self._template is not template:  # it was ended meanwhile, and they with it
+                        raise EOFError
+                    self._waiting = workers
+                failed.pop_all()
 
     @contextlib.contextmanager
     def _ended_after(self, limit_s: float) -> Iterator[None]:
@@ -198,9 +207,9 @@ class TrainingWorker:
     def _end(self) -> None:
         with self._starting:
             template, self._template = self._template, None
-        self._let_go()
         if template is not None:
-            template.kill()
+            template.kill()  # first: who waits for a worker's word holds its end until there is none
+        self._let_go()
 
     def _let_go(self) -> None:
         """Of workers that wait for a job."""

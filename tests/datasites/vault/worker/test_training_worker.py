@@ -3,15 +3,17 @@
 import json
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import psutil
 import pytest
 
 from datasites import site
+from datasites.sandbox.template import Template, Worker
 from datasites.site import ROUND_LIMIT_S, SiteSettings
 from datasites.vault.vault import Vault
 from datasites.vault.worker.training_worker import TrainingWorker
-from syft_code.errors import InvalidInput
+from syft_code.errors import InvalidInput, TrainingFailed
 from syft_code.plans.plan import Plan
 from syft_code.plans.plan_parts import DpSgd
 from tests.datasites.hospitals import OneHospital, approval
@@ -117,3 +119,23 @@ def test_a_training_with_another_engine_gets_a_template_that_has_loaded_it(
     first, second, *same, last = templates
     assert first != second and second != last
     assert same == [second, second]
+
+
+@pytest.mark.servers
+def test_workers_that_come_as_their_template_is_ended_are_let_go(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = TrainingWorker(tmp_path / "log")
+    made: list[Worker] = []
+    one_more = Template.worker
+
+    def ended_meanwhile(template: Template) -> Worker:
+        made.append(one_more(template))
+        worker.close()
+        return made[-1]
+
+    monkeypatch.setattr(Template, "worker", ended_meanwhile)
+    with pytest.raises(TrainingFailed):
+        worker.ready()
+    assert made and all(one.answers.closed for one in made)
+    assert not worker._waiting

@@ -11,7 +11,7 @@ from syft_code.recipes.recipe import DataSpec
 
 MOST_VIEWS = 64
 MOST_SHIFT_PX = 64
-LEAST_NOISE, MOST_NOISE, LEAST_RATE = 1e-6, 1e6, 1e-9
+LEAST_NOISE, MOST_NOISE, LEAST_RATE = 1e-30, 1e30, 1e-9
 """Past these an accountant's numbers no longer fit; all that anybody plans lies far inside."""
 SHORTEST_TICK_S, LONGEST_TICK_S = 0.05, 86_400.0
 MOST_TICKS, USUAL_TICKS = 64, 8

@@ -10,6 +10,7 @@ from policies import site_policy
 from policies.decision import AskOwner
 from policies.rules import KnownParties, PolicyCase, review
 from syft_code.plans.plan import Plan
+from syft_code.plans.plan_parts import Clock
 from syft_code.privacy import accounting
 from syft_code.recipes.architectures import Fusion, UNet
 from syft_code.recipes.recipe import DataSpec, layer_parameters, parameter_count
@@ -54,7 +55,9 @@ def test_evaluating_as_suggested_does_too(data) -> None:
 @pytest.mark.parametrize("data", [*DATA, BRAIN_25D, TWO_CLASSES])
 @pytest.mark.parametrize("kind", ["ham10000", "heart"])
 def test_what_is_suggested_is_allowed_where_nobody_changed_the_policy(data, kind) -> None:
-    agreed = planned(data, presets.suggested(data))
+    agreed = replace(
+        planned(data, presets.suggested(data)), clock=Clock(train_s=1.0, evaluate_s=1.0)
+    )
     config = federation_file.default(kind=kind)
     case = PolicyCase(
         plan=agreed,

@@ -38,7 +38,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "datasites", "datasites.data", "datasites.protocol", "datasites.sandbox", "syft_code.*",
     },
     "datasites.vault": {
-        "datasites", "datasites.data", "datasites.protocol", "datasites.vault.db",
+        "datasites", "datasites.data", "datasites.protocol", "datasites.sandbox", "datasites.vault.db",
         "datasites.vault.worker", "policies", "syft_code.*",
     },
     "datasites.desk.storage": {"datasites", "syft_code.*"},
@@ -59,7 +59,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "syft_code.*",
     },
     "datasites.cli": {
-        "datasites", "datasites.desk.storage", "datasites.owner", "datasites.protocol",
+        "datasites", "datasites.sandbox", "datasites.desk.storage", "datasites.owner", "datasites.protocol",
         "datasites.review", "policies", "syft_code.*",
     },
     "datasites.demo": {

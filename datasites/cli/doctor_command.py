@@ -10,9 +10,9 @@ from syft_code.runtime.cli_output import AsJson
 
 
 def doctor(as_json: AsJson = False) -> None:
-    """Try every way to contain a process on this machine, and say which one trainings run in.
+    """What this machine offers to contain a training, and what is missing.
 
-    Exit code 1 if there is none, and hospitals will not start.
+    Each way is tried. Exit code 1 if there is none, and hospitals will not start.
 
     JSON: system, used (bubblewrap, namespaces, landlock, none, or empty if a hospital would refuse),
     landlock_version, user, offers: mechanism, works, reason, remedy.

@@ -30,7 +30,7 @@ def test_hospitals_on_disk_train_and_move_the_model(
     before = ServerState.first(plan)
     after, came = simulation.round(1, before)
     assert len(came.trained) == 12 and not np.array_equal(before.weights, after.weights)
-    assert len(list((tmp_path / "own").glob("*.npy"))) == (12 if algorithm == "SCAFFOLD" else 0)
+    assert len(list((tmp_path / "own").glob("*.f8"))) == (12 if algorithm == "SCAFFOLD" else 0)
 
 
 def test_the_table_sets_each_size_against_the_smallest() -> None:

@@ -98,17 +98,21 @@ class Template:
 
     def __init__(self, spec: Spec, log: IO[bytes]) -> None:
         """Start it; it loads libraries meanwhile. Raise `OSError` if there is no such program."""
-        self._line, theirs = socket.socketpair()
-        with theirs:
-            self.process = subprocess.Popen(
-                command(spec),
-                stdin=theirs.fileno(),
-                stdout=subprocess.DEVNULL,
-                stderr=log,
-                env=_ENVIRONMENT | {"PATH": os.defpath, "PYTHONPATH": str(CODE)},
-                cwd="/",
-                close_fds=True,
-            )
+        words = command(spec)
+        with contextlib.ExitStack() as failed:
+            self._line, theirs = socket.socketpair()
+            failed.enter_context(self._line)
+            with theirs:
+                self.process = subprocess.Popen(
+                    words,
+                    stdin=theirs.fileno(),
+                    stdout=subprocess.DEVNULL,
+                    stderr=log,
+                    env=_ENVIRONMENT | {"PATH": os.defpath, "PYTHONPATH": str(CODE)},
+                    cwd="/",
+                    close_fds=True,
+                )
+            failed.pop_all()
         self._log = os.fdopen(os.dup(log.fileno()), "wb", buffering=0)
         self._log_bytes = spec.log_bytes
         self._answered = False

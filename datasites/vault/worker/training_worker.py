@@ -119,9 +119,8 @@ class TrainingWorker:
         template = self._template
         if template is not None:
             template.end_workers()
-        if self._one_job.acquire(
-            blocking=False
-        ):  # none is under way: those that wait are gone, too
+        # If none is under way, those that wait are gone, too.
+        if self._one_job.acquire(blocking=False):
             self._let_go()
             self._one_job.release()
 
@@ -138,6 +137,7 @@ class TrainingWorker:
 
     def _answering(self, engine: Engine) -> list[Worker]:
         """Workers that have said that they are ready."""
+        offers.mechanism()  # tried once in a process, and not within the limit of a start
         with self._ended_after(min(self._limit_s, START_LIMIT_S)):
             if self._template is None or not self._template.alive or self._engine != engine:
                 self._start(engine)

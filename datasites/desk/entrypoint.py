@@ -58,7 +58,7 @@ def offer_plan(site: Site, plan_hash: str) -> bool:
     request then waits for the owner, as every request does.
     """
     try:
-        plan = _blob(site, plan_hash).decode("utf-8", "replace")
+        plan = BlobStore(site.desk / "blobs").plan(plan_hash).decode("utf-8", "replace")
         reply, _ = vault_api.ask(site.vault, vault_api.OfferPlan(plan=plan))
     except ConsiliumError:
         return False

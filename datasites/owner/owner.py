@@ -432,7 +432,7 @@ class Owner:
         return self._vault.read(question, vault_api.PlanStatus)
 
     def _plan(self, plan_hash: str) -> Plan:
-        data = BlobStore(self._site.desk / "blobs").path(plan_hash).read_bytes()
+        data = BlobStore(self._site.desk / "blobs").plan(plan_hash)
         plan = Plan.decode(data)
         require(
             plan.hash == plan_hash,

@@ -82,15 +82,17 @@ def hd95_mm(predicted: Mask, true: Mask, spacing_mm: Spacing) -> float:
     back. A surface voxel has a neighbour, of six, outside its region or the volume. Both regions
     empty: 0. One empty: the volume's diagonal, as in BraTS (there 373.13 mm, of 240 x 240 x 155).
 
+    Guarantee: the same steps on arrays of the same sizes, whatever the regions are: a region that is
+        empty, or small, ends nothing early. How long a transform takes still depends a little on
+        what it transforms; a plan's clock hides that.
     Source: BraTS's evaluation (Bakas et al. 2018, arXiv 1811.02629, section 2.4); surfaces and
     percentiles as in MONAI 1.6's `compute_hausdorff_distance`.
     """
-    if not predicted.any() or not true.any():
-        size_mm = [n * mm for n, mm in zip(true.shape, spacing_mm, strict=True)]
-        return math.hypot(*size_mm) if predicted.any() or true.any() else 0.0
-    box = ndimage.find_objects((predicted | true).astype(np.uint8))[0]
-    a, b = _surface(predicted[box]), _surface(true[box])
-    return max(_directed_mm(a, b, spacing_mm), _directed_mm(b, a, spacing_mm))
+    a, b = _surface(predicted), _surface(true)
+    both_mm = max(_directed_mm(a, b, spacing_mm), _directed_mm(b, a, spacing_mm))
+    diagonal_mm = math.hypot(*(n * mm for n, mm in zip(true.shape, spacing_mm, strict=True)))
+    there = int(predicted.any()) + int(true.any())
+    return (0.0, diagonal_mm, both_mm)[there]
 
 
 def _surface(mask: Mask) -> Mask:
@@ -101,4 +103,7 @@ def _surface(mask: Mask) -> Mask:
 def _directed_mm(start: Mask, end: Mask, spacing_mm: Spacing) -> float:
     """The percentile of the distances from the voxels of one surface to the other surface."""
     to_end = ndimage.distance_transform_edt(~end, sampling=spacing_mm)
-    return float(np.percentile(to_end[start], PERCENTILE))
+    ranked = np.sort(np.where(start, to_end, np.finfo(np.float64).max), axis=None)
+    place = PERCENTILE / 100.0 * max(np.count_nonzero(start) - 1, 0)
+    low, high = ranked[math.floor(place)], ranked[math.ceil(place)]
+    return float(low + (high - low) * (place % 1.0))

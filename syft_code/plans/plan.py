@@ -51,6 +51,8 @@ from syft_code.recipes.recipe import (
     trained_count,
 )
 
+MAX_PLAN_BYTES = 2**18
+"""Some 1,500 hospitals; every party that reads a plan holds it against this first."""
 EVALUATION = Sharing(ring_bits=64, fraction_bits=24, bound=2.0**20)
 """Evaluations are short vectors of counts: they travel in the widest ring, whatever the plan's."""
 
@@ -128,7 +130,15 @@ class Plan:
 
     @classmethod
     def decode(cls, data: bytes) -> "Plan":
-        """Read a plan from its canonical JSON; raise `InvalidPlan` on anything else."""
+        """Read a plan from its canonical JSON; raise `InvalidPlan` on anything else.
+
+        What is longer than `MAX_PLAN_BYTES` is not looked at.
+        """
+        require(
+            len(data) <= MAX_PLAN_BYTES,
+            f"A plan may have at most {MAX_PLAN_BYTES:,} bytes, this one has {len(data):,}: plan fewer "
+            "hospitals, or a recipe of fewer layers.",
+        )
         plan: Plan = canonical.parse(cls, data, what="plan", error=InvalidPlan)
         return plan
 

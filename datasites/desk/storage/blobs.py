@@ -16,6 +16,7 @@ from pathlib import Path
 
 from datasites import private_files
 from syft_code.errors import InvalidMessage, Refused, require
+from syft_code.plans.plan import MAX_PLAN_BYTES
 from syft_code.runtime import durable_files
 
 MAX_BLOB_BYTES = 512 * 2**20
@@ -39,6 +40,17 @@ class BlobStore:
         if found is None:
             raise _missing()
         return found
+
+    def plan(self, name: str) -> bytes:
+        """The bytes of a plan; raise `Refused` if they are not here, or too many to be one."""
+        path = self.path(name)
+        size = path.stat().st_size
+        require(
+            size <= MAX_PLAN_BYTES,
+            f"A plan may have at most {MAX_PLAN_BYTES:,} bytes, the one that was sent has {size:,}.",
+            error=Refused,
+        )
+        return path.read_bytes()
 
     def room(self, account: str) -> "AccountBlobs":
         """The room of an account key (hex)."""

@@ -147,3 +147,25 @@ def test_hd95_of_real_cases_is_what_monai_gives() -> None:
     dice, distance_mm = volumes.figures(found, cohort)
     np.testing.assert_allclose(distance_mm, MONAI_MM, rtol=1e-5)
     np.testing.assert_allclose(dice, MONAI_DICE, rtol=1e-5)
+
+
+def test_hd95_takes_the_same_steps_for_every_region(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What returns early for an empty region tells a stopwatch that it is empty."""
+    steps: list[tuple[str, tuple[int, ...]]] = []
+    for name in ("distance_transform_edt", "binary_erosion"):
+        real = getattr(volumes.ndimage, name)
+
+        def noting(mask, *rest, name=name, real=real, **options):  # type: ignore[no-untyped-def]
+            steps.append((name, mask.shape))
+            return real(mask, *rest, **options)
+
+        monkeypatch.setattr(volumes.ndimage, name, noting)
+    taken = []
+    for size in (0, 1, 3, 8):
+        found, true = np.zeros((2, 4, 8, 8), np.bool_)
+        found[:, :size, :size], true[0, :size, 0] = True, True
+        steps.clear()
+        volumes.hd95_mm(found, true, (1.0, 1.0, 1.0))
+        volumes.hd95_mm(true, found, (1.0, 1.0, 1.0))
+        taken.append(list(steps))
+    assert len(taken[0]) == 8 and all(one == taken[0] for one in taken)

@@ -11,7 +11,7 @@ from nacl.signing import SigningKey
 from syft_code import canonical
 from syft_code.errors import InvalidPlan, RangeExceeded
 from syft_code.plans.algorithms import Scaffold
-from syft_code.plans.plan import EVALUATION, Plan
+from syft_code.plans.plan import MAX_PLAN_BYTES, Plan
 from syft_code.plans.plan_parts import Compression, DpSgd, Evaluation, Robust, Sgd, Sharing
 from syft_code.plans.roster import MOST_PATIENTS, Hospital
 from syft_code.recipes.architectures import LayerStack, UNet
@@ -423,3 +423,12 @@ def test_opacus_trains_no_lstm_and_a_plan_says_so() -> None:
     frozen = plan(data=series, recipe=recipe, dp_sgd=opacus, frozen_layers=1)
     ours = replace(frozen, dp_sgd=replace(opacus, engine="consilium"))
     assert frozen.hash != ours.hash
+
+
+def test_what_is_too_long_to_be_a_plan_is_not_looked_at() -> None:
+    wide = Sharing(ring_bits=64, fraction_bits=24)
+    many, too_many = (plan(hospitals=hospitals(n), sharing=wide).encode() for n in (1000, 2000))
+    assert Plan.decode(many).encode() == many
+    for text in (b"[" * (MAX_PLAN_BYTES + 1), too_many):
+        with pytest.raises(InvalidPlan, match="at most 262,144 bytes, this one has"):
+            Plan.decode(text)

@@ -11,7 +11,7 @@ from nacl.signing import SigningKey
 from syft_code import canonical
 from syft_code.errors import InvalidPlan, RangeExceeded
 from syft_code.plans.algorithms import Scaffold
-from syft_code.plans.plan import MAX_PLAN_BYTES, Plan
+from syft_code.plans.plan import EVALUATION, MAX_PLAN_BYTES, Plan
 from syft_code.plans.plan_parts import Compression, DpSgd, Evaluation, Robust, Sgd, Sharing
 from syft_code.plans.roster import MOST_PATIENTS, Hospital
 from syft_code.recipes.architectures import LayerStack, UNet

@@ -67,6 +67,7 @@ def _as_nobody(command: list[str]) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="the other tests run as an ordinary user already")
+@pytest.mark.slow
 def test_no_attack_gets_in_where_an_ordinary_user_starts_it(folder: Path) -> None:
     python = python_for(folder)
     if python is None:

@@ -25,10 +25,7 @@ Source: Andrew et al. 2021, "Differentially private learning with adaptive clipp
 import math
 from dataclasses import dataclass
 
-import numpy as np
-
 from syft_code.plans.plan_parts import DpSgd
-from syft_code.privacy.noise import on_grid
 
 FURTHEST = 1e6
 """A clip norm stays within this factor of the one that it started from: numbers stay usable."""
@@ -93,9 +90,8 @@ class ClipNorm:
         adaptive = self.dp.adaptive
         if adaptive is None:
             return
-        std = adaptive.count_noise_multiplier
-        centred = on_grid(np.array([unclipped - drawn / 2.0 + std * noise]), std=std)
-        share = float(centred[0]) / expected + 0.5
+        centred = unclipped - drawn / 2.0 + adaptive.count_noise_multiplier * noise
+        share = centred / expected + 0.5
         moved = next_norm(
             self.norm,
             min(max(share, 0.0), 1.0),

@@ -34,7 +34,7 @@ from syft_code.learning.proximal import ProximalTerm
 from syft_code.learning.ranks import ClippedSums, Group
 from syft_code.models import networks
 from syft_code.plans.plan_parts import Augmentation, DpSgd, Engine, Sgd
-from syft_code.privacy.noise import NoiseSource, on_grid
+from syft_code.privacy.noise import NoiseSource
 from syft_code.recipes.recipe import Recipe
 
 CHUNK_NUMBERS = 1 << 24
@@ -158,7 +158,6 @@ def _descend(
         gradient = randomness.normal(len(total))
         gradient *= clip.noise_std
         gradient += total.numpy()
-        on_grid(gradient, std=clip.noise_std)
         gradient /= expected
         if run.dp.adaptive is not None:
             noise = float(randomness.normal(1)[0])

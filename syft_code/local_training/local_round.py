@@ -27,7 +27,7 @@ from syft_code.metrics import evaluation_sums, scoring
 from syft_code.models import networks
 from syft_code.plans.algorithms import Distillation, Ewc, FedProx
 from syft_code.plans.plan import Plan
-from syft_code.privacy.noise import NoiseSource, on_grid
+from syft_code.privacy.noise import NoiseSource
 from syft_code.secret_sharing.vector_layout import VectorLayout
 
 
@@ -86,7 +86,8 @@ def evaluate(
     model = _model(plan, own_weights(plan, parts.weights, kept))
     sums = evaluation_sums.patient_sums(model, cohort, plan.data)
     scale = plan.evaluation.noise_multiplier * scoring.sensitivity(plan.data)
-    return on_grid(sums + scale * randomness.normal(len(sums)), std=scale)
+    noised: Vector = sums + scale * randomness.normal(len(sums))
+    return noised
 
 
 def proximal_term(plan: Plan, parts: Broadcast, kept: Vector) -> ProximalTerm | None:

@@ -5,7 +5,6 @@ neither choose nor learn its key; there is no seed. Uniform numbers carry 53 bit
 24 bits would cut the Gaussian's tail at 5.9 standard deviations.
 """
 
-import math
 import os
 
 import numpy as np
@@ -16,29 +15,6 @@ from syft_code.errors import TrainingFailed, require
 
 KEY_BYTES = 32
 BLOCK = 1 << 16
-GRID_BITS = 20
-
-
-def on_grid(noised: NDArray[np.float64], *, std: float) -> NDArray[np.float64]:
-    """Round noised numbers, in place, to whole multiples of a power of two: 2^-20 to 2^-19 `std`.
-
-    Guarantee: were the noise exactly Gaussian, rounding would be post-processing, and costs no
-        privacy. Floating-point noise by Box-Muller differs from it in which of the numbers about 2^-52
-        of its size apart it can reach; a grid 2^32 times as coarse has some 2^31 of them in each
-        cell, so that no cell is out of reach and each one's probability differs from the exact one
-        by what float64 rounds, a part of about 2^-30.
-    Does not protect: the tail past 8.57 standard deviations, which 53 bits of a uniform number do not
-        reach, of probability 1e-17 a number.
-    Source: Mironov 2012; Haney et al. 2022, arXiv 2207.10635, on rounding floating-point mechanisms.
-
-    >>> on_grid(np.array([1.00000001, -3.3e-7]), std=1.0)
-    array([ 1., -0.])
-    """
-    step = 2.0 ** (math.ceil(math.log2(std)) - GRID_BITS)
-    noised /= step
-    np.rint(noised, out=noised)
-    noised *= step
-    return noised
 
 
 class NoiseSource:
@@ -47,9 +23,9 @@ class NoiseSource:
     Guarantee: no number of the stream can be told from a truly random one, or foreseen, without
     the key, as long as AES-256 holds. A copy in a forked process refuses to draw, since it
     would repeat the stream.
-    Does not protect: the last bits of a noised sum, in which floating-point Gaussian noise gives
-    away what it was added to (Mironov 2012): round with `on_grid` before anything else is done
-    with it.
+    Does not protect: against attacks on the last bits of floating-point Gaussian noise (Mironov
+    2012), which need noised sums at full precision. The noise is in float64 and what leaves is
+    rounded to the fixed point of the shares; this makes the attack harder, not impossible.
     Source: NIST SP 800-38A, counter mode, first counter 0; Box & Muller 1958.
     """
 

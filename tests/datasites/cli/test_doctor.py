@@ -1,6 +1,7 @@
 """The doctor tries each way to contain a process, says which is used, and what mends what is missing."""
 
 import json
+from collections.abc import Iterator
 
 import pytest
 from typer.testing import CliRunner
@@ -12,7 +13,10 @@ pytestmark = pytest.mark.servers
 
 
 @pytest.fixture(autouse=True)
-def untried() -> None:
+def untried() -> Iterator[None]:
+    """What a machine offers is remembered in a process: for nobody else after these tests."""
+    offers._tried.cache_clear()
+    yield
     offers._tried.cache_clear()
 
 

@@ -1,4 +1,6 @@
-"""Where training runs: a child process of the vault, reached by two pipes and nothing else.
+"""Where training runs: a child process of the vault, reached by two pipes.
+
+With several processes for one training (`rank_processes`) these also meet on loopback ports.
 
 The seam for a sandbox: `TrainingWorker` starts the process and talks to it, and nobody else
 knows how. The process starts with an environment of three harmless names, no inherited

@@ -7,12 +7,9 @@ Does not protect: anybody. What is tried is in no ledger: a hospital's patients 
 """
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
-import torch
 import typer
 from rich.box import SIMPLE
 from rich.console import Console
@@ -22,6 +19,7 @@ from federation.evaluation.exact_metrics import main_name
 from federation.experiments import tuning
 from federation.experiments.run_cell import Load
 from federation.experiments.tuning import Search, TuningTrial
+from syft_code.models.threads import one_thread
 from syft_code.plans.catalogue import LARGEST_DELTA
 from syft_code.runtime.cli_input import require_folder, require_positive
 from syft_code.runtime.cli_output import Command
@@ -73,24 +71,13 @@ def app(load: Load) -> typer.Typer:
             limit_s=time_limit,
             seed=seed,
         )
-        with _one_thread():
+        with one_thread():  # the networks are small: threads would wait for each other
             ranked = tuning.search(wanted, load, on_step=_say)
         console.print(table(ranked))
         console.print(_standing(ranked, public), soft_wrap=True, highlight=False)
         console.print(lines(ranked[0], epsilon=epsilon), highlight=False, markup=False)
 
     return found
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """The networks are small: threads would wait for each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def table(ranked: list[TuningTrial]) -> Table:

@@ -23,7 +23,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from federation.simulation import client_round, ray_cluster
@@ -254,7 +253,6 @@ _mine: list[HospitalWork] = []
 
 def _begin(parent_pid: int, work: HospitalWork) -> None:
     end_with_parent(parent_pid)
-    torch.set_num_threads(1)
     _mine.append(work)
 
 
@@ -266,7 +264,6 @@ def _work_chunk(number: int, names: Sequence[str], sent: NDArray[np.float32]) ->
 def _on_ray(
     work: HospitalWork, number: int, names: Sequence[str], sent: NDArray[np.float32]
 ) -> list[Update]:
-    torch.set_num_threads(1)
     return _chunk(work, number, names, sent)
 
 

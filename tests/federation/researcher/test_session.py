@@ -138,7 +138,7 @@ def test_a_study_has_a_clock_that_its_work_fits_unless_none_is_wanted(
     here = log_in(desks, keys).study(**chosen).plan.clock
     desks["oslo"].url = "https://oslo.example"
     elsewhere = log_in(desks, keys).study(**chosen).plan.clock
-    assert here is not None and 0.2 <= here.train_s < 5.0
+    assert here is not None and here.train_s >= 0.2
     assert elsewhere is not None and elsewhere.train_s >= 0.2
     own = Clock(train_s=7.0, evaluate_s=9.0, ticks=1)
     assert log_in(desks, keys).study(**(chosen | {"clock": own})).plan.clock == own

@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -41,6 +42,7 @@ with quiet_import():
     from syft.service.policy.policy import MixedInputPolicy, OutputPolicyExecuteOnce
     from syft.service.response import SyftError
     from syft.service.user.user_roles import ServiceRole
+    from syft.types.errors import SyftException
     from syft.types.uid import UID
 
 PRIVATE_AGES, PUBLIC_AGES = np.array([41.0, 52.0, 63.0]), np.ones(3)
@@ -219,6 +221,23 @@ class PlainSite:
     @property
     def private_uid(self) -> UID:
         return self.alice.datasets.get_all()[0].assets[0].action_id
+
+    def requested(self, code: SubmitUserCode) -> Any:
+        """Alice's code request for a function, as the site keeps it.
+
+        A busy plain site answers a call now and then with "Something unexpected happened": asked again,
+        it says that the request is there or takes it.
+        """
+        for trial in range(5):
+            try:
+                self.alice.code.request_code_execution(code)
+            except SyftException as error:
+                assert trial < 4, error.server_trace
+                time.sleep(1)
+            found = [r for r in self.alice.requests.get_all() if r.code.raw_code == code.code]
+            if found:
+                return found[0]
+        raise AssertionError("the plain site took the request and doesn't show it")
 
 
 @dataclass(frozen=True, kw_only=True)

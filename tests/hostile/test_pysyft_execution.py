@@ -56,7 +56,7 @@ def approved_there(
     plain: PlainSite, text: str, name: str, inputs: dict[str, Any], **changes: Any
 ) -> UID:
     """Alice's code request at the plain site, approved by its root; return her code's id."""
-    plain.alice.code.request_code_execution(submission(plain.alice, text, name, inputs, **changes))
+    plain.requested(submission(plain.alice, text, name, inputs, **changes))
     (asked,) = [r for r in plain.root.requests.get_all() if r.code.service_func_name == name]
     asked.approve(disable_warnings=True)
     plain.alice.refresh()
@@ -292,9 +292,7 @@ def test_s9_mock_execution_runs_unapproved_code_in_the_server_there_and_none_her
     mine.syft_client_verify_key = key.verify_key
     plain.desk.call(key, "action.set", action_object=mine)
     text = UNAPPROVED.format(mark=str(mark))
-    asked = plain.alice.code.request_code_execution(
-        submission(plain.alice, text, "unapproved", {"mine": str})
-    )
+    asked = plain.requested(submission(plain.alice, text, "unapproved", {"mine": str}))
     call = {"uid": asked.code.id, "mine": mine}
     assert "permissions for mock execution" in plain.desk.call(key, "code.call", **call).message
     (alice,) = [u for u in plain.root.users.get_all() if u.email == "alice@example.org"]
@@ -363,7 +361,7 @@ def kernel(ages):
 def test_s15_the_owners_kernel_runs_a_strangers_code_there_and_reads_it_as_text_here(
     plain: PlainSite, ours: OurSite, tmp_path: Path
 ) -> None:
-    asked = plain.alice.code.request_code_execution(
+    asked = plain.requested(
         submission(plain.alice, IN_THE_KERNEL, "kernel", {"ages": ages_of(plain)})
     )
     (request,) = [r for r in plain.root.requests.get_all() if r.id == asked.id]

@@ -112,8 +112,7 @@ def test_s3_a_researcher_approves_their_own_request_there_and_not_here(
     asset = plain.alice.datasets.get_all()[0].assets[0]
     text = "def mean_age(ages):\n    return float(ages.mean())\n"
     code = submission(plain.alice, text, "mean_age", {"ages": asset})
-    plain.alice.code.request_code_execution(code)
-    (asked,) = requests_for(plain, "mean_age")
+    asked = plain.requested(code)
     assert asked.status.name == "PENDING"
     plain.desk.call(plain.alice.credentials, "requestservice.apply", uid=asked.id, blocking=False)
     deadline = time.monotonic() + 60
@@ -331,7 +330,7 @@ def test_n3_names_beside_an_innocent_text_run_a_program_there_and_not_here(
     inputs = {"ages": plain.alice.datasets.get_all()[0].assets[0]}
     names = [smuggled(there, "ages=ages")]
     code = submission(plain.alice, text, "count", inputs, input_kwargs=names)
-    plain.alice.code.request_code_execution(code)
+    plain.requested(code)
     (request,) = [r for r in plain.root.requests.get_all() if r.code.raw_code == text]
     request.approve(disable_warnings=True)
     plain.alice.refresh()

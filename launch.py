@@ -52,6 +52,10 @@ COMMANDS = {
         load=lambda: import_module("datasites.cli.policy_commands").approvers,
         text="Who decides at a hospital.",
     ),
+    "parties": LazyCommand(
+        load=lambda: import_module("datasites.cli.party_commands").parties,
+        text="Which hospitals and aggregators are known to a hospital. Needs the vault.",
+    ),
     "patients": LazyCommand(
         load=lambda: import_module("datasites.cli.policy_commands").patients,
         text="Patients who leave. Needs the vault.",

@@ -7,28 +7,16 @@ is the owner's to weigh, unless a standing approval covers it.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from policies import known_parties
 from policies.decision import Approve, AskOwner, Decision, Deny
+from policies.known_parties import Known
 from policies.site_policy import Budget, SitePolicy
-from syft_code import canonical
 from syft_code.plans.plan import Plan
 from syft_code.plans.roster import Hospital
 from syft_code.privacy import accounting
 from syft_code.privacy.accounting import DpSgdEvent, GaussianEvent
 
 Events = Sequence[DpSgdEvent | GaussianEvent]
-
-
-@canonical.message
-class KnownParties:
-    """The hospitals and aggregators that an owner knows: keys that did not come from a plan.
-
-    A sum hides this hospital only among hospitals that are real, and shares are secret only
-    from aggregators that somebody else runs; a plan's word for it would be the researcher's.
-    `hospitals` are Ed25519 keys (hex); an aggregator is its Ed25519 and X25519 key (hex).
-    """
-
-    hospitals: tuple[str, ...] = ()
-    aggregators: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +30,7 @@ class PolicyCase:
 
     plan: Plan
     hospital: str
-    known: KnownParties
+    known: Known
     approvers: tuple[str, ...] = ()
     spent: Events = ()
     of_researcher: Events = ()
@@ -113,22 +101,13 @@ def within_budget(*, asked: Events, spent: Events, budget: Budget) -> Decision:
     )
 
 
-def unknown_parties(plan: Plan, known: KnownParties) -> list[str]:
-    """The names of a roster's parties whose keys this hospital does not know."""
-    hospitals = [h.name for h in plan.hospitals if h.verify_key not in known.hospitals]
-    aggregators = [
-        a.name for a in plan.aggregators if (a.verify_key, a.seal_key) not in known.aggregators
-    ]
-    return hospitals + aggregators
-
-
 def _parties_are_known(case: PolicyCase, policy: SitePolicy) -> Deny | None:
-    strangers = unknown_parties(case.plan, case.known)
+    strangers = known_parties.strangers(case.plan, case.known)
     if not strangers:
         return None
     return Deny(
-        f"Every hospital and aggregator of a plan must be known here by its keys; not known: "
-        f"{', '.join(strangers)}. Ask the data owner which ones are."
+        f"Every hospital and aggregator of a plan must be known here by its name and its keys; not "
+        f"known: {', '.join(strangers)}. Ask the data owner which ones are."
     )
 
 
@@ -153,21 +132,36 @@ def _recipe_is_allowed(case: PolicyCase, policy: SitePolicy) -> Deny | None:
 
 def _enough_hospitals(case: PolicyCase, policy: SitePolicy) -> Deny | None:
     least, asked = policy.terms.min_hospitals, case.plan.min_hospitals
-    if asked >= least:
+    if asked < least:
+        return Deny(
+            f"A sum must hide this hospital among at least {least} hospitals, the plan says {asked}: "
+            "raise min_hospitals."
+        )
+    operators = known_parties.fewest_operators(
+        case.plan.hospitals, case.known, seats=asked, ours=case.hospital
+    )
+    if operators >= least:
         return None
     return Deny(
-        f"A sum must hide this hospital among at least {least} hospitals, the plan says {asked}: "
-        "raise min_hospitals."
+        f"A sum must hide this hospital among at least {least} hospitals, one operator's counting "
+        f"once; so counted, a sum of the plan may hold {operators}: raise min_hospitals, or name "
+        "hospitals that others run."
     )
 
 
 def _enough_aggregators(case: PolicyCase, policy: SitePolicy) -> Deny | None:
     least, needed = policy.terms.min_aggregators, case.plan.needed
-    if needed >= least:
+    if needed < least:
+        return Deny(
+            f"At least {least} aggregators must be needed to open a sum, the plan says {needed}: name "
+            "more of them, or set sharing.needed higher."
+        )
+    operators = known_parties.fewest_operators(case.plan.aggregators, case.known, seats=needed)
+    if operators >= least:
         return None
     return Deny(
-        f"At least {least} aggregators must be needed to open a sum, the plan says {needed}: name "
-        "more of them, or set sharing.needed higher."
+        f"At least {least} aggregators must be needed to open a sum, one operator's counting once; "
+        f"so counted, {operators} can open one of this plan: name aggregators that others run."
     )
 
 

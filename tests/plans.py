@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from nacl.public import PrivateKey
 from nacl.signing import SigningKey
 
+from policies.known_parties import Known, KnownParty, Party
 from syft_code.plans.plan import Plan
 from syft_code.plans.plan_parts import DpSgd, Evaluation, Sgd
 from syft_code.plans.roster import Aggregator, Hospital
@@ -43,6 +44,14 @@ class Keys:
     seals: tuple[PrivateKey, ...] = field(
         default_factory=lambda: tuple(PrivateKey.generate() for _ in range(3))
     )
+
+
+NEWCOMER = Party(
+    name="newcomer",
+    institution="New Hospital",
+    operator="New Hospital",
+    verify_key=SigningKey(bytes(32)).verify_key.encode().hex(),
+)
 
 
 def public(key: SigningKey) -> str:
@@ -85,3 +94,25 @@ def plan(keys: Keys | None = None, **changes: object) -> Plan:
         "min_hospitals": 3,
     }
     return Plan(**(fields | changes))  # type: ignore[arg-type]
+
+
+def parties(agreed: Plan, **operators: str) -> list[Party]:
+    """Everybody on a plan's roster; `operators` are those who don't run their own (`_` for `-`)."""
+    return [
+        Party(
+            name=one.name,
+            institution=f"Institution of {one.name}",
+            operator=operators.get(one.name.replace("-", "_"), one.name),
+            verify_key=one.verify_key,
+            seal_key=one.seal_key if isinstance(one, Aggregator) else "",
+        )
+        for one in (*agreed.hospitals, *agreed.aggregators)
+    ]
+
+
+def known(agreed: Plan, **operators: str) -> Known:
+    """The same as an owner has vouched for them."""
+    return tuple(
+        KnownParty(party=party, added_by="owner", added_at_unix_s=1.8e9)
+        for party in parties(agreed, **operators)
+    )

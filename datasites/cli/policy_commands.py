@@ -21,7 +21,8 @@ approvers = typer.Typer(no_args_is_help=True, help="Who decides at a hospital.")
 patients = typer.Typer(no_args_is_help=True, help="Patients who leave. Needs the vault.")
 WAITING = {
     "AdoptPolicy": "a policy",
-    "TrustParties": "the list of hospitals and aggregators that are known here",
+    "AddParty": "a new party",
+    "RemoveParty": "a party's removal",
     "EnrollApprover": "a new approver",
     "RemoveApprover": "an approver's leaving",
 }

@@ -23,9 +23,10 @@ from datasites.demo import partitioners, stand_ins
 from datasites.owner.owner import Owner
 from datasites.site import SiteSettings
 from policies import site_policy
-from policies.rules import KnownParties
+from policies.known_parties import Party
 from policies.site_policy import SitePolicy
 from syft_code.errors import InvalidInput
+from syft_code.plans.roster import Aggregator
 from syft_code.recipes.recipe import DataSpec
 from syft_code.runtime.process_spec import ProcessSpec
 
@@ -63,17 +64,26 @@ def owners(neighbours: Sequence[HospitalSpec]) -> list[Owner]:
         return list(pool.map(lambda one: Owner(one.home), neighbours))
 
 
-def exchange_keys(owners: Sequence[Owner], aggregators: Sequence[tuple[str, str]]) -> None:
-    """Put every policy into force, and tell the owners each other's keys, from the parties.
+def exchange_keys(owners: Sequence[Owner], aggregators: Sequence[Aggregator]) -> None:
+    """Put every policy into force, and let the owners vouch for each other and for aggregators.
 
-    `aggregators` are their keys to verify with and to seal to (hex).
+    The keys come from the parties' own processes. Each plays an institution of its own.
     """
-    known = KnownParties(
-        hospitals=tuple(owner.verify_key for owner in owners), aggregators=tuple(aggregators)
-    )
+    parties = [play_institution(owner.name, owner.verify_key) for owner in owners]
+    parties += [play_institution(one.name, one.verify_key, one.seal_key) for one in aggregators]
     for owner in owners:
         owner.adopt_policy()
-        owner.trust_parties(known)
+        known = [one.party for one in owner.site_status().known]
+        for party in parties:
+            if party not in known:  # a start that was cut short
+                owner.add_party(party, words=party.words)
+
+
+def play_institution(name: str, verify_key: str, seal_key: str = "") -> Party:
+    """A party that plays an institution which runs its own machines."""
+    return Party(
+        name=name, institution=name, operator=name, verify_key=verify_key, seal_key=seal_key
+    )
 
 
 def read(kind: Kind, data: str, stand_in_folder: Path, *, facts: bool = False) -> Reading:

@@ -31,9 +31,10 @@ from datasites.protocol import owner_actions, vault_api
 from datasites.protocol.vault_client import VaultClient
 from datasites.review.evidence import Evidence
 from datasites.review.ledger_card import LedgerCard, PolicyCard
+from datasites.review.parties_card import PartiesCard
 from datasites.site import Site
 from policies import site_policy
-from policies.rules import KnownParties
+from policies.known_parties import Party
 from policies.site_policy import Budget, SitePolicy
 from syft_code import canonical
 from syft_code.errors import (
@@ -43,7 +44,7 @@ from syft_code.errors import (
     Refused,
     require,
 )
-from syft_code.plans import traveller
+from syft_code.plans import fingerprint, traveller
 from syft_code.plans.catalogue import AssetCard
 from syft_code.plans.plan import Plan
 from syft_code.recipes.recipe import DataSpec
@@ -114,14 +115,23 @@ class Owner:
             raise Refused(f"{self.name} has no policy in force yet: adopt one first.")
         return policy
 
-    def trust_parties(self, parties: KnownParties) -> SignedDecision:
-        """Name the hospitals and aggregators that are known here; it says whether it is in force.
+    def add_party(self, party: Party, *, words: str) -> SignedDecision:
+        """Vouch for a hospital or an aggregator; a plan that names any other is refused.
 
-        Take their keys from the parties themselves, never from a plan: a plan that names any
-        other is refused.
+        `words` are the fingerprint of its keys, as somebody whom you know there reads it to you. Take
+        neither them nor the keys from a plan.
+
+        Raises:
+            Refused: if the words are not those of the keys, or a name or a key is taken.
         """
-        missing = self._vault.perform(owner_actions.TrustParties(parties=parties)).missing
-        return decisions.rule_change(self.name, "The list of known parties", missing)
+        heard = fingerprint.written(words)
+        missing = self._vault.perform(owner_actions.AddParty(party=party, words=heard)).missing
+        return decisions.rule_change(self.name, f"The word for {party.name} as a party", missing)
+
+    def remove_party(self, name: str) -> SignedDecision:
+        """Take a party off the list of those who are known; no plan with it runs from now on."""
+        missing = self._vault.perform(owner_actions.RemoveParty(name=name)).missing
+        return decisions.rule_change(self.name, f"The removal of {name} as a party", missing)
 
     def enroll_approver(self, name: str, verify_key: str) -> SignedDecision:
         """Let another person approve here, by a key that they made."""
@@ -141,6 +151,12 @@ class Owner:
     def policy_card(self) -> PolicyCard:
         """The same as a card to look at."""
         return PolicyCard(hospital=self.name, status=self.site_status())
+
+    def parties_card(self) -> PartiesCard:
+        """Who is known here, with the words of their keys, and this hospital's own to read out."""
+        return PartiesCard(
+            hospital=self.name, verify_key=self.verify_key, known=self.site_status().known
+        )
 
     # Patients
 

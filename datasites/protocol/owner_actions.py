@@ -6,7 +6,7 @@ that an old action can't be played back.
 
 | action                                  | takes force when signed by                       |
 |-----------------------------------------|--------------------------------------------------|
-| AdoptPolicy, TrustParties,              | as many different people as the policy asks for  |
+| AdoptPolicy, AddParty, RemoveParty,     | as many different people as the policy asks for  |
 | EnrollApprover, RemoveApprover          |                                                  |
 | ApprovePlan                             | the same; the strictest of their limits counts   |
 | PublishAsset, RemovePatient, DenyPlan,  | any one of them                                  |
@@ -19,7 +19,7 @@ import secrets
 import time
 from dataclasses import dataclass, field, replace
 
-from policies.rules import KnownParties
+from policies.known_parties import Party
 from policies.site_policy import LAST_UNIX_S, Budget, SitePolicy
 from syft_code import canonical
 from syft_code.errors import InvalidMessage, require
@@ -71,10 +71,18 @@ class AdoptPolicy(_OwnerAction):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TrustParties(_OwnerAction):
-    """The other parties that this hospital works with, in place of any named before."""
+class AddParty(_OwnerAction):
+    """The signer vouches for a hospital or an aggregator: `words` are what its people read out."""
 
-    parties: KnownParties
+    party: Party
+    words: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemoveParty(_OwnerAction):
+    """A party is not known here any more: no plan with it runs."""
+
+    name: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -205,7 +213,7 @@ class ExportAuditLog(_OwnerAction):
 
 
 ReadRequest = GetLedger | GetPlanStatus | GetSiteStatus | ExportAuditLog
-RuleChange = AdoptPolicy | TrustParties | EnrollApprover | RemoveApprover
+RuleChange = AdoptPolicy | AddParty | RemoveParty | EnrollApprover | RemoveApprover
 """What changes who may do what: the two-person rule holds for these."""
 OwnerAction = (
     RuleChange
@@ -220,7 +228,7 @@ OwnerAction = (
 ACTIONS: dict[str, type[OwnerAction]] = {
     kind.__name__: kind
     for kind in (
-        AdoptPolicy, TrustParties, EnrollApprover, RemoveApprover, PublishAsset, RemovePatient, ApprovePlan, DenyPlan, RevokePlan,
-        AskResearcher, GetLedger, GetPlanStatus, GetSiteStatus, ExportAuditLog,
+        AdoptPolicy, AddParty, RemoveParty, EnrollApprover, RemoveApprover, PublishAsset, RemovePatient, ApprovePlan, DenyPlan,
+        RevokePlan, AskResearcher, GetLedger, GetPlanStatus, GetSiteStatus, ExportAuditLog,
     )
 }  # fmt: skip

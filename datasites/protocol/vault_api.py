@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from datasites.protocol.framing import receive, send
-from policies.rules import KnownParties
+from policies.known_parties import Known
 from policies.site_policy import Budget, SitePolicy
 from syft_code import canonical, errors
 from syft_code.errors import ConsiliumError, Unavailable
@@ -156,7 +156,8 @@ class PlanStatus:
     the whole plan and of everything with it. `signers` are the names of those whose approval
     stands; `last_approved` is the newest other plan (canonical JSON) that was approved here,
     empty if there is none. `rounds_that_fit` and `evaluations_that_fit` are how far the ledger lets
-    the plan get; `stops` says in words where it ends early, empty if all of it runs.
+    the plan get; `stops` says in words where it ends early, empty if all of it runs. `known` are
+    all parties that are known here, oldest first.
     """
 
     state: Literal["undecided", "waiting", "in force", "not in force", "denied", "revoked"]
@@ -173,6 +174,7 @@ class PlanStatus:
     evaluations_that_fit: int = 0
     stops: str = ""
     last_approved: str = ""
+    known: Known = ()
     kind: Literal["plan_status"] = "plan_status"
 
 
@@ -186,7 +188,7 @@ class SiteStatus:
 
     policy: SitePolicy | None
     approvers: tuple[tuple[str, str], ...]
-    known: KnownParties
+    known: Known
     waiting: tuple[tuple[str, str, str], ...]
     assets: tuple[str, ...] = ()
     kind: Literal["site_status"] = "site_status"

@@ -20,19 +20,21 @@ from datasites.review import (
     disclosures,
     ledger_card,
     model_summary,
+    parties_card,
     plan_card,
     plan_diff,
 )
 from datasites.review.html_card import Card, Figure, Section, Tone
 from datasites.review.ledger_card import LedgerCard, PolicyCard
 from datasites.review.mock_result import MockRun
+from datasites.review.parties_card import PartiesCard
 from syft_code import canonical
 from syft_code.errors import NotApproved
 from syft_code.plans import traveller
 from syft_code.plans.notes import Note
 from syft_code.plans.plan import Plan
 
-__all__ = ["Evidence", "LedgerCard", "PolicyCard"]
+__all__ = ["Evidence", "LedgerCard", "PartiesCard", "PolicyCard"]
 
 FORMAT = "consilium-evidence-1"
 _VERDICTS: dict[str, tuple[Tone, str]] = {
@@ -121,7 +123,8 @@ class Evidence:
         - `state`: `state`, `sentence`, `verdict`, `weighed`, `study_epsilon`, `after_epsilon`,
           `signers`, `signatures_needed`, `expires_unix_s` (0 if nothing is in force),
           `rounds_called`, `rounds_that_fit`, `evaluations_that_fit`, `stops` (where the plan ends
-          early, empty if it does not), `last_approved`
+          early, empty if it does not), `last_approved`, `known` (each `party`, `added_by`,
+          `added_at_unix_s`)
         - `disclosures`: each `purpose`, `times`, `meaning`, `parts` (each `name`, `shape`, `dtype`,
           `bytes`, `to`); `bytes_in_all`
         - `mock`: the fields of `mock_result.MockRun`, and `ok`
@@ -233,7 +236,7 @@ class Evidence:
             plan_card.tried_out(self.mock),
             plan_card.what_leaves(self.disclosures, plan),
             aggregation_summary.aggregation_section(plan),
-            plan_card.who(plan, self.hospital, self.request.researcher),
+            plan_card.who(plan, self.hospital, self.request.researcher, state.known),
         )
 
     def _asked(self) -> Section:
@@ -241,6 +244,9 @@ class Evidence:
         rows = [("Researcher", self.request.researcher), ("The front desk says", self.status)]
         if self.state is not None:
             rows += self._standing(self.state)
+        if self.state is not None and self.plan is not None:
+            roster = parties_card.describe_roster(self.plan, self.hospital, self.state.known)
+            rows.append(("Who takes part", roster))
         rows.append(("Plan or code, SHA-256", self.subject))
         return Section(title="Where it stands", rows=tuple(rows))
 

@@ -84,7 +84,7 @@ class PolicyCard:
 
     def _card(self) -> Card:
         status = self.status
-        known = status.known
+        roles = Counter(one.party.role for one in status.known)
         people = tuple((name, short(key)) for key, name in status.approvers)
         names = dict(status.approvers)
         waiting = tuple(
@@ -100,8 +100,8 @@ class PolicyCard:
                 Section(
                     title="Who is known",
                     rows=(
-                        ("Hospitals", f"{len(known.hospitals)} keys"),
-                        ("Aggregators", f"{len(known.aggregators)} keys"),
+                        ("Hospitals", str(roles["hospital"])),
+                        ("Aggregators", str(roles["aggregator"])),
                     ),
                 ),
                 *(

@@ -4,10 +4,12 @@ import math
 from collections.abc import Sequence
 
 from datasites.protocol.vault_api import LedgerSummary, PlanStatus
-from datasites.review import plan_diff
+from datasites.review import parties_card, plan_diff
 from datasites.review.disclosures import Disclosure
 from datasites.review.html_card import Section
 from datasites.review.mock_result import HELD_OUT_EVERY, MockRun, Output
+from policies import known_parties
+from policies.known_parties import Known
 from syft_code.plans.plan import Plan
 
 OTHER_CODE = "The code is NOT the one fixed function that a request may carry: deny it."
@@ -56,13 +58,16 @@ def left_after(ledger: LedgerSummary, state: PlanStatus) -> str:
     )
 
 
-def who(plan: Plan, hospital: str, researcher: str) -> Section:
+def who(plan: Plan, hospital: str, researcher: str, known: Known) -> Section:
     """The researcher, the roster and the aggregators, by name and by the first digits of keys."""
+    here = known_parties.vouched(plan.hospitals, known)
+    here_too = known_parties.vouched(plan.aggregators, known)
     hospitals = [
         (
             h.name,
             "this hospital" if h.name == hospital else "hospital",
             plan_diff.short(h.verify_key),
+            parties_card.describe(here.get(h.name)),
             f"{h.asset} version {h.asset_version}, {h.patients:,} declared patients",
         )
         for h in plan.hospitals
@@ -72,6 +77,7 @@ def who(plan: Plan, hospital: str, researcher: str) -> Section:
             a.name,
             "aggregator",
             plan_diff.short(a.verify_key),
+            parties_card.describe(here_too.get(a.name)),
             f"seal key {plan_diff.short(a.seal_key)}, at {a.address}",
         )
         for a in plan.aggregators
@@ -80,12 +86,13 @@ def who(plan: Plan, hospital: str, researcher: str) -> Section:
         title="Who takes part",
         prose=f"A sum is released only over at least {plan.min_hospitals} of the "
         f"{len(plan.hospitals)} hospitals. Keys are cut short here; the JSON has all of them.",
-        head=("party", "role", "key", "with"),
+        head=("party", "role", "key", "known as", "with"),
         rows=(
-            (researcher, "researcher", plan_diff.short(plan.researcher_key), ""),
+            (researcher, "researcher", plan_diff.short(plan.researcher_key), "", ""),
             *hospitals,
             *aggregators,
         ),
+        alarming=tuple(known_parties.strangers(plan, known)),
     )
 
 

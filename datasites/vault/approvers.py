@@ -7,7 +7,7 @@ signatures are checked again. `authorization` says what these people let run.
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 
 from datasites import private_files
@@ -15,7 +15,7 @@ from datasites.protocol import owner_actions
 from datasites.site import Site
 from datasites.vault.db.actions import ActionState, StoredAction
 from datasites.vault.db.vault_database import VaultDatabase
-from policies.rules import KnownParties
+from policies.known_parties import Known, KnownParty, Party
 from policies.site_policy import SitePolicy
 from syft_code.errors import InvalidMessage, NotApproved, Refused, require
 from syft_code.plans import messages
@@ -42,22 +42,21 @@ class ApproverRegistry:
         """The keys (hex) of those who decide here, with their names; the owner first."""
         names = {self._owner_key: "owner"}
         for stored in self._db.actions.named("EnrollApprover", "RemoveApprover"):
-            action = self.verified(stored, set(names))
+            action = self.verified(stored, names)
             if isinstance(action, owner_actions.EnrollApprover):
                 names[action.verify_key] = action.name
             elif isinstance(action, owner_actions.RemoveApprover):
                 names.pop(action.verify_key, None)
         return names
 
-    def ever(self) -> set[str]:
-        """The keys of all present and former approvers, the owner's among them."""
-        keys = {self._owner_key}
+    def ever(self) -> dict[str, str]:
+        """The keys of all present and former approvers, the owner's among them, with their names."""
+        names = {self._owner_key: "owner"}
         for stored in self._db.actions.named("EnrollApprover"):
-            action = self.verified(stored, keys)
-            keys |= (
-                {action.verify_key} if isinstance(action, owner_actions.EnrollApprover) else set()
-            )
-        return keys
+            action = self.verified(stored, names)
+            if isinstance(action, owner_actions.EnrollApprover):
+                names[action.verify_key] = action.name
+        return names
 
     def policy(self) -> SitePolicy:
         """The policy in force; raise `Refused` if none was ever adopted."""
@@ -66,10 +65,20 @@ class ApproverRegistry:
             raise Refused(NO_POLICY)
         return action.policy
 
-    def known(self) -> KnownParties:
-        """The parties that were named last; nobody, if none ever were."""
-        action = self._newest("TrustParties")
-        return action.parties if isinstance(action, owner_actions.TrustParties) else KnownParties()
+    def known(self) -> Known:
+        """The parties that somebody here has vouched for and nobody has removed, oldest first."""
+        names, known = self.ever(), dict[str, KnownParty]()
+        for stored in self._db.actions.named("AddParty", "RemoveParty"):
+            action = self.verified(stored, names)
+            if isinstance(action, owner_actions.AddParty):
+                known[action.party.name] = KnownParty(
+                    party=action.party,
+                    added_by=names[stored.signer],
+                    added_at_unix_s=action.at_unix_s,
+                )
+            elif isinstance(action, owner_actions.RemoveParty):
+                known.pop(action.name, None)
+        return tuple(known.values())
 
     def signatures_needed(self) -> int:
         """How many different people must sign what changes the rules, or approves."""
@@ -109,7 +118,7 @@ class ApproverRegistry:
         """Let a rule take force once enough have signed it; how many signatures are missing.
 
         When one does, signatures that waited for other rules are void: they were given under
-        rules that are no longer the same.
+        rules that are no longer the same. Parties can wait side by side.
         """
         with self.deciding(signer):
             self._check_rule(action)
@@ -120,7 +129,8 @@ class ApproverRegistry:
             missing = max(needed - len(present), 0)
             self.keep(action, signer, signed, state="waiting" if missing else "in force")
             if not missing:
-                self._db.actions.void_waiting()
+                alone = isinstance(action, owner_actions.AddParty | owner_actions.RemoveParty)
+                self._db.actions.void_waiting(action.subject if alone else None)
             if not missing and isinstance(action, owner_actions.RemoveApprover):
                 self._db.approvals.remove_signer(action.verify_key)
         return missing
@@ -144,7 +154,7 @@ class ApproverRegistry:
                 signature=signed.signature,
             )
 
-    def verified(self, stored: StoredAction, signers: set[str]) -> owner_actions.OwnerAction:
+    def verified(self, stored: StoredAction, signers: Collection[str]) -> owner_actions.OwnerAction:
         """An action as it was signed; raise `NotApproved` if what is kept was changed since."""
         try:
             require(stored.signer in signers, "", error=InvalidMessage)
@@ -163,6 +173,15 @@ class ApproverRegistry:
                     action.policy.terms.approvers <= len(approvers),
                     f"A policy that asks for {action.policy.terms.approvers} approvers needs as many "
                     f"people enrolled, and there are {len(approvers)}: enroll another first.",
+                    error=Refused,
+                )
+            case owner_actions.AddParty():
+                self._check_party(action.party, action.words)
+            case owner_actions.RemoveParty():
+                require(
+                    action.name in [one.party.name for one in self.known()],
+                    f"A party that is removed must be known here, and {action.name[:40]!r} is not: "
+                    "see who is with `consilium parties list`.",
                     error=Refused,
                 )
             case owner_actions.EnrollApprover():
@@ -187,6 +206,31 @@ class ApproverRegistry:
                     "enrolled, or enroll another first.",
                     error=Refused,
                 )
+
+    def _check_party(self, party: Party, words: str) -> None:
+        """Its words were heard, and neither its name nor one of its keys is anybody's here already."""
+        require(
+            words == party.words,
+            f"The words that somebody at {party.institution} reads to you must be those of the keys "
+            f"that you have for {party.name}, and are not: a word was misheard, or the keys are "
+            "somebody else's. Ask a person whom you know there for all of them again.",
+            error=Refused,
+        )
+        keys = {party.verify_key, party.seal_key} - {""}
+        for one in self.known():
+            require(
+                one.party.name != party.name,
+                f"A name must stand for one party, and {party.name} is known here already, "
+                f"{'as this one' if one.party == party else 'as another institution or with other keys'}: "
+                "remove that one first if it has changed.",
+                error=Refused,
+            )
+            require(
+                not keys & {one.party.verify_key, one.party.seal_key},
+                f"A key must be one party's, and one of {party.name}'s is known here as "
+                f"{one.party.name}'s: ask both which of them holds it.",
+                error=Refused,
+            )
 
     def _newest(self, name: str) -> owner_actions.OwnerAction | None:
         stored = self._db.actions.named(name)

@@ -67,7 +67,8 @@ class OwnerService:
         match action:
             case (
                 owner_actions.AdoptPolicy()
-                | owner_actions.TrustParties()
+                | owner_actions.AddParty()
+                | owner_actions.RemoveParty()
                 | owner_actions.EnrollApprover()
                 | owner_actions.RemoveApprover()
             ):
@@ -227,6 +228,7 @@ class OwnerService:
             evaluations_that_fit=reach.evaluations,
             stops=reach.stops,
             last_approved=self._last_approved(plan.hash),
+            known=case.known,
         )
         return self._decided(state, plan.hash)
 

@@ -35,10 +35,18 @@ from syft_code.plans.messages import Ticket
 from syft_code.plans.plan import Plan
 from syft_code.plans.plan_parts import Compression, DpSgd, Evaluation
 from tests.datasites import promises
-from tests.datasites.hospitals import OneHospital, approval, cohort, known, policy, publication
+from tests.datasites.hospitals import (
+    OneHospital,
+    approval,
+    cohort,
+    introduction,
+    policy,
+    publication,
+)
 from tests.datasites.hospitals import signed_action as sign_act
 from tests.datasites.lives import AIMS, Aim, Clock, Killed, Life, Phase, open_files
 from tests.datasites.promises import ASSET, Books, Broken, Round, Told, demand
+from tests.plans import parties
 
 KILLS_OF_A_HOSPITAL = 20
 """Then another hospital begins, with an empty folder."""
@@ -167,8 +175,8 @@ class Hospital:
     def _set_up(self) -> None:
         if not self.books.policy:
             self._act(owner_actions.AdoptPolicy(policy=policy()))
-        if not self.books.trust:
-            self._act(owner_actions.TrustParties(parties=known(self._plan("first"))))
+        for party in parties(self._plan("first"))[self.books.parties :]:
+            self._act(introduction(party))
         if not self.books.version:
             self._publish()
 

@@ -14,7 +14,7 @@ from datasites.data.cohort_file import SplitCohort
 from datasites.protocol import owner_actions, vault_api
 from datasites.site import Site, SiteSettings
 from datasites.vault.vault import Vault
-from policies.rules import KnownParties
+from policies.known_parties import Party
 from policies.site_policy import Budget, SitePolicy
 from syft_code import canonical
 from syft_code.cohort import Cohort
@@ -25,7 +25,7 @@ from syft_code.plans.messages import Purpose, RoundCall, Signed, Ticket
 from syft_code.plans.plan import Plan
 from syft_code.runtime import durable_files
 from syft_code.secret_sharing.vector_layout import VectorLayout
-from tests.plans import SKIN, Keys, plan, public
+from tests.plans import SKIN, Keys, parties, plan, public
 
 BUDGET = Budget(epsilon=8.0, delta=1e-5)
 RESEARCHER = "alice@example.org"
@@ -95,12 +95,9 @@ def approval(agreed: Plan, **changes: object) -> owner_actions.ApprovePlan:
     return owner_actions.ApprovePlan(**(fields | changes))  # type: ignore[arg-type]
 
 
-def known(agreed: Plan) -> KnownParties:
-    """Everybody on a plan's roster."""
-    return KnownParties(
-        hospitals=tuple(h.verify_key for h in agreed.hospitals),
-        aggregators=tuple((a.verify_key, a.seal_key) for a in agreed.aggregators),
-    )
+def introduction(party: Party) -> owner_actions.AddParty:
+    """An owner's word for a party whose words were heard."""
+    return owner_actions.AddParty(party=party, words=party.words)
 
 
 def signed_action(
@@ -131,9 +128,14 @@ class OneHospital:
     def publish(self, vault: Vault) -> None:
         """Adopt a policy, name the other parties and hand the cohort over."""
         self.perform(vault, owner_actions.AdoptPolicy(policy=policy(self.budget)))
-        self.perform(vault, owner_actions.TrustParties(parties=known(self.plan())))
+        self.vouch(vault, self.plan())
         body = cohort_file.pack(cohort())
         self.perform(vault, publication(body), body)
+
+    def vouch(self, vault: Vault, agreed: Plan) -> None:
+        """Name everybody on a plan's roster."""
+        for party in parties(agreed):
+            self.perform(vault, introduction(party))
 
     def perform(
         self,

@@ -54,7 +54,7 @@ class Books:
     """What the actions in a log come to, worked out without the vault's records."""
 
     policy: bool = False
-    trust: bool = False
+    parties: int = 0
     version: int = 0
     approved: set[str] = field(default_factory=set)
     refused: set[str] = field(default_factory=set)
@@ -65,8 +65,8 @@ class Books:
         match action:
             case owner_actions.AdoptPolicy():
                 self.policy = True
-            case owner_actions.TrustParties():
-                self.trust = True
+            case owner_actions.AddParty():
+                self.parties += 1
             case owner_actions.PublishAsset():
                 self.version += 1
             case owner_actions.RemovePatient(token=token):
@@ -214,9 +214,9 @@ def _records(vault: Vault, books: Books, told: Told) -> None:
         )
     for kept in assets.versions(ASSET):
         vault._files.cohorts.check(kept.cohort_sha256)
-    for name in ("AdoptPolicy", "TrustParties"):
-        in_force = bool(vault._db.actions.named(name))
-        demand(in_force == (books.policy if name == "AdoptPolicy" else books.trust), f"No {name}.")
+    actions = vault._db.actions
+    demand(bool(actions.named("AdoptPolicy")) == books.policy, "No policy.")
+    demand(len(actions.named("AddParty")) == books.parties, "A party is not the log's.")
 
 
 def _ledger(site: Site, entries: Iterable[Entry], told: Told) -> Counter[str]:

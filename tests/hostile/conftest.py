@@ -26,9 +26,9 @@ from syft_code.plans.roster import Hospital
 from syft_code.runtime.process_spec import ProcessSpec
 from syft_code.runtime.quiet_imports import quiet_import
 from tests.conftest import free_ports
-from tests.datasites.hospitals import POLICY, cohort, known
+from tests.datasites.hospitals import POLICY, cohort
 from tests.hostile.plain_site import ROOT_EMAIL, ROOT_PASSWORD
-from tests.plans import SKIN, Keys, plan
+from tests.plans import SKIN, Keys, parties, plan
 
 with quiet_import():
     import syft
@@ -369,7 +369,8 @@ def ours(started: tuple[Site, Desk, int]) -> Iterator[OurSite]:
     agreed, pending = (
         plan(keys, study=study, hospitals=(entry, *others)) for study in ("agreed", "pending")
     )
-    owner.trust_parties(known(agreed))
+    for party in parties(agreed):
+        owner.add_party(party, words=party.words)
     url = owner.settings.url
     alice, bob = (
         HospitalClient(

@@ -18,7 +18,7 @@ from datasites.protocol import owner_actions, vault_api
 from syft_code.errors import InvalidMessage, NotApproved
 from syft_code.plans import traveller
 from syft_code.runtime.quiet_imports import quiet_import
-from tests.datasites.hospitals import approval, known, publication, signed_action
+from tests.datasites.hospitals import approval, introduction, publication, signed_action
 from tests.hostile.conftest import (
     HTTP,
     Desk,
@@ -29,7 +29,7 @@ from tests.hostile.conftest import (
 )
 from tests.hostile.plain_site import NAME, ROOT_EMAIL, ROOT_PASSWORD
 from tests.hostile.rounds import round_call
-from tests.plans import plan, public
+from tests.plans import parties, plan, public
 
 with quiet_import():
     from syft.serde.deserialize import _deserialize
@@ -102,7 +102,7 @@ def assert_worthless(ours: OurSite, stolen: list[SyftSigningKey]) -> None:
         for action in (
             approval(wanted),
             publication(b"x"),
-            owner_actions.TrustParties(parties=known(wanted)),
+            introduction(parties(wanted)[0]),
         ):
             body = b"x" if isinstance(action, owner_actions.PublishAsset) else b""
             assert_not_an_owners(ours, action, key.signing_key, body)

@@ -27,9 +27,9 @@ from syft_code.models import networks
 from syft_code.plans import messages
 from syft_code.plans.messages import RoundCall, Signed
 from syft_code.plans.plan import Plan
-from tests.datasites.hospitals import POLICY, approval, known, publication, signed_action
+from tests.datasites.hospitals import POLICY, approval, introduction, publication, signed_action
 from tests.hostile.conftest import OurSite
-from tests.plans import plan, public
+from tests.plans import parties, plan, public
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -156,7 +156,8 @@ def acts_of(ours: OurSite) -> list[owner_actions.OwnerAction]:
         owner_actions.DenyPlan(plan_hash=ours.agreed.hash, reason="no"),
         owner_actions.RevokePlan(plan_hash=ours.agreed.hash, reason="no"),
         owner_actions.GetLedger(asset="skin-lesions"),
-        owner_actions.TrustParties(parties=known(fresh(ours, "unsigned"))),
+        introduction(parties(plan())[0]),
+        owner_actions.RemoveParty(name="hospital-2"),
         owner_actions.AdoptPolicy(policy=POLICY),
         owner_actions.EnrollApprover(name="thief", verify_key="0" * 64),
         owner_actions.RemoveApprover(verify_key="0" * 64),

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from policies.decision import Approve, AskOwner, Deny
-from policies.rules import RULES, KnownParties, PolicyCase, forbidden, review, within_budget
+from policies.rules import RULES, PolicyCase, forbidden, review, within_budget
 from policies.site_policy import AssetBudget, Budget, SitePolicy, StandingApproval
 from syft_code.errors import InvalidInput
 from syft_code.plans.catalogue import Terms
@@ -15,7 +15,7 @@ from syft_code.plans.plan import Plan
 from syft_code.plans.plan_parts import Clock, DpSgd, Evaluation
 from syft_code.privacy import accounting
 from syft_code.privacy.accounting import DpSgdEvent
-from tests.plans import Keys, public
+from tests.plans import Keys, known, public
 from tests.plans import plan as any_plan
 
 KEYS = Keys()
@@ -27,10 +27,7 @@ def plan(**changes: object) -> Plan:
     return any_plan(KEYS, **changes)
 
 
-KNOWN = KnownParties(
-    hospitals=tuple(h.verify_key for h in plan().hospitals),
-    aggregators=tuple((a.verify_key, a.seal_key) for a in plan().aggregators),
-)
+KNOWN = known(plan())
 
 
 def case(asked: Plan | None = None, **changes: object) -> PolicyCase:
@@ -49,12 +46,47 @@ def test_a_plan_that_no_rule_forbids_is_the_owners_to_weigh() -> None:
     assert f"{cost:.2f}" in decision.question
 
 
+FIRST, SECOND, THIRD = plan().hospitals
+STRANGER = public(Keys().researcher)
 WEAK = DpSgd(noise_multiplier=0.4, max_grad_norm=1.0, sample_rate=0.2, steps=3)
 FORBIDDEN: dict[str, tuple[PolicyCase, SitePolicy, str]] = {
     "a stranger": (
-        case(known=KnownParties(hospitals=KNOWN.hospitals)),
+        case(known=KNOWN[:-1]),
         policy(),
-        "aggregator-1, aggregator-2, aggregator-3",
+        "not known: aggregator-3. Ask",
+    ),
+    "a stranger under a known name": (
+        case(plan(hospitals=(FIRST, replace(SECOND, verify_key=STRANGER), THIRD))),
+        policy(),
+        "not known: hospital-2. Ask",
+    ),
+    "known keys under each other's names": (
+        case(
+            plan(
+                hospitals=(
+                    FIRST,
+                    replace(SECOND, name="hospital-3"),
+                    replace(THIRD, name="hospital-2"),
+                )
+            )
+        ),
+        policy(),
+        "not known: hospital-3, hospital-2. Ask",
+    ),
+    "a hospital's key as an aggregator's": (
+        case(known=tuple(replace(k, party=replace(k.party, seal_key="")) for k in KNOWN)),
+        policy(),
+        "not known: aggregator-1, aggregator-2, aggregator-3. Ask",
+    ),
+    "hospitals of one operator": (
+        case(known=known(plan(), hospital_2="Chain", hospital_3="chain")),
+        policy(),
+        "so counted, a sum of the plan may hold 2: raise min_hospitals",
+    ),
+    "aggregators of one operator": (
+        case(known=known(plan(), aggregator_1="x", aggregator_2="x", aggregator_3="x")),
+        policy(),
+        "so counted, 1 can open one of this plan",
     ),
     "the submitter approves": (
         case(approvers=(public(KEYS.researcher),)),

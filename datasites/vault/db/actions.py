@@ -76,10 +76,14 @@ class ActionStore:
         with self._database.reading() as connection:
             return {signer for (signer,) in connection.execute(query, (subject, since_unix_s))}
 
-    def void_waiting(self) -> None:
-        """A rule has come into force: no signature waits any more, for it or for another rule."""
+    def void_waiting(self, subject: str | None = None) -> None:
+        """A rule has come into force: no signature waits any more for this subject, or for any."""
+        query = (
+            "UPDATE owner_action SET state = 'counted' "
+            "WHERE state = 'waiting' AND subject = coalesce(?, subject)"
+        )
         with self._database.writing() as connection:
-            connection.execute("UPDATE owner_action SET state = 'counted' WHERE state = 'waiting'")
+            connection.execute(query, (subject,))
 
     def every(self) -> list[tuple[StoredAction, bool]]:
         """All actions that were kept, oldest first, and whether each took force by itself."""

@@ -33,7 +33,7 @@ from federation.aggregator.study_records import SHORT, StudyFacts
 from syft_code.errors import ConsiliumError, InvalidInput, Refused, Unavailable, require
 from syft_code.evidence import audit_chain
 from syft_code.evidence.audit_chain import Entry
-from syft_code.plans import messages
+from syft_code.plans import fingerprint, messages
 from syft_code.plans.messages import Signed
 from syft_code.runtime import durable_files
 
@@ -92,24 +92,27 @@ def start(config: File) -> None:
 def show(config: File, as_json: AsJson = False) -> None:
     """Print the entry for rosters and the fingerprint, to be compared by telephone.
 
-    JSON: entry (what public.json holds), certificate_sha256, file.
+    JSON: entry (what public.json holds), words, certificate_sha256, file.
     """
     settings = aggregator_config.load(config)
     data_dir.require_begun(settings.folder)
     entry = identity.published(settings.folder)
-    fingerprint = identity.fingerprint(entry.certificate)
+    certificate_sha256 = identity.fingerprint(entry.certificate)
+    words = fingerprint.words(entry.verify_key, entry.seal_key)
     file = settings.folder / identity.PUBLIC
     if as_json:
-        _document({"entry": asdict(entry), "certificate_sha256": fingerprint, "file": str(file)})
+        facts = {"certificate_sha256": certificate_sha256, "file": str(file)}
+        _document({"entry": asdict(entry), "words": words, **facts})
         return
     typer.echo(
         f"{entry.name} at {entry.address}\n"
         f"  signs sums with        {_spaced(entry.verify_key)}\n"
         f"  opens shares with      {_spaced(entry.seal_key)}\n"
-        f"  certificate, SHA-256   {fingerprint}\n"
+        f"  both keys in words     {words}\n"
+        f"  certificate, SHA-256   {certificate_sha256}\n"
         f"Send {file} to researchers and owners. It is public, but whoever can change it on its way "
-        "can put\nanother aggregator in this one's place: have them read the three lines back to "
-        "you."
+        "can put\nanother aggregator in this one's place: read the words to owners on the telephone, and have "
+        "researchers\nread the other three lines back to you."
     )
 
 

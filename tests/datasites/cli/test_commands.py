@@ -32,8 +32,8 @@ from syft_code.plans.plan import Plan
 from syft_code.plans.roster import Hospital
 from syft_code.runtime import cli_output, durable_files
 from tests.conftest import free_ports
-from tests.datasites.hospitals import cohort, known, policy
-from tests.plans import SKIN, Keys, plan, public
+from tests.datasites.hospitals import cohort, policy
+from tests.plans import SKIN, Keys, parties, plan, public
 
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(400)]
 RUNNER = CliRunner(mix_stderr=False)
@@ -128,7 +128,8 @@ def ours(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ours]:
         owner.adopt_policy()
         keys = Keys()
         template = plan(keys, hospitals=(entry_of(owner), *plan(keys).hospitals[1:]))
-        owner.trust_parties(known(template))
+        for party in parties(template):
+            owner.add_party(party, words=party.words)
         email = "alice@example.org"
         account = HospitalLogin(
             hospital="north", url=owner.settings.url, email=email, password=owner.invite(email)

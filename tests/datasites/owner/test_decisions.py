@@ -11,14 +11,13 @@ from datasites.owner.owner import Owner
 from datasites.protocol import owner_actions, vault_api
 from datasites.protocol.code_request import CodeRequest
 from datasites.vault.vault import Vault
-from policies.rules import KnownParties
 from policies.site_policy import Budget
 from syft_code.errors import InvalidInput, NotApproved
 from syft_code.plans import traveller
 from syft_code.plans.plan import Plan
 from syft_code.runtime import durable_files
-from tests.datasites.hospitals import RESEARCHER, OneHospital, known, policy
-from tests.plans import public
+from tests.datasites.hospitals import RESEARCHER, OneHospital, policy
+from tests.plans import NEWCOMER, public
 
 
 class Desk:
@@ -150,8 +149,12 @@ def test_rounds_that_a_plan_does_not_have_are_refused(owner: Owner) -> None:
         (lambda o, e: o.ask(e, "Why?"), "The request stays undecided until you decide."),
         (lambda o, e: o.adopt_policy(policy()), "The policy of hospital-1: Signed and in force."),
         (
-            lambda o, e: o.trust_parties(KnownParties()),
-            "The list of known parties of hospital-1: Signed and in force.",
+            lambda o, e: o.remove_party("hospital-2"),
+            "The removal of hospital-2 as a party of hospital-1: Signed and in force.",
+        ),
+        (
+            lambda o, e: o.add_party(NEWCOMER, words=NEWCOMER.words.upper().replace(" ", ", ")),
+            "The word for newcomer as a party of hospital-1: Signed and in force.",
         ),
         (
             lambda o, e: o.enroll_approver("second", "ab" * 32),
@@ -166,5 +169,4 @@ def test_rounds_that_a_plan_does_not_have_are_refused(owner: Owner) -> None:
 def test_every_decision_is_a_sentence(
     owner: Owner, plan: Plan, decide: Callable[..., object], words: str
 ) -> None:
-    owner.trust_parties(known(plan))
     assert words in repr(decide(owner, owner.requests()[0]))

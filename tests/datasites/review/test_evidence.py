@@ -20,14 +20,15 @@ from datasites.protocol.code_request import CodeRequest
 from datasites.review import disclosures, mock_run
 from datasites.review.evidence import Evidence
 from datasites.review.html_card import Card, Section
-from datasites.review.ledger_card import LedgerCard, PolicyCard
+from datasites.review.ledger_card import LedgerCard, PolicyCard, format_time
 from datasites.review.mock_result import MockRun, Output
+from datasites.review.parties_card import STRANGER, PartiesCard
 from datasites.vault.vault import Vault
-from policies.rules import KnownParties
+from policies.known_parties import KnownParty
 from policies.site_policy import AssetBudget, Budget, StandingApproval
 from syft_code import canonical
 from syft_code.errors import NotApproved
-from syft_code.plans import traveller
+from syft_code.plans import fingerprint, traveller
 from syft_code.plans.algorithms import (
     Distillation,
     Ewc,
@@ -61,7 +62,7 @@ from syft_code.recipes.layers import (
 from syft_code.recipes.recipe import CrossEntropy, DiceCrossEntropy, Recipe
 from syft_code.runtime import durable_files, visible_text
 from tests.datasites.hospitals import RESEARCHER, OneHospital, approval, policy
-from tests.plans import Keys, plan
+from tests.plans import NEWCOMER, Keys, known, plan
 
 KEYS = Keys()
 OLD = plan(KEYS, study="first-study")
@@ -83,6 +84,7 @@ STATE = vault_api.PlanStatus(
     study_epsilon=4.12,
     after_epsilon=5.31,
     last_approved=OLD.encode().decode("ascii"),
+    known=known(PLAN),
 )
 MOCK = MockRun(
     sentence="",
@@ -730,8 +732,8 @@ def test_the_rules_in_force_are_shown_in_words() -> None:
     status = vault_api.SiteStatus(
         policy=policy(assets=(own,), standing=(standing,), study_epsilon=3.0, approvers=2),
         approvers=(("ab" * 32, "owner"), ("cd" * 32, "second")),
-        known=KnownParties(hospitals=("ef" * 32,)),
-        waiting=(("TrustParties", "12" * 32, "cd" * 32), ("AdoptPolicy", "34" * 32, "56" * 32)),
+        known=known(PLAN),
+        waiting=(("RemoveParty", "12" * 32, "cd" * 32), ("AdoptPolicy", "34" * 32, "56" * 32)),
     )
     for text in both(PolicyCard(hospital="hospital-1", status=status)):
         for words in (
@@ -743,13 +745,57 @@ def test_the_rules_in_force_are_shown_in_words() -> None:
             RESEARCHER,
             "20 rounds, until 1970-01-01",
             "second cdcd",
-            "1 keys",
+            "Hospitals",
             "second",
             "somebody who has left",
         ):
             assert words in text
     for text in both(PolicyCard(hospital="hospital-1", status=replace(status, policy=None))):
         assert "No policy in force" in text
+
+
+def test_a_card_says_how_many_of_the_hospitals_are_known_and_since_when() -> None:
+    by_whom = f"Institution of hospital-2, run by hospital-2; since {format_time(1.8e9)}, by owner"
+    for text in both(pack()):
+        assert "3 of the 3 hospitals are known to you, all since 2027-01-15." in text
+        assert "a sum over at least 3 hospitals is sure to hold 3 that you know" in text
+        assert by_whom in text
+        assert STRANGER not in text
+    assert "3 of the 3 hospitals are known to you" in pack().brief()
+
+
+def test_a_card_counts_one_operators_hospitals_once() -> None:
+    chain = replace(STATE, known=known(PLAN, hospital_2="Chain", hospital_3="CHAIN"))
+    for text in both(pack(state=chain)):
+        assert "3 of the 3 hospitals are known to you" in text
+        assert "a sum over at least 3 hospitals is sure to hold 2 that you know" in text
+
+
+def test_a_card_shows_a_stranger_under_a_known_name_in_red() -> None:
+    second = replace(PLAN.hospitals[1], verify_key=NEWCOMER.verify_key)
+    claimed = replace(PLAN, hospitals=(PLAN.hospitals[0], second, PLAN.hospitals[2]))
+    evidence = pack(plan=claimed)
+    for text in both(evidence):
+        assert "2 of the 3 hospitals are known to you" in text
+        assert "is sure to hold 2 that you know. NOT known: hospital-2" in text
+        assert STRANGER in text
+    assert evidence._card().sections[-1].alarming == ("hospital-2",)
+
+
+def test_the_parties_are_shown_with_their_words_and_escaped() -> None:
+    odd = replace(NEWCOMER, institution=HOSTILE, operator=HOSTILE)
+    newcomer = KnownParty(party=odd, added_by="second", added_at_unix_s=0.0)
+    card = PartiesCard(hospital="hospital-1", verify_key="ab" * 32, known=(newcomer,))
+    for text in both(card):
+        for words in (
+            fingerprint.words("ab" * 32),
+            NEWCOMER.words,
+            "1970-01-01 00:00 UTC, by second",
+        ):
+            assert words in text
+    assert HOSTILE not in html(card)
+    for text in both(replace(card, known=())):
+        assert "Nobody is known yet, so no plan runs." in text
 
 
 def test_a_card_closes_every_tag_that_it_opens() -> None:

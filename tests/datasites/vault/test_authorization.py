@@ -12,7 +12,6 @@ from nacl.signing import SigningKey
 from datasites.data import cohort_file
 from datasites.protocol import owner_actions, vault_api
 from datasites.vault.vault import Vault
-from policies.rules import KnownParties
 from policies.site_policy import AssetBudget, Budget, StandingApproval
 from syft_code.errors import (
     BudgetExceeded,
@@ -30,13 +29,13 @@ from tests.datasites.hospitals import (
     OneHospital,
     approval,
     cohort,
-    known,
+    introduction,
     policy,
     publication,
     signed_action,
 )
+from tests.plans import NEWCOMER, public
 from tests.plans import plan as any_plan
-from tests.plans import public
 
 
 @pytest.fixture
@@ -119,7 +118,8 @@ def test_an_approval_from_before_the_two_person_rule_is_not_enough(
         lambda key: owner_actions.AdoptPolicy(
             policy=policy(Budget(epsilon=80.0, delta=1e-5), approvers=2)
         ),
-        lambda key: owner_actions.TrustParties(parties=KnownParties()),
+        lambda key: owner_actions.RemoveParty(name="hospital-2"),
+        lambda key: introduction(replace(NEWCOMER, verify_key=public(key))),
         lambda key: owner_actions.EnrollApprover(
             name="third", verify_key=public(SigningKey.generate())
         ),
@@ -496,8 +496,8 @@ def test_one_changed_byte_of_the_asset_is_refused(
             "was changed after",
         ),
         (
-            "UPDATE owner_action SET message = replace(message, 'aggregators', 'aggregatorz') "
-            "WHERE name = 'TrustParties'",
+            "UPDATE owner_action SET message = replace(message, 'of hospital-2', 'of hospital-4') "
+            "WHERE name = 'AddParty'",
             "was changed after",
         ),
         ("UPDATE plan SET plan = replace(plan, '\"rounds\":3', '\"rounds\":4')", "bytes"),
@@ -521,13 +521,10 @@ def test_an_approval_moved_to_another_plan_is_refused(
         call(hospital, vault, other)
 
 
-def test_a_roster_whose_parties_are_not_trusted_any_more_is_refused(
+def test_a_roster_with_a_party_that_was_removed_is_refused(
     hospital: OneHospital, vault: Vault, agreed: Plan
 ) -> None:
-    everybody = known(agreed)
-    swapped = ("0" * 64, everybody.aggregators[0][1])
-    parties = replace(everybody, aggregators=(swapped, *everybody.aggregators[1:]))
-    hospital.perform(vault, owner_actions.TrustParties(parties=parties))
+    hospital.perform(vault, owner_actions.RemoveParty(name="aggregator-1"))
     with pytest.raises(NotApproved, match="not known: aggregator-1"):
         call(hospital, vault, agreed)
 

@@ -40,8 +40,15 @@ from syft_code.recipes.recipe import CrossEntropy, Recipe
 from syft_code.runtime import durable_files
 from syft_code.secret_sharing import envelope
 from syft_code.secret_sharing.vector_layout import VectorLayout
-from tests.datasites.hospitals import OneHospital, approval, cohort, known, policy, publication
-from tests.plans import SKIN, Keys, plan
+from tests.datasites.hospitals import (
+    OneHospital,
+    approval,
+    cohort,
+    introduction,
+    policy,
+    publication,
+)
+from tests.plans import SKIN, Keys, parties, plan
 
 ROUNDS = 2
 RANDOMNESS = Randomness(seed=5)
@@ -95,7 +102,8 @@ class Numbered(OneHospital):
     def admit(self, vault: Vault, agreed: Plan) -> None:
         """Publish this hospital's own cohort, and approve the plan."""
         self.perform(vault, owner_actions.AdoptPolicy(policy=policy()))
-        self.perform(vault, owner_actions.TrustParties(parties=known(agreed)))
+        for party in parties(agreed):
+            self.perform(vault, introduction(party))
         body = cohort_file.pack(cohort(seed=self.number))
         self.perform(vault, publication(body, patients=40 + self.number), body)
         self.perform(vault, approval(agreed))

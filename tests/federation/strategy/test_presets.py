@@ -8,13 +8,13 @@ from federation.local import federation_file, provisioning
 from federation.strategy import presets
 from policies import site_policy
 from policies.decision import AskOwner
-from policies.rules import KnownParties, PolicyCase, review
+from policies.rules import PolicyCase, review
 from syft_code.plans.plan import Plan
 from syft_code.plans.plan_parts import Clock
 from syft_code.privacy import accounting
 from syft_code.recipes.architectures import Fusion, UNet
 from syft_code.recipes.recipe import DataSpec, layer_parameters, parameter_count
-from tests.plans import plan
+from tests.plans import known, plan
 from tests.shapes import BRAIN, BRAIN_FACTS, SERIES, SKIN, TABLE
 
 SEVEN = ("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc")
@@ -62,10 +62,7 @@ def test_what_is_suggested_is_allowed_where_nobody_changed_the_policy(data, kind
     case = PolicyCase(
         plan=agreed,
         hospital=agreed.hospitals[0].name,
-        known=KnownParties(
-            hospitals=tuple(one.verify_key for one in agreed.hospitals),
-            aggregators=tuple((one.verify_key, one.seal_key) for one in agreed.aggregators),
-        ),
+        known=known(agreed),
     )
     policy = provisioning.policy(config, config.hospital[0])
     for rules in (policy, site_policy.read(site_policy.text(policy))):

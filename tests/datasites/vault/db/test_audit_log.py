@@ -36,7 +36,7 @@ def test_a_study_can_be_told_from_the_log(
     assert kinds(vault) == [
         "vault started",
         "action: AdoptPolicy",
-        "action: TrustParties",
+        *["action: AddParty"] * 6,
         "action: PublishAsset",
         "cohort kept",
         "action: ApprovePlan",
@@ -45,7 +45,7 @@ def test_a_study_can_be_told_from_the_log(
         "action: RevokePlan",
         "round refused",  # once, however often it is asked for
     ]
-    told = audit_chain.entries(vault._db.log.export())[5].facts
+    told = audit_chain.entries(vault._db.log.export())[10].facts
     assert agreed.researcher_key in told["message"], "the approval stands there as it was signed"
 
 
@@ -157,9 +157,9 @@ TAMPERED = {
     "a round moved to another asset": ["UPDATE spent SET asset = 'other'"],
     "everything emptied": ["DELETE FROM log", "DELETE FROM spent", "DELETE FROM owner_action"],
     "the end cut by a line": ["DELETE FROM log WHERE number = (SELECT MAX(number) FROM log)"],
-    "an action taken out": ["DELETE FROM owner_action WHERE name = 'TrustParties'"],
+    "an action taken out": ["DELETE FROM owner_action WHERE name = 'AddParty'"],
     "an action that waits put into force": [
-        "UPDATE owner_action SET state = 'waiting' WHERE name = 'TrustParties'"
+        "UPDATE owner_action SET state = 'waiting' WHERE name = 'AddParty'"
     ],
     "a refusal taken out": ["DELETE FROM refusal"],
     "a patient brought back": ["DELETE FROM removed_patient"],

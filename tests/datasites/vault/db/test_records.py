@@ -22,7 +22,7 @@ from syft_code.recipes.architectures import LayerStack
 from syft_code.recipes.layers import Activation, Linear, Lstm
 from syft_code.recipes.recipe import CrossEntropy, Recipe
 from syft_code.secret_sharing.vector_layout import VectorLayout
-from tests.datasites.hospitals import OneHospital, approval, known, policy
+from tests.datasites.hospitals import OneHospital, approval, policy
 from tests.datasites.vault.test_vault import opened
 from tests.plans import Keys, plan
 
@@ -72,7 +72,7 @@ def test_a_hospital_trains_on_a_table_and_on_a_series(kind: Kind, tmp_path: Path
     try:
         study = agreed(kind, found, hospital.keys)
         hospital.perform(vault, owner_actions.AdoptPolicy(policy=policy(hospital.budget)))
-        hospital.perform(vault, owner_actions.TrustParties(parties=known(study)))
+        hospital.vouch(vault, study)
         body = cohort_file.pack(split(found))
         hospital.perform(vault, publication(body, found), body)
         hospital.perform(vault, approval(study))

@@ -133,9 +133,10 @@ class OneHospital:
         self.perform(vault, publication(body), body)
 
     def vouch(self, vault: Vault, agreed: Plan) -> None:
-        """Name everybody on a plan's roster."""
-        for party in parties(agreed):
-            self.perform(vault, introduction(party))
+        """Name everybody on a plan's roster, in one write to the disk."""
+        with vault._db.database.writing():
+            for party in parties(agreed):
+                self.perform(vault, introduction(party))
 
     def perform(
         self,

@@ -27,13 +27,13 @@ from policies import site_policy
 from policies.site_policy import Budget
 from syft_code.errors import InvalidInput, InvalidMessage, Refused
 from syft_code.evidence import audit_chain
-from syft_code.plans import traveller
+from syft_code.plans import fingerprint, traveller
 from syft_code.plans.plan import Plan
 from syft_code.plans.roster import Hospital
 from syft_code.runtime import cli_output, durable_files
 from tests.conftest import free_ports
 from tests.datasites.hospitals import cohort, policy
-from tests.plans import SKIN, Keys, parties, plan, public
+from tests.plans import NEWCOMER, SKIN, Keys, parties, plan, public
 
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(400)]
 RUNNER = CliRunner(mix_stderr=False)
@@ -170,6 +170,7 @@ def test_the_only_hospital_needs_no_name_and_a_folder_without_one_is_refused(
         ("policy", "show"),
         ("policy", "adopt"),
         ("approvers", "list"),
+        ("parties", "list"),
         ("patients", "remove", "patient-1", "--yes"),
         ("requests", "list"),
         ("requests", "revoke", "0" * 64, "--reason", "No."),
@@ -580,6 +581,30 @@ def test_an_approver_leaves_by_name(ours: Ours, tmp_path: Path) -> None:
     gone = ours.json("approvers", "remove", "dan")
     assert (gone["verify_key"], gone["in_force"]) == (made["verify_key"], True)
     assert len(ours.json("approvers", "list")["approvers"]) == 1
+
+
+def test_a_party_is_added_by_its_words_listed_and_removed(ours: Ours) -> None:
+    before = ours.json("parties", "list")
+    assert before["words"] == fingerprint.words(before["verify_key"])
+    assert len(before["parties"]) == len(parties(ours.template))
+    add = ("parties", "add", "newcomer", "--institution", "New  Hospital")
+    add += ("--key", NEWCOMER.verify_key, "--operator", "Chain Ltd", "--words")
+    said = ours.refusal(*add, before["words"])
+    assert "New Hospital reads to you must be those of the keys that you have for newcomer" in said
+    assert NEWCOMER.words not in said
+    assert ours.json(*add, NEWCOMER.words.upper())["in_force"] is True
+    assert "newcomer is known here already, as this one" in ours.refusal(*add, NEWCOMER.words)
+    known = ours.json("parties", "list")["parties"][-1]
+    assert known["party"]["institution"] == "New Hospital"
+    assert (known["words"], known["added_by"]) == (NEWCOMER.words, "owner")
+    listed = ours.told("parties", "list")
+    assert "New Hospital, run by Chain Ltd; since 20" in listed and before["words"] in listed
+    gone = ours.told("parties", "remove", "newcomer")
+    assert "The removal of newcomer as a party of north: Signed and in force." in gone
+    assert "'newcomer' is not" in ours.refusal("parties", "remove", "newcomer")
+    wrong = ("--institution", "X", "--key", "1", "--words", "")
+    assert "64 lower-case" in ours.refusal("parties", "add", "x", *wrong)
+    assert ours.json("parties", "list") == before
 
 
 def test_a_new_key_is_not_put_into_a_folder_with_other_things(tmp_path: Path) -> None:

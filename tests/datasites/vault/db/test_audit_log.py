@@ -136,7 +136,7 @@ TAMPERED = {
     "the last line made nonsense": [
         "UPDATE log SET message = 'x' WHERE number = (SELECT MAX(number) FROM log)"
     ],
-    "changed": ["UPDATE log SET message = replace(message, 'alice', 'carol') WHERE number = 6"],
+    "changed": ["UPDATE log SET message = replace(message, 'alice', 'carol') WHERE number = 11"],
     "removed": ["DELETE FROM log WHERE number = 4"],
     "removed and closed up": [
         "DELETE FROM log WHERE number = 4",
@@ -149,7 +149,7 @@ TAMPERED = {
         "UPDATE log SET number = 4 WHERE number = 1000",
     ],
     "beginning cut": ["DELETE FROM log WHERE number < 3"],
-    "end cut past a round": ["DELETE FROM log WHERE number > 6"],
+    "end cut past a round": ["DELETE FROM log WHERE number > 11"],
     "a round taken out of the ledger": ["DELETE FROM spent"],
     "a round made cheap": [
         """UPDATE spent SET event = replace(event, 'multiplier":1,', 'multiplier":9,')"""

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,16 +58,23 @@ class SplitCohort:
 def pack(split: SplitCohort) -> bytes:
     """Write a cohort and its split as bytes; read them again with `unpack`."""
     return save(
-        {
-            "images": np.ascontiguousarray(split.cohort.images),
-            "labels": np.ascontiguousarray(split.cohort.labels),
-            "patient": np.ascontiguousarray(split.cohort.patient),
-            "facts": np.ascontiguousarray(split.cohort.facts),
+        arrays(split.cohort)
+        | {
             "held_out": split.held_out.astype(np.uint8),
             "tokens": np.ascontiguousarray(split.tokens),
             "split_rule": np.frombuffer(split.split_rule.encode("ascii"), dtype=np.uint8),
         }
     )
+
+
+def arrays(cohort: Cohort) -> dict[str, NDArray[Any]]:
+    """A cohort's arrays by name, as safetensors want them."""
+    return {
+        "images": np.ascontiguousarray(cohort.images),
+        "labels": np.ascontiguousarray(cohort.labels),
+        "patient": np.ascontiguousarray(cohort.patient),
+        "facts": np.ascontiguousarray(cohort.facts),
+    }
 
 
 def unpack(data: bytes, spec: DataSpec) -> SplitCohort:
@@ -76,26 +84,26 @@ def unpack(data: bytes, spec: DataSpec) -> SplitCohort:
         InvalidData: with one sentence that names what differs.
     """
     try:
-        arrays = load(data)
+        found = load(data)
     except SafetensorError:
         raise InvalidData(
             "A cohort file must be safetensors, and this one can't be read."
         ) from None
     require(
-        set(arrays) == NAMES,
-        f"A cohort file must hold {sorted(NAMES)}, this one holds {sorted(arrays)[:8]}.",
+        set(found) == NAMES,
+        f"A cohort file must hold {sorted(NAMES)}, this one holds {sorted(found)[:8]}.",
         error=InvalidData,
     )
     split = SplitCohort(
         cohort=Cohort(
-            images=arrays["images"],
-            labels=arrays["labels"],
-            patient=arrays["patient"],
-            facts=arrays["facts"],
+            images=found["images"],
+            labels=found["labels"],
+            patient=found["patient"],
+            facts=found["facts"],
         ),
-        held_out=arrays["held_out"].astype(np.bool_),
-        tokens=arrays["tokens"],
-        split_rule=_rule(arrays["split_rule"].tobytes()),
+        held_out=found["held_out"].astype(np.bool_),
+        tokens=found["tokens"],
+        split_rule=_rule(found["split_rule"].tobytes()),
     )
     _check(split, spec)
     return split
@@ -110,10 +118,10 @@ def _rule(data: bytes) -> str:
     return data.decode("ascii")
 
 
-def _check(split: SplitCohort, spec: DataSpec) -> None:
+def check_shape(cohort: Cohort, spec: DataSpec) -> None:
+    """Raise `InvalidData` if a cohort's arrays are not as its public shape says."""
     image_shape = (len(spec.channels), spec.height_px, spec.width_px)
     label_shape = () if spec.task == "classification" else image_shape[1:]
-    cohort = split.cohort
     require(
         cohort.images.shape[1:] == image_shape and cohort.images.dtype in (np.uint8, np.float16),
         f"Images must be uint8 or float16 of shape {image_shape}.",
@@ -134,6 +142,11 @@ def _check(split: SplitCohort, spec: DataSpec) -> None:
         f"Each slice must have {len(spec.facts)} facts, as the asset declares.",
         error=InvalidData,
     )
+
+
+def _check(split: SplitCohort, spec: DataSpec) -> None:
+    cohort = split.cohort
+    check_shape(cohort, spec)
     require(
         split.held_out.shape == (cohort.patients,),
         "Each patient must be held out or not.",

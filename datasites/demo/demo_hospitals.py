@@ -15,7 +15,7 @@ from rich.text import Text
 
 from datasites import site as sites
 from datasites import site_processes
-from datasites.data import readers
+from datasites.data import contained_reading, readers
 from datasites.data.cohort_file import SplitCohort
 from datasites.data.readers import Kind
 from datasites.data.readers.reading import Reading
@@ -82,7 +82,7 @@ def read(kind: Kind, data: str, stand_in_folder: Path, *, facts: bool = False) -
     if not data and not folder.exists():
         stand_ins.write(stand_ins.drawable(kind), folder, seed=0)
     size_px = SIZES_PX.get(kind, readers.SIZE_PX)
-    return readers.read(kind, folder, size_px=size_px, facts=facts)
+    return contained_reading.read(kind, folder, size_px=size_px, facts=facts)
 
 
 def partition_patients(reading: Reading, owners: Sequence[Owner]) -> dict[str, SplitCohort]:

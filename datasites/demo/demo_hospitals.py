@@ -125,10 +125,11 @@ def publish_all(
 def approve_all(owners: Sequence[Owner], folder: Path, console: Console) -> None:
     """Every owner approves the newest request; what the first one sees is shown and written.
 
-    A plan that the budgets stop early is approved all the same: a demo shows where they do.
+    A plan that the budgets stop early is approved all the same: a demo shows where they do. A
+    hospital that was away when the researcher asked has nothing to approve.
     """
-    for position, owner in enumerate(owners):
-        evidence = owner.requests()[-1]
+    asked = [(owner, found[-1]) for owner in owners if (found := owner.requests())]
+    for position, (owner, evidence) in enumerate(asked):
         if position == 0:
             pack = owner.examine(evidence)
             (folder / "evidence.html").write_text(pack.page(), encoding="utf-8")

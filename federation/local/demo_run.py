@@ -17,6 +17,7 @@ from federation.evaluation.exact_metrics import HospitalCohorts
 from federation.local import provisioning
 from federation.local.demo_study import DemoStudy
 from federation.local.federation_file import FederationConfig
+from federation.local.provisioning import patiently
 from federation.local.state_folder import STAND_INS
 from federation.local.supervisor import Say, signals_ignored
 from federation.researcher.outcome import Outcome
@@ -107,12 +108,12 @@ def _train(
     state, asset = folder / STATE, demo_hospitals.ASSETS[kind]
     owners = demo_hospitals.owners(provisioning.hospitals(config, state))
     study.say("Each owner publishes a cohort to the vault and a mock to the front desk")
-    provisioning.exchange_keys(config, state, owners)
+    patiently(lambda: provisioning.exchange_keys(config, state, owners))
     splits = demo_hospitals.partition_patients(reading, owners)
-    demo_hospitals.publish(owners, splits, reading.spec, asset=asset)
-    researcher = Researcher(provisioning.invite(config, state, owners))
-    submitted = study.study(researcher, name=f"{kind}-demo", asset=asset)
-    demo_hospitals.approve_all(owners, folder, console)
+    patiently(lambda: demo_hospitals.publish(owners, splits, reading.spec, asset=asset))
+    researcher = patiently(lambda: Researcher(provisioning.invite(config, state, owners)))
+    submitted = patiently(lambda: study.study(researcher, name=f"{kind}-demo", asset=asset))
+    patiently(lambda: demo_hospitals.approve_all(owners, folder, console))
     outcome, weights = study.train(submitted)
     researcher.close()
     return outcome, weights, splits

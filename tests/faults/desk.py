@@ -28,6 +28,7 @@ from datasites.desk.storage.security_log import SecurityLog
 from datasites.desk.storage.ticket_owners import TicketOwners
 from datasites.desk.web import blob_routes, middleware
 from datasites.desk.web.blob_routes import Members
+from datasites.desk.web.connections import BoundedProtocol
 from datasites.protocol import framing, vault_api
 from datasites.protocol.code_request import CodeRequests
 from datasites.site import Site
@@ -189,7 +190,9 @@ def serve(folder: Path, plan: Plan | None) -> None:
     port = folder / "port"
     listening = socket.create_server(("127.0.0.1", int(port.read_text()) if port.exists() else 0))
     port.write_text(str(listening.getsockname()[1]))
-    config = uvicorn.Config(front_desk(site), log_level="error", lifespan="off")
+    config = uvicorn.Config(
+        front_desk(site), http=BoundedProtocol, log_level="error", lifespan="off"
+    )
     server = uvicorn.Server(config)
     threading.Thread(target=functools.partial(server.run, [listening]), daemon=True).start()
 

@@ -95,7 +95,7 @@ def check(
 def _plan_of(content: Certificate) -> Plan:
     try:
         return Plan.decode(canonical.encode(content.get("plan")))
-    except (ConsiliumError, ValueError, TypeError) as problem:
+    except (ConsiliumError, ValueError, TypeError, RecursionError) as problem:
         raise InvalidInput(f"The plan inside must be a valid plan. {problem}") from None
 
 
@@ -104,7 +104,7 @@ def _guarded(one: Callable[[], list[str]]) -> list[str]:
         return one()
     except ConsiliumError as problem:
         return [str(problem)]
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as problem:
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, RecursionError) as problem:
         return [f"A part of the certificate is missing or malformed: {problem!r}."[:200]]
 
 

@@ -93,13 +93,13 @@ class Collector:
         return found
 
     def header(self, hospital: str, purpose: Purpose, round_number: int) -> Signed | None:
-        """The header of a share of a hospital and a round, if an aggregator that answers tells it."""
+        """The header of a hospital's last share of a round that an aggregator here tells, if any."""
         verify_key = self._plan.hospital(hospital).verify_key
         told = _side_by_side(
             sorted(self._clients), lambda party: self._clients[party].headers(verify_key)
         )
         wanted = (self._plan.hash, hospital, purpose, round_number)
-        for answer in told.values():
+        for answer in reversed(told.values()):
             for header, signed in [] if isinstance(answer, ConsiliumError) else answer:
                 if (header.plan_hash, header.hospital, header.purpose, header.round) == wanted:
                     return signed

@@ -90,7 +90,10 @@ class CertificateCheck:
 
 def app() -> typer.Typer:
     """The command, as a group of one."""
-    found = typer.Typer(no_args_is_help=True, help="Check a model's certificate.")
+    found = typer.Typer(
+        no_args_is_help=True,
+        help="Whether a model is the one that hospitals and researcher signed for.",
+    )
 
     @found.callback()
     def _group() -> None: ...

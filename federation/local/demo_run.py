@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from nacl.signing import SigningKey
 from rich.console import Console
 
 from datasites.data import mock_cohort
@@ -75,7 +76,7 @@ def play(
     with provisioning.running_federation(
         config, folder / STATE, start_timeout_s=start_timeout_s, say=say
     ):
-        outcome, weights, splits = _train(study, reading, kind, config, folder, console)
+        outcome, weights, splits, key = _train(study, reading, kind, config, folder, console)
     study.conclude(
         outcome,
         weights,
@@ -85,6 +86,7 @@ def play(
         ],
         samples=mock_cohort.draw(reading.spec, seed=1, slices=12),
         budgets={entry.name: entry.epsilon for entry in config.hospital},
+        key=key,
     )
     if outcome.stopped:
         raise Refused(" ".join((outcome.stopped, *outcome.reasons)))
@@ -103,7 +105,7 @@ def _train(
     config: FederationConfig,
     folder: Path,
     console: Console,
-) -> tuple[Outcome, list[Weights], dict[str, SplitCohort]]:
+) -> tuple[Outcome, list[Weights], dict[str, SplitCohort], SigningKey]:
     """Everything that needs the parties."""
     state, asset = folder / STATE, demo_hospitals.ASSETS[kind]
     owners = demo_hospitals.owners(provisioning.hospitals(config, state))
@@ -116,7 +118,7 @@ def _train(
     patiently(lambda: demo_hospitals.approve_all(owners, folder, console))
     outcome, weights = study.train(submitted)
     researcher.close()
-    return outcome, weights, splits
+    return outcome, weights, splits, researcher.key
 
 
 def _delete(state: Path) -> None:

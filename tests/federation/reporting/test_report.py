@@ -144,7 +144,11 @@ def test_it_says_how_many_took_no_part_and_where_each_log_stood(skin_demo, tmp_p
         reasons=("Our board has not met.",),
         **{
             name: {k: v for k, v in getattr(rounds[1], name).items() if k != "west"}
-            for name in ("epsilon", "delta", "anchors")
+            for name in ("epsilon", "delta")
+        },
+        headers={
+            purpose: {name: one for name, one in signed.items() if name != "west"}
+            for purpose, signed in rounds[1].headers.items()
         },
     )
     outcome = dataclasses.replace(skin_demo.outcome, rounds=tuple(rounds))
@@ -154,8 +158,7 @@ def test_it_says_how_many_took_no_part_and_where_each_log_stood(skin_demo, tmp_p
     assert "1 east, north, south, west 0 1.5 123,456" in page.text
     assert "Our board" not in page.text
     for own in certificate.certificate(outcome)["hospitals"]:
-        anchor = own["log_anchor"]
-        assert f"{own['name']} {anchor['sha256']}" in page.text
+        assert f"{own['name']} {own['log_sha256']}" in page.text
 
 
 def test_a_plots_description_stays_inside_its_attribute(skin_demo, tmp_path, monkeypatch) -> None:

@@ -173,7 +173,7 @@ def _enough_aggregators(case: PolicyCase, policy: SitePolicy) -> Deny | None:
 
 def _has_a_clock(case: PolicyCase, policy: SitePolicy) -> Deny | None:
     most, clock = policy.terms.most_ticks, case.plan.clock
-    if most is None or (clock is not None and clock.ticks <= most):
+    if most == 0 or (clock is not None and clock.ticks <= most):
         return None
     got = "none" if clock is None else f"one of {clock.ticks}"
     return Deny(

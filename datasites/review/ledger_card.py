@@ -184,8 +184,8 @@ def _budget(epsilon: float, delta: float) -> str:
     return f"epsilon {epsilon:g} at delta {delta:g}, in all, for ever"
 
 
-def _clock(most_ticks: int | None) -> str:
-    return "may be left out" if most_ticks is None else f"at most {most_ticks} ticks"
+def _clock(most_ticks: int) -> str:
+    return f"at most {most_ticks} ticks" if most_ticks else "may be left out: the time of a round shows"
 
 
 def _cap(epsilon: float | None) -> str:

@@ -115,6 +115,7 @@ class Vault:
         integrity_check.check(self._db)
         self._db.tickets.forget_unfinished()
         self._files.delete_unused()
+        self._files.cohorts.read_ahead()
         self._db.log.append("vault started", verify_key=self.verify_key)
 
     @property

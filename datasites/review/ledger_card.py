@@ -185,7 +185,11 @@ def _budget(epsilon: float, delta: float) -> str:
 
 
 def _clock(most_ticks: int) -> str:
-    return f"at most {most_ticks} ticks" if most_ticks else "may be left out: the time of a round shows"
+    return (
+        f"at most {most_ticks} ticks"
+        if most_ticks
+        else "may be left out: the time of a round shows"
+    )
 
 
 def _cap(epsilon: float | None) -> str:

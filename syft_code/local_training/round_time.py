@@ -53,6 +53,15 @@ def seconds_a_round(
     return dp.steps * (fixed + each * expected)
 
 
+def seconds_an_evaluation(seconds: float, patients: int, *, most_patients: int) -> float:
+    """Estimate a real evaluation's time from one of a mock's held-out `patients`.
+
+    >>> seconds_an_evaluation(0.1, 2, most_patients=40)
+    1.0
+    """
+    return seconds / max(patients, 1) * max(patients, HELD_OUT_PART * most_patients)
+
+
 def clock(plan: Plan, mock: Cohort, *, slowness: float = 1.0) -> Clock:
     """Ticks that a round's work fits into at the largest hospital of a plan, with room.
 
@@ -128,8 +137,9 @@ def _evaluation_s(plan: Plan, mock: Cohort) -> float:
         kept=np.zeros(VectorLayout.of(plan).kept_length("evaluate")),
         randomness=NoiseSource.from_os(),
     )
-    each_s = (time.monotonic() - began) / mock.patients
-    return each_s * max(mock.patients, HELD_OUT_PART * plan.most_patients)
+    return seconds_an_evaluation(
+        time.monotonic() - began, mock.patients, most_patients=plan.most_patients
+    )
 
 
 def _sealing_s(plan: Plan) -> float:

@@ -20,9 +20,7 @@ from tests.plans import plan as any_plan
 
 KEYS = Keys()
 ROUND = DpSgdEvent(noise_multiplier=1.0, sample_rate=0.2, steps=5)
-TERMS = Terms(
-    epsilon=8.0, delta=1e-5, min_noise_multiplier=0.5, min_patients=10, most_ticks=0
-)
+TERMS = Terms(epsilon=8.0, delta=1e-5, min_noise_multiplier=0.5, min_patients=10, most_ticks=0)
 
 
 def plan(**changes: object) -> Plan:

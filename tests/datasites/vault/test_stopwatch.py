@@ -145,7 +145,6 @@ def test_without_a_clock_a_stopwatch_tells_one_patient(
 ) -> None:
     plan = agreed(neighbours, None, rounds=30)
     seconds, lengths = seen(neighbours, plan, range(1, 31))
-    print("without a clock:", told_apart(seconds), np.median(seconds, axis=1))
     assert told_apart(seconds) > LEAK
     assert lengths[0] == lengths[1] != set(), "the length of a message tells nothing"
 
@@ -171,7 +170,6 @@ def test_with_a_clock_a_stopwatch_does_no_better_than_chance(
         seconds, lengths = seen(neighbours, plan, range(first, first + CALLS // 2))
         middle = np.median(seconds, axis=1)
         tries.append(told_apart(seconds))
-        print("with a clock:", tries[-1], middle, np.std(seconds, axis=1), lengths, tick_s)
         assert min(map(min, seconds)) >= tick_s, "nothing leaves before its tick"
         assert abs(middle[1] - middle[0]) < STEADY_S
         assert lengths[0] == lengths[1] != set()

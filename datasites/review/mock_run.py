@@ -181,7 +181,7 @@ class _Bench:
             seconds_a_round=self._round_s,
             seconds_an_evaluation=self._evaluation_s,
             peak_mib=self._peak_mib,
-            clock=self._plan.clock,
+            release_schedule=self._plan.release_schedule,
             limit_s=self._limit_s,
             outputs=tuple(self._outputs),
         )

@@ -124,17 +124,17 @@ def what_leaves(disclosures: Sequence[Disclosure], plan: Plan) -> Section:
 
 def _when(plan: Plan) -> str:
     """When a result leaves."""
-    clock = plan.clock
-    if clock is None:
+    schedule = plan.release_schedule
+    if schedule is None:
         return (
-            "A result leaves when it is ready: the plan has no clock, and the time that the work took "
-            "can tell of patients."
+            "A result leaves when it is ready: the plan has no release schedule, and the time that the "
+            "work took can tell of patients."
         )
     return (
-        f"A result leaves at a tick of the plan's clock, {clock.train_s:g} s of a training and "
-        f"{clock.evaluate_s:g} s of an evaluation, whatever the work took; after "
-        f"{clock.ticks} ticks the round has failed. Which tick it was tells a stopwatch at most "
-        f"{math.ceil(math.log2(clock.ticks + 1))} bits a round."
+        f"A result leaves at a tick of the plan's release schedule, {schedule.train_s:g} s of a "
+        f"training and {schedule.evaluate_s:g} s of an evaluation, whatever the work took; after "
+        f"{schedule.ticks} ticks the round has failed. Which tick it was tells a stopwatch at most "
+        f"{math.ceil(math.log2(schedule.ticks + 1))} bits a round."
     )
 
 
@@ -214,13 +214,13 @@ def _time(mock: MockRun) -> str:
 
 
 def _ticks(mock: MockRun, round_s: float) -> str:
-    """What the plan's clock gives a round and an evaluation, against what each takes here."""
-    if mock.clock is None:
-        return "the plan has no clock, so the time that a round takes shows"
-    given = f"the plan's clock gives it {_tick(mock.clock.train_s, round_s)}"
+    """What the plan's release schedule gives a round and an evaluation, against what each takes here."""
+    if mock.release_schedule is None:
+        return "the plan has no release schedule, so the time that a round takes shows"
+    given = f"the plan's release schedule gives it {_tick(mock.release_schedule.train_s, round_s)}"
     if mock.seconds_an_evaluation is None:
         return given
-    tick = _tick(mock.clock.evaluate_s, mock.seconds_an_evaluation)
+    tick = _tick(mock.release_schedule.evaluate_s, mock.seconds_an_evaluation)
     return f"{given}, and an evaluation of about {mock.seconds_an_evaluation:.1f} s {tick}"
 
 

@@ -46,7 +46,7 @@ class Terms:
     Units: `min_noise_multiplier` is noise std ÷ clip norm, of training and of evaluations;
     `min_patients` counts declared training patients; `min_aggregators` is how many of them must
     put their pieces together before anything opens; `approvers` are different people, none of them
-    the researcher. Every plan must have a clock of at most `most_ticks` ticks; with 0 it needs none.
+    the researcher. Every plan must have a release schedule of at most `most_ticks` ticks; with 0 it needs none.
     """
 
     epsilon: float
@@ -95,7 +95,7 @@ class Terms:
         )
         _require(
             0 <= self.most_ticks <= MOST_TICKS,
-            f"most_ticks must be from 1 to {MOST_TICKS}, or 0 to ask for no clock, got "
+            f"most_ticks must be from 1 to {MOST_TICKS}, or 0 to ask for no release schedule, got "
             f"{self.most_ticks}.",
         )
 

@@ -32,7 +32,7 @@ RESEARCHER = "alice@example.org"
 
 
 def policy(budget: Budget = BUDGET, **changes: object) -> SitePolicy:
-    """A policy that lets the plans of `tests.plans` through, without a clock, and tells why it says no."""
+    """A policy that lets the plans of `tests.plans` through, without a release schedule, and tells why it says no."""
     own = {name: changes.pop(name) for name in ("assets", "standing") if name in changes}
     told = bool(changes.pop("tell_researchers", True))
     fields: dict[str, object] = {

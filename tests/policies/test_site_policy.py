@@ -58,7 +58,10 @@ WRONG = {
     "one aggregator": (LEAST + "min_aggregators = 1\n", "min_aggregators must be from 2 to 5"),
     "two hospitals": (LEAST + "min_hospitals = 2\n", "min_hospitals must be at least 3"),
     "three approvers": (LEAST + "approvers = 3\n", "two-person rule"),
-    "ticks below none": (LEAST + "most_ticks = -1\n", "from 1 to 64, or 0 to ask for no clock"),
+    "ticks below none": (
+        LEAST + "most_ticks = -1\n",
+        "from 1 to 64, or 0 to ask for no release schedule",
+    ),
     "no approver": (LEAST + "approvers = 0\n", "two-person rule"),
     "an unknown model": (LEAST + 'recipes = ["llm"]\n', "recipes"),
     "no model": (LEAST + "recipes = []\n", "at least one kind"),

@@ -24,7 +24,7 @@ from syft_code.cohort import Cohort
 from syft_code.local_training import local_round
 from syft_code.metrics import scoring
 from syft_code.plans.plan import Plan
-from syft_code.plans.plan_parts import Clock, Evaluation
+from syft_code.plans.plan_parts import Evaluation, ReleaseSchedule
 from syft_code.recipes.architectures import UNet
 from syft_code.recipes.recipe import DataSpec, DiceCrossEntropy, Recipe
 from tests.datasites.hospitals import OneHospital, approval, known, policy
@@ -94,13 +94,13 @@ def neighbours(tmp_path: Path) -> Iterator[list[tuple[OneHospital, Vault]]]:
         yield pair
 
 
-def evaluations(hospital: OneHospital, count: int, clock: Clock | None) -> Plan:
+def evaluations(hospital: OneHospital, count: int, schedule: ReleaseSchedule | None) -> Plan:
     return hospital.plan(
         data=BRAIN,
         recipe=Recipe(model=UNet(widths=(4, 8)), loss=DiceCrossEntropy()),
         rounds=count,
         evaluation=Evaluation(noise_multiplier=1e4, after_rounds=tuple(range(1, count + 1))),
-        clock=clock,
+        release_schedule=schedule,
     )
 
 
@@ -131,16 +131,18 @@ def told_apart(seconds: list[list[float]]) -> float:
     return max(auc, 1.0 - auc)
 
 
-def agreed(pair: list[tuple[OneHospital, Vault]], clock: Clock | None, *, rounds: int) -> Plan:
+def agreed(
+    pair: list[tuple[OneHospital, Vault]], schedule: ReleaseSchedule | None, *, rounds: int
+) -> Plan:
     """A plan that both owners have approved, after a few rounds that nobody times."""
-    plan = evaluations(pair[0][0], rounds + 3, clock)
+    plan = evaluations(pair[0][0], rounds + 3, schedule)
     for hospital, vault in pair:
         hospital.perform(vault, approval(plan))
     seen(pair, plan, range(rounds + 1, rounds + 4))
     return plan
 
 
-def test_without_a_clock_a_stopwatch_tells_one_patient(
+def test_without_a_schedule_a_stopwatch_tells_one_patient(
     neighbours: list[tuple[OneHospital, Vault]],
 ) -> None:
     plan = agreed(neighbours, None, rounds=30)
@@ -149,7 +151,7 @@ def test_without_a_clock_a_stopwatch_tells_one_patient(
     assert lengths[0] == lengths[1] != set(), "the length of a message tells nothing"
 
 
-def test_with_a_clock_a_stopwatch_does_no_better_than_chance(
+def test_with_a_schedule_a_stopwatch_does_no_better_than_chance(
     neighbours: list[tuple[OneHospital, Vault]],
 ) -> None:
     """An AUC below .55 over 400 calls, once in three tries.
@@ -163,8 +165,8 @@ def test_with_a_clock_a_stopwatch_does_no_better_than_chance(
     trial = agreed(neighbours, None, rounds=10)
     longest_s = max(map(max, seen(neighbours, trial, range(1, 11))[0]))
     tick_s = math.ceil(10.0 * ROOM * longest_s) / 10.0
-    clock = Clock(train_s=tick_s, evaluate_s=tick_s)
-    plan = agreed(neighbours, clock, rounds=TRIES * CALLS // 2)
+    schedule = ReleaseSchedule(train_s=tick_s, evaluate_s=tick_s)
+    plan = agreed(neighbours, schedule, rounds=TRIES * CALLS // 2)
     tries = []
     for first in range(1, TRIES * CALLS // 2, CALLS // 2):
         seconds, lengths = seen(neighbours, plan, range(first, first + CALLS // 2))

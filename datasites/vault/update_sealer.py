@@ -17,7 +17,7 @@ from datasites.vault.authorization import Grant
 from datasites.vault.client_state import ClientState
 from datasites.vault.db.ledger import Spend
 from datasites.vault.db.vault_database import VaultDatabase
-from datasites.vault.round_clock import RoundClock
+from datasites.vault.release_timer import ReleaseTimer
 from datasites.vault.vault_files import VaultFiles
 from datasites.vault.worker.job_messages import TrainingJob
 from datasites.vault.worker.training_worker import TrainingWorker
@@ -86,7 +86,9 @@ class UpdateSealer:
         self._files = files
         self._worker = worker
 
-    def make(self, approved: ApprovedRound, clock: RoundClock, *, log_sha256: str) -> SealedUpdate:
+    def make(
+        self, approved: ApprovedRound, timer: ReleaseTimer, *, log_sha256: str
+    ) -> SealedUpdate:
         """Train in the training process, pass the airlock, correct or compress, encode, seal.
 
         The shares state `log_sha256`, the hash of an entry of the log, and what its ticket says that
@@ -101,7 +103,7 @@ class UpdateSealer:
             log_sha256=log_sha256,
         )
         state = self._files.client_states.read(plan, call.purpose)
-        result = self._trained(approved, state, clock)
+        result = self._trained(approved, state, timer)
         if call.purpose == "evaluate":
             shares = self._sealed_shares(approved, result, statement)
             return SealedUpdate(shares=shares, before="", after="")
@@ -118,7 +120,7 @@ class UpdateSealer:
         after = "" if update.kept is None else self._files.client_states.write(update.kept)
         return SealedUpdate(shares=shares, before=state.sha256, after=after)
 
-    def _trained(self, approved: ApprovedRound, state: ClientState, clock: RoundClock) -> Vector:
+    def _trained(self, approved: ApprovedRound, state: ClientState, timer: ReleaseTimer) -> Vector:
         """What the training process makes of a round, once it has passed the airlock."""
         plan, call = approved.grant.plan, approved.call
         cohort = self._db.assets.newest(approved.grant.asset).cohort_sha256
@@ -136,8 +138,8 @@ class UpdateSealer:
                 job,
                 body,
                 self._files.cohorts.path(cohort),
-                on_step=clock.note,
-                limit_s=clock.left_s,
+                on_step=timer.note,
+                limit_s=timer.left_s,
             )
         return airlock.inspect(
             raw,

@@ -19,7 +19,6 @@ from federation.transport.retry import retry_while_progressing
 from policies.site_policy import SitePolicy
 from syft_code.errors import Unavailable
 from syft_code.plans.catalogue import Terms
-from syft_code.plans.plan_parts import USUAL_TICKS
 from syft_code.runtime.cli_input import require_folder
 
 T = TypeVar("T")
@@ -126,7 +125,6 @@ def policy(config: FederationConfig, entry: HospitalEntry) -> SitePolicy:
         epsilon=entry.epsilon,
         delta=entry.delta,
         min_noise_multiplier=entry.min_noise_multiplier,
-        most_ticks=USUAL_TICKS,
         min_patients=entry.min_patients,
         min_hospitals=config.min_hospitals,
     )

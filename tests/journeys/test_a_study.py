@@ -26,7 +26,7 @@ from syft_code.plans import messages
 from syft_code.plans.algorithms import FedAdam, Scaffold
 from syft_code.plans.messages import RoundCall, ShareHeader
 from syft_code.plans.plan import Plan
-from syft_code.plans.plan_parts import Clock, Compression, DpSgd, Evaluation, Sgd, Sharing
+from syft_code.plans.plan_parts import Compression, DpSgd, Evaluation, ReleaseSchedule, Sgd, Sharing
 from syft_code.privacy import accounting
 from syft_code.privacy.accounting import Event
 from syft_code.recipes.architectures import LayerStack
@@ -45,7 +45,7 @@ CHOICES = {
     "dp_sgd": DpSgd(noise_multiplier=1.0, max_grad_norm=1.0, sample_rate=0.25, steps=4),
     "optimizer": Sgd(learning_rate=0.5),
     "rounds": 2,
-    "clock": Clock(train_s=0.2, evaluate_s=0.2),
+    "release_schedule": ReleaseSchedule(train_s=0.2, evaluate_s=0.2),
     "evaluation": Evaluation(noise_multiplier=2.0, after_rounds=(2,)),
 }
 

@@ -82,7 +82,7 @@ def plan(
         "continual": None,
         "start_sha256": "",
         "averaging": None,
-        "clock": {"train_s": 0.5, "evaluate_s": 1.0, "ticks": 8},
+        "release_schedule": {"train_s": 0.5, "evaluate_s": 1.0, "ticks": 8},
     }
 
 

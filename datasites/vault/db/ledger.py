@@ -33,7 +33,6 @@ CREATE TABLE IF NOT EXISTS spent (
     round INTEGER NOT NULL,
     weights_sha256 TEXT NOT NULL,
     event TEXT NOT NULL,
-    at_unix_s INTEGER NOT NULL DEFAULT (unixepoch()),
     released INTEGER NOT NULL DEFAULT 0,
     UNIQUE (plan_hash, purpose, round)
 ) STRICT;

@@ -1,18 +1,22 @@
 """A cohort on disk: one safetensors file, which can hold arrays and nothing that runs."""
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
+from datasites.data.readers.reading import Cells
 from syft_code.cohort import Cohort
 from syft_code.errors import InvalidData, require
 from syft_code.recipes.recipe import DataSpec
 
-NAMES = {"images", "labels", "patient", "facts", "held_out", "tokens", "split_rule"}
+NAMES = {
+    "images", "labels", "patient", "facts", "held_out", "tokens", "split_rule", "named", "columns",
+    "cells",
+}  # fmt: skip
 TOKEN_BYTES = 16
 MAX_RULE_BYTES = 200
 
@@ -23,13 +27,16 @@ class SplitCohort:
 
     `tokens` (uint8 `[patients, 16]`) are keyed hashes of the patients' identifiers, by which the
     hospital knows a patient again: `patient_hashing.tokens`. `split_rule` names the rule of the
-    held-out: `patient_hashing.rule`.
+    held-out: `patient_hashing.rule`. `named` says whether the data gave the identifiers, or only
+    the rows' own content; `cells` are what a table's rows say, none for pictures.
     """
 
     cohort: Cohort
     held_out: NDArray[np.bool_]
     tokens: NDArray[np.uint8]
     split_rule: str
+    named: bool = True
+    cells: Cells | None = None
 
     def training(self) -> Cohort:
         """The patients to train on."""
@@ -46,16 +53,18 @@ class SplitCohort:
     def without(self, removed: Collection[str]) -> "SplitCohort":
         """The same without the patients of these tokens; nobody else changes groups."""
         kept = np.array([name not in removed for name in self.names()], dtype=np.bool_)
-        return SplitCohort(
+        return replace(
+            self,
             cohort=self.cohort.select(kept),
             held_out=self.held_out[kept],
             tokens=self.tokens[kept],
-            split_rule=self.split_rule,
+            cells=self.cells and self.cells.select(kept[self.cohort.patient]),
         )
 
 
 def pack(split: SplitCohort) -> bytes:
     """Write a cohort and its split as bytes; read them again with `unpack`."""
+    cells = split.cells or _no_cells(len(split.cohort.images))
     return save(
         {
             "images": np.ascontiguousarray(split.cohort.images),
@@ -65,6 +74,9 @@ def pack(split: SplitCohort) -> bytes:
             "held_out": split.held_out.astype(np.uint8),
             "tokens": np.ascontiguousarray(split.tokens),
             "split_rule": np.frombuffer(split.split_rule.encode("ascii"), dtype=np.uint8),
+            "named": np.array([split.named], dtype=np.uint8),
+            "columns": np.ascontiguousarray(cells.columns),
+            "cells": np.ascontiguousarray(cells.values),
         }
     )
 
@@ -96,9 +108,17 @@ def unpack(data: bytes, spec: DataSpec) -> SplitCohort:
         held_out=arrays["held_out"].astype(np.bool_),
         tokens=arrays["tokens"],
         split_rule=_rule(arrays["split_rule"].tobytes()),
+        named=bool(arrays["named"].all()),
+        cells=Cells(columns=arrays["columns"], values=arrays["cells"])
+        if arrays["columns"].size
+        else None,
     )
     _check(split, spec)
     return split
+
+
+def _no_cells(slices: int) -> Cells:
+    return Cells(columns=np.zeros(0, np.uint64), values=np.zeros((slices, 0), np.uint64))
 
 
 def _rule(data: bytes) -> str:
@@ -137,6 +157,11 @@ def _check(split: SplitCohort, spec: DataSpec) -> None:
     require(
         split.held_out.shape == (cohort.patients,),
         "Each patient must be held out or not.",
+        error=InvalidData,
+    )
+    require(
+        split.cells is None or len(split.cells.values) == len(cohort.images),
+        "Each row of a table must have its cells.",
         error=InvalidData,
     )
     require(

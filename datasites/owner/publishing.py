@@ -58,23 +58,9 @@ def publish(
     other_people: bool,
 ) -> AssetCard:
     """Hand a cohort to the vault, which gives it its version, then show its card and a mock."""
-    there = set(declared.lacks) - set(brats.lacking(split.cohort, spec))
-    require(
-        not there,
-        f"An asset can lack only modalities that none of its cases has, and {spec.kind} data here "
-        f"have {', '.join(sorted(there))}: declare others, or none.",
-        error=InvalidInput,
-    )
     body = cohort_file.pack(split)
-    publication = owner_actions.PublishAsset(
-        asset=asset,
-        spec=spec,
-        patients=declared.patients,
-        held_out=declared.held_out > 0,
-        lacks=declared.lacks,
-        other_people=other_people,
-        cohort_sha256=canonical.sha256(body),
-        split_rule=split.split_rule,
+    publication = statement(
+        split, body, spec=spec, asset=asset, declared=declared, other_people=other_people
     )
     version = vault.perform(publication, body).version
     card = AssetCard(
@@ -98,3 +84,36 @@ def publish(
         },
     )
     return card
+
+
+def statement(
+    split: SplitCohort,
+    body: bytes,
+    *,
+    spec: DataSpec,
+    asset: str,
+    declared: Declaration,
+    other_people: bool = False,
+) -> owner_actions.PublishAsset:
+    """What the owner signs for a cohort, packed in `body`. Its public part follows from the declaration and the spec alone.
+
+    Raises:
+        InvalidInput: if a modality that the asset is said to lack is there.
+    """
+    there = set(declared.lacks) - set(brats.lacking(split.cohort, spec))
+    require(
+        not there,
+        f"An asset can lack only modalities that none of its cases has, and {spec.kind} data here "
+        f"do not lack {', '.join(sorted(there))}: declare others, or none.",
+        error=InvalidInput,
+    )
+    return owner_actions.PublishAsset(
+        asset=asset,
+        spec=spec,
+        patients=declared.patients,
+        held_out=declared.held_out > 0,
+        lacks=declared.lacks,
+        other_people=other_people,
+        cohort_sha256=canonical.sha256(body),
+        split_rule=split.split_rule,
+    )

@@ -1,7 +1,8 @@
 """A cohort on disk: one safetensors file, which can hold arrays and nothing that runs."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,21 +65,35 @@ class SplitCohort:
 
 def pack(split: SplitCohort) -> bytes:
     """Write a cohort and its split as bytes; read them again with `unpack`."""
-    cells = split.cells or _no_cells(len(split.cohort.images))
     return save(
-        {
-            "images": np.ascontiguousarray(split.cohort.images),
-            "labels": np.ascontiguousarray(split.cohort.labels),
-            "patient": np.ascontiguousarray(split.cohort.patient),
-            "facts": np.ascontiguousarray(split.cohort.facts),
+        arrays(split.cohort, split.cells)
+        | {
             "held_out": split.held_out.astype(np.uint8),
             "tokens": np.ascontiguousarray(split.tokens),
             "split_rule": np.frombuffer(split.split_rule.encode("ascii"), dtype=np.uint8),
             "named": np.array([split.named], dtype=np.uint8),
-            "columns": np.ascontiguousarray(cells.columns),
-            "cells": np.ascontiguousarray(cells.values),
         }
     )
+
+
+def arrays(cohort: Cohort, cells: Cells | None) -> dict[str, NDArray[Any]]:
+    """A cohort's arrays by name, as safetensors want them, with those of a table's cells."""
+    columns = np.zeros(0, np.uint64) if cells is None else cells.columns
+    values = np.zeros((len(cohort.images), 0), np.uint64) if cells is None else cells.values
+    return {
+        "images": np.ascontiguousarray(cohort.images),
+        "labels": np.ascontiguousarray(cohort.labels),
+        "patient": np.ascontiguousarray(cohort.patient),
+        "facts": np.ascontiguousarray(cohort.facts),
+        "columns": np.ascontiguousarray(columns),
+        "cells": np.ascontiguousarray(values),
+    }
+
+
+def cells_of(found: Mapping[str, NDArray[Any]]) -> Cells | None:
+    """What a table's rows say, out of such arrays."""
+    columns, values = found["columns"], found["cells"]
+    return Cells(columns=columns, values=values) if columns.size else None
 
 
 def unpack(data: bytes, spec: DataSpec) -> SplitCohort:
@@ -88,37 +103,31 @@ def unpack(data: bytes, spec: DataSpec) -> SplitCohort:
         InvalidData: with one sentence that names what differs.
     """
     try:
-        arrays = load(data)
+        found = load(data)
     except SafetensorError:
         raise InvalidData(
             "A cohort file must be safetensors, and this one can't be read."
         ) from None
     require(
-        set(arrays) == NAMES,
-        f"A cohort file must hold {sorted(NAMES)}, this one holds {sorted(arrays)[:8]}.",
+        set(found) == NAMES,
+        f"A cohort file must hold {sorted(NAMES)}, this one holds {sorted(found)[:8]}.",
         error=InvalidData,
     )
     split = SplitCohort(
         cohort=Cohort(
-            images=arrays["images"],
-            labels=arrays["labels"],
-            patient=arrays["patient"],
-            facts=arrays["facts"],
+            images=found["images"],
+            labels=found["labels"],
+            patient=found["patient"],
+            facts=found["facts"],
         ),
-        held_out=arrays["held_out"].astype(np.bool_),
-        tokens=arrays["tokens"],
-        split_rule=_rule(arrays["split_rule"].tobytes()),
-        named=bool(arrays["named"].all()),
-        cells=Cells(columns=arrays["columns"], values=arrays["cells"])
-        if arrays["columns"].size
-        else None,
+        held_out=found["held_out"].astype(np.bool_),
+        tokens=found["tokens"],
+        split_rule=_rule(found["split_rule"].tobytes()),
+        named=bool(found["named"].all()),
+        cells=cells_of(found),
     )
     _check(split, spec)
     return split
-
-
-def _no_cells(slices: int) -> Cells:
-    return Cells(columns=np.zeros(0, np.uint64), values=np.zeros((slices, 0), np.uint64))
 
 
 def _rule(data: bytes) -> str:
@@ -130,10 +139,10 @@ def _rule(data: bytes) -> str:
     return data.decode("ascii")
 
 
-def _check(split: SplitCohort, spec: DataSpec) -> None:
+def check_shape(cohort: Cohort, spec: DataSpec) -> None:
+    """Raise `InvalidData` if a cohort's arrays are not as its public shape says."""
     image_shape = (len(spec.channels), spec.height_px, spec.width_px)
     label_shape = () if spec.task == "classification" else image_shape[1:]
-    cohort = split.cohort
     require(
         cohort.images.shape[1:] == image_shape and cohort.images.dtype in (np.uint8, np.float16),
         f"Images must be uint8 or float16 of shape {image_shape}.",
@@ -154,6 +163,11 @@ def _check(split: SplitCohort, spec: DataSpec) -> None:
         f"Each slice must have {len(spec.facts)} facts, as the asset declares.",
         error=InvalidData,
     )
+
+
+def _check(split: SplitCohort, spec: DataSpec) -> None:
+    cohort = split.cohort
+    check_shape(cohort, spec)
     require(
         split.held_out.shape == (cohort.patients,),
         "Each patient must be held out or not.",

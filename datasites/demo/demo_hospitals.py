@@ -18,7 +18,7 @@ from rich.text import Text
 
 from datasites import site as sites
 from datasites import site_processes
-from datasites.data import readers, train_test_split
+from datasites.data import contained_reading, readers, train_test_split
 from datasites.data.cohort_file import SplitCohort
 from datasites.data.readers import Kind
 from datasites.data.readers.reading import Reading
@@ -92,7 +92,7 @@ def read(kind: Kind, data: str, stand_in_folder: Path, *, facts: bool = False) -
     if not data and not folder.exists():
         stand_ins.write(stand_ins.drawable(kind), folder, seed=0)
     size_px = SIZES_PX.get(kind, readers.SIZE_PX)
-    return readers.read(kind, folder, size_px=size_px, facts=facts)
+    return contained_reading.read(kind, folder, size_px=size_px, facts=facts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)
@@ -173,10 +173,11 @@ def publish_all(
 def approve_all(owners: Sequence[Owner], folder: Path, console: Console) -> None:
     """Every owner approves the newest request; what the first one sees is shown and written.
 
-    A plan that the budgets stop early is approved all the same: a demo shows where they do.
+    A plan that the budgets stop early is approved all the same: a demo shows where they do. A
+    hospital that was away when the researcher asked has nothing to approve.
     """
-    for position, owner in enumerate(owners):
-        evidence = owner.requests()[-1]
+    asked = [(owner, found[-1]) for owner in owners if (found := owner.requests())]
+    for position, (owner, evidence) in enumerate(asked):
         if position == 0:
             pack = owner.examine(evidence)
             (folder / "evidence.html").write_text(pack.page(), encoding="utf-8")

@@ -2,8 +2,9 @@
 
 import contextlib
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from datasites.demo import demo_hospitals, stand_ins
 from datasites.demo.demo_hospitals import HospitalSpec
@@ -15,11 +16,16 @@ from federation.local.federation_file import FederationConfig, HospitalEntry
 from federation.local.state_folder import CREDENTIALS, HOSPITALS, STAND_INS
 from federation.local.supervisor import START_TIMEOUT_S, Say
 from federation.researcher.credentials import Credentials, HospitalLogin
+from federation.transport.retry import retry_while_progressing
 from policies.site_policy import SitePolicy
-from syft_code.errors import InvalidInput, require
+from syft_code.errors import InvalidInput, Unavailable, require
 from syft_code.plans.catalogue import Terms
 from syft_code.plans.plan_parts import USUAL_TICKS
 from syft_code.runtime.cli_input import require_folder
+
+T = TypeVar("T")
+RESTART_S = 180.0
+"""In which a party that ended is ready again, on a busy machine too."""
 
 
 @contextlib.contextmanager
@@ -74,9 +80,19 @@ def provision(config: FederationConfig, state: Path, *, say: Say) -> None:
         return
     parties = hospitals(config, state)
     owners = demo_hospitals.owners(parties)
-    exchange_keys(config, state, owners)
-    demo_hospitals.publish_all(parties, owners, state / STAND_INS, remark=say)
-    invite(config, state, owners).save(path)
+    patiently(lambda: exchange_keys(config, state, owners))
+    patiently(lambda: demo_hospitals.publish_all(parties, owners, state / STAND_INS, remark=say))
+    patiently(lambda: invite(config, state, owners)).save(path)
+
+
+def patiently(step: Callable[[], T]) -> T:
+    """Take a step of the owners or the researcher, and again if a party was away: it restarts.
+
+    A step that is taken again publishes the next version, signs anew and invites another account.
+    """
+    return retry_while_progressing(
+        step, is_lost=lambda problem: isinstance(problem, Unavailable), patience_s=RESTART_S
+    )
 
 
 def hospitals(config: FederationConfig, state: Path) -> list[HospitalSpec]:

@@ -234,9 +234,7 @@ def _evidence(outcome: Outcome, certificate: Certificate) -> dict[str, object]:
         ],
         "keys": [(party["name"], party["verify_key"]) for party in [*hospitals, *aggregators]],
         "rounds": [_round(record) for record in outcome.rounds],
-        "anchors": [
-            (own["name"], own["log_anchor"]["sha256"]) for own in hospitals if "log_anchor" in own
-        ],
+        "anchors": [(own["name"], own["log_sha256"]) for own in hospitals if own["log_sha256"]],
     }
 
 

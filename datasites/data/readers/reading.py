@@ -67,6 +67,11 @@ class Reading:
             "Each patient must have an identifier of their own.",
             error=InvalidData,
         )
+        require(
+            self.cells is None or len(self.cells.values) == len(self.cohort.images),
+            "Each row of a table must have its cells.",
+            error=InvalidData,
+        )
         _require_nobody_twice(self.cohort, self.patient_ids)
 
     def cells_of(self, chosen: NDArray[np.bool_]) -> Cells | None:

@@ -54,6 +54,7 @@ class FolderRead:
     site: tuple[str, ...]
     spec: DataSpec
     remarks: tuple[str, ...]
+    named: bool
     kind: Literal["reading"] = "reading"
 
 
@@ -136,8 +137,10 @@ def _ended(folder: Path, log: BinaryIO) -> str:
 def _reading(found: FolderRead, body: bytes) -> Reading:
     """As a process that may have been taken over tells it: checked as if it were a file."""
     try:
-        cohort = Cohort(**load(body))
-    except (SafetensorError, TypeError):
+        arrays = load(body)
+        cells = cohort_file.cells_of(arrays)
+        cohort = Cohort(**{name: arrays[name] for name in arrays.keys() - {"columns", "cells"}})
+    except (SafetensorError, TypeError, KeyError):
         raise InvalidData("What was read must be the arrays of a cohort, and is not.") from None
     cohort_file.check_shape(cohort, found.spec)
     return Reading(
@@ -146,6 +149,8 @@ def _reading(found: FolderRead, body: bytes) -> Reading:
         site=found.site,
         spec=found.spec,
         remarks=found.remarks,
+        cells=cells,
+        named=found.named,
     )
 
 
@@ -168,6 +173,10 @@ def work(jobs: BinaryIO, answers: BinaryIO, files: Sequence[int]) -> None:
         )
         return
     header = FolderRead(
-        patient_ids=found.patient_ids, site=found.site, spec=found.spec, remarks=found.remarks
+        patient_ids=found.patient_ids,
+        site=found.site,
+        spec=found.spec,
+        remarks=found.remarks,
+        named=found.named,
     )
-    framing.send(answers, header, save(cohort_file.arrays(found.cohort)))
+    framing.send(answers, header, save(cohort_file.arrays(found.cohort, found.cells)))

@@ -153,6 +153,7 @@ def narrowed(reading: Reading, chosen: Mask) -> Reading:
     return replace(
         reading,
         cohort=reading.cohort.select(chosen),
+        cells=reading.cells_of(chosen),
         patient_ids=tuple(reading.patient_ids[n] for n in kept),
         site=tuple(reading.site[n] for n in kept),
     )

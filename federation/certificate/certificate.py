@@ -35,9 +35,14 @@ from syft_code.metrics import noise_errors
 from syft_code.plans import messages
 from syft_code.plans.messages import PURPOSES, Purpose, ShareHeader
 from syft_code.recipes.recipe import parameter_count
+from syft_code.runtime.durable_files import write_durably
 
 RELATION = "add or remove one patient"
 DEMO_ONLY = "possible only in a demo that owns all the data"
+OWNER_ONLY = (
+    "Exact figures of real data, which no epsilon protects: for the owner of the data alone. Only "
+    "the user who wrote this file may read it; don't pass it on."
+)
 STAND_IN = (
     "STAND-IN: this model was trained on synthetic data. No patient is in them, and no "
     "figure here says anything about medicine."
@@ -109,9 +114,15 @@ def certificate(
 
 
 def write(path: Path, content: Certificate, *, key: SigningKey) -> str:
-    """Researcher: countersign a certificate, write its file, and return the file's SHA-256."""
+    """Researcher: countersign a certificate, write its file, and return the file's SHA-256.
+
+    Guarantee: one with exact figures of real data only its writer may read (mode 0600).
+    """
     data = signed_file.encode(content, key)
-    path.write_bytes(data)
+    if OWNER_ONLY in content["utility"].get(DEMO_ONLY, {}).values():
+        write_durably(path, data)
+    else:
+        path.write_bytes(data)
     return canonical.sha256(data)
 
 
@@ -147,6 +158,7 @@ def _utility(
         }
     if exact is not None or baselines:
         content[DEMO_ONLY] = {
+            "who_may_read_this": "anybody: stand-ins" if plan.data.stand_in else OWNER_ONLY,
             "exact_figures_of_this_model": _rounded(exact or {}),
             "baselines": [_baseline(one) for one in baselines],
         }

@@ -142,6 +142,7 @@ def _started(start: Start) -> Iterator[None]:
         provisioning.require_free_ports(start.config)
         if start.reset or not (start.state / state_folder.CREDENTIALS).exists():
             provisioning.require_data(start.config)
+            provisioning.require_declared(start.config)
         provisioning.hospitals(start.config, start.state)  # refuses what their folders would
         if start.reset:
             state_folder.reset(start.state, confirmed=start.yes, say=_print)

@@ -9,6 +9,7 @@ from typing import TypeVar
 from datasites.demo import demo_hospitals, stand_ins
 from datasites.demo.demo_hospitals import HospitalSpec
 from datasites.owner.owner import Owner
+from datasites.owner.publishing import Declaration
 from datasites.site import SiteSettings
 from federation.local import aggregator_processes, supervisor
 from federation.local.federation_file import FederationConfig, HospitalEntry
@@ -17,7 +18,7 @@ from federation.local.supervisor import START_TIMEOUT_S, Say
 from federation.researcher.credentials import Credentials, HospitalLogin
 from federation.transport.retry import retry_while_progressing
 from policies.site_policy import SitePolicy
-from syft_code.errors import Unavailable
+from syft_code.errors import InvalidInput, Unavailable, require
 from syft_code.plans.catalogue import Terms
 from syft_code.runtime.cli_input import require_folder
 
@@ -59,6 +60,18 @@ def require_data(config: FederationConfig) -> None:
             stand_ins.drawable(hospital.kind)
 
 
+def require_declared(config: FederationConfig) -> None:
+    """Raise `InvalidInput` unless every owner says how many patients their data have."""
+    for hospital in config.hospital:
+        require(
+            not hospital.data or hospital.patients > 0,
+            f"The owner of hospital {hospital.name} must declare its training patients, since what "
+            "is public is never computed from data: write patients = 250, or as many as you want "
+            "the public to read.",
+            error=InvalidInput,
+        )
+
+
 def provision(config: FederationConfig, state: Path, *, say: Say) -> None:
     """Publish every hospital's data and invite a researcher, unless that was done before."""
     path = state / CREDENTIALS
@@ -95,9 +108,16 @@ def hospitals(config: FederationConfig, state: Path) -> list[HospitalSpec]:
             policy=policy(config, entry),
             kind=entry.kind,
             data=entry.data,
+            declared=_declared(entry),
         )
         for entry in config.hospital
     ]
+
+
+def _declared(entry: HospitalEntry) -> Declaration | None:
+    if not entry.patients:
+        return None
+    return Declaration(patients=entry.patients, held_out=entry.held_out, lacks=entry.lacks)
 
 
 def exchange_keys(config: FederationConfig, state: Path, owners: Sequence[Owner]) -> None:

@@ -22,9 +22,9 @@ LEAST_AGGREGATORS = 2
 class AssetCard:
     """One asset in a front desk's catalogue.
 
-    `patients` is the declared number of training patients; `held_out` says whether the owner
-    keeps others for evaluation; `lacks` names the modalities that none of its cases has, which
-    are zero there.
+    The owner's word, not computed from patients: `patients` is the number of training patients;
+    `held_out` says whether others are kept for evaluation; `lacks` names the modalities that none
+    of its cases has, which are zero there.
     """
 
     hospital: str

@@ -39,7 +39,7 @@ def federation_file(folder: Path, first: int) -> Path:
     if not data.exists():
         stand_ins.write("ham10000", data, patients=60, seed=1)
     hospitals = "".join(
-        f'[[hospital]]\nname = "{name}"\nport = {first + i}\ndata = "{data}"\n'
+        f'[[hospital]]\nname = "{name}"\nport = {first + i}\ndata = "{data}"\npatients = 10\n'
         "epsilon = 8.0\ndelta = 1e-5\n"
         for i, name in enumerate(NAMES)
     )

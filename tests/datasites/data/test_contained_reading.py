@@ -35,7 +35,11 @@ def test_the_same_patients_come_out_as_without_walls(kind: Kind, folder: Path) -
         mine, theirs = getattr(here.cohort, name), getattr(there.cohort, name)
         assert mine.dtype == theirs.dtype
         assert np.array_equal(mine, theirs)
-    for name in ("patient_ids", "site", "spec", "remarks"):
+    assert (here.cells is None) == (there.cells is None) == (kind != "heart")
+    if here.cells is not None and there.cells is not None:
+        assert np.array_equal(here.cells.columns, there.cells.columns)
+        assert np.array_equal(here.cells.values, there.cells.values)
+    for name in ("patient_ids", "site", "spec", "remarks", "named"):
         assert getattr(here, name) == getattr(there, name)
 
 

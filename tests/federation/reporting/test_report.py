@@ -76,6 +76,28 @@ def full_page(tmp_path, demo) -> Page:
     )
 
 
+def test_exact_figures_of_real_data_are_for_their_owner_alone(
+    skin_demo, researcher_key, tmp_path
+) -> None:
+    drawn = skin_demo.outcome.plan
+    last = exact_metrics.exact(drawn, skin_demo.outcome.weights, skin_demo.hospitals)
+    exact = [last] * len(skin_demo.outcome.rounds)
+    real = dataclasses.replace(drawn, data=dataclasses.replace(drawn.data, stand_in=False))
+    for plan, with_figures in ((real, True), (real, False), (drawn, True)):
+        outcome = dataclasses.replace(skin_demo.outcome, plan=plan)
+        figures = exact if with_figures else []
+        content = certificate.certificate(outcome, exact=figures[-1] if figures else None)
+        folder = tmp_path / f"{plan.data.stand_in}-{with_figures}"
+        folder.mkdir()
+        certificate.write(folder / "certificate.json", content, key=researcher_key)
+        page = a_page(folder, outcome, certificate=content, exact_by_round=figures)
+        private = plan is real and with_figures
+        assert ("for the owner of the data alone" in page.text) == private
+        assert (certificate.OWNER_ONLY in (folder / "certificate.json").read_text()) == private
+        for path in folder.iterdir():
+            assert (path.stat().st_mode & 0o777 == 0o600) == private, path
+
+
 def test_a_full_report_is_one_file_that_fetches_nothing(full) -> None:
     assert not {"script", "link", "iframe", "object", "base", "form"} & set(full.tags)
     assert not any(name in ("href", "action") for _, name, _ in full.attributes)

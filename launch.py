@@ -74,6 +74,10 @@ COMMANDS = {
         ),
         text="The signed log of what a hospital did.",
     ),
+    "certificate": LazyCommand(
+        load=lambda: import_module("federation.cli.certificate_commands").app(),
+        text="Whether a model is the one that hospitals and researcher signed for.",
+    ),
     "study": LazyCommand(
         load=lambda: import_module("federation.cli.study_commands").app(_datasets()),
         text="Prepare a study.",

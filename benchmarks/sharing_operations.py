@@ -198,7 +198,7 @@ def seal(
         round_number=1,
         values=values,
         hospital_key=keys.hospitals[0],
-        log_sha256="0" * 64,
+        statement=envelope.LONGEST_STATEMENT,
         seeds=seeds(envelope.scheme(plan).pieces - 1),
         content_keys=seeds(len(plan.aggregators)),
         threads=threads,

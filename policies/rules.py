@@ -165,14 +165,15 @@ def _enough_aggregators(case: PolicyCase, policy: SitePolicy) -> Deny | None:
     )
 
 
-def _has_a_clock(case: PolicyCase, policy: SitePolicy) -> Deny | None:
-    most, clock = policy.terms.most_ticks, case.plan.clock
-    if most is None or (clock is not None and clock.ticks <= most):
+def _has_a_release_schedule(case: PolicyCase, policy: SitePolicy) -> Deny | None:
+    most, schedule = policy.terms.most_ticks, case.plan.release_schedule
+    if most == 0 or (schedule is not None and schedule.ticks <= most):
         return None
-    got = "none" if clock is None else f"one of {clock.ticks}"
+    got = "none" if schedule is None else f"one of {schedule.ticks}"
     return Deny(
-        f"A plan must have a clock of at most {most} ticks, so that the time of a round tells nothing "
-        f"else; this one has {got}: leave clock out of researcher.study(...), which makes one."
+        f"A plan must have a release schedule of at most {most} ticks, so that the time of a round "
+        f"tells nothing else; this one has {got}: leave release_schedule out of "
+        "researcher.study(...), which makes one."
     )
 
 
@@ -233,7 +234,7 @@ RULES: tuple[PolicyRule, ...] = (
     _enough_aggregators,
     _enough_noise,
     _enough_patients,
-    _has_a_clock,
+    _has_a_release_schedule,
     _study_within_its_cap,
     _researcher_within_their_cap,
 )

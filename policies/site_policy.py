@@ -10,7 +10,7 @@
     min_aggregators = 2            # how many must put their pieces together to open a sum
     recipes = ["layers", "fusion", "unet"]
     approvers = 1                  # 2: the two-person rule
-    most_ticks = 8                 # optional: every plan must have a clock, of so many ticks at most
+    most_ticks = 8                 # optional, 8: ticks that a plan's release schedule may have; 0: no schedule needed
     tell_researchers = false       # whether researchers read why this hospital takes no part
 
     [[asset]]                      # optional: a budget of its own

@@ -17,7 +17,10 @@ FIXTURES = frozenset({"hurried", "line", "lines", "live", "operate", "party", "t
 """Each of these starts one."""
 GROUPS = ("live", "tests/hostile/", "tests/federation/experiments/")
 """The longest: they begin, each in one worker; what they share is started once."""
-SERVER = re.compile(r" -m (datasites|federation|tests)\.|launch\.py|bin/consilium (?!--version$)")
+SERVER = re.compile(
+    r" -m (datasites\.(?!sandbox\.)|federation\.|tests\.)|launch\.py|bin/consilium (?!--version$)"
+)
+"""A contained process is none: it answers whoever started it alone."""
 UNMARKED = "A test that starts a server must be marked: `pytest.mark.servers`."
 
 _unmarked: list[str] = []

@@ -31,7 +31,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "datasites.protocol": {"policies", "syft_code.*"},
     "datasites": {"datasites.protocol", "syft_code.*"},
     "datasites.data.readers": {"syft_code.*"},
-    "datasites.data": {"datasites.data.readers", "syft_code.*"},
+    "datasites.data": {
+        "datasites.data.readers", "datasites.protocol", "datasites.sandbox", "syft_code.*",
+    },
     "datasites.vault.db": {"datasites", "datasites.protocol", "policies", "syft_code.*"},
     "datasites.sandbox": {"syft_code.runtime"},
     "datasites.vault.worker": {

@@ -2,6 +2,7 @@
 
 `readers` understands the layouts; `train_test_split` holds patients out by keyed hashes;
 `cohort_file` is the format that the vault stores. Runs on the owner's machine and in the vault.
-May import `readers` and `syft_code`, and nothing else of `datasites`.
+`contained_reading` has the readers at work behind walls. May import `readers`, `sandbox`, `protocol` and
+`syft_code`.
 Start with `readers/__init__.py`, then `cohort_file.py`.
 """

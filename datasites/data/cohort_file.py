@@ -1,18 +1,23 @@
 """A cohort on disk: one safetensors file, which can hold arrays and nothing that runs."""
 
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
+from datasites.data.readers.reading import Cells
 from syft_code.cohort import Cohort
 from syft_code.errors import InvalidData, require
 from syft_code.recipes.recipe import DataSpec
 
-NAMES = {"images", "labels", "patient", "facts", "held_out", "tokens", "split_rule"}
+NAMES = {
+    "images", "labels", "patient", "facts", "held_out", "tokens", "split_rule", "named", "columns",
+    "cells",
+}  # fmt: skip
 TOKEN_BYTES = 16
 MAX_RULE_BYTES = 200
 
@@ -23,13 +28,16 @@ class SplitCohort:
 
     `tokens` (uint8 `[patients, 16]`) are keyed hashes of the patients' identifiers, by which the
     hospital knows a patient again: `patient_hashing.tokens`. `split_rule` names the rule of the
-    held-out: `patient_hashing.rule`.
+    held-out: `patient_hashing.rule`. `named` says whether the data gave the identifiers, or only
+    the rows' own content; `cells` are what a table's rows say, none for pictures.
     """
 
     cohort: Cohort
     held_out: NDArray[np.bool_]
     tokens: NDArray[np.uint8]
     split_rule: str
+    named: bool = True
+    cells: Cells | None = None
 
     def training(self) -> Cohort:
         """The patients to train on."""
@@ -46,27 +54,46 @@ class SplitCohort:
     def without(self, removed: Collection[str]) -> "SplitCohort":
         """The same without the patients of these tokens; nobody else changes groups."""
         kept = np.array([name not in removed for name in self.names()], dtype=np.bool_)
-        return SplitCohort(
+        return replace(
+            self,
             cohort=self.cohort.select(kept),
             held_out=self.held_out[kept],
             tokens=self.tokens[kept],
-            split_rule=self.split_rule,
+            cells=self.cells and self.cells.select(kept[self.cohort.patient]),
         )
 
 
 def pack(split: SplitCohort) -> bytes:
     """Write a cohort and its split as bytes; read them again with `unpack`."""
     return save(
-        {
-            "images": np.ascontiguousarray(split.cohort.images),
-            "labels": np.ascontiguousarray(split.cohort.labels),
-            "patient": np.ascontiguousarray(split.cohort.patient),
-            "facts": np.ascontiguousarray(split.cohort.facts),
+        arrays(split.cohort, split.cells)
+        | {
             "held_out": split.held_out.astype(np.uint8),
             "tokens": np.ascontiguousarray(split.tokens),
             "split_rule": np.frombuffer(split.split_rule.encode("ascii"), dtype=np.uint8),
+            "named": np.array([split.named], dtype=np.uint8),
         }
     )
+
+
+def arrays(cohort: Cohort, cells: Cells | None) -> dict[str, NDArray[Any]]:
+    """A cohort's arrays by name, as safetensors want them, with those of a table's cells."""
+    columns = np.zeros(0, np.uint64) if cells is None else cells.columns
+    values = np.zeros((len(cohort.images), 0), np.uint64) if cells is None else cells.values
+    return {
+        "images": np.ascontiguousarray(cohort.images),
+        "labels": np.ascontiguousarray(cohort.labels),
+        "patient": np.ascontiguousarray(cohort.patient),
+        "facts": np.ascontiguousarray(cohort.facts),
+        "columns": np.ascontiguousarray(columns),
+        "cells": np.ascontiguousarray(values),
+    }
+
+
+def cells_of(found: Mapping[str, NDArray[Any]]) -> Cells | None:
+    """What a table's rows say, out of such arrays."""
+    columns, values = found["columns"], found["cells"]
+    return Cells(columns=columns, values=values) if columns.size else None
 
 
 def unpack(data: bytes, spec: DataSpec) -> SplitCohort:
@@ -76,26 +103,28 @@ def unpack(data: bytes, spec: DataSpec) -> SplitCohort:
         InvalidData: with one sentence that names what differs.
     """
     try:
-        arrays = load(data)
+        found = load(data)
     except SafetensorError:
         raise InvalidData(
             "A cohort file must be safetensors, and this one can't be read."
         ) from None
     require(
-        set(arrays) == NAMES,
-        f"A cohort file must hold {sorted(NAMES)}, this one holds {sorted(arrays)[:8]}.",
+        set(found) == NAMES,
+        f"A cohort file must hold {sorted(NAMES)}, this one holds {sorted(found)[:8]}.",
         error=InvalidData,
     )
     split = SplitCohort(
         cohort=Cohort(
-            images=arrays["images"],
-            labels=arrays["labels"],
-            patient=arrays["patient"],
-            facts=arrays["facts"],
+            images=found["images"],
+            labels=found["labels"],
+            patient=found["patient"],
+            facts=found["facts"],
         ),
-        held_out=arrays["held_out"].astype(np.bool_),
-        tokens=arrays["tokens"],
-        split_rule=_rule(arrays["split_rule"].tobytes()),
+        held_out=found["held_out"].astype(np.bool_),
+        tokens=found["tokens"],
+        split_rule=_rule(found["split_rule"].tobytes()),
+        named=bool(found["named"].all()),
+        cells=cells_of(found),
     )
     _check(split, spec)
     return split
@@ -110,10 +139,10 @@ def _rule(data: bytes) -> str:
     return data.decode("ascii")
 
 
-def _check(split: SplitCohort, spec: DataSpec) -> None:
+def check_shape(cohort: Cohort, spec: DataSpec) -> None:
+    """Raise `InvalidData` if a cohort's arrays are not as its public shape says."""
     image_shape = (len(spec.channels), spec.height_px, spec.width_px)
     label_shape = () if spec.task == "classification" else image_shape[1:]
-    cohort = split.cohort
     require(
         cohort.images.shape[1:] == image_shape and cohort.images.dtype in (np.uint8, np.float16),
         f"Images must be uint8 or float16 of shape {image_shape}.",
@@ -134,9 +163,19 @@ def _check(split: SplitCohort, spec: DataSpec) -> None:
         f"Each slice must have {len(spec.facts)} facts, as the asset declares.",
         error=InvalidData,
     )
+
+
+def _check(split: SplitCohort, spec: DataSpec) -> None:
+    cohort = split.cohort
+    check_shape(cohort, spec)
     require(
         split.held_out.shape == (cohort.patients,),
         "Each patient must be held out or not.",
+        error=InvalidData,
+    )
+    require(
+        split.cells is None or len(split.cells.values) == len(cohort.images),
+        "Each row of a table must have its cells.",
         error=InvalidData,
     )
     require(

@@ -10,7 +10,6 @@ from syft_code.errors import InvalidData, require
 
 HELD_OUT = 0.2
 """Part of the patients that no training sees, unless the owner says otherwise."""
-FEW_PATIENTS = 10
 
 
 def split(
@@ -19,9 +18,11 @@ def split(
     *,
     hospital: str,
     salt: bytes,
-    held_out: float | None,
+    held_out: float,
 ) -> SplitCohort:
     """Pick a hospital's patients out of a reading, and hold some of them out by their salted hash.
+
+    `held_out` is the owner's word, whatever the number of patients: a researcher reads of it.
 
     Shapes: `chosen` is bool `[patients]`, all by default.
     Raises:
@@ -35,20 +36,11 @@ def split(
         "hospitals or more data.",
         error=InvalidData,
     )
-    part = held_out if held_out is not None else HELD_OUT if len(ids) >= FEW_PATIENTS else 0.0
     return SplitCohort(
         cohort=reading.cohort.select(picked),
-        held_out=patient_hashing.held_out(ids, part, salt),
+        held_out=patient_hashing.held_out(ids, held_out, salt),
         tokens=patient_hashing.tokens(ids, salt),
-        split_rule=patient_hashing.rule(part, salt),
+        split_rule=patient_hashing.rule(held_out, salt),
+        named=reading.named,
+        cells=reading.cells_of(picked),
     )
-
-
-def declared(patients: int) -> int:
-    """The number of training patients that is declared in public: two digits, rounded down.
-
-    >>> declared(7), declared(176), declared(2527)
-    (7, 170, 2500)
-    """
-    unit: int = 10 ** max(len(str(patients)) - 2, 0)
-    return patients // unit * unit

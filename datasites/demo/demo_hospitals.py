@@ -4,23 +4,27 @@ Each stays a hospital by itself, with its own vault and keys. Only what their ow
 after the other is done here at once, for a demo or a first try.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
+import numpy as np
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.panel import Panel
 from rich.text import Text
 
 from datasites import site as sites
 from datasites import site_processes
-from datasites.data import readers
+from datasites.data import contained_reading, readers, train_test_split
 from datasites.data.cohort_file import SplitCohort
 from datasites.data.readers import Kind
 from datasites.data.readers.reading import Reading
 from datasites.demo import partitioners, stand_ins
 from datasites.owner.owner import Owner
+from datasites.owner.publishing import Declaration
 from datasites.site import SiteSettings
 from policies import site_policy
 from policies.known_parties import Party
@@ -40,17 +44,23 @@ ASSETS: dict[Kind, str] = {
 }
 SIZES_PX: dict[Kind, int] = {"ham10000": 32, "brats": 48}
 """Of pictures; the others have a schema."""
+FEW_PATIENTS = 10
+"""With fewer, a demo's hospital holds nobody out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HospitalSpec:
-    """One of the hospitals; without `data` it publishes stand-ins of its kind."""
+    """One of the hospitals; without `data` it publishes stand-ins of its kind.
+
+    `declared` is what its owner says of the data; a demo speaks for an owner who said nothing.
+    """
 
     home: Path
     settings: SiteSettings
     policy: SitePolicy
     kind: Kind
     data: str = ""
+    declared: Declaration | None = None
 
     def parties(self) -> list[ProcessSpec]:
         """Its vault and its front desk, in a folder that is made if it is not there."""
@@ -92,24 +102,60 @@ def read(kind: Kind, data: str, stand_in_folder: Path, *, facts: bool = False) -
     if not data and not folder.exists():
         stand_ins.write(stand_ins.drawable(kind), folder, seed=0)
     size_px = SIZES_PX.get(kind, readers.SIZE_PX)
-    return readers.read(kind, folder, size_px=size_px, facts=facts)
+    return contained_reading.read(kind, folder, size_px=size_px, facts=facts)
 
 
-def partition_patients(reading: Reading, owners: Sequence[Owner]) -> dict[str, SplitCohort]:
-    """One data set's patients for each owner, by true site where it has one."""
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)
+class Part:
+    """One hospital's patients, and what its owner says of them."""
+
+    split: SplitCohort
+    declared: Declaration
+
+
+def partition_patients(
+    reading: Reading,
+    owners: Sequence[Owner],
+    declared: Mapping[str, Declaration | None] = MappingProxyType({}),
+) -> dict[str, Part]:
+    """One data set's patients for each owner, by true site where it has one.
+
+    Does not protect: the numbers of an owner who declared nothing: a demo rounds the true one.
+    """
     parts = partitioners.by_site(reading, len(owners))
     return {
-        owner.name: owner.split(reading, chosen=chosen)
+        owner.name: _part(owner, reading, chosen, declared.get(owner.name))
         for owner, chosen in zip(owners, parts, strict=True)
     }
 
 
+def _part(
+    owner: Owner, reading: Reading, chosen: NDArray[np.bool_], declared: Declaration | None
+) -> Part:
+    usual = train_test_split.HELD_OUT if chosen.sum() >= FEW_PATIENTS else 0.0
+    held_out = usual if declared is None else declared.held_out
+    split = owner.split(reading, chosen=chosen, held_out=held_out)
+    training = rounded(int((~split.held_out).sum()))
+    return Part(split=split, declared=declared or Declaration(patients=training, held_out=held_out))
+
+
+def rounded(patients: int) -> int:
+    """A number of patients as a demo declares it: two digits, rounded down.
+
+    >>> rounded(7), rounded(176), rounded(2527)
+    (7, 170, 2500)
+    """
+    unit: int = 10 ** max(len(str(patients)) - 2, 0)
+    return patients // unit * unit
+
+
 def publish(
-    owners: Sequence[Owner], splits: dict[str, SplitCohort], spec: DataSpec, *, asset: str
+    owners: Sequence[Owner], parts: Mapping[str, Part], spec: DataSpec, *, asset: str
 ) -> None:
     """Each owner hands their own patients to the vault, and shows card and mock."""
     for owner in owners:
-        owner.publish(splits[owner.name], spec=spec, asset=asset)
+        part = parts[owner.name]
+        owner.publish(part.split, spec=spec, asset=asset, declared=part.declared)
 
 
 def publish_all(
@@ -129,16 +175,19 @@ def publish_all(
             for owner, one in zip(owners, neighbours, strict=True)
             if (one.kind, one.data) == (kind, data)
         ]
-        publish(sharing, partition_patients(reading, sharing), reading.spec, asset=ASSETS[kind])
+        said = {owner.name: one.declared for owner, one in zip(owners, neighbours, strict=True)}
+        parts = partition_patients(reading, sharing, said)
+        publish(sharing, parts, reading.spec, asset=ASSETS[kind])
 
 
 def approve_all(owners: Sequence[Owner], folder: Path, console: Console) -> None:
     """Every owner approves the newest request; what the first one sees is shown and written.
 
-    A plan that the budgets stop early is approved all the same: a demo shows where they do.
+    A plan that the budgets stop early is approved all the same: a demo shows where they do. A
+    hospital that was away when the researcher asked has nothing to approve.
     """
-    for position, owner in enumerate(owners):
-        evidence = owner.requests()[-1]
+    asked = [(owner, found[-1]) for owner in owners if (found := owner.requests())]
+    for position, (owner, evidence) in enumerate(asked):
         if position == 0:
             pack = owner.examine(evidence)
             (folder / "evidence.html").write_text(pack.page(), encoding="utf-8")

@@ -15,7 +15,7 @@ from typing import Any, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from datasites.data import patient_hashing, readers
+from datasites.data import contained_reading, patient_hashing
 from datasites.data.readers import Kind
 from datasites.data.readers.reading import Reading
 from datasites.data.train_test_split import HELD_OUT
@@ -64,7 +64,7 @@ def load(
 ) -> FederatedDataset:
     """Read a study once in a process, and share its patients out; a fifth is held out, by seed.
 
-    `study` is a kind of data set that `readers.read` knows; the options are those of `readers.read`
+    `study` is a kind of data set that `readers.read` knows; the options are those of `contained_reading.read`
     (`size_px`, `facts`, ...), `hospitals` (how many; for "site" as many as there are), `without`
     (a site whose patients are left out altogether, as if they were public), and for stand-ins
     `patients`. `split` is one of the rules of `partitioners`.
@@ -119,7 +119,7 @@ def _split(reading: Reading, split: str, hospitals: int, seed: int) -> list[Mask
 @functools.lru_cache(maxsize=4)
 def _read(kind: Kind, data: str, asked: Options) -> Reading:
     folder = Path(data) if data else _stand_in(kind, asked.patients)
-    found = readers.read(
+    found = contained_reading.read(
         kind,
         folder,
         size_px=asked.size_px or SIZES_PX.get(kind, 32),
@@ -153,6 +153,7 @@ def narrowed(reading: Reading, chosen: Mask) -> Reading:
     return replace(
         reading,
         cohort=reading.cohort.select(chosen),
+        cells=reading.cells_of(chosen),
         patient_ids=tuple(reading.patient_ids[n] for n in kept),
         site=tuple(reading.site[n] for n in kept),
     )

@@ -10,6 +10,7 @@ import typer
 import uvicorn
 
 from datasites.desk.syft_server import build
+from datasites.desk.web.connections import BoundedProtocol
 from datasites.site import Site
 from syft_code.errors import ConsiliumError
 from syft_code.runtime.parent_exit import end_with_parent
@@ -37,6 +38,7 @@ def main(
         application,
         host="127.0.0.1",
         port=settings.port,
+        http=BoundedProtocol,
         log_level="warning",
         timeout_graceful_shutdown=3,
     )

@@ -26,7 +26,7 @@ from datasites.desk.storage.notes import Notes
 from datasites.owner import decisions, publishing
 from datasites.owner.decisions import ApprovalDraft, SignedApproval, SignedDecision
 from datasites.owner.desk_client import DeskClient
-from datasites.owner.publishing import MOCK_SLICES, PySyftSession
+from datasites.owner.publishing import MOCK_SLICES, Declaration, PySyftSession
 from datasites.protocol import owner_actions, vault_api
 from datasites.protocol.vault_client import VaultClient
 from datasites.review.evidence import Evidence
@@ -165,14 +165,13 @@ class Owner:
         reading: Reading,
         *,
         chosen: NDArray[np.bool_] | None = None,
-        held_out: float | None = None,
+        held_out: float = train_test_split.HELD_OUT,
     ) -> SplitCohort:
         """Pick this hospital's patients out of a reading and hold some out, each for itself.
 
-        `chosen` (bool `[patients]`) are the hospital's patients, all by default. With fewer
-        than `train_test_split.FEW_PATIENTS` nobody is held out unless `held_out` says so, and evaluations
-        of this hospital then count nobody. A later version must be split with the fraction of
-        the first, however many patients it has: say `held_out` then.
+        `chosen` (bool `[patients]`) are the hospital's patients, all by default. `held_out` is
+        their part that no training sees, however many they are; with 0, evaluations of this
+        hospital count nobody. A later version must be split with the fraction of the first.
         """
         salt = private_files.read_required(self._site.owner / "salt")
         return train_test_split.split(
@@ -185,14 +184,21 @@ class Owner:
         *,
         spec: DataSpec,
         asset: str,
+        declared: Declaration,
+        other_people: bool = False,
     ) -> AssetCard:
         """Hand a cohort to the vault and show its card and a mock in the catalogue.
 
         Publishing again under the same name makes the next version. What was spent on a patient
-        stays spent, under any name that the patient is published. The number of training
-        patients is declared in public, rounded down to two digits.
+        stays spent, under any asset's name. All assets whose data has no identifiers have one
+        budget together. `declared` is what the public reads of the cohort, in your words.
 
-        Does not protect: a patient whom the data files under two identifiers.
+        Does not protect: a patient whom the data files under two identifiers, if what is filed
+            differs too much (`datasites.data.fingerprints`), or if `other_people` says that they
+            are two.
+        Raises:
+            Refused: if patients are alike earlier ones under other names. `other_people` is your
+                signed word that they are other people; it stands in the audit log for ever.
         """
         return publishing.publish(
             split,
@@ -201,6 +207,8 @@ class Owner:
             hospital=self.name,
             vault=self._vault,
             desk=self._session,
+            declared=declared,
+            other_people=other_people,
         )
 
     def remove_patient(self, patient_id: str) -> SignedDecision:

@@ -104,8 +104,11 @@ class RemoveApprover(_OwnerAction):
 class PublishAsset(_OwnerAction):
     """The owner hands a cohort to the vault, under a name; `cohort_sha256` is of the body.
 
-    `patients` is the number of training patients that the owner declares to the public.
+    The owner declares to the public how many training `patients` there are, whether others are
+    `held_out`, and which modalities the asset `lacks`; none of it is computed from patients.
     `split_rule` names how patients are held out (`patient_hashing.rule`); an asset keeps its rule.
+    `other_people` is the owner's word that patients who are alike earlier ones under other names
+    are other people.
     """
 
     asset: str
@@ -113,6 +116,9 @@ class PublishAsset(_OwnerAction):
     patients: int
     cohort_sha256: str
     split_rule: str
+    held_out: bool = True
+    lacks: tuple[str, ...] = ()
+    other_people: bool = False
 
     def __post_init__(self) -> None:
         require(

@@ -9,17 +9,14 @@ It follows from the plan alone, so it can be shown before anybody decides.
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from syft_code import canonical
 from syft_code.metrics import scoring, segmentation
 from syft_code.plans.algorithms import Scaffold
-from syft_code.plans.messages import Purpose, ShareHeader, Signed
+from syft_code.plans.messages import Purpose
 from syft_code.plans.plan import Plan
 from syft_code.recipes.recipe import parameter_count
 from syft_code.secret_sharing import envelope, sharing
 from syft_code.secret_sharing.sharing import Scheme
 from syft_code.secret_sharing.vector_layout import VectorLayout
-
-_HASH = "0" * 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,23 +108,10 @@ def _numbers(name: str, count: int) -> DisclosedPart:
 
 
 def _share(plan: Plan, hospital: str, purpose: Purpose, party: int) -> DisclosedPart:
-    """A share as `envelope.seal` makes it, its size worked out from a header of the same form."""
-    header = ShareHeader(
-        plan_hash=plan.hash,
-        hospital=hospital,
-        purpose=purpose,
-        round=plan.rounds_of(purpose)[-1],
-        party=party,
-        parties=len(plan.aggregators),
-        needed=plan.needed,
-        length=VectorLayout.of(plan).vector_length(purpose),
-        ring_bits=plan.sharing_of(purpose).ring_bits,
-        log_sha256=_HASH,
-        sealed_sha256=_HASH,
+    """A share as `envelope.seal` makes it, with the most bytes that it may have."""
+    size = envelope.most_share_bytes(
+        plan, hospital, purpose, plan.rounds_of(purpose)[-1], party=party
     )
-    signed = Signed(message=canonical.text(header), signature=_HASH * 2)
-    size = len(envelope.SealedShare(header=signed, sealed=b"").to_bytes())
-    size += envelope.sealed_bytes(header)
     return DisclosedPart(
         name=_pieces(envelope.scheme(plan), party),
         shape=(size,),

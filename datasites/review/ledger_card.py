@@ -141,7 +141,7 @@ def _terms(policy: SitePolicy) -> tuple[Section, ...]:
                 ("Hospitals in a sum", f"at least {terms.min_hospitals}"),
                 ("Aggregators to open it", f"at least {terms.min_aggregators}"),
                 ("Models", ", ".join(terms.recipes)),
-                ("Clock of a plan", _clock(terms.most_ticks)),
+                ("Release schedule of a plan", _schedule(terms.most_ticks)),
                 ("People who approve", str(terms.approvers)),
                 ("Researchers read why not", "yes" if policy.tell_researchers else "no"),
             ),
@@ -184,8 +184,12 @@ def _budget(epsilon: float, delta: float) -> str:
     return f"epsilon {epsilon:g} at delta {delta:g}, in all, for ever"
 
 
-def _clock(most_ticks: int | None) -> str:
-    return "may be left out" if most_ticks is None else f"at most {most_ticks} ticks"
+def _schedule(most_ticks: int) -> str:
+    return (
+        f"at most {most_ticks} ticks"
+        if most_ticks
+        else "may be left out: the time of a round shows"
+    )
 
 
 def _cap(epsilon: float | None) -> str:

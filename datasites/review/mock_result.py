@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from syft_code.plans.messages import Purpose
+from syft_code.plans.plan_parts import ReleaseSchedule
 
 HELD_OUT_EVERY = 5
 
@@ -30,7 +31,8 @@ class MockRun:
     Units: `patients` train in the mock, `declared_patients` in a real round. `seconds_a_step`
     is a median without the first step; `seconds_a_round` is an estimate for a real round, from
     a straight line through the times of steps with few and with all of the mock's patients.
-    `tick_s` is what the plan's clock gives a training, None without a clock. `peak_mib` is the training process's, its libraries included.
+    `seconds_an_evaluation` is estimated for as many held-out patients as there may be. `release_schedule`
+    is the plan's. `peak_mib` is the training process's, its libraries included.
     """
 
     sentence: str
@@ -41,8 +43,9 @@ class MockRun:
     seconds: float
     seconds_a_step: float | None
     seconds_a_round: float | None
+    seconds_an_evaluation: float | None
     peak_mib: float
-    tick_s: float | None
+    release_schedule: ReleaseSchedule | None
     limit_s: float
     outputs: tuple[Output, ...]
 

@@ -90,6 +90,7 @@ class _Bench:
         self._steps = 0
         self._as_planned: float | None = None
         self._round_s: float | None = None
+        self._evaluation_s: float | None = None
         self._outputs: list[Output] = []
         self.sentence = ""
 
@@ -130,7 +131,11 @@ class _Bench:
         self._as_planned = self._seconds_a_step()
         self._keep(fewer, "train", update)
         if plan.evaluation is not None and plan.evaluation.after_rounds:
+            began = time.monotonic()
             self._keep(plan, "evaluate", self._perform(plan, "evaluate"))
+            self._evaluation_s = round_time.seconds_an_evaluation(
+                time.monotonic() - began, self._held_out, most_patients=self._hospital.patients
+            )
         try:
             self._perform(
                 replace(plan, dp_sgd=replace(dp, steps=TIMED_STEPS, sample_rate=1.0)), "train"
@@ -174,8 +179,9 @@ class _Bench:
             seconds=seconds,
             seconds_a_step=self._as_planned,
             seconds_a_round=self._round_s,
+            seconds_an_evaluation=self._evaluation_s,
             peak_mib=self._peak_mib,
-            tick_s=None if self._plan.clock is None else self._plan.clock.train_s,
+            release_schedule=self._plan.release_schedule,
             limit_s=self._limit_s,
             outputs=tuple(self._outputs),
         )
@@ -183,6 +189,10 @@ class _Bench:
     @property
     def _patients(self) -> int:
         return int((~self._split.held_out).sum()) if self._split is not None else 0
+
+    @property
+    def _held_out(self) -> int:
+        return int(self._split.held_out.sum()) if self._split is not None else 0
 
     def _perform(self, plan: Plan, purpose: Purpose) -> bytes:
         self._moments.clear()

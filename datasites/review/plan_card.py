@@ -12,6 +12,8 @@ from policies import known_parties
 from policies.known_parties import Known
 from syft_code.plans.plan import Plan
 
+LEAST_ROOM = 1.2
+"""A tick must be so many times as long as the work is here, or a patient more may move it past."""
 OTHER_CODE = "The code is NOT the one fixed function that a request may carry: deny it."
 
 
@@ -129,17 +131,17 @@ def what_leaves(disclosures: Sequence[Disclosure], plan: Plan) -> Section:
 
 def _when(plan: Plan) -> str:
     """When a result leaves."""
-    clock = plan.clock
-    if clock is None:
+    schedule = plan.release_schedule
+    if schedule is None:
         return (
-            "A result leaves when it is ready: the plan has no clock, and the time that the work took "
-            "can tell of patients."
+            "A result leaves when it is ready: the plan has no release schedule, and the time that the "
+            "work took can tell of patients."
         )
     return (
-        f"A result leaves at a tick of the plan's clock, {clock.train_s:g} s of a training and "
-        f"{clock.evaluate_s:g} s of an evaluation, whatever the work took; after "
-        f"{clock.ticks} ticks the round has failed. Which tick it was tells a stopwatch at most "
-        f"{math.ceil(math.log2(clock.ticks + 1))} bits a round."
+        f"A result leaves at a tick of the plan's release schedule, {schedule.train_s:g} s of a "
+        f"training and {schedule.evaluate_s:g} s of an evaluation, whatever the work took; after "
+        f"{schedule.ticks} ticks the round has failed. Which tick it was tells a stopwatch at most "
+        f"{math.ceil(math.log2(schedule.ticks + 1))} bits a round."
     )
 
 
@@ -214,16 +216,24 @@ def _time(mock: MockRun) -> str:
         return f"{step}, a real round not estimated"
     return (
         f"{step}; a real round of {mock.steps_a_round} steps with {mock.declared_patients:,} "
-        f"patients about {mock.seconds_a_round:.1f} s (a rough estimate); {_tick(mock)}"
+        f"patients about {mock.seconds_a_round:.1f} s (a rough estimate); {_ticks(mock, mock.seconds_a_round)}"
     )
 
 
-def _tick(mock: MockRun) -> str:
-    """What the plan's clock gives a round, against what it takes here."""
-    if mock.tick_s is None or mock.seconds_a_round is None:
-        return "the plan has no clock, so the time that a round takes shows"
-    fits = mock.seconds_a_round <= mock.tick_s
-    return f"the plan's clock gives it {mock.tick_s:g} s" + ("" if fits else ", TOO SHORT here")
+def _ticks(mock: MockRun, round_s: float) -> str:
+    """What the plan's release schedule gives a round and an evaluation, against what each takes here."""
+    if mock.release_schedule is None:
+        return "the plan has no release schedule, so the time that a round takes shows"
+    given = f"the plan's release schedule gives it {_tick(mock.release_schedule.train_s, round_s)}"
+    if mock.seconds_an_evaluation is None:
+        return given
+    tick = _tick(mock.release_schedule.evaluate_s, mock.seconds_an_evaluation)
+    return f"{given}, and an evaluation of about {mock.seconds_an_evaluation:.1f} s {tick}"
+
+
+def _tick(tick_s: float, work_s: float) -> str:
+    fits = LEAST_ROOM * work_s <= tick_s
+    return f"{tick_s:g} s" + ("" if fits else ", TOO SHORT here: patients decide which tick it is")
 
 
 def _output(output: Output) -> str:

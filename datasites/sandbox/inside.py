@@ -48,7 +48,7 @@ def main(spec: Spec, parent_pid: int) -> None:
     os.closerange(3, MOST_FILES)
     match spec.mechanism:
         case "namespaces":
-            namespaces.enter(spec.readable)
+            namespaces.enter(spec.readable, as_owner=spec.profile == "reader")
         case "landlock" | "bubblewrap":
             namespaces.drop_capabilities()
         case "none":
@@ -129,7 +129,8 @@ def _work(spec: Spec, work: Entry) -> None:
     """One job in this process, and its end."""
     try:
         os.closerange(3, MOST_FILES)
-        resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
+        if spec.profile != "reader":  # whose filter allows threads alone
+            resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
         if spec.mechanism != "none":
             seccomp.install(seccomp.PROFILES[spec.profile](LINE, OUTPUT, LOG))
         os.write(LINE, READY)

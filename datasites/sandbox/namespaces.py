@@ -41,20 +41,24 @@ _CAPABILITIES = 41
 _TREE_BYTES = 1 << 20
 
 
-def enter(readable: Iterable[str]) -> None:
+def enter(readable: Iterable[str], *, as_owner: bool = False) -> None:
     """Go on as process 1 of new namespaces, where only these paths are; nothing can be written.
 
     The calling process stays outside, waits, and ends as the one inside does. An ordinary user
-    becomes the same user without rights; root becomes nobody.
+    becomes the same user without rights; root becomes nobody, but who reads an owner's files
+    (`as_owner`) is told so and stays root to them, without rights.
 
     Raises:
         OSError: if the kernel does not allow it.
     """
     os.umask(0o022)
-    try:
-        unshare(_NEW_FILES | _NEW_REST)
-    except PermissionError:
+    if as_owner:
         _with_own_users()
+    else:
+        try:
+            unshare(_NEW_FILES | _NEW_REST)
+        except PermissionError:
+            _with_own_users()
     _fork()
     mount("none", "/", None, _RECURSIVE | _PRIVATE)
     _see_only(readable)

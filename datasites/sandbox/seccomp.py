@@ -2,7 +2,7 @@
 
     start    read files, import, fork          a template, while it loads libraries and makes workers
     strict   compute; read what it was handed, write to its one answer; no path, no socket, no process
-    reader   strict, and reading files          what its view of the file system holds
+    reader   strict, reading files, threads     what its view of the file system holds
     ranks    strict, and writing to other lines for processes of one training, with lines between them
 
 Everything else fails with EPERM; another architecture's calls, whose numbers mean other things, kill.
@@ -25,6 +25,8 @@ _ARCH_AT, _NUMBER_AT, _ARGUMENTS_AT = 4, 0, 16
 _SET_FILTER, _ALL_THREADS = 1, 1
 _FORK_FLAGS = 0x01200011
 """SIGCHLD with the two bits by which glibc's fork tells the child its number."""
+_THREAD_FLAGS = 0x003D0F00
+"""What glibc's `pthread_create` asks for: everything is shared, so it is no process."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +72,7 @@ FILES: Mapping[str, Rule] = {
 }  # fmt: skip
 PROCESSES: Mapping[str, Rule] = {
     "sched_getaffinity": None, "sysinfo": None,
-    "clone": _OneOf(0, (_FORK_FLAGS,)),
+    "clone": _OneOf(0, (_FORK_FLAGS, _THREAD_FLAGS)),
     "wait4": None, "kill": _OneOf(1, (signal.SIGKILL,)), "prctl": None, "seccomp": None,
     "prlimit64": None, "arch_prctl": None,
     "close_range": None, "pipe2": None, "sendmsg": None, "sendto": None, "write": None,
@@ -86,8 +88,8 @@ def strict(*writable: int) -> Mapping[str, Rule]:
 
 
 def reader(*writable: int) -> Mapping[str, Rule]:
-    """As `strict`, and read files; what there is to read, its view of the file system says."""
-    return {**strict(*writable), **FILES}
+    """As `strict`, and read files, in threads; what there is to read, its view of the file system says."""
+    return {**strict(*writable), **FILES, "clone": _OneOf(0, (_THREAD_FLAGS,))}
 
 
 def ranks(*writable: int) -> Mapping[str, Rule]:

@@ -1,5 +1,6 @@
 """The cohort files of a vault, each named by the SHA-256 of its bytes."""
 
+import contextlib
 import hashlib
 from pathlib import Path
 
@@ -22,7 +23,17 @@ class CohortFiles:
         """Write a cohort down durably, and return its hash."""
         digest = canonical.sha256(body)
         durable_files.write_durably(self.path(digest), body)
+        self.check(digest)
         return digest
+
+    def read_ahead(self) -> None:
+        """Check all cohorts now: the first round of one would else wait as long as its bytes need.
+
+        What is wrong with one is said to the round that needs it.
+        """
+        for digest in self._assets.cohorts():
+            with contextlib.suppress(NotApproved):
+                self.check(digest)
 
     def path(self, digest: str) -> Path:
         """Where a cohort stands."""

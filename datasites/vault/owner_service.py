@@ -10,12 +10,13 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Literal
 
-from datasites.data import cohort_file
+from datasites.data import cohort_file, fingerprints
 from datasites.data.cohort_file import SplitCohort
+from datasites.data.fingerprints import Fingerprints
 from datasites.protocol import owner_actions, vault_api
 from datasites.vault.approvers import ApproverRegistry
 from datasites.vault.authorization import Authorizer
-from datasites.vault.db import integrity_check
+from datasites.vault.db import integrity_check, ledger
 from datasites.vault.db.vault_database import VaultDatabase
 from datasites.vault.round_executor import RoundExecutor
 from datasites.vault.vault_files import VaultFiles
@@ -110,19 +111,45 @@ class OwnerService:
             "are held out there is none: publish a larger cohort.",
             error=InvalidData,
         )
+        prints = fingerprints.take(stored, action.spec, self._db.fingerprints.key)
+        if not action.other_people:
+            self._check_names(action, prints)
         digest = self._files.cohorts.keep(cohort_file.pack(stored) if removed else body)
         with self._approvers.deciding(signer):
             self._check_same_split(action, stored)  # a refusal leaves a file, which a start deletes
             self._approvers.keep(action, signer, signed)
             groups = dict(zip(stored.names(), stored.held_out.tolist(), strict=True))
-            patients = self._db.ledger.register(action.asset, groups)
+            anybody = {} if stored.named else {ledger.ANYBODY: False}
+            patients = self._db.ledger.register(action.asset, groups | anybody)
             version = self._db.assets.publish(action, cohort_sha256=digest)
-            self._note_cohort(action.asset, version, digest, patients_sha256=patients)
+            self._note_cohort(
+                action.asset,
+                version,
+                digest,
+                patients_sha256=patients,
+                fingerprints_sha256=self._db.fingerprints.keep(
+                    action.asset, version, prints.encode()
+                ),
+            )
         return version
+
+    def _check_names(self, action: owner_actions.PublishAsset, prints: Fingerprints) -> None:
+        """Raise `Refused` if anybody is alike a patient who was published under another name."""
+        earlier = [fingerprints.decode(data) for data in self._db.fingerprints.every()]
+        alike = len(fingerprints.under_other_names(prints, earlier))
+        require(
+            not alike,
+            f"A patient must keep their name, and {alike} of {action.asset} are alike patients who "
+            "were published here under other names: a new name would have a new budget. Publish "
+            "them under the identifiers and in the columns that they had; if they are other "
+            "people, sign that with other_people=True.",
+            error=Refused,
+        )
 
     def _check_same_split(self, action: owner_actions.PublishAsset, split: SplitCohort) -> None:
         """Assets that share a patient must hold patients out alike: groups are paid in parallel."""
-        for name in self._db.ledger.sharing(action.asset, split.names()):
+        names = [*split.names(), *([] if split.named else [ledger.ANYBODY])]
+        for name in self._db.ledger.sharing(action.asset, names):
             for other in self._db.assets.versions(name):
                 published = other.publication
                 require(
@@ -130,7 +157,8 @@ class OwnerService:
                     == (published.split_rule, published.spec.patient_unit),
                     f"{action.asset} version {self._db.assets.newest_version(action.asset) + 1} must hold "
                     f"patients out by the rule of {name}, with which it shares patients or its "
-                    "name (the same salt, fraction and unit): split it as before.",
+                    "name, or which has no identifiers either (the same salt, fraction and unit): "
+                    "split it as before.",
                     error=Refused,
                 )
 
@@ -286,6 +314,12 @@ def _unpacked(action: owner_actions.PublishAsset, body: bytes) -> SplitCohort:
     require(
         split.split_rule == action.split_rule,
         "The cohort must be split by the rule that the publication names: publish it again.",
+        error=InvalidMessage,
+    )
+    require(
+        (split.cells is not None) == (action.spec.kind in ("table", "series")),
+        "A table and a series, and nothing else, must come with what their cells say: publish what "
+        "the reader gave.",
         error=InvalidMessage,
     )
     return split

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from datasites.vault.authorization import Authorizer
 from datasites.vault.db import integrity_check
 from datasites.vault.db.vault_database import VaultDatabase
-from datasites.vault.round_clock import RoundClock
+from datasites.vault.release_timer import ReleaseTimer
 from datasites.vault.update_sealer import ApprovedRound, SealedUpdate, UpdateSealer
 from datasites.vault.vault_files import VaultFiles
 from datasites.vault.worker.training_worker import TrainingWorker
@@ -27,8 +27,8 @@ MAX_REASON = 2000
 FAILED = "The round failed inside the hospital; the data owner's log says why."
 """What a researcher reads of an unforeseen error."""
 LATE = (
-    "The round was not over at the last tick of the plan's clock; nothing left the hospital and the "
-    "round stays paid. Plan longer ticks, or more of them."
+    "The round was not over at the last tick of the plan's release schedule; nothing left the hospital "
+    "and the round stays paid. Plan longer ticks, or more of them."
 )
 
 
@@ -56,7 +56,7 @@ class RoundExecutor:
         self._sealer = sealer
         self._worker = worker
         self._queue = ThreadPoolExecutor(max_workers=1, thread_name_prefix="round")
-        self._clocks: dict[str, RoundClock] = {}
+        self._timers: dict[str, ReleaseTimer] = {}
         self._under_way: dict[str, threading.Event] = {}  # by ticket, set at the round's end
         self._running = ""  # the hash of the plan whose round is under way
         self.closing = threading.Event()
@@ -85,8 +85,8 @@ class RoundExecutor:
 
     def step(self, ticket: str) -> int | None:
         """The step at which the round of a ticket is, None if it does not run now."""
-        clock = self._clocks.get(ticket)
-        return None if clock is None else clock.step
+        timer = self._timers.get(ticket)
+        return None if timer is None else timer.step
 
     def stop_unless_granted(self) -> None:
         """After the rules or a decision changed: end the round under way if it may not run now.
@@ -104,21 +104,21 @@ class RoundExecutor:
                 self._cut_holds()
 
     def _cut_holds(self) -> None:
-        for clock in list(self._clocks.values()):
-            clock.cut()
+        for timer in list(self._timers.values()):
+            timer.cut()
 
     def _run(self, approved: ApprovedRound) -> None:
         """Train or evaluate, and leave sealed shares or a sentence behind.
 
         The grant is computed before the round and again in the transaction that releases its result:
         an owner can revoke the plan while the round waits in the queue, and while it trains.
-        The plan's clock begins when the training process waits for the job, whose start is nobody's
+        The timer begins when the training process waits for the job, whose start is nobody's
         patient's doing; whatever comes of the job, shares or a sentence, shows at a tick. What ends
         before a patient is read is said at once.
         """
         ticket, plan_hash = approved.ticket, approved.call.plan_hash
         self._running = plan_hash
-        clock = None
+        timer = None
         try:
             self._db.tickets.set_state(ticket, "running")
             with trace.span("vault: have a training process"):
@@ -126,50 +126,50 @@ class RoundExecutor:
             begun = self._begin(approved)
             with trace.span("vault: grant again"):
                 self._authorizer.grant(plan_hash)
-            clock = begun
-            self._release(approved, self._in_time(approved, clock), clock)
+            timer = begun
+            self._release(approved, self._in_time(approved, timer), timer)
         except Exception as problem:
             foreseen = problem if isinstance(problem, ConsiliumError) else TrainingFailed(FAILED)
             LOG.warning("round %s failed: %s", ticket, problem, exc_info=foreseen is not problem)
-            if clock is not None:
-                clock.hold()
+            if timer is not None:
+                timer.hold()
             told = TrainingFailed(FAILED) if isinstance(foreseen, InvalidInput) else foreseen
             self._fail(approved, str(foreseen), public=str(self._authorizer.public(told)))
         finally:
             self._running = ""
-            self._clocks.pop(ticket, None)
+            self._timers.pop(ticket, None)
             self._under_way.pop(ticket).set()
 
-    def _begin(self, approved: ApprovedRound) -> RoundClock:
-        clock = RoundClock(approved.grant.plan, approved.call.purpose)
-        self._clocks[approved.ticket] = clock
+    def _begin(self, approved: ApprovedRound) -> ReleaseTimer:
+        timer = ReleaseTimer(approved.grant.plan, approved.call.purpose)
+        self._timers[approved.ticket] = timer
         if self.closing.is_set():
-            clock.cut()
-        return clock
+            timer.cut()
+        return timer
 
-    def _in_time(self, approved: ApprovedRound, clock: RoundClock) -> "_Written":
-        """Train, seal and write the shares down, until the clock's last tick.
+    def _in_time(self, approved: ApprovedRound, timer: ReleaseTimer) -> "_Written":
+        """Train, seal and write the shares down, until the schedule's last tick.
 
         The log's head is read before the work: the one after it would tell when the work ended.
         """
         try:
-            update = self._sealer.make(approved, clock, log_sha256=self._db.log.head().sha256)
+            update = self._sealer.make(approved, timer, log_sha256=self._db.log.head().sha256)
             with trace.span("vault: write shares"):
                 hashes = tuple(self._files.shares.write(share) for share in update.shares)
         finally:
-            clock.end()
-            if clock.late:
+            timer.end()
+            if timer.late:
                 raise TrainingFailed(LATE)
         return _Written(update=update, hashes=hashes)
 
-    def _release(self, approved: ApprovedRound, written: "_Written", clock: RoundClock) -> None:
+    def _release(self, approved: ApprovedRound, written: "_Written", timer: ReleaseTimer) -> None:
         """At the tick, let the shares out: ledger, log, ticket and state say so together.
 
         What the vault's own end cuts off before that stays unfinished.
         """
         update, hashes = written.update, written.hashes
         with trace.span("vault: wait for the tick"):
-            clock.hold()
+            timer.hold()
         if self.closing.is_set():
             return
         facts = {"client_state": update.after} if update.after else {}

@@ -17,13 +17,13 @@ from datasites.vault.authorization import Grant
 from datasites.vault.client_state import ClientState
 from datasites.vault.db.ledger import Spend
 from datasites.vault.db.vault_database import VaultDatabase
-from datasites.vault.round_clock import RoundClock
+from datasites.vault.release_timer import ReleaseTimer
 from datasites.vault.vault_files import VaultFiles
 from datasites.vault.worker.job_messages import TrainingJob
 from datasites.vault.worker.training_worker import TrainingWorker
 from syft_code.arrays import Vector
 from syft_code.local_training import broadcast, client_update
-from syft_code.plans.messages import RoundCall
+from syft_code.plans.messages import RoundCall, RoundStatement
 from syft_code.plans.plan_parts import Engine
 from syft_code.runtime import trace
 from syft_code.secret_sharing import envelope, keystream
@@ -86,16 +86,26 @@ class UpdateSealer:
         self._files = files
         self._worker = worker
 
-    def make(self, approved: ApprovedRound, clock: RoundClock, *, log_sha256: str) -> SealedUpdate:
+    def make(
+        self, approved: ApprovedRound, timer: ReleaseTimer, *, log_sha256: str
+    ) -> SealedUpdate:
         """Train in the training process, pass the airlock, correct or compress, encode, seal.
 
-        The shares carry `log_sha256`, the hash of an entry of the log.
+        The shares state `log_sha256`, the hash of an entry of the log, and what its ticket says that
+        the study has spent.
         """
         plan, call = approved.grant.plan, approved.call
+        paid = self._db.tickets.read(approved.ticket)
+        statement = RoundStatement(
+            weights_sha256=call.weights_sha256,
+            epsilon=paid.epsilon,
+            delta=paid.delta,
+            log_sha256=log_sha256,
+        )
         state = self._files.client_states.read(plan, call.purpose)
-        result = self._trained(approved, state, clock)
+        result = self._trained(approved, state, timer)
         if call.purpose == "evaluate":
-            shares = self._sealed_shares(approved, result, log_sha256)
+            shares = self._sealed_shares(approved, result, statement)
             return SealedUpdate(shares=shares, before="", after="")
         sent = broadcast.unpack(plan, call.purpose, np.frombuffer(approved.broadcast, "<f4"))
         update = client_update.from_result(
@@ -106,11 +116,11 @@ class UpdateSealer:
             common=sent.control.astype(np.float64),
             kept=state.numbers,
         )
-        shares = self._sealed_shares(approved, update.values, log_sha256)
+        shares = self._sealed_shares(approved, update.values, statement)
         after = "" if update.kept is None else self._files.client_states.write(update.kept)
         return SealedUpdate(shares=shares, before=state.sha256, after=after)
 
-    def _trained(self, approved: ApprovedRound, state: ClientState, clock: RoundClock) -> Vector:
+    def _trained(self, approved: ApprovedRound, state: ClientState, timer: ReleaseTimer) -> Vector:
         """What the training process makes of a round, once it has passed the airlock."""
         plan, call = approved.grant.plan, approved.call
         cohort = self._db.assets.newest(approved.grant.asset).cohort_sha256
@@ -128,8 +138,8 @@ class UpdateSealer:
                 job,
                 body,
                 self._files.cohorts.path(cohort),
-                on_step=clock.note,
-                limit_s=clock.left_s,
+                on_step=timer.note,
+                limit_s=timer.left_s,
             )
         return airlock.inspect(
             raw,
@@ -138,7 +148,7 @@ class UpdateSealer:
         )
 
     def _sealed_shares(
-        self, approved: ApprovedRound, values: Vector, log_sha256: str
+        self, approved: ApprovedRound, values: Vector, statement: RoundStatement
     ) -> list[bytes]:
         plan, call = approved.grant.plan, approved.call
         airlock.check(values, bound=plan.sharing_of(call.purpose).bound)
@@ -150,7 +160,7 @@ class UpdateSealer:
                 round_number=call.round,
                 values=values,
                 hospital_key=self._key,
-                log_sha256=log_sha256,
+                statement=statement,
                 seeds=_fresh(envelope.scheme(plan).pieces - 1, keystream.SEED_BYTES),
                 content_keys=_fresh(len(plan.aggregators), envelope.KEY_BYTES),
             )

@@ -115,6 +115,7 @@ class Vault:
         integrity_check.check(self._db)
         self._db.tickets.forget_unfinished()
         self._files.delete_unused()
+        self._files.cohorts.read_ahead()
         self._db.log.append("vault started", verify_key=self.verify_key)
 
     @property
@@ -247,7 +248,7 @@ class Vault:
             "The call is for another hospital than this one: send it where its roster says.",
             error=InvalidMessage,
         )
-        self._check_clock(plan)
+        self._check_schedule(plan)
         require(
             call.round in plan.rounds_of(call.purpose),
             f"The plan has no round {call.round} to {call.purpose}: call one that it has.",
@@ -255,13 +256,14 @@ class Vault:
         )
         return call, plan
 
-    def _check_clock(self, plan: Plan) -> None:
-        """Raise `InvalidMessage` if a round's clock could hold this hospital's queue past its limit."""
-        longest_s = 0.0 if plan.clock is None else max(map(plan.clock.last_s, PURPOSES))
+    def _check_schedule(self, plan: Plan) -> None:
+        """Raise `InvalidMessage` if a round's schedule could hold this hospital's queue past its limit."""
+        schedule = plan.release_schedule
+        longest_s = 0.0 if schedule is None else max(map(schedule.last_s, PURPOSES))
         require(
             longest_s <= self._limit_s,
-            f"A round's clock must be over within this hospital's limit of {self._limit_s:g} s, and "
-            f"takes up to {longest_s:g} s: plan shorter ticks, or fewer.",
+            "A round's release schedule must be over within this hospital's limit of "
+            f"{self._limit_s:g} s, and takes up to {longest_s:g} s: plan shorter ticks, or fewer.",
             error=InvalidMessage,
         )
 

@@ -4,9 +4,9 @@ A handler reads, asks `Aggregation`, and answers; it decides nothing itself. Vec
 through it in chunks. Some workers never carry vectors, so that short calls are answered
 however many slow lines the studies' own parties have.
 
-Does not protect: whoever reaches the port can open connections and hold workers with calls that
-they never finish, and so delay all others for as long; nothing is lost by it. Let only researchers
-reach the port.
+Does not protect: whoever reaches the port can hold workers with calls that they never finish, and
+so delay all others for as long; nothing is lost by it. A connection that does not end its greeting
+is closed after some seconds. Let only researchers reach the port.
 """
 
 import logging
@@ -37,6 +37,7 @@ def bind(*, host: str, port: int, tls_key: bytes, certificate: bytes) -> tuple[g
             *aggregator_api.LIMITS,
             *aggregator_api.KEEPALIVE,
             *aggregator_api.TOLERATED_PINGS,
+            *aggregator_api.HANDSHAKE,
             ("grpc.so_reuseport", 0),
             ("grpc.max_concurrent_streams", CARRIERS),  # of one connection: never all workers
         ],

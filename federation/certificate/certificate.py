@@ -1,31 +1,31 @@
 """The certificate that travels with a model: who took part, what it cost, who saw what.
 
-    outcome ─ certificate ─▶ dict ─ write ─▶ JSON          JSON ─ read, check ─▶ what is wrong
+    outcome ─ certificate ─▶ dict ─ write ─▶ signed JSON     JSON ─ read, check ─▶ what is wrong
 
 Whoever gets a model reads the certificate with any text editor, and `check`
 (`verification`) works out anew whatever follows from the plan.
 
-Each hospital that contributed stands in it with a log anchor: the hash of its audit log's last
-entry, in a header that it signed. A log that was shortened or rewritten since can't meet it.
-
-Does not protect: a certificate as a whole is not signed. The hospitals' ledgers and signed
-logs are the evidence; this is the account that can be held against them.
+Each contribution stands in it with what its hospital signed (`statements`), and the researcher
+signs the whole (`signed_file`). What that shows, and what not: docs/protocol.md, section 12.
 """
 
 import importlib.metadata
-import json
 import math
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from federation.certificate import disclosure_statements, privacy_cost, second_accountant
-from federation.certificate.verification import (
-    FORMAT,
-    SILENT,
-    Certificate,
-    facts_of_plan,
+from nacl.signing import SigningKey
+
+from federation.certificate import (
+    disclosure_statements,
+    privacy_cost,
+    second_accountant,
+    signed_file,
+    statements,
 )
+from federation.certificate.statements import WEIGHTS_IN
+from federation.certificate.verification import FORMAT, Certificate, facts_of_plan
 from federation.evaluation import exact_metrics, model_file
 from federation.evaluation.baselines import Baseline
 from federation.researcher.outcome import Outcome, RoundRecord, model_sha256
@@ -33,13 +33,16 @@ from syft_code import canonical
 from syft_code.errors import InvalidInput, require
 from syft_code.metrics import noise_errors
 from syft_code.plans import messages
-from syft_code.plans.messages import ShareHeader
-from syft_code.privacy import accounting
+from syft_code.plans.messages import PURPOSES, Purpose, ShareHeader
 from syft_code.recipes.recipe import parameter_count
+from syft_code.runtime.durable_files import write_durably
 
-SMALLEST_DELTA = 1e-6
 RELATION = "add or remove one patient"
 DEMO_ONLY = "possible only in a demo that owns all the data"
+OWNER_ONLY = (
+    "Exact figures of real data, which no epsilon protects: for the owner of the data alone. Only "
+    "the user who wrote this file may read it; don't pass it on."
+)
 STAND_IN = (
     "STAND-IN: this model was trained on synthetic data. No patient is in them, and no "
     "figure here says anything about medicine."
@@ -68,7 +71,11 @@ def certificate(
     exact: Mapping[str, float] | None = None,
     baselines: Sequence[Baseline] = (),
 ) -> Certificate:
-    """Write a study down; `exact` and `baselines` exist only where one owner has all the data."""
+    """Write a study down; `exact` and `baselines` exist only where one owner has all the data.
+
+    Raises:
+        InvalidInput: if a contribution lacks the statement that its hospital signed.
+    """
     plan = outcome.plan
     data = model_file.encode(plan, outcome.weights)
     return {
@@ -106,23 +113,25 @@ def certificate(
     }
 
 
-def write(path: Path, content: Certificate) -> str:
-    """Write a certificate as readable JSON, and return the file's SHA-256."""
-    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
-    data = f"{text}\n".encode()
-    path.write_bytes(data)
+def write(path: Path, content: Certificate, *, key: SigningKey) -> str:
+    """Researcher: countersign a certificate, write its file, and return the file's SHA-256.
+
+    Guarantee: one with exact figures of real data only its writer may read (mode 0600).
+    """
+    data = signed_file.encode(content, key)
+    if OWNER_ONLY in content["utility"].get(DEMO_ONLY, {}).values():
+        write_durably(path, data)
+    else:
+        path.write_bytes(data)
     return canonical.sha256(data)
 
 
 def read(path: Path) -> Certificate:
-    """Read a certificate's file; raise `InvalidInput` if it is no JSON object."""
+    """Read a certificate's file; raise `InvalidInput` unless its researcher signed each byte."""
     try:
-        content = canonical.loads(path.read_bytes())
-    except (OSError, ValueError) as problem:
+        return signed_file.decode(path.read_bytes())
+    except OSError as problem:
         raise InvalidInput(f"{path} must be a certificate, and can't be read: {problem}.") from None
-    require(isinstance(content, dict), f"{path} must be a JSON object.", error=InvalidInput)
-    found: Certificate = content
-    return found
 
 
 def _utility(
@@ -149,6 +158,7 @@ def _utility(
         }
     if exact is not None or baselines:
         content[DEMO_ONLY] = {
+            "who_may_read_this": "anybody: stand-ins" if plan.data.stand_in else OWNER_ONLY,
             "exact_figures_of_this_model": _rounded(exact or {}),
             "baselines": [_baseline(one) for one in baselines],
         }
@@ -167,38 +177,17 @@ def _baseline(baseline: Baseline) -> Certificate:
 
 
 def _hospital(outcome: Outcome, name: str) -> Certificate:
-    """What one hospital gave and what it cost, with its audit log's last hash when it gave it."""
-    headers = [record.anchors[name] for record in outcome.rounds if name in record.anchors]
-    facts = _spent(outcome, name)
-    if not headers:
-        return facts
-    header = messages.verify(ShareHeader, headers[-1], outcome.plan.hospital(name).verify_key)
-    anchor = {
-        "sha256": header.log_sha256,
-        "header": {"message": headers[-1].message, "signature": headers[-1].signature},
-    }
-    return facts | {"log_anchor": anchor}
-
-
-def _spent(outcome: Outcome, name: str) -> Certificate:
-    """What a hospital's patients paid, by its ledger or, where that is silent, by its events."""
-    facts, part = privacy_cost.privacy_cost(outcome, name), privacy_cost.part_of(outcome, name)
-    took_part = {*part.trained, *part.evaluated}
-    stated = [record.round for record in outcome.rounds if name in record.epsilon]
-    if not took_part or stated[-1:] >= [max(took_part)]:
-        return facts
-    deltas = [delta for record in outcome.rounds for delta in record.delta.values()]
-    delta = min(deltas, default=SMALLEST_DELTA)
-    anew = privacy_cost.recomputed(outcome.plan, part, delta=delta)
-    events = accounting.plan_events(outcome.plan)
-    return facts | {
-        "epsilon": anew["epsilon_pld"],
-        "delta": delta,
-        "epsilon_stated_by_ledger": None,
-        **anew,
-        "epsilon_of_the_whole_plan": accounting.epsilon(events, delta=delta),
-        "note": SILENT,
-    }
+    """What one hospital gave and what it cost, with what it signed."""
+    facts = privacy_cost.privacy_cost(outcome, name)
+    signed = [
+        record.headers[purpose][name]
+        for record in outcome.rounds
+        for purpose in PURPOSES
+        if name in record.headers.get(purpose, {})
+    ]
+    own = facts | {"statements": [{"message": s.message, "signature": s.signature} for s in signed]}
+    headers = statements.read(own, outcome.plan)
+    return own | {"log_sha256": headers[-1].log_sha256 if headers else None}
 
 
 def _round(record: RoundRecord) -> Certificate:
@@ -209,9 +198,24 @@ def _round(record: RoundRecord) -> Certificate:
         "absent": record.absent,
         "evaluated": bool(record.metrics),
         "evaluators": sorted(record.evaluated),
+        **{member: _weights_sha256(record, purpose) for purpose, member in WEIGHTS_IN.items()},
         "seconds": round(record.seconds, 2),
         "upload_bytes": record.upload_bytes,
     }
+
+
+def _weights_sha256(record: RoundRecord, purpose: Purpose) -> str | None:
+    """The hash of what a round's hospitals worked on, by their own word; None if there are none."""
+    headers = record.headers.get(purpose, {})
+    gave = record.trained if purpose == "train" else record.evaluated
+    require(
+        headers.keys() == set(gave),
+        f"Each contribution to round {record.round} ({purpose}) must have the statement that its "
+        "hospital signed, and one is missing: run train() again when all aggregators answer.",
+        error=InvalidInput,
+    )
+    signed = [messages.claimed(ShareHeader, one) for one in headers.values()]
+    return signed[0].weights_sha256 if signed else None
 
 
 def _rounded(exact_metrics: Mapping[str, float]) -> dict[str, float | None]:

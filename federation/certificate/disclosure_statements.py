@@ -256,6 +256,8 @@ def _aggregator(outcome: Outcome, share: str) -> list[str]:
     return [
         f"The plan, and from each hospital in each of {_rounds(done)}: {share}. Without {who} "
         "these are random bytes.",
+        "With each share the hash of the weights that the hospital worked on, what the study had "
+        "spent there, and its audit log's newest hash.",
         f"It gave away {gave}{grouped}, over at least {plan.min_hospitals} hospitals"
         + (", and likewise for each evaluation." if _evaluations(outcome) else "."),
         "It let a sum out only when "

@@ -4,24 +4,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from federation.certificate import privacy_cost
+from federation.certificate import privacy_cost, statements
 from federation.certificate.privacy_cost import SpentRounds
 from federation.evaluation import model_file
 from federation.researcher.outcome import model_sha256
 from syft_code import canonical
 from syft_code.errors import ConsiliumError, InvalidInput
-from syft_code.plans import messages, traveller
-from syft_code.plans.messages import ShareHeader, Signed
+from syft_code.plans import traveller
 from syft_code.plans.plan import Plan
 from syft_code.secret_sharing import groups
 
 Certificate = dict[str, Any]
-FORMAT = "consilium-certificate-5"
-SILENT = (
-    "Its front desk did not answer when this study was taken up again, so that its ledger's word on "
-    "its last round is missing: epsilon is that of its events, at the smallest delta that another "
-    "hospital states."
-)
+FORMAT = "consilium-certificate-6"
 TOLERANCE = 0.01
 """An epsilon may lie off the one worked out anew by this part, for rounding."""
 
@@ -59,15 +53,26 @@ def delivered_weights_sentence(plan: Plan) -> str:
     return which
 
 
-def check(content: Certificate, *, model: Path | None = None) -> list[str]:
+@canonical.message
+class PublicKeys:
+    """The parties' Ed25519 keys (hex), as whoever checks has them from the parties themselves."""
+
+    researcher: str
+    hospitals: dict[str, str]
+
+
+def check(
+    content: Certificate, *, model: Path | None = None, keys: PublicKeys | None = None
+) -> list[str]:
     """Sentences that say what in a certificate does not hold; none if all does.
 
     Works out the hashes of plan and code, the roster, the rounds and every epsilon anew, checks
-    the hospitals' signatures over the heads of their audit logs, and with `model` the hashes of
-    the model's file. A ledger that states more than the events come to is fine: a round that
-    failed stays paid. One that states less is not.
+    each hospital's signed statements and the chain of models (`statements`), with `model` the
+    hashes of the model's file, and with `keys` that the plan names those. A ledger that states more
+    than the events come to is fine: a round that failed stays paid. One that states less is not.
 
-    Does not protect: against a certificate that was made up as a whole; ask the hospitals.
+    Does not protect: without `keys`, against a certificate that was made up as a whole. The
+    researcher's signature over it is `signed_file`'s to check.
     """
     if content.get("format") != FORMAT:
         return [f"The format must be {FORMAT}, it is {str(content.get('format'))[:60]!r}."]
@@ -80,15 +85,17 @@ def check(content: Certificate, *, model: Path | None = None) -> list[str]:
         lambda: _check_rounds(content, plan),
         lambda: _check_hospitals(content, plan),
     ]
+    if keys is not None:
+        checks.append(lambda: _check_keys(plan, keys))
     if model is not None:
-        checks.append(lambda: _check_model(content, plan, model))
+        checks.append(lambda: check_model(content, model))
     return [sentence for one in checks for sentence in _guarded(one)]
 
 
 def _plan_of(content: Certificate) -> Plan:
     try:
         return Plan.decode(canonical.encode(content.get("plan")))
-    except (ConsiliumError, ValueError, TypeError) as problem:
+    except (ConsiliumError, ValueError, TypeError, RecursionError) as problem:
         raise InvalidInput(f"The plan inside must be a valid plan. {problem}") from None
 
 
@@ -97,7 +104,7 @@ def _guarded(one: Callable[[], list[str]]) -> list[str]:
         return one()
     except ConsiliumError as problem:
         return [str(problem)]
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as problem:
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, RecursionError) as problem:
         return [f"A part of the certificate is missing or malformed: {problem!r}."[:200]]
 
 
@@ -120,7 +127,7 @@ def _check_rounds(content: Certificate, plan: Plan) -> list[str]:
     counted = all(one["absent"] == roster - len(one["hospitals"]) for one in rounds)
     whole = len(numbers) == plan.rounds or content["stopped_early"]
     ungrouped = [one["round"] for one in rounds if one["groups"] != groups_of(plan, one)]
-    statements = {
+    must_hold = {
         "The rounds must count up from 1, within the plan.": (
             numbers == list(range(1, len(numbers) + 1)) and len(numbers) <= plan.rounds
         ),
@@ -134,7 +141,7 @@ def _check_rounds(content: Certificate, plan: Plan) -> list[str]:
             list(content["utility"]["noised_by_round"]) == [str(n) for n in evaluated]
         ),
     }
-    return [sentence for sentence, holds in statements.items() if not holds]
+    return [sentence for sentence, holds in must_hold.items() if not holds]
 
 
 def groups_of(plan: Plan, one: Certificate) -> list[list[str]]:
@@ -146,7 +153,8 @@ def groups_of(plan: Plan, one: Certificate) -> list[list[str]]:
 def _check_hospitals(content: Certificate, plan: Plan) -> list[str]:
     if [h["name"] for h in content["hospitals"]] != [h.name for h in plan.hospitals]:
         return ["The hospitals must be those of the plan's roster, in its order."]
-    return [s for own in content["hospitals"] for s in _check_hospital(own, content, plan)]
+    facts = [s for own in content["hospitals"] for s in _check_hospital(own, content, plan)]
+    return facts + statements.check(content, plan)
 
 
 def _check_hospital(own: Certificate, content: Certificate, plan: Plan) -> list[str]:
@@ -156,7 +164,7 @@ def _check_hospital(own: Certificate, content: Certificate, plan: Plan) -> list[
         trained=tuple(own["rounds_trained"]), evaluated=tuple(own["rounds_evaluated"])
     )
     trained = [one for one in content["rounds"] if entry.name in one["hospitals"]]
-    statements = {
+    must_hold = {
         "its key, asset and declared patients must be those of the plan": (
             (own["verify_key"], own["asset"], own["asset_version"], own["declared_patients"])
             == (entry.verify_key, entry.asset, entry.asset_version, entry.patients)
@@ -168,54 +176,11 @@ def _check_hospital(own: Certificate, content: Certificate, plan: Plan) -> list[
         ),
     }
     if part.trained or part.evaluated:
-        statements |= _epsilon_statements(own, plan, part) | _anchor_statements(own, plan, part)
+        must_hold |= _epsilon_statements(own, plan, part)
     else:
-        none = own["epsilon"] is None and "log_anchor" not in own
-        statements["it took part in no round, so it has no epsilon and no log anchor"] = none
-    return [f"{entry.name}: {sentence}." for sentence, holds in statements.items() if not holds]
-
-
-def _anchor_statements(own: Certificate, plan: Plan, part: SpentRounds) -> dict[str, bool]:
-    """What must hold of its audit log's last hash, which the hospital signed with its last share."""
-    header, anchor = _signed_header(own, plan), own["log_anchor"]
-    last = max((*part.trained, *part.evaluated))
-    purpose = "evaluate" if last in part.evaluated else "train"
-    return {
-        "its log anchor must be of this plan and hospital": (
-            (header.plan_hash, header.hospital) == (plan.hash, own["name"])
-        ),
-        f"its log anchor must be of its last share, round {last} ({purpose})": (
-            (header.round, header.purpose) == (last, purpose)
-        ),
-        "the hash of its log anchor must be the one that it signed": (
-            anchor["sha256"] == header.log_sha256
-        ),
-    }
-
-
-def anchors_of(content: Certificate) -> list[tuple[str, str]]:
-    """Each hospital that contributed, with its audit log's last hash: signed, and so its word.
-
-    Raises:
-        InvalidInput: if there is no valid plan inside, or an anchor lacks the signature of the
-            key that the plan names.
-
-    Does not protect: against a plan that somebody made up, with keys of their own. Whoever
-    holds a hospital's log against an anchor knows that hospital's key.
-    """
-    plan = _plan_of(content)
-    try:
-        own = [entry for entry in content["hospitals"] if "log_anchor" in entry]
-        return [(str(entry["name"]), _signed_header(entry, plan).log_sha256) for entry in own]
-    except (KeyError, TypeError, ValueError) as problem:
-        raise InvalidInput(f"A log anchor is missing or malformed: {problem!r}."[:200]) from None
-
-
-def _signed_header(own: Certificate, plan: Plan) -> ShareHeader:
-    """The header of a hospital's anchor; raise `InvalidMessage` if it did not sign it."""
-    data = canonical.encode(own["log_anchor"]["header"])
-    signed: Signed = canonical.parse(Signed, data, what="log anchor's header")
-    return messages.verify(ShareHeader, signed, plan.hospital(own["name"]).verify_key)
+        none = own["epsilon"] is None and own["log_sha256"] is None
+        must_hold["it took part in no round, so it has no epsilon and no log's hash"] = none
+    return [f"{entry.name}: {sentence}." for sentence, holds in must_hold.items() if not holds]
 
 
 def _epsilon_statements(own: Certificate, plan: Plan, part: SpentRounds) -> dict[str, bool]:
@@ -243,18 +208,8 @@ def _epsilon_statements(own: Certificate, plan: Plan, part: SpentRounds) -> dict
 
 
 def _ledger_statements(own: Certificate, least: float) -> dict[str, bool]:
-    """What must hold of what its ledger stated, and of the epsilon that counts.
-
-    A ledger whose word is missing must be said to be silent; then its events count.
-    """
+    """What must hold of what its ledger stated, and of the epsilon that counts."""
     stated = own["epsilon_stated_by_ledger"]
-    if stated is None:
-        return {
-            "a ledger that states nothing must be said to be silent": own.get("note") == SILENT,
-            "epsilon must be no less than the recomputed one": (
-                own["epsilon"] >= own["epsilon_pld"] * (1 - 1e-9)
-            ),
-        }
     return {
         f"the ledger states epsilon {stated:.4f}, and its events come to {least:.4f}": (
             stated >= least * (1 - TOLERANCE)
@@ -269,15 +224,48 @@ def _near(said: float, anew: float) -> bool:
     return abs(said - anew) <= TOLERANCE * max(anew, 1e-9)
 
 
-def _check_model(content: Certificate, plan: Plan, path: Path) -> list[str]:
+def _check_keys(plan: Plan, keys: PublicKeys) -> list[str]:
+    """The plan's keys are those that whoever checks knows: else its signatures show nothing."""
+    named = {"the researcher": plan.researcher_key}
+    named |= {entry.name: entry.verify_key for entry in plan.hospitals}
+    known = {"the researcher": keys.researcher, **keys.hospitals}
+    return [
+        f"The key of {name} must be the one that you gave, {known.get(name, 'and you gave none')}, "
+        f"and the certificate's plan names {key}: what is signed by it is somebody else's word."
+        for name, key in named.items()
+        if known.get(name) != key
+    ]
+
+
+def anchors_of(content: Certificate) -> list[tuple[str, str]]:
+    """Each hospital that contributed, with its audit log's last hash: signed, and so its word.
+
+    Raises:
+        InvalidInput: if there is no valid plan inside, or a statement lacks the signature of the
+            key that the plan names.
+
+    Does not protect: against a plan that somebody made up, with keys of their own. Whoever
+    holds a hospital's log against an anchor knows that hospital's key.
+    """
+    plan = _plan_of(content)
+    try:
+        signed = [(str(own["name"]), statements.read(own, plan)) for own in content["hospitals"]]
+    except (KeyError, TypeError, ValueError) as problem:
+        raise InvalidInput(f"A statement is missing or malformed: {problem!r}."[:200]) from None
+    return [(name, headers[-1].log_sha256) for name, headers in signed if headers]
+
+
+def check_model(content: Certificate, path: Path) -> list[str]:
+    """Sentences that say what of a model's file is not what its certificate says."""
+    if canonical.sha256(path.read_bytes()) != content["model"]["file_sha256"]:
+        return ["The model's file must have the hash that the certificate gives, and has another."]
     model = model_file.load(path)
-    statements = {
-        "The model's file must have the hash that the certificate gives.": (
-            canonical.sha256(path.read_bytes()) == content["model"]["file_sha256"]
-        ),
+    must_hold = {
         "The model's weights must have the hash that the certificate gives.": (
             model_sha256(model.weights) == content["model"]["weights_sha256"]
         ),
-        "The model's file must name the plan of the certificate.": model.plan_hash == plan.hash,
+        "The model's file must name the plan of the certificate.": (
+            model.plan_hash == content["plan_hash"]
+        ),
     }
-    return [sentence for sentence, holds in statements.items() if not holds]
+    return [sentence for sentence, holds in must_hold.items() if not holds]

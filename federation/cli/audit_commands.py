@@ -24,6 +24,7 @@ from syft_code.evidence import audit_chain
 from syft_code.evidence.audit_chain import Anchor, Verdict
 from syft_code.plans.plan import Plan
 from syft_code.plans.roster import HEX_KEY, Aggregator
+from syft_code.runtime.cli_input import quoted_path, read_file
 
 MAX_LOG_BYTES = 2**30
 MAX_CERTIFICATE_BYTES = 2**26
@@ -135,7 +136,7 @@ def verify(
     without_anchor (who was asked and holds none), problems.
     """
     found = check(
-        _read(log, "log", MAX_LOG_BYTES),
+        read_file(log, "log", MAX_LOG_BYTES),
         key=key.strip().lower(),
         certificates=certificates or (),
         aggregators=[_entry(path) for path in aggregators or ()],
@@ -238,7 +239,7 @@ def _header(data: bytes) -> Verdict:
 
 def _certificate(path: Path) -> tuple[Plan, dict[str, str]]:
     """The plan in a certificate, and the log's last hash of each hospital that contributed."""
-    _read(path, "certificate", MAX_CERTIFICATE_BYTES)
+    read_file(path, "certificate", MAX_CERTIFICATE_BYTES)
     try:
         content = certificate.read(path)
         hashes = dict(verification.anchors_of(content))
@@ -249,38 +250,17 @@ def _certificate(path: Path) -> tuple[Plan, dict[str, str]]:
 
 def _entry(path: Path) -> Aggregator:
     """An aggregator's own public.json."""
-    data = _read(path, "aggregator's public.json", MAX_ENTRY_BYTES)
+    data = read_file(path, "aggregator's public.json", MAX_ENTRY_BYTES)
     entry: Aggregator = canonical.parse(
-        Aggregator, data, what=f"public.json ({_quoted(path)})", error=InvalidInput
+        Aggregator, data, what=f"public.json ({quoted_path(path)})", error=InvalidInput
     )
     require(
         entry.certificate.isascii(),
-        f"The public.json {_quoted(path)} must hold a TLS certificate, and holds none.",
+        f"The public.json {quoted_path(path)} must hold a TLS certificate, and holds none.",
         error=InvalidInput,
     )
     return entry
 
 
-def _read(path: Path, what: str, most_bytes: int) -> bytes:
-    """A file's bytes; what is no file, or can't be read, is refused in words."""
-    try:
-        require(path.exists(), f"There is no {what} {_quoted(path)}.", error=InvalidInput)
-        require(
-            path.is_file() and path.stat().st_size <= most_bytes,
-            f"The {what} {_quoted(path)} must be a file of at most {most_bytes:,} bytes, and is "
-            "none.",
-            error=InvalidInput,
-        )
-        return path.read_bytes()
-    except OSError as problem:
-        raise InvalidInput(
-            f"The {what} {_quoted(path)} can't be read: {problem.strerror}."
-        ) from None
-
-
 def _source(path: Path) -> str:
-    return f"certificate {_quoted(path)}"
-
-
-def _quoted(path: Path) -> str:
-    return repr(str(path)[-80:])
+    return f"certificate {quoted_path(path)}"

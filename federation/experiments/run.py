@@ -14,6 +14,7 @@ from federation.experiments.cell import Cell, cells
 from federation.experiments.results_table import Record
 from federation.experiments.run_cell import Load
 from federation.experiments.spec import Experiment
+from syft_code.runtime.durable_files import write_durably
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,12 +43,12 @@ def run(
 
 
 def write(experiment: Experiment, folder: Path) -> list[Record]:
-    """Table, report and figures of what is finished."""
+    """Table, report and figures of what is finished, for this user alone to read."""
     every = cells(experiment)
     rows = results_table.write(every, folder)
     left = sum(not run_cell.path(cell, folder).exists() for cell in every)
     text = summary.markdown(experiment.name, rows, missing=left)
-    (folder / "report.md").write_text(text, encoding="utf-8")
+    write_durably(folder / "report.md", text.encode("utf-8"))
     summary_plots.write(rows, results_table.times(every, folder), folder)
     return rows
 

@@ -7,6 +7,10 @@ import numpy as np
 
 from federation.experiments.results_table import Record
 
+EXACT = (
+    "**Exact figures of the data as it is, which no epsilon protects: of real data they are for its "
+    "owner alone, unless the data are public.**"
+)
 STAND_IN = "**Stand-in data: drawn, no patient, no medical meaning.**"
 SHOWN = ("auc", "balanced_accuracy", "dice_whole", "dice_core", "dice_enhancing", "mean_dice")
 SHOWN_TOO = ("hd95",)
@@ -76,6 +80,8 @@ def markdown(name: str, rows: Sequence[Record], *, missing: int = 0) -> str:
         lines += [f"## {study}, by {split}, {lever}", ""]
         if any(row["stand_in"] for row in these):
             lines += [STAND_IN, ""]
+        else:
+            lines += [EXACT, ""]
         lines += [_size(these), "", *_table(these), "", *_lost(these)]
     return "\n".join(lines)
 

@@ -9,6 +9,11 @@ from federation.local.federation_file import FederationConfig
 from syft_code.plans.roster import Aggregator
 from syft_code.runtime.process_spec import ProcessSpec
 
+ONE_USER = (
+    "All parties are one user: whoever takes over one of them reads the keys and the patients of all. "
+    "In earnest give the owner, the vault, the front desk and each aggregator a user of their own."
+)
+
 
 def parties(config: FederationConfig, state: Path) -> list[ProcessSpec]:
     """Every aggregator, ready to be started."""
@@ -24,8 +29,15 @@ def entries(config: FederationConfig, state: Path) -> tuple[Aggregator, ...]:
 
 
 def table(config: FederationConfig) -> Table:
-    """Who takes part, where they answer, and what a hospital gives."""
-    found = Table(Column("Name", no_wrap=True), Column("URL", no_wrap=True), "Data", "Budget")
+    """Who takes part, where they answer, what a hospital gives, and that one user runs them all."""
+    found = Table(
+        Column("Name", no_wrap=True),
+        Column("URL", no_wrap=True),
+        "Data",
+        "Budget",
+        caption=ONE_USER,
+        caption_justify="left",
+    )
     for entry in config.hospital:
         found.add_row(
             entry.name,

@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -108,7 +108,19 @@ def lab(
         for notebook in NOTEBOOKS:
             _print(f"Notebook: {notebook}")
         _print("JupyterLab prints its address below. Stop with Ctrl-C.")
-        subprocess.run(command, env=environment, cwd=ROOT, check=False)
+        run_jupyter(command, environment)
+
+
+def run_jupyter(command: list[str], environment: Mapping[str, str]) -> None:
+    """Run JupyterLab until somebody shuts it down; if it fails, the parties go on without it."""
+    code = subprocess.run(command, env=environment, cwd=ROOT, check=False).returncode
+    if code:
+        _print(
+            f"JupyterLab ended with exit code {code}; the parties keep running. Stop them with "
+            "Ctrl-C and start again, or open the notebooks in another JupyterLab, with "
+            f"CONSILIUM_STATE={environment['CONSILIUM_STATE']}."
+        )
+        threading.Event().wait()
 
 
 @contextlib.contextmanager
@@ -130,6 +142,7 @@ def _started(start: Start) -> Iterator[None]:
         provisioning.require_free_ports(start.config)
         if start.reset or not (start.state / state_folder.CREDENTIALS).exists():
             provisioning.require_data(start.config)
+            provisioning.require_declared(start.config)
         provisioning.hospitals(start.config, start.state)  # refuses what their folders would
         if start.reset:
             state_folder.reset(start.state, confirmed=start.yes, say=_print)

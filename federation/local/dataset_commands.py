@@ -71,7 +71,11 @@ def draw_split(
         quantity=partitioners.SORTED_BY.get(rule, ""),
     )
     try:
+        out.touch(mode=0o600)
         out.write_bytes(drawn.data)
     except OSError as problem:
         raise InvalidInput(f"--out can't be written: {problem.strerror}, {out}.") from None
-    console.print(f"{drawn.alt} Drawn in {out}.", highlight=False, markup=False, soft_wrap=True)
+    whose = "" if reading.spec.stand_in else " Its counts are exact: for the data's owner alone."
+    console.print(
+        f"{drawn.alt} Drawn in {out}.{whose}", highlight=False, markup=False, soft_wrap=True
+    )

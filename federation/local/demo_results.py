@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from nacl.signing import SigningKey
 from rich.table import Table
 
 from federation.certificate import certificate
@@ -47,11 +48,12 @@ def write(
     hospitals: Sequence[HospitalCohorts],
     samples: Cohort | None,
     budgets: Mapping[str, float],
+    key: SigningKey,
     on_baseline: Callable[[Baseline], None] = lambda baseline: None,
 ) -> DemoResults:
     """Compare with the baselines and write model.safetensors, certificate.json, report.html.
 
-    `samples` are public or stand-in slices: no picture of a patient goes into a report.
+    `key` is the researcher's. `samples` are public or stand-in slices: no picture of a patient goes into a report.
     """
     plan = outcome.plan
     model_file.write(folder / "model.safetensors", plan, outcome.weights)
@@ -62,7 +64,7 @@ def write(
     delta = max(max(record.delta.values()) for record in outcome.rounds)
     others = baselines.compare(plan, hospitals, workers=WORKERS, delta=delta, on_done=on_baseline)
     content = certificate.certificate(outcome, exact=exact_by_round[-1], baselines=others)
-    certificate.write(folder / "certificate.json", content)
+    certificate.write(folder / "certificate.json", content, key=key)
     report.write(
         folder / "report.html",
         outcome,

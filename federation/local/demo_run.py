@@ -6,17 +6,19 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from nacl.signing import SigningKey
 from rich.console import Console
 
 from datasites.data import mock_cohort
-from datasites.data.cohort_file import SplitCohort
 from datasites.data.readers import Kind
 from datasites.data.readers.reading import Reading
 from datasites.demo import demo_hospitals
+from datasites.demo.demo_hospitals import Part
 from federation.evaluation.exact_metrics import HospitalCohorts
 from federation.local import provisioning
 from federation.local.demo_study import DemoStudy
 from federation.local.federation_file import FederationConfig
+from federation.local.provisioning import patiently
 from federation.local.state_folder import STAND_INS
 from federation.local.supervisor import Say, signals_ignored
 from federation.researcher.outcome import Outcome
@@ -74,16 +76,19 @@ def play(
     with provisioning.running_federation(
         config, folder / STATE, start_timeout_s=start_timeout_s, say=say
     ):
-        outcome, weights, splits = _train(study, reading, kind, config, folder, console)
+        outcome, weights, parts, key = _train(study, reading, kind, config, folder, console)
     study.conclude(
         outcome,
         weights,
         [
-            HospitalCohorts(name=name, training=split.training(), held_out=split.evaluation())
-            for name, split in splits.items()
+            HospitalCohorts(
+                name=name, training=part.split.training(), held_out=part.split.evaluation()
+            )
+            for name, part in parts.items()
         ],
         samples=mock_cohort.draw(reading.spec, seed=1, slices=12),
         budgets={entry.name: entry.epsilon for entry in config.hospital},
+        key=key,
     )
     if outcome.stopped:
         raise Refused(" ".join((outcome.stopped, *outcome.reasons)))
@@ -102,20 +107,20 @@ def _train(
     config: FederationConfig,
     folder: Path,
     console: Console,
-) -> tuple[Outcome, list[Weights], dict[str, SplitCohort]]:
+) -> tuple[Outcome, list[Weights], dict[str, Part], SigningKey]:
     """Everything that needs the parties."""
     state, asset = folder / STATE, demo_hospitals.ASSETS[kind]
     owners = demo_hospitals.owners(provisioning.hospitals(config, state))
     study.say("Each owner publishes a cohort to the vault and a mock to the front desk")
-    provisioning.exchange_keys(config, state, owners)
-    splits = demo_hospitals.partition_patients(reading, owners)
-    demo_hospitals.publish(owners, splits, reading.spec, asset=asset)
-    researcher = Researcher(provisioning.invite(config, state, owners))
-    submitted = study.study(researcher, name=f"{kind}-demo", asset=asset)
-    demo_hospitals.approve_all(owners, folder, console)
+    patiently(lambda: provisioning.exchange_keys(config, state, owners))
+    parts = demo_hospitals.partition_patients(reading, owners)
+    patiently(lambda: demo_hospitals.publish(owners, parts, reading.spec, asset=asset))
+    researcher = patiently(lambda: Researcher(provisioning.invite(config, state, owners)))
+    submitted = patiently(lambda: study.study(researcher, name=f"{kind}-demo", asset=asset))
+    patiently(lambda: demo_hospitals.approve_all(owners, folder, console))
     outcome, weights = study.train(submitted)
     researcher.close()
-    return outcome, weights, splits
+    return outcome, weights, parts, researcher.key
 
 
 def _delete(state: Path) -> None:

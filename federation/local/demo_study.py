@@ -7,6 +7,7 @@ the only place where they are.
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from nacl.signing import SigningKey
 from rich.console import Console
 
 from federation.evaluation.exact_metrics import HospitalCohorts
@@ -76,8 +77,9 @@ class DemoStudy:
         *,
         samples: Cohort,
         budgets: Mapping[str, float],
+        key: SigningKey,
     ) -> None:
-        """Compare with the baselines, write what stays, print the figures."""
+        """Compare with the baselines, write what stays, print the figures; `key` signs."""
         if not outcome.rounds:
             raise Refused(" ".join((outcome.stopped, *outcome.reasons)))
         self.say("Comparing with pooled training and with each hospital alone")
@@ -88,6 +90,7 @@ class DemoStudy:
             hospitals=hospitals,
             samples=samples,
             budgets=budgets,
+            key=key,
         )
         self._console.print(demo_results.table(outcome, found))
         self.notice()

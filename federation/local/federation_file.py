@@ -5,6 +5,7 @@
     port = 8101
     data = "/data/ham10000"     # optional: published at the first start
     kind = "ham10000"           # or "brats", "heart", "symptoms", "vitals", "table"
+    patients = 250              # with data: the training patients that its owner declares
     epsilon = 8.0
     delta = 1e-5
 
@@ -25,6 +26,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from datasites.data.readers import Kind
+from datasites.data.train_test_split import HELD_OUT
 from datasites.site import MOST_PROCESSES
 from syft_code import canonical
 from syft_code.errors import InvalidInput, require
@@ -49,6 +51,8 @@ class HospitalEntry:
 
     Units: a round that takes longer than `round_limit_s` seconds is ended inside the hospital; its
     batches are split between so many `training_processes`.
+
+    `patients`, `held_out` and `lacks` are what its owner says of the data to the public.
     """
 
     name: str
@@ -57,6 +61,9 @@ class HospitalEntry:
     delta: Delta
     kind: Kind = "ham10000"
     data: str = ""
+    patients: Annotated[int, Field(ge=0)] = 0
+    held_out: Annotated[float, Field(ge=0, lt=1)] = HELD_OUT
+    lacks: tuple[str, ...] = ()
     min_noise_multiplier: Positive = 0.3
     min_patients: Annotated[int, Field(ge=1)] = 1
     tell_researchers: bool = False

@@ -2,22 +2,29 @@
 
 import contextlib
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from datasites.demo import demo_hospitals, stand_ins
 from datasites.demo.demo_hospitals import HospitalSpec
 from datasites.owner.owner import Owner
+from datasites.owner.publishing import Declaration
 from datasites.site import SiteSettings
 from federation.local import aggregator_processes, supervisor
 from federation.local.federation_file import FederationConfig, HospitalEntry
 from federation.local.state_folder import CREDENTIALS, HOSPITALS, STAND_INS
 from federation.local.supervisor import START_TIMEOUT_S, Say
 from federation.researcher.credentials import Credentials, HospitalLogin
+from federation.transport.retry import retry_while_progressing
 from policies.site_policy import SitePolicy
+from syft_code.errors import InvalidInput, Unavailable, require
 from syft_code.plans.catalogue import Terms
-from syft_code.plans.plan_parts import USUAL_TICKS
 from syft_code.runtime.cli_input import require_folder
+
+T = TypeVar("T")
+RESTART_S = 180.0
+"""In which a party that ended is ready again, on a busy machine too."""
 
 
 @contextlib.contextmanager
@@ -53,6 +60,18 @@ def require_data(config: FederationConfig) -> None:
             stand_ins.drawable(hospital.kind)
 
 
+def require_declared(config: FederationConfig) -> None:
+    """Raise `InvalidInput` unless every owner says how many patients their data have."""
+    for hospital in config.hospital:
+        require(
+            not hospital.data or hospital.patients > 0,
+            f"The owner of hospital {hospital.name} must declare its training patients, since what "
+            "is public is never computed from data: write patients = 250, or as many as you want "
+            "the public to read.",
+            error=InvalidInput,
+        )
+
+
 def provision(config: FederationConfig, state: Path, *, say: Say) -> None:
     """Publish every hospital's data and invite a researcher, unless that was done before."""
     path = state / CREDENTIALS
@@ -60,9 +79,19 @@ def provision(config: FederationConfig, state: Path, *, say: Say) -> None:
         return
     parties = hospitals(config, state)
     owners = demo_hospitals.owners(parties)
-    exchange_keys(config, state, owners)
-    demo_hospitals.publish_all(parties, owners, state / STAND_INS, remark=say)
-    invite(config, state, owners).save(path)
+    patiently(lambda: exchange_keys(config, state, owners))
+    patiently(lambda: demo_hospitals.publish_all(parties, owners, state / STAND_INS, remark=say))
+    patiently(lambda: invite(config, state, owners)).save(path)
+
+
+def patiently(step: Callable[[], T]) -> T:
+    """Take a step of the owners or the researcher, and again if a party was away: it restarts.
+
+    A step that is taken again publishes the next version, signs anew and invites another account.
+    """
+    return retry_while_progressing(
+        step, is_lost=lambda problem: isinstance(problem, Unavailable), patience_s=RESTART_S
+    )
 
 
 def hospitals(config: FederationConfig, state: Path) -> list[HospitalSpec]:
@@ -79,9 +108,16 @@ def hospitals(config: FederationConfig, state: Path) -> list[HospitalSpec]:
             policy=policy(config, entry),
             kind=entry.kind,
             data=entry.data,
+            declared=_declared(entry),
         )
         for entry in config.hospital
     ]
+
+
+def _declared(entry: HospitalEntry) -> Declaration | None:
+    if not entry.patients:
+        return None
+    return Declaration(patients=entry.patients, held_out=entry.held_out, lacks=entry.lacks)
 
 
 def exchange_keys(config: FederationConfig, state: Path, owners: Sequence[Owner]) -> None:
@@ -108,7 +144,6 @@ def policy(config: FederationConfig, entry: HospitalEntry) -> SitePolicy:
         epsilon=entry.epsilon,
         delta=entry.delta,
         min_noise_multiplier=entry.min_noise_multiplier,
-        most_ticks=USUAL_TICKS,
         min_patients=entry.min_patients,
         min_hospitals=config.min_hospitals,
     )

@@ -1,9 +1,11 @@
 """A federation's processes on one machine: started side by side, watched, and stopped together.
 
-    ends      asked of the process itself: it is restarted alone, after 1, 2, 4, ... seconds
+    ends      asked of the process itself: its log's last lines are shown, and it is restarted alone,
+              after 1, 2, 4, ... seconds, later every minute, for as long as the others run
     silence   a health probe that is not answered: told, and no more, since it may only be busy
 
-The other parties keep running in both cases.
+The other parties keep running in both cases. Each has a watch of its own, so that a probe that
+hangs delays nobody else's restart.
 """
 
 import contextlib
@@ -25,6 +27,7 @@ from rich.markup import escape
 
 from syft_code.errors import Unavailable
 from syft_code.runtime.process_spec import ProcessSpec
+from syft_code.runtime.visible_text import visible
 
 POLL_S = 0.1
 WATCH_S = 2.0
@@ -32,10 +35,12 @@ SILENT_S = 10.0
 STEADY_S = 300.0
 """After so long without an end, a party's earlier restarts no longer count."""
 BACKOFF_S = 1.0
-MAX_RESTARTS = 5
+MOST_DOUBLINGS = 6
+"""Of the pause before a restart: never more than 64 seconds."""
 TELL_S = 10.0
 STOP_S = 8.0
 TAIL_LINES = 3
+TAIL_BYTES = 4096
 START_TIMEOUT_S, MAX_START_S = 90.0, 3600.0
 StartTimeout = Annotated[
     float, typer.Option(help="Seconds in which all parties must be ready; they load PySyft.")
@@ -60,7 +65,6 @@ class _Party:
     told_silent: bool = False
     restarts: int = 0
     restart_at: float | None = None
-    given_up: bool = False
 
 
 @contextlib.contextmanager
@@ -81,8 +85,7 @@ def running(
     supervisor = Supervisor(start_timeout_s=start_timeout_s, say=say)
     try:
         supervisor.start(specs)
-        watcher = threading.Thread(target=supervisor.watch, name="supervisor", daemon=True)
-        watcher.start()
+        supervisor.watch()
         yield supervisor
     except KeyboardInterrupt:
         say("Stopping the parties; this takes some seconds")
@@ -120,25 +123,25 @@ class Supervisor:
             time.sleep(POLL_S)
 
     def watch(self) -> None:
-        """Look at every party from time to time until `stop`; runs in a thread of its own."""
-        while not self._stopped.wait(WATCH_S):
-            self.look()
+        """Look at every party from time to time until `stop`, each in a thread of its own.
 
-    def look(self) -> None:
-        """Look at each party once: restart one that has ended, tell of one that is silent.
-
-        What goes wrong with one party is told, and ends the watch over no other: parties that were
-        restarted here end with this thread.
+        What is restarted there ends with its thread, so the thread goes on whatever goes wrong.
         """
         for party in self._parties:
+            name = f"watch over {party.spec.name}"
+            threading.Thread(target=self._watch, args=(party,), name=name, daemon=True).start()
+
+    def _watch(self, party: _Party) -> None:
+        while not self._stopped.wait(WATCH_S):
             try:
-                self._look(party)
-            except Exception as problem:  # a full disk, a log that is gone: it is tried again
+                self.look(party)
+            except Exception as problem:  # nobody foresaw it: it is tried again
                 self._tell(f"{party.spec.name} could not be looked after: {problem}")
 
-    def _look(self, party: _Party) -> None:
+    def look(self, party: _Party) -> None:
+        """Restart a party that has ended, tell of one that is silent."""
         with self._lock:
-            if self._stopped.is_set() or party.given_up:
+            if self._stopped.is_set():
                 return
             ended = party.process.poll() is not None
             if ended:
@@ -147,7 +150,9 @@ class Supervisor:
             self._probe(party)
 
     def _tell(self, sentence: str) -> None:
-        """Tell it, if anybody still listens: a terminal may be gone."""
+        """Tell it, if anybody still listens: a terminal may be gone, and the parties be stopped."""
+        if self._stopped.is_set():
+            return
         with contextlib.suppress(Exception, SystemExit):
             self._say(sentence)
 
@@ -173,24 +178,26 @@ class Supervisor:
             self._say(f"{party.spec.name}: ready")
 
     def _restart(self, party: _Party) -> None:
-        """Wait a little longer each time; after the last, leave it and say so."""
-        now = time.monotonic()
+        """Start it again once its pause is over; the pause is longer each time."""
         if party.restart_at is None:
             _kill_group(party.process)
-            if party.restarts >= MAX_RESTARTS:
-                party.given_up = True
-                self._tell(
-                    f"{_ended(party)} It ended {party.restarts + 1} times and stays down; the "
-                    "others keep running. Stop and start again once the cause is gone."
-                )
-                return
-            wait_s = BACKOFF_S * 2**party.restarts
-            party.restart_at = now + wait_s
-            self._tell(f"{_ended(party)} It restarts in {wait_s:.0f} s; the others keep running.")
-        if now >= party.restart_at:
+            self._pause(party, _ended(party))
+        if party.restart_at is None or time.monotonic() < party.restart_at:
+            return
+        try:
             party.process = _start(party.spec)
-            party.restart_at, party.restarts = None, party.restarts + 1
-            party.started_at, party.ready, party.told_silent = now, False, False
+        except OSError as problem:  # a full disk, too many processes
+            self._pause(party, f"{party.spec.name} can't be started: {problem.strerror}.")
+            return
+        party.restart_at, party.started_at = None, time.monotonic()
+        party.ready = party.told_silent = False
+
+    def _pause(self, party: _Party, why: str) -> None:
+        wait_s = BACKOFF_S * 2 ** min(party.restarts, MOST_DOUBLINGS)
+        party.restarts += 1
+        party.restart_at = time.monotonic() + wait_s
+        name = party.spec.name
+        self._tell(f"{why}\n{name} restarts in {wait_s:.0f} s; the others keep running.")
 
     def _probe(self, party: _Party) -> None:
         now = time.monotonic()
@@ -282,13 +289,25 @@ def _kill_group(process: "subprocess.Popen[bytes]") -> None:
 
 
 def _ended(party: _Party) -> str:
-    log, lines = party.spec.log_path, []
-    with contextlib.suppress(OSError):
-        lines = log.read_text(errors="replace").strip().splitlines()[-TAIL_LINES:]
-    last = f"Its last line: {lines[-1].strip()}" if lines else "It wrote nothing."
-    return (
-        f"{party.spec.name} ended with exit code {party.process.returncode}. {last} Its log: {log}."
+    lines = _last_lines(party.spec.log_path)
+    return "\n".join(
+        (
+            f"{party.spec.name} ended with exit code {party.process.returncode}. Its log "
+            f"{party.spec.log_path} {'ends with:' if lines else 'is empty.'}",
+            *(f"    {line}" for line in lines),
+        )
     )
+
+
+def _last_lines(log_path: Path) -> list[str]:
+    """What a party wrote last, as a terminal may show it."""
+    try:
+        with log_path.open("rb") as log:
+            log.seek(max(log.seek(0, os.SEEK_END) - TAIL_BYTES, 0))
+            text = log.read().decode(errors="replace")
+    except OSError:
+        return []
+    return [visible(line) for line in text.strip().splitlines()[-TAIL_LINES:]]
 
 
 def _too_slow(waiting: Sequence[_Party], limit_s: float) -> str:

@@ -55,7 +55,7 @@ def _asked(terms: Terms) -> dict[str, object]:
         "least aggregators to open it": terms.min_aggregators,
         "least training patients": terms.min_patients,
         "models": ", ".join(terms.recipes),
-        "most ticks of the clock": terms.most_ticks or "no clock needed",
+        "most ticks of the release schedule": terms.most_ticks or "no schedule needed",
         "people who must approve": terms.approvers,
     }
 

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from federation.certificate import verification
+from federation.certificate.certificate import OWNER_ONLY
 from federation.certificate.verification import Certificate
 from federation.evaluation.baselines import Baseline
 from federation.evaluation.exact_metrics import ON_TRAINING_PATIENTS, PATIENTS
@@ -20,6 +21,7 @@ from federation.researcher.outcome import Outcome, RoundRecord
 from syft_code.cohort import Cohort
 from syft_code.errors import InvalidInput, require
 from syft_code.runtime import html_templates
+from syft_code.runtime.durable_files import write_durably
 
 Figures = Mapping[str, float]
 _DATA_NAMES = {
@@ -47,6 +49,8 @@ def write(
     `samples` are public or stand-in slices: they are shown. `budgets` are the hospitals'
     total epsilons, by name.
 
+    Guarantee: a report with exact figures of real data says so, and only its writer may read it
+        (mode 0600).
     Does not protect: whoever is in `samples`.
     Raises:
         InvalidInput: if the certificate or the figures are of another study.
@@ -63,6 +67,7 @@ def write(
         f"got {len(exact)}.",
         error=InvalidInput,
     )
+    owner_only = bool(exact or baselines) and not outcome.plan.data.stand_in
     template = html_templates.environment(__package__).get_template("report.html.j2")
     page = template.render(
         outcome=outcome,
@@ -70,6 +75,7 @@ def write(
         certificate=certificate,
         data_name=_DATA_NAMES[outcome.plan.data.kind],
         stand_in=_stand_in(certificate),
+        owner_only=OWNER_ONLY if owner_only else "",
         **_model(outcome, certificate, exact, baselines),
         **_costs(outcome, certificate, budgets or {}),
         **_evidence(outcome, certificate),
@@ -77,7 +83,10 @@ def write(
         if samples is not None and samples.images.size  # a table has no pictures
         else None,
     )
-    path.write_text(page, encoding="utf-8")
+    if owner_only:
+        write_durably(path, page.encode("utf-8"))
+    else:
+        path.write_text(page, encoding="utf-8")
 
 
 def _stand_in(certificate: Certificate) -> str:
@@ -225,9 +234,7 @@ def _evidence(outcome: Outcome, certificate: Certificate) -> dict[str, object]:
         ],
         "keys": [(party["name"], party["verify_key"]) for party in [*hospitals, *aggregators]],
         "rounds": [_round(record) for record in outcome.rounds],
-        "anchors": [
-            (own["name"], own["log_anchor"]["sha256"]) for own in hospitals if "log_anchor" in own
-        ],
+        "anchors": [(own["name"], own["log_sha256"]) for own in hospitals if own["log_sha256"]],
     }
 
 

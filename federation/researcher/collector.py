@@ -25,7 +25,7 @@ from federation.transport.aggregator_client import AggregatorClient
 from federation.transport.growing_file import GrowingFile
 from syft_code.errors import ConsiliumError, SharingError, Unavailable, require
 from syft_code.plans import messages
-from syft_code.plans.messages import Purpose, ReleaseCall, SetChoice, ShareHeader, Signed, SumHeader
+from syft_code.plans.messages import Purpose, ReleaseCall, SetChoice, Signed, SumHeader
 from syft_code.plans.plan import Plan
 from syft_code.secret_sharing import envelope, sharing
 from syft_code.secret_sharing.groups import groups
@@ -92,17 +92,18 @@ class Collector:
             raise _split(self._plan)
         return found
 
-    def headers(self, hospital: str, purpose: Purpose, round_number: int) -> list[Signed]:
-        """The headers of a hospital's shares of a round, as aggregators hold them."""
+    def header(self, hospital: str, purpose: Purpose, round_number: int) -> Signed | None:
+        """The header of a hospital's last share of a round that an aggregator here tells, if any."""
         verify_key = self._plan.hospital(hospital).verify_key
         told = _side_by_side(
             sorted(self._clients), lambda party: self._clients[party].headers(verify_key)
         )
         wanted = (self._plan.hash, hospital, purpose, round_number)
-        found: list[tuple[ShareHeader, Signed]] = []
-        for one in told.values():
-            found += [] if isinstance(one, ConsiliumError) else one
-        return [s for h, s in found if (h.plan_hash, h.hospital, h.purpose, h.round) == wanted]
+        for answer in reversed(told.values()):
+            for header, signed in [] if isinstance(answer, ConsiliumError) else answer:
+                if (header.plan_hash, header.hospital, header.purpose, header.round) == wanted:
+                    return signed
+        return None
 
     def collect(
         self,

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from syft_code import canonical
 from syft_code.arrays import Weights
-from syft_code.plans.messages import Signed
+from syft_code.plans.messages import Purpose, Signed
 from syft_code.plans.plan import Plan
 
 
@@ -13,9 +13,9 @@ class RoundRecord:
     """What one round came to.
 
     `trained` and `evaluated` name the hospitals that contributed, `groups` how the trained ones
-    were summed: all together, or in several disjoint groups. `epsilon` is what each of them says
-    that the study has spent there, this round and its evaluation included; `anchors` are the
-    headers of their last shares, each with the hash of the last entry of its audit log. `absent`
+    were summed: all together, or in several disjoint groups. `headers` are of one share of
+    each of them, signed by it; by them `epsilon` is what the study has spent there at `delta`, this
+    round and its evaluation included. `absent`
     is how many of the roster did not train, and `reasons` what owners let researchers read of why,
     without names. `metrics` are noised, over the held-out patients of those that evaluated; `errors` are how
     far that noise throws each of them, as a root mean square (`noise_errors`).
@@ -28,7 +28,7 @@ class RoundRecord:
     groups: tuple[tuple[str, ...], ...] = ()
     absent: int = 0
     reasons: tuple[str, ...] = ()
-    anchors: dict[str, Signed] = field(default_factory=dict)
+    headers: dict[Purpose, dict[str, Signed]] = field(default_factory=dict)
     metrics: dict[str, float] = field(default_factory=dict)
     errors: dict[str, float] = field(default_factory=dict)
     evaluated: tuple[str, ...] = ()

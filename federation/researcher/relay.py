@@ -33,6 +33,7 @@ from federation.researcher.syft_client import HospitalClient
 from federation.transport.aggregator_client import AggregatorClient
 from federation.transport.growing_file import GrowingFile
 from federation.transport.retry import PATIENCE_S
+from syft_code import canonical
 from syft_code.errors import (
     ConsiliumError,
     InvalidMessage,
@@ -40,12 +41,11 @@ from syft_code.errors import (
     Unavailable,
     require,
 )
-from syft_code.plans.messages import NO_PART, Purpose, RoundCall, ShareHeader, Signed, State, Ticket
+from syft_code.plans.messages import NO_PART, Purpose, RoundCall, Signed, State, Ticket
 from syft_code.plans.plan import Plan
 from syft_code.runtime import trace
 from syft_code.secret_sharing import envelope
 from syft_code.secret_sharing.envelope import SealedShare
-from syft_code.secret_sharing.vector_layout import VectorLayout
 
 T = TypeVar("T")
 LONGEST_REASON = 400
@@ -135,29 +135,12 @@ class Relay:
             with trace.span("researcher: round at a hospital"):
                 ticket = self._train(hospital, purpose, number, data)
             with trace.span("researcher: shares to aggregators"):
-                return self._carry(hospital, ticket, away)
+                return self._carry(hospital, ticket, canonical.sha256(data), away)
 
         asked = [h for h in self._hospitals if hospitals is None or h.name in hospitals]
         answers = map_parallel(asked, ask)
         done = {h.name: one for h, one in answers if isinstance(one, HospitalShares)}
         return RoundReplies(done=done, reasons=reasons_of(answers), away=tuple(sorted(away)))
-
-    def tickets(
-        self,
-        purpose: Purpose,
-        number: int,
-        broadcast: NDArray[np.float32],
-        *,
-        hospitals: Collection[str],
-    ) -> dict[str, Ticket]:
-        """The tickets of a round that was summed before, from those hospitals that answer now.
-
-        They gave their shares for this very call, so nothing is trained and nothing is paid.
-        """
-        data = broadcast.astype("<f4", copy=False).tobytes()
-        asked = [h for h in self._hospitals if h.name in hospitals]
-        answers = map_parallel(asked, lambda one: self._call(one, purpose, number, data).ticket())
-        return {h.name: one for h, one in answers if isinstance(one, Ticket)}
 
     def share_bytes(self, hospital: str, purpose: Purpose, number: int) -> int:
         """What all sealed shares of one hospital and round take, without their headers."""
@@ -196,7 +179,9 @@ class Relay:
 
     # One hospital: its shares
 
-    def _carry(self, hospital: HospitalClient, ticket: Ticket, away: set[str]) -> HospitalShares:
+    def _carry(
+        self, hospital: HospitalClient, ticket: Ticket, weights_sha256: str, away: set[str]
+    ) -> HospitalShares:
         """One hospital's sealed shares to the aggregators, side by side."""
         require(
             len(ticket.shares) == len(self._aggregators),
@@ -207,7 +192,7 @@ class Relay:
 
         def hand_over(party: int) -> Signed | ConsiliumError:
             try:
-                return self._hand_over(hospital, ticket, party, away)
+                return self._hand_over(hospital, ticket, weights_sha256, party, away)
             except ConsiliumError as problem:
                 return problem
 
@@ -222,7 +207,12 @@ class Relay:
         return HospitalShares(ticket=ticket, header=headers[max(headers)], taken=frozenset(headers))
 
     def _hand_over(
-        self, hospital: HospitalClient, ticket: Ticket, party: int, away: set[str]
+        self,
+        hospital: HospitalClient,
+        ticket: Ticket,
+        weights_sha256: str,
+        party: int,
+        away: set[str],
     ) -> Signed:
         """One share, through a file, from a hospital to its aggregator; returns its header."""
         name, about = ticket.shares[party - 1], (hospital.name, ticket.purpose, ticket.round)
@@ -236,8 +226,10 @@ class Relay:
             share = SealedShare.from_bytes(file.view())
             header = envelope.check_header(self._plan, party, share.header)
             require(
-                (header.hospital, header.purpose, header.round) == about,
-                "A share must be of the hospital and the round that were asked; this one is not.",
+                (header.hospital, header.purpose, header.round) == about
+                and header.weights_sha256 == weights_sha256,
+                "A share must be of the hospital, the round and the weights that were asked; this "
+                "one is not.",
                 error=InvalidMessage,
             )
             try:
@@ -251,20 +243,9 @@ class Relay:
 def _sealed_bytes(plan: Plan, about: tuple[str, Purpose, int], party: int) -> int:
     """The size of the sealed bytes of a share that the plan asks for."""
     hospital, purpose, number = about
-    header = ShareHeader(
-        plan_hash=plan.hash,
-        hospital=hospital,
-        purpose=purpose,
-        round=number,
-        party=party,
-        parties=len(plan.aggregators),
-        needed=plan.needed,
-        length=VectorLayout.of(plan).vector_length(purpose),
-        ring_bits=plan.sharing_of(purpose).ring_bits,
-        log_sha256="0" * 64,
-        sealed_sha256="",
+    return envelope.sealed_bytes(
+        envelope.unsealed_header(plan, hospital, purpose, number, party=party)
     )
-    return envelope.sealed_bytes(header)
 
 
 def _worst(problems: Sequence[ConsiliumError]) -> ConsiliumError:

@@ -6,16 +6,18 @@ A round that was begun or summed before is taken up where it stands: hospitals a
 the same bytes again. So a study can be run anew from its first round, and comes to the same model.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 from federation.researcher.collector import Collected, Collector, best_set
 from federation.researcher.outcome import RoundRecord
 from federation.researcher.relay import Relay, RoundReplies
 from federation.strategy.server_optimizer import ServerState, require_weight, step
-from syft_code.errors import Refused, Unavailable
+from syft_code.errors import Refused, SharingError, Unavailable, require
+from syft_code.local_training import broadcast
 from syft_code.metrics import noise_errors, scoring
-from syft_code.plans.messages import Purpose, Signed, Ticket
+from syft_code.plans import messages
+from syft_code.plans.messages import Purpose, RoundStatement, ShareHeader, Signed
 from syft_code.plans.plan import Plan
 from syft_code.runtime import trace
 from syft_code.secret_sharing import envelope
@@ -23,11 +25,11 @@ from syft_code.secret_sharing import envelope
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contributors:
-    """Who contributed to one sum, in the roster's order, and what each of them said."""
+    """Who contributed to one sum, in the roster's order, and what each of them signed."""
 
     hospitals: tuple[str, ...] = ()
-    tickets: dict[str, Ticket] = field(default_factory=dict)
-    anchors: dict[str, Signed] = field(default_factory=dict)
+    headers: dict[str, Signed] = field(default_factory=dict)
+    statements: dict[str, RoundStatement] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,16 +61,16 @@ class RoundLoop:
         with trace.span("researcher: step"):
             updated = step(self._plan, number, model, collected)
         measured, evaluated = self._evaluate(number, updated)
-        tickets = trained.tickets | evaluated.tickets
+        statements = trained.statements | evaluated.statements
         record = RoundRecord(
             round=number,
             trained=trained.hospitals,
             groups=collected.groups,
-            epsilon={name: ticket.epsilon for name, ticket in tickets.items()},
-            delta={name: ticket.delta for name, ticket in tickets.items()},
+            epsilon={name: stated.epsilon for name, stated in statements.items()},
+            delta={name: stated.delta for name, stated in statements.items()},
             absent=len(self._plan.hospitals) - len(trained.hospitals),
             reasons=tuple(sorted(reasons | set(self.reasons))),
-            anchors=trained.anchors | evaluated.anchors,
+            headers={"train": trained.headers, "evaluate": evaluated.headers},
             metrics=measured.figures,
             errors=measured.errors,
             evaluated=evaluated.hospitals,
@@ -90,7 +92,7 @@ class RoundLoop:
             collected, gave = self._sum("evaluate", number, model)
         except _TooFew as problem:
             done = problem.answers.done
-            return Measured(), self._gave("evaluate", number, done, {}, problem.answers)
+            return Measured(), self._gave("evaluate", number, model, done, problem.answers)
         (total,) = collected.totals
         sums, weight = envelope.read_sum(plan, "evaluate", total)
         require_weight(weight, len(collected.hospitals))
@@ -110,16 +112,16 @@ class RoundLoop:
         with trace.span("researcher: what was chosen"):
             self._collector.open()
             chosen = self._collector.chosen(purpose, number)
-        broadcast = model.broadcast(purpose)
         for hospitals in chosen.values():
             if list(chosen.values()).count(hospitals) >= self._plan.needed:
                 collected = self._collector.collect(purpose, number, hospitals=hospitals)
-                tickets = self._relay.tickets(purpose, number, broadcast, hospitals=hospitals)
-                return collected, self._gave(purpose, number, hospitals, tickets)
+                return collected, self._gave(purpose, number, model, hospitals)
         free = len(self._plan.aggregators) - len(chosen)
         bound = free < self._plan.needed  # else aggregators that chose nothing yet are enough
         begun = {name for hospitals in chosen.values() for name in hospitals if bound}
-        answers = self._relay.ask_all(purpose, number, broadcast, hospitals=begun or None)
+        answers = self._relay.ask_all(
+            purpose, number, model.broadcast(purpose), hospitals=begun or None
+        )
         self.reasons = answers.reasons
         taken = {name: one.taken for name, one in answers.done.items()}
         hospitals, parties = best_set(self._plan, taken, chosen)
@@ -128,26 +130,37 @@ class RoundLoop:
             collected = self._collector.collect(
                 purpose, number, hospitals=hospitals, parties=parties
             )
-        return collected, self._gave(purpose, number, collected.hospitals, {}, answers)
+        return collected, self._gave(purpose, number, model, collected.hospitals, answers)
 
     def _gave(
         self,
         purpose: Purpose,
         number: int,
+        model: ServerState,
         hospitals: Collection[str],
-        tickets: Mapping[str, Ticket],
         answers: RoundReplies | None = None,
     ) -> Contributors:
-        """What those of a set said; the headers of those that don't answer now, from aggregators."""
+        """What those of a set signed; the headers of those that were not asked, from aggregators."""
         done = answers.done if answers else {}
-        names = tuple(h.name for h in self._plan.hospitals if h.name in hospitals)
-        anchors = {name: done[name].header for name in names if name in done}
-        for name in names:
-            if name not in anchors:
-                found = self._collector.headers(name, purpose, number)
-                anchors |= {name: found[-1]} if found else {}
-        known = {name: one.ticket for name, one in done.items() if name in names}
-        return Contributors(hospitals=names, tickets={**tickets, **known}, anchors=anchors)
+        weights_sha256 = broadcast.sha256(model.broadcast(purpose))
+        headers: dict[str, Signed] = {}
+        statements: dict[str, RoundStatement] = {}
+        gave = [entry for entry in self._plan.hospitals if entry.name in hospitals]
+        for entry in gave:
+            here = done.get(entry.name)
+            signed = here.header if here else self._collector.header(entry.name, purpose, number)
+            if signed is None:  # its certificate will lack this, and say so
+                continue
+            header = messages.verify(ShareHeader, signed, entry.verify_key)
+            require(
+                header.weights_sha256 == weights_sha256,
+                f"Round {number} was summed over updates of other weights than those that this run "
+                "came to: run the study with the software and the machine that began it.",
+                error=SharingError,
+            )
+            headers[entry.name], statements[entry.name] = signed, header
+        names = tuple(entry.name for entry in gave)
+        return Contributors(hospitals=names, headers=headers, statements=statements)
 
     def _require_enough(
         self,

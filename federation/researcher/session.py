@@ -9,7 +9,7 @@ from typing import Any
 
 from nacl.signing import SigningKey
 
-from federation.researcher import mock_clock
+from federation.researcher import release_schedule
 from federation.researcher.credentials import Credentials, HospitalLogin
 from federation.researcher.study import Study
 from federation.researcher.syft_client import HospitalClient
@@ -92,9 +92,9 @@ class Researcher:
         optimizer, rounds, and as wished min_hospitals, evaluation and sharing. Without
         min_hospitals it is the most that any of these hospitals' terms ask for. With `epsilon` the
         noise of dp_sgd and evaluation is replaced by the least that keeps the whole study within
-        it at the smallest delta of these terms, and that all of them allow. Without a `clock` one is
-        made from a run of seconds on the mock (`mock_clock`); `clock=None` lets results leave when
-        they are ready. `public` are the start weights that `start_sha256` names, and the vectors that
+        it at the smallest delta of these terms, and that all of them allow. Without a `release_schedule` one is
+        made from a run of seconds on the mock; `release_schedule=None` lets results leave when they are
+        ready. `public` are the start weights that `start_sha256` names, and the vectors that
         `continual` names.
         """
         _check_names(choices)
@@ -125,8 +125,8 @@ class Researcher:
                 delta=min(one.delta for one in terms),
                 least_noise=max(one.min_noise_multiplier for one in terms),
             )
-        if "clock" not in choices:
-            plan = replace(plan, clock=mock_clock.measured(plan, hospitals))
+        if "release_schedule" not in choices:
+            plan = replace(plan, release_schedule=release_schedule.from_mock(plan, hospitals))
         read_back = Plan.decode(plan.encode())  # as every party will, which is strict about types
         return Study(
             read_back,

@@ -35,12 +35,16 @@ MAX_LINE_BYTES = 1024 * 1024
 
 MAX_PROBLEMS = 100
 FORMAT: Literal["consilium-audit-2"] = "consilium-audit-2"
+HOUR_S = 3600
 _SIGNATURE = re.compile(r"[0-9a-f]{128}")
 
 
 @canonical.message
 class Entry:
     """One line of a party's log; `facts` hold no patient's value, no key and no share.
+
+    `at_unix_s` is the hour in which it was written: a log is exported, and a finer time would tell
+    its readers how long a round's work took.
 
     `salt` is random: without it, whoever holds two anchors could try guesses at the entries
     between them, and so count them.
@@ -105,13 +109,14 @@ def entry_after(
     """A party: the next entry of its log, signed, and the log's new head.
 
     `last` is the head as it stands, None of an empty log; `salt` is 32 random hexadecimal digits.
+    The entry has the hour of `at_unix_s`.
 
     Raises:
         InvalidMessage: if the entry is too long for a line.
     """
     entry = Entry(
         number=last.number + 1 if last else 1,
-        at_unix_s=at_unix_s,
+        at_unix_s=at_unix_s - at_unix_s % HOUR_S,
         kind=kind,
         facts=dict(facts),
         salt=salt,

@@ -1,6 +1,6 @@
-"""How long a hospital's part of a round takes, tried out on public patients: a plan's clock.
+"""How long a hospital's part of a round takes, tried out on public patients: a plan's release schedule.
 
-plan, mock ─ a few steps, an evaluation, a sealing ─▶ seconds ─ with room ─▶ ticks of the clock
+plan, mock ─ a few steps, an evaluation, a sealing ─▶ seconds ─ with room ─▶ ticks of the release schedule
 """
 
 import math
@@ -16,7 +16,7 @@ from syft_code.local_training.broadcast import Broadcast
 from syft_code.models.threads import one_thread
 from syft_code.plans.messages import Purpose
 from syft_code.plans.plan import Plan
-from syft_code.plans.plan_parts import LONGEST_TICK_S, USUAL_TICKS, Clock, DpSgd
+from syft_code.plans.plan_parts import LONGEST_TICK_S, USUAL_TICKS, DpSgd, ReleaseSchedule
 from syft_code.privacy.noise import NoiseSource
 from syft_code.secret_sharing import envelope, keystream, sharing
 from syft_code.secret_sharing.vector_layout import VectorLayout
@@ -53,7 +53,16 @@ def seconds_a_round(
     return dp.steps * (fixed + each * expected)
 
 
-def clock(plan: Plan, mock: Cohort, *, slowness: float = 1.0) -> Clock:
+def seconds_an_evaluation(seconds: float, patients: int, *, most_patients: int) -> float:
+    """Estimate a real evaluation's time from one of a mock's held-out `patients`.
+
+    >>> seconds_an_evaluation(0.1, 2, most_patients=40)
+    1.0
+    """
+    return seconds / max(patients, 1) * max(patients, HELD_OUT_PART * most_patients)
+
+
+def release_schedule(plan: Plan, mock: Cohort, *, slowness: float = 1.0) -> ReleaseSchedule:
     """Ticks that a round's work fits into at the largest hospital of a plan, with room.
 
     Works on the mock in this process, with one thread, for as long as a few steps and an evaluation
@@ -64,7 +73,7 @@ def clock(plan: Plan, mock: Cohort, *, slowness: float = 1.0) -> Clock:
         evaluate_s = _evaluation_s(plan, mock) if plan.evaluation is not None else 0.0
     train_tick_s, evaluate_tick_s = _tick(slowness * train_s), _tick(slowness * evaluate_s)
     ticks = int(LONGEST_S // max(train_tick_s, evaluate_tick_s))
-    return Clock(
+    return ReleaseSchedule(
         train_s=train_tick_s, evaluate_s=evaluate_tick_s, ticks=min(max(ticks, 1), USUAL_TICKS)
     )
 
@@ -128,8 +137,9 @@ def _evaluation_s(plan: Plan, mock: Cohort) -> float:
         kept=np.zeros(VectorLayout.of(plan).kept_length("evaluate")),
         randomness=NoiseSource.from_os(),
     )
-    each_s = (time.monotonic() - began) / mock.patients
-    return each_s * max(mock.patients, HELD_OUT_PART * plan.most_patients)
+    return seconds_an_evaluation(
+        time.monotonic() - began, mock.patients, most_patients=plan.most_patients
+    )
 
 
 def _sealing_s(plan: Plan) -> float:

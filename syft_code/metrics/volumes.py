@@ -84,7 +84,7 @@ def hd95_mm(predicted: Mask, true: Mask, spacing_mm: Spacing) -> float:
 
     Guarantee: the same steps on arrays of the same sizes, whatever the regions are: a region that is
         empty, or small, ends nothing early. How long a transform takes still depends a little on
-        what it transforms; a plan's clock hides that.
+        what it transforms; a plan's release schedule hides that.
     Source: BraTS's evaluation (Bakas et al. 2018, arXiv 1811.02629, section 2.4); surfaces and
     percentiles as in MONAI 1.6's `compute_hausdorff_distance`.
     """

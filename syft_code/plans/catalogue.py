@@ -5,7 +5,7 @@ from typing import Literal
 
 from syft_code import canonical
 from syft_code.errors import InvalidInput, require
-from syft_code.plans.plan_parts import MOST_TICKS
+from syft_code.plans.plan_parts import MOST_TICKS, USUAL_TICKS
 from syft_code.plans.roster import MOST_AGGREGATORS
 from syft_code.recipes.recipe import DataSpec
 
@@ -22,9 +22,9 @@ LEAST_AGGREGATORS = 2
 class AssetCard:
     """One asset in a front desk's catalogue.
 
-    `patients` is the declared number of training patients; `held_out` says whether the owner
-    keeps others for evaluation; `lacks` names the modalities that none of its cases has, which
-    are zero there.
+    The owner's word, not computed from patients: `patients` is the number of training patients;
+    `held_out` says whether others are kept for evaluation; `lacks` names the modalities that none
+    of its cases has, which are zero there.
     """
 
     hospital: str
@@ -46,7 +46,7 @@ class Terms:
     Units: `min_noise_multiplier` is noise std ÷ clip norm, of training and of evaluations;
     `min_patients` counts declared training patients; `min_aggregators` is how many of them must
     put their pieces together before anything opens; `approvers` are different people, none of them
-    the researcher. With `most_ticks` every plan must have a clock, of so many ticks at most.
+    the researcher. Every plan must have a release schedule of at most `most_ticks` ticks; with 0 it needs none.
     """
 
     epsilon: float
@@ -59,7 +59,7 @@ class Terms:
     researcher_epsilon: float | None = None
     recipes: tuple[ModelKind, ...] = ("layers", "fusion", "unet")
     approvers: int = 1
-    most_ticks: int | None = None
+    most_ticks: int = USUAL_TICKS
 
     def __post_init__(self) -> None:
         for name in ("epsilon", "study_epsilon", "researcher_epsilon"):
@@ -94,8 +94,9 @@ class Terms:
             f"approvers must be 1, or 2 for the two-person rule, got {self.approvers}.",
         )
         _require(
-            self.most_ticks is None or 1 <= self.most_ticks <= MOST_TICKS,
-            f"most_ticks must be from 1 to {MOST_TICKS}, or left out, got {self.most_ticks}.",
+            0 <= self.most_ticks <= MOST_TICKS,
+            f"most_ticks must be from 1 to {MOST_TICKS}, or 0 to ask for no release schedule, got "
+            f"{self.most_ticks}.",
         )
 
 

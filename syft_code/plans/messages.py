@@ -80,12 +80,26 @@ class LogHead:
 
 
 @canonical.message
-class ShareHeader:
-    """What one sealed share is: the hospital's word to one aggregator.
+class RoundStatement:
+    """What a hospital states of a round in the header of each of its shares.
+
+    `weights_sha256` names the broadcast that it worked on; `epsilon` is what the study has spent
+    there at `delta` by its ledger, this round included; `log_sha256` is the hash of the last entry
+    of its audit log when it sealed: an anchor.
+    """
+
+    weights_sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+    epsilon: Annotated[float, Field(ge=0)]
+    delta: Annotated[float, Field(gt=0, lt=1)]
+    log_sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+
+
+@canonical.message
+class ShareHeader(RoundStatement):
+    """What one sealed share is: the hospital's word to one aggregator, and in a certificate.
 
     `party` counts from 1 to `parties`, and any `needed` of them open a sum; `length` is the number
-    of ring elements of the shared vector; `log_sha256` is the hash of the last entry of the
-    hospital's audit log when it sealed: an anchor.
+    of ring elements of the shared vector.
 
     Guarantee: nobody can tell from it how many entries the log has, or what stands in them: each
     entry holds a random salt.
@@ -100,7 +114,6 @@ class ShareHeader:
     needed: int
     length: int
     ring_bits: int
-    log_sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
     sealed_sha256: str
 
 

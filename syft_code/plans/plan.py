@@ -26,10 +26,10 @@ from syft_code.plans.algorithms import (
 from syft_code.plans.messages import Purpose
 from syft_code.plans.plan_parts import (
     Augmentation,
-    Clock,
     Compression,
     DpSgd,
     Evaluation,
+    ReleaseSchedule,
     Robust,
     Sgd,
     Sharing,
@@ -67,7 +67,7 @@ class Plan:
     trained, stay at each hospital and are not shared. `start_sha256` is of the float32 weights from
     which the first round starts; without it they are drawn from the plan's hash. `averaging` is the
     decay of the moving average of the rounds' models that is evaluated and delivered. Without a
-    `clock` results leave when they are ready, and the time that the work took shows.
+    `release_schedule` results leave when they are ready, and the time that the work took shows.
 
     Raises:
         InvalidPlan: with one sentence, if any part is not acceptable.
@@ -95,7 +95,7 @@ class Plan:
     continual: Continual | None = None
     start_sha256: str = ""
     averaging: float | None = None
-    clock: Clock | None = None
+    release_schedule: ReleaseSchedule | None = None
     format: Annotated[int, Field(ge=5, le=5)] = 5
 
     def __post_init__(self) -> None:

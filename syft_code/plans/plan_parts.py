@@ -215,7 +215,7 @@ class Evaluation:
 
 
 @canonical.message
-class Clock:
+class ReleaseSchedule:
     """When a round's result leaves its hospital: at a tick, however long the work took.
 
     A tick is `train_s` (`evaluate_s`) seconds long, counted from the moment when a hospital takes the
@@ -229,7 +229,7 @@ class Clock:
         that much. Fewer ticks tell less, and lose more rounds on a busy machine. How busy the machine
         is meanwhile shows to whoever shares it.
 
-    >>> Clock(train_s=0.5, evaluate_s=1.0, ticks=4).last_s("train")
+    >>> ReleaseSchedule(train_s=0.5, evaluate_s=1.0, ticks=4).last_s("train")
     2.0
     """
 
@@ -243,12 +243,12 @@ class Clock:
             length = getattr(self, name)
             require(
                 SHORTEST_TICK_S <= length <= LONGEST_TICK_S,
-                f"{name} of the clock must lie between {SHORTEST_TICK_S:g} and {LONGEST_TICK_S:g} "
+                f"{name} of the release schedule must lie between {SHORTEST_TICK_S:g} and {LONGEST_TICK_S:g} "
                 f"seconds, got {length}.",
             )
         require(
             1 <= self.ticks <= MOST_TICKS,
-            f"ticks of the clock must lie between 1 and {MOST_TICKS}, got {self.ticks}.",
+            f"ticks of the release schedule must lie between 1 and {MOST_TICKS}, got {self.ticks}.",
         )
 
     def tick_s(self, purpose: Purpose) -> float:

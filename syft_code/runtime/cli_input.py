@@ -69,6 +69,28 @@ def require_output_file(path: Path, option: str) -> None:
     )
 
 
+def read_file(path: Path, what: str, most_bytes: int) -> bytes:
+    """A file's bytes; raise `InvalidInput` if it is none, is too large, or can't be read."""
+    try:
+        require(path.exists(), f"There is no {what} {quoted_path(path)}.", error=InvalidInput)
+        require(
+            path.is_file() and path.stat().st_size <= most_bytes,
+            f"The {what} {quoted_path(path)} must be a file of at most {most_bytes:,} bytes, and is "
+            "none.",
+            error=InvalidInput,
+        )
+        return path.read_bytes()
+    except OSError as problem:
+        raise InvalidInput(
+            f"The {what} {quoted_path(path)} can't be read: {problem.strerror}."
+        ) from None
+
+
+def quoted_path(path: Path) -> str:
+    """The end of a path, as it is fit to be printed."""
+    return repr(str(path)[-80:])
+
+
 def _is(path: Path, what: str) -> bool:
     """Whether a folder, or anything, is there; a path that can't be looked at is nothing."""
     try:

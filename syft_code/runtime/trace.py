@@ -5,7 +5,7 @@
 A span holds a name, a beginning and an end, and nothing of whom or what it was about. Without the
 variable a span costs a test of one name.
 
-Does not protect: what a plan's clock hides. Trace a federation of drawn patients, or keep the folder to
+Does not protect: what a plan's release schedule hides. Trace a federation of drawn patients, or keep the folder to
     the hospital.
 
 Units: seconds of the machine's monotonic clock, which its processes share.

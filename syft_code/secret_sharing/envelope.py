@@ -33,7 +33,7 @@ from numpy.typing import NDArray
 from syft_code import canonical
 from syft_code.errors import InvalidMessage, InvalidPlan, SharingError, require
 from syft_code.plans import messages
-from syft_code.plans.messages import Purpose, ShareHeader, Signed
+from syft_code.plans.messages import Purpose, RoundStatement, ShareHeader, Signed
 from syft_code.plans.plan import Plan
 from syft_code.plans.roster import Hospital
 from syft_code.secret_sharing import keystream, sharing
@@ -49,6 +49,13 @@ MAGIC = b"consilium share 2\n"
 _LENGTHS = struct.Struct("<IQ")
 _HPKE = hpke.Suite(hpke.KEM.X25519, hpke.KDF.HKDF_SHA256, hpke.AEAD.AES_256_GCM)
 Bytes = bytes | bytearray | memoryview
+LONGEST_STATEMENT = RoundStatement(
+    weights_sha256="0" * 64,
+    epsilon=1.2345678901234567e-100,
+    delta=1.2345678901234567e-100,
+    log_sha256="0" * 64,
+)
+"""A statement of which none is longer, for a size before there is a share."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -99,7 +106,7 @@ def seal(
     round_number: int,
     values: NDArray[np.floating[Any]],
     hospital_key: SigningKey,
-    log_sha256: str,
+    statement: RoundStatement,
     seeds: Sequence[bytes],
     content_keys: Sequence[bytes],
     threads: int = 1,
@@ -110,8 +117,8 @@ def seal(
     the declared patients travel as the weight; an evaluation has weight 1. `seeds` and
     `content_keys` are strings of 32 bytes from the operating system's generator, never used
     before: one seed for each piece but the last, one key for each aggregator. All shares carry
-    `log_sha256`, the hash of the last entry of the hospital's audit log, signed and bound to the
-    seal. `threads` changes the time, never a byte.
+    the hospital's `statement`, signed and bound to the seal. `threads` changes the time, never a
+    byte.
 
     Does not protect: an update that is sealed twice for one round, with fresh seeds. Keep the
     shares of the first time and give those again.
@@ -131,22 +138,11 @@ def seal(
         factor=entry.patients / plan.most_patients if training else 1.0,
         threads=threads,
     )
-    header = ShareHeader(
-        plan_hash=plan.hash,
-        hospital=hospital,
-        purpose=purpose,
-        round=round_number,
-        party=1,
-        parties=pieces_of.parties,
-        needed=pieces_of.needed,
-        length=VectorLayout.of(plan).vector_length(purpose),
-        ring_bits=plan.sharing_of(purpose).ring_bits,
-        log_sha256=log_sha256,
-        sealed_sha256="",
-    )
     return [
         _seal_one(
-            dataclasses.replace(header, party=party),
+            unsealed_header(
+                plan, hospital, purpose, round_number, party=party, statement=statement
+            ),
             [pieces[piece - 1] for piece in pieces_of.held_by(party)],
             seal_key=plan.aggregators[party - 1].seal_key,
             content_key=content_key,
@@ -155,6 +151,35 @@ def seal(
         )
         for party, content_key in enumerate(content_keys, start=1)
     ]
+
+
+def unsealed_header(
+    plan: Plan,
+    hospital: str,
+    purpose: Purpose,
+    round_number: int,
+    *,
+    party: int,
+    statement: RoundStatement = LONGEST_STATEMENT,
+) -> ShareHeader:
+    """Anyone: the header of a share before it is sealed; it tells the share's size."""
+    pieces_of = scheme(plan)
+    return ShareHeader(
+        plan_hash=plan.hash,
+        hospital=hospital,
+        purpose=purpose,
+        round=round_number,
+        party=party,
+        parties=pieces_of.parties,
+        needed=pieces_of.needed,
+        length=VectorLayout.of(plan).vector_length(purpose),
+        ring_bits=plan.sharing_of(purpose).ring_bits,
+        weights_sha256=statement.weights_sha256,
+        epsilon=statement.epsilon,
+        delta=statement.delta,
+        log_sha256=statement.log_sha256,
+        sealed_sha256="",
+    )
 
 
 def check_header(plan: Plan, party: int, signed: Signed) -> ShareHeader:
@@ -235,6 +260,19 @@ def sealed_bytes(header: ShareHeader) -> int:
     """Anyone: the size of the sealed payload that a header announces."""
     size = payload_bytes(header)
     return SEALED_KEY_BYTES + size + TAG_BYTES * -(-size // CHUNK_BYTES)
+
+
+def most_share_bytes(
+    plan: Plan, hospital: str, purpose: Purpose, round_number: int, *, party: int
+) -> int:
+    """Anyone: the size of one share as it travels, header and seal included.
+
+    The digits of an epsilon differ in number: a share is a few bytes smaller, and never larger.
+    """
+    header = unsealed_header(plan, hospital, purpose, round_number, party=party)
+    named = dataclasses.replace(header, sealed_sha256="0" * 64)
+    signed = Signed(message=canonical.text(named), signature="0" * 128)
+    return len(SealedShare(header=signed, sealed=b"").to_bytes()) + sealed_bytes(header)
 
 
 def read_sum(plan: Plan, purpose: Purpose, total: sharing.Ring) -> tuple[NDArray[np.float64], int]:

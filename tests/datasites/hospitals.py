@@ -32,7 +32,7 @@ RESEARCHER = "alice@example.org"
 
 
 def policy(budget: Budget = BUDGET, **changes: object) -> SitePolicy:
-    """A policy that lets the plans of `tests.plans` through and tells why it says no."""
+    """A policy that lets the plans of `tests.plans` through, without a release schedule, and tells why it says no."""
     own = {name: changes.pop(name) for name in ("assets", "standing") if name in changes}
     told = bool(changes.pop("tell_researchers", True))
     fields: dict[str, object] = {
@@ -40,6 +40,7 @@ def policy(budget: Budget = BUDGET, **changes: object) -> SitePolicy:
         "delta": budget.delta,
         "min_noise_multiplier": 0.3,
         "min_patients": 5,
+        "most_ticks": 0,
     }
     terms = Terms(**(fields | changes))  # type: ignore[arg-type]
     return SitePolicy(terms=terms, tell_researchers=told, **own)  # type: ignore[arg-type]

@@ -28,13 +28,14 @@ from datasites.desk.storage.security_log import SecurityLog
 from datasites.desk.storage.ticket_owners import TicketOwners
 from datasites.desk.web import blob_routes, middleware
 from datasites.desk.web.blob_routes import Members
+from datasites.desk.web.connections import BoundedProtocol
 from datasites.protocol import framing, vault_api
 from datasites.protocol.code_request import CodeRequests
 from datasites.site import Site
 from syft_code import canonical
 from syft_code.errors import ConsiliumError, Refused, require
 from syft_code.plans import messages
-from syft_code.plans.messages import RoundCall, Signed, Ticket
+from syft_code.plans.messages import RoundCall, RoundStatement, Signed, Ticket
 from syft_code.plans.plan import Plan
 from syft_code.runtime.durable_files import write_durably
 from syft_code.runtime.parent_exit import end_with_parent
@@ -97,7 +98,12 @@ class StandInVault:
             round_number=call.round,
             values=trained(self._plan, call, weights),
             hospital_key=self._key,
-            log_sha256=canonical.sha256(os.urandom(8)),
+            statement=RoundStatement(
+                weights_sha256=call.weights_sha256,
+                epsilon=float(call.round),
+                delta=1e-5,
+                log_sha256=canonical.sha256(os.urandom(8)),
+            ),
             seeds=[os.urandom(32) for _ in range(envelope.scheme(self._plan).pieces - 1)],
             content_keys=[os.urandom(32) for _ in self._plan.aggregators],
         )
@@ -189,7 +195,9 @@ def serve(folder: Path, plan: Plan | None) -> None:
     port = folder / "port"
     listening = socket.create_server(("127.0.0.1", int(port.read_text()) if port.exists() else 0))
     port.write_text(str(listening.getsockname()[1]))
-    config = uvicorn.Config(front_desk(site), log_level="error", lifespan="off")
+    config = uvicorn.Config(
+        front_desk(site), http=BoundedProtocol, log_level="error", lifespan="off"
+    )
     server = uvicorn.Server(config)
     threading.Thread(target=functools.partial(server.run, [listening]), daemon=True).start()
 

@@ -245,7 +245,7 @@ def sealed(
         round_number=round_number,
         values=values_of(plan, hospital, purpose=purpose, round_number=round_number),
         hospital_key=HOSPITALS[hospital],
-        log_sha256="1a" * 32,
+        statement=envelope.LONGEST_STATEMENT,
         seeds=[os.urandom(32) for _ in range(envelope.scheme(plan).pieces - 1)],
         content_keys=[os.urandom(32) for _ in plan.aggregators],
     )

@@ -7,9 +7,11 @@ import pytest
 from federation.transport.retry import retry_while_progressing
 from syft_code.errors import SharingError, Unavailable
 from tests.faults.parties import FOUR, THREE, Carrier, Party, call_for, make_plan
+from tests.faults.strangers import TLS, strangers
 
 Carry = Callable[..., Carrier]
 IMPATIENT_S = 0.5
+PATIENT_S = 20.0
 AWAY = r"Aggregator agg-{} must answer and did not \(unavailable\): check that it runs"
 
 
@@ -108,3 +110,14 @@ def test_if_all_are_needed_a_study_stops_with_one_sentence_and_goes_on_after_the
             carried.total(THREE)
         restart(parties[2], carried)
     assert carried.gets_the_plain_sum(THREE)
+
+
+def test_strangers_half_open_connections_keep_nobody_from_an_aggregator(
+    parties: list[Party], carrier: Carry
+) -> None:
+    struck = parties[0]
+    assert struck.process
+    with strangers(struck.line.target, struck.process.pid, say=TLS):
+        carried = carrier(make_plan(parties), patience_s=PATIENT_S)
+        carried.send(FOUR)
+        assert carried.gets_the_plain_sum(FOUR)

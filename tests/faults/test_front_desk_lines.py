@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from syft_code.errors import InvalidMessage, Refused, Unavailable
 from tests.faults.hospitals import START_S, Hospitals, hospitals
 from tests.faults.line import Line
 from tests.faults.parties import MIB
+from tests.faults.strangers import strangers
 
 ACCOUNT = SigningKey.generate()
 SMALL_BYTES = 48 * MIB
@@ -146,3 +148,15 @@ def test_a_blob_that_was_changed_on_the_way_is_not_used(
     bulk.delete(name)
     with pytest.raises(Refused, match="no such blob"):
         fetched(bulk, name, SMALL_BYTES)
+
+
+def test_strangers_half_open_connections_keep_nobody_from_a_front_desk(site: Hospitals) -> None:
+    (line,) = site.lines.values()
+    assert site.process
+    with (
+        strangers(line.target, site.process.pid),
+        closing(BlobClient(f"http://{line.target}", ACCOUNT, patience_s=1.0)) as bulk,
+    ):
+        for number in range(3):
+            data = os.urandom(MIB)
+            assert fetched(bulk, bulk.upload(data), len(data)) == data, number

@@ -10,7 +10,7 @@ import torch
 from nacl.signing import SigningKey
 
 from federation.evaluation.exact_metrics import HospitalCohorts, main_name
-from federation.researcher.outcome import Outcome, RoundRecord
+from federation.researcher.outcome import Outcome, RoundRecord, model_sha256
 from syft_code import canonical
 from syft_code.cohort import Cohort
 from syft_code.learning import dp_sgd
@@ -18,7 +18,7 @@ from syft_code.learning.dp_sgd import TrainingRun
 from syft_code.metrics import evaluation_sums, scoring
 from syft_code.models import networks
 from syft_code.plans import messages
-from syft_code.plans.messages import Purpose, ShareHeader, Signed
+from syft_code.plans.messages import PURPOSES, Purpose, RoundStatement, ShareHeader, Signed
 from syft_code.plans.plan import Plan
 from syft_code.plans.plan_parts import DpSgd, Evaluation, Sgd
 from syft_code.plans.roster import Aggregator, Hospital
@@ -27,8 +27,8 @@ from syft_code.privacy.noise import NoiseSource
 from syft_code.recipes.architectures import LayerStack, UNet
 from syft_code.recipes.layers import Activation, Conv, GlobalAverage
 from syft_code.recipes.recipe import CrossEntropy, DataSpec, DiceCrossEntropy, Recipe
+from syft_code.secret_sharing import envelope
 from syft_code.secret_sharing.groups import groups
-from syft_code.secret_sharing.vector_layout import VectorLayout
 
 DELTA = 1e-5
 SKIN = DataSpec(
@@ -63,12 +63,13 @@ RECIPES = {
 }
 PATIENTS = {"north": 60, "south": 40, "east": 30, "west": 20}
 KEYS = {name: SigningKey(bytes([i]) * 32) for i, name in enumerate(PATIENTS)}
+RESEARCHER = SigningKey(bytes([77]) * 32)
 
 
 def a_plan(data: DataSpec = SKIN, **changes: object) -> Plan:
     fields: dict[str, object] = {
         "study": "a-study",
-        "researcher_key": "ab" * 32,
+        "researcher_key": RESEARCHER.verify_key.encode().hex(),
         "data": data,
         "recipe": RECIPES[data.kind],
         "dp_sgd": DpSgd(noise_multiplier=1.0, max_grad_norm=1.0, sample_rate=0.25, steps=4),
@@ -163,9 +164,10 @@ def run_study(plan: Plan, hospitals: list[HospitalCohorts]) -> Demo:
                 randomness=source,
             ).update
             total, weight = total + declared * update, weight + declared
-        weights = (weights + total / weight).astype(np.float32)
+        before, weights = weights, (weights + total / weight).astype(np.float32)
         by_round.append(weights)
-        records.append(a_record(plan, number, noised(plan, weights, hospitals, number)))
+        figures = noised(plan, weights, hospitals, number)
+        records.append(a_record(plan, number, (before, weights), figures))
     outcome = Outcome(plan=plan, weights=weights, rounds=tuple(records))
     return Demo(outcome=outcome, hospitals=hospitals, weights_by_round=by_round)
 
@@ -186,13 +188,37 @@ def noised(
     return scoring.report(sums, plan.data)
 
 
-def a_record(plan: Plan, number: int, figures: dict[str, float]) -> RoundRecord:
-    """What a ledger states after round `number`: all up to it is paid, its evaluation too."""
+def a_record(
+    plan: Plan, number: int, weights: tuple[np.ndarray, np.ndarray], figures: dict[str, float]
+) -> RoundRecord:
+    """What a ledger states after round `number`: all up to it is paid, its evaluation too.
+
+    `weights` are those before and after it.
+    """
     evaluated = plan.evaluation.after_rounds if plan.evaluation else ()
-    spent = [accounting.event(plan, "train")] * number
-    spent += [accounting.event(plan, "evaluate") for r in evaluated if r <= number]
-    epsilon = accounting.epsilon(spent, delta=DELTA)
+    training = [accounting.event(plan, "train")] * number
+    spent = {
+        "train": [
+            *training,
+            *(accounting.event(plan, "evaluate") for r in evaluated if r < number),
+        ],
+        "evaluate": [
+            *training,
+            *(accounting.event(plan, "evaluate") for r in evaluated if r <= number),
+        ],
+    }
     names = [hospital.name for hospital in plan.hospitals]
+    headers: dict[Purpose, dict[str, Signed]] = {"train": {}, "evaluate": {}}
+    for purpose, hash_of in zip(PURPOSES, map(model_sha256, weights), strict=True):
+        statement = RoundStatement(
+            weights_sha256=hash_of,
+            epsilon=accounting.epsilon(spent[purpose], delta=DELTA),
+            delta=DELTA,
+            log_sha256="00" * 32,
+        )
+        if purpose == "train" or figures:
+            headers[purpose] = {n: a_header(plan, n, purpose, number, statement) for n in names}
+            epsilon = statement.epsilon
     return RoundRecord(
         round=number,
         trained=tuple(names),
@@ -200,7 +226,7 @@ def a_record(plan: Plan, number: int, figures: dict[str, float]) -> RoundRecord:
         evaluated=tuple(names) if figures else (),
         epsilon=dict.fromkeys(names, epsilon),
         delta=dict.fromkeys(names, DELTA),
-        anchors={name: a_header(plan, name, number, evaluated=bool(figures)) for name in names},
+        headers=headers,
         metrics=figures,
         errors={name: 0.04 for name in [*figures, main_name(plan.data)] if figures},
         upload_bytes=123_456,
@@ -208,23 +234,22 @@ def a_record(plan: Plan, number: int, figures: dict[str, float]) -> RoundRecord:
     )
 
 
-def a_header(plan: Plan, hospital: str, number: int, *, evaluated: bool = False) -> Signed:
+def a_header(
+    plan: Plan, hospital: str, purpose: Purpose, number: int, statement: RoundStatement
+) -> Signed:
     """The header of a hospital's last share of a round, over a log that grows."""
-    purpose: Purpose = "evaluate" if evaluated else "train"
-    header = ShareHeader(
-        plan_hash=plan.hash,
-        hospital=hospital,
-        purpose=purpose,
-        round=number,
-        party=len(plan.aggregators),
-        parties=len(plan.aggregators),
-        needed=plan.needed,
-        length=VectorLayout.of(plan).vector_length(purpose),
-        ring_bits=plan.sharing_of(purpose).ring_bits,
-        log_sha256=canonical.sha256(f"{hospital}{number}".encode()),
-        sealed_sha256="00" * 32,
+    grown = dataclasses.replace(
+        statement, log_sha256=canonical.sha256(f"{hospital}{number}".encode())
     )
+    party = len(plan.aggregators)
+    header = envelope.unsealed_header(plan, hospital, purpose, number, party=party, statement=grown)
     return messages.sign(header, KEYS[hospital])
+
+
+def signed_anew(signed: Signed, **changes: object) -> Signed:
+    """A statement with something else in it, signed by its hospital."""
+    header = messages.claimed(ShareHeader, signed)
+    return messages.sign(dataclasses.replace(header, **changes), KEYS[header.hospital])
 
 
 def under_another_plan(outcome: Outcome, plan: Plan) -> Outcome:
@@ -233,9 +258,11 @@ def under_another_plan(outcome: Outcome, plan: Plan) -> Outcome:
         dataclasses.replace(
             record,
             groups=groups(plan, "train", record.round, record.trained),
-            anchors={
-                name: a_header(plan, name, record.round, evaluated=name in record.evaluated)
-                for name in record.anchors
+            headers={
+                purpose: {
+                    name: signed_anew(one, plan_hash=plan.hash) for name, one in headers.items()
+                }
+                for purpose, headers in record.headers.items()
             },
         )
         for record in outcome.rounds
@@ -270,9 +297,15 @@ def train_study() -> Callable[[Plan, list[HospitalCohorts]], Demo]:
 
 
 @pytest.fixture(scope="session")
-def sign_header() -> Callable[..., Signed]:
-    """The function with which a hospital of the demo signs a share's header."""
-    return a_header
+def sign_anew() -> Callable[..., Signed]:
+    """The function with which a hospital of the demo signs a statement with changes."""
+    return signed_anew
+
+
+@pytest.fixture(scope="session")
+def researcher_key() -> SigningKey:
+    """The key of the researcher whom the demo's plans name."""
+    return RESEARCHER
 
 
 @pytest.fixture(scope="session")

@@ -356,7 +356,7 @@ def make_shares(
         round_number=round_number,
         values=update_of(plan, hospital, purpose),
         hospital_key=key or HOSPITALS[hospital],
-        log_sha256=log_sha256,
+        statement=dataclasses.replace(envelope.LONGEST_STATEMENT, log_sha256=log_sha256),
         seeds=[os.urandom(32) for _ in range(envelope.scheme(plan).pieces - 1)],
         content_keys=[os.urandom(32) for _ in plan.aggregators],
     )

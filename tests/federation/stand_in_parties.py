@@ -26,6 +26,7 @@ from syft_code.plans.messages import (
     Purpose,
     ReleaseCall,
     RoundCall,
+    RoundStatement,
     SetChoice,
     ShareHeader,
     Signed,
@@ -177,7 +178,12 @@ class StandInHospital:
             round_number=turn[1],
             values=values,
             hospital_key=self.key,
-            log_sha256=self.log_sha256,
+            statement=RoundStatement(
+                weights_sha256=self.started_with[f"{turn[0]}-{turn[1]}"],
+                epsilon=float(turn[1]),
+                delta=1e-5,
+                log_sha256=self.log_sha256,
+            ),
             seeds=[os.urandom(32) for _ in range(pieces - 1)],
             content_keys=[os.urandom(32) for _ in self.plan.aggregators],
         )

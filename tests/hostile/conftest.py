@@ -16,6 +16,7 @@ from nacl.signing import SigningKey
 
 from datasites import site, site_processes
 from datasites.owner.owner import Owner
+from datasites.owner.publishing import Declaration
 from datasites.site import Site, SiteSettings
 from federation.local.supervisor import running
 from federation.researcher.credentials import HospitalLogin
@@ -356,7 +357,9 @@ def ours(started: tuple[Site, Desk, int]) -> Iterator[OurSite]:
     home, _, _ = started
     owner = Owner(home.home)
     owner.adopt_policy(POLICY)
-    card = owner.publish(cohort(), spec=SKIN, asset="skin-lesions")
+    card = owner.publish(
+        cohort(), spec=SKIN, asset="skin-lesions", declared=Declaration(patients=30)
+    )
     keys = Keys()
     entry = Hospital(
         name="north",

@@ -26,7 +26,7 @@ from syft_code.plans import messages
 from syft_code.plans.algorithms import FedAdam, Scaffold
 from syft_code.plans.messages import RoundCall, ShareHeader
 from syft_code.plans.plan import Plan
-from syft_code.plans.plan_parts import Clock, Compression, DpSgd, Evaluation, Sgd, Sharing
+from syft_code.plans.plan_parts import Compression, DpSgd, Evaluation, ReleaseSchedule, Sgd, Sharing
 from syft_code.privacy import accounting
 from syft_code.privacy.accounting import Event
 from syft_code.recipes.architectures import LayerStack
@@ -45,7 +45,7 @@ CHOICES = {
     "dp_sgd": DpSgd(noise_multiplier=1.0, max_grad_norm=1.0, sample_rate=0.25, steps=4),
     "optimizer": Sgd(learning_rate=0.5),
     "rounds": 2,
-    "clock": Clock(train_s=0.2, evaluate_s=0.2),
+    "release_schedule": ReleaseSchedule(train_s=0.2, evaluate_s=0.2),
     "evaluation": Evaluation(noise_multiplier=2.0, after_rounds=(2,)),
 }
 
@@ -88,7 +88,7 @@ def test_three_hospitals_train_one_model_and_the_fourth_stops_nobody(
     assert [record.round for record in outcome.rounds] == [1, 2]
     for record in outcome.rounds:
         assert set(record.epsilon) == {"vidir-molemax", "vidir-modern", "rosendahl"}
-        assert set(record.anchors) == set(record.trained) == set(record.epsilon)
+        assert set(record.headers["train"]) == set(record.trained) == set(record.epsilon)
         assert record.absent == 1
         assert record.reasons == (), "no owner lets researchers read why"
     start = networks.initial_weights(outcome.plan.recipe, outcome.plan.data, seed=0)
@@ -117,7 +117,7 @@ def test_each_contribution_is_anchored_in_its_hospitals_signed_log(
     assert set(anchors) == set(outcome.rounds[-1].trained)
     for name, sha256 in anchors.items():
         key = outcome.plan.hospital(name).verify_key
-        header = messages.verify(ShareHeader, outcome.rounds[0].anchors[name], key)
+        header = messages.verify(ShareHeader, outcome.rounds[0].headers["train"][name], key)
         assert header.log_sha256 != sha256, "the log grew from round to round"
 
 

@@ -39,7 +39,7 @@ def federation_file(folder: Path, first: int) -> Path:
     if not data.exists():
         stand_ins.write("ham10000", data, patients=60, seed=1)
     hospitals = "".join(
-        f'[[hospital]]\nname = "{name}"\nport = {first + i}\ndata = "{data}"\n'
+        f'[[hospital]]\nname = "{name}"\nport = {first + i}\ndata = "{data}"\npatients = 10\n'
         "epsilon = 8.0\ndelta = 1e-5\n"
         for i, name in enumerate(NAMES)
     )
@@ -365,13 +365,25 @@ def test_owners_approve_at_the_command_line_and_anybody_holds_their_logs_to_acco
 
     log, model = tmp_path / "log", tmp_path / "certificate.json"
     exported = told("audit", "export", "--out", log, *homes[0])
-    certificate.write(model, certificate.certificate(outcome))
+    certificate.write(model, certificate.certificate(outcome), key=researcher.key)
     adder = live.state / "aggregators" / live.config.aggregator[0].name / "public.json"
     checked = told("audit", "verify", log, "--certificate", model, "--aggregator", adder)
     assert checked["sound"] and checked["key_from"] == "certificate"
     assert checked["verify_key"] == exported["verify_key"]
     assert {one["source"].split()[0] for one in checked["anchors"]} == {"certificate", "aggregator"}
     assert not checked["without_anchor"]
+
+    model_file.write(tmp_path / "model.safetensors", outcome.plan, outcome.weights)
+    keys = {home.name: told("audit", "export", "--out", tmp_path / home.name, *where)["verify_key"]
+            for home, where in zip(live.homes, homes, strict=True)}  # fmt: skip
+    known = {"researcher": outcome.plan.researcher_key, "hospitals": keys}
+    (tmp_path / "keys").write_text(json.dumps(known))
+    found = told(
+        "certificate", "verify", tmp_path / "model.safetensors", "--keys", tmp_path / "keys"
+    )
+    assert found["holds"] and found["keys_from"] == "option"
+    stated = {own["name"]: own["epsilon"] for own in found["hospitals"]}
+    assert stated == outcome.rounds[-1].epsilon
 
 
 def test_a_command_at_the_command_line_says_one_sentence_and_no_more(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from policies.site_policy import AssetBudget, Budget, SitePolicy, StandingApprov
 from syft_code.errors import InvalidInput
 from syft_code.plans.catalogue import Terms
 from syft_code.plans.plan import Plan
-from syft_code.plans.plan_parts import Clock, DpSgd, Evaluation
+from syft_code.plans.plan_parts import DpSgd, Evaluation, ReleaseSchedule
 from syft_code.privacy import accounting
 from syft_code.privacy.accounting import DpSgdEvent
 from tests.plans import Keys, known, public
@@ -20,7 +20,7 @@ from tests.plans import plan as any_plan
 
 KEYS = Keys()
 ROUND = DpSgdEvent(noise_multiplier=1.0, sample_rate=0.2, steps=5)
-TERMS = Terms(epsilon=8.0, delta=1e-5, min_noise_multiplier=0.5, min_patients=10)
+TERMS = Terms(epsilon=8.0, delta=1e-5, min_noise_multiplier=0.5, min_patients=10, most_ticks=0)
 
 
 def plan(**changes: object) -> Plan:
@@ -103,9 +103,9 @@ FORBIDDEN: dict[str, tuple[PolicyCase, SitePolicy, str]] = {
         "the evaluation's noise_multiplier must be at least 0.5",
     ),
     "few patients": (case(), policy(min_patients=1000), "at least 1000 training patients"),
-    "no clock": (case(), policy(most_ticks=8), "clock of at most 8 ticks"),
+    "no release schedule": (case(), policy(most_ticks=8), "schedule of at most 8 ticks"),
     "many ticks": (
-        case(plan(clock=Clock(train_s=1.0, evaluate_s=1.0, ticks=9))),
+        case(plan(release_schedule=ReleaseSchedule(train_s=1.0, evaluate_s=1.0, ticks=9))),
         policy(most_ticks=8),
         "this one has one of 9",
     ),

@@ -28,6 +28,8 @@ def test_the_shortest_policy_has_strict_defaults() -> None:
         epsilon=8.0, delta=1e-5, min_noise_multiplier=0.3, min_patients=10, min_hospitals=3
     )
     assert not policy.tell_researchers
+    assert policy.terms.most_ticks == 8, "a result leaves at a tick unless an owner says otherwise"
+    assert site_policy.read(LEAST + "most_ticks = 0\n").terms.most_ticks == 0
 
 
 def test_the_text_in_the_docstring_is_a_policy() -> None:
@@ -56,6 +58,10 @@ WRONG = {
     "one aggregator": (LEAST + "min_aggregators = 1\n", "min_aggregators must be from 2 to 5"),
     "two hospitals": (LEAST + "min_hospitals = 2\n", "min_hospitals must be at least 3"),
     "three approvers": (LEAST + "approvers = 3\n", "two-person rule"),
+    "ticks below none": (
+        LEAST + "most_ticks = -1\n",
+        "from 1 to 64, or 0 to ask for no release schedule",
+    ),
     "no approver": (LEAST + "approvers = 0\n", "two-person rule"),
     "an unknown model": (LEAST + 'recipes = ["llm"]\n', "recipes"),
     "no model": (LEAST + "recipes = []\n", "at least one kind"),

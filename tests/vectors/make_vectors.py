@@ -13,14 +13,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tests.vectors import second
+from tests.vectors import certificates, second
 from tests.vectors.broken import bad_sealed, bad_signed
 from tests.vectors.studies import (
     HOSPITALS,
-    LOG_SHA256,
     PLANS,
     SEAL_KEYS,
     SIGN_SEEDS,
+    STATEMENT,
     STREAMS,
     header,
     secret,
@@ -276,7 +276,7 @@ def everything() -> dict[str, Case]:
     keys = {
         "sign_seeds": {name: seed.hex() for name, seed in SIGN_SEEDS.items()},
         "seal_keys": [key.hex() for key in SEAL_KEYS],
-        "log_sha256": LOG_SHA256,
+        "statement": STATEMENT,
     }
     return {
         "sharing": {
@@ -291,6 +291,8 @@ def everything() -> dict[str, Case]:
         "bad_envelope": {"cases": list(bad_sealed(sealed_cases))},
         "messages": {"cases": list(signed_cases())},
         "bad_messages": {"cases": list(bad_signed(list(signed_cases())))},
+        "certificate": {"cases": list(certificates.signed_cases())},
+        "bad_certificate": {"cases": list(certificates.bad_cases())},
         "draws": {"groups": list(group_cases()), "places": list(place_cases())},
     }  # fmt: skip
 

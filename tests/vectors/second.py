@@ -14,7 +14,11 @@ import struct
 from collections.abc import Sequence
 from typing import Any
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import (
+    Ed25519PrivateKey,
+    Ed25519PublicKey,
+)
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -286,3 +290,71 @@ def places(plan_hash: str, round_number: int, *, trained: int, kept: float) -> l
     words = expand(seed, trained, 64)
     order = sorted(range(trained), key=lambda place: (words[place], place))
     return sorted(order[: max(1, round(kept * trained))])
+
+
+# --- the certificate ---
+
+SIGNATURE_BEFORE, SIGNATURE_AFTER = b',\n  "researcher_signature": "', b'"\n}\n'
+
+
+def certificate_file(content: Fields, sign_seed: bytes) -> bytes:
+    return countersigned(json.dumps(content, indent=2, ensure_ascii=False).encode()[:-2], sign_seed)
+
+
+def countersigned(body: bytes, sign_seed: bytes) -> bytes:
+    key = Ed25519PrivateKey.from_private_bytes(sign_seed)
+    signature = key.sign(b"consilium/Certificate/1\n" + body).hex().encode()
+    return body + SIGNATURE_BEFORE + signature + SIGNATURE_AFTER
+
+
+def read_certificate(data: bytes) -> Fields:
+    """The content, if every signature and link of section 12 holds; else a `ValueError` says which."""
+    body, _, rest = data.rpartition(SIGNATURE_BEFORE)
+    signature = rest[:128]
+    _must(rest == signature + SIGNATURE_AFTER and signature == signature.lower(), "end")
+    content: Fields = json.loads(body + b"\n}")
+    _must(json.dumps(content, indent=2, ensure_ascii=False).encode()[:-2] == body, "form")
+    plan, rounds = content["plan"], content["rounds"]
+    tagged = b"consilium/Certificate/1\n" + body
+    _must(_is_signed(plan["researcher_key"], signature.decode(), tagged), "researcher")
+    for own, entry in zip(content["hospitals"], plan["hospitals"], strict=True):
+        _check_statements(own, entry, content)
+    evaluated = rounds[-1]["evaluated_sha256"] if rounds else None
+    _must(evaluated in (None, content["model"]["weights_sha256"]), "delivered model")
+    return content
+
+
+def _check_statements(own: Fields, entry: Fields, content: Fields) -> None:
+    name, plan_hash = entry["name"], sha256(canonical(content["plan"]))
+    wanted = []
+    for one in content["rounds"]:
+        if name in one["hospitals"]:
+            wanted.append((one["round"], "train", one["weights_sha256"]))
+        if name in one["evaluators"]:
+            wanted.append((one["round"], "evaluate", one["evaluated_sha256"]))
+    _must(own["name"] == name and len(own["statements"]) == len(wanted), "statements")
+    stated: Fields = {}
+    for signed, slot in zip(own["statements"], wanted, strict=True):
+        tagged = b"consilium/ShareHeader/1\n" + signed["message"].encode()
+        _must(_is_signed(entry["verify_key"], signed["signature"], tagged), name)
+        stated = json.loads(signed["message"])
+        _must(canonical(stated).decode() == signed["message"], "form")
+        _must((stated["plan_hash"], stated["hospital"]) == (plan_hash, name), "study")
+        _must((stated["round"], stated["purpose"], stated["weights_sha256"]) == slot, "slot")
+    if stated:
+        said = (own["epsilon_stated_by_ledger"], own["delta"], own["log_sha256"])
+        _must(said == (stated["epsilon"], stated["delta"], stated["log_sha256"]), "ledger")
+
+
+def _is_signed(verify_key: str, signature: str, tagged: bytes) -> bool:
+    key = Ed25519PublicKey.from_public_bytes(bytes.fromhex(verify_key))
+    try:
+        key.verify(bytes.fromhex(signature), tagged)
+    except InvalidSignature:
+        return False
+    return signature == signature.lower()
+
+
+def _must(holds: bool, what: str) -> None:
+    if not holds:
+        raise ValueError(what)

@@ -6,7 +6,13 @@ from typing import Any
 from tests.vectors import second
 
 Fields = dict[str, Any]
-LOG_SHA256 = "ab" * 32
+STATEMENT = {
+    "weights_sha256": "12" * 32,
+    "epsilon": 0.75,
+    "delta": 1e-5,
+    "log_sha256": "ab" * 32,
+}
+"""What north states of round 1."""
 HOSPITALS = {"north": 100, "south": 37, "east": 250, "west": 8}
 
 
@@ -76,7 +82,7 @@ def plan(
         "continual": None,
         "start_sha256": "",
         "averaging": None,
-        "clock": {"train_s": 0.5, "evaluate_s": 1.0, "ticks": 8},
+        "release_schedule": {"train_s": 0.5, "evaluate_s": 1.0, "ticks": 8},
     }
 
 
@@ -157,6 +163,6 @@ def header(fields: Fields, *, party: int) -> Fields:
         "needed": needed,
         "length": values + len(second.encode_weight(0, bits, len(HOSPITALS))),
         "ring_bits": bits,
-        "log_sha256": LOG_SHA256,
+        **STATEMENT,
         "sealed_sha256": "",
     }

@@ -81,11 +81,7 @@ def neighbours_of(channels: Sequence[str]) -> int:
 
 
 def lacking(cohort: Cohort, data: DataSpec) -> tuple[str, ...]:
-    """The modalities that are missing in every case: for the asset's public card.
-
-    Does not protect: whether a single case has a modality that all others lack. A site's
-    equipment is public, and the owner publishes it with the card.
-    """
+    """The modalities that are missing in every case: for the owner, who may declare them."""
     if data.kind != "brats":
         return ()
     seen = cohort.images.any(axis=(0, 2, 3))

@@ -5,6 +5,7 @@ for each of its words, 1 or 0. What is missing is 0, and 1 in a column of its ow
 ends with a question mark.
 """
 
+import hashlib
 import math
 from collections.abc import Iterable, Sequence
 
@@ -55,6 +56,30 @@ def nothing(columns: Sequence[Column], *, gaps: bool = False) -> NDArray[np.floa
     )
 
 
+def parsed(row: Row, column: Column, *, digits: int) -> str:
+    """What a cell says, however it is spelled: "61", "61.0" and "6.1e1" say the same."""
+    if plain(row.cells[column.name]) in map(plain, column.missing):
+        return MISSING
+    if isinstance(column, Category):
+        return plain(column.values[word(row, column.name, column.values)])
+    return spelled(_within(row, column), digits=digits)
+
+
+def spelled(value: float, *, digits: int) -> str:
+    """A number as text, rounded.
+
+    >>> spelled(61.0, digits=3), spelled(-0.0, digits=3), spelled(0.33333, digits=3)
+    ('61', '0', '0.333')
+    """
+    return f"{value + 0.0:.{digits}g}"
+
+
+def hashed(*texts: str) -> int:
+    """64 bits that stand for texts."""
+    data = "\x1f".join(texts).encode("utf-8")
+    return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "big")
+
+
 def number(row: Row, column: str) -> float:
     """A cell as a finite number."""
     text = row.cells[column]
@@ -97,6 +122,13 @@ def _cell(row: Row, column: Column, *, gaps: bool) -> list[float]:
 
 
 def _scaled(row: Row, column: Number) -> float:
+    value = _within(row, column)
+    low, high = column.coded_range
+    return (value - (low + high) / 2) / ((high - low) / 2)
+
+
+def _within(row: Row, column: Number) -> float:
+    """A cell as a number within the column's limits."""
     value = number(row, column.name)
     if column.outside == "clip":
         value = min(max(value, column.lowest), column.highest)
@@ -106,8 +138,7 @@ def _scaled(row: Row, column: Number) -> float:
         f'{column.unit}, got {value:g}. Mend the row, or let the schema say outside = "clip".',
         error=InvalidData,
     )
-    low, high = column.coded_range
-    return (value - (low + high) / 2) / ((high - low) / 2)
+    return value
 
 
 def past_limits(row: Row, column: Number) -> bool:

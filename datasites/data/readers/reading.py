@@ -3,9 +3,39 @@
 import hashlib
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from syft_code.cohort import Cohort
 from syft_code.errors import InvalidData, require
 from syft_code.recipes.recipe import DataSpec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)
+class Cells:
+    """What the rows of a table say, cell by cell: hashes of a column's name and a parsed value.
+
+    A number counts with three digits, so that its spelling does not matter. The hashes have no
+    key: they can be guessed, and are as private as the cells.
+
+    Shapes: `columns` uint64 `[columns]`, hashes of the names; `values` uint64 `[slices, columns]`.
+    """
+
+    columns: NDArray[np.uint64]
+    values: NDArray[np.uint64]
+
+    def __post_init__(self) -> None:
+        require(
+            self.columns.dtype == self.values.dtype == np.uint64
+            and self.values.ndim == 2
+            and self.values.shape[1:] == self.columns.shape,
+            "Each row must have one hash of 64 bits for each column.",
+            error=InvalidData,
+        )
+
+    def select(self, rows: NDArray[np.bool_]) -> "Cells":
+        """Those of the chosen rows (bool `[slices]`)."""
+        return Cells(columns=self.columns, values=self.values[rows])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)
@@ -14,7 +44,8 @@ class Reading:
 
     `spec` alone is public. `patient_ids[i]` and `site[i]` belong to the patient that
     `cohort.patient` calls i; the site is "" where the data set names none. `remarks` are
-    sentences for the owner: they count what was left out, and so are private too.
+    sentences for the owner: they count what was left out, and so are private too. `cells` are a
+    table's; pictures have none. `named` says whether the data have identifiers of patients.
     """
 
     cohort: Cohort
@@ -22,6 +53,8 @@ class Reading:
     site: tuple[str, ...]
     spec: DataSpec
     remarks: tuple[str, ...]
+    cells: Cells | None = None
+    named: bool = True
 
     def __post_init__(self) -> None:
         require(
@@ -34,7 +67,16 @@ class Reading:
             "Each patient must have an identifier of their own.",
             error=InvalidData,
         )
+        require(
+            self.cells is None or len(self.cells.values) == len(self.cohort.images),
+            "Each row of a table must have its cells.",
+            error=InvalidData,
+        )
         _require_nobody_twice(self.cohort, self.patient_ids)
+
+    def cells_of(self, chosen: NDArray[np.bool_]) -> Cells | None:
+        """The cells of the chosen patients (bool `[patients]`)."""
+        return self.cells and self.cells.select(chosen[self.cohort.patient])
 
 
 def counted(number: int, one: str, many: str) -> str:

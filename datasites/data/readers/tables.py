@@ -4,6 +4,7 @@ A table becomes facts without pixels, one row a slice. A series has a row for ea
 hour; it becomes one picture a patient, hours down and vital signs across.
 """
 
+import functools
 import hashlib
 from collections import Counter
 from collections.abc import Sequence
@@ -14,14 +15,18 @@ from numpy.typing import NDArray
 
 from datasites.data.readers import csv_rows, feature_coding, safe_files
 from datasites.data.readers.csv_rows import Row
-from datasites.data.readers.reading import Reading, counted
-from datasites.data.readers.table_schema import Label, Schema
+from datasites.data.readers.reading import Cells, Reading, counted
+from datasites.data.readers.table_schema import Label, Schema, plain
 from syft_code.cohort import Cohort
 from syft_code.errors import InvalidData, require
 from syft_code.recipes.recipe import DataSpec
 
 COLUMN_BREAK = ", "
 """Between the names of a series' columns in the name of its one channel."""
+NAME_DIGITS = 6
+"""A row without an identifier is named by its numbers with so many digits."""
+ALIKE_DIGITS = 3
+"""Rows are compared by their numbers with so many digits."""
 
 _Placed = tuple[str, Row]
 """A row and the site that it is from."""
@@ -60,12 +65,15 @@ def read(folder: Path, schema: Schema, *, stand_in: bool = False) -> Reading:
     patients = sorted(groups)
     classes = [_one_label(groups[name], label) for name in patients]
     build = _series if schema.kind == "series" else _table
+    grouped = [[row for _, row in groups[name]] for name in patients]
     return Reading(
-        cohort=build([[row for _, row in groups[name]] for name in patients], classes, schema),
+        cohort=build(grouped, classes, schema),
         patient_ids=tuple(patients),
         site=tuple(_one_site(groups[name]) for name in patients),
         spec=spec(schema, stand_in=stand_in),
         remarks=_remarks(rows, schema),
+        cells=_cells(grouped, schema),
+        named=bool(schema.patient),
     )
 
 
@@ -112,8 +120,9 @@ def _check_columns(row: Row, schema: Schema, name: str) -> None:
 def _identifiers(rows: Sequence[_Placed], schema: Schema) -> list[str]:
     """Who each row is about.
 
-    Where one row is one patient, the patient is called by a hash of the row, so that a row
-    that comes or goes changes nobody else's name; rows that are the same are counted.
+    Where one row is one patient, the patient is called by a hash of what the schema reads in the
+    row, so that a row that comes or goes changes nobody else's name, and neither the spelling of a
+    number, a site's name nor an ignored column changes their own; rows that say the same are counted.
     """
     if schema.patient:
         for _, row in rows:
@@ -126,12 +135,53 @@ def _identifiers(rows: Sequence[_Placed], schema: Schema) -> list[str]:
         return [row.cells[schema.patient] for _, row in rows]
     seen: Counter[str] = Counter()
     found = []
-    for site, row in rows:
-        text = "\x1f".join((site, *row.cells.values()))
+    for _, row in rows:
+        text = "\x1f".join(f"{k}={v}" for k, v in _says(row, schema, digits=NAME_DIGITS).items())
         name = hashlib.sha256(text.encode("utf-8")).hexdigest()[:32]
         seen[name] += 1
         found.append(f"{name}-{seen[name]}")
     return found
+
+
+def _says(row: Row, schema: Schema, *, digits: int) -> dict[str, str]:
+    """What a row says in each column and of its class, by the columns' names in order."""
+    label = _label(schema)
+    cell = row.cells[label.column]
+    said = {one.name: feature_coding.parsed(row, one, digits=digits) for one in schema.column}
+    if label.above is None or cell == "":
+        said[label.column] = plain(cell)
+    else:
+        value = feature_coding.number(row, label.column)
+        said[label.column] = feature_coding.spelled(value, digits=digits)
+    return {name: said[name] for name in sorted(said)}
+
+
+def _cells(patients: Sequence[Sequence[Row]], schema: Schema) -> Cells:
+    """What is compared: each row of a table; of a series each column, over all of its hours."""
+    if schema.kind == "series":
+        rows = [_by_hour(one, schema) for one in patients]
+    else:
+        rows = [_says(row, schema, digits=ALIKE_DIGITS) for one in patients for row in one]
+    hashed = functools.cache(feature_coding.hashed)
+    values = [[hashed(name, text) for name, text in row.items()] for row in rows]
+    return Cells(
+        columns=np.array([hashed(name) for name in rows[0]], dtype=np.uint64),
+        values=np.array(values, dtype=np.uint64),
+    )
+
+
+def _by_hour(rows: Sequence[Row], schema: Schema) -> dict[str, str]:
+    """Each column of a series as one text; an hour in which it was not measured is left out."""
+    hours = {feature_coding.number(row, schema.hour): row for row in rows}
+    said = {hour: _says(row, schema, digits=ALIKE_DIGITS) for hour, row in hours.items()}
+    return {
+        name: ";".join(
+            f"{hour:g}:{said[hour][name]}"
+            for hour in sorted(said)
+            if said[hour][name] != feature_coding.MISSING
+        )
+        for name in next(iter(said.values()))
+    }
 
 
 def _one_label(placed: Sequence[_Placed], label: Label) -> int:

@@ -42,6 +42,7 @@ def check(db: VaultDatabase) -> None:
             db.ledger.registered_sha256(asset) == digest
             for asset, digest in _patients(entries).items()
         ),
+        "the fingerprints of its patients": db.fingerprints.hashes() == _fingerprints(entries),
     }
     wrong = ", ".join(what for what, holds in same.items() if not holds)
     require(
@@ -121,6 +122,14 @@ def _patients(entries: list[Entry]) -> dict[str, str]:
         facts["asset"]: facts["patients_sha256"]
         for facts in _facts(entries, COHORT_STORED)
         if "patients_sha256" in facts
+    }
+
+
+def _fingerprints(entries: list[Entry]) -> dict[tuple[str, int], str]:
+    return {
+        (facts["asset"], int(facts["version"])): facts["fingerprints_sha256"]
+        for facts in _facts(entries, COHORT_STORED)
+        if "fingerprints_sha256" in facts
     }
 
 

@@ -5,7 +5,8 @@ committed durably before any data is read (reserve), marked when its result may 
 (commit), and nothing is ever refunded: a crash, a failure or a cancelled run stays spent.
 
 The unit is the patient, not the name under which patients are published: the ledger knows
-by keyed hashes which assets share a patient, and what is spent on one counts for all.
+by keyed hashes which assets share a patient, and what is spent on one counts for all. A row
+without an identifier may be anybody: all assets with such rows share the patient `ANYBODY`.
 """
 
 import sqlite3
@@ -33,7 +34,6 @@ CREATE TABLE IF NOT EXISTS spent (
     round INTEGER NOT NULL,
     weights_sha256 TEXT NOT NULL,
     event TEXT NOT NULL,
-    at_unix_s INTEGER NOT NULL DEFAULT (unixepoch()),
     released INTEGER NOT NULL DEFAULT 0,
     UNIQUE (plan_hash, purpose, round)
 ) STRICT;
@@ -44,6 +44,8 @@ CREATE TABLE IF NOT EXISTS patient (
 CREATE INDEX IF NOT EXISTS patient_of_asset ON patient (asset);
 """
 Events = list[DpSgdEvent | GaussianEvent]
+ANYBODY = "anybody"
+"""Stands in the place of a token in every asset whose data has no identifiers of patients."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,6 +11,7 @@ from datasites.vault.db.approvals import ApprovalStore
 from datasites.vault.db.assets import AssetStore
 from datasites.vault.db.audit_log import AuditLog
 from datasites.vault.db.database import Database
+from datasites.vault.db.fingerprints import FingerprintStore
 from datasites.vault.db.ledger import Ledger
 from datasites.vault.db.tickets import TicketStore
 
@@ -23,6 +24,7 @@ class VaultDatabase:
     actions: ActionStore
     approvals: ApprovalStore
     assets: AssetStore
+    fingerprints: FingerprintStore
     tickets: TicketStore
     ledger: Ledger
     log: AuditLog
@@ -36,6 +38,7 @@ class VaultDatabase:
             actions=ActionStore(database),
             approvals=ApprovalStore(database),
             assets=AssetStore(database),
+            fingerprints=FingerprintStore(database, key),
             tickets=TicketStore(database),
             ledger=Ledger(database),
             log=AuditLog(database, hospital=hospital, key=key, head_path=folder / "log_head"),

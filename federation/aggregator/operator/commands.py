@@ -255,12 +255,12 @@ def _confirm(chosen: StudyFacts) -> None:
 
 def _print_proof(chosen: StudyFacts, entry: Entry, signed: Signed) -> None:
     facts = entry.facts
-    when = datetime.fromtimestamp(entry.at_unix_s, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    when = datetime.fromtimestamp(entry.at_unix_s, UTC).strftime("%Y-%m-%d %H:%M UTC")
     already = "was wiped before" if chosen.wiped else "is wiped"
     typer.echo(
         f"{chosen.study} ({chosen.plan_hash[:SHORT]}) {already}. Deleted: shares {facts['shares']}, "
         f"sums {facts['sums']}, bytes {int(facts['size_bytes']):,}.\n"
-        f"Proof, entry {entry.number} of this aggregator's signed log, {when}:\n"
+        f"Proof, entry {entry.number} of this aggregator's signed log, in the hour from {when}:\n"
         f"  {signed.message}\n"
         f"  signature {signed.signature}\n"
         f"  SHA-256 {audit_chain.entry_sha256(signed)}\n"

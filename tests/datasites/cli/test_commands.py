@@ -16,6 +16,7 @@ import launch
 from datasites import site, site_processes
 from datasites.cli import ledger_commands, request_commands, request_selection
 from datasites.owner.owner import Owner
+from datasites.owner.publishing import Declaration
 from datasites.protocol import vault_api
 from datasites.protocol.code_request import CodeRequest
 from datasites.review.evidence import Evidence
@@ -107,7 +108,9 @@ def place(state: Path, name: str) -> site.Site:
 
 
 def entry_of(owner: Owner) -> Hospital:
-    card = owner.publish(cohort(), spec=SKIN, asset="skin-lesions")
+    card = owner.publish(
+        cohort(), spec=SKIN, asset="skin-lesions", declared=Declaration(patients=30)
+    )
     return Hospital(
         name=owner.name,
         verify_key=card.verify_key,

@@ -8,6 +8,7 @@ from safetensors.numpy import load, save
 
 from datasites.data import cohort_file, mock_cohort
 from datasites.data.cohort_file import SplitCohort
+from datasites.data.readers.reading import Cells
 from syft_code.errors import InvalidData
 from syft_code.recipes.recipe import DataSpec
 from tests.shapes import SERIES, TABLE
@@ -59,3 +60,18 @@ def test_a_file_without_facts_is_refused() -> None:
     del arrays["facts"]
     with pytest.raises(InvalidData, match="must hold"):
         cohort_file.unpack(save(arrays), TABLE)
+
+
+def test_what_a_tables_rows_say_goes_through_a_file_and_leaves_with_their_patient() -> None:
+    values = np.arange(2 * PATIENTS, dtype=np.uint64)[:, None]
+    cells = Cells(columns=np.array([2**64 - 1], np.uint64), values=values)
+    before = replace(split(TABLE), named=False, cells=cells)
+    again = cohort_file.unpack(cohort_file.pack(before), TABLE)
+    assert again.cells is not None and not again.named
+    assert np.array_equal(again.cells.values, values)
+    assert again.cells.columns.tolist() == [2**64 - 1]
+    left = again.without({again.names()[0]})
+    assert left.cells is not None and left.cells.values.ravel().tolist() == [*range(2, 12)]
+    short = replace(before, cells=cells.select(np.arange(2 * PATIENTS) > 0))
+    with pytest.raises(InvalidData, match="row of a table must have its cells"):
+        cohort_file.unpack(cohort_file.pack(short), TABLE)

@@ -44,6 +44,7 @@ from syft_code.plans.plan_parts import (
     AdaptiveClip,
     Augmentation,
     Compression,
+    ReleaseSchedule,
     Robust,
     RobustRule,
     Sharing,
@@ -95,8 +96,9 @@ MOCK = MockRun(
     seconds=9.0,
     seconds_a_step=0.25,
     seconds_a_round=42.4,
+    seconds_an_evaluation=None,
     peak_mib=512.0,
-    tick_s=None,
+    release_schedule=None,
     limit_s=30.0,
     outputs=(
         Output(purpose="train", length=147, bytes=1176, finite=True, norm=1.5, bound=25575.0),
@@ -858,6 +860,17 @@ def owner_of(hospital: OneHospital, *requests: CodeRequest) -> Owner:
     owner = Owner(hospital.home)
     owner.__dict__["_session"] = owner.__dict__["_desk"] = Desk(*requests)
     return owner
+
+
+def test_a_tick_that_cuts_into_the_work_is_told() -> None:
+    timed = replace(MOCK, seconds_a_round=1.0, seconds_an_evaluation=0.5)
+    roomy = ReleaseSchedule(train_s=1.2, evaluate_s=0.6)
+    for text in both(pack(mock=replace(timed, release_schedule=roomy))):
+        assert "gives it 1.2 s, and an evaluation of about 0.5 s 0.6 s" in text
+        assert "TOO SHORT" not in text
+    for tight in (replace(roomy, train_s=1.1), replace(roomy, evaluate_s=0.55)):
+        for text in both(pack(mock=replace(timed, release_schedule=tight))):
+            assert "TOO SHORT here: patients decide which tick it is" in text
 
 
 def test_requests_are_weighed_without_a_mock_run(

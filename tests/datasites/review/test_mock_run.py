@@ -81,6 +81,7 @@ def test_a_plan_is_tried_out_in_a_process_of_its_own_and_leaves_nothing_behind(
     assert (tried.steps, tried.steps_a_round) == (mock_run.MOST_STEPS, 60)
     assert (tried.patients, tried.declared_patients) == (13, 41)
     assert tried.peak_mib and tried.seconds_a_step and tried.seconds_a_round, "each is told"
+    assert tried.seconds_an_evaluation, "and of an evaluation"
     update, sums = tried.outputs
     assert (update.purpose, update.length, update.bytes, update.finite) == (
         "train",

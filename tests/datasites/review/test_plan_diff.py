@@ -22,9 +22,9 @@ from syft_code.plans.plan import Plan
 from syft_code.plans.plan_parts import (
     AdaptiveClip,
     Augmentation,
-    Clock,
     Compression,
     Evaluation,
+    ReleaseSchedule,
     Robust,
     Sgd,
     Sharing,
@@ -167,7 +167,10 @@ CHANGED: dict[str, tuple[object, ...]] = {
         FedAdagrad(learning_rate=0.1),
     ),
     "averaging": (0.9,),
-    "clock": (Clock(train_s=1.0, evaluate_s=2.0), Clock(train_s=1.0, evaluate_s=2.0, ticks=1)),
+    "release_schedule": (
+        ReleaseSchedule(train_s=1.0, evaluate_s=2.0),
+        ReleaseSchedule(train_s=1.0, evaluate_s=2.0, ticks=1),
+    ),
     "start_sha256": ("ab" * 32,),
     "augmentation": (Augmentation(views=2, flips=True),),
     "continual": (

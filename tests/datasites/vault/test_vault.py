@@ -1,6 +1,7 @@
 """The vault does what an owner's signature covers, at the researcher's word, and no more."""
 
 import contextlib
+import hashlib
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -535,3 +536,17 @@ def test_the_vaults_files_are_its_owners_alone(
     assert private_files.read_required(hospital.site.vault / "key") == bytes(
         hospital.keys.hospitals[0]
     )
+
+
+def test_no_round_waits_for_the_bytes_of_a_cohort_to_be_read(
+    hospital: OneHospital, vault: Vault, agreed: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vault.close()
+    again = Vault(hospital.site)
+    read: list[object] = []
+    monkeypatch.setattr(hashlib, "file_digest", lambda *file: read.append(file))
+    try:
+        again.start_round(hospital.call(agreed, 1), hospital.weights(agreed))
+    finally:
+        again.close()
+    assert not read, "the time that a hash takes tells how many slices there are"

@@ -208,7 +208,7 @@ def seal_round(plan: Plan, round_number: int = 1) -> Round:
             round_number=round_number,
             values=values,
             hospital_key=key,
-            log_sha256="1a" * 32,
+            statement=envelope.LONGEST_STATEMENT,
             seeds=seeds,
             content_keys=content_keys,
         )

@@ -4,6 +4,7 @@ import copy
 import dataclasses
 import json
 import math
+from collections.abc import Callable, Iterable, Sequence
 
 import dp_accounting
 import numpy as np
@@ -12,7 +13,6 @@ from dp_accounting.pld import PLDAccountant
 
 from federation.certificate import certificate, disclosure_statements, verification
 from federation.certificate.certificate import DEMO_ONLY
-from federation.certificate.verification import SILENT
 from federation.evaluation import baselines, exact_metrics, model_file
 from federation.researcher.outcome import Outcome, model_sha256
 from syft_code import canonical
@@ -20,6 +20,7 @@ from syft_code.errors import InvalidInput
 from syft_code.models import networks
 from syft_code.plans import traveller
 from syft_code.plans.algorithms import Ewc, Scaffold
+from syft_code.plans.messages import PURPOSES, Purpose, Signed
 from syft_code.plans.plan_parts import Compression, Evaluation, Robust, Sharing
 from syft_code.recipes.architectures import LayerStack
 from syft_code.recipes.layers import GlobalAverage, GroupNorm, Linear
@@ -31,38 +32,59 @@ def content(skin_demo) -> dict:
     return certificate.certificate(skin_demo.outcome)
 
 
-def with_ledger(outcome: Outcome, hospital: str, factor: float) -> Outcome:
+def stated(outcome: Outcome, hospital: str, sign_anew, factor: float) -> Outcome:
     """The same study, but one hospital's ledger stated something else throughout."""
-    rounds = tuple(
-        dataclasses.replace(r, epsilon=r.epsilon | {hospital: r.epsilon[hospital] * factor})
-        for r in outcome.rounds
-    )
-    return dataclasses.replace(outcome, rounds=rounds)
-
-
-def without(outcome: Outcome, hospital: str, *, in_rounds: set[int]) -> Outcome:
-    """The same study, but one hospital did not contribute to some rounds."""
     rounds = tuple(
         dataclasses.replace(
             r,
-            trained=tuple(name for name in r.trained if name != hospital),
-            groups=tuple(tuple(n for n in names if n != hospital) for names in r.groups),
-            evaluated=tuple(name for name in r.evaluated if name != hospital),
-            epsilon={k: v for k, v in r.epsilon.items() if k != hospital},
-            delta={k: v for k, v in r.delta.items() if k != hospital},
-            anchors={k: v for k, v in r.anchors.items() if k != hospital},
-            absent=r.absent + 1,
+            epsilon=r.epsilon | {hospital: r.epsilon[hospital] * factor},
+            headers={
+                purpose: signed
+                | {
+                    name: sign_anew(one, epsilon=json.loads(one.message)["epsilon"] * factor)
+                    for name, one in signed.items()
+                    if name == hospital
+                }
+                for purpose, signed in r.headers.items()
+            },
         )
-        if r.round in in_rounds
-        else r
         for r in outcome.rounds
     )
     return dataclasses.replace(outcome, rounds=rounds)
 
 
-def test_a_fresh_certificate_holds_also_after_a_way_through_a_file(content, tmp_path) -> None:
+def without(
+    outcome: Outcome, hospital: str, *, in_rounds: set[int], purposes: Sequence[Purpose] = PURPOSES
+) -> Outcome:
+    """The same study, but one hospital did not contribute to some rounds."""
+    others = lambda names: tuple(name for name in names if name != hospital)  # noqa: E731
+    rounds = []
+    for r in outcome.rounds:
+        if r.round in in_rounds:
+            headers = r.headers | {p: pick(r.headers[p], others) for p in purposes}
+            r = dataclasses.replace(r, evaluated=others(r.evaluated), headers=headers)
+            if "train" in purposes:
+                r = dataclasses.replace(
+                    r,
+                    trained=others(r.trained),
+                    groups=tuple(map(others, r.groups)),
+                    epsilon=pick(r.epsilon, others),
+                    delta=pick(r.delta, others),
+                    absent=r.absent + 1,
+                )
+        rounds.append(r)
+    return dataclasses.replace(outcome, rounds=tuple(rounds))
+
+
+def pick(values: dict, names: Callable[[Iterable[str]], tuple[str, ...]]) -> dict:
+    return {name: values[name] for name in names(values)}
+
+
+def test_a_fresh_certificate_holds_also_after_a_way_through_a_file(
+    content, researcher_key, tmp_path
+) -> None:
     assert verification.check(content) == []
-    certificate.write(tmp_path / "certificate.json", content)
+    certificate.write(tmp_path / "certificate.json", content, key=researcher_key)
     again = certificate.read(tmp_path / "certificate.json")
     assert again == content
     assert verification.check(again) == []
@@ -115,8 +137,8 @@ def test_the_larger_group_counts_and_the_last_evaluation_is_paid_for(
     assert verification.check(content) == []
 
 
-def test_a_ledger_that_states_more_is_believed(skin_demo) -> None:
-    outcome = with_ledger(skin_demo.outcome, "south", 1.3)
+def test_a_ledger_that_states_more_is_believed(skin_demo, sign_anew) -> None:
+    outcome = stated(skin_demo.outcome, "south", sign_anew, 1.3)
     content = certificate.certificate(outcome)
     own = content["hospitals"][1]
     assert own["epsilon"] == own["epsilon_stated_by_ledger"] > 1.2 * own["epsilon_pld"]
@@ -125,9 +147,9 @@ def test_a_ledger_that_states_more_is_believed(skin_demo) -> None:
 
 @pytest.mark.parametrize(("factor", "found"), [(0.98, True), (0.5, True), (0.995, False)])
 def test_a_ledger_that_states_less_than_one_percent_below_is_flagged(
-    skin_demo, factor, found
+    skin_demo, sign_anew, factor, found
 ) -> None:
-    content = certificate.certificate(with_ledger(skin_demo.outcome, "south", factor))
+    content = certificate.certificate(stated(skin_demo.outcome, "south", sign_anew, factor))
     sentences = verification.check(content)
     assert bool(sentences) == found
     assert all("south: the ledger states" in sentence for sentence in sentences)
@@ -145,73 +167,49 @@ def test_a_round_that_failed_after_it_was_reserved_is_not_left_out(skin_demo) ->
     assert verification.check(content) == []
 
 
-def test_a_hospital_that_gave_nothing_states_no_epsilon_and_has_no_anchor(skin_demo) -> None:
+def test_a_hospital_that_gave_nothing_states_no_epsilon_and_no_log(skin_demo) -> None:
     outcome = without(skin_demo.outcome, "south", in_rounds={1, 2, 3})
     content = certificate.certificate(outcome)
     own = content["hospitals"][1]
     assert own["epsilon"] is None and "stays paid" in own["note"]
-    assert "log_anchor" not in own
+    assert own["statements"] == [] and own["log_sha256"] is None
     assert verification.check(content) == []
-    own["log_anchor"] = anchor(content)
-    assert any("no log anchor" in sentence for sentence in verification.check(content))
+    own["log_sha256"] = "00" * 32
+    assert any("no log's hash" in sentence for sentence in verification.check(content))
 
 
-def test_a_hospital_may_train_in_a_round_and_not_evaluate_it(skin_demo, sign_header) -> None:
-    plan = skin_demo.outcome.plan
+def test_a_hospital_may_train_in_a_round_and_not_evaluate_it(skin_demo) -> None:
+    outcome = without(skin_demo.outcome, "south", in_rounds={2, 3}, purposes=("evaluate",))
     rounds = [
         dataclasses.replace(
-            one,
-            evaluated=tuple(n for n in one.evaluated if n != "south"),
-            anchors=one.anchors | {"south": sign_header(plan, "south", one.round)},
+            one, epsilon=one.epsilon | {"south": epsilon_signed(one.headers["train"]["south"])}
         )
-        for one in skin_demo.outcome.rounds
+        for one in outcome.rounds
     ]
-    outcome = dataclasses.replace(skin_demo.outcome, rounds=tuple(rounds))
-    content = certificate.certificate(outcome)
+    content = certificate.certificate(dataclasses.replace(outcome, rounds=tuple(rounds)))
     assert content["hospitals"][1]["rounds_evaluated"] == []
     assert verification.check(content) == []
 
 
-def silent_in(outcome: Outcome, hospital: str, rounds: set[int]) -> Outcome:
-    """The same study, but one hospital did not say again what its ledger states."""
-    return dataclasses.replace(
-        outcome,
-        rounds=tuple(
-            dataclasses.replace(
-                r,
-                epsilon={k: v for k, v in r.epsilon.items() if k != hospital},
-                delta={k: v for k, v in r.delta.items() if k != hospital},
-            )
-            if r.round in rounds
-            else r
-            for r in outcome.rounds
-        ),
-    )
+def epsilon_signed(signed: Signed) -> float:
+    epsilon: float = json.loads(signed.message)["epsilon"]
+    return epsilon
 
 
-@pytest.mark.parametrize("rounds", [{1, 2, 3}, {3}])
-def test_a_hospital_that_is_away_when_a_study_is_taken_up_again_still_has_an_epsilon(
-    skin_demo, rounds
-) -> None:
-    content = certificate.certificate(silent_in(skin_demo.outcome, "south", rounds))
-    assert verification.check(content) == []
-    own = content["hospitals"][1]
-    assert own["epsilon_stated_by_ledger"] is None and own["note"] == SILENT
-    assert own["epsilon"] == content["hospitals"][0]["epsilon_pld"]
-    assert (
-        own["log_anchor"]
-        == certificate.certificate(skin_demo.outcome)["hospitals"][1]["log_anchor"]
-    )
-
-
-def test_an_early_silence_is_made_up_for_by_a_later_word(skin_demo) -> None:
-    content = certificate.certificate(silent_in(skin_demo.outcome, "south", {1, 2}))
-    assert content["hospitals"] == certificate.certificate(skin_demo.outcome)["hospitals"]
+def test_without_a_hospitals_statement_there_is_no_certificate(skin_demo) -> None:
+    last = skin_demo.outcome.rounds[-1]
+    lacking = last.headers | {"train": pick(last.headers["train"], lambda names: ("north",))}
+    rounds = (*skin_demo.outcome.rounds[:-1], dataclasses.replace(last, headers=lacking))
+    with pytest.raises(InvalidInput, match=r"round 3 \(train\) must have the statement"):
+        certificate.certificate(dataclasses.replace(skin_demo.outcome, rounds=rounds))
 
 
 def test_a_study_that_stopped_early_says_so(skin_demo) -> None:
     outcome = dataclasses.replace(
-        skin_demo.outcome, rounds=skin_demo.outcome.rounds[:2], stopped="South & north said no."
+        skin_demo.outcome,
+        weights=skin_demo.weights_by_round[1],
+        rounds=skin_demo.outcome.rounds[:2],
+        stopped="South & north said no.",
     )
     content = certificate.certificate(outcome)
     assert content["stopped_early"] == "South & north said no."
@@ -244,7 +242,10 @@ TAMPERINGS = {
         lambda c: c["hospitals"][0].update(second_accountant="rdp"),
         "second accountant",
     ),
-    "a smaller ledger epsilon": (lambda c: scale(c, "epsilon_stated_by_ledger", 0.9), "ledger"),
+    "a smaller ledger epsilon": (
+        lambda c: scale(c, "epsilon_stated_by_ledger", 0.999),
+        "by its own signature",
+    ),
     "a smaller headline": (lambda c: scale(c, "epsilon", 0.9), "no less than"),
     "a headline that is no number": (
         lambda c: c["hospitals"][0].update(epsilon=math.nan),
@@ -282,40 +283,19 @@ TAMPERINGS |= {
         "of rounds [2] they do not",
     ),
     "fewer aggregators needed": (lambda c: c.update(needed_aggregators=2), "needed_aggregators"),
-    "a ledger that is silent": (
-        lambda c: c["hospitals"][0].update(epsilon_stated_by_ledger=None),
-        "must be said to be silent",
-    ),
-    "a silent ledger and a smaller headline": (
-        lambda c: c["hospitals"][0].update(
-            epsilon_stated_by_ledger=None, note=SILENT, epsilon=c["hospitals"][0]["epsilon"] * 0.9
-        ),
-        "no less than",
-    ),
     "another model delivered": (
         lambda c: c.update(delivered="The moving average of the weights."),
         "delivered must be",
     ),
     "one absent too few": (lambda c: c["rounds"][1].update(absent=-1), "absent must be"),
-    "no anchor": (lambda c: c["hospitals"][0].pop("log_anchor"), "missing"),
-    "another log": (lambda c: anchor(c).update(sha256="00" * 32), "that it signed"),
-    "another signature": (lambda c: anchor(c)["header"].update(signature="00" * 64), "signature"),
-    "a header of its own making": (
-        lambda c: anchor(c)["header"].update(
-            message=anchor(c)["header"]["message"].replace('"round":3', '"round":2')
-        ),
-        "signature",
+    "no statements": (lambda c: c["hospitals"][0].pop("statements"), "missing"),
+    "no log": (lambda c: c["hospitals"][0].pop("log_sha256"), "missing"),
+    "weights of nobody": (lambda c: c["rounds"][1].pop("weights_sha256"), "missing"),
+    "a statement with more in it": (
+        lambda c: c["hospitals"][0]["statements"][0].update(note="x"),
+        "signature of its key",
     ),
-    "another hospital's anchor": (
-        lambda c: c["hospitals"][0].update(log_anchor=anchor(c, 1)),
-        "signature",
-    ),
-    "a header with more in it": (lambda c: anchor(c)["header"].update(note="x"), "well formed"),
 }
-
-
-def anchor(content: dict, position: int = 0) -> dict:
-    return content["hospitals"][position]["log_anchor"]
 
 
 def scale(content: dict, key: str, factor: float) -> None:
@@ -335,41 +315,16 @@ def test_tampering_is_found_and_named(content, tampering) -> None:
     assert any(named in sentence for sentence in sentences), sentences
 
 
-def test_an_anchor_of_an_earlier_round_is_found_out(skin_demo, content, sign_header) -> None:
-    plan = skin_demo.outcome.plan
-    for header, named in (
-        (sign_header(plan, "north", 2, evaluated=True), "of its last share, round 3 (evaluate)"),
-        (sign_header(plan, "north", 3), "of its last share, round 3 (evaluate)"),
-        (
-            sign_header(dataclasses.replace(plan, study="other"), "north", 3, evaluated=True),
-            "of this plan and hospital",
-        ),
-    ):
-        replayed = copy.deepcopy(content)
-        sha256 = json.loads(header.message)["log_sha256"]
-        signed = {"message": header.message, "signature": header.signature}
-        replayed["hospitals"][0]["log_anchor"] = {"sha256": sha256, "header": signed}
-        sentences = verification.check(replayed)
-        assert len(sentences) == 1 and named in sentences[0], sentences
-
-
 def test_the_anchors_of_a_certificate_are_the_hospitals_signed_words(content) -> None:
-    found = verification.anchors_of(content)
-    assert [name for name, _ in found] == ["north", "south", "east", "west"]
-    for (name, sha256), own in zip(found, content["hospitals"], strict=True):
-        assert sha256 == canonical.sha256(f"{name}3".encode())
-        assert own["log_anchor"].keys() == {"sha256", "header"}
-        assert own["log_anchor"]["sha256"] == sha256
-
-
-def test_anchors_are_read_from_what_is_signed_or_not_at_all(content) -> None:
     lying = copy.deepcopy(content)
-    anchor(lying).update(sha256="00" * 32)
-    assert verification.anchors_of(lying) == verification.anchors_of(content)
-    anchor(lying)["header"]["signature"] = "00" * 64
+    lying["hospitals"][0].update(log_sha256="00" * 32)
+    found = verification.anchors_of(lying)
+    names = ("north", "south", "east", "west")
+    assert found == [(name, canonical.sha256(f"{name}3".encode())) for name in names]
+    lying["hospitals"][0]["statements"][-1]["signature"] = "00" * 64
     with pytest.raises(InvalidInput, match="signature"):
         verification.anchors_of(lying)
-    anchor(lying).pop("header")
+    lying["hospitals"][0].pop("statements")
     with pytest.raises(InvalidInput, match="missing"):
         verification.anchors_of(lying)
     with pytest.raises(InvalidInput, match="valid plan"):
@@ -384,7 +339,9 @@ def test_a_hospital_that_gave_nothing_has_no_anchor_to_read(skin_demo) -> None:
 
 def test_a_header_that_a_hospital_did_not_sign_gets_into_no_certificate(skin_demo) -> None:
     last = skin_demo.outcome.rounds[-1]
-    forged = dataclasses.replace(last, anchors=last.anchors | {"north": last.anchors["south"]})
+    trained = last.headers["train"]
+    headers = last.headers | {"train": trained | {"north": trained["south"]}}
+    forged = dataclasses.replace(last, headers=headers)
     outcome = dataclasses.replace(
         skin_demo.outcome, rounds=(*skin_demo.outcome.rounds[:-1], forged)
     )
@@ -552,10 +509,10 @@ def test_a_certificate_knows_its_model_file_from_another(skin_demo, content, tmp
     path = tmp_path / "model.safetensors"
     model_file.write(path, plan, weights)
     assert verification.check(content, model=path) == []
-    model_file.write(path, plan, weights * np.float32(1.001))
-    assert len(verification.check(content, model=path)) == 2
-    model_file.write(path, dataclasses.replace(plan, study="other"), weights)
-    assert any("plan" in sentence for sentence in verification.check(content, model=path))
+    for other in (dataclasses.replace(plan, study="other"), plan):
+        model_file.write(path, other, weights * np.float32(1.001))
+        (sentence,) = verification.check(content, model=path)
+        assert "model's file must have the hash" in sentence
 
 
 def test_a_file_that_is_no_certificate_is_refused_with_a_sentence(tmp_path) -> None:

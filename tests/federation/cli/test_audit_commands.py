@@ -25,6 +25,7 @@ from syft_code.plans.roster import Aggregator
 NORTH, THIEF = (SigningKey(bytes([i]) * 32) for i in (0, 9))
 """north's is the key that the demo's plan names."""
 NORTH_KEY = NORTH.verify_key.encode().hex()
+RESEARCHER = SigningKey(bytes([77]) * 32)
 app = typer.Typer()
 app.command()(audit_commands.verify)
 
@@ -91,14 +92,12 @@ def holding(path: Path, content: Certificate, sha256: str) -> Path:
     """A certificate in which north's anchor is this hash, signed by north."""
     changed = json.loads(json.dumps(content))
     own = changed["hospitals"][0]
-    data = own["log_anchor"]["header"]["message"].encode()
+    data = own["statements"][-1]["message"].encode()
     header = canonical.parse(ShareHeader, data, what="header")
     signed = messages.sign(dataclasses.replace(header, log_sha256=sha256), NORTH)
-    own["log_anchor"] = {
-        "sha256": sha256,
-        "header": {"message": signed.message, "signature": signed.signature},
-    }
-    certificate.write(path, changed)
+    own["log_sha256"] = sha256
+    own["statements"][-1] = {"message": signed.message, "signature": signed.signature}
+    certificate.write(path, changed, key=RESEARCHER)
     return path
 
 
@@ -202,7 +201,7 @@ def test_certificates_that_name_different_keys_must_be_settled_by_the_reader(
     other = json.loads(json.dumps(content))
     other["plan"] = json.loads(dataclasses.replace(plan, hospitals=swapped).encode())
     other["hospitals"] = []
-    certificate.write(tmp_path / "other.json", other)
+    certificate.write(tmp_path / "other.json", other, key=RESEARCHER)
     both = ("--certificate", model, "--certificate", tmp_path / "other.json")
     assert "must name the same key for this hospital" in refusal(log, *both)
     assert checked(log, *both, "--key", NORTH_KEY)["sound"] is False, "one calls it another name"

@@ -1,11 +1,16 @@
 """What `up` and `lab` refuse before they start anything."""
 
+import os
+import signal
+import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
-from federation.local import commands
+from federation.local import aggregator_processes, commands, federation_file
 from syft_code.errors import InvalidInput
 
 
@@ -16,3 +21,31 @@ def test_a_first_port_beside_a_file_that_names_the_ports_is_refused(
     with pytest.raises(InvalidInput, match="leave out --first-port, or --federation"):
         start(federation=tmp_path / "federation.toml", first_port=9101, state=tmp_path / "state")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("end", ["os.kill(os.getpid(), 9)", "os._exit(1)"])
+def test_a_jupyterlab_that_fails_ends_no_party(
+    end: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = []
+
+    def interrupt(sentence: str) -> None:
+        told.append(sentence)
+        threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
+
+    monkeypatch.setattr(commands, "_print", interrupt)
+    command = [sys.executable, "-c", f"import os; {end}"]
+    with pytest.raises(KeyboardInterrupt):  # so `lab` waits until somebody stops it
+        commands.run_jupyter(command, os.environ | {"CONSILIUM_STATE": str(tmp_path)})
+    assert "JupyterLab ended with exit code" in told[0] and "the parties keep running" in told[0]
+
+
+def test_a_jupyterlab_that_is_shut_down_ends_the_lab(tmp_path: Path) -> None:
+    commands.run_jupyter([sys.executable, "-c", ""], {"CONSILIUM_STATE": str(tmp_path)})
+
+
+def test_the_table_of_parties_says_that_they_are_one_user() -> None:
+    console = Console(width=200)
+    with console.capture() as said:
+        console.print(aggregator_processes.table(federation_file.default(first_port=9000)))
+    assert "All parties are one user" in said.get()

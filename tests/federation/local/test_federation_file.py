@@ -1,10 +1,11 @@
 """A federation's file: each fault with the name of the party whose it is."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from federation.local import federation_file
+from federation.local import federation_file, provisioning
 from syft_code.errors import InvalidInput
 
 
@@ -82,3 +83,14 @@ def test_the_first_port_leaves_room_for_every_party(port: int) -> None:
         federation_file.default(first_port=port)
     last = federation_file.default(first_port=65_433)
     assert max(one.port for one in (*last.hospital, *last.aggregator)) == 65_535
+
+
+def test_an_owner_must_declare_how_many_patients_real_data_have() -> None:
+    config = federation_file.default()
+    provisioning.require_declared(config)  # stand-ins
+    first, *others = config.hospital
+    real = replace(config, hospital=(replace(first, data="/data/skin"), *others))
+    with pytest.raises(InvalidInput, match="vidir-molemax must declare its training patients"):
+        provisioning.require_declared(real)
+    said = replace(first, data="/data/skin", patients=250, lacks=("t1",))
+    provisioning.require_declared(replace(config, hospital=(said, *others)))

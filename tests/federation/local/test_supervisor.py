@@ -1,7 +1,12 @@
 """A party that ends is restarted alone, one that is silent is told of, and the others go on."""
 
 import os
+import re
+import shutil
 import signal
+import threading
+import time
+import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -59,6 +64,12 @@ def pids(watched: Supervisor) -> list[int]:
     return [one.process.pid for one in watched._parties]
 
 
+def look(watched: Supervisor) -> None:
+    """Look at each party once."""
+    for one in watched._parties:
+        watched.look(one)
+
+
 def kill(watched: Supervisor, position: int) -> None:
     process = watched._parties[position].process
     os.kill(process.pid, signal.SIGKILL)
@@ -79,28 +90,101 @@ def test_a_party_that_ends_is_restarted_and_the_others_keep_running(
     before = pids(watched)
     kill(watched, 0)
     told.clear()
-    watched.look()
-    watched.look()
+    look(watched)
+    look(watched)
     after = pids(watched)
     assert after[0] != before[0] and after[1] == before[1]
     assert all(one.process.poll() is None for one in watched._parties)
     assert "north ended with exit code -9" in told[0]
-    assert "It restarts in 0 s; the others keep running." in told[0]
+    assert "north restarts in 0 s; the others keep running." in told[0]
     assert told[1:] == ["north: ready again"]
 
 
-def test_a_party_that_ends_again_and_again_is_left_with_a_sentence(
+def test_a_party_that_ends_again_and_again_is_never_given_up(
+    tmp_path: Path,
+    told: list[str],
+    begin: Callable[..., Supervisor],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = [time.monotonic()]
+    watched = begin(party(tmp_path, "north"), party(tmp_path, "south"))
+    monkeypatch.setattr(supervisor, "BACKOFF_S", 1.0)
+    monkeypatch.setattr(supervisor.time, "monotonic", lambda: now[0])
+    pauses = [1, 2, 4, 8, 16, 32, 64, 64, 64]
+    for pause_s in pauses:
+        kill(watched, 0)
+        look(watched)
+        now[0] += pause_s - 0.1
+        look(watched)
+        assert watched._parties[0].process.poll() is not None, "not yet"
+        now[0] += 0.2
+        look(watched)
+        assert watched._parties[0].process.poll() is None
+    waits = [re.search(r"restarts in (\d+) s", line) for line in told]
+    assert [int(found[1]) for found in waits if found] == pauses
+    assert watched._parties[1].process.poll() is None
+
+
+def test_the_last_lines_of_a_log_are_shown_as_a_terminal_may_show_them(
     tmp_path: Path, told: list[str], begin: Callable[..., Supervisor]
 ) -> None:
-    watched = begin(party(tmp_path, "north"), party(tmp_path, "south"))
-    for _ in range(supervisor.MAX_RESTARTS + 1):
-        kill(watched, 0)
-        watched.look()
-    last = told[-1]
-    assert f"It ended {supervisor.MAX_RESTARTS + 1} times and stays down" in last
-    watched.look()
-    assert told[-1] is last, "once"
-    assert watched._parties[1].process.poll() is None
+    watched = begin(party(tmp_path, "north"))
+    with (tmp_path / "north.log").open("wb") as log:
+        log.truncate(2**32)
+        log.seek(0, os.SEEK_END)
+        log.write(b"\nfirst\nsecond\n\x1b[31mthird\xff\nMemoryError\n")
+    kill(watched, 0)
+    tracemalloc.start()
+    look(watched)
+    assert tracemalloc.get_traced_memory()[1] < 2**20, "a log may be longer than the memory"
+    tracemalloc.stop()
+    assert "    second\n    \\x1b[31mthird\ufffd\n    MemoryError\n" in told[-1]
+    assert "first" not in told[-1]
+
+
+def test_a_party_whose_probe_hangs_delays_nobody_elses_restart(
+    tmp_path: Path, told: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervisor, "WATCH_S", 0.01)
+    hangs, hung = threading.Event(), threading.Event()
+
+    def probe() -> bool:
+        if hangs.is_set():
+            hung.set()
+            time.sleep(600)
+        return True
+
+    parties = (party(tmp_path, "stopped", healthy=probe), party(tmp_path, "struck"))
+    with supervisor.running(parties, say=told.append) as watched:
+        hangs.set()
+        assert hung.wait(10)
+        kill(watched, 1)
+        give_up = time.monotonic() + 10
+        while "struck: ready again" not in told:
+            assert time.monotonic() < give_up, told
+            time.sleep(0.01)
+        assert watched._parties[0].process.poll() is None
+
+
+def test_a_party_that_is_stopped_is_told_of_and_goes_on_as_the_same_process(
+    tmp_path: Path, told: list[str], begin: Callable[..., Supervisor]
+) -> None:
+    pulse = tmp_path / "pulse"
+    beat = f"import pathlib, time\nwhile True:\n pathlib.Path({str(pulse)!r}).touch()\n time.sleep(0.01)"
+
+    def answers() -> bool:
+        before = pulse.stat().st_mtime_ns
+        time.sleep(0.5)
+        return pulse.stat().st_mtime_ns > before
+
+    watched = begin(party(tmp_path, "desk", does=beat, healthy=answers))
+    (pid,) = pids(watched)
+    os.kill(pid, signal.SIGSTOP)
+    look(watched)
+    assert "desk has not answered" in told[-1] and pids(watched) == [pid]
+    os.kill(pid, signal.SIGCONT)
+    look(watched)
+    assert told[-1] == "desk: answers again" and pids(watched) == [pid]
 
 
 def test_a_silent_party_is_named_and_nothing_is_stopped(
@@ -111,10 +195,10 @@ def test_a_silent_party_is_named_and_nothing_is_stopped(
     before = pids(watched)
     told.clear()
     answers[0] = False
-    watched.look()
-    watched.look()
+    look(watched)
+    look(watched)
     answers[0] = True
-    watched.look()
+    look(watched)
     assert pids(watched) == before
     assert len(told) == 2, "a warning, once, and its end"
     assert "north has not answered" in told[0] and "may only be busy" in told[0]
@@ -133,7 +217,7 @@ def test_a_probe_that_fails_is_a_silence(
 
     watched = begin(party(tmp_path, "north", healthy=probe))
     fails[0] = True
-    watched.look()
+    look(watched)
     assert "north has not answered" in told[-1]
 
 
@@ -155,7 +239,7 @@ def test_a_party_that_ends_while_it_starts_ends_the_start_with_its_last_line(
 ) -> None:
     broken = party(tmp_path, "north", does="raise ValueError('no room')", healthy=lambda: False)
     with (
-        pytest.raises(Unavailable, match=r"north ended with exit code 1.*ValueError: no room"),
+        pytest.raises(Unavailable, match=r"(?s)north ended with exit code 1.*ValueError: no room"),
         supervisor.running([broken]),
     ):
         pass
@@ -168,30 +252,28 @@ def test_signals_wait_while_copies_are_deleted() -> None:
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
-def test_what_goes_wrong_with_one_party_ends_the_watch_over_no_other(
+def test_a_party_that_a_full_disk_keeps_from_starting_is_tried_again_later_each_time(
     tmp_path: Path,
     told: list[str],
     begin: Callable[..., Supervisor],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    watched = begin(party(tmp_path, "first"), party(tmp_path, "second"))
-    (tmp_path / "first.log").unlink()  # its last line can't be read any more
-    restart = watched._restart
-
-    def full_disk(one: supervisor._Party) -> None:
-        if one.spec.name == "first":
-            raise OSError("No space left on device")
-        restart(one)
-
-    monkeypatch.setattr(watched, "_restart", full_disk)
-    for pid in pids(watched):
-        os.kill(pid, signal.SIGKILL)
-    for one in watched._parties:
-        one.process.wait()
-    watched.look()
-    watched.look()
+    watched = begin(party(tmp_path / "full", "first"), party(tmp_path, "second"))
+    shutil.rmtree(tmp_path / "full")
+    (tmp_path / "full").touch()  # no log can be opened there, as on a disk without room
+    for position in (0, 1):
+        kill(watched, position)
+    look(watched)
     assert watched._parties[1].process.poll() is None, "the second one runs again"
-    assert any("first could not be looked after: No space left" in line for line in told)
+    assert "first can't be started: File exists.\nfirst restarts in" in told[-2]
+    monkeypatch.setattr(supervisor, "BACKOFF_S", 1.0)
+    told.clear()
+    for _ in range(3):
+        look(watched)
+    assert told == [
+        "first can't be started: File exists.\nfirst restarts in 4 s; the others keep running.",
+        "second: ready again",
+    ]
 
 
 def test_a_log_that_is_gone_and_a_terminal_that_is_gone_stop_no_restart(
@@ -206,8 +288,8 @@ def test_a_log_that_is_gone_and_a_terminal_that_is_gone_stop_no_restart(
     monkeypatch.setattr(watched, "_say", gone)
     os.kill(watched._parties[0].process.pid, signal.SIGKILL)
     watched._parties[0].process.wait()
-    watched.look()
-    watched.look()
+    look(watched)
+    look(watched)
     assert watched._parties[0].process.poll() is None
 
 
@@ -217,4 +299,4 @@ def test_a_probe_that_raises_anything_is_a_party_that_does_not_answer(
     watched = begin(party(tmp_path, "only"))
     broken = party(tmp_path, "only", healthy=lambda: 1 / 0)
     assert not supervisor._answers(broken)
-    watched.look()
+    look(watched)

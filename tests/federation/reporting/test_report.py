@@ -76,6 +76,28 @@ def full_page(tmp_path, demo) -> Page:
     )
 
 
+def test_exact_figures_of_real_data_are_for_their_owner_alone(
+    skin_demo, researcher_key, tmp_path
+) -> None:
+    drawn = skin_demo.outcome.plan
+    last = exact_metrics.exact(drawn, skin_demo.outcome.weights, skin_demo.hospitals)
+    exact = [last] * len(skin_demo.outcome.rounds)
+    real = dataclasses.replace(drawn, data=dataclasses.replace(drawn.data, stand_in=False))
+    for plan, with_figures in ((real, True), (real, False), (drawn, True)):
+        outcome = dataclasses.replace(skin_demo.outcome, plan=plan)
+        figures = exact if with_figures else []
+        content = certificate.certificate(outcome, exact=figures[-1] if figures else None)
+        folder = tmp_path / f"{plan.data.stand_in}-{with_figures}"
+        folder.mkdir()
+        certificate.write(folder / "certificate.json", content, key=researcher_key)
+        page = a_page(folder, outcome, certificate=content, exact_by_round=figures)
+        private = plan is real and with_figures
+        assert ("for the owner of the data alone" in page.text) == private
+        assert (certificate.OWNER_ONLY in (folder / "certificate.json").read_text()) == private
+        for path in folder.iterdir():
+            assert (path.stat().st_mode & 0o777 == 0o600) == private, path
+
+
 def test_a_full_report_is_one_file_that_fetches_nothing(full) -> None:
     assert not {"script", "link", "iframe", "object", "base", "form"} & set(full.tags)
     assert not any(name in ("href", "action") for _, name, _ in full.attributes)
@@ -144,7 +166,11 @@ def test_it_says_how_many_took_no_part_and_where_each_log_stood(skin_demo, tmp_p
         reasons=("Our board has not met.",),
         **{
             name: {k: v for k, v in getattr(rounds[1], name).items() if k != "west"}
-            for name in ("epsilon", "delta", "anchors")
+            for name in ("epsilon", "delta")
+        },
+        headers={
+            purpose: {name: one for name, one in signed.items() if name != "west"}
+            for purpose, signed in rounds[1].headers.items()
         },
     )
     outcome = dataclasses.replace(skin_demo.outcome, rounds=tuple(rounds))
@@ -154,8 +180,7 @@ def test_it_says_how_many_took_no_part_and_where_each_log_stood(skin_demo, tmp_p
     assert "1 east, north, south, west 0 1.5 123,456" in page.text
     assert "Our board" not in page.text
     for own in certificate.certificate(outcome)["hospitals"]:
-        anchor = own["log_anchor"]
-        assert f"{own['name']} {anchor['sha256']}" in page.text
+        assert f"{own['name']} {own['log_sha256']}" in page.text
 
 
 def test_a_plots_description_stays_inside_its_attribute(skin_demo, tmp_path, monkeypatch) -> None:

@@ -31,7 +31,7 @@ from syft_code.local_training.broadcast import PublicVectors
 from syft_code.plans.catalogue import AssetCard, Terms
 from syft_code.plans.messages import NO_PART, Ticket
 from syft_code.plans.plan import Plan
-from syft_code.plans.plan_parts import Clock
+from syft_code.plans.plan_parts import ReleaseSchedule
 from syft_code.privacy import accounting
 from tests.plans import SKIN, TINY, Keys, plan
 
@@ -117,7 +117,7 @@ def choices() -> dict[str, object]:
         "dp_sgd": some.dp_sgd,
         "optimizer": some.optimizer,
         "rounds": 2,
-        "clock": None,
+        "release_schedule": None,
     }
 
 
@@ -130,19 +130,22 @@ def test_a_plan_hides_each_hospital_among_the_most_that_any_of_them_asks(
     assert someone.study(**choices(), min_hospitals=3).plan.min_hospitals == 3
 
 
-def test_a_study_has_a_clock_that_its_work_fits_unless_none_is_wanted(
+def test_a_study_has_a_release_schedule_that_its_work_fits_unless_none_is_wanted(
     desks: dict[str, Desk], keys: Keys
 ) -> None:
     chosen = choices()
-    del chosen["clock"]
-    here = log_in(desks, keys).study(**chosen).plan.clock
+    del chosen["release_schedule"]
+    here = log_in(desks, keys).study(**chosen).plan.release_schedule
     desks["oslo"].url = "https://oslo.example"
-    elsewhere = log_in(desks, keys).study(**chosen).plan.clock
+    elsewhere = log_in(desks, keys).study(**chosen).plan.release_schedule
     assert here is not None and here.train_s >= 0.2
     assert elsewhere is not None and elsewhere.train_s >= 0.2
-    own = Clock(train_s=7.0, evaluate_s=9.0, ticks=1)
-    assert log_in(desks, keys).study(**(chosen | {"clock": own})).plan.clock == own
-    assert log_in(desks, keys).study(**choices()).plan.clock is None
+    own = ReleaseSchedule(train_s=7.0, evaluate_s=9.0, ticks=1)
+    assert (
+        log_in(desks, keys).study(**(chosen | {"release_schedule": own})).plan.release_schedule
+        == own
+    )
+    assert log_in(desks, keys).study(**choices()).plan.release_schedule is None
 
 
 def test_a_study_within_an_epsilon_gets_its_noise_from_the_strictest_terms(

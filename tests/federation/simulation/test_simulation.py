@@ -218,7 +218,7 @@ def test_bytes_are_those_of_sealed_shares() -> None:
         round_number=3,
         values=np.zeros(VectorLayout.of(agreed).values_length("train")),
         hospital_key=keys.hospitals[0],
-        log_sha256="0" * 64,
+        statement=envelope.LONGEST_STATEMENT,
         seeds=[bytes([n]) * 32 for n in range(2)],
         content_keys=[bytes([n]) * 32 for n in range(3)],
     )

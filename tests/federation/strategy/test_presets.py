@@ -10,7 +10,7 @@ from policies import site_policy
 from policies.decision import AskOwner
 from policies.rules import PolicyCase, review
 from syft_code.plans.plan import Plan
-from syft_code.plans.plan_parts import Clock
+from syft_code.plans.plan_parts import ReleaseSchedule
 from syft_code.privacy import accounting
 from syft_code.recipes.architectures import Fusion, UNet
 from syft_code.recipes.recipe import DataSpec, layer_parameters, parameter_count
@@ -56,7 +56,8 @@ def test_evaluating_as_suggested_does_too(data) -> None:
 @pytest.mark.parametrize("kind", ["ham10000", "heart"])
 def test_what_is_suggested_is_allowed_where_nobody_changed_the_policy(data, kind) -> None:
     agreed = replace(
-        planned(data, presets.suggested(data)), clock=Clock(train_s=1.0, evaluate_s=1.0)
+        planned(data, presets.suggested(data)),
+        release_schedule=ReleaseSchedule(train_s=1.0, evaluate_s=1.0),
     )
     config = federation_file.default(kind=kind)
     case = PolicyCase(

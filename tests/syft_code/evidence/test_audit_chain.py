@@ -117,6 +117,16 @@ def test_a_log_of_one_entry_is_sound() -> None:
     assert problems(audit_chain.export("north", KEY, make_log(1))) == ""
 
 
+def test_an_entry_tells_the_hour_and_no_more() -> None:
+    times = []
+    for at_unix_s in (1_799_999_999, 1_800_000_000, 1_800_003_599):
+        signed, _ = audit_chain.entry_after(
+            None, kind="round", facts={}, at_unix_s=at_unix_s, salt=SALT, key=KEY
+        )
+        times.append(json.loads(signed.message)["at_unix_s"])
+    assert times == [1_799_996_400, 1_800_000_000, 1_800_000_000]
+
+
 def test_times_that_run_backwards_are_no_problem() -> None:
     entry = Entry(number=1, at_unix_s=9, kind="a", salt=SALT, previous_sha256=audit_chain.START)
     first = messages.sign(entry, KEY)
@@ -216,7 +226,8 @@ def test_an_upper_case_signature_is_not_taken_for_the_same() -> None:
 def test_a_message_of_another_kind_is_no_entry() -> None:
     header = ShareHeader(
         plan_hash="00", hospital="north", purpose="train", round=1, party=1, parties=3, needed=3,
-        length=1, ring_bits=64, log_sha256=head_of(LOG).sha256, sealed_sha256="00",
+        length=1, ring_bits=64, weights_sha256="11" * 32, epsilon=1.0, delta=1e-5,
+        log_sha256=head_of(LOG).sha256, sealed_sha256="00",
     )  # fmt: skip
     line = line_of(messages.sign(header, KEY))
     assert "Line 4 is neither an entry nor the head" in problems(with_lines(put(3, line)))

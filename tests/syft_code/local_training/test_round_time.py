@@ -1,4 +1,4 @@
-"""A plan's clock from a run on the mock: the work fits, with room, at the largest hospital."""
+"""A plan's release schedule from a run on the mock: the work fits, with room, at the largest hospital."""
 
 from dataclasses import replace
 
@@ -12,8 +12,8 @@ from syft_code.plans.plan import Plan
 from syft_code.plans.plan_parts import Compression, DpSgd
 from tests.plans import plan
 
-CLOCK_PLAN = plan()
-MANY = tuple(replace(one, patients=100_000) for one in CLOCK_PLAN.hospitals)
+PLAN = plan()
+MANY = tuple(replace(one, patients=100_000) for one in PLAN.hospitals)
 
 
 def mock(patients: int = 12) -> Cohort:
@@ -59,7 +59,7 @@ def timed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_work_that_takes_no_time_gets_the_least_room() -> None:
-    found = round_time.clock(CLOCK_PLAN, mock())
+    found = round_time.release_schedule(PLAN, mock())
     assert found.train_s >= 0.2 and found.evaluate_s >= 0.2
 
 
@@ -69,7 +69,7 @@ def test_work_that_takes_no_time_gets_the_least_room() -> None:
     [
         # 1.5 x (.01 around + .01 sealing + steps x rate x patients x .001) + .2, in tenths
         ({}, 1.0, (0.3, 0.3)),
-        ({"dp_sgd": replace(CLOCK_PLAN.dp_sgd, steps=300)}, 1.0, (4.2, 0.3)),
+        ({"dp_sgd": replace(PLAN.dp_sgd, steps=300)}, 1.0, (4.2, 0.3)),
         ({"hospitals": MANY}, 1.0, (91.0, 151.0)),
         ({"hospitals": MANY}, 3.0, (271.0, 451.0)),
         ({}, 10.0, (0.9, 0.9)),
@@ -78,19 +78,19 @@ def test_work_that_takes_no_time_gets_the_least_room() -> None:
 def test_ticks_have_room_for_the_work_at_the_largest_hospital(
     change: dict[str, object], slowness: float, expected: tuple[float, float]
 ) -> None:
-    plan = replace(CLOCK_PLAN, **change)  # type: ignore[arg-type]
-    found = round_time.clock(plan, mock(), slowness=slowness)
+    plan = replace(PLAN, **change)  # type: ignore[arg-type]
+    found = round_time.release_schedule(plan, mock(), slowness=slowness)
     assert (found.train_s, found.evaluate_s) == expected
 
 
 @pytest.mark.usefixtures("timed")
 def test_ticks_are_fewer_where_all_of_them_would_take_longer_than_hospitals_wait() -> None:
-    found = round_time.clock(replace(CLOCK_PLAN, hospitals=MANY), mock(), slowness=60.0)
+    found = round_time.release_schedule(replace(PLAN, hospitals=MANY), mock(), slowness=60.0)
     assert found.ticks == 2 and found.ticks * found.evaluate_s <= round_time.LONGEST_S
 
 
 def test_a_plan_without_evaluation_has_the_shortest_tick_for_it() -> None:
-    assert round_time.clock(replace(CLOCK_PLAN, evaluation=None), mock()).evaluate_s == 0.2
+    assert round_time.release_schedule(replace(PLAN, evaluation=None), mock()).evaluate_s == 0.2
 
 
 @pytest.mark.parametrize(
@@ -98,8 +98,8 @@ def test_a_plan_without_evaluation_has_the_shortest_tick_for_it() -> None:
     [
         {"algorithm": Scaffold()},
         {"compression": Compression(kept=0.5)},
-        {"dp_sgd": replace(CLOCK_PLAN.dp_sgd, sample_rate=1.0, steps=1)},
+        {"dp_sgd": replace(PLAN.dp_sgd, sample_rate=1.0, steps=1)},
     ],
 )
 def test_every_kind_of_plan_can_be_timed(change: dict[str, object]) -> None:
-    assert round_time.clock(replace(CLOCK_PLAN, **change), mock()).train_s > 0  # type: ignore[arg-type]
+    assert round_time.release_schedule(replace(PLAN, **change), mock()).train_s > 0  # type: ignore[arg-type]

@@ -42,7 +42,7 @@ def shared(agreed: Plan, hospital: str, round_number: int, values: np.ndarray) -
         round_number=round_number,
         values=values,
         hospital_key=key,
-        log_sha256="0" * 64,
+        statement=envelope.LONGEST_STATEMENT,
         seeds=[bytes([n]) * 32 for n in range(1, envelope.scheme(agreed).pieces)],
         content_keys=[bytes([n]) * 32 for n in range(1, 1 + len(agreed.aggregators))],
     )

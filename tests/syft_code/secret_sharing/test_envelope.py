@@ -12,7 +12,7 @@ from syft_code import canonical
 from syft_code.errors import InvalidMessage, RangeExceeded, SharingError
 from syft_code.plans import messages
 from syft_code.plans.algorithms import Scaffold
-from syft_code.plans.messages import Purpose, ShareHeader, Signed
+from syft_code.plans.messages import Purpose, RoundStatement, ShareHeader, Signed
 from syft_code.plans.plan import Plan
 from syft_code.recipes.recipe import parameter_count
 from syft_code.secret_sharing import envelope
@@ -26,7 +26,7 @@ KNOWN = json.loads((VECTORS / "envelope.json").read_text())
 BAD = json.loads((VECTORS / "bad_envelope.json").read_text())["cases"]
 HOSPITALS = {name: SigningKey(seed) for name, seed in studies.SIGN_SEEDS.items()}
 SEALS = studies.SEAL_KEYS
-LOG_SHA256 = studies.LOG_SHA256
+STATEMENT = RoundStatement(**studies.STATEMENT)
 ENDS = pytest.mark.parametrize("name", list(KNOWN["plans"]))
 
 
@@ -52,7 +52,7 @@ def make_shares(
     given: dict[str, Any] = {
         "values": np.arange(VectorLayout.of(plan).values_length(purpose)) / 8,
         "hospital_key": HOSPITALS[hospital],
-        "log_sha256": LOG_SHA256,
+        "statement": STATEMENT,
         "seeds": secrets(envelope.scheme(plan).pieces - 1),
         "content_keys": secrets(len(plan.aggregators)),
     }
@@ -299,20 +299,30 @@ def test_a_key_or_a_seed_of_another_size_is_refused(size: int) -> None:
 # --- headers ---
 
 
-@pytest.mark.parametrize("log_sha256", [None, 7, "", "ab" * 31, {"number": 7, "sha256": "ab" * 32}])
-def test_a_header_without_a_whole_hash_of_the_log_is_refused(log_sha256: object) -> None:
-    fields = json.loads(make_shares()[0].header.message) | {"log_sha256": log_sha256}
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        *(("log_sha256", value) for value in (None, 7, "", "ab" * 31, {"sha256": "ab" * 32})),
+        *(("weights_sha256", value) for value in (None, "", "AB" * 32)),
+        *(("epsilon", value) for value in (None, "1", -0.1)),
+        *(("delta", value) for value in (None, 0, 1, -1e-5)),
+    ],
+)
+def test_a_header_without_a_whole_statement_is_refused(field: str, value: object) -> None:
+    fields = json.loads(make_shares()[0].header.message) | {field: value}
     text = canonical.encode(fields).decode()
-    with pytest.raises(InvalidMessage, match="log_sha256"):
+    with pytest.raises(InvalidMessage, match=field):
         envelope.check_header(PLAN, 1, Signed(message=text, signature="00" * 64))
 
 
-def test_every_share_carries_the_last_hash_of_the_hospitals_log() -> None:
+def test_every_share_carries_the_hospitals_statement() -> None:
     headers = [
         envelope.check_header(PLAN, party, share.header)
         for party, share in enumerate(make_shares(), start=1)
     ]
-    assert [header.log_sha256 for header in headers] == [LOG_SHA256] * 3
+    for header in headers:
+        stated = {f.name: getattr(header, f.name) for f in dataclasses.fields(STATEMENT)}
+        assert RoundStatement(**stated) == STATEMENT
 
 
 def test_a_captured_share_cannot_be_opened_through_a_study_made_up_for_it() -> None:

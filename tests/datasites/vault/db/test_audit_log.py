@@ -64,6 +64,11 @@ def test_the_export_verifies_and_a_shares_anchor_is_met(
     assert not verdict.problems
     reserved = audit_chain.entries(vault._db.log.export())[verdict.anchored - 1]
     assert reserved.kind == "round reserved", "the anchor covers the round's own price"
+    weights = hospital.weights(agreed)
+    assert header.weights_sha256 == canonical.sha256(weights) == reserved.facts["weights_sha256"]
+    spent = accounting.epsilon([accounting.event(agreed, "train")], delta=header.delta)
+    assert header.epsilon == done.epsilon == pytest.approx(spent)
+    assert header.delta == done.delta
 
 
 def header_of_round_2(hospital: OneHospital, *, busy: bool) -> tuple[bytes, int]:

@@ -44,6 +44,8 @@ def split(found: Reading) -> SplitCohort:
         held_out=np.arange(count) % 4 == 3,
         tokens=patient_hashing.tokens(found.patient_ids, bytes(32)),
         split_rule="every fourth",
+        named=found.named,
+        cells=found.cells,
     )
 
 

@@ -12,10 +12,10 @@ Wait = Callable[[float], object]
 """Waits so many seconds, or until it is told not to."""
 
 
-class RoundClock:
-    """Begins when it is made. Without a clock in the plan, everything shows when it is there.
+class ReleaseTimer:
+    """Begins when it is made. Without a release schedule in the plan, everything shows when it is there.
 
-    Guarantee: with a clock, neither a step nor an end depends on the work, but for the tick after
+    Guarantee: with a schedule, neither a step nor an end depends on the work, but for the tick after
         which the work ends; only `cut`, by the hospital's own hand, comes between.
     """
 
@@ -27,7 +27,7 @@ class RoundClock:
         now: Callable[[], float] = time.monotonic,
         wait: Wait | None = None,
     ) -> None:
-        self._clock = plan.clock
+        self._schedule = plan.release_schedule
         self._purpose: Purpose = purpose
         self._steps = plan.dp_sgd.steps if purpose == "train" else 1
         self._done = 0
@@ -39,23 +39,23 @@ class RoundClock:
 
     @property
     def left_s(self) -> float | None:
-        """Seconds until the last tick, at least a hundredth; None if the plan has no clock."""
-        if self._clock is None:
+        """Seconds until the last tick, at least a hundredth; None if the plan has no release schedule."""
+        if self._schedule is None:
             return None
-        return max(0.01, self._clock.last_s(self._purpose) - self._elapsed_s)
+        return max(0.01, self._schedule.last_s(self._purpose) - self._elapsed_s)
 
     @property
     def late(self) -> bool:
         """Whether the work ended after the last tick."""
         ended_s = self._elapsed_s if self._ended_s is None else self._ended_s
-        return self._clock is not None and ended_s > self._clock.last_s(self._purpose)
+        return self._schedule is not None and ended_s > self._schedule.last_s(self._purpose)
 
     @property
     def step(self) -> int:
-        """The step that is shown: with a clock the one that time makes it, and never the last."""
-        if self._clock is None:
+        """The step that is shown: with a schedule the one that time makes it, and never the last."""
+        if self._schedule is None:
             return self._done
-        passed = self._elapsed_s / self._clock.tick_s(self._purpose)
+        passed = self._elapsed_s / self._schedule.tick_s(self._purpose)
         return min(int(self._steps * passed), self._steps - 1)
 
     def note(self, step: int) -> None:
@@ -70,9 +70,9 @@ class RoundClock:
     def hold(self) -> None:
         """Wait for the first tick after the work's end; at once if that tick has been waited for."""
         self.end()
-        if self._clock is None or self._ended_s is None:
+        if self._schedule is None or self._ended_s is None:
             return
-        tick_s = self._clock.tick_s(self._purpose)
+        tick_s = self._schedule.tick_s(self._purpose)
         shows_s = max(1, math.ceil(self._ended_s / tick_s)) * tick_s
         self._wait(max(0.0, shows_s - self._elapsed_s))
 

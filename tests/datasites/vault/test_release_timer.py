@@ -1,4 +1,4 @@
-"""A result leaves at a tick of the plan's clock: neither its step nor its end tells of the work."""
+"""A result leaves at a tick of the plan's release schedule: neither its step nor its end tells of the work."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -8,14 +8,14 @@ import pytest
 
 from datasites.protocol import owner_actions
 from datasites.vault import airlock
-from datasites.vault.round_clock import RoundClock
+from datasites.vault.release_timer import ReleaseTimer
 from datasites.vault.round_executor import LATE
 from datasites.vault.vault import Vault
 from syft_code.errors import InvalidMessage, InvalidPlan, TrainingFailed
 from syft_code.plans import messages
 from syft_code.plans.messages import ShareHeader, Ticket
 from syft_code.plans.plan import Plan
-from syft_code.plans.plan_parts import Clock, DpSgd
+from syft_code.plans.plan_parts import DpSgd, ReleaseSchedule
 from syft_code.secret_sharing import envelope
 from tests.datasites.hospitals import OneHospital, approval
 from tests.plans import plan as small_plan
@@ -58,21 +58,23 @@ def after(seconds: float, does: Callable[..., object]) -> Callable[..., object]:
 
 def holding(vault: Vault, ticket: Ticket) -> None:
     """Wait until a round's shares are written and it waits for its tick."""
-    clock = None
-    while clock is None or clock._ended_s is None:
+    timer = None
+    while timer is None or timer._ended_s is None:
         time.sleep(0.02)
-        clock = vault._rounds._clocks.get(ticket.ticket)
+        timer = vault._rounds._timers.get(ticket.ticket)
 
 
 def test_a_result_that_is_there_at_once_waits_for_its_tick(
     hospital: OneHospital, warm: Vault
 ) -> None:
-    seconds, done = end_s(hospital, warm, hospital.plan(clock=Clock(train_s=1.5, evaluate_s=1.0)))
+    seconds, done = end_s(
+        hospital, warm, hospital.plan(release_schedule=ReleaseSchedule(train_s=1.5, evaluate_s=1.0))
+    )
     assert done.state == "done" and seconds >= 1.5
 
 
 def test_an_evaluation_waits_for_its_own_tick(hospital: OneHospital, warm: Vault) -> None:
-    plan = hospital.plan(clock=Clock(train_s=0.05, evaluate_s=1.5))
+    plan = hospital.plan(release_schedule=ReleaseSchedule(train_s=0.05, evaluate_s=1.5))
     hospital.perform(warm, approval(plan))
     call, began = hospital.call(plan, 3, "evaluate"), time.monotonic()
     ticket = warm.start_round(call, hospital.weights(plan))
@@ -83,7 +85,9 @@ def test_an_evaluation_waits_for_its_own_tick(hospital: OneHospital, warm: Vault
 def test_work_that_does_not_fit_has_failed_in_words_and_stays_paid(
     hospital: OneHospital, warm: Vault
 ) -> None:
-    plan = hospital.plan(dp_sgd=LONG, clock=Clock(train_s=0.5, evaluate_s=1.0, ticks=2))
+    plan = hospital.plan(
+        dp_sgd=LONG, release_schedule=ReleaseSchedule(train_s=0.5, evaluate_s=1.0, ticks=2)
+    )
     seconds, failed = end_s(hospital, warm, plan)
     assert (failed.state, failed.sentence) == ("failed", LATE)
     assert seconds >= 1.0
@@ -94,7 +98,7 @@ def test_a_sealing_that_is_over_too_late_fails_and_leaves_no_share(
     hospital: OneHospital, warm: Vault, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(airlock, "inspect", after(0.6, airlock.inspect))
-    plan = hospital.plan(clock=Clock(train_s=0.5, evaluate_s=1.0, ticks=1))
+    plan = hospital.plan(release_schedule=ReleaseSchedule(train_s=0.5, evaluate_s=1.0, ticks=1))
     _, failed = end_s(hospital, warm, plan)
     assert (failed.state, failed.sentence) == ("failed", LATE)
     left = {path.name for path in warm._files.shares._folder.iterdir()}
@@ -109,14 +113,16 @@ def test_a_failure_waits_for_the_tick_like_a_result(
         raise problem
 
     monkeypatch.setattr(airlock, "inspect", refuse)
-    seconds, failed = end_s(hospital, warm, hospital.plan(clock=Clock(train_s=1.5, evaluate_s=1.0)))
+    seconds, failed = end_s(
+        hospital, warm, hospital.plan(release_schedule=ReleaseSchedule(train_s=1.5, evaluate_s=1.0))
+    )
     assert failed.state == "failed" and seconds >= 1.5
 
 
 def test_an_owner_who_revokes_meanwhile_ends_the_wait_and_the_log_says_why(
     hospital: OneHospital, warm: Vault
 ) -> None:
-    plan = hospital.plan(clock=Clock(train_s=600.0, evaluate_s=1.0, ticks=1))
+    plan = hospital.plan(release_schedule=ReleaseSchedule(train_s=600.0, evaluate_s=1.0, ticks=1))
     ticket = started(hospital, warm, plan)
     holding(warm, ticket)
     hospital.perform(warm, owner_actions.RevokePlan(plan_hash=plan.hash, reason="enough"))
@@ -130,7 +136,7 @@ def test_an_owner_who_revokes_meanwhile_ends_the_wait_and_the_log_says_why(
 def test_a_share_names_the_log_as_it_was_before_the_work(
     hospital: OneHospital, warm: Vault, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plan = hospital.plan(clock=Clock(train_s=1.0, evaluate_s=1.0))
+    plan = hospital.plan(release_schedule=ReleaseSchedule(train_s=1.0, evaluate_s=1.0))
 
     def noting(raw: bytes, **rest: float) -> object:
         warm._db.log.append("something else", study="another")
@@ -149,7 +155,7 @@ def test_a_share_names_the_log_as_it_was_before_the_work(
 def test_a_vault_that_closes_before_the_tick_lets_nothing_out_and_the_round_runs_again(
     hospital: OneHospital, warm: Vault
 ) -> None:
-    plan = hospital.plan(clock=Clock(train_s=600.0, evaluate_s=1.0))
+    plan = hospital.plan(release_schedule=ReleaseSchedule(train_s=600.0, evaluate_s=1.0))
     ticket = started(hospital, warm, plan)
     holding(warm, ticket)
     warm.close()
@@ -163,10 +169,10 @@ def test_a_vault_that_closes_before_the_tick_lets_nothing_out_and_the_round_runs
         again.close()
 
 
-def test_a_clock_that_is_longer_than_the_hospitals_limit_is_refused_before_it_is_paid(
+def test_a_schedule_that_is_longer_than_the_hospitals_limit_is_refused_before_it_is_paid(
     hospital: OneHospital, warm: Vault
 ) -> None:
-    plan = hospital.plan(clock=Clock(train_s=7200.0, evaluate_s=1.0))
+    plan = hospital.plan(release_schedule=ReleaseSchedule(train_s=7200.0, evaluate_s=1.0))
     hospital.perform(warm, approval(plan))
     with pytest.raises(InvalidMessage, match="limit of 21600 s, and takes up to 57600 s"):
         warm.start_round(hospital.call(plan, 1), hospital.weights(plan))
@@ -184,10 +190,10 @@ class Made:
         self.waited.append(seconds)
         self.now_s += seconds
 
-    def clock(self, clock: Clock | None, *, steps: int = 10) -> RoundClock:
+    def timer(self, schedule: ReleaseSchedule | None, *, steps: int = 10) -> ReleaseTimer:
         dp = replace(PLAN.dp_sgd, steps=steps)
-        planned = replace(PLAN, clock=clock, dp_sgd=dp)
-        return RoundClock(planned, "train", now=lambda: self.now_s, wait=self.wait)
+        planned = replace(PLAN, release_schedule=schedule, dp_sgd=dp)
+        return ReleaseTimer(planned, "train", now=lambda: self.now_s, wait=self.wait)
 
 
 @pytest.mark.parametrize(
@@ -201,54 +207,56 @@ def test_an_end_shows_at_the_first_tick_after_the_work(
     work_s: float, shows_s: float, late: bool
 ) -> None:
     made = Made()
-    clock = made.clock(Clock(train_s=2.0, evaluate_s=9.0, ticks=3))
+    timer = made.timer(ReleaseSchedule(train_s=2.0, evaluate_s=9.0, ticks=3))
     made.now_s += work_s
-    clock.hold()
+    timer.hold()
     assert made.now_s == pytest.approx(100.0 + shows_s)
-    assert clock.late is late
-    clock.hold()
+    assert timer.late is late
+    timer.hold()
     assert made.now_s == pytest.approx(100.0 + shows_s), "what fails after the tick waits no more"
-    assert clock.late is late, "waiting makes nothing late"
+    assert timer.late is late, "waiting makes nothing late"
 
 
-def test_steps_are_those_of_the_clock_and_not_of_the_work() -> None:
+def test_steps_are_those_of_the_schedule_and_not_of_the_work() -> None:
     made = Made()
-    clock = made.clock(Clock(train_s=2.0, evaluate_s=9.0))
-    clock.note(10)
+    timer = made.timer(ReleaseSchedule(train_s=2.0, evaluate_s=9.0))
+    timer.note(10)
     shown = []
     for _ in range(5):
-        shown.append(clock.step)
+        shown.append(timer.step)
         made.now_s += 0.7
     assert shown == [0, 3, 7, 9, 9]
-    bare = made.clock(None)
+    bare = made.timer(None)
     bare.note(4)
     assert bare.step == 4
 
 
-def test_without_a_clock_nothing_waits_and_nothing_is_late() -> None:
+def test_without_a_schedule_nothing_waits_and_nothing_is_late() -> None:
     made = Made()
-    clock = made.clock(None)
+    timer = made.timer(None)
     made.now_s += 1e6
-    clock.hold()
-    assert made.waited == [] and not clock.late and clock.left_s is None
+    timer.hold()
+    assert made.waited == [] and not timer.late and timer.left_s is None
 
 
 def test_a_hold_that_is_cut_ends_at_once() -> None:
-    clock = RoundClock(replace(PLAN, clock=Clock(train_s=86_400.0, evaluate_s=1.0)), "train")
-    clock.cut()
-    clock.hold()
+    timer = ReleaseTimer(
+        replace(PLAN, release_schedule=ReleaseSchedule(train_s=86_400.0, evaluate_s=1.0)), "train"
+    )
+    timer.cut()
+    timer.hold()
 
 
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"train_s": 0.0}, "train_s of the clock must lie between 0.05 and 86400"),
-        ({"evaluate_s": float("nan")}, "evaluate_s of the clock"),
+        ({"train_s": 0.0}, "train_s of the release schedule must lie between 0.05 and 86400"),
+        ({"evaluate_s": float("nan")}, "evaluate_s of the release schedule"),
         ({"train_s": 86_401.0}, "train_s"),
-        ({"ticks": 0}, "ticks of the clock must lie between 1 and 64, got 0"),
+        ({"ticks": 0}, "ticks of the release schedule must lie between 1 and 64, got 0"),
         ({"ticks": 65}, "ticks"),
     ],
 )
-def test_a_clock_that_is_none_is_refused(change: dict[str, float], words: str) -> None:
+def test_a_schedule_that_is_none_is_refused(change: dict[str, float], words: str) -> None:
     with pytest.raises(InvalidPlan, match=words):
-        replace(Clock(train_s=1.0, evaluate_s=1.0), **change)  # type: ignore[arg-type]
+        replace(ReleaseSchedule(train_s=1.0, evaluate_s=1.0), **change)  # type: ignore[arg-type]

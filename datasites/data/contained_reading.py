@@ -1,0 +1,182 @@
+"""A data folder read behind walls: its files may have been made by strangers, and Pillow and nibabel are large.
+
+    read ─ a template that sees the folder ─▶ a worker of profile "reader": readers.read ─▶ arrays, checked again
+
+What a file does to its reader stays there: it reaches no network and no other file, and it can write nothing.
+"""
+
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, BinaryIO, Literal
+
+from pydantic import Field
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+from datasites.data import cohort_file, readers
+from datasites.data.readers import Kind
+from datasites.data.readers.reading import Reading
+from datasites.data.readers.safe_files import open_folder, printable
+from datasites.protocol import framing, vault_api
+from datasites.sandbox import offers
+from datasites.sandbox.spec import Spec, python_paths
+from datasites.sandbox.template import Template
+from syft_code import canonical
+from syft_code.cohort import Cohort
+from syft_code.errors import ConsiliumError, InvalidData, InvalidMessage
+from syft_code.recipes.recipe import DataSpec
+
+LOG_BYTES = 1 << 20
+_ENTRY = "datasites.data.contained_reading:work"
+
+
+@canonical.message
+class ReadFolder:
+    """What to read: the arguments of `readers.read`."""
+
+    data: Kind
+    folder: str
+    size_px: int
+    slices_per_patient: int
+    neighbours: int
+    stand_in: bool
+    facts: bool
+    kind: Literal["read"] = "read"
+
+
+@canonical.message
+class FolderRead:
+    """A `Reading` but for its arrays, which are the body."""
+
+    patient_ids: tuple[str, ...]
+    site: tuple[str, ...]
+    spec: DataSpec
+    remarks: tuple[str, ...]
+    named: bool
+    kind: Literal["reading"] = "reading"
+
+
+_Answer = Annotated[FolderRead | vault_api.Failure, Field(discriminator="kind")]
+
+
+def read(
+    kind: Kind,
+    folder: Path,
+    *,
+    size_px: int = readers.SIZE_PX,
+    slices_per_patient: int = 16,
+    neighbours: int = 0,
+    stand_in: bool = False,
+    facts: bool = False,
+) -> Reading:
+    """What `readers.read` reads, in a process that sees this folder and Python's libraries alone.
+
+    Guarantee: that of `template.Template`; the arrays come back as arrays and are checked here again.
+    Does not protect: against files whose reader lies about what is in them.
+
+    Raises:
+        InvalidData: naming the first file that is not acceptable, and why; or if a file ended its reader.
+        Unavailable: if this machine has no way to contain it.
+    """
+    asked = ReadFolder(
+        data=kind,
+        folder=str(open_folder(folder)),
+        size_px=size_px,
+        slices_per_patient=slices_per_patient,
+        neighbours=neighbours,
+        stand_in=stand_in,
+        facts=facts,
+    )
+    spec = Spec(
+        mechanism=offers.mechanism(),
+        profile="reader",
+        entry=_ENTRY,
+        readable=(*python_paths(), asked.folder),
+        memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        log_bytes=LOG_BYTES,
+    )
+    with tempfile.TemporaryFile() as log:
+        template = Template(spec, log)
+        try:
+            answer, body = _converse(template, asked)
+        except (OSError, EOFError, InvalidMessage):
+            raise InvalidData(_ended(folder, log)) from None
+        finally:
+            template.kill()
+    if isinstance(answer, vault_api.Failure):
+        raise vault_api.as_error(answer)
+    return _reading(answer, body)
+
+
+def _converse(
+    template: Template, asked: ReadFolder
+) -> tuple[FolderRead | vault_api.Failure, bytes]:
+    worker = template.worker()
+    try:
+        worker.ready()
+        worker.hand_over(None)
+        framing.send(worker.jobs, asked)
+        return framing.receive(worker.answers, _Answer)
+    finally:
+        worker.close()
+
+
+def _ended(folder: Path, log: BinaryIO) -> str:
+    log.seek(0)
+    words = log.read().decode(errors="replace").strip().rsplit("\n", 1)[-1]
+    said = f" Its last words: {printable(words)!r}." if words else ""
+    return (
+        f"The files of {printable(folder.name)!r} must leave their reader alive, and one ended it (broken, made "
+        "to harm, or larger than the memory). Read half of the folder at a time to find which, and leave it "
+        f"out.{said}"
+    )
+
+
+def _reading(found: FolderRead, body: bytes) -> Reading:
+    """As a process that may have been taken over tells it: checked as if it were a file."""
+    try:
+        arrays = load(body)
+        cells = cohort_file.cells_of(arrays)
+        cohort = Cohort(**{name: arrays[name] for name in arrays.keys() - {"columns", "cells"}})
+    except (SafetensorError, TypeError, KeyError):
+        raise InvalidData("What was read must be the arrays of a cohort, and is not.") from None
+    cohort_file.check_shape(cohort, found.spec)
+    return Reading(
+        cohort=cohort,
+        patient_ids=found.patient_ids,
+        site=found.site,
+        spec=found.spec,
+        remarks=found.remarks,
+        cells=cells,
+        named=found.named,
+    )
+
+
+def work(jobs: BinaryIO, answers: BinaryIO, files: Sequence[int]) -> None:
+    """The one job of the contained process."""
+    asked, _ = framing.receive(jobs, ReadFolder)
+    try:
+        found = readers.read(
+            asked.data,
+            Path(asked.folder),
+            size_px=asked.size_px,
+            slices_per_patient=asked.slices_per_patient,
+            neighbours=asked.neighbours,
+            stand_in=asked.stand_in,
+            facts=asked.facts,
+        )
+    except ConsiliumError as problem:
+        framing.send(
+            answers, vault_api.Failure(error=type(problem).__name__, sentence=str(problem))
+        )
+        return
+    header = FolderRead(
+        patient_ids=found.patient_ids,
+        site=found.site,
+        spec=found.spec,
+        remarks=found.remarks,
+        named=found.named,
+    )
+    framing.send(answers, header, save(cohort_file.arrays(found.cohort, found.cells)))

@@ -951,6 +951,10 @@ def test_examine_refuses_what_has_no_plan(hospital: OneHospital) -> None:
         Owner(hospital.home).examine(bad)
 
 
+LONGER_NUMBERS = 48
+"""Bytes by which the most that a share's numbers may take is above what they take."""
+
+
 def test_shares_are_as_large_as_the_evidence_says(hospital: OneHospital, vault: Vault) -> None:
     agreed = hospital.plan()
     hospital.perform(vault, approval(agreed))
@@ -958,7 +962,7 @@ def test_shares_are_as_large_as_the_evidence_says(hospital: OneHospital, vault: 
     done = hospital.finished(vault, ticket)
     training = disclosures.of_plan(agreed, "hospital-1")[0]
     for party, part in enumerate(training.parts[2:], start=1):
-        assert len(vault.share(done.ticket, party)) == part.bytes
+        assert part.bytes - LONGER_NUMBERS <= len(vault.share(done.ticket, party)) <= part.bytes
 
 
 def test_the_policy_card_shows_the_rules_in_force(hospital: OneHospital, vault: Vault) -> None:

@@ -173,7 +173,7 @@ def test_every_kind_of_refusal_is_logged_with_who_and_why(ours: OurSite) -> None
     ours.desk.call(ours.alice_key, "user.create")
     unpack(ours.desk.post(b"nonsense"))
     HTTP.get(f"{ours.desk.url}/tickets/{'0' * 32}", headers={"consilium-account": "somebody"})
-    HTTP.post(f"{ours.desk.url}/api/v2/api_call", content=(b"x" for _ in range(3)))
+    HTTP.post(f"{ours.desk.url}/api/v2/login", content=(b"x" for _ in range(3)))
     log_in(ours, "mallory@example.org", "the-secret-password")
     found = read_events(ours.site.desk)[-6:]
     assert [(refusal.kind, refusal.who, refusal.path) for refusal in found] == [
@@ -181,7 +181,7 @@ def test_every_kind_of_refusal_is_logged_with_who_and_why(ours: OurSite) -> None
         ("call", str(ours.alice_key.verify_key), "user.create"),
         ("call", "", ""),
         ("request", "somebody", f"GET /tickets/{'0' * 32}"),
-        ("request", "", "POST /api/v2/api_call"),
+        ("request", "", "POST /api/v2/login"),
         ("login", "mallory@example.org", "/login"),
     ]
     for refusal, said in zip(

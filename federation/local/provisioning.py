@@ -5,13 +5,16 @@ import secrets
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from nacl.signing import SigningKey
+
+from datasites import private_files
 from datasites.demo import demo_hospitals, stand_ins
 from datasites.demo.demo_hospitals import HospitalSpec
 from datasites.owner.owner import Owner
 from datasites.site import SiteSettings
 from federation.local import aggregator_processes, supervisor
 from federation.local.federation_file import FederationConfig, HospitalEntry
-from federation.local.state_folder import CREDENTIALS, HOSPITALS, STAND_INS
+from federation.local.state_folder import CREDENTIALS, HOSPITALS, RESEARCHER_KEY, STAND_INS
 from federation.local.supervisor import START_TIMEOUT_S, Say
 from federation.researcher.credentials import Credentials, HospitalLogin
 from policies.site_policy import SitePolicy
@@ -30,7 +33,8 @@ def running_federation(
 ) -> Iterator[None]:
     """Every party of a federation, ready, until the block ends."""
     specs = [spec for hospital in hospitals(config, state) for spec in hospital.parties()]
-    specs += aggregator_processes.parties(config, state)
+    key = researcher_key(state).verify_key.encode().hex()
+    specs += aggregator_processes.parties(config, state, researcher=key)
     specs.sort(key=lambda spec: "desk" not in spec.module)  # what takes longest begins first
     with supervisor.running(specs, start_timeout_s=start_timeout_s, say=say):
         yield
@@ -90,6 +94,11 @@ def exchange_keys(config: FederationConfig, state: Path, owners: Sequence[Owner]
     demo_hospitals.exchange_keys(owners, keys)
 
 
+def researcher_key(state: Path) -> SigningKey:
+    """The researcher's signing key, made at the first start: aggregators must know it by then."""
+    return private_files.signing_key(state / RESEARCHER_KEY)
+
+
 def invite(config: FederationConfig, state: Path, owners: Sequence[Owner]) -> Credentials:
     """An account at every hospital and a signing key, for one researcher."""
     email = f"researcher-{secrets.token_hex(3)}@example.org"
@@ -100,7 +109,7 @@ def invite(config: FederationConfig, state: Path, owners: Sequence[Owner]) -> Cr
     return Credentials(
         accounts=accounts,
         aggregators=aggregator_processes.entries(config, state),
-        signing_key=secrets.token_bytes(32).hex(),
+        signing_key=researcher_key(state).encode().hex(),
     )
 
 

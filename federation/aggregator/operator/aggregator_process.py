@@ -100,6 +100,7 @@ def _config(options: argparse.Namespace) -> AggregatorConfig:
         home=str(options.home),
         port=options.port,
         host=options.host,
+        researchers=tuple(options.researcher),
         stop_grace_s=GRACE_S,
     )
 
@@ -122,6 +123,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--name", help="name in a plan's roster")
     parser.add_argument("--port", type=int, help="TCP port; 0 for any free one")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen at")
+    parser.add_argument(
+        "--researcher", action="append", default=[], help="key of one who may open studies"
+    )
     parser.add_argument("--end-with-starter", action="store_true", help="end when the starter ends")
     return parser
 

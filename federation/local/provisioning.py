@@ -95,7 +95,10 @@ def exchange_keys(config: FederationConfig, state: Path, owners: Sequence[Owner]
 
 
 def researcher_key(state: Path) -> SigningKey:
-    """The researcher's signing key, made at the first start: aggregators must know it by then."""
+    """The researcher's signing key; made before the credentials, since aggregators must list it."""
+    credentials = state / CREDENTIALS
+    if credentials.exists():
+        return SigningKey(bytes.fromhex(Credentials.load(credentials).signing_key))
     return private_files.signing_key(state / RESEARCHER_KEY)
 
 

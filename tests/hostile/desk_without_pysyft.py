@@ -2,7 +2,7 @@
 
     python -m tests.hostile.desk_without_pysyft [--hurried] FOLDER PORT MEMBER
 
-`--hurried` gives a head, and a short body, one second, for tests that wait for its end.
+`--hurried` gives a head, and a short body, half a second, for tests that wait for its end.
 """
 
 import sys
@@ -73,5 +73,5 @@ def main(folder: Path, port: int, member: str) -> None:
 
 if __name__ == "__main__":
     if "--hurried" in sys.argv:
-        connections.HEAD_S = connections.BODY_S = 1.0
+        connections.HEAD_S = connections.BODY_S = 0.5
     main(Path(sys.argv[-3]), int(sys.argv[-2]), sys.argv[-1])

@@ -1,5 +1,6 @@
 """What it costs a front desk to be reached by everybody: half requests, idle lines, a flood of them."""
 
+import dataclasses
 import re
 import socket
 import subprocess
@@ -12,20 +13,32 @@ from pathlib import Path
 import pytest
 from nacl.signing import SigningKey
 
-from datasites.desk.storage.store_quota import MAX_BYTES, MAX_OBJECTS, StoreQuota
+from datasites.desk.storage.store_quota import (
+    MAX_BYTES,
+    MAX_OBJECTS,
+    StoredByAccount,
+    StoreQuota,
+)
 from datasites.desk.web import connections
+from syft_code import canonical
 from syft_code.errors import Refused
 from syft_code.evidence import http_signatures
+from syft_code.runtime.quiet_imports import quiet_import
 from tests.conftest import free_ports
+from tests.hostile.conftest import OurSite, PlainSite, refusal, unpack, value_object
+from tests.hostile.vault_behind_desk import processes
 
-pytestmark = pytest.mark.timeout(120)
+with quiet_import():
+    from syft.service.response import SyftSuccess
+
+pytestmark = pytest.mark.timeout(300)
 
 ALICE = SigningKey.generate()
 CALL = "/api/v2/api_call"
 MIB = 2**20
 
 
-class Desk:
+class BareDesk:
     """A front desk in a process of its own, and bare lines to it."""
 
     def __init__(self, folder: Path, *options: str) -> None:
@@ -60,13 +73,13 @@ class Desk:
             return answer(line)
 
     @property
-    def resident_mib(self) -> float:
-        status = Path(f"/proc/{self.process.pid}/status").read_text()
-        return int(status.split("VmRSS:")[1].split()[0]) / 1024
-
-    @property
     def open_files(self) -> int:
         return len([*Path(f"/proc/{self.process.pid}/fd").iterdir()])
+
+
+def resident_mib(process: int) -> float:
+    status = Path(f"/proc/{process}/status").read_text()
+    return int(status.split("VmRSS:")[1].split()[0]) / 1024
 
 
 def call(key: SigningKey | None, body: bytes, size_bytes: int | None = None) -> bytes:
@@ -92,9 +105,9 @@ def answer(line: socket.socket) -> bytes:
 
 
 @pytest.fixture(scope="module")
-def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
-    """A desk that gives a head, and a short body, one second."""
-    started = Desk(tmp_path_factory.mktemp("strangers"), "--hurried")
+def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BareDesk]:
+    """A desk that gives a head, and a short body, half a second."""
+    started = BareDesk(tmp_path_factory.mktemp("strangers"), "--hurried")
     yield started
     started.end()
 
@@ -106,79 +119,107 @@ def _closed(request: pytest.FixtureRequest) -> Iterator[None]:
         request.getfixturevalue("desk").lines.close()
 
 
-def test_a_member_is_heard_and_a_strangers_call_is_refused_by_its_head(desk: Desk) -> None:
+def test_a_member_is_heard_and_a_strangers_call_is_refused_by_its_head(desk: BareDesk) -> None:
     assert desk.ask().endswith(b"\r\n\r\n3")
     assert b"must be signed" in desk.ask(None)
     assert b"Only accounts of this hospital" in desk.ask(SigningKey.generate())
 
 
-def test_the_head_alone_is_answered_before_any_body_comes(desk: Desk) -> None:
+def test_the_head_alone_is_answered_before_any_body_comes(desk: BareDesk) -> None:
     for key, said in ((None, b"must be signed"), (SigningKey.generate(), b"must be signed")):
         head = call(key, b"", size_bytes=8 * MIB)  # signed for another length
         assert said in answer(desk.line(head))
 
 
-def test_a_body_that_is_not_the_signed_one_is_not_acted_on(desk: Desk) -> None:
+def test_a_body_that_is_not_the_signed_one_is_not_acted_on(desk: BareDesk) -> None:
     whole = call(ALICE, b"abc")
     assert b"its head was signed for" in answer(desk.line(whole[:-1] + b"d"))
 
 
-def test_forty_half_sent_bodies_keep_nothing(desk: Desk) -> None:
-    desk.ask()
-    before_mib = desk.resident_mib
-    for _ in range(40):
-        line = desk.line()
-        try:
-            line.sendall(call(None, b"x" * (8 * MIB - 1), size_bytes=8 * MIB))
-        except OSError:
-            continue  # it was cut off meanwhile
-    assert desk.resident_mib - before_mib < 32, "without a check of the head it is 320"
+def more_mib(port: int, process: int) -> float:
+    """How much a process grows by forty calls of 8 MiB that lack their last byte."""
+    before_mib, body = resident_mib(process), b"x" * (8 * MIB - 1)
+    with ExitStack() as lines:
+        for _ in range(40):
+            line = lines.enter_context(socket.create_connection(("127.0.0.1", port), timeout=15))
+            with suppress(OSError):  # it was cut off meanwhile
+                line.sendall(call(None, body, size_bytes=8 * MIB))
+        time.sleep(1)
+        return resident_mib(process) - before_mib
 
 
-@pytest.mark.parametrize("sent", [b"", b"POST ", b"GET / HTTP/1.1\r\nx: "])
-def test_a_head_that_does_not_end_is_cut_off(desk: Desk, sent: bytes) -> None:
-    line = desk.line(sent)
-    began_s = time.monotonic()
-    said = b""
-    while time.monotonic() - began_s < 10:  # a byte now and then does not help
-        try:
-            line.sendall(b"x" if sent else b"")
-            line.settimeout(0.2)
-            said += line.recv(65536)
-            break
-        except TimeoutError:
-            continue
-    assert b"408" in said
-    assert b"must arrive in time" in said
+def test_n4_forty_half_sent_bodies_fill_memory_there_and_none_here(
+    plain: PlainSite, ours: OurSite
+) -> None:
+    (there,) = processes("tests.hostile.plain_site", plain.home)
+    (here,) = processes("datasites.desk.desk_process", ours.site.home)
+    assert more_mib(int(plain.desk.url.rpartition(":")[2]), there) > 250
+    assert more_mib(ours.site.settings().port, here) < 40
+    guest = dataclasses.replace(ours.desk, member=SigningKey.generate())
+    assert "Only accounts" in refusal(unpack(guest.post(b"abc")))
 
 
-def test_a_short_body_that_does_not_end_is_cut_off(desk: Desk) -> None:
+def test_what_an_account_puts_into_pysyft_is_counted_and_limited(ours: OurSite) -> None:
+    account, held = str(ours.bob_key.verify_key), value_object("text")
+    quota = StoreQuota(ours.site.desk / "stored")
+    before = quota.used(account).objects
+    assert isinstance(ours.desk.call(ours.bob_key, "action.set", action_object=held), SyftSuccess)
+    assert quota.used(account).objects == before + 1
+    count = ours.site.desk / "stored" / account
+    kept = count.read_bytes()
+    count.write_bytes(canonical.encode(StoredByAccount(objects=MAX_OBJECTS, size_bytes=1)))
+    try:
+        answered = ours.desk.call(ours.bob_key, "action.set", action_object=held)
+        assert "may put 2,000 objects and 67,108,864 bytes" in refusal(answered)
+        assert ours.desk.call(ours.bob_key, "request.get_all").value is not None, "reading is free"
+        mine = value_object("text")
+        assert isinstance(
+            ours.desk.call(ours.alice_key, "action.set", action_object=mine), SyftSuccess
+        )
+    finally:
+        count.write_bytes(kept)
+
+
+def test_a_head_that_does_not_end_is_cut_off(desk: BareDesk) -> None:
+    """A byte now and then does not help."""
+    lines = [desk.line(sent) for sent in (b"", b"POST ", b"GET / HTTP/1.1\r\nx: ")]
+    for _ in range(4):
+        time.sleep(0.1)
+        for line in lines[1:]:
+            line.sendall(b"x")
+    for line in lines:
+        said = answer(line)
+        assert said.startswith(b"HTTP/1.1 408")
+        assert b"must arrive in time" in said
+
+
+def test_a_short_body_that_does_not_end_is_cut_off(desk: BareDesk) -> None:
     began_s = time.monotonic()
     line = desk.line(call(ALICE, b"abc")[:-1])
     assert b"must arrive in time" in answer(line)
     assert time.monotonic() - began_s < 10
 
 
-def test_a_head_without_measure_is_cut_off(desk: Desk) -> None:
+def test_a_head_without_measure_is_cut_off(desk: BareDesk) -> None:
     line = desk.line(b"GET / HTTP/1.1\r\nx: " + b"y" * (connections.MAX_HEAD_BYTES + 1))
     assert b"may have at most 32768 bytes" in answer(line)
 
 
-def idle(desk: Desk) -> None:
+def idle(desk: BareDesk) -> None:
     desk.line()
 
 
-def half_head(desk: Desk) -> None:
+def half_head(desk: BareDesk) -> None:
     desk.line(b"POST /api/v2/login HTTP/1.1\r\n")
 
 
-def half_body(desk: Desk) -> None:
+def half_body(desk: BareDesk) -> None:
     desk.line(call(None, b"x", size_bytes=4000).replace(CALL.encode(), b"/api/v2/login"))
 
 
 @pytest.mark.parametrize("attack", [idle, half_head, half_body])
 def test_a_member_gets_through_however_many_strangers_come(
-    desk: Desk, attack: Callable[[Desk], None]
+    desk: BareDesk, attack: Callable[[BareDesk], None]
 ) -> None:
     longest_s = 0.0
     for number in range(400):
@@ -191,7 +232,7 @@ def test_a_member_gets_through_however_many_strangers_come(
     assert longest_s < 5
 
 
-def test_a_member_keeps_its_places_and_no_more(desk: Desk) -> None:
+def test_a_member_keeps_its_places_and_no_more(desk: BareDesk) -> None:
     half = call(ALICE, b"abc")[:-1]
     mine = [desk.line(half) for _ in range(connections.MAX_OF_MEMBER)]
     time.sleep(0.3)

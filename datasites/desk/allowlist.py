@@ -17,7 +17,10 @@ RESEARCHER = "DATA_SCIENTIST"
 OWNER = "DATA_OWNER"
 """PySyft's names of the two roles that are answered."""
 
-MAX_RESEARCHER_CALL_BYTES = 2**18
+MOST_CALL_BYTES = {RESEARCHER: 2**18, OWNER: 8 * 2**20}
+"""What is larger travels as a blob beside PySyft."""
+STORED = {"code.request_code_execution", "code.call", "action.set"}
+"""A researcher's calls that put something into PySyft's store, which gives nothing back."""
 
 _LINK = {"LinkedObject", "type UserCode", "type UserCodeService"}
 _VALUE = {"AnyActionObject", "TwinMode", "type str"}
@@ -63,19 +66,13 @@ _ACCOUNT_FIELDS = {"name", "email", "password", "password_verify", "role"} | _PR
 _ROUND_FIELDS = {"uid", "patients", "call"}
 
 
-def allowed_types(path: str, *, role: str, size_bytes: int) -> Set[str]:
+def allowed_types(path: str, *, role: str) -> Set[str]:
     """The types that a call may hold; raise `Refused` if its sender's role may not make it."""
     allowed = ALLOWED_CALLS.get(role, {})
     require(
         path in allowed,
         f"This front desk does not answer {path[:80]!r} to a {role.lower()}: use "
         "federation.researcher.study (researchers) or datasites.owner.owner (owners).",
-        error=Refused,
-    )
-    require(
-        role != RESEARCHER or size_bytes <= MAX_RESEARCHER_CALL_BYTES,
-        f"A researcher's call may have at most {MAX_RESEARCHER_CALL_BYTES} bytes: what is "
-        "larger travels as a blob beside PySyft.",
         error=Refused,
     )
     return allowed[path]

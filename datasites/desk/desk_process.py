@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-import uvicorn
 
 from datasites.desk.syft_server import build
-from datasites.desk.web.connections import BoundedProtocol
+from datasites.desk.web import connections
 from datasites.site import Site
 from syft_code.errors import ConsiliumError
 from syft_code.runtime.parent_exit import end_with_parent
@@ -34,14 +33,7 @@ def main(
     except ConsiliumError as problem:
         sys.exit(str(problem))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    uvicorn.run(
-        application,
-        host="127.0.0.1",
-        port=settings.port,
-        http=BoundedProtocol,
-        log_level="warning",
-        timeout_graceful_shutdown=3,
-    )
+    connections.server(application, port=settings.port).run()
 
 
 if __name__ == "__main__":

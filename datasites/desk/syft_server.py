@@ -25,10 +25,11 @@ from datasites import private_files
 from datasites.desk import allowlist, entrypoint, status_masking
 from datasites.desk.deserialization_guard import DeserializationGuard, Packing
 from datasites.desk.storage.security_log import SecurityLog
+from datasites.desk.storage.store_quota import StoreQuota
 from datasites.desk.storage.ticket_owners import TicketOwners
 from datasites.desk.web import http_app
 from datasites.desk.web.login import Logins
-from datasites.desk.web.middleware import FAILED, LOG, MAX_CALL_BYTES
+from datasites.desk.web.middleware import FAILED, LOG
 from datasites.desk.web.rate_limit import LoginRateLimit
 from datasites.protocol.code_request import CodeRequest, CodeRequests
 from datasites.site import Site, owner_email
@@ -109,6 +110,7 @@ class FrontDesk(Datasite):  # type: ignore[misc]
 
     site: Site
     refusals: SecurityLog
+    stored: StoreQuota
     tickets: TicketOwners
 
     def answer(self, data: bytes) -> bytes:
@@ -121,10 +123,10 @@ class FrontDesk(Datasite):  # type: ignore[misc]
         try:
             call = INTAKE.open(data)
             account, path = call.account, call.path
-            allowed = allowlist.allowed_types(
-                call.path, role=self.role_of(account).name, size_bytes=len(data)
-            )
-            INTAKE.check(call, allowed=allowed)
+            role = self.role_of(account).name
+            INTAKE.check(call, allowed=allowlist.allowed_types(path, role=role))
+            if role == allowlist.RESEARCHER and path in allowlist.STORED:
+                self.stored.charge(account, len(data))
             result = self.handle_api_call(_deserialize(data, from_bytes=True))
         except ConsiliumError as problem:
             if path not in allowlist.UNASKED:
@@ -169,9 +171,9 @@ class FrontDesk(Datasite):  # type: ignore[misc]
             return ServiceRole.GUEST
         return self.get_role_for_credentials(credentials=key)
 
-    def is_member(self, account: str) -> bool:
-        """Whether an account key (hex) belongs to somebody with a role here."""
-        return self.role_of(account).name in allowlist.ALLOWED_CALLS
+    def most_call_bytes(self, account: str) -> int:
+        """How large a call of an account key (hex) may be; 0 if it is nobody's here."""
+        return allowlist.MOST_CALL_BYTES.get(self.role_of(account).name, 0)
 
     def has_submitted(self, account: str, plan_hash: str) -> bool:
         """Whether an account (hex) has a code request for a plan."""
@@ -216,7 +218,7 @@ class FrontDesk(Datasite):  # type: ignore[misc]
         return _pack(user.to(UserPrivateKey))
 
     def pack_error(self, sentence: str) -> bytes:
-        """A sentence that PySyft's client shows, packed."""
+        """A sentence that PySyft's client shows in place of a login, packed."""
         return _pack(SyftError(message=sentence))
 
     def protocols(self) -> set[str]:
@@ -255,6 +257,10 @@ class FrontDesk(Datasite):  # type: ignore[misc]
 
     def _is_researcher(self, key: SyftVerifyKey) -> bool:
         return bool(self.get_role_for_credentials(credentials=key).name == allowlist.RESEARCHER)
+
+    def pack_no(self, sentence: str) -> bytes:
+        """A sentence that PySyft's client shows in place of a call's answer, packed."""
+        return _pack(self._no(sentence))
 
     def _no(self, sentence: str) -> Any:
         return SyftAPIData(data=SyftError(message=sentence)).sign(self.signing_key)
@@ -347,10 +353,12 @@ def _start(site: Site) -> FrontDesk:
         db_config=SQLiteDBConfig(path=site.desk, filename="syft.db"),
         blob_storage_config=OnDiskBlobStorageConfig(
             client_config=OnDiskBlobStorageClientConfig(base_directory=site.desk / "syft_blobs"),
-            min_blob_size=MAX_CALL_BYTES // 2**20,  # in MiB: whatever fits a call stays in it
+            min_blob_size=allowlist.MOST_CALL_BYTES[allowlist.OWNER]
+            // 2**20,  # in MiB: whatever fits a call stays in it
         ),
     )
     desk.site, desk.refusals = site, SecurityLog(site.desk)
+    desk.stored = StoreQuota(site.desk / "stored")
     desk.tickets = TicketOwners(site.desk / "tickets")
     return desk
 

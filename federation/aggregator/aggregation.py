@@ -21,6 +21,7 @@ from federation.aggregator.share_intake import ShareIntake
 from federation.aggregator.storage import summation
 from federation.aggregator.storage.rows import WipeRecord
 from federation.aggregator.storage.store import AggregatorStore
+from federation.aggregator.storage.upload_buffer import Quotas
 from federation.aggregator.storage.vector_files import RoundKey, room_needed, view
 from federation.aggregator.validation import (
     allowed_set,
@@ -56,8 +57,8 @@ def _no_log(_kind: str, _facts: dict[str, str]) -> None:
 class Aggregation:
     """What one aggregator does with plans, shares and calls; transport lives elsewhere.
 
-    `researchers` are the keys of those who may open studies (none: anybody), `max_stored_bytes`
-    limits the vectors of all studies together.
+    `researchers` are the keys of those who may open studies (none: nobody); `quotas` limits the
+    vectors of all studies, of each, and of each hospital in one.
 
     Guarantee: as long as the aggregators that a plan needs follow these rules and keep their keys
     and disks to themselves, the researcher learns sums over at least `min_hospitals` hospitals,
@@ -73,19 +74,20 @@ class Aggregation:
         store: AggregatorStore,
         public: Aggregator,
         *,
-        researchers: frozenset[str] = frozenset(),
-        max_stored_bytes: int | None = None,
+        researchers: frozenset[str],
+        quotas: Quotas,
         on_event: AggregatorEvent = _no_event,
         log: PublicLog = _no_log,
     ) -> None:
         self._identity = identity
         self._store = store
         self._researchers = researchers
+        self._quotas = quotas
         self._shares = ShareIntake(
             store,
             public,
             seal_key=bytes(identity.seal_key),
-            max_stored_bytes=max_stored_bytes,
+            quotas=quotas,
             on_event=on_event,
         )
         self._log = log
@@ -110,12 +112,12 @@ class Aggregation:
             error=InvalidMessage,
         )
         require(
-            not self._researchers or plan.researcher_key in self._researchers,
+            plan.researcher_key in self._researchers,
             "A study must be of a researcher whom this aggregator's operator has listed: ask the "
             "operator to add the researcher's key.",
             error=Refused,
         )
-        party_of(plan, self.public)
+        self._quotas.check_sums(summation.planned_bytes(plan, party_of(plan, self.public)))
         facts = {
             "plan_hash": plan.hash,
             "study": plan.study,

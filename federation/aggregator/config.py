@@ -18,6 +18,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, TypeAdapter, ValidationError
 
+from federation.aggregator.storage.upload_buffer import Quotas
 from syft_code import canonical
 from syft_code.errors import InvalidInput, require
 from syft_code.plans.roster import HEX_KEY, NAME
@@ -35,7 +36,8 @@ class AggregatorConfig:
 
     `port` 0 takes any free one, for tests; `metrics_port` 0 is no metrics. Without
     `public_address` others reach it at `host` and `port`. `researchers` are the keys of those
-    who may open studies, none: anybody. A stop waits `stop_grace_s` for running calls.
+    who may open studies, none: nobody. One study may take `max_study_gib`, and each of its hospitals
+    an equal part of that. A stop waits `stop_grace_s` for running calls.
 
     Raises:
         InvalidInput: with one sentence that names the field.
@@ -49,7 +51,8 @@ class AggregatorConfig:
     metrics_host: str = "127.0.0.1"
     metrics_port: Port = 0
     researchers: tuple[str, ...] = ()
-    max_stored_gib: float | None = None
+    max_stored_gib: float = 50.0
+    max_study_gib: float = 20.0
     log_level: LogLevel = "info"
     stop_grace_s: Annotated[float, Field(ge=0, le=600)] = 20.0
 
@@ -80,8 +83,8 @@ class AggregatorConfig:
             "researchers must be a list of public keys, each of 64 hexadecimal digits",
         )
         _require(
-            self.max_stored_gib is None or self.max_stored_gib > 0,
-            "max_stored_gib must be above 0, or left out for no limit but the disk",
+            self.max_stored_gib > 0 and self.max_study_gib > 0,
+            "max_stored_gib and max_study_gib must be above 0",
         )
 
     @property
@@ -90,9 +93,11 @@ class AggregatorConfig:
         return Path(self.home)
 
     @property
-    def max_stored_bytes(self) -> int | None:
-        """How much it may keep, None: as much as the disk has room for."""
-        return None if self.max_stored_gib is None else int(self.max_stored_gib * GIB)
+    def quotas(self) -> Quotas:
+        """How much it may keep."""
+        return Quotas(
+            total_bytes=int(self.max_stored_gib * GIB), study_bytes=int(self.max_study_gib * GIB)
+        )
 
     @property
     def hosts(self) -> tuple[str, ...]:

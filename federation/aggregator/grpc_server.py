@@ -2,13 +2,14 @@
 
 A handler reads, asks `Aggregation`, and answers; it decides nothing itself. Vectors pass
 through it in chunks. Some workers never carry vectors, so that short calls are answered
-however many slow lines the studies' own parties have.
+however many slow lines the studies' own parties have; and who says nothing holds none for long
+(`silent_calls`).
 
-Does not protect: whoever reaches the port can hold workers with calls that they never finish, and
-so delay all others for as long; nothing is lost by it. A connection that does not end its greeting
-is closed after some seconds. Let only researchers reach the port.
+Does not protect: a flood of whole calls, each answered, still takes the workers' time. Let only
+researchers reach the port.
 """
 
+import itertools
 import logging
 import threading
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ import grpc
 
 from federation.aggregator.aggregation import Aggregation
 from federation.transport import aggregator_api
+from federation.transport.silent_calls import SilentCalls
 from syft_code import canonical
 from syft_code.errors import ConsiliumError, InvalidMessage, Unavailable, require
 from syft_code.secret_sharing import envelope
@@ -26,6 +28,8 @@ from syft_code.secret_sharing import envelope
 WORKERS = 24
 CARRIERS = 16
 """Of the workers, how many may carry vectors at one time."""
+IDLE_MS, HANDSHAKE_MS = 120_000, 5_000
+"""So long a connection may be open without a call, and without having said who is there."""
 log = logging.getLogger(__name__)
 
 
@@ -37,9 +41,10 @@ def bind(*, host: str, port: int, tls_key: bytes, certificate: bytes) -> tuple[g
             *aggregator_api.LIMITS,
             *aggregator_api.KEEPALIVE,
             *aggregator_api.TOLERATED_PINGS,
-            *aggregator_api.HANDSHAKE,
             ("grpc.so_reuseport", 0),
             ("grpc.max_concurrent_streams", CARRIERS),  # of one connection: never all workers
+            ("grpc.max_connection_idle_ms", IDLE_MS),
+            ("grpc.server_handshake_timeout_ms", HANDSHAKE_MS),
         ],
         maximum_concurrent_rpcs=4 * WORKERS,
     )
@@ -58,14 +63,14 @@ def serve(server: grpc.Server, aggregation: Aggregation) -> None:
     """Answer calls from now on."""
     answers = _Answers(aggregation)
     handlers = {
-        "Health": grpc.unary_unary_rpc_method_handler(answers.health),
-        "OpenStudy": grpc.unary_unary_rpc_method_handler(answers.open_study),
-        "Received": grpc.unary_unary_rpc_method_handler(answers.received),
+        "Health": grpc.stream_unary_rpc_method_handler(answers.health),
+        "OpenStudy": grpc.stream_unary_rpc_method_handler(answers.open_study),
+        "Received": grpc.stream_unary_rpc_method_handler(answers.received),
         "SubmitShare": grpc.stream_unary_rpc_method_handler(answers.submit_share),
-        "Choose": grpc.unary_unary_rpc_method_handler(answers.choose),
-        "Release": grpc.unary_stream_rpc_method_handler(answers.release),
-        "Anchors": grpc.unary_stream_rpc_method_handler(answers.anchors),
-    }
+        "Choose": grpc.stream_unary_rpc_method_handler(answers.choose),
+        "Release": grpc.stream_stream_rpc_method_handler(answers.release),
+        "Anchors": grpc.stream_stream_rpc_method_handler(answers.anchors),
+    }  # streams, also of one message: with others gRPC itself waits for it, without an end
     server.add_generic_rpc_handlers(
         (grpc.method_handlers_generic_handler(aggregator_api.SERVICE, handlers),)
     )
@@ -75,62 +80,68 @@ def serve(server: grpc.Server, aggregation: Aggregation) -> None:
 class _Answers:
     def __init__(self, aggregation: Aggregation) -> None:
         self._aggregation = aggregation
+        self._silent = SilentCalls()
         self._carriers = threading.BoundedSemaphore(CARRIERS)
 
-    def health(self, _request: bytes, context: grpc.ServicerContext) -> bytes:
+    def health(self, asked: Iterator[bytes], context: grpc.ServicerContext) -> bytes:
         with self._answering(context):
+            self._silent.first(asked, context)
             return canonical.encode(self._aggregation.public)
         return b""
 
-    def open_study(self, request: bytes, context: grpc.ServicerContext) -> bytes:
+    def open_study(self, asked: Iterator[bytes], context: grpc.ServicerContext) -> bytes:
         with self._answering(context):
-            asked: aggregator_api.OpenStudy = canonical.parse(
-                aggregator_api.OpenStudy, request, what="OpenStudy"
+            request: aggregator_api.OpenStudy = canonical.parse(
+                aggregator_api.OpenStudy, self._silent.first(asked, context), what="OpenStudy"
             )
             require(
-                len(asked.plan) <= aggregator_api.MAX_PLAN_BYTES,
+                len(request.plan) <= aggregator_api.MAX_PLAN_BYTES,
                 f"A plan must have at most {aggregator_api.MAX_PLAN_BYTES} bytes.",
                 error=InvalidMessage,
             )
-            self._aggregation.open_study(asked)
+            self._aggregation.open_study(request)
         return b""
 
-    def received(self, request: bytes, context: grpc.ServicerContext) -> bytes:
+    def received(self, asked: Iterator[bytes], context: grpc.ServicerContext) -> bytes:
         with self._answering(context):
-            signed = envelope.read_signed(request, what="share header")
+            first = self._silent.first(asked, context)
+            signed = envelope.read_signed(first, what="share header")
             return canonical.encode(self._aggregation.received(signed))
         return b""
 
-    def submit_share(self, request: Iterator[bytes], context: grpc.ServicerContext) -> bytes:
+    def submit_share(self, asked: Iterator[bytes], context: grpc.ServicerContext) -> bytes:
         with self._answering(context):
             upload: aggregator_api.UploadShare = canonical.parse(
-                aggregator_api.UploadShare, next(request, b""), what="Upload"
+                aggregator_api.UploadShare, self._silent.first(asked, context), what="Upload"
             )
             self._aggregation.expect(upload.header)
+            chunks = self._silent.following(asked, context)
             with self._carrying():
-                received = self._aggregation.receive(upload, request, cut_off=context.cancel)
+                received = self._aggregation.receive(upload, chunks, cut_off=context.cancel)
             return canonical.encode(received)
         return b""
 
-    def choose(self, request: bytes, context: grpc.ServicerContext) -> bytes:
+    def choose(self, asked: Iterator[bytes], context: grpc.ServicerContext) -> bytes:
         with self._answering(context):
-            signed = envelope.read_signed(request, what="release call")
+            first = self._silent.first(asked, context)
+            signed = envelope.read_signed(first, what="release call")
             return canonical.encode(self._aggregation.choose(signed))
         return b""
 
-    def release(self, request: bytes, context: grpc.ServicerContext) -> Iterator[bytes]:
-        with self._answering(context), self._carrying():
-            asked: aggregator_api.ReleaseSum = canonical.parse(
-                aggregator_api.ReleaseSum, request, what="Release"
-            )
-            with self._aggregation.release(asked) as (header, data):
-                yield canonical.encode(header)
-                yield from aggregator_api.chunks(data)
-
-    def anchors(self, request: bytes, context: grpc.ServicerContext) -> Iterator[bytes]:
+    def release(self, asked: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
         with self._answering(context):
-            for signed in self._aggregation.anchors(request.decode("ascii", "replace")):
-                yield canonical.encode(signed)
+            request: aggregator_api.ReleaseSum = canonical.parse(
+                aggregator_api.ReleaseSum, self._silent.first(asked, context), what="Release"
+            )
+            with self._carrying(), self._aggregation.release(request) as (header, data):
+                answers = itertools.chain([canonical.encode(header)], aggregator_api.chunks(data))
+                yield from self._silent.sent(answers, context)
+
+    def anchors(self, asked: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
+        with self._answering(context):
+            key = self._silent.first(asked, context).decode("ascii", "replace")
+            headers = map(canonical.encode, self._aggregation.anchors(key))
+            yield from self._silent.sent(headers, context)
 
     @contextmanager
     def _carrying(self) -> Iterator[None]:

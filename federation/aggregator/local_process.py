@@ -1,6 +1,7 @@
 """One aggregator as whoever starts it on this machine sees it."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,10 +17,16 @@ GRACE_S = 5.0
 """Below what whoever starts several parties gives each of them to stop."""
 
 
-def party(home: Path, *, name: str, port: int) -> ProcessSpec:
-    """An aggregator with this folder, ready to be started; its operator's file lies beside it."""
+def party(home: Path, *, name: str, port: int, researchers: Sequence[str]) -> ProcessSpec:
+    """An aggregator with this folder, ready to be started; its operator's file lies beside it.
+
+    `researchers` are the public keys of those who may open studies.
+    """
     file = home.with_suffix(".toml")
-    lines = (("name", name), ("home", home.name), ("port", port), ("stop_grace_s", GRACE_S))
+    lines = (
+        ("name", name), ("home", home.name), ("port", port), ("stop_grace_s", GRACE_S),
+        ("researchers", list(researchers)),
+    )  # fmt: skip
     text = "".join(f"{field} = {json.dumps(value)}\n" for field, value in lines)
     file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     write_durably(file, text.encode("ascii"))

@@ -62,7 +62,7 @@ class Condition:
     stored_bytes: int
     free_bytes: int
     reserve_bytes: int
-    max_stored_bytes: int | None
+    max_stored_bytes: int
 
     @property
     def problem(self) -> str:
@@ -72,7 +72,7 @@ class Condition:
                 f"The disk must have more than {self.reserve_bytes / 2**20:,.0f} MiB free, and has "
                 f"{self.free_bytes / 2**20:,.0f}: no share is taken until there is room again."
             )
-        if self.max_stored_bytes is not None and self.stored_bytes >= self.max_stored_bytes:
+        if self.stored_bytes >= self.max_stored_bytes:
             return (
                 f"At most {self.max_stored_bytes / 2**30:,.2f} GiB may be stored (max_stored_gib), "
                 f"and {self.stored_bytes / 2**30:,.2f} are: no share is taken until a study is "

@@ -47,7 +47,7 @@ class AggregatorService:
             store,
             public,
             researchers=frozenset(config.researchers),
-            max_stored_bytes=config.max_stored_bytes,
+            quotas=config.quotas,
             on_event=self.metrics.on_event,
             log=self._write_down,
         )
@@ -74,7 +74,7 @@ class AggregatorService:
             stored_bytes=self._store.files.size_bytes(),
             free_bytes=shutil.disk_usage(self._config.folder).free,
             reserve_bytes=RESERVE_BYTES,
-            max_stored_bytes=self._config.max_stored_bytes,
+            max_stored_bytes=self._config.quotas.total_bytes,
         )
 
     def studies(self) -> tuple[StudyFacts, ...]:

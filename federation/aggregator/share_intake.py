@@ -6,12 +6,14 @@ Each arrow is on disk before the next, so that whatever breaks, a share is taken
 """
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable
 
 from federation.aggregator.storage import summation
 from federation.aggregator.storage.store import AggregatorStore
 from federation.aggregator.storage.upload_buffer import (
     IncomingShare,
+    Quotas,
     UploadBuffer,
     Writer,
     appending,
@@ -38,13 +40,13 @@ class ShareIntake:
         public: Aggregator,
         *,
         seal_key: bytes,
-        max_stored_bytes: int | None,
+        quotas: Quotas,
         on_event: Callable[[str, int], None],
     ) -> None:
         self._store = store
         self._public = public
         self._seal_key = seal_key
-        self._uploads = UploadBuffer(store.files, max_stored_bytes=max_stored_bytes)
+        self._uploads = UploadBuffer(store.files, quotas)
         self._on_event = on_event
 
     def received(self, plan: Plan, signed: Signed) -> aggregator_api.ReceivedBytes:
@@ -100,6 +102,8 @@ class ShareIntake:
         self._uploads.promise(
             (round_key, header.hospital),
             whole_bytes - here + envelope.payload_bytes(header),
+            hospitals=len(plan.hospitals),
+            held_bytes=self._store.held_bytes,
             sums_bytes=self._sums_bytes,
         )
         self._store.begin(header, signed, name)
@@ -131,13 +135,17 @@ class ShareIntake:
         with self._store.files.written(payload, envelope.payload_bytes(header)) as path:
             self._store.keep(header, signed, path, verify_key=verify_key, name=_name(signed))
 
-    def _sums_bytes(self, round_keys: Collection[RoundKey]) -> int:
-        """What the sums of these round keys, and of all others with a share here, will take."""
-        total = 0
+    def _sums_bytes(self, round_keys: Collection[RoundKey]) -> Counter[str]:
+        """What the sums of these round keys, and of all others with a share here, will take.
+
+        By the plan's hash.
+        """
+        found: Counter[str] = Counter()
         for round_key in {*self._store.open_round_keys(), *round_keys}:
             plan = self._store.known_plan(round_key.plan_hash)
-            total += summation.sums_bytes(plan, round_key.purpose, party_of(plan, self._public))
-        return total
+            size_bytes = summation.sums_bytes(plan, round_key.purpose, party_of(plan, self._public))
+            found[round_key.plan_hash] += size_bytes
+        return found
 
 
 def _name(signed: Signed) -> str:

@@ -15,10 +15,12 @@ ONE_USER = (
 )
 
 
-def parties(config: FederationConfig, state: Path) -> list[ProcessSpec]:
-    """Every aggregator, ready to be started."""
+def parties(config: FederationConfig, state: Path, *, researcher: str) -> list[ProcessSpec]:
+    """Every aggregator, ready to be started, for the studies of one researcher's key (hex)."""
     return [
-        local_process.party(_home(state, one.name), name=one.name, port=one.port)
+        local_process.party(
+            _home(state, one.name), name=one.name, port=one.port, researchers=[researcher]
+        )
         for one in config.aggregator
     ]
 

@@ -6,6 +6,9 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
+from nacl.signing import SigningKey
+
+from datasites import private_files
 from datasites.demo import demo_hospitals, stand_ins
 from datasites.demo.demo_hospitals import HospitalSpec
 from datasites.owner.owner import Owner
@@ -13,7 +16,7 @@ from datasites.owner.publishing import Declaration
 from datasites.site import SiteSettings
 from federation.local import aggregator_processes, supervisor
 from federation.local.federation_file import FederationConfig, HospitalEntry
-from federation.local.state_folder import CREDENTIALS, HOSPITALS, STAND_INS
+from federation.local.state_folder import CREDENTIALS, HOSPITALS, RESEARCHER_KEY, STAND_INS
 from federation.local.supervisor import START_TIMEOUT_S, Say
 from federation.researcher.credentials import Credentials, HospitalLogin
 from federation.transport.retry import retry_while_progressing
@@ -37,7 +40,8 @@ def running_federation(
 ) -> Iterator[None]:
     """Every party of a federation, ready, until the block ends."""
     specs = [spec for hospital in hospitals(config, state) for spec in hospital.parties()]
-    specs += aggregator_processes.parties(config, state)
+    key = researcher_key(state).verify_key.encode().hex()
+    specs += aggregator_processes.parties(config, state, researcher=key)
     specs.sort(key=lambda spec: "desk" not in spec.module)  # what takes longest begins first
     with supervisor.running(specs, start_timeout_s=start_timeout_s, say=say):
         yield
@@ -125,6 +129,14 @@ def exchange_keys(config: FederationConfig, state: Path, owners: Sequence[Owner]
     demo_hospitals.exchange_keys(owners, aggregator_processes.entries(config, state))
 
 
+def researcher_key(state: Path) -> SigningKey:
+    """The researcher's signing key; made before the credentials, since aggregators must list it."""
+    credentials = state / CREDENTIALS
+    if credentials.exists():
+        return SigningKey(bytes.fromhex(Credentials.load(credentials).signing_key))
+    return private_files.signing_key(state / RESEARCHER_KEY)
+
+
 def invite(config: FederationConfig, state: Path, owners: Sequence[Owner]) -> Credentials:
     """An account at every hospital and a signing key, for one researcher."""
     email = f"researcher-{secrets.token_hex(3)}@example.org"
@@ -135,7 +147,7 @@ def invite(config: FederationConfig, state: Path, owners: Sequence[Owner]) -> Cr
     return Credentials(
         accounts=accounts,
         aggregators=aggregator_processes.entries(config, state),
-        signing_key=secrets.token_bytes(32).hex(),
+        signing_key=researcher_key(state).encode().hex(),
     )
 
 

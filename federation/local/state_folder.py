@@ -4,6 +4,7 @@
     STATE/hospitals, aggregators    the parties' own folders
     STATE/stand-ins                 synthetic data, where a hospital names none
     STATE/researcher.json           a researcher's credentials
+    STATE/researcher.key            the researcher's signing key, which aggregators must list
 
 Only a folder with the mark is ever reset, and only these names in it.
 """
@@ -28,9 +29,10 @@ from syft_code.runtime.cli_output import quoted
 MARK = ".consilium-federation"
 MARK_TEXT = b"A Consilium federation keeps its folders here; `up --reset` may delete them.\n"
 CREDENTIALS = "researcher.json"
+RESEARCHER_KEY = "researcher.key"
 STAND_INS = "stand-ins"
 HOSPITALS = "hospitals"
-CONTENTS = (CREDENTIALS, HOSPITALS, "aggregators", STAND_INS)
+CONTENTS = (CREDENTIALS, RESEARCHER_KEY, HOSPITALS, "aggregators", STAND_INS)
 """What a reset deletes; the credentials go first, so that one cut short is seen as no start."""
 
 

@@ -86,7 +86,7 @@ class BlobClient:
             NotApproved: if the code has not run, or the round may not.
         """
         content = canonical.encode(call)
-        return _ticket(self._send("POST", f"/rounds/{canonical.sha256(content)}", content=content))
+        return _ticket(self._send("POST", "/rounds", content=content))
 
     def ticket(self, ticket: str) -> Ticket:
         """How far a round is, at its end or when the front desk has waited long enough for it."""
@@ -107,10 +107,9 @@ class BlobClient:
         return found.notes
 
     def answer(self, plan_hash: str, text: str) -> None:
-        """Write a note on one's own code request; its hash is part of what is signed."""
+        """Write a note on one's own code request."""
         body = canonical.encode(NoteReply(text=text))
-        path = f"/requests/{plan_hash}/notes/{canonical.sha256(body)}"
-        self._send("POST", path, content=body)
+        self._send("POST", f"/requests/{plan_hash}/notes", content=body)
 
     def policy(self) -> bytes:
         """What the hospital asks of a plan: canonical JSON, as its owner published it."""
@@ -175,7 +174,7 @@ class BlobClient:
     def _send(
         self, method: str, path: str, headers: dict[str, str] | None = None, content: bytes = b""
     ) -> httpx.Response:
-        signed = http_signatures.headers(self._key, method, path) | (headers or {})
+        signed = http_signatures.headers(self._key, method, path, content) | (headers or {})
         try:
             response = self._http.request(method, path, headers=signed, content=content)
         except httpx.TransportError as problem:

@@ -54,7 +54,6 @@ KEEPALIVE = (  # at both ends: a line that died silently is noticed within half 
     ("grpc.keepalive_timeout_ms", 10_000),
     ("grpc.http2.max_pings_without_data", 0),
 )
-HANDSHAKE = (("grpc.server_handshake_timeout_ms", 5_000),)  # as long as a client tries to connect
 TOLERATED_PINGS = (("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),)
 
 Count = Annotated[int, Field(ge=0, le=LAST_NUMBER)]

@@ -1,9 +1,11 @@
 """How an HTTP request beside PySyft proves whose PySyft account it comes from.
 
 Both sides compute the same bytes; the account's Ed25519 key signs them. A signature is
-good for one method, one path and one minute.
+good for one method, one path, one body and one minute; it stands in the head, so that whose a
+body is, and how long, is known before any of it is read.
 """
 
+import hashlib
 import time
 from collections.abc import Mapping
 
@@ -14,26 +16,34 @@ from syft_code.errors import InvalidMessage
 
 KEY_HEADER = "consilium-account"
 TIME_HEADER = "consilium-time"
+BODY_HEADER = "consilium-body-sha256"
 SIGNATURE_HEADER = "consilium-signature"
 MAX_AGE_S = 60.0
 
 
-def headers(account_key: SigningKey, method: str, path: str) -> dict[str, str]:
+def headers(account_key: SigningKey, method: str, path: str, body: bytes = b"") -> dict[str, str]:
     """The headers that sign one request, now."""
-    now = f"{time.time():.3f}"
+    now, digest = f"{time.time():.3f}", hashlib.sha256(body).hexdigest()
+    signed = _signed_bytes(method, path, now, f"{len(body)}", digest)
     return {
         KEY_HEADER: account_key.verify_key.encode().hex(),
         TIME_HEADER: now,
-        SIGNATURE_HEADER: account_key.sign(_signed_bytes(method, path, now)).signature.hex(),
+        BODY_HEADER: digest,
+        SIGNATURE_HEADER: account_key.sign(signed).signature.hex(),
     }
 
 
 def account_of(headers: Mapping[str, str], method: str, path: str) -> str:
-    """The account key (hex) that signed a request; raise `InvalidMessage` if none did just now."""
+    """The account key (hex) that signed a request; raise `InvalidMessage` if none did just now.
+
+    Its body must have the announced length, and the hash in `BODY_HEADER`.
+    """
     key, now = headers.get(KEY_HEADER, ""), headers.get(TIME_HEADER, "")
+    length, digest = headers.get("content-length", "0"), headers.get(BODY_HEADER, "")
     try:
         VerifyKey(bytes.fromhex(key)).verify(
-            _signed_bytes(method, path, now), bytes.fromhex(headers.get(SIGNATURE_HEADER, ""))
+            _signed_bytes(method, path, now, length, digest),
+            bytes.fromhex(headers.get(SIGNATURE_HEADER, "")),
         )
         recent = abs(time.time() - float(now)) <= MAX_AGE_S
     except (BadSignatureError, ValueError, TypeError):
@@ -46,5 +56,5 @@ def account_of(headers: Mapping[str, str], method: str, path: str) -> str:
     return key
 
 
-def _signed_bytes(method: str, path: str, now: str) -> bytes:
-    return f"consilium/request/1\n{method.upper()}\n{path}\n{now}".encode()
+def _signed_bytes(method: str, path: str, now: str, length: str, digest: str) -> bytes:
+    return f"consilium/request/2\n{method.upper()}\n{path}\n{now}\n{length}\n{digest}".encode()

@@ -19,23 +19,21 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import uvicorn
 from fastapi import FastAPI
 from nacl.signing import SigningKey
 from numpy.typing import NDArray
 
 from datasites.desk.storage.security_log import SecurityLog
 from datasites.desk.storage.ticket_owners import TicketOwners
-from datasites.desk.web import blob_routes, middleware
+from datasites.desk.web import blob_routes, connections, middleware
 from datasites.desk.web.blob_routes import Members
-from datasites.desk.web.connections import BoundedProtocol
 from datasites.protocol import framing, vault_api
 from datasites.protocol.code_request import CodeRequests
 from datasites.site import Site
 from syft_code import canonical
 from syft_code.errors import ConsiliumError, Refused, require
 from syft_code.plans import messages
-from syft_code.plans.messages import RoundCall, RoundStatement, Signed, Ticket
+from syft_code.plans.messages import RoundCall, Signed, Ticket
 from syft_code.plans.plan import Plan
 from syft_code.runtime.durable_files import write_durably
 from syft_code.runtime.parent_exit import end_with_parent
@@ -98,12 +96,7 @@ class StandInVault:
             round_number=call.round,
             values=trained(self._plan, call, weights),
             hospital_key=self._key,
-            statement=RoundStatement(
-                weights_sha256=call.weights_sha256,
-                epsilon=float(call.round),
-                delta=1e-5,
-                log_sha256=canonical.sha256(os.urandom(8)),
-            ),
+            log_sha256=canonical.sha256(os.urandom(8)),
             seeds=[os.urandom(32) for _ in range(envelope.scheme(self._plan).pieces - 1)],
             content_keys=[os.urandom(32) for _ in self._plan.aggregators],
         )
@@ -170,13 +163,14 @@ def front_desk(site: Site) -> FastAPI:
     app = FastAPI()
     tickets = _NoPySyft(site.desk / "tickets")
     everybody = Members(
-        known=lambda key: True,
         submitted=lambda key, plan_hash: True,
         requests=lambda key: CodeRequests(requests=()),
     )
     app.include_router(blob_routes.routes(site, everybody, tickets=tickets))
-    middleware.add_to(app, check_listing=lambda query: None, log=SecurityLog(site.desk))
-
+    checks = middleware.Checks(
+        most_call_bytes=lambda account: 1, listing=lambda query: None, pack_no=str.encode
+    )
+    middleware.add_to(app, checks, log=SecurityLog(site.desk))
     return app
 
 
@@ -195,10 +189,7 @@ def serve(folder: Path, plan: Plan | None) -> None:
     port = folder / "port"
     listening = socket.create_server(("127.0.0.1", int(port.read_text()) if port.exists() else 0))
     port.write_text(str(listening.getsockname()[1]))
-    config = uvicorn.Config(
-        front_desk(site), http=BoundedProtocol, log_level="error", lifespan="off"
-    )
-    server = uvicorn.Server(config)
+    server = connections.server(front_desk(site))
     threading.Thread(target=functools.partial(server.run, [listening]), daemon=True).start()
 
 

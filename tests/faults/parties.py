@@ -92,6 +92,7 @@ class Party:
             "--end-with-starter",
         ]
         options = ["--home", str(self.home), "--name", self.name, "--port", port]
+        options += ["--researcher", plans.public(RESEARCHER)]
         with self.said.open("a") as errors:
             self.process = subprocess.Popen(
                 [*command, *options], stdout=subprocess.PIPE, stderr=errors, text=True

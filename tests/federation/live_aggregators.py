@@ -127,7 +127,8 @@ class Played:
 
 def command(home: Path, *, name: str, port: int = 0) -> list[str]:
     program = [sys.executable, "-m", "federation.aggregator.operator.aggregator_process"]
-    return [*program, "--home", str(home), "--name", name, "--port", str(port)]
+    listed = ["--researcher", bytes(RESEARCHER.verify_key).hex()]
+    return [*program, "--home", str(home), "--name", name, "--port", str(port), *listed]
 
 
 def launch(

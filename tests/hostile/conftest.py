@@ -21,6 +21,7 @@ from datasites.site import Site, SiteSettings
 from federation.local.supervisor import running
 from federation.researcher.credentials import HospitalLogin
 from federation.researcher.syft_client import HospitalClient
+from syft_code.evidence import http_signatures
 from syft_code.plans import traveller
 from syft_code.plans.plan import Plan
 from syft_code.plans.roster import Hospital
@@ -140,9 +141,14 @@ def submission(
 
 @dataclass(frozen=True, slots=True)
 class Desk:
-    """A datasite's HTTP side, spoken to without any of PySyft's clients."""
+    """A datasite's HTTP side, spoken to without any of PySyft's clients.
+
+    Ours reads no call without a member's signature in its head: `member` signs it, so that what
+    stands behind is tried too, with calls of whoever.
+    """
 
     url: str
+    member: SigningKey | None = None
 
     def metadata(self) -> dict[str, Any]:
         found: dict[str, Any] = HTTP.get(f"{self.url}/api/v2/metadata").json()
@@ -154,7 +160,9 @@ class Desk:
 
     def post(self, data: bytes) -> httpx.Response:
         """Send packed bytes as a call."""
-        return HTTP.post(f"{self.url}/api/v2/api_call", content=data)
+        path = "/api/v2/api_call"
+        head = http_signatures.headers(self.member, "POST", path, data) if self.member else {}
+        return HTTP.post(self.url + path, content=data, headers=head)
 
     def sign(
         self,
@@ -386,7 +394,7 @@ def ours(started: tuple[Site, Desk, int]) -> Iterator[OurSite]:
     alice.submit(pending)
     yield OurSite(
         site=home,
-        desk=Desk(url),
+        desk=Desk(url, alice._client.credentials.signing_key),
         owner=owner,
         alice=alice,
         bob=bob,

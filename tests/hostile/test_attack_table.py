@@ -6,13 +6,14 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 TABLE = HERE.parents[1] / "docs" / "attacks.md"
-ATTACKS = [f"S{n}" for n in range(1, 16)] + [f"N{n}" for n in range(1, 4)]
+ATTACKS = [f"S{n}" for n in range(1, 16)] + [f"N{n}" for n in range(1, 5)]
 COLUMNS = 5
 
 
 def rows() -> list[list[str]]:
-    """The cells of each row below the table's head."""
-    lines = [line for line in TABLE.read_text().splitlines() if line.startswith("|")]
+    """The cells of each row below the first table's head."""
+    table, _, _ = TABLE.read_text().partition("\n## ")
+    lines = [line for line in table.splitlines() if line.startswith("|")]
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
 
 

@@ -50,7 +50,7 @@ def send(
     key: SigningKey | None = None,
 ) -> httpx.Response:
     """A request beside PySyft, signed by a researcher unless `key` says otherwise."""
-    signed = http_signatures.headers(key or member(ours), method, path)
+    signed = http_signatures.headers(key or member(ours), method, path, content)
     return HTTP.request(
         method, ours.desk.url + path, headers=signed | (headers or {}), content=content
     )
@@ -82,47 +82,65 @@ def test_a_member_stores_reads_and_deletes_a_blob(ours: OurSite) -> None:
 # Who may
 
 
-def stale(key: SigningKey, method: str, path: str, age_s: float) -> dict[str, str]:
-    """Headers signed at another time."""
-    now = f"{time.time() - age_s:.3f}"
-    signed = http_signatures._signed_bytes(method, path, now)
+def odd_headers(
+    key: SigningKey,
+    method: str,
+    path: str,
+    body: bytes = b"",
+    *,
+    age_s: float = 0.0,
+    size_bytes: int | None = None,
+) -> dict[str, str]:
+    """Headers signed at another time, or for another size."""
+    now, digest = f"{time.time() - age_s:.3f}", hashlib.sha256(body).hexdigest()
+    length = f"{len(body) if size_bytes is None else size_bytes}"
+    signed = http_signatures._signed_bytes(method, path, now, length, digest)
     return {
         http_signatures.KEY_HEADER: key.verify_key.encode().hex(),
         http_signatures.TIME_HEADER: now,
+        http_signatures.BODY_HEADER: digest,
         http_signatures.SIGNATURE_HEADER: key.sign(signed).signature.hex(),
     }
 
 
-Headers = Callable[[SigningKey, str, str], dict[str, str]]
+Headers = Callable[[SigningKey, str, str, bytes], dict[str, str]]
 
 UNSIGNED: dict[str, Headers] = {
-    "without a signature": lambda key, method, path: {},
-    "with a guest's key": lambda key, method, path: http_signatures.headers(
+    "without a signature": lambda key, method, path, body: {},
+    "with a guest's key": lambda key, method, path, body: http_signatures.headers(
         SigningKey.generate(), method, path
     ),
-    "signed two minutes ago": lambda key, method, path: stale(key, method, path, 120),
-    "signed for later": lambda key, method, path: stale(key, method, path, -120),
-    "signed at no time": lambda key, method, path: (
-        http_signatures.headers(key, method, path) | {http_signatures.TIME_HEADER: "nan"}
+    "signed two minutes ago": lambda key, method, path, body: odd_headers(
+        key, method, path, body, age_s=120
     ),
-    "signed for another path": lambda key, method, path: http_signatures.headers(
-        key, method, path + "0"
+    "signed for later": lambda key, method, path, body: odd_headers(
+        key, method, path, body, age_s=-120
     ),
-    "signed for another method": lambda key, method, path: http_signatures.headers(
-        key, "PATCH", path
+    "signed at no time": lambda key, method, path, body: (
+        http_signatures.headers(key, method, path, body) | {http_signatures.TIME_HEADER: "nan"}
     ),
-    "with another's key": lambda key, method, path: (
-        http_signatures.headers(SigningKey.generate(), method, path)
+    "signed for another path": lambda key, method, path, body: http_signatures.headers(
+        key, method, path + "0", body
+    ),
+    "signed for another method": lambda key, method, path, body: http_signatures.headers(
+        key, "PATCH", path, body
+    ),
+    "signed for another body": lambda key, method, path, body: http_signatures.headers(
+        key, method, path, body[:-1] + b"?"
+    ),
+    "with another's key": lambda key, method, path, body: (
+        http_signatures.headers(SigningKey.generate(), method, path, body)
         | {http_signatures.KEY_HEADER: key.verify_key.encode().hex()}
     ),
-    "with a short key": lambda key, method, path: (
-        http_signatures.headers(key, method, path) | {http_signatures.KEY_HEADER: "00"}
+    "with a short key": lambda key, method, path, body: (
+        http_signatures.headers(key, method, path, body) | {http_signatures.KEY_HEADER: "00"}
     ),
-    "with half a signature": lambda key, method, path: (
-        http_signatures.headers(key, method, path) | {http_signatures.SIGNATURE_HEADER: "00" * 32}
+    "with half a signature": lambda key, method, path, body: (
+        http_signatures.headers(key, method, path, body)
+        | {http_signatures.SIGNATURE_HEADER: "00" * 32}
     ),
-    "with the weakest key": lambda key, method, path: (
-        http_signatures.headers(key, method, path)
+    "with the weakest key": lambda key, method, path, body: (
+        http_signatures.headers(key, method, path, body)
         | {http_signatures.KEY_HEADER: "00" * 32, http_signatures.SIGNATURE_HEADER: "00" * 64}
     ),
 }
@@ -141,7 +159,7 @@ def test_no_request_passes(ours: OurSite, how: str) -> None:
         ("PUT", f"/blobs/{name}", data),
         ("GET", TICKET, b""),
     ):
-        headers = UNSIGNED[how](member(ours), method, path)
+        headers = UNSIGNED[how](member(ours), method, path, content)
         answer = HTTP.request(method, ours.desk.url + path, headers=headers | span, content=content)
         assert answer.status_code in (400, 403)
         if method != "HEAD":
@@ -196,7 +214,7 @@ def test_no_name_leads_out_of_the_folder(ours: OurSite, path: str) -> None:
     """Sent by hand, signed for the path as the server decodes it; a client would tidy it up."""
     decoded = httpx.URL(ours.desk.url + "/").copy_with(raw_path=path.encode()).path
     for method in ("GET", "PUT", "DELETE"):
-        headers = http_signatures.headers(member(ours), method, decoded)
+        headers = http_signatures.headers(member(ours), method, decoded, b"x")
         lines = [f"{method} {path.replace(' ', '%20')} HTTP/1.1", "host: 127.0.0.1"]
         lines += [f"{name}: {value}" for name, value in headers.items()]
         lines += ["content-length: 1", "content-range: bytes 0-0/1", "connection: close"]
@@ -279,14 +297,16 @@ def test_an_upload_with_another_hash_vanishes(ours: OurSite) -> None:
 
 def test_an_upload_past_the_limit_is_refused_before_it_is_read(ours: OurSite) -> None:
     name, _ = blob()
-    headers = http_signatures.headers(member(ours), "PUT", f"/blobs/{name}")
+    total = MAX_BLOB_BYTES + 1
+    headers = odd_headers(member(ours), "PUT", f"/blobs/{name}", size_bytes=total)
     lines = [f"PUT /blobs/{name} HTTP/1.1", "Host: x"]
     lines += [f"{header}: {value}" for header, value in headers.items()]
-    total = MAX_BLOB_BYTES + 1
     lines += [f"content-range: bytes 0-{total - 1}/{total}", f"content-length: {total}"]
     with socket.create_connection(("127.0.0.1", ours.site.settings().port), timeout=20) as sent:
         sent.sendall("\r\n".join(lines).encode() + b"\r\n\r\n")
-        assert sent.recv(65536).startswith(b"HTTP/1.1 400")
+        answer = sent.recv(65536)
+        assert answer.startswith(b"HTTP/1.1 400")
+        assert b"here at most" in answer
 
 
 def test_uploads_of_one_blob_at_once_never_make_a_wrong_one(tmp_path: Path) -> None:

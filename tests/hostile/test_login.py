@@ -136,6 +136,13 @@ def test_the_sixth_wrong_try_must_wait_and_pysyfts_client_says_so(ours: OurSite)
         syft.login(url=ours.desk.url, email=email, password=password)
 
 
+def test_pysyfts_own_client_logs_in_and_sees_the_mock(ours: OurSite) -> None:
+    email = "carol@example.org"
+    client = syft.login(url=ours.desk.url, email=email, password=ours.owner.invite(email))
+    (asset,) = client.datasets.get_all()[0].assets
+    assert len(asset.mock) > 0
+
+
 @pytest.mark.parametrize(
     "body",
     [
@@ -173,7 +180,7 @@ def test_every_kind_of_refusal_is_logged_with_who_and_why(ours: OurSite) -> None
     ours.desk.call(ours.alice_key, "user.create")
     unpack(ours.desk.post(b"nonsense"))
     HTTP.get(f"{ours.desk.url}/tickets/{'0' * 32}", headers={"consilium-account": "somebody"})
-    HTTP.post(f"{ours.desk.url}/api/v2/api_call", content=(b"x" for _ in range(3)))
+    HTTP.post(f"{ours.desk.url}/api/v2/login", content=(b"x" for _ in range(3)))
     log_in(ours, "mallory@example.org", "the-secret-password")
     found = read_events(ours.site.desk)[-6:]
     assert [(refusal.kind, refusal.who, refusal.path) for refusal in found] == [
@@ -181,7 +188,7 @@ def test_every_kind_of_refusal_is_logged_with_who_and_why(ours: OurSite) -> None
         ("call", str(ours.alice_key.verify_key), "user.create"),
         ("call", "", ""),
         ("request", "somebody", f"GET /tickets/{'0' * 32}"),
-        ("request", "", "POST /api/v2/api_call"),
+        ("request", "", "POST /api/v2/login"),
         ("login", "mallory@example.org", "/login"),
     ]
     for refusal, said in zip(

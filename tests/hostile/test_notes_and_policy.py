@@ -22,7 +22,7 @@ def send(
     ours: OurSite, method: str, path: str, content: bytes = b"", *, key: SigningKey | None = None
 ) -> httpx.Response:
     """A signed request, from Alice unless `key` says otherwise."""
-    signed = http_signatures.headers(key or ours.alice_key.signing_key, method, path)
+    signed = http_signatures.headers(key or ours.alice_key.signing_key, method, path, content)
     return HTTP.request(method, ours.desk.url + path, headers=signed, content=content)
 
 
@@ -74,8 +74,8 @@ def test_nobody_reads_or_writes_notes_on_a_plan_that_they_did_not_submit(ours: O
 def test_a_note_that_comes_twice_is_written_once(ours: OurSite) -> None:
     plan_hash = submitted(ours, "notes-twice")
     body = canonical.encode(NoteReply(text="Once."))
-    path = f"/requests/{plan_hash}/notes/{canonical.sha256(body)}"
-    headers = http_signatures.headers(ours.alice_key.signing_key, "POST", path)
+    path = f"/requests/{plan_hash}/notes"
+    headers = http_signatures.headers(ours.alice_key.signing_key, "POST", path, body)
     for _ in range(3):
         assert HTTP.post(ours.desk.url + path, headers=headers, content=body).status_code == 200
     assert [note.text for note in ours.alice.bulk.notes(plan_hash)] == ["Once."]
@@ -83,9 +83,12 @@ def test_a_note_that_comes_twice_is_written_once(ours: OurSite) -> None:
 
 def test_a_note_that_was_changed_on_its_way_is_refused(ours: OurSite) -> None:
     plan_hash = submitted(ours, "notes-changed")
-    body, other = (canonical.encode(NoteReply(text=text)) for text in ("I agree.", "I disagree."))
-    path = f"/requests/{plan_hash}/notes/{canonical.sha256(body)}"
-    assert "must have the hash" in sentence(send(ours, "POST", path, other))
+    body, other = (canonical.encode(NoteReply(text=text)) for text in ("I agree.", "No, no.."))
+    path = f"/requests/{plan_hash}/notes"
+    signed = http_signatures.headers(ours.alice_key.signing_key, "POST", path, body)
+    assert len(body) == len(other)
+    answer = HTTP.post(ours.desk.url + path, headers=signed, content=other)
+    assert "its head was signed for" in sentence(answer)
     assert ours.alice.bulk.notes(plan_hash) == ()
 
 
@@ -107,14 +110,14 @@ def test_a_note_that_was_changed_on_its_way_is_refused(ours: OurSite) -> None:
 )
 def test_a_note_is_plain_text_and_short(ours: OurSite, body: bytes) -> None:
     plan_hash = ours.pending.hash
-    path = f"/requests/{plan_hash}/notes/{canonical.sha256(body)}"
+    path = f"/requests/{plan_hash}/notes"
     answer = send(ours, "POST", path, body)
     assert answer.status_code == 400
     assert sentence(answer)
     assert ours.alice.bulk.notes(plan_hash) == ()
 
 
-@pytest.mark.parametrize("path", ["/policy", f"/requests/{'a' * 64}/notes/{'b' * 64}", "/"])
+@pytest.mark.parametrize("path", ["/policy", f"/requests/{'a' * 64}/notes", "/"])
 def test_only_blobs_are_large(ours: OurSite, path: str) -> None:
     assert "announce its size" in sentence(send(ours, "POST", path, b"x" * (2**14 + 1)))
 

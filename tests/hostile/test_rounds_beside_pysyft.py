@@ -27,8 +27,8 @@ def post(
 ) -> httpx.Response:
     """A round call beside PySyft, from Alice's account unless `key` says otherwise."""
     body = call if isinstance(call, bytes) else canonical.encode(call)
-    path = f"/rounds/{canonical.sha256(body)}"
-    signed = http_signatures.headers(key or ours.alice_key.signing_key, "POST", path)
+    path = "/rounds"
+    signed = http_signatures.headers(key or ours.alice_key.signing_key, "POST", path, body)
     return HTTP.post(f"{ours.desk.url}{path}", headers=signed | headers, content=body)
 
 
@@ -135,11 +135,11 @@ def test_nonsense_is_one_sentence(ours: OurSite, body: bytes) -> None:
 def test_headers_of_one_call_carry_no_other(ours: OurSite) -> None:
     agreed = begun(ours, "other-body")
     named, sent = (canonical.encode(round_call(ours, agreed, number)) for number in (2, 3))
-    path = f"/rounds/{canonical.sha256(named)}"
-    signed = http_signatures.headers(ours.alice_key.signing_key, "POST", path)
+    path = "/rounds"
+    signed = http_signatures.headers(ours.alice_key.signing_key, "POST", path, named)
     before = spent(ours)
     answer = HTTP.post(f"{ours.desk.url}{path}", headers=signed, content=sent)
-    assert "the bytes that its address names" in sentence(answer)
+    assert "the one that its head was signed for" in sentence(answer)
     assert spent(ours) == before
 
 

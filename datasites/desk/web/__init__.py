@@ -1,7 +1,8 @@
 """The front desk's HTTP side, in front of PySyft: what is let in, how much, and from whom.
 
-`middleware` refuses a request before PySyft parses it; `login` answers every wrong
-password alike, and `rate_limit` slows guesses; `blob_routes` carries large files beside PySyft.
+`connections` gives strangers so many places and so much time; `middleware` refuses a request by its
+head, before its body is read; `login` answers every wrong password alike, and `rate_limit` slows
+guesses; `blob_routes` carries large files beside PySyft.
 May import `desk.storage`, `protocol`, `datasites`' own files and `syft_code`; nothing else of `desk`.
 Start with `http_app.py`, which puts them in their order.
 """

@@ -6,13 +6,12 @@
     DELETE /blobs/SHA256
            /rounds, /tickets         see `round_routes`
     GET    /requests/PLAN/notes      notes on one's own code request, for a plan's hash
-    POST   /requests/PLAN/notes/SHA256   {"text": ...}, canonical JSON with that hash
+    POST   /requests/PLAN/notes     {"text": ...}, canonical JSON
     GET    /owner/requests           every code request, for the owner's account alone
     GET    /policy                   what the hospital asks of a plan: the terms that are in force
 
-Every request is signed by the key of a PySyft account of this hospital; a guest gets
-nothing, and a member only what is the member's own. An upload's Content-Length is that of
-its range. An error is a JSON sentence.
+Every request is a member's (`middleware` sees to it), who gets only what is the member's own.
+An upload's Content-Length is that of its range. An error is a JSON sentence.
 """
 
 import re
@@ -28,6 +27,7 @@ from datasites.desk.storage.blobs import AccountBlobs, BlobStore
 from datasites.desk.storage.notes import Notes
 from datasites.desk.storage.ticket_owners import TicketOwners
 from datasites.desk.web import round_routes
+from datasites.desk.web.middleware import sender
 from datasites.protocol.code_request import CodeRequests
 from datasites.site import Site
 from syft_code import canonical
@@ -44,8 +44,6 @@ _JSON = "application/json"
 class Members:
     """What PySyft knows of an account key (hex)."""
 
-    known: Callable[[str], bool]
-    """Whether it belongs to a member of this front desk."""
     submitted: Callable[[str, str], bool]
     """Whether it has submitted a code request for a plan's hash."""
     requests: Callable[[str], CodeRequests]
@@ -54,29 +52,17 @@ class Members:
 
 def routes(site: Site, members: Members, *, tickets: TicketOwners) -> APIRouter:
     """The routes beside PySyft of one hospital."""
-
-    def account(request: Request) -> str:
-        path = request.scope["path"]  # `request.url` would believe the Host header
-        key = http_signatures.account_of(request.headers, request.method, path)
-        require(
-            members.known(key),
-            "Only accounts of this hospital may do this: ask its data owner to invite you.",
-            error=Refused,
-        )
-        return key
-
     router, blobs = APIRouter(), BlobStore(site.desk / "blobs")
-    _add_blobs(router, lambda request: blobs.room(account(request)))
-    round_routes.add(router, site, blobs, tickets, account)
-    _add_notes(router, Notes(site.desk / "notes"), members, account)
+    _add_blobs(router, lambda request: blobs.room(sender(request)))
+    round_routes.add(router, site, blobs, tickets)
+    _add_notes(router, Notes(site.desk / "notes"), members)
 
     @router.get("/owner/requests")
     def requests(request: Request) -> Response:
-        return Response(canonical.encode(members.requests(account(request))), media_type=_JSON)
+        return Response(canonical.encode(members.requests(sender(request))), media_type=_JSON)
 
     @router.get("/policy")
-    def policy(request: Request) -> Response:
-        account(request)
+    def policy() -> Response:
         return Response(_policy(site), media_type=_JSON)
 
     return router
@@ -115,12 +101,10 @@ def _add_blobs(router: APIRouter, room: Callable[[Request], AccountBlobs]) -> No
         return JSONResponse({"deleted": name})
 
 
-def _add_notes(
-    router: APIRouter, notes: Notes, members: Members, account: Callable[[Request], str]
-) -> None:
+def _add_notes(router: APIRouter, notes: Notes, members: Members) -> None:
     def check(request: Request, plan_hash: str) -> None:
         require(
-            members.submitted(account(request), plan_hash),
+            members.submitted(sender(request), plan_hash),
             "This account has no code request for this plan here: submit the plan first.",
             error=Refused,
         )
@@ -131,18 +115,12 @@ def _add_notes(
         found = NoteList(notes=notes.read(plan_hash))
         return Response(canonical.encode(found), media_type=_JSON)
 
-    @router.post("/requests/{plan_hash}/notes/{sha256}")
-    async def add(plan_hash: str, sha256: str, request: Request) -> Response:
+    @router.post("/requests/{plan_hash}/notes")
+    async def add(plan_hash: str, request: Request) -> Response:
         await run_in_threadpool(check, request, plan_hash)
-        body = await request.body()
-        require(
-            canonical.sha256(body) == sha256,
-            "A note must have the hash that its path, and so its signature, names.",
-            error=InvalidMessage,
-        )
-        answer: NoteReply = canonical.parse(NoteReply, body, what="note")
+        answer: NoteReply = canonical.parse(NoteReply, await request.body(), what="note")
         await run_in_threadpool(_add_once, notes, plan_hash, answer.text)
-        return JSONResponse({"written": sha256})
+        return JSONResponse({"written": plan_hash})
 
 
 def _add_once(notes: Notes, plan_hash: str, text: str) -> None:

@@ -1,46 +1,157 @@
-"""A front desk's connections: strangers who open many and say little take nobody's place."""
+"""The front desk's connections: how many there may be, and how long each may keep it waiting.
 
-import asyncio
+    opened ─▶ head, in `HEAD_S` ─▶ a member's signature? ─▶ body, as long as its length allows ─▶ answer
+     a stranger's               from here on the member's, until its next request begins
 
+Strangers have `MAX_STRANGERS` places, whatever their addresses: behind a proxy they share one. When
+these are taken, a new connection takes that of the stranger who has kept the desk waiting longest.
+A member's connections have places of their own.
+
+Guarantee: a member whose request's head arrives within t seconds of the connection is heard while
+    strangers open fewer than `MAX_STRANGERS` / t connections a second. A connection that says
+    nothing, or says it too slowly, is closed; no request's head takes more than `MAX_HEAD_BYTES`.
+Does not protect: against a flood that fills the line, or the kernel's queue of connections.
+"""
+
+import json
+from asyncio import TimerHandle, Transport
+from collections.abc import MutableMapping
+from typing import Any
+
+import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-MOST_HALF_OPEN = 128
-"""So many connections may owe the rest of a request; fewer than a process may have files open."""
+from syft_code.errors import ConsiliumError, InvalidMessage, Refused, Unavailable, require
+
+HEAD_S = 10.0
+BODY_S = 20.0
+SLOWEST_BYTES_PER_S = 50_000
+MAX_HEAD_BYTES = 2**15
+MAX_STRANGERS = 64
+MAX_OF_MEMBER = 64
+_EXTENSION, _CONNECTION = "consilium", "connection"
+_LATE = (
+    "A request must arrive in time, and this one did not: send it again, on a faster line or in "
+    "smaller parts."
+)
+_LONG = f"A request's head may have at most {MAX_HEAD_BYTES} bytes: send fewer or shorter headers."
 
 
-class BoundedProtocol(HttpToolsProtocol):
-    """HTTP, where the half-open connection that was silent longest gives way if there are too many.
+class Connection(HttpToolsProtocol):
+    """One connection to the front desk, a stranger's until a head on it is signed by a member."""
 
-    A connection is half open until a whole request is there: from its first moment on, and again
-    from the first byte of each later request. One that waits for its answer is not.
+    _account = ""
+    _clock: TimerHandle | None = None
+    _in_head = True
+    _head_bytes = 0
+    _waits_since_s = 0.0
 
-    Does not protect: against strangers who send a byte now and then, over more connections than a
-    slow request survives. Let only members reach the port.
-    """
-
-    heard_at: float | None = None
-    """When the last byte of a request came that is not whole yet."""
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Another one is there."""
+    def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
+        """Take a place, if need be that of the stranger who waits longest."""
         super().connection_made(transport)
-        self.heard_at = self.loop.time()
-        half_open = [
-            one
-            for one in self.connections
-            if isinstance(one, BoundedProtocol) and one.heard_at is not None
-        ]
-        if len(half_open) > MOST_HALF_OPEN:
-            longest_silent = min(half_open, key=lambda one: one.heard_at or 0.0)
-            longest_silent.heard_at = None
-            longest_silent.transport.abort()
+        self._waits_since_s = self.loop.time()
+        self._allow(HEAD_S)
+        strangers = [one for one in self._others() if not one._account]
+        if len(strangers) >= MAX_STRANGERS:
+            idle = [one for one in strangers if one._is_idle]
+            min(idle, key=lambda one: one._waits_since_s, default=self).transport.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Give the place back."""
+        self._stop_clock()
+        super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """More of a request, or the first of it."""
-        self.heard_at = self.loop.time()
+        """Read what came; a head that does not end is cut off."""
         super().data_received(data)
+        self._head_bytes = self._head_bytes + len(data) if self._in_head else 0
+        if self._head_bytes > MAX_HEAD_BYTES:
+            self._end(431, InvalidMessage(_LONG))
+
+    def on_message_begin(self) -> None:
+        """A head begins: whose it is will be seen."""
+        super().on_message_begin()
+        self._account, self._in_head = "", True
+        self._allow(HEAD_S)
+        self.scope["extensions"] = {_EXTENSION: {_CONNECTION: self}}
+
+    def on_headers_complete(self) -> None:
+        """A head is here; a short body may follow."""
+        super().on_headers_complete()
+        self._in_head = False
+        self._allow(BODY_S)
 
     def on_message_complete(self) -> None:
-        """A whole request is there."""
-        self.heard_at = None
+        """A request is here: now it is the desk that is waited for."""
         super().on_message_complete()
+        self._stop_clock()
+
+    def on_response_complete(self) -> None:
+        """An answer has left: the other end is waited for again, and a body without end is not."""
+        super().on_response_complete()
+        self._waits_since_s = self.loop.time()
+        if self._clock is not None and b"transfer-encoding" in dict(self.headers):
+            self.transport.close()
+
+    def belongs_to(self, account: str, *, size_bytes: int) -> None:
+        """Count this connection as a member's, and give a body of this size its time.
+
+        Raises:
+            Refused: if the member has enough of them.
+        """
+        mine = [one for one in self._others() if one._account == account]
+        require(
+            len(mine) < MAX_OF_MEMBER,
+            f"An account may have {MAX_OF_MEMBER} connections at a time: close one of them.",
+            error=Refused,
+        )
+        self._account = account
+        if self._clock is not None:
+            self._allow(BODY_S + size_bytes / SLOWEST_BYTES_PER_S)
+
+    @property
+    def _is_idle(self) -> bool:
+        """Whether its client is waited for, and not its answer."""
+        return self._clock is not None or self.cycle is None or self.cycle.response_complete
+
+    def _others(self) -> "list[Connection]":
+        return [one for one in self.connections if isinstance(one, Connection) and one is not self]
+
+    def _allow(self, time_s: float) -> None:
+        self._stop_clock()
+        self._clock = self.loop.call_later(time_s, self._end, 408, Unavailable(_LATE))
+
+    def _stop_clock(self) -> None:
+        if self._clock is not None:
+            self._clock.cancel()
+        self._clock = None
+
+    def _end(self, status: int, problem: ConsiliumError) -> None:
+        """End the connection, with a sentence unless an answer is on its way."""
+        if self.cycle is None or not self.cycle.response_started:
+            error = {"error": type(problem).__name__, "sentence": str(problem)}
+            body = json.dumps(error).encode()
+            head = f"HTTP/1.1 {status} \r\ncontent-type: application/json\r\nconnection: close\r\n"
+            self.transport.write(f"{head}content-length: {len(body)}\r\n\r\n".encode() + body)
+        self.transport.close()
+
+
+def of_request(scope: MutableMapping[str, Any]) -> Connection:
+    """The connection that a request came over."""
+    connection: Connection = scope["extensions"][_EXTENSION][_CONNECTION]
+    return connection
+
+
+def server(app: Any, *, port: int = 0) -> uvicorn.Server:
+    """A server of the front desk's application, at a port of this machine."""
+    return uvicorn.Server(
+        uvicorn.Config(
+            app,
+            host="127.0.0.1",
+            port=port,
+            http=Connection,
+            ws="none",
+            log_level="warning",
+            timeout_graceful_shutdown=3,
+        )
+    )

@@ -51,8 +51,8 @@ class DeskServices(Protocol):
     def answer(self, data: bytes) -> bytes:
         """Answer a packed call."""
 
-    def is_member(self, account: str) -> bool:
-        """Whether an account key (hex) belongs to somebody with a role here."""
+    def most_call_bytes(self, account: str) -> int:
+        """How large a call of an account key (hex) may be; 0 if it is nobody's here."""
 
     def has_submitted(self, account: str, plan_hash: str) -> bool:
         """Whether an account (hex) has a code request for a plan."""
@@ -64,7 +64,10 @@ class DeskServices(Protocol):
         """What a user gets who logged in: the account's key, packed."""
 
     def pack_error(self, sentence: str) -> bytes:
-        """A sentence that PySyft's client shows, packed."""
+        """A sentence that PySyft's client shows in place of a login, packed."""
+
+    def pack_no(self, sentence: str) -> bytes:
+        """A sentence that PySyft's client shows in place of a call's answer, packed."""
 
     def protocols(self) -> Set[str]:
         """The versions of PySyft's protocol that are spoken here."""
@@ -76,13 +79,14 @@ def build(app: FastAPI, desk: DeskServices, *, pysyft: APIRouter, logins: Logins
     _add_own(pysyft, desk, logins)
     app.include_router(pysyft, prefix=PREFIX)
     app.add_api_route("/", _front_page, methods=["GET", "HEAD"], include_in_schema=False)
-    members = blob_routes.Members(
-        known=desk.is_member, submitted=desk.has_submitted, requests=desk.requests_for
-    )
+    members = blob_routes.Members(submitted=desk.has_submitted, requests=desk.requests_for)
     app.include_router(blob_routes.routes(desk.site, members, tickets=desk.tickets))
-    middleware.add_to(
-        app, check_listing=lambda asked: _check_listing(desk, asked), log=desk.refusals
+    checks = middleware.Checks(
+        most_call_bytes=desk.most_call_bytes,
+        listing=lambda asked: _check_listing(desk, asked),
+        pack_no=desk.pack_no,
     )
+    middleware.add_to(app, checks, log=desk.refusals)
     return app
 
 
@@ -126,7 +130,9 @@ def _check_listing(desk: DeskServices, asked: Mapping[str, str]) -> None:
     """An API listing is for a member, in a protocol that PySyft speaks."""
     key, protocol = asked.get("verify_key", ""), asked.get("communication_protocol", "")
     require(
-        HEX_KEY.fullmatch(key) is not None and desk.is_member(key) and protocol in desk.protocols(),
+        HEX_KEY.fullmatch(key) is not None
+        and desk.most_call_bytes(key) > 0
+        and protocol in desk.protocols(),
         "Only members may list this front desk's calls, in a protocol that it speaks: ask its "
         "data owner to invite you.",
         error=Refused,

@@ -1,6 +1,6 @@
 """Rounds over HTTP, beside PySyft: called, waited for, and forgotten when their shares have left.
 
-    POST   /rounds/SHA256            a signed round call, named by its hash; its weights are here as a blob
+    POST   /rounds                   a signed round call; its weights are here as a blob
     GET    /tickets/TICKET           state, steps, epsilon; once done, the shares' hashes
     DELETE /tickets/TICKET           the round's weights and shares go from the front desk
 
@@ -12,7 +12,7 @@ call and a ticket are answered at the round's end, or after `WAIT_S` as far as t
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from fastapi import APIRouter, Request, Response
@@ -21,10 +21,11 @@ from fastapi.responses import JSONResponse
 
 from datasites.desk.storage.blobs import AccountBlobs, BlobStore
 from datasites.desk.storage.ticket_owners import TicketOwners
+from datasites.desk.web.middleware import sender
 from datasites.protocol import vault_api
 from datasites.site import Site
 from syft_code import canonical
-from syft_code.errors import InvalidMessage, Refused, require
+from syft_code.errors import Refused, require
 from syft_code.plans import messages
 from syft_code.plans.messages import RoundCall, Signed, Ticket
 from syft_code.runtime import trace
@@ -32,31 +33,21 @@ from syft_code.runtime import trace
 WAIT_S = 1.0
 MOST_WAITS = 4
 _JSON = "application/json"
-Account = Callable[[Request], str]
-"""The account key (hex) of a member who signed a request; raises if nobody did."""
 
 
-def add(
-    router: APIRouter, site: Site, blobs: BlobStore, tickets: TicketOwners, account: Account
-) -> None:
+def add(router: APIRouter, site: Site, blobs: BlobStore, tickets: TicketOwners) -> None:
     """Add the routes of rounds."""
     waits = _Waits()
 
-    @router.post("/rounds/{digest}")
-    async def call_round(digest: str, request: Request) -> Response:
-        key = await run_in_threadpool(account, request)
-        body = await request.body()
-        require(
-            canonical.sha256(body) == digest,
-            "A round call must be the bytes that its address names, which was signed.",
-            error=InvalidMessage,
-        )
+    @router.post("/rounds")
+    async def call_round(request: Request) -> Response:
+        key, body = sender(request), await request.body()
         found = await run_in_threadpool(_call, site, blobs.room(key), tickets, waits, key, body)
         return Response(canonical.encode(found), media_type=_JSON)
 
     @router.get("/tickets/{ticket}")
     def read(ticket: str, request: Request) -> Response:
-        key = account(request)
+        key = sender(request)
         tickets.check(ticket, key)
         with waits.of(key) as wait_s:
             asked = vault_api.GetTicket(ticket=ticket, wait_s=wait_s)
@@ -65,7 +56,7 @@ def add(
 
     @router.delete("/tickets/{ticket}")
     def forget(ticket: str, request: Request) -> Response:
-        key = account(request)
+        key = sender(request)
         tickets.check(ticket, key)
         found, _ = vault_api.ask(site.vault, vault_api.GetTicket(ticket=ticket))
         for name in (tickets.weights_sha256(ticket, key), *found.shares):

@@ -15,7 +15,6 @@ import os
 import resource
 import signal
 import sys
-import threading
 from collections.abc import Sequence
 from contextlib import closing
 from logging.handlers import RotatingFileHandler
@@ -34,6 +33,7 @@ from syft_code.runtime.parent_exit import end_with_parent
 
 LOG_BYTES = 10 * 1024 * 1024
 GRACE_S = 5.0
+STOP = {signal.SIGTERM, signal.SIGINT}
 
 log = logging.getLogger("federation.aggregator")  # also as the main module
 
@@ -41,9 +41,7 @@ log = logging.getLogger("federation.aggregator")  # also as the main module
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run an aggregator until it is told to stop; returns the exit code."""
     options = _parser().parse_args(arguments)
-    stopping = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stopping.set())
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOP)  # kept for `sigwait`: a handler can miss one
     if options.end_with_starter:
         end_with_parent()
     os.umask(0o077)
@@ -51,14 +49,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         config = _config(options)
         with data_dir.own(config.folder, make=True), room_needed(config.folder):
-            _run(config, stopping)
+            _run(config)
     except ConsiliumError as problem:
         sys.stderr.write(f"{problem}\n")
         return 1
     return 0
 
 
-def _run(config: AggregatorConfig, stopping: threading.Event) -> None:
+def _run(config: AggregatorConfig) -> None:
     home = config.folder
     _log_to(home / data_dir.LOG, config.log_level)
     data_dir.first_start(config)
@@ -81,7 +79,7 @@ def _run(config: AggregatorConfig, stopping: threading.Event) -> None:
             log.info("ready at %s", public.address)
             sys.stdout.write(f"ready {config.name} {public.address}\n")
             sys.stdout.flush()
-            stopping.wait()
+            signal.sigwait(STOP)
             log.info("stopping: running calls may take %.0f s", config.stop_grace_s)
             server.stop(config.stop_grace_s).wait()
     log.info("stopped")
@@ -100,6 +98,7 @@ def _config(options: argparse.Namespace) -> AggregatorConfig:
         home=str(options.home),
         port=options.port,
         host=options.host,
+        researchers=tuple(options.researcher),
         stop_grace_s=GRACE_S,
     )
 
@@ -122,6 +121,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--name", help="name in a plan's roster")
     parser.add_argument("--port", type=int, help="TCP port; 0 for any free one")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen at")
+    parser.add_argument(
+        "--researcher", action="append", default=[], help="key of one who may open studies"
+    )
     parser.add_argument("--end-with-starter", action="store_true", help="end when the starter ends")
     return parser
 

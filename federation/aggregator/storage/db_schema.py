@@ -69,6 +69,7 @@ DROP_UPLOAD = f"DELETE FROM upload {_OF_ROUND_KEY} AND hospital = ? AND name = ?
 UPLOADS_OF = f"SELECT name FROM upload {_OF_ROUND_KEY}"  # noqa: S608
 DROP_UPLOADS_OF = f"DELETE FROM upload {_OF_ROUND_KEY}"  # noqa: S608
 UPLOADS_OF_STUDY = "SELECT name FROM upload WHERE plan_hash = ?"
+HOSPITALS_UPLOADS = "SELECT hospital, name FROM upload WHERE plan_hash = ?"
 DROP_UPLOADS_OF_STUDY = "DELETE FROM upload WHERE plan_hash = ?"
 FORGET_UPLOADS = (
     f"DELETE FROM upload WHERE NOT ({_NOT_WIPED}) OR "  # noqa: S608

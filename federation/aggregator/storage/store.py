@@ -11,6 +11,7 @@ sums only. Signed headers stay for good: they anchor the hospitals' audit logs.
 
 import sqlite3
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -150,6 +151,15 @@ class AggregatorStore:
             return [
                 rows.round_key_of(row) for row in database.execute(db_schema.OPEN_SLOTS).fetchall()
             ]
+
+    def held_bytes(self, plan_hash: str) -> Counter[str]:
+        """What lies here of a study: each hospital's shares, whole or not, and "" for its sums."""
+        with self.transaction() as database:
+            uploads = database.execute(db_schema.HOSPITALS_UPLOADS, (plan_hash,)).fetchall()
+        found: Counter[str] = Counter()
+        for hospital, name in uploads:
+            found[hospital] += self.files.arrived_bytes(name)
+        return found + self.files.settled_bytes(plan_hash)
 
     def headers(self, verify_key: str, *, at_most: int) -> list[Signed]:
         """The signed share headers of a hospital's key, in the order in which they arrived."""

@@ -37,6 +37,16 @@ def sums_bytes(plan: Plan, purpose: Purpose, party: int) -> int:
     return count * len(envelope.scheme(plan).held_by(party)) * vector
 
 
+def planned_bytes(plan: Plan, party: int) -> int:
+    """What the sums of all rounds of a plan can take on an aggregator's disk."""
+    purposes: tuple[Purpose, ...] = ("train", "evaluate")
+    return sum(
+        len(plan.rounds_of(purpose)) * sums_bytes(plan, purpose, party)
+        for purpose in purposes
+        if plan.rounds_of(purpose)
+    )
+
+
 def add_up(
     plan: Plan,
     round_key: RoundKey,

@@ -7,6 +7,7 @@ over as many connections as it takes, one after the other.
 import os
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -23,6 +24,54 @@ STALE_S = 5.0
 """A connection that brought nothing for so long gives way to a new one: its line may be dead."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quotas:
+    """What may lie on an aggregator's disk: of all studies together, and of each."""
+
+    total_bytes: int
+    study_bytes: int
+
+    def check_sums(self, size_bytes: int) -> None:
+        """Raise `Refused` if a study's sums of all rounds would take more than a study may."""
+        require(
+            size_bytes <= self.study_bytes,
+            f"A study may take {self.study_bytes:,} bytes at this aggregator (max_study_gib), and "
+            f"the sums of this one's rounds would take {size_bytes:,}: ask its operator for more, or "
+            "plan fewer rounds or a smaller network.",
+            error=Refused,
+        )
+
+    def check_study(self, size_bytes: int) -> None:
+        """Raise `Refused` if a study takes more than it may."""
+        require(
+            size_bytes <= self.study_bytes,
+            f"A study may take {self.study_bytes:,} bytes at this aggregator (max_study_gib), and "
+            f"with this share it would take {size_bytes:,}: have its rounds summed first, or ask "
+            "the operator for more.",
+            error=Refused,
+        )
+
+    def check_hospital(self, size_bytes: int, *, hospitals: int) -> None:
+        """Raise `Refused` if a hospital's shares take more than its equal part of its study."""
+        require(
+            size_bytes <= self.study_bytes // hospitals,
+            f"A hospital's shares that wait for their sums may take {self.study_bytes // hospitals:,} "
+            f"bytes at this aggregator, and with this one they would take {size_bytes:,}: have its "
+            "rounds summed first.",
+            error=Refused,
+        )
+
+    def check_total(self, size_bytes: int) -> None:
+        """Raise `Refused` if all studies together take more than they may."""
+        require(
+            size_bytes <= self.total_bytes,
+            "This aggregator must not store more than its operator's limit for all studies, "
+            "and with this share it would: ask its operator for more, or for old studies to "
+            "be wiped.",
+            error=Refused,
+        )
+
+
 @dataclass(slots=True, kw_only=True)
 class Writer:
     """Who may write a hospital's share for a round key; everybody else waits."""
@@ -35,9 +84,9 @@ class Writer:
 class UploadBuffer:
     """The writers at work, and the room that is promised to them."""
 
-    def __init__(self, files: VectorFiles, *, max_stored_bytes: int | None) -> None:
+    def __init__(self, files: VectorFiles, quotas: Quotas) -> None:
         self._files = files
-        self._max_stored_bytes = max_stored_bytes
+        self._quotas = quotas
         self._changed = threading.Condition()
         self._writers: dict[Key, Writer] = {}
 
@@ -60,26 +109,36 @@ class UploadBuffer:
                 self._changed.notify_all()
 
     def promise(
-        self, key: Key, size_bytes: int, *, sums_bytes: Callable[[Collection[RoundKey]], int]
+        self,
+        key: Key,
+        size_bytes: int,
+        *,
+        hospitals: int,
+        held_bytes: Callable[[str], Counter[str]],
+        sums_bytes: Callable[[Collection[RoundKey]], Counter[str]],
     ) -> None:
-        """Promise a writer room, or refuse; `sums_bytes` tells what sums to come will take.
+        """Promise a writer room, or refuse.
+
+        `held_bytes` tells what lies here of a study, by hospital, and `sums_bytes` what sums to
+        come will take, by study; `hospitals` is how many the study has.
 
         Raises:
-            Refused: if all studies together would take more than the operator's limit.
+            Refused: if a hospital, its study or all studies together would take more than they may.
             Unavailable: if the disk has not that much room.
         """
         with self._changed:
-            others = {k: w.promised_bytes for k, w in self._writers.items() if w.promised_bytes}
-            sums = sums_bytes({round_key for round_key, _ in (key, *others)})
-            more = size_bytes + sum(others.values()) + sums
-            limit = self._max_stored_bytes
-            require(
-                limit is None or self._files.size_bytes() + more <= limit,
-                "This aggregator must not store more than its operator's limit for all studies, "
-                "and with this share it would: ask its operator for more, or for old studies to "
-                "be wiped.",
-                error=Refused,
-            )
+            promised = {k: w.promised_bytes for k, w in self._writers.items() if w.promised_bytes}
+            promised[key] = size_bytes
+            sums = sums_bytes({round_key for round_key, _ in promised})
+            plan_hash, hospital = key[0].plan_hash, key[1]
+            study = held_bytes(plan_hash)
+            for (round_key, name), coming_bytes in promised.items():
+                if round_key.plan_hash == plan_hash:
+                    study[name] += coming_bytes
+            self._quotas.check_hospital(study[hospital], hospitals=hospitals)
+            self._quotas.check_study(study.total() + sums[plan_hash])
+            more = sum(promised.values()) + sums.total()
+            self._quotas.check_total(self._files.size_bytes() + more)
             self._files.require_room(more)
             self._writers[key].promised_bytes = size_bytes
 

@@ -12,6 +12,7 @@ import errno
 import os
 import shutil
 import sqlite3
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -137,6 +138,15 @@ class VectorFiles:
             _files(self._home / "shares" / plan_hash),
             _files(self._home / "sums" / plan_hash),
         )
+
+    def settled_bytes(self, plan_hash: str) -> Counter[str]:
+        """What a study's payloads take, by hospital, and "" for its sums."""
+        shares, sums = self.of_study(plan_hash)
+        found: Counter[str] = Counter({"": sum(_size(path) for path in sums)})
+        for path in shares:
+            _purpose, _round, hospital = path.name.split("-", 2)
+            found[hospital] += _size(path)
+        return found
 
     def delete_durably(self, paths: Iterable[Path]) -> None:
         """Delete files for good: their names are off the disk when this returns."""

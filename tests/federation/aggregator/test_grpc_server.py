@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import itertools
+import socket
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -521,6 +522,31 @@ def test_short_calls_are_answered_however_many_uploads_hang(
     assert lines[0].unary("Health", b"")
 
 
+@pytest.mark.parametrize("name", ["SubmitShare", "Health"])
+def test_connections_that_begin_calls_and_say_nothing_hold_no_worker(
+    parties: list[Party], lines: list[Line], name: str
+) -> None:
+    """Three connections together begin more calls than there are workers, of any kind."""
+    with contextlib.ExitStack() as hanging:
+        for _ in range(3):
+            hanging.enter_context(contextlib.closing(Hanging(parties[0], 16, name=name)))
+        for _ in range(3):
+            began_s = time.monotonic()
+            call = lines[0].channel.unary_unary(aggregator_api.method("Health"))
+            assert call(b"", timeout=5)
+            assert time.monotonic() - began_s < 2
+
+
+def test_bare_connections_do_not_keep_anybody_waiting(
+    parties: list[Party], lines: list[Line]
+) -> None:
+    host, port = parties[0].address.split(":")
+    with contextlib.ExitStack() as idle:
+        for _ in range(200):
+            idle.enter_context(socket.create_connection((host, int(port))))
+        assert lines[0].unary("Health", b"")
+
+
 def test_a_share_of_no_open_study_is_told_so_while_every_carrier_is_taken(
     parties: list[Party], lines: list[Line]
 ) -> None:
@@ -548,9 +574,11 @@ def test_a_share_of_no_open_study_is_told_so_while_every_carrier_is_taken(
 class Hanging:
     """Uploads that say who they are, if told so, and then nothing."""
 
-    def __init__(self, party: Party, count: int, firsts: Sequence[bytes] = ()) -> None:
+    def __init__(
+        self, party: Party, count: int, firsts: Sequence[bytes] = (), *, name: str = "SubmitShare"
+    ) -> None:
         self._line = Line(party.entry)
-        submit = self._line.channel.stream_unary(aggregator_api.method("SubmitShare"))
+        submit = self._line.channel.stream_unary(aggregator_api.method(name))
         self._stop = [threading.Event() for _ in range(count)]
         parts = [firsts[i : i + 1] for i in range(count)]
         self._calls = [

@@ -123,6 +123,7 @@ def operated(folder: Path, name: str, **fields: object) -> Operated:
     port = free_ports(2)
     table: dict[str, object] = {
         "name": name, "home": name, "port": port, "metrics_port": port + 1, "log_level": "debug",
+        "researchers": [bytes(RESEARCHER.verify_key).hex()],
     }  # fmt: skip
     text = "".join(f"{key} = {json.dumps(value)}\n" for key, value in (table | fields).items())
     file = folder / f"{name}.toml"
@@ -381,7 +382,8 @@ BASE = 'name = "adder"\nhome = "home"\nport = 8201\n'
         (BASE + 'public_address = "::1:8201"', "public_address must be host:port"),
         (BASE + "metrics_port = 8201", "metrics_port must not be the port of the aggregator"),
         (BASE + 'researchers = ["abc"]', "researchers must be a list of public keys"),
-        (BASE + "max_stored_gib = 0.0", "max_stored_gib must be above 0"),
+        (BASE + "max_stored_gib = 0.0", "max_stored_gib and max_study_gib must be above 0"),
+        (BASE + "max_study_gib = -1.0", "max_stored_gib and max_study_gib must be above 0"),
         (BASE + "max_stored_gib = nan", "max_stored_gib must be a finite number"),
         (BASE + "stop_grace_s = -1.0", "stop_grace_s must be greater than or equal to 0"),
         ("name = ", "must be TOML"),
@@ -621,7 +623,7 @@ def test_the_test_for_secrets_would_find_one() -> None:
 def a_condition(**changes: Any) -> Condition:
     fields: dict[str, Any] = {
         "studies": 1, "wiped_studies": 0, "stored_bytes": 10, "free_bytes": 100,
-        "reserve_bytes": 50, "max_stored_bytes": None,
+        "reserve_bytes": 50, "max_stored_bytes": 2**40,
     }  # fmt: skip
     return Condition(**(fields | changes))
 

@@ -14,6 +14,7 @@ from federation.aggregator.aggregation import Aggregation
 from federation.aggregator.storage import db_schema
 from federation.aggregator.storage.rows import WipeRecord
 from federation.aggregator.storage.store import AggregatorStore
+from federation.aggregator.storage.upload_buffer import Quotas
 from federation.transport import aggregator_api
 from syft_code.errors import Refused, Unavailable
 from syft_code.plans import messages
@@ -31,6 +32,7 @@ from tests.federation.live_aggregators import (
     make_shares,
 )
 
+LISTED, GIB = frozenset({bytes(RESEARCHER.verify_key).hex()}), 2**30
 PEER = Played.new("agg-1")
 OURS = Played.new("agg-2")
 Facts = dict[str, str]
@@ -45,7 +47,11 @@ class Operated:
     events: list[tuple[str, int]] = field(default_factory=list)
     stop_at: str = ""
 
-    def open(self, **limits: object) -> "Operated":
+    def open(self, **changes: object) -> "Operated":
+        rules = {
+            "researchers": LISTED,
+            "quotas": Quotas(total_bytes=GIB, study_bytes=GIB),
+        } | changes
         if not (self.home / db_schema.DATABASE).exists():
             db_schema.create(self.home)
         self.store = AggregatorStore(self.home)
@@ -55,7 +61,7 @@ class Operated:
             OURS.entry,
             on_event=lambda kind, size: self.events.append((kind, size)),
             log=self._log,
-            **limits,  # type: ignore[arg-type]
+            **rules,  # type: ignore[arg-type]
         )
         return self
 
@@ -134,6 +140,14 @@ def test_only_listed_researchers_open_studies(tmp_path: Path) -> None:
     one.store.close()
     one.open(researchers=frozenset({"ab" * 32, listed})).open_study(plan_called("listed"))
     assert one.kinds() == ["study opened"]
+    one.store.close()
+
+
+def test_an_empty_list_of_researchers_is_nobody(tmp_path: Path) -> None:
+    one = Operated(tmp_path).open(researchers=frozenset())
+    with pytest.raises(Refused, match="whom this aggregator's operator has listed"):
+        one.open_study(plan_called("anybodys"))
+    assert one.kinds() == []
     one.store.close()
 
 
@@ -290,6 +304,7 @@ from nacl.public import PrivateKey
 from nacl.signing import SigningKey
 from federation.aggregator.aggregation import Aggregation
 from federation.aggregator.storage.store import AggregatorStore
+from federation.aggregator.storage.upload_buffer import Quotas
 from tests.federation.live_aggregators import Played
 
 home, plan_hash, sign_key, seal_key, where = sys.argv[1:]
@@ -307,7 +322,14 @@ def die_at_the_third(path, missing_ok=False):
     unlink(path, missing_ok)
 
 store = AggregatorStore(Path(home))
-rules = Aggregation(ours.identity, store, ours.entry, log=die if where == "log" else lambda *_: None)
+rules = Aggregation(
+    ours.identity,
+    store,
+    ours.entry,
+    researchers=frozenset(),
+    quotas=Quotas(total_bytes=2**30, study_bytes=2**30),
+    log=die if where == "log" else lambda *_: None,
+)
 if where == "files":
     Path.unlink = die_at_the_third
 rules.wipe(plan_hash)

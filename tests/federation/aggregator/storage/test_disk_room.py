@@ -14,11 +14,12 @@ from pathlib import Path
 import pytest
 
 from federation.aggregator.storage import vector_files
+from federation.aggregator.storage.upload_buffer import Quotas
 from federation.transport import aggregator_api
 from syft_code import canonical
 from syft_code.errors import Refused, Unavailable
 from syft_code.secret_sharing import envelope
-from tests.federation.aggregator.test_wipe import OURS, Operated, filled, plan_called
+from tests.federation.aggregator.test_wipe import GIB, OURS, Operated, filled, plan_called
 from tests.federation.live_aggregators import (
     THREE,
     Line,
@@ -212,7 +213,7 @@ def test_all_studies_together_store_no_more_than_the_operator_allows(tmp_path: P
     header = envelope.check_header(plan, 2, make_shares(plan, "north")[1].header)
     payload, sealed = envelope.payload_bytes(header), envelope.sealed_bytes(header)
     limit = 3 * payload + sealed + payload
-    one = Operated(tmp_path).open(max_stored_bytes=limit - 1)
+    one = Operated(tmp_path).open(quotas=Quotas(total_bytes=limit - 1, study_bytes=GIB))
     for study in (plan, other):
         one.open_study(study)
     for name in THREE[:2]:
@@ -224,7 +225,7 @@ def test_all_studies_together_store_no_more_than_the_operator_allows(tmp_path: P
     assert one.rules.received(last.header).size_bytes == 0
     one.store.close()
 
-    one.open(max_stored_bytes=limit)
+    one.open(quotas=Quotas(total_bytes=limit, study_bytes=GIB))
     assert one.upload(last).whole
     with pytest.raises(Refused, match="operator's limit for all studies"):
         one.upload(make_shares(other, "north")[1])
@@ -238,7 +239,9 @@ def test_shares_on_their_way_count_as_if_they_were_here(tmp_path: Path) -> None:
     plan = plan_called("together")
     header = envelope.check_header(plan, 2, make_shares(plan, "north")[1].header)
     payload, sealed = envelope.payload_bytes(header), envelope.sealed_bytes(header)
-    one = Operated(tmp_path).open(max_stored_bytes=2 * (payload + sealed) + payload - 1)
+    one = Operated(tmp_path).open(
+        quotas=Quotas(total_bytes=2 * (payload + sealed) + payload - 1, study_bytes=GIB)
+    )
     one.open_study(plan)
     first, second = (make_shares(plan, name)[1] for name in ("north", "south"))
     coming, go_on = threading.Event(), threading.Event()
@@ -266,10 +269,71 @@ def test_the_sum_of_another_study_is_not_crowded_out(tmp_path: Path) -> None:
     plan, other = plan_called("first"), plan_called("second")
     header = envelope.check_header(plan, 2, make_shares(plan, "north")[1].header)
     payload, sealed = envelope.payload_bytes(header), envelope.sealed_bytes(header)
-    one = Operated(tmp_path).open(max_stored_bytes=3 * payload + 2 * payload + sealed)
+    one = Operated(tmp_path).open(
+        quotas=Quotas(total_bytes=3 * payload + 2 * payload + sealed, study_bytes=GIB)
+    )
     one.open_study(plan)
     one.open_study(other)
     one.fill(plan)
     with pytest.raises(Refused, match="operator's limit for all studies"):
         one.upload(make_shares(other, "north")[1])
+    one.store.close()
+
+
+# --- a study's and a hospital's part -----------------------------------------------------------
+
+
+def sizes() -> tuple[int, int]:
+    """One share of these plans: open, and sealed."""
+    plan = plan_called("sizes")
+    header = envelope.check_header(plan, 2, make_shares(plan, "north")[1].header)
+    return envelope.payload_bytes(header), envelope.sealed_bytes(header)
+
+
+def quotas(study_bytes: int) -> Quotas:
+    return Quotas(total_bytes=GIB, study_bytes=study_bytes)
+
+
+def test_a_hospital_that_sends_all_its_rounds_at_once_keeps_the_others_room(
+    tmp_path: Path,
+) -> None:
+    """Of four hospitals each has a quarter: here one open share, and one that comes."""
+    payload, sealed = sizes()
+    plan = plan_called("greedy")
+    one = Operated(tmp_path).open(quotas=quotas(4 * (payload + sealed)))
+    one.open_study(plan)
+    one.upload(make_shares(plan, "north")[1])
+    with pytest.raises(Refused, match="A hospital's shares that wait for their sums may take"):
+        one.upload(make_shares(plan, "north", round_number=2)[1])
+    for name in THREE[:2]:
+        one.upload(make_shares(plan, "south" if name == "north" else name)[1])
+    one.store.close()
+
+
+def test_a_study_past_its_part_leaves_another_studys_alone(tmp_path: Path) -> None:
+    """Four rounds' sums lie here, and the fifth's shares begin to come."""
+    payload, sealed = sizes()
+    plan, other = plan_called("greedy", rounds=6), plan_called("modest")
+    one = Operated(tmp_path).open(quotas=quotas(4 * (payload + sealed)))
+    for study in (plan, other):
+        one.open_study(study)
+    for number in range(1, 5):
+        one.fill(plan, round_number=number)
+        one.release(one.ask(plan, round_number=number))
+    assert one.store.held_bytes(plan.hash) == {"": 4 * payload}
+    for name in THREE[:2]:
+        one.upload(make_shares(plan, name, round_number=5)[1])
+    with pytest.raises(Refused, match="A study may take"):
+        one.upload(make_shares(plan, THREE[2], round_number=5)[1])
+    assert one.upload(make_shares(other, "north")[1]).whole
+    one.store.close()
+
+
+def test_a_study_whose_sums_have_no_room_is_not_opened(tmp_path: Path) -> None:
+    payload, _ = sizes()
+    plan = plan_called("too-long")
+    one = Operated(tmp_path).open(quotas=quotas(payload))
+    with pytest.raises(Refused, match=r"the sums of this one's rounds would take .* fewer rounds"):
+        one.open_study(plan)
+    assert one.kinds() == []
     one.store.close()

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from federation.aggregator.storage import upload_buffer as upload_buffer
-from federation.aggregator.storage.upload_buffer import UploadBuffer
+from federation.aggregator.storage.upload_buffer import Quotas, UploadBuffer
 from federation.aggregator.storage.vector_files import RoundKey, VectorFiles
 from federation.transport import aggregator_api
 from syft_code import canonical
@@ -264,7 +264,7 @@ def test_whoever_waits_too_long_for_a_writer_is_told_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(upload_buffer, "WAIT_S", 0.3)
-    uploads = UploadBuffer(VectorFiles(tmp_path), max_stored_bytes=None)
+    uploads = UploadBuffer(VectorFiles(tmp_path), Quotas(total_bytes=2**30, study_bytes=2**30))
     key = (RoundKey(plan_hash="ab", purpose="train", round=1), "north")
     cut_off: list[int] = []
     with uploads.turn(key, lambda: cut_off.append(1)):

@@ -19,8 +19,11 @@ from policies.site_policy import Budget, SitePolicy
 from syft_code import canonical, errors
 from syft_code.errors import ConsiliumError, Unavailable
 from syft_code.plans.messages import Signed, Ticket
+from syft_code.plans.plan import MAX_PLAN_BYTES
 
 SOCKET_NAME = "vault.sock"
+MAX_REQUEST_BYTES = 4 * MAX_PLAN_BYTES + 2**16
+"""Of a header: the longest has a plan in a signed action, quoted twice."""
 LONGEST_WAIT_S = 5.0
 """So long an answer may wait for a round's end; a thread of the vault waits with it."""
 

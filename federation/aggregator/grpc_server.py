@@ -86,11 +86,6 @@ class _Answers:
             asked: aggregator_api.OpenStudy = canonical.parse(
                 aggregator_api.OpenStudy, request, what="OpenStudy"
             )
-            require(
-                len(asked.plan) <= aggregator_api.MAX_PLAN_BYTES,
-                f"A plan must have at most {aggregator_api.MAX_PLAN_BYTES} bytes.",
-                error=InvalidMessage,
-            )
             self._aggregation.open_study(asked)
         return b""
 

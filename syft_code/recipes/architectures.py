@@ -16,7 +16,9 @@ from pydantic import Field
 from syft_code import canonical
 from syft_code.errors import require
 from syft_code.recipes import layers
-from syft_code.recipes.layers import Layer, Shape, Width
+from syft_code.recipes.layers import Layers, Shape, Width
+
+MOST_LEVELS = 6
 
 
 @canonical.plan_part
@@ -27,7 +29,7 @@ class LayerStack:
     Without any layer it is a logistic regression.
     """
 
-    layers: tuple[Layer, ...]
+    layers: Layers
     kind: Literal["layers"] = "layers"
 
 
@@ -40,9 +42,9 @@ class Fusion:
     what came in. Parameters stand in the order image, facts, head.
     """
 
-    image: tuple[Layer, ...]
-    facts: tuple[Layer, ...] = ()
-    head: tuple[Layer, ...] = ()
+    image: Layers
+    facts: Layers = ()
+    head: Layers = ()
     kind: Literal["fusion"] = "fusion"
 
 
@@ -55,7 +57,7 @@ class UNet:
     shift of each channel at the bottom (FiLM, Perez et al. 2018, equation 2, with 1 + scale).
     """
 
-    widths: tuple[Width, ...]
+    widths: Annotated[tuple[Width, ...], canonical.at_most(MOST_LEVELS)]
     groups: Width = 4
     facts: bool = False
     kind: Literal["unet"] = "unet"
@@ -121,7 +123,7 @@ def _of_unet(model: UNet, pixels: Shape, facts: int, classes: int) -> list[int]:
 
 def _check_unet(model: UNet, height: int, width: int) -> None:
     levels = len(model.widths)
-    require(2 <= levels <= 6, f"A U-Net must have 2 to 6 levels, got {levels}.")
+    require(levels >= 2, f"A U-Net must have 2 to {MOST_LEVELS} levels, got {levels}.")
     factor = 2 ** (levels - 1)
     require(
         height % factor == 0 and width % factor == 0,

@@ -113,18 +113,15 @@ Layer = Annotated[
     Conv | GroupNorm | Activation | Pool | GlobalAverage | Linear | Lstm | Scattering,
     Field(discriminator="kind"),
 ]
+Layers = Annotated[tuple[Layer, ...], canonical.at_most(MAX_LAYERS)]
 
 
-def apply(layers: tuple[Layer, ...], entering: Shape, *, of: str = "") -> tuple[Shape, list[int]]:
+def apply(layers: Layers, entering: Shape, *, of: str = "") -> tuple[Shape, list[int]]:
     """The shape after some layers, and how many parameters each of them has.
 
     Raises:
         InvalidPlan: if a layer can't stand where it does; `of` names the layers in its sentence.
     """
-    require(
-        len(layers) <= MAX_LAYERS,
-        f"There may be at most {MAX_LAYERS} layers in a row, got {len(layers)}.",
-    )
     shape, counts = entering, []
     for position, layer in enumerate(layers, start=1):
         where = f"{of}layer {position} ({layer.kind})"

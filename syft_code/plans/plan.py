@@ -47,6 +47,7 @@ from syft_code.recipes.recipe import (
     MAX_PARAMETERS,
     DataSpec,
     Recipe,
+    check_activations,
     parameter_count,
     require_recipe,
     trained_count,
@@ -213,6 +214,8 @@ def _check_training(plan: Plan) -> None:
         local_norms.check(plan.recipe.model, frozen_layers=plan.frozen_layers)
     if plan.augmentation is not None:
         plan.augmentation.check(plan.data)
+    views = 1 if plan.augmentation is None else plan.augmentation.views
+    check_activations(plan.recipe, plan.data, views=views)
     require(
         plan.dp_sgd.engine == "consilium" or not _trains_lstm(plan),
         'Opacus has no rule for the gradients of this lstm: set engine to "consilium", or freeze '

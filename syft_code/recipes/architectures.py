@@ -19,6 +19,8 @@ from syft_code.recipes import layers
 from syft_code.recipes.layers import Layers, Shape, Width
 
 MOST_LEVELS = 6
+_OF_A_LEVEL = 16
+"""A U-Net's level: three numbers a convolution on the way down and up, what is pooled and put together."""
 
 
 @canonical.plan_part
@@ -82,6 +84,25 @@ def parameters(model: Architecture, *, pixels: Shape, facts: int, classes: int) 
         case _:
             counts = _of_stack(model, pixels or (facts,), classes)
     return [count for count in counts if count]
+
+
+def activations(model: Architecture, *, pixels: Shape, facts: int) -> int:
+    """How many numbers the layers make of one slice before the last one: what a training holds."""
+    match model:
+        case UNet(widths=widths):
+            places = math.prod(pixels[1:])
+            return sum(_OF_A_LEVEL * w * places // 4**level for level, w in enumerate(widths))
+        case Fusion():
+            image, _ = layers.apply(model.image, pixels)
+            table, _ = layers.apply(model.facts, (facts,))
+            both = (math.prod(image) + table[0],)
+            return (
+                layers.activations(model.image, pixels)
+                + layers.activations(model.facts, (facts,))
+                + layers.activations(model.head, both)
+            )
+        case _:
+            return layers.activations(model.layers, pixels or (facts,))
 
 
 def _of_stack(model: LayerStack, entering: Shape, classes: int) -> list[int]:

@@ -6,6 +6,7 @@ where a recipe becomes a network, and it knows only layers that never mix patien
 A recipe is checked against the shape of the data before anybody builds it.
 """
 
+import math
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -53,6 +54,8 @@ __all__ = [
 ]
 
 MAX_PARAMETERS = 50_000_000
+MAX_ACTIVATIONS = 2**28
+"""Of one patient's views, in all layers: 1 GiB, of which a step holds two or three."""
 MAX_FACTS = 256
 MAX_FACT_NAME = 80
 MOST_CHANNELS, MOST_CLASSES = 16, 100
@@ -245,6 +248,24 @@ def layer_parameters(recipe: Recipe, data: DataSpec) -> list[int]:
     """The parameters of each layer that has some, in the order of the network's vector."""
     return architectures.parameters(
         recipe.model, pixels=pixel_shape(data), facts=len(data.facts), classes=len(data.classes)
+    )
+
+
+def activation_count(recipe: Recipe, data: DataSpec) -> int:
+    """How many numbers the recipe's network makes of one slice, the logits among them."""
+    pixels = pixel_shape(data)
+    places = math.prod(pixels[1:]) if data.task == "segmentation" else 1
+    inside = architectures.activations(recipe.model, pixels=pixels, facts=len(data.facts))
+    return inside + len(data.classes) * places
+
+
+def check_activations(recipe: Recipe, data: DataSpec, *, views: int) -> None:
+    """Raise `InvalidPlan` if what a network makes of so many views of a slice fits no memory."""
+    count = views * activation_count(recipe, data)
+    require(
+        count <= MAX_ACTIVATIONS,
+        f"A network may make at most {MAX_ACTIVATIONS:,} numbers of the views of one slice, and "
+        f"this one makes {count:,}: use fewer views, fewer or narrower layers, or smaller pictures.",
     )
 
 

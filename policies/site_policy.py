@@ -155,7 +155,7 @@ def read(text: str) -> SitePolicy:
     )
     try:
         found = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as problem:
+    except (ValueError, RecursionError) as problem:  # TOMLDecodeError is one; huge numbers another
         raise InvalidInput(f"A policy must be TOML, and can't be read: {problem}.") from None
     own = {
         "assets": [_asset(entry) for entry in _tables(found, "asset")],
@@ -200,7 +200,7 @@ def _validated(value: dict[str, Any]) -> SitePolicy:
         policy: SitePolicy = TypeAdapter(SitePolicy).validate_json(
             canonical.encode(value), strict=True
         )
-    except (ValidationError, ValueError, TypeError) as problem:
+    except (ValueError, TypeError, RecursionError) as problem:  # ValidationError is a ValueError
         raise InvalidInput(_sentence(problem)) from None
     return policy
 
@@ -217,7 +217,8 @@ _FLOATS = {field.name for field in fields(Terms) if "float" in str(field.type)}
 
 def _number(name: str, value: Any) -> Any:
     """TOML knows whole numbers: `epsilon = 8` means 8.0."""
-    return float(value) if name in _FLOATS and type(value) is int else value
+    whole = name in _FLOATS and type(value) is int and abs(value) < canonical.LARGEST_EXACT
+    return float(value) if whole else value
 
 
 def _tables(found: dict[str, Any], name: str) -> list[dict[str, Any]]:

@@ -13,6 +13,13 @@ from syft_code.errors import InvalidData, require
 from syft_code.recipes.recipe import DataSpec
 
 NAMES = {"images", "labels", "patient", "facts", "held_out", "tokens", "split_rule"}
+_LAYOUT: dict[str, tuple[tuple[int, ...], type[np.generic]]] = {
+    "labels": ((1, 3), np.uint8),
+    "patient": ((1,), np.int32),
+    "held_out": ((1,), np.uint8),
+    "split_rule": ((1,), np.uint8),
+}
+"""How many axes an array has, and of what; `Cohort` and `_check` look at the others."""
 TOKEN_BYTES = 16
 MAX_RULE_BYTES = 200
 
@@ -77,7 +84,7 @@ def unpack(data: bytes, spec: DataSpec) -> SplitCohort:
     """
     try:
         arrays = load(data)
-    except SafetensorError:
+    except (SafetensorError, KeyError):  # KeyError: numbers that numpy does not know
         raise InvalidData(
             "A cohort file must be safetensors, and this one can't be read."
         ) from None
@@ -86,6 +93,12 @@ def unpack(data: bytes, spec: DataSpec) -> SplitCohort:
         f"A cohort file must hold {sorted(NAMES)}, this one holds {sorted(arrays)[:8]}.",
         error=InvalidData,
     )
+    for name, (axes, kind) in _LAYOUT.items():
+        require(
+            arrays[name].ndim in axes and arrays[name].dtype == kind,
+            f"In a cohort file {name} must be {kind.__name__} with {' or '.join(map(str, axes))} axes.",
+            error=InvalidData,
+        )
     split = SplitCohort(
         cohort=Cohort(
             images=arrays["images"],

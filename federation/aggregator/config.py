@@ -126,12 +126,12 @@ def load(path: Path) -> AggregatorConfig:
         raise InvalidInput(
             f"The aggregator's file {path} can't be read: {problem.strerror}."
         ) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as problem:
-        raise InvalidInput(f"{path} must be TOML; {problem}.") from None
     except InvalidInput as problem:
         raise InvalidInput(f"In {path}, {problem}") from None
     except ValidationError as problem:
         raise InvalidInput(f"In {path}, {_first_problem(problem)}.") from None
+    except (ValueError, RecursionError) as problem:  # of TOML: huge numbers and deep nesting, too
+        raise InvalidInput(f"{path} must be TOML; {problem}.") from None
 
 
 def joined(host: str, port: int) -> str:

@@ -167,7 +167,7 @@ def load(path: Path) -> Experiment:
     """
     try:
         raw = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as problem:
+    except (OSError, ValueError, RecursionError) as problem:
         raise InvalidInput(f"{path} must be a TOML file, and can't be read: {problem}.") from None
     try:
         found: Experiment = TypeAdapter(Experiment).validate_python(raw)

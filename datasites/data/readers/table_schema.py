@@ -247,11 +247,12 @@ def parse(data: bytes, *, name: str) -> Schema:
     """
     try:
         as_json = json.dumps(tomllib.loads(data.decode("utf-8")), default=str)
-        found: Schema = TypeAdapter(Schema).validate_json(as_json)
     except UnicodeDecodeError:
         raise InvalidData(f"{name!r} must be UTF-8 text. Save it again.") from None
-    except tomllib.TOMLDecodeError as problem:
+    except (ValueError, RecursionError) as problem:  # huge numbers and deep nesting, too
         raise InvalidData(f"{name!r} must be TOML; {problem}.") from None
+    try:
+        found: Schema = TypeAdapter(Schema).validate_json(as_json)
     except ValidationError as problem:
         raise InvalidData(f"In {name!r}, {canonical.first_problem(problem)}.") from None
     except InvalidData as problem:

@@ -31,13 +31,12 @@ A policy is in force when the owner has signed it; the file alone changes nothin
 import datetime as dt
 import json
 import math
-import tomllib
 from dataclasses import fields
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from syft_code import canonical
+from syft_code import canonical, toml_text
 from syft_code.errors import InvalidInput, require
 from syft_code.plans.catalogue import LARGEST_DELTA, LEAST_DELTA, Terms
 from syft_code.plans.roster import HEX_KEY, NAME
@@ -154,8 +153,8 @@ def read(text: str) -> SitePolicy:
         error=InvalidInput,
     )
     try:
-        found = tomllib.loads(text)
-    except (ValueError, RecursionError) as problem:  # TOMLDecodeError is one; huge numbers another
+        found = toml_text.loads(text)
+    except ValueError as problem:  # TOMLDecodeError is one; huge numbers another
         raise InvalidInput(f"A policy must be TOML, and can't be read: {problem}.") from None
     own = {
         "assets": [_asset(entry) for entry in _tables(found, "asset")],

@@ -12,13 +12,12 @@
 import ipaddress
 import json
 import re
-import tomllib
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, TypeAdapter, ValidationError
 
-from syft_code import canonical
+from syft_code import canonical, toml_text
 from syft_code.errors import InvalidInput, require
 from syft_code.plans.roster import HEX_KEY, NAME
 
@@ -118,7 +117,7 @@ def load(path: Path) -> AggregatorConfig:
         InvalidInput: with one sentence that names the field.
     """
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        table = toml_text.loads(path.read_text(encoding="utf-8"))
         as_json = json.dumps({**table, **_home_beside(path, table)}, default=str)
         config: AggregatorConfig = TypeAdapter(AggregatorConfig).validate_json(as_json)
         return config

@@ -82,6 +82,14 @@ def written(table: Any) -> bytes:
         return text.encode("utf-8", "replace")[:LONGEST]
 
 
+def read_back(data: bytes) -> Any:
+    """As a value, or as text if it is none or nests too deep."""
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError):
+        return data.decode("utf-8", "replace")
+
+
 def _places(value: Any) -> list[tuple[Any, Any]]:
     """Each value inside as its holder and its key there."""
     keys = list(value) if isinstance(value, dict) else range(len(value))

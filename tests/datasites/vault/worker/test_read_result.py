@@ -56,3 +56,10 @@ def test_a_header_of_a_process_is_short() -> None:
     sentence = "x" * MAX_ANSWER_HEADER_BYTES
     with pytest.raises(InvalidMessage, match="header bytes"):
         read_result(_line((vault_api.Failure(error="Refused", sentence=sentence), b"")), JOB, print)
+
+
+def test_what_a_process_says_is_cut_short() -> None:
+    failure = vault_api.Failure(error="Refused", sentence="x" * 5000)
+    with pytest.raises(Refused) as caught:
+        read_result(_line((failure, b"")), JOB, print)
+    assert len(str(caught.value)) == vault_api.LONGEST_SENTENCE

@@ -44,7 +44,7 @@ LONGEST_ASKED_S = 600.0  # by a collector
 LONGEST_CALL_S = 900.0  # allowed by an aggregator; more, because gRPC rounds deadlines up
 SLOWEST_BYTES_PER_S = 1_000_000.0
 
-_MESSAGE_BYTES = 2 * MAX_PLAN_BYTES + 65536  # a plan inside JSON is quoted once more
+_MESSAGE_BYTES = max(2 * MAX_PLAN_BYTES, CHUNK_BYTES) + 65536  # a plan in JSON is quoted once more
 LIMITS = (
     ("grpc.max_receive_message_length", _MESSAGE_BYTES),
     ("grpc.max_send_message_length", _MESSAGE_BYTES),

@@ -211,7 +211,7 @@ class Evaluation:
         _check_noise("evaluation noise_multiplier", self.noise_multiplier)
         require(
             all(a < b for a, b in zip(self.after_rounds, self.after_rounds[1:], strict=False)),
-            f"after_rounds must be increasing, got {list(self.after_rounds)}.",
+            f"after_rounds must be increasing, got {str(list(self.after_rounds))[:80]}.",
         )
 
 

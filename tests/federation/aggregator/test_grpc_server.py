@@ -503,7 +503,7 @@ def test_calls_that_could_hold_a_worker_or_fill_its_memory_are_refused(
         for request in (*garbage, canonical.encode(huge)):
             with pytest.raises(InvalidMessage):
                 lines[0].stream(name, request)
-    too_long = bytes(2 * MAX_PLAN_BYTES + 70_000)
+    too_long = bytes(aggregator_api.CHUNK_BYTES + 70_000)
     with pytest.raises(ConsiliumError):
         lines[0].unary("OpenStudy", too_long)
     for parts in ([], [b""], [b"{}", b"x" * 100]):

@@ -498,3 +498,9 @@ def _open_ended(kind: object, where: str = "plan") -> Iterator[str]:
 def test_each_tuple_and_text_of_a_plan_has_a_largest_length() -> None:
     assert list(_open_ended(tuple[str, ...])) == ["plan", "plan"]
     assert list(_open_ended(Plan)) == []
+
+
+def test_many_rounds_in_a_wrong_order_are_not_all_repeated() -> None:
+    with pytest.raises(InvalidPlan, match="must be increasing") as caught:
+        Evaluation(noise_multiplier=1.0, after_rounds=(1,) * 1000)
+    assert len(str(caught.value)) < 200

@@ -84,7 +84,7 @@ def unpack(data: bytes, spec: DataSpec) -> SplitCohort:
     """
     try:
         arrays = load(data)
-    except (SafetensorError, KeyError):  # KeyError: numbers that numpy does not know
+    except (SafetensorError, KeyError, ValueError):  # numbers or axes that numpy does not know
         raise InvalidData(
             "A cohort file must be safetensors, and this one can't be read."
         ) from None

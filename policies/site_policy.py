@@ -31,13 +31,12 @@ A policy is in force when the owner has signed it; the file alone changes nothin
 import datetime as dt
 import json
 import math
-import tomllib
 from dataclasses import fields
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from syft_code import canonical
+from syft_code import canonical, toml_text
 from syft_code.errors import InvalidInput, require
 from syft_code.plans.catalogue import LARGEST_DELTA, LEAST_DELTA, Terms
 from syft_code.plans.roster import HEX_KEY, NAME
@@ -154,8 +153,8 @@ def read(text: str) -> SitePolicy:
         error=InvalidInput,
     )
     try:
-        found = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as problem:
+        found = toml_text.loads(text)
+    except ValueError as problem:  # TOMLDecodeError is one; huge numbers another
         raise InvalidInput(f"A policy must be TOML, and can't be read: {problem}.") from None
     own = {
         "assets": [_asset(entry) for entry in _tables(found, "asset")],
@@ -200,7 +199,7 @@ def _validated(value: dict[str, Any]) -> SitePolicy:
         policy: SitePolicy = TypeAdapter(SitePolicy).validate_json(
             canonical.encode(value), strict=True
         )
-    except (ValidationError, ValueError, TypeError) as problem:
+    except (ValueError, TypeError, RecursionError) as problem:  # ValidationError is a ValueError
         raise InvalidInput(_sentence(problem)) from None
     return policy
 
@@ -217,7 +216,8 @@ _FLOATS = {field.name for field in fields(Terms) if "float" in str(field.type)}
 
 def _number(name: str, value: Any) -> Any:
     """TOML knows whole numbers: `epsilon = 8` means 8.0."""
-    return float(value) if name in _FLOATS and type(value) is int else value
+    whole = name in _FLOATS and type(value) is int and abs(value) < canonical.LARGEST_EXACT
+    return float(value) if whole else value
 
 
 def _tables(found: dict[str, Any], name: str) -> list[dict[str, Any]]:

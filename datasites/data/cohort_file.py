@@ -18,6 +18,16 @@ NAMES = {
     "images", "labels", "patient", "facts", "held_out", "tokens", "split_rule", "named", "columns",
     "cells",
 }  # fmt: skip
+_LAYOUT: dict[str, tuple[tuple[int, ...], type[np.generic]]] = {
+    "labels": ((1, 3), np.uint8),
+    "patient": ((1,), np.int32),
+    "held_out": ((1,), np.uint8),
+    "split_rule": ((1,), np.uint8),
+    "named": ((1,), np.uint8),
+    "columns": ((1,), np.uint64),
+    "cells": ((2,), np.uint64),
+}
+"""How many axes an array has, and of what; `Cohort` and `_check` look at the others."""
 TOKEN_BYTES = 16
 MAX_RULE_BYTES = 200
 
@@ -104,7 +114,7 @@ def unpack(data: bytes, spec: DataSpec) -> SplitCohort:
     """
     try:
         found = load(data)
-    except SafetensorError:
+    except (SafetensorError, KeyError, ValueError):  # numbers or axes that numpy does not know
         raise InvalidData(
             "A cohort file must be safetensors, and this one can't be read."
         ) from None
@@ -113,6 +123,12 @@ def unpack(data: bytes, spec: DataSpec) -> SplitCohort:
         f"A cohort file must hold {sorted(NAMES)}, this one holds {sorted(found)[:8]}.",
         error=InvalidData,
     )
+    for name, (axes, kind) in _LAYOUT.items():
+        require(
+            found[name].ndim in axes and found[name].dtype == kind,
+            f"In a cohort file {name} must be {kind.__name__} with {' or '.join(map(str, axes))} axes.",
+            error=InvalidData,
+        )
     split = SplitCohort(
         cohort=Cohort(
             images=found["images"],

@@ -37,7 +37,10 @@ _ENVELOPE = {"credentials", "signature", "serialized_message"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Packing:
-    """How PySyft packs: its three Cap'n Proto schemas, and the fields of a type's version."""
+    """How PySyft packs: three Cap'n Proto schemas, and the fields of a type's version.
+
+    `one` is `packed_object.capnp`, the two others are PySyft's own.
+    """
 
     one: Any
     many: Any
@@ -127,9 +130,9 @@ class DeserializationGuard:
         """Read one packed object; its type and fields must be ones that PySyft knows."""
         try:
             with self._packing.one.from_bytes(data, _limit(data)) as message:
-                names = list(message.fieldsName)
+                names = [_text(name) for name in message.fieldsName]
                 values = [b"".join(value) for value in message.fieldsData]
-                name, version = message.canonicalName, message.version
+                name, version = _text(message.canonicalName), message.version
                 blob = b"".join(message.nonrecursiveBlob)
             if name == "type":
                 name = f"type {blob.decode('ascii').rsplit(':', 1)[0]}"
@@ -153,6 +156,13 @@ class DeserializationGuard:
         except Exception as problem:
             raise _malformed() from problem
         return [packed.blob] if packed.name in _WRAPPED else list(packed.fields.values())
+
+
+def _text(data: bytes) -> str:
+    """A text with the zero at its end, without which PySyft's reader dies (`packed_object.capnp`)."""
+    if data[-1:] != b"\0":
+        raise ValueError
+    return data[:-1].decode("utf-8")
 
 
 def _limit(data: bytes) -> int:

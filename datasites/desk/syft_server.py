@@ -17,6 +17,7 @@ import logging
 import os
 import secrets
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI
@@ -40,10 +41,10 @@ from syft_code.runtime import durable_files, trace
 from syft_code.runtime.quiet_imports import left_out, quiet_import, silence
 
 with quiet_import(), left_out("torch"):
+    import capnp
     from syft.client.api import SyftAPIData
     from syft.protocol.data_protocol import get_data_protocol
     from syft.serde.deserialize import _deserialize
-    from syft.serde.recursive import recursive_scheme
     from syft.serde.recursive_primitives import iterable_schema, kv_iterable_schema
     from syft.serde.serialize import _serialize
     from syft.server.credentials import SyftSigningKey, SyftVerifyKey
@@ -96,7 +97,12 @@ def _fields(name: str, version: int) -> set[str]:
 
 
 INTAKE = DeserializationGuard(
-    Packing(one=recursive_scheme, many=iterable_schema, pairs=kv_iterable_schema, fields=_fields)
+    Packing(
+        one=capnp.load(str(Path(__file__).with_name("packed_object.capnp"))).PackedObject,
+        many=iterable_schema,
+        pairs=kv_iterable_schema,
+        fields=_fields,
+    )
 )
 
 for _name in ("_GenericAlias", "_UnionGenericAlias"):

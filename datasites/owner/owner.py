@@ -27,6 +27,7 @@ from datasites.owner import decisions, publishing
 from datasites.owner.decisions import ApprovalDraft, SignedApproval, SignedDecision
 from datasites.owner.desk_client import DeskClient
 from datasites.owner.publishing import MOCK_SLICES, Declaration, PySyftSession
+from datasites.owner.refused_plans import RefusedPlans
 from datasites.protocol import owner_actions, vault_api
 from datasites.protocol.vault_client import VaultClient
 from datasites.review.evidence import Evidence
@@ -40,6 +41,7 @@ from syft_code import canonical
 from syft_code.errors import (
     ConsiliumError,
     InvalidInput,
+    InvalidPlan,
     NotApproved,
     Refused,
     require,
@@ -456,14 +458,21 @@ class Owner:
         return self._vault.read(question, vault_api.PlanStatus)
 
     def _plan(self, plan_hash: str) -> Plan:
+        """The plan of a request. Bytes that were no plan once are not read again."""
+        refused = RefusedPlans(self._site.owner)
+        known = refused.sentence(plan_hash)
+        require(not known, known)
         data = BlobStore(self._site.desk / "blobs").plan(plan_hash)
-        plan = Plan.decode(data)
         require(
-            plan.hash == plan_hash,
+            canonical.sha256(data) == plan_hash,
             "The plan at the front desk is not the one that the code names: ask the researcher.",
             error=NotApproved,
         )
-        return plan
+        try:
+            return Plan.decode(data)
+        except InvalidPlan as problem:
+            refused.note(plan_hash, str(problem))
+            raise
 
     def _revoke(self, plan_hash: str, reason: str, tell: bool) -> None:
         self._vault.perform(

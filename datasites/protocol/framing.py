@@ -14,11 +14,7 @@ from syft_code import canonical, errors
 from syft_code.errors import InvalidMessage
 
 MAX_HEADER_BYTES = 8 * 2**20
-
-
 MAX_BODY_BYTES = 4 * 2**30
-
-
 _LENGTHS = struct.Struct(">IQ")
 
 
@@ -53,7 +49,11 @@ def _any_body(header: object) -> int:
 
 
 def receive(
-    stream: Readable, kinds: Any, *, max_body_bytes: Callable[[Any], int] = _any_body
+    stream: Readable,
+    kinds: Any,
+    *,
+    max_header_bytes: int = MAX_HEADER_BYTES,
+    max_body_bytes: Callable[[Any], int] = _any_body,
 ) -> tuple[Any, bytes]:
     """Read one frame whose header is one of the given dataclasses.
 
@@ -68,8 +68,8 @@ def receive(
         raise EOFError
     header_bytes, body_bytes = _LENGTHS.unpack(_whole(lengths, _LENGTHS.size))
     errors.require(
-        header_bytes <= MAX_HEADER_BYTES,
-        f"A message may have {MAX_HEADER_BYTES} header bytes, this one announces {header_bytes}.",
+        header_bytes <= max_header_bytes,
+        f"A message may have {max_header_bytes} header bytes, this one announces {header_bytes}.",
         error=InvalidMessage,
     )
     data = _whole(stream.read(header_bytes), header_bytes)

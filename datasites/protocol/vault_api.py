@@ -19,8 +19,12 @@ from policies.site_policy import Budget, SitePolicy
 from syft_code import canonical, errors
 from syft_code.errors import ConsiliumError, Unavailable
 from syft_code.plans.messages import Signed, Ticket
+from syft_code.plans.plan import MAX_PLAN_BYTES
 
 SOCKET_NAME = "vault.sock"
+MAX_REQUEST_BYTES = 4 * MAX_PLAN_BYTES + 2**16
+"""Of a header: the longest has a plan in a signed action, quoted twice."""
+LONGEST_SENTENCE = 1000
 LONGEST_WAIT_S = 5.0
 """So long an answer may wait for a round's end; a thread of the vault waits with it."""
 
@@ -249,8 +253,8 @@ def ask(
 
 
 def as_error(failure: Failure) -> ConsiliumError:
-    """A refusal as an error of the class that it names."""
-    return (errors.named(failure.error) or ConsiliumError)(failure.sentence)
+    """A refusal as an error of the class that it names; what the other end wrote is cut short."""
+    return (errors.named(failure.error) or ConsiliumError)(failure.sentence[:LONGEST_SENTENCE])
 
 
 @contextmanager

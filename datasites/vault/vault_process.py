@@ -44,7 +44,10 @@ class _Connection(socketserver.StreamRequestHandler):
         reply: object
         try:
             request, sent = framing.receive(
-                self.rfile, vault_api.Request, max_body_bytes=server.max_body_bytes
+                self.rfile,
+                vault_api.Request,
+                max_header_bytes=vault_api.MAX_REQUEST_BYTES,
+                max_body_bytes=server.max_body_bytes,
             )
             reply, body = server.vault.answer(request, sent)
         except (EOFError, TimeoutError, ConnectionError):

@@ -12,14 +12,13 @@
 import ipaddress
 import json
 import re
-import tomllib
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, TypeAdapter, ValidationError
 
 from federation.aggregator.storage.upload_buffer import Quotas
-from syft_code import canonical
+from syft_code import canonical, toml_text
 from syft_code.errors import InvalidInput, require
 from syft_code.plans.roster import HEX_KEY, NAME
 
@@ -123,7 +122,7 @@ def load(path: Path) -> AggregatorConfig:
         InvalidInput: with one sentence that names the field.
     """
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        table = toml_text.loads(path.read_text(encoding="utf-8"))
         as_json = json.dumps({**table, **_home_beside(path, table)}, default=str)
         config: AggregatorConfig = TypeAdapter(AggregatorConfig).validate_json(as_json)
         return config
@@ -131,12 +130,12 @@ def load(path: Path) -> AggregatorConfig:
         raise InvalidInput(
             f"The aggregator's file {path} can't be read: {problem.strerror}."
         ) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as problem:
-        raise InvalidInput(f"{path} must be TOML; {problem}.") from None
     except InvalidInput as problem:
         raise InvalidInput(f"In {path}, {problem}") from None
     except ValidationError as problem:
         raise InvalidInput(f"In {path}, {_first_problem(problem)}.") from None
+    except (ValueError, RecursionError) as problem:  # of TOML: huge numbers and deep nesting, too
+        raise InvalidInput(f"{path} must be TOML; {problem}.") from None
 
 
 def joined(host: str, port: int) -> str:

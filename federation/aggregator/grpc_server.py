@@ -94,11 +94,6 @@ class _Answers:
             request: aggregator_api.OpenStudy = canonical.parse(
                 aggregator_api.OpenStudy, self._silent.first(asked, context), what="OpenStudy"
             )
-            require(
-                len(request.plan) <= aggregator_api.MAX_PLAN_BYTES,
-                f"A plan must have at most {aggregator_api.MAX_PLAN_BYTES} bytes.",
-                error=InvalidMessage,
-            )
             self._aggregation.open_study(request)
         return b""
 

@@ -40,7 +40,6 @@ reference's), the lever's. The noise multiplier is found for each epsilon, and n
 """
 
 import math
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -49,7 +48,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, ConfigDict, TypeAdapter, ValidationError
 
 from federation.simulation.participation import EVERYBODY, Participation
-from syft_code import canonical
+from syft_code import canonical, toml_text
 from syft_code.errors import InvalidInput, require
 
 
@@ -166,8 +165,8 @@ def load(path: Path) -> Experiment:
         InvalidInput: with one sentence that names the first field that is wrong.
     """
     try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as problem:
+        raw = toml_text.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as problem:
         raise InvalidInput(f"{path} must be a TOML file, and can't be read: {problem}.") from None
     try:
         found: Experiment = TypeAdapter(Experiment).validate_python(raw)

@@ -17,7 +17,6 @@ Hospitals that name the same data folder share it between them, as a demo does.
 """
 
 import json
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -28,7 +27,7 @@ from pydantic_core import ErrorDetails
 from datasites.data.readers import Kind
 from datasites.data.train_test_split import HELD_OUT
 from datasites.site import MOST_PROCESSES
-from syft_code import canonical
+from syft_code import canonical, toml_text
 from syft_code.errors import InvalidInput, require
 from syft_code.plans.catalogue import LARGEST_DELTA, LEAST_DELTA
 from syft_code.plans.roster import NAME
@@ -170,7 +169,7 @@ def load(path: Path) -> FederationConfig:
     """
     name = quoted(str(path))
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        table = toml_text.loads(path.read_text(encoding="utf-8"))
     except OSError as problem:
         raise InvalidInput(
             f"The federation file {name} can't be read: {problem.strerror}. Give a TOML file with "
@@ -178,7 +177,7 @@ def load(path: Path) -> FederationConfig:
         ) from None
     except UnicodeDecodeError:
         raise InvalidInput(f"The federation file {name} must be TOML in UTF-8.") from None
-    except (ValueError, RecursionError) as problem:  # TOMLDecodeError is one; huge numbers another
+    except ValueError as problem:  # TOMLDecodeError is one; huge numbers another
         raise InvalidInput(f"The federation file {name} must be TOML; {problem}.") from None
     try:
         config: FederationConfig = _CONFIG.validate_json(json.dumps(table, default=str))

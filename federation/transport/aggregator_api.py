@@ -32,19 +32,19 @@ from syft_code.errors import (
     Unavailable,
 )
 from syft_code.plans.messages import LAST_NUMBER, Signed
+from syft_code.plans.plan import MAX_PLAN_BYTES
+from syft_code.plans.roster import MOST_AGGREGATORS
 
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # read when the first channel or server is made
 
 SERVICE = "consilium.Aggregator"
 CHUNK_BYTES = 1024 * 1024
-MAX_PLAN_BYTES = 1024 * 1024
 MAX_ANCHORS = 1000
-MAX_CHOICES = 5  # as many as a plan has aggregators at most
 LONGEST_ASKED_S = 600.0  # by a collector
 LONGEST_CALL_S = 900.0  # allowed by an aggregator; more, because gRPC rounds deadlines up
 SLOWEST_BYTES_PER_S = 1_000_000.0
 
-_MESSAGE_BYTES = 2 * MAX_PLAN_BYTES + 65536  # a plan inside JSON is quoted once more
+_MESSAGE_BYTES = max(2 * MAX_PLAN_BYTES, CHUNK_BYTES) + 65536  # a plan in JSON is quoted once more
 LIMITS = (
     ("grpc.max_receive_message_length", _MESSAGE_BYTES),
     ("grpc.max_send_message_length", _MESSAGE_BYTES),
@@ -96,7 +96,7 @@ class ReleaseSum:
     """
 
     call: Signed
-    choices: Annotated[tuple[Signed, ...], Field(max_length=MAX_CHOICES)]
+    choices: Annotated[tuple[Signed, ...], canonical.at_most(MOST_AGGREGATORS)]
     piece: Count
     group: Count
     offset: Count

@@ -35,12 +35,15 @@ from syft_code.learning.ranks import ClippedSums, Group
 from syft_code.models import networks
 from syft_code.plans.plan_parts import Augmentation, DpSgd, Engine, Sgd
 from syft_code.privacy.noise import NoiseSource
+from syft_code.recipes import architectures
 from syft_code.recipes.recipe import Recipe
 
 CHUNK_NUMBERS = 1 << 24
 """Of gradients written down at a time, at most: 64 MB."""
 CHUNK_INPUTS = 1 << 18
 """Of numbers in the slices at a time: their activations stay near the processor."""
+CHUNK_ACTIVATIONS = 1 << 26
+"""Of numbers that the layers make of them, at most: 256 MB."""
 MAX_CHUNK = 256
 
 
@@ -224,7 +227,15 @@ class _Gradients:
         )
         self._views = task.views
         inputs = task.views * max(1, math.prod(cohort.images.shape[1:]))
-        most = min(CHUNK_INPUTS // inputs, CHUNK_NUMBERS // max(1, self._patients.written))
+        shape = cohort.images.shape[1:]
+        made = task.views * architectures.activations(
+            task.recipe.model, pixels=shape if shape[0] else (), facts=cohort.facts.shape[1]
+        )
+        most = min(
+            CHUNK_INPUTS // inputs,
+            CHUNK_NUMBERS // max(1, self._patients.written),
+            CHUNK_ACTIVATIONS // max(1, made),
+        )
         self._chunk = max(1, min(MAX_CHUNK, self._patients.at_once // task.views, most))
 
     def clipped_sum(self, chosen: NDArray[np.int64], max_grad_norm: float) -> Clipped:

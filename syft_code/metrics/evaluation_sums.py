@@ -5,6 +5,8 @@
 `exact` gives the figures without noise, for an owner of all of the data.
 """
 
+import math
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -15,7 +17,8 @@ from syft_code.metrics import scoring, segmentation, volumes
 from syft_code.models import networks
 from syft_code.recipes.recipe import DataSpec
 
-SLICES_AT_ONCE = 32
+SLICES_AT_ONCE, NUMBERS_AT_ONCE = 32, 1 << 26
+"""Of slices, and of numbers that the widest layer makes of them: 256 MB."""
 
 
 def patient_sums(model: nn.Module, cohort: Cohort, data: DataSpec) -> NDArray[np.float64]:
@@ -58,12 +61,20 @@ def exact(model: nn.Module, cohort: Cohort, data: DataSpec) -> dict[str, float]:
     return figures
 
 
+def _at_once(model: nn.Module, cohort: Cohort) -> int:
+    """How many slices go through at a time."""
+    convolutions = (m for m in model.modules() if isinstance(m, nn.Conv2d | nn.ConvTranspose2d))
+    widest = max((layer.out_channels for layer in convolutions), default=1)
+    numbers = widest * math.prod(cohort.images.shape[1:])
+    return max(1, min(SLICES_AT_ONCE, NUMBERS_AT_ONCE // max(1, numbers)))
+
+
 def _class_scores(model: nn.Module, cohort: Cohort) -> NDArray[np.float64]:
     """Softmax of each slice, `[slices, classes]`; what is not finite counts as very small."""
     prefix, rest = networks.split_prefix(model, 0)
-    parts = []
-    for start in range(0, len(cohort.images), SLICES_AT_ONCE):
-        part = slice(start, start + SLICES_AT_ONCE)
+    parts, step = [], _at_once(model, cohort)
+    for start in range(0, len(cohort.images), step):
+        part = slice(start, start + step)
         with torch.no_grad():
             seen = networks.inputs(cohort.images[part], cohort.facts[part])
             logits = rest(*(seen if prefix is None else prefix(*seen)))
@@ -96,9 +107,9 @@ def _log_odds(scores: NDArray[np.float64], positive: int) -> NDArray[np.float64]
 
 def _found_classes(model: nn.Module, cohort: Cohort) -> NDArray[np.uint8]:
     """The class of each pixel, `[slices, height, width]`."""
-    parts = []
-    for start in range(0, len(cohort.images), SLICES_AT_ONCE):
-        part = slice(start, start + SLICES_AT_ONCE)
+    parts, step = [], _at_once(model, cohort)
+    for start in range(0, len(cohort.images), step):
+        part = slice(start, start + step)
         with torch.no_grad():
             logits = model(*networks.inputs(cohort.images[part], cohort.facts[part]))
         parts.append(logits.argmax(1).to(torch.uint8))

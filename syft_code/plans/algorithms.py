@@ -116,8 +116,8 @@ class Ewc:
     """
 
     strength: float
-    reference_sha256: str
-    importance_sha256: str
+    reference_sha256: canonical.ShortText
+    importance_sha256: canonical.ShortText
     kind: Literal["ewc"] = "ewc"
 
     def __post_init__(self) -> None:
@@ -140,7 +140,7 @@ class Distillation:
 
     weight: float
     temperature: float
-    reference_sha256: str
+    reference_sha256: canonical.ShortText
     kind: Literal["distillation"] = "distillation"
 
     def __post_init__(self) -> None:

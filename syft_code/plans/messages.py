@@ -23,6 +23,7 @@ from pydantic import Field
 
 from syft_code import canonical
 from syft_code.errors import InvalidMessage
+from syft_code.plans.roster import MOST_AGGREGATORS, MOST_HOSPITALS
 
 T = TypeVar("T")
 Purpose = Literal["train", "evaluate"]
@@ -32,6 +33,7 @@ LAST_NUMBER = 2**53 - 1
 State = Literal["queued", "running", "done", "failed"]
 NO_PART = "This hospital takes no part in this round."
 """All that a hospital says to a round it refuses, unless its owner lets researchers read why."""
+HospitalNames = Annotated[tuple[str, ...], canonical.at_most(MOST_HOSPITALS)]
 _SIGNATURE = re.compile("[0-9a-f]{128}")
 
 
@@ -63,7 +65,7 @@ class Ticket:
     steps: int
     epsilon: float
     delta: float
-    shares: tuple[str, ...] = ()
+    shares: Annotated[tuple[str, ...], canonical.at_most(MOST_AGGREGATORS)] = ()
     sentence: str = ""
     kind: Literal["ticket"] = "ticket"
 
@@ -131,7 +133,7 @@ class ReleaseCall:
     plan_hash: str
     purpose: Purpose
     round: int
-    hospitals: tuple[str, ...]
+    hospitals: HospitalNames
 
 
 @canonical.message
@@ -142,7 +144,7 @@ class SetChoice:
     purpose: Purpose
     round: int
     party: int
-    hospitals: tuple[str, ...]
+    hospitals: HospitalNames
 
 
 @canonical.message
@@ -158,7 +160,7 @@ class SumHeader:
     party: int
     piece: int
     group: int
-    hospitals: tuple[str, ...]
+    hospitals: HospitalNames
     length: int
     ring_bits: int
     sum_sha256: str

@@ -25,6 +25,7 @@ from syft_code.plans.algorithms import (
 )
 from syft_code.plans.messages import Purpose
 from syft_code.plans.plan_parts import (
+    MOST_ROUNDS,
     Augmentation,
     Compression,
     DpSgd,
@@ -46,6 +47,7 @@ from syft_code.recipes.recipe import (
     MAX_PARAMETERS,
     DataSpec,
     Recipe,
+    check_activations,
     parameter_count,
     require_recipe,
     trained_count,
@@ -73,15 +75,15 @@ class Plan:
         InvalidPlan: with one sentence, if any part is not acceptable.
     """
 
-    study: str
-    researcher_key: str
+    study: canonical.ShortText
+    researcher_key: canonical.ShortText
     data: DataSpec
     recipe: Recipe
     dp_sgd: DpSgd
     optimizer: Sgd
     rounds: int
-    hospitals: tuple[Hospital, ...]
-    aggregators: tuple[Aggregator, ...]
+    hospitals: Annotated[tuple[Hospital, ...], canonical.at_most(roster.MOST_HOSPITALS)]
+    aggregators: Annotated[tuple[Aggregator, ...], canonical.at_most(roster.MOST_AGGREGATORS)]
     min_hospitals: int
     evaluation: Evaluation | None = None
     sharing: Sharing = field(default_factory=Sharing)
@@ -93,7 +95,7 @@ class Plan:
     local_norms: bool = False
     augmentation: Augmentation | None = None
     continual: Continual | None = None
-    start_sha256: str = ""
+    start_sha256: canonical.ShortText = ""
     averaging: float | None = None
     release_schedule: ReleaseSchedule | None = None
     format: Annotated[int, Field(ge=5, le=5)] = 5
@@ -103,7 +105,10 @@ class Plan:
         canonical.require_types(self)
         roster.check_name("study", self.study)
         roster.check_key("the researcher", self.researcher_key)
-        require(1 <= self.rounds <= 1000, f"rounds must be between 1 and 1000, got {self.rounds}.")
+        require(
+            1 <= self.rounds <= MOST_ROUNDS,
+            f"rounds must be between 1 and {MOST_ROUNDS}, got {self.rounds}.",
+        )
         self.recipe.check(self.data)
         roster.check(self.hospitals, self.aggregators, self.min_hospitals)
         rounds_ok = self.evaluation is None or all(
@@ -209,6 +214,8 @@ def _check_training(plan: Plan) -> None:
         local_norms.check(plan.recipe.model, frozen_layers=plan.frozen_layers)
     if plan.augmentation is not None:
         plan.augmentation.check(plan.data)
+    views = 1 if plan.augmentation is None else plan.augmentation.views
+    check_activations(plan.recipe, plan.data, views=views)
     require(
         plan.dp_sgd.engine == "consilium" or not _trains_lstm(plan),
         'Opacus has no rule for the gradients of this lstm: set engine to "consilium", or freeze '

@@ -2,13 +2,14 @@
 
 import math
 from fractions import Fraction
-from typing import Literal
+from typing import Annotated, Literal
 
 from syft_code import canonical
 from syft_code.errors import ConsiliumError, RangeExceeded, require
 from syft_code.plans.messages import Purpose
 from syft_code.recipes.recipe import DataSpec
 
+MOST_ROUNDS = 1000
 MOST_VIEWS = 64
 MOST_SHIFT_PX = 64
 LEAST_NOISE, MOST_NOISE, LEAST_RATE = 1e-30, 1e30, 1e-9
@@ -203,14 +204,14 @@ class Evaluation:
     """
 
     noise_multiplier: float
-    after_rounds: tuple[int, ...]
+    after_rounds: Annotated[tuple[int, ...], canonical.at_most(MOST_ROUNDS)]
 
     def __post_init__(self) -> None:
         canonical.require_types(self)
         _check_noise("evaluation noise_multiplier", self.noise_multiplier)
         require(
             all(a < b for a, b in zip(self.after_rounds, self.after_rounds[1:], strict=False)),
-            f"after_rounds must be increasing, got {list(self.after_rounds)}.",
+            f"after_rounds must be increasing, got {str(list(self.after_rounds))[:80]}.",
         )
 
 

@@ -2,15 +2,18 @@
 
 import re
 from collections.abc import Sequence
+from typing import Annotated
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
+from pydantic import Field
 
 from syft_code import canonical
 from syft_code.errors import require
 
 NAME = re.compile(r"[a-z][a-z0-9_-]{0,39}")
 HEX_KEY = re.compile(r"[0-9a-f]{64}")
-MOST_AGGREGATORS = 5
+MOST_AGGREGATORS, MOST_HOSPITALS = 5, 10_000
+MAX_CERTIFICATE = 2**14
 WEIGHT_BITS = 24
 MOST_PATIENTS = 2**WEIGHT_BITS - 1
 
@@ -23,9 +26,9 @@ class Hospital:
     that its owner declared at publication, which is also its weight in the average.
     """
 
-    name: str
-    verify_key: str
-    asset: str
+    name: canonical.ShortText
+    verify_key: canonical.ShortText
+    asset: canonical.ShortText
     asset_version: int
     patients: int
 
@@ -49,11 +52,11 @@ class Aggregator:
     TLS certificate (PEM); `address` is host:port.
     """
 
-    name: str
-    address: str
-    verify_key: str
-    seal_key: str
-    certificate: str
+    name: canonical.ShortText
+    address: canonical.ShortText
+    verify_key: canonical.ShortText
+    seal_key: canonical.ShortText
+    certificate: Annotated[str, Field(max_length=MAX_CERTIFICATE)]
 
     def __post_init__(self) -> None:
         canonical.require_types(self)
@@ -108,7 +111,7 @@ def check(
     seals = {aggregator.seal_key for aggregator in aggregators}
     require(len(seals) == len(aggregators), "Each aggregator must have a seal key of its own.")
     require(
-        2 <= len(aggregators) <= MOST_AGGREGATORS,
+        len(aggregators) >= 2,
         f"A plan must name 2 to {MOST_AGGREGATORS} aggregators, got {len(aggregators)}.",
     )
     require(

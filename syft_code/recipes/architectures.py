@@ -16,7 +16,11 @@ from pydantic import Field
 from syft_code import canonical
 from syft_code.errors import require
 from syft_code.recipes import layers
-from syft_code.recipes.layers import Layer, Shape, Width
+from syft_code.recipes.layers import Layers, Shape, Width
+
+MOST_LEVELS = 6
+_OF_A_LEVEL = 16
+"""A U-Net's level: three numbers a convolution on the way down and up, what is pooled and put together."""
 
 
 @canonical.plan_part
@@ -27,7 +31,7 @@ class LayerStack:
     Without any layer it is a logistic regression.
     """
 
-    layers: tuple[Layer, ...]
+    layers: Layers
     kind: Literal["layers"] = "layers"
 
 
@@ -40,9 +44,9 @@ class Fusion:
     what came in. Parameters stand in the order image, facts, head.
     """
 
-    image: tuple[Layer, ...]
-    facts: tuple[Layer, ...] = ()
-    head: tuple[Layer, ...] = ()
+    image: Layers
+    facts: Layers = ()
+    head: Layers = ()
     kind: Literal["fusion"] = "fusion"
 
 
@@ -55,7 +59,7 @@ class UNet:
     shift of each channel at the bottom (FiLM, Perez et al. 2018, equation 2, with 1 + scale).
     """
 
-    widths: tuple[Width, ...]
+    widths: Annotated[tuple[Width, ...], canonical.at_most(MOST_LEVELS)]
     groups: Width = 4
     facts: bool = False
     kind: Literal["unet"] = "unet"
@@ -80,6 +84,25 @@ def parameters(model: Architecture, *, pixels: Shape, facts: int, classes: int) 
         case _:
             counts = _of_stack(model, pixels or (facts,), classes)
     return [count for count in counts if count]
+
+
+def activations(model: Architecture, *, pixels: Shape, facts: int) -> int:
+    """How many numbers the layers make of one slice before the last one: what a training holds."""
+    match model:
+        case UNet(widths=widths):
+            places = math.prod(pixels[1:])
+            return sum(_OF_A_LEVEL * w * places // 4**level for level, w in enumerate(widths))
+        case Fusion():
+            image, _ = layers.apply(model.image, pixels)
+            table, _ = layers.apply(model.facts, (facts,))
+            both = (math.prod(image) + table[0],)
+            return (
+                layers.activations(model.image, pixels)
+                + layers.activations(model.facts, (facts,))
+                + layers.activations(model.head, both)
+            )
+        case _:
+            return layers.activations(model.layers, pixels or (facts,))
 
 
 def _of_stack(model: LayerStack, entering: Shape, classes: int) -> list[int]:
@@ -121,7 +144,7 @@ def _of_unet(model: UNet, pixels: Shape, facts: int, classes: int) -> list[int]:
 
 def _check_unet(model: UNet, height: int, width: int) -> None:
     levels = len(model.widths)
-    require(2 <= levels <= 6, f"A U-Net must have 2 to 6 levels, got {levels}.")
+    require(levels >= 2, f"A U-Net must have 2 to {MOST_LEVELS} levels, got {levels}.")
     factor = 2 ** (levels - 1)
     require(
         height % factor == 0 and width % factor == 0,

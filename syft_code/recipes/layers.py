@@ -16,6 +16,8 @@ from syft_code.errors import require
 MAX_WIDTH = 1024
 MAX_LAYERS = 64
 MAX_FIXED_NUMBERS = 1_000_000
+_OF_AN_HOUR = 8
+"""An lstm's gates, before and after their functions."""
 
 Width = Annotated[int, Field(ge=1, le=MAX_WIDTH)]
 Shape = tuple[int, ...]
@@ -113,18 +115,15 @@ Layer = Annotated[
     Conv | GroupNorm | Activation | Pool | GlobalAverage | Linear | Lstm | Scattering,
     Field(discriminator="kind"),
 ]
+Layers = Annotated[tuple[Layer, ...], canonical.at_most(MAX_LAYERS)]
 
 
-def apply(layers: tuple[Layer, ...], entering: Shape, *, of: str = "") -> tuple[Shape, list[int]]:
+def apply(layers: Layers, entering: Shape, *, of: str = "") -> tuple[Shape, list[int]]:
     """The shape after some layers, and how many parameters each of them has.
 
     Raises:
         InvalidPlan: if a layer can't stand where it does; `of` names the layers in its sentence.
     """
-    require(
-        len(layers) <= MAX_LAYERS,
-        f"There may be at most {MAX_LAYERS} layers in a row, got {len(layers)}.",
-    )
     shape, counts = entering, []
     for position, layer in enumerate(layers, start=1):
         where = f"{of}layer {position} ({layer.kind})"
@@ -133,6 +132,21 @@ def apply(layers: tuple[Layer, ...], entering: Shape, *, of: str = "") -> tuple[
         shape, count = after(layer, shape, where)
         counts.append(count)
     return shape, counts
+
+
+def activations(layers: Layers, entering: Shape) -> int:
+    """How many numbers some layers make of one slice, all of them together.
+
+    >>> activations((Conv(channels=8, stride=2), Activation()), (3, 28, 28)) == 2 * 8 * 14 * 14
+    True
+    """
+    shape, numbers = entering, 0
+    for layer in layers:
+        if isinstance(layer, Lstm):
+            numbers += _OF_AN_HOUR * layer.units * shape[1]
+        shape, _ = after(layer, shape)
+        numbers += math.prod(shape)
+    return numbers
 
 
 def after(layer: Layer, shape: Shape, where: str = "the layer") -> tuple[Shape, int]:

@@ -6,6 +6,7 @@ where a recipe becomes a network, and it knows only layers that never mix patien
 A recipe is checked against the shape of the data before anybody builds it.
 """
 
+import math
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -53,8 +54,13 @@ __all__ = [
 ]
 
 MAX_PARAMETERS = 50_000_000
+MAX_ACTIVATIONS = 2**28
+"""Of one patient's views, in all layers: 1 GiB, of which a step holds two or three."""
 MAX_FACTS = 256
 MAX_FACT_NAME = 80
+MOST_CHANNELS, MOST_CLASSES = 16, 100
+MAX_CHANNEL_NAME = 2**16
+"""The one channel of a series names all of its columns."""
 
 
 @canonical.message
@@ -72,21 +78,26 @@ class DataSpec:
 
     kind: Literal["ham10000", "brats", "table", "series"]
     task: Literal["classification", "segmentation"]
-    channels: tuple[str, ...]
+    channels: Annotated[
+        tuple[Annotated[str, Field(max_length=MAX_CHANNEL_NAME)], ...],
+        canonical.at_most(MOST_CHANNELS),
+    ]
     height_px: int
     width_px: int
-    classes: tuple[str, ...]
-    patient_unit: str
+    classes: Annotated[tuple[canonical.ShortText, ...], canonical.at_most(MOST_CLASSES)]
+    patient_unit: canonical.ShortText
     stand_in: bool
-    facts: tuple[str, ...] = ()
-    positive: str = ""
+    facts: Annotated[tuple[canonical.ShortText, ...], canonical.at_most(MAX_FACTS)] = ()
+    positive: canonical.ShortText = ""
 
     def __post_init__(self) -> None:
         if self.kind == "table":
             self._check_table()
         else:
             self._check_pixels()
-        require(2 <= len(self.classes) <= 100, "There must be 2 to 100 classes.")
+        require(
+            2 <= len(self.classes) <= MOST_CLASSES, f"There must be 2 to {MOST_CLASSES} classes."
+        )
         require(
             len(self.facts) <= MAX_FACTS and len(set(self.facts)) == len(self.facts),
             f"There may be at most {MAX_FACTS} facts, each under a name of its own, got "
@@ -117,11 +128,19 @@ class DataSpec:
             1 <= self.height_px <= 1024 and 1 <= self.width_px <= 1024,
             f"A slice must be 1 to 1024 pixels wide and high, got {self.height_px} x {self.width_px}.",
         )
-        require(1 <= len(self.channels) <= 16, "A slice must have 1 to 16 channels.")
+        require(
+            1 <= len(self.channels) <= MOST_CHANNELS,
+            f"A slice must have 1 to {MOST_CHANNELS} channels.",
+        )
         require(
             self.kind != "series" or (len(self.channels) == 1 and self.task == "classification"),
             "A series must have one channel, hours by vital signs, and classes to tell apart.",
         )
+
+
+ClassWeights = Annotated[
+    tuple[Annotated[float, Field(gt=0, le=1000)], ...], canonical.at_most(MOST_CLASSES)
+]
 
 
 @canonical.plan_part
@@ -132,7 +151,7 @@ class CrossEntropy:
     means all equal. Take them from publications or from the mock, never from private labels.
     """
 
-    class_weights: tuple[Annotated[float, Field(gt=0, le=1000)], ...] = ()
+    class_weights: ClassWeights = ()
     kind: Literal["cross_entropy"] = "cross_entropy"
 
 
@@ -140,7 +159,7 @@ class CrossEntropy:
 class DiceCrossEntropy:
     """Soft Dice (Milletari et al. 2016) of each slice plus weighted cross-entropy."""
 
-    class_weights: tuple[Annotated[float, Field(gt=0, le=1000)], ...] = ()
+    class_weights: ClassWeights = ()
     kind: Literal["dice_cross_entropy"] = "dice_cross_entropy"
 
 
@@ -229,6 +248,24 @@ def layer_parameters(recipe: Recipe, data: DataSpec) -> list[int]:
     """The parameters of each layer that has some, in the order of the network's vector."""
     return architectures.parameters(
         recipe.model, pixels=pixel_shape(data), facts=len(data.facts), classes=len(data.classes)
+    )
+
+
+def activation_count(recipe: Recipe, data: DataSpec) -> int:
+    """How many numbers the recipe's network makes of one slice, the logits among them."""
+    pixels = pixel_shape(data)
+    places = math.prod(pixels[1:]) if data.task == "segmentation" else 1
+    inside = architectures.activations(recipe.model, pixels=pixels, facts=len(data.facts))
+    return inside + len(data.classes) * places
+
+
+def check_activations(recipe: Recipe, data: DataSpec, *, views: int) -> None:
+    """Raise `InvalidPlan` if what a network makes of so many views of a slice fits no memory."""
+    count = views * activation_count(recipe, data)
+    require(
+        count <= MAX_ACTIVATIONS,
+        f"A network may make at most {MAX_ACTIVATIONS:,} numbers of the views of one slice, and "
+        f"this one makes {count:,}: use fewer views, fewer or narrower layers, or smaller pictures.",
     )
 
 

@@ -1,7 +1,7 @@
 """Holes of plain PySyft 0.9.5: each attack succeeds there first, and then fails here.
 
 Both sites are real processes spoken to over real sockets, and nothing is replaced. The
-numbers S1 to S11 are those of our list of PySyft's holes; N1 to N3 came up while these
+numbers S1 to S11 are those of our list of PySyft's holes; N1 to N4 came up while these
 tests were written.
 """
 
@@ -31,6 +31,7 @@ from tests.hostile.conftest import (
     pack_call,
     pack_fields,
     pack_signed,
+    plain_site_of_its_own,
     refusal,
     sentence,
     submission,
@@ -38,6 +39,7 @@ from tests.hostile.conftest import (
     unpack,
     value_object,
 )
+from tests.hostile.vault_behind_desk import processes
 from tests.plans import plan
 
 with quiet_import():
@@ -286,6 +288,30 @@ def test_n1_unpacking_a_strangers_bytes_runs_a_program_there_and_none_here(
         refusal(unpack(ours.desk.post(packed)))
     time.sleep(0.3)
     assert not here.exists()
+
+
+def unended(data: bytes) -> bytes:
+    """The same packed object with another byte in place of the zero that ends a field's name."""
+    return data.replace(b"serialized_message\0", b"serialized_message\xc4")
+
+
+def test_n5_a_text_without_its_end_ends_the_server_there_and_is_refused_here(
+    ours: OurSite, tmp_path: Path
+) -> None:
+    with plain_site_of_its_own(tmp_path / "doomed") as doomed:
+        packed = unended(pack_call(new_key(), doomed.desk.uid, "user.create", pack([])))
+        with pytest.raises(httpx.TransportError):
+            doomed.desk.post(packed)
+        assert processes("tests.hostile.plain_site", tmp_path / "doomed") == []
+
+    here = pack_call(new_key(), ours.desk.uid, "user.create", pack([]))
+    before = processes("datasites.desk.desk_process", ours.site.home)
+    assert "packed as PySyft" in refusal(unpack(ours.desk.post(unended(here))))
+    call = pack_fields("SyftAPICall", [("path", pack("user.create"))]).replace(
+        b"path\0", b"path\xc4"
+    )
+    assert "packed as PySyft" in refusal(unpack(ours.desk.post(pack_signed(new_key(), call))))
+    assert processes("datasites.desk.desk_process", ours.site.home) == before
 
 
 def wait_for(path: Path) -> None:

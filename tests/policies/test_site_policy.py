@@ -47,6 +47,10 @@ def test_the_whole_day_of_an_expiry_counts() -> None:
 
 WRONG = {
     "no TOML": ("epsilon = = 1", "must be TOML"),
+    "a key of many parts": ("a." * 5000 + "a = 1", "at most 200 dots"),
+    "deep nesting": ("a = " + "[" * 5000, "nests too deep"),
+    "a number of many digits": ("epsilon = " + "9" * 5000, "must be TOML"),
+    "a number past all floats": (LEAST.replace("8", "9" * 400), "numbers, words and lists"),
     "nothing": ("", "epsilon"),
     "an unknown word": (LEAST + "min_patient = 3\n", "min_patient"),
     "a word for a number": (LEAST.replace("8", '"8"'), "epsilon"),

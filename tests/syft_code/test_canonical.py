@@ -11,6 +11,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from syft_code import canonical
 from syft_code.errors import InvalidInput, InvalidMessage, InvalidPlan
+from syft_code.plans.messages import Signed
 from tests.vectors import second
 
 
@@ -169,3 +170,10 @@ def test_other_bytes_than_the_canonical_ones_are_refused(data: bytes) -> None:
     assert canonical.parse(Example, good, what="note") == Example(number=1.0, names=("é",))
     with pytest.raises(InvalidMessage):
         canonical.parse(Example, data, what="note")
+
+
+def test_of_very_many_problems_only_their_number_is_told() -> None:
+    """To list a million of them took longer, and more memory, than to find them."""
+    text = b"{" + b",".join(b'"%x":0' % number for number in range(2000)) + b"}"
+    with pytest.raises(InvalidMessage, match=r"in the whole: 2,\d+ problems"):
+        canonical.parse(Signed, text, what="message")

@@ -27,7 +27,6 @@ none is ever taken from a hospital's patients. docs/data.md explains each field.
 import json
 import math
 import re
-import tomllib
 from collections.abc import Iterator
 from dataclasses import field
 from importlib import resources
@@ -37,7 +36,7 @@ from typing import Annotated, Literal
 from pydantic import Field, TypeAdapter, ValidationError
 
 from datasites.data.readers import safe_files
-from syft_code import canonical
+from syft_code import canonical, toml_text
 from syft_code.errors import InvalidData, require
 
 SCHEMA_FILE = "schema.toml"
@@ -246,12 +245,13 @@ def parse(data: bytes, *, name: str) -> Schema:
         InvalidData: with one sentence that names the file and the field.
     """
     try:
-        as_json = json.dumps(tomllib.loads(data.decode("utf-8")), default=str)
-        found: Schema = TypeAdapter(Schema).validate_json(as_json)
+        as_json = json.dumps(toml_text.loads(data.decode("utf-8")), default=str)
     except UnicodeDecodeError:
         raise InvalidData(f"{name!r} must be UTF-8 text. Save it again.") from None
-    except tomllib.TOMLDecodeError as problem:
+    except (ValueError, RecursionError) as problem:  # huge numbers, too; RecursionError: of JSON
         raise InvalidData(f"{name!r} must be TOML; {problem}.") from None
+    try:
+        found: Schema = TypeAdapter(Schema).validate_json(as_json)
     except ValidationError as problem:
         raise InvalidData(f"In {name!r}, {canonical.first_problem(problem)}.") from None
     except InvalidData as problem:

@@ -17,14 +17,16 @@ from dataclasses import replace
 from pathlib import Path
 
 from datasites.protocol import framing, vault_api
+from datasites.protocol.framing import Readable
 from datasites.sandbox import offers
 from datasites.sandbox.spec import Spec, python_paths
 from datasites.sandbox.template import Template, Worker
 from datasites.site import ROUND_LIMIT_S
-from datasites.vault.worker.job_messages import JobReply, StepDone, TrainingJob
+from datasites.vault.worker.job_messages import JobReply, JobResult, StepDone, TrainingJob
 from syft_code.errors import InvalidMessage, TrainingFailed
 from syft_code.plans.plan import Plan
 from syft_code.plans.plan_parts import Engine
+from syft_code.secret_sharing.vector_layout import VectorLayout
 
 START_LIMIT_S = 180.0
 """A template that loads its libraries longer than this never comes up."""
@@ -39,6 +41,7 @@ TOO_LONG = (
     "longer limit."
 )
 LOG_BYTES = 64 * 2**20
+MAX_ANSWER_HEADER_BYTES = 2**16
 _ENTRY = "datasites.vault.worker.job_runner:work"
 _PREPARE: Mapping[Engine, str] = {
     "consilium": "datasites.vault.worker.warm_up:small_rounds",
@@ -261,8 +264,24 @@ def _converse(
     finally:
         for end in itertools.chain.from_iterable(pairs):
             end.close()
+    return read_result(workers[0].answers, jobs[0], on_step)
+
+
+def read_result(answers: Readable, job: TrainingJob, on_step: Callable[[int], None]) -> bytes:
+    """The bytes of a job's result, after its steps; nothing is read past the length that the plan gives.
+
+    Raises:
+        InvalidMessage: if a process announces more, or speaks out of turn.
+        ConsiliumError: what it says went wrong.
+    """
+    result_bytes = 8 * VectorLayout.of(Plan.decode(job.plan.encode())).result_length(job.purpose)
     while True:
-        answer, body = framing.receive(workers[0].answers, JobReply)
+        answer, body = framing.receive(
+            answers,
+            JobReply,
+            max_header_bytes=MAX_ANSWER_HEADER_BYTES,
+            max_body_bytes=lambda header: result_bytes if isinstance(header, JobResult) else 0,
+        )
         if isinstance(answer, vault_api.Failure):
             raise vault_api.as_error(answer)
         if not isinstance(answer, StepDone):

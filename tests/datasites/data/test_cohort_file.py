@@ -45,6 +45,9 @@ def test_a_cohort_with_facts_comes_back_as_it_was(spec: DataSpec) -> None:
         ({"images": np.zeros((12, 1, 1, 1), np.uint8)}, "Images must be"),
         ({"labels": np.full(12, 9, np.uint8)}, "below the number of classes"),
         ({"more": np.zeros(1, np.uint8)}, "must hold"),
+        ({"labels": np.array(1, np.uint8)}, "labels must be uint8 with 1 or 3 axes"),
+        ({"patient": np.arange(12.0) // 2}, "patient must be int32"),
+        ({"held_out": np.zeros((6, 1), np.uint8)}, "held_out must be"),
     ],
 )
 def test_a_file_that_differs_from_the_declared_shape_is_refused(
@@ -75,3 +78,15 @@ def test_what_a_tables_rows_say_goes_through_a_file_and_leaves_with_their_patien
     short = replace(before, cells=cells.select(np.arange(2 * PATIENTS) > 0))
     with pytest.raises(InvalidData, match="row of a table must have its cells"):
         cohort_file.unpack(cohort_file.pack(short), TABLE)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [('"U8"', '"BF16"'), ('"U8"', '"F8_E4M3"'), ('"shape":[', '"shape":[' + "1," * 40)],
+)
+def test_numbers_and_axes_that_numpy_does_not_know_are_refused(old: str, new: str) -> None:
+    data = cohort_file.pack(split(TABLE))
+    size = int.from_bytes(data[:8], "little")
+    header = data[8 : 8 + size].replace(old.encode(), new.encode(), 1)
+    with pytest.raises(InvalidData, match="safetensors"):
+        cohort_file.unpack(len(header).to_bytes(8, "little") + header + data[8 + size :], TABLE)

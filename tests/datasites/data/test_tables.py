@@ -355,3 +355,11 @@ def test_a_cholesterol_of_0_is_missing_at_every_swiss_patient(heart: Reading) ->
     counts = {site: int(gone[mask].sum()) for site, mask in at.items()}
     assert counts == {"cleveland": 0, "hungarian": 23, "switzerland": 123, "va": 56}
     assert not value[gone > 0].any()
+
+
+@pytest.mark.parametrize(
+    "text", ["a = " + "[" * 5000, "a." * 5000 + "a = 1", "a = " + "9" * 5000, "a." * 150 + "a = 1"]
+)
+def test_a_schema_that_is_deep_or_endless_is_refused_at_once(text: str) -> None:
+    with pytest.raises(InvalidData, match=r"must be TOML|In 's'"):
+        table_schema.parse(text.encode(), name="s")

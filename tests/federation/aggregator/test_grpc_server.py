@@ -21,6 +21,7 @@ from syft_code.errors import ConsiliumError, InvalidMessage, Refused
 from syft_code.evidence import audit_chain
 from syft_code.plans import messages
 from syft_code.plans.messages import OpenCall, SetChoice, Signed
+from syft_code.plans.plan import MAX_PLAN_BYTES
 from syft_code.plans.plan_parts import Robust, Sharing
 from syft_code.secret_sharing import envelope, groups, sharing
 from tests.federation.live_aggregators import (
@@ -496,14 +497,14 @@ def test_calls_that_could_hold_a_worker_or_fill_its_memory_are_refused(
             health(b"", timeout=timeout_s)
         assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
     huge = aggregator_api.OpenStudy(
-        call=Signed(message="", signature=""), plan="x" * (aggregator_api.MAX_PLAN_BYTES + 1)
+        call=Signed(message="", signature=""), plan="x" * (MAX_PLAN_BYTES + 1)
     )
     garbage = (b"", b"\0" * 100, b'{"a":' * 2000)
     for name in ("OpenStudy", "Received", "Choose", "Release", "Anchors"):
         for request in (*garbage, canonical.encode(huge)):
             with pytest.raises(InvalidMessage):
                 lines[0].stream(name, request)
-    too_long = bytes(2 * aggregator_api.MAX_PLAN_BYTES + 70_000)
+    too_long = bytes(aggregator_api.CHUNK_BYTES + 70_000)
     with pytest.raises(ConsiliumError):
         lines[0].unary("OpenStudy", too_long)
     for parts in ([], [b""], [b"{}", b"x" * 100]):

@@ -3,6 +3,7 @@
 import pytest
 
 from syft_code.errors import InvalidPlan
+from syft_code.recipes.architectures import LayerStack
 from syft_code.recipes.layers import (
     MAX_LAYERS,
     Activation,
@@ -74,6 +75,8 @@ def test_the_sentence_names_the_branch_and_the_position() -> None:
 
 
 def test_a_row_of_too_many_layers_is_refused() -> None:
-    apply((Activation(),) * MAX_LAYERS, (4,))
-    with pytest.raises(InvalidPlan, match="at most 64 layers in a row, got 65"):
-        apply((Activation(),) * (MAX_LAYERS + 1), (4,))
+    LayerStack(layers=(Activation(),) * MAX_LAYERS)
+    with pytest.raises(
+        InvalidPlan, match=r"in layers, .* at most 64 items after validation, not 65"
+    ):
+        LayerStack(layers=(Activation(),) * (MAX_LAYERS + 1))

@@ -3,19 +3,30 @@
 from collections.abc import Callable
 from dataclasses import replace
 
+import numpy as np
 import pytest
-from torch import nn
+from torch import Tensor, nn
 
 from syft_code import canonical
 from syft_code.errors import InvalidInput, InvalidPlan
-from syft_code.plans.plan_parts import Compression, DpSgd, Sharing
+from syft_code.models import networks
+from syft_code.plans.plan_parts import Augmentation, Compression, DpSgd, Sharing
 from syft_code.recipes.architectures import Architecture, Fusion, LayerStack, UNet
-from syft_code.recipes.layers import Activation, Conv, GroupNorm, Linear, Lstm, Scattering
+from syft_code.recipes.layers import (
+    Activation,
+    Conv,
+    GlobalAverage,
+    GroupNorm,
+    Linear,
+    Lstm,
+    Scattering,
+)
 from syft_code.recipes.recipe import (
     CrossEntropy,
     DataSpec,
     DiceCrossEntropy,
     Recipe,
+    activation_count,
     layer_parameters,
     parameter_count,
     trained_count,
@@ -172,3 +183,53 @@ def test_a_part_of_the_wrong_type_is_one_sentence(write: Callable[[], object]) -
         write()
     assert ", got " in str(said.value)
     assert "\n" not in str(said.value) and "the whole" not in str(said.value)
+
+
+MODELS: list[tuple[Architecture, DataSpec]] = [
+    (LayerStack(layers=(Conv(channels=4, stride=2), GroupNorm(groups=2), Activation())), SKIN),
+    (LayerStack(layers=(Scattering(), Linear(features=8))), SKIN),
+    (LayerStack(layers=(Linear(features=8), Activation())), TABLE),
+    (LayerStack(layers=(Lstm(units=8), Linear(features=4))), SERIES),
+    (FUSION, SKIN_FACTS),
+    (UNet(widths=(4, 8)), BRAIN),
+    (UNet(widths=(4, 8), facts=True), replace(BRAIN, facts=("age",))),
+]
+
+
+@pytest.mark.parametrize(("model", "data"), MODELS)
+def test_the_numbers_that_a_network_makes_are_counted_before_it_is_built(model, data) -> None:
+    """At least those that come out of its layers, and not many times as many."""
+    network, made = networks.build(recipe(model), data), 0
+
+    def note(_layer: nn.Module, _inputs: object, out: Tensor) -> None:
+        nonlocal made
+        made += out.numel()
+
+    for layer in network.modules():
+        if not list(layer.children()) and not isinstance(layer, nn.Flatten | nn.Unflatten):
+            layer.register_forward_hook(note)
+    shape = (len(data.channels), data.height_px, data.width_px) if data.channels else (0, 0, 0)
+    images = np.zeros((1, *shape), np.uint8 if data.kind != "brats" else np.float16)
+    network(*networks.inputs(images, np.zeros((1, len(data.facts)), np.float32)))
+    count = activation_count(recipe(model), data)
+    assert made <= count
+    assert count <= 3 * made or data.kind == "series"  # what an lstm makes inside shows to no hook
+
+
+LARGE = replace(SKIN, height_px=1024, width_px=1024)
+WIDE = LayerStack(layers=(Conv(channels=1024), GlobalAverage()))
+
+
+def test_a_short_plan_that_wants_eight_gigabytes_is_refused() -> None:
+    """Of 1024 channels of 1024 x 1024 pixels; it has 30,000 parameters and 3 kB."""
+    recipe(WIDE).check(LARGE)
+    with pytest.raises(InvalidPlan, match=r"at most 268,435,456 numbers .* makes 1,073,7\d\d,\d+:"):
+        plan(data=LARGE, recipe=recipe(WIDE))
+
+
+def test_each_view_of_a_slice_counts() -> None:
+    medium = recipe(LayerStack(layers=(Conv(channels=256), GlobalAverage())))
+    data = replace(SKIN, height_px=128, width_px=128)
+    assert plan(data=data, recipe=medium, augmentation=Augmentation(views=60, flips=True))
+    with pytest.raises(InvalidPlan, match="use fewer views"):
+        plan(data=data, recipe=medium, augmentation=Augmentation(views=64, flips=True))

@@ -66,9 +66,10 @@ COMMANDS = {
     ),
     "audit": LazyCommand(
         load=lambda: import_module("datasites.cli.ledger_commands").audit(
-            import_module("federation.cli.audit_commands").verify
+            import_module("federation.cli.audit_commands").verify,
+            import_module("federation.cli.privacy_commands").privacy,
         ),
-        text="The signed log of what a hospital did.",
+        text="The signed log of what a hospital did; an audit of its epsilons.",
     ),
     "study": LazyCommand(
         load=lambda: import_module("federation.cli.study_commands").app(_datasets()),

@@ -54,17 +54,25 @@ class Rates:
 
 
 def best_rates(without: Scores, present: Scores, *, error: float) -> Rates:
-    """Of the test "score at least t": t by some of the runs, its rates by the others.
+    """Of the test "score at least t", or at most: which, and t, by some runs, its rates by the others.
 
     Guarantee: both rates hold at once with probability 1 - `error`, whatever the scores' distribution.
     Source: Clopper & Pearson 1934.
     """
-    cuts = len(without) // CHOOSING, len(present) // CHOOSING
-    tried = np.unique(np.concatenate([without[: cuts[0]], present[: cuts[1]]]))
-    upper, lower = _rates(without[: cuts[0]], present[: cuts[1]], tried, error=CHOOSING_ERROR)
-    chosen = tried[np.argmax(norm.isf(upper) - norm.isf(lower))]
-    upper, lower = _rates(without[cuts[0] :], present[cuts[1] :], chosen[None], error=error)
+    _, sign, threshold = max(_chosen(without, present, sign) for sign in (1.0, -1.0))
+    counted, shown = (sign * of[len(of) // CHOOSING :] for of in (without, present))
+    upper, lower = _rates(counted, shown, np.array([threshold]), error=error)
     return Rates(float(upper[0]), float(lower[0]))
+
+
+def _chosen(without: Scores, present: Scores, sign: float) -> tuple[float, float, float]:
+    """The best threshold on scores of this sign, after the mu that it gives."""
+    first, second = (sign * of[: len(of) // CHOOSING] for of in (without, present))
+    tried = np.unique(np.concatenate([first, second]))
+    upper, lower = _rates(first, second, tried, error=CHOOSING_ERROR)
+    mu = norm.isf(upper) - norm.isf(lower)
+    best = int(np.argmax(mu))
+    return float(mu[best]), sign, float(tried[best])
 
 
 def refutes(rates: Rates, claim: Sequence[Releases], *, delta: float) -> bool:

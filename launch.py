@@ -70,9 +70,10 @@ COMMANDS = {
     ),
     "audit": LazyCommand(
         load=lambda: import_module("datasites.cli.ledger_commands").audit(
-            import_module("federation.cli.audit_commands").verify
+            import_module("federation.cli.audit_commands").verify,
+            import_module("federation.cli.privacy_commands").privacy,
         ),
-        text="The signed log of what a hospital did.",
+        text="The signed log of what a hospital did; an audit of its epsilons.",
     ),
     "certificate": LazyCommand(
         load=lambda: import_module("federation.cli.certificate_commands").app(),

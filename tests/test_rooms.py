@@ -93,9 +93,10 @@ MAY_IMPORT: dict[str, set[str]] = {
         "federation.evaluation", "federation.reporting", "federation.simulation",
         "federation.strategy", "syft_code.*",
     },
+    "federation.privacy_audit": {"federation.evaluation", "federation.simulation", "syft_code.*"},
     "federation.cli": {
         "federation.certificate", "federation.evaluation", "federation.experiments",
-        "federation.transport", "syft_code.*",
+        "federation.privacy_audit", "federation.transport", "syft_code.*",
     },
     "federation.local": {"datasites.*", "federation.*", "policies", "syft_code.*"},
     "": {"datasites.*", "federation.*", "syft_code.*"},

@@ -42,11 +42,15 @@ def ledger(
         cli_output.sentence(f"{owner.ledger_card(asset).text()}\n")
 
 
-def audit(verify: Callable[..., None]) -> typer.Typer:
-    """The commands on audit logs, with the one that verifies an export."""
-    found = typer.Typer(no_args_is_help=True, help="The signed log of what a hospital did.")
+def audit(verify: Callable[..., None], privacy: Callable[..., None]) -> typer.Typer:
+    """The commands on audit logs, with the one that verifies an export, and that on epsilons."""
+    found = typer.Typer(
+        no_args_is_help=True,
+        help="The signed log of what a hospital did; an audit of its epsilons.",
+    )
     found.command("export", cls=Command)(export)
     found.command("verify", cls=Command)(verify)
+    found.command("privacy", cls=Command)(privacy)
     return found
 
 

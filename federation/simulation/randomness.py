@@ -6,6 +6,7 @@ its operating system, and has no argument by which another source could reach it
 
 import hashlib
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,16 +17,16 @@ _SEED_BYTES = 32
 
 
 class Silence(NoiseSource):
-    """Draws patients as any source does, and says zero where Gaussian noise is asked for.
+    """Draws patients as any source does, and adds nothing where Gaussian noise is asked for.
 
     For references without privacy alone. What trains with it has no guarantee at all.
     """
 
     __slots__ = ()
 
-    def normal(self, size: int) -> NDArray[np.float64]:
-        """No noise."""
-        return np.zeros(size)
+    def add_noise(self, exact: NDArray[np.floating[Any]], *, std: float) -> NDArray[np.float64]:
+        """The exact numbers, neither noised nor rounded."""
+        return exact.astype(np.float64)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

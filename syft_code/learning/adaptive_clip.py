@@ -82,16 +82,12 @@ class ClipNorm:
         counting = self.dp.adaptive.count_noise_multiplier
         return gradient_multiplier(self.dp.noise_multiplier, counting) * self.norm
 
-    def follow(self, *, drawn: int, unclipped: int, noise: float, expected: float) -> None:
-        """After a step: move towards the quantile; `noise` is standard Gaussian.
-
-        `drawn` and `unclipped` are true counts. Only their noised sum has a part in the norm.
-        """
+    def follow(self, count: float, *, expected: float) -> None:
+        """After a step: move towards the quantile, by the centred count with its noise on it."""
         adaptive = self.dp.adaptive
         if adaptive is None:
             return
-        centred = unclipped - drawn / 2.0 + adaptive.count_noise_multiplier * noise
-        share = centred / expected + 0.5
+        share = count / expected + 0.5
         moved = next_norm(
             self.norm,
             min(max(share, 0.0), 1.0),

@@ -158,13 +158,12 @@ def _descend(
         # 2, 3 Compute the gradient of each patient, clip it. An empty sample gives zeros.
         total, unclipped = gradients.clipped_sum(sample, clip.norm)
         # 4 Add noise, even to an empty sample's zeros, then divide by the expected batch.
-        gradient = randomness.normal(len(total))
-        gradient *= clip.noise_std
-        gradient += total.numpy()
+        gradient = randomness.add_noise(total.numpy(), std=clip.noise_std)
         gradient /= expected
         if run.dp.adaptive is not None:
-            noise = float(randomness.normal(1)[0])
-            clip.follow(drawn=len(sample), unclipped=unclipped, noise=noise, expected=expected)
+            centred = np.array([unclipped - len(sample) / 2.0])
+            count = randomness.add_noise(centred, std=run.dp.adaptive.count_noise_multiplier)
+            clip.follow(float(count[0]), expected=expected)
         # 5 Descend.
         descent.step(gradient)
         if on_step is not None:

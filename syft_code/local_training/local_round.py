@@ -86,8 +86,7 @@ def evaluate(
     model = _model(plan, own_weights(plan, parts.weights, kept))
     sums = evaluation_sums.patient_sums(model, cohort, plan.data)
     scale = plan.evaluation.noise_multiplier * scoring.sensitivity(plan.data)
-    noised: Vector = sums + scale * randomness.normal(len(sums))
-    return noised
+    return randomness.add_noise(sums, std=scale)
 
 
 def proximal_term(plan: Plan, parts: Broadcast, kept: Vector) -> ProximalTerm | None:

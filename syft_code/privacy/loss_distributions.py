@@ -14,8 +14,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import dp_accounting
+import numpy as np
 from dp_accounting.pld import privacy_loss_distribution as pld
 from dp_accounting.pld.privacy_loss_distribution import PrivacyLossDistribution
+from numpy.typing import NDArray
 
 RELATION = dp_accounting.NeighboringRelation.ADD_OR_REMOVE_ONE
 GRID = 0.15
@@ -61,14 +63,21 @@ def epsilon(releases: Sequence[Releases], *, delta: float) -> float:
     >>> round(epsilon(two, delta=1e-5), 2)
     2.34
     """
-    grid = _grid(releases)
-    tail = TRUNCATED * delta / (4 * len(releases))
-    row = [_composed(kind, grid, tail) for kind in sorted(releases)]
-    while len(row) > 1:
-        pairs = zip(row[::2], row[1::2], strict=False)
-        last = row[-1:] if len(row) % 2 else []
-        row = [a.compose(b, tail_mass_truncation=tail) for a, b in pairs] + last
-    return float(row[0].get_epsilon_for_delta(delta))
+    return float(_whole(releases, delta).get_epsilon_for_delta(delta))
+
+
+def deltas(
+    releases: Sequence[Releases], epsilons: NDArray[np.float64], *, tails: float
+) -> NDArray[np.float64]:
+    """The delta of all of them together at each epsilon, rounded up: the whole privacy profile.
+
+    The tails that are cut off add at most 1e-4 `tails` to each.
+
+    >>> one = [Releases(noise_multiplier=1.0, sample_rate=1.0, count=1)]
+    >>> [round(float(d), 3) for d in deltas(one, np.array([0.0, 1.0]), tails=1e-5)]
+    [0.383, 0.127]
+    """
+    return np.asarray(_whole(releases, tails).get_delta_for_epsilon(epsilons), dtype=np.float64)
 
 
 def quick_bound(releases: Sequence[Releases], *, delta: float) -> float:
@@ -82,6 +91,18 @@ def quick_bound(releases: Sequence[Releases], *, delta: float) -> float:
         for kind in releases
     )
     return sum(order_2) - math.log(delta)
+
+
+def _whole(releases: Sequence[Releases], delta: float) -> PrivacyLossDistribution:
+    """The loss of all of them, with tails fit for a delta."""
+    grid = _grid(releases)
+    tail = TRUNCATED * delta / (4 * len(releases))
+    row = [_composed(kind, grid, tail) for kind in sorted(releases)]
+    while len(row) > 1:
+        pairs = zip(row[::2], row[1::2], strict=False)
+        last = row[-1:] if len(row) % 2 else []
+        row = [a.compose(b, tail_mass_truncation=tail) for a, b in pairs] + last
+    return row[0]
 
 
 def _grid(releases: Sequence[Releases]) -> float:

@@ -183,8 +183,8 @@ def noised(
     source = NoiseSource.from_os()
     sums = np.zeros(scoring.evaluation_length(plan.data))
     for hospital in hospitals:
-        sums += evaluation_sums.patient_sums(model, hospital.held_out, plan.data)
-        sums += scale * source.normal(len(sums))
+        exact = evaluation_sums.patient_sums(model, hospital.held_out, plan.data)
+        sums += source.add_noise(exact, std=scale)
     return scoring.report(sums, plan.data)
 
 

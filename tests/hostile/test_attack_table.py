@@ -6,7 +6,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 TABLE = HERE.parents[1] / "docs" / "attacks.md"
-ATTACKS = [f"S{n}" for n in range(1, 16)] + [f"N{n}" for n in range(1, 5)]
+ATTACKS = [f"S{n}" for n in range(1, 16)] + [f"N{n}" for n in range(1, 6)]
 COLUMNS = 5
 
 

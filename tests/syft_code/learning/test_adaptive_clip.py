@@ -12,7 +12,7 @@ from syft_code.learning.adaptive_clip import ClipNorm
 from syft_code.learning.dp_sgd import TrainingRun
 from syft_code.models import networks
 from syft_code.plans.plan_parts import AdaptiveClip, DpSgd, Sgd
-from syft_code.privacy.noise import NoiseSource
+from syft_code.privacy.noise import NoiseSource, on_grid
 from tests.gradients import ROWS, TABLE, a_cohort, slow_gradients
 
 pytestmark = pytest.mark.thorough
@@ -30,7 +30,7 @@ def test_three_steps_of_the_clip_norm_worked_by_hand() -> None:
     clip = ClipNorm.first(a_step())
     norms = [clip.norm]
     for drawn, unclipped, noise in ((8, 7, 0.2), (12, 0, 0.0), (10, 10, -0.4)):
-        clip.follow(drawn=drawn, unclipped=unclipped, noise=noise, expected=10.0)
+        clip.follow(unclipped - drawn / 2 + 5.0 * noise, expected=10.0)
         norms.append(clip.norm)
     # Shares: (7 - 4 + 1) / 10 + .5 = .9;  (0 - 6) / 10 + .5 < 0, so 0;  (10 - 5 - 2) / 10 + .5 = .8.
     expected = 2.0 * np.exp(-0.2 * np.cumsum([0.0, 0.4, -0.5, 0.3]))
@@ -39,14 +39,14 @@ def test_three_steps_of_the_clip_norm_worked_by_hand() -> None:
 
 def test_without_an_adaptive_clip_the_norm_and_the_noise_stay() -> None:
     clip = ClipNorm.first(a_step(adaptive=None, noise_multiplier=1.5))
-    clip.follow(drawn=9, unclipped=9, noise=1.0, expected=10.0)
+    clip.follow(9.5, expected=10.0)
     assert (clip.norm, clip.noise_std) == (2.0, 3.0)
 
 
 def test_the_noise_on_the_gradient_follows_the_norm() -> None:
     clip = ClipNorm.first(a_step())
     before = clip.noise_std / clip.norm
-    clip.follow(drawn=9, unclipped=9, noise=0.0, expected=10.0)
+    clip.follow(4.5, expected=10.0)
     assert clip.noise_std / clip.norm == pytest.approx(before)
     assert before == pytest.approx(adaptive_clip.gradient_multiplier(1.0, 5.0))
 
@@ -54,10 +54,10 @@ def test_the_noise_on_the_gradient_follows_the_norm() -> None:
 def test_the_norm_goes_on_where_an_earlier_round_left_it() -> None:
     whole, first = ClipNorm.first(a_step()), ClipNorm.first(a_step())
     for clip in (whole, first):
-        clip.follow(drawn=8, unclipped=7, noise=0.2, expected=10.0)
+        clip.follow(4.0, expected=10.0)
     second = ClipNorm.first(a_step(), moved=first.moved)
     for clip in (whole, second):
-        clip.follow(drawn=12, unclipped=0, noise=0.0, expected=10.0)
+        clip.follow(-6.0, expected=10.0)
     assert second.norm == pytest.approx(whole.norm, rel=1e-14)
     assert ClipNorm.first(a_step()).moved == 0.0
     for far, norm in ((1e30, 2.0 * adaptive_clip.FURTHEST), (-1e30, 2.0 / adaptive_clip.FURTHEST)):
@@ -67,10 +67,10 @@ def test_the_norm_goes_on_where_an_earlier_round_left_it() -> None:
 def test_the_norm_never_runs_away() -> None:
     clip = ClipNorm.first(a_step())
     for _ in range(1000):
-        clip.follow(drawn=10, unclipped=0, noise=-1e9, expected=10.0)
+        clip.follow(-5e9, expected=10.0)
     assert clip.norm == pytest.approx(2.0 * adaptive_clip.FURTHEST)
     for _ in range(1000):
-        clip.follow(drawn=10, unclipped=10, noise=1e9, expected=10.0)
+        clip.follow(5e9, expected=10.0)
     assert clip.norm == pytest.approx(2.0 / adaptive_clip.FURTHEST)
 
 
@@ -125,8 +125,10 @@ def test_a_step_in_training_uses_the_followed_norm_and_its_noise() -> None:
         lengths = np.linalg.norm(rows, axis=1)
         total = (rows * (norm / np.maximum(lengths, norm))[:, None]).sum(0)
         twin.uniform(6), twin.choice(np.ones(6, dtype=np.int64))
-        weights = weights - rate * (total + own * norm * twin.normal(len(total))) / 8
-        share = ((lengths <= norm).sum() - 3 + 5.0 * twin.normal(1)[0]) / 8 + 0.5
+        noised = on_grid(total + own * norm * twin.normal(len(total)), std=own * norm)
+        weights = weights - rate * noised / 8
+        centred = (lengths <= norm).sum() - 3 + 5.0 * twin.normal(1)
+        share = float(on_grid(centred, std=5.0)[0]) / 8 + 0.5
         norm *= math.exp(-0.2 * (min(max(share, 0.0), 1.0) - 0.5))
     assert norm != pytest.approx(0.4)
     fresh = networks.build(ROWS, TABLE).double()
@@ -155,6 +157,6 @@ def test_the_norm_finds_the_median_of_the_gradients() -> None:
     for _ in range(120):
         _, unclipped = gradients.clipped_sum(np.arange(200), clip.norm)
         assert unclipped == (lengths <= clip.norm).sum()
-        noise = float(source.normal(1)[0])
-        clip.follow(drawn=200, unclipped=unclipped, noise=noise, expected=200.0)
+        count = source.add_noise(np.array([unclipped - 100.0]), std=5.0)
+        clip.follow(float(count[0]), expected=200.0)
     assert clip.norm == pytest.approx(float(np.median(lengths)), rel=0.1)

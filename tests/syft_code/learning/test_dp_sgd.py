@@ -16,7 +16,7 @@ from syft_code.learning.dp_sgd import TrainingRun
 from syft_code.learning.proximal import ProximalTerm
 from syft_code.models import networks
 from syft_code.plans.plan_parts import Augmentation, DpSgd, Sgd
-from syft_code.privacy.noise import NoiseSource
+from syft_code.privacy.noise import NoiseSource, grid_step, on_grid
 from syft_code.recipes.recipe import layer_parameters
 from tests.gradients import (
     BRAIN,
@@ -259,8 +259,18 @@ def test_one_step_is_the_clipped_sum_plus_noise_over_the_expected_batch() -> Non
     ).numpy()
     twin = NoiseSource.from_key(KEY)
     twin.uniform(6), twin.choice(np.ones(6, dtype=np.int64))
-    noised = total + 1.5 * 0.3 * twin.normal(len(total))
+    noised = on_grid(total + 1.5 * 0.3 * twin.normal(len(total)), std=1.5 * 0.3)
     np.testing.assert_allclose(update, -0.5 * noised / 10, rtol=1e-6, atol=1e-9)
+
+
+def test_what_is_descended_on_is_a_whole_number_of_steps_of_the_grid() -> None:
+    dp = DpSgd(noise_multiplier=1.5, max_grad_norm=0.3, sample_rate=1.0, steps=1)
+    update = run(a_cohort(SKIN, 6), dp, optimizer=Sgd(learning_rate=1.0), declared=8)
+    before = networks.to_vector(networks.build(STACK, SKIN)).astype(np.float64)
+    noised = 8 * update / grid_step(1.5 * 0.3)
+    rounded = 2.0**-53 * np.abs(before) * 8 / grid_step(1.5 * 0.3)  # of weights after less before
+    assert (np.abs(noised - np.rint(noised)) <= rounded).all()
+    assert np.abs(noised).max() > 2**15, "the grid is fine against the noise"
 
 
 FROZEN = [(STACK, SKIN, 1), (STACK, SKIN, 4), (U_NET, BRAIN, 3), (U_NET, BRAIN, 14)]
@@ -319,7 +329,8 @@ def test_frozen_layers_stay_and_have_neither_gradient_nor_noise(case) -> None:
         rows = slow_gradients(first, cohort, recipe=recipe)[:, frozen:]
         total = clip_and_add(rows, 0.3).numpy()
         twin.uniform(6), twin.choice(np.ones(6, dtype=np.int64))
-        expected -= 0.5 * (total + 1.5 * 0.3 * twin.normal(len(total))) / 10
+        noised = on_grid(total + 1.5 * 0.3 * twin.normal(len(total)), std=1.5 * 0.3)
+        expected -= 0.5 * noised / 10
         networks.from_vector(first, before + np.pad(expected, (frozen, 0)))
     np.testing.assert_allclose(update, expected, rtol=1e-4, atol=1e-6)
 
@@ -338,7 +349,7 @@ def test_momentum_adds_up_noised_gradients() -> None:
     nobody = a_cohort(SKIN, 0)
     update = run(nobody, dp, optimizer=Sgd(learning_rate=1.0, momentum=0.5), declared=1)
     twin = NoiseSource.from_key(KEY)
-    first, second = twin.normal(len(update)), twin.normal(len(update))
+    first, second = (on_grid(twin.normal(len(update)), std=1.0) for _ in range(2))
     np.testing.assert_allclose(update, -(first + (0.5 * first + second)), rtol=1e-9, atol=1e-9)
 
 
@@ -354,9 +365,9 @@ def test_a_pull_is_added_after_the_noise_and_has_a_part_in_momentum() -> None:
         proximal=pull,
     )
     twin = NoiseSource.from_key(KEY)
-    first = twin.normal(len(update)) + 0.3  # start less target is 1
+    first = on_grid(twin.normal(len(update)), std=1.0) + 0.3  # start less target is 1
     once = -0.5 * first
-    second = 0.5 * first + twin.normal(len(update)) + 0.3 * (1.0 + once)
+    second = 0.5 * first + on_grid(twin.normal(len(update)), std=1.0) + 0.3 * (1.0 + once)
     np.testing.assert_allclose(update, once - 0.5 * second, rtol=1e-9, atol=1e-9)
 
 

@@ -1,4 +1,4 @@
-"""A training on several processes is the training on one, to float64's rounding; noise is drawn once."""
+"""A training on several processes is the training on one, to a step of the grid; noise is drawn once."""
 
 import socket
 import threading
@@ -15,7 +15,7 @@ from syft_code.learning.dp_sgd import TrainingRun
 from syft_code.learning.ranks import Group, Line
 from syft_code.models import networks
 from syft_code.plans.plan_parts import AdaptiveClip, DpSgd, Sgd
-from syft_code.privacy.noise import NoiseSource
+from syft_code.privacy.noise import NoiseSource, grid_step
 from tests.gradients import ROWS, TABLE, a_cohort
 
 KEY = bytes(range(32))
@@ -109,12 +109,14 @@ def others(training: TrainingRun, count: int = 2) -> Iterator[Others]:
 )
 def test_several_processes_give_the_update_of_one(changes: dict[str, object], count: int) -> None:
     training = run(**changes)
-    alone = trained(training)
+    alone, expected = trained(training), training.dp.sample_rate * 30
     with others(training, count) as there:
         together = trained(training, there.group)
         for thread in there.threads:
             thread.join(timeout=60)
-        assert np.abs(together.update - alone.update).max() < 1e-6 * np.abs(alone.update).max()
+        # Sums in another order may fall on the next step of the grid, which momentum doubles.
+        step = 2 * RATE * grid_step(training.dp.noise_multiplier * 0.7) / expected
+        assert np.abs(together.update - alone.update).max() <= 1.01 * step
         assert together.clip_moved == pytest.approx(alone.clip_moved, abs=1e-6)
         assert len(there.said) == count - 1
         assert not any(np.any(update) for update in there.said.values()), "none has its own update"

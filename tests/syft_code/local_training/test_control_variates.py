@@ -10,7 +10,7 @@ from syft_code.learning.dp_sgd import TrainingRun
 from syft_code.local_training import control_variates
 from syft_code.models import networks
 from syft_code.plans.plan_parts import DpSgd, Sgd
-from syft_code.privacy.noise import NoiseSource
+from syft_code.privacy.noise import NoiseSource, on_grid
 from syft_code.recipes.architectures import LayerStack
 from syft_code.recipes.layers import GlobalAverage
 from syft_code.recipes.recipe import CrossEntropy, Recipe
@@ -58,6 +58,7 @@ def test_three_steps_are_those_of_algorithm_1_worked_by_hand() -> None:
     for _ in range(3):
         twin.uniform(5), twin.choice(np.ones(5, dtype=np.int64))
         noised = gradient(y, cohort, 0.9) + 0.7 * 0.9 * twin.normal(28)
+        on_grid(noised, std=0.7 * 0.9)
         y = y - rate * (noised / 8 - own + common)
     own_after = own - common + (start - y) / (3 * rate)
 
@@ -96,7 +97,7 @@ def test_one_step_is_exact_in_float64() -> None:
         ),
         randomness=NoiseSource.from_key(KEY),
     ).update
-    noise = 0.7 * 0.9 * NoiseSource.from_key(KEY).normal(28)
+    noise = on_grid(0.7 * 0.9 * NoiseSource.from_key(KEY).normal(28), std=0.7 * 0.9)
     np.testing.assert_allclose(update, -0.5 * (noise / 4 + correction), rtol=1e-12, atol=1e-12)
 
 

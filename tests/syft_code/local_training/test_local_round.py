@@ -18,7 +18,7 @@ from syft_code.models import networks
 from syft_code.plans.algorithms import Distillation, Ewc, FedProx, Scaffold
 from syft_code.plans.plan import Plan
 from syft_code.plans.plan_parts import AdaptiveClip, DpSgd, Evaluation, Sgd
-from syft_code.privacy.noise import NoiseSource
+from syft_code.privacy.noise import NoiseSource, on_grid
 from syft_code.recipes import local_norms
 from syft_code.recipes.architectures import LayerStack
 from syft_code.recipes.layers import Conv, GlobalAverage, GroupNorm
@@ -262,7 +262,8 @@ def test_an_evaluation_is_the_sums_and_noise_of_the_plans_size() -> None:
     networks.from_vector(model, weights)
     exact = evaluation_sums.patient_sums(model, some_cohort(), agreed.data)
     drawn = NoiseSource.from_key(KEY).normal(len(exact))
-    expected = exact + 3.0 * scoring.sensitivity(agreed.data) * drawn
+    std = 3.0 * scoring.sensitivity(agreed.data)
+    expected = on_grid(exact + std * drawn, std=std)
     np.testing.assert_allclose(found, expected, rtol=1e-12)
     with pytest.raises(TrainingFailed, match="no evaluation"):
         local_round.evaluate(

@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from syft_code.errors import TrainingFailed
-from syft_code.privacy.noise import BLOCK, NoiseSource
+from syft_code.privacy.noise import BLOCK, NoiseSource, grid_step, on_grid
 
 ZERO_KEY = bytes(32)
 # AES-256 with the zero key of the counter blocks 0 and 1: McGrew & Viega, "The Galois/Counter
@@ -42,6 +42,47 @@ def test_normal_numbers_pass_kolmogorov_smirnov_against_scipy() -> None:
     assert numbers.dtype == np.float64
     assert stats.kstest(numbers, "norm").pvalue > 1e-3
     assert stats.kstest(numbers[numbers > 3.0], stats.truncnorm(3.0, np.inf).cdf).pvalue > 1e-3
+
+
+@pytest.mark.parametrize(("word", "tail"), [(0, 2.0**-64), (2**47, 2.0**-17)])
+def test_a_number_of_the_tail_has_53_bits_of_its_own(word, tail, monkeypatch) -> None:
+    """Of 64 bits it would have none left: the words are all bits less that the stream gives."""
+    given = [(~np.uint64(word)).tobytes(), bytes(7) + b"\x80", bytes(8)]  # t, its bits, v
+    source = NoiseSource.from_os()
+    monkeypatch.setattr(NoiseSource, "_keystream", lambda self, size: given.pop(0)[:size])
+    last = 2.0**-65 + (0.5 * 2.0**-53) * 2.0**-64
+    expected = math.sqrt(-2.0 * math.log((0.0 if word == 0 else tail) + last))
+    assert source.normal(1)[0] == pytest.approx(expected, rel=1e-15)
+
+
+@pytest.mark.parametrize("std", [1e-30, 0.3, 1.0, 1.5, 1e30])
+def test_what_was_noised_leaves_on_a_grid_that_is_coarse_against_float64(std: float) -> None:
+    exact = std * np.linspace(-3.0, 3.0, 10_000)
+    noised = NoiseSource.from_key(b"k" * 32).add_noise(exact, std=std)
+    unrounded = exact + std * NoiseSource.from_key(b"k" * 32).normal(10_000)
+    step = grid_step(std)
+    assert 2.0**-16 <= step / std < 2.0**-15 and math.frexp(step)[0] == 0.5
+    assert np.array_equal(noised / step, np.rint(noised / step))
+    assert np.abs(noised - unrounded).max() <= step / 2
+    assert np.abs(noised - unrounded).max() > 0.49 * step
+
+
+def test_the_last_bits_of_a_noised_number_tell_what_it_was_added_to_and_the_grid_does_not() -> None:
+    """Mironov's attack: 0 + noise is a number that noise can be; 1e5 + noise has lost its last bits.
+
+    Without the grid one number tells the two apart; on it, their last bits are alike.
+    """
+
+    def odd(noised: np.ndarray, unit: float) -> float:
+        return float((np.rint(noised / unit) % 2 == 1).mean())
+
+    sources = [NoiseSource.from_key(b"k" * 32) for _ in range(2)]
+    bare = [exact + source.normal(4000) for exact, source in zip((0.0, 1e5), sources, strict=True)]
+    assert odd(bare[0], 2.0**-52) == pytest.approx(0.5, abs=0.2) and odd(bare[1], 2.0**-52) == 0.0
+    rounded = [on_grid(numbers, std=1.0) for numbers in bare]
+    for numbers in rounded:
+        assert odd(numbers, grid_step(1.0)) == pytest.approx(0.5, abs=0.04)
+        assert np.array_equal(numbers, np.rint(numbers * 2.0**16) / 2.0**16)
 
 
 def test_halves_of_the_normal_numbers_are_uncorrelated() -> None:

@@ -56,3 +56,10 @@ def test_each_attack_that_is_tested_has_its_row() -> None:
     told = {row[-1].strip("`") for row in rows()}
     tested = {name for name in hostile_tests() if re.match(r"test_[sn]\d+_", name)}
     assert tested == told
+
+
+def test_each_test_of_the_second_table_is_there() -> None:
+    named = re.findall(r"`(tests/[a-z_/]+\.py)::(test_\w+)`", TABLE.read_text())
+    assert len(named) > 12
+    for path, name in named:
+        assert f"def {name}(" in (HERE.parents[1] / path).read_text(), f"{path} has no {name}"

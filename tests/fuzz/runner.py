@@ -57,10 +57,10 @@ class Finding:
 
 @dataclass(slots=True, kw_only=True)
 class Report:
-    """What came of one parser's inputs; `read` of them were taken as they are."""
+    """What came of so many inputs of one parser; `read` of them were taken as they are."""
 
     parser: str
-    inputs: int
+    inputs: int = 0
     read: int = 0
     seconds: float = 0.0
     slowest_s: float = 0.0
@@ -75,12 +75,12 @@ def one_input(parser: Parser, seed: int, number: int) -> bytes:
 
 def run(parser: Parser, *, inputs: int, seed: int = 0, first: int = 0) -> Report:
     """Parse inputs `first` to `first + inputs - 1`."""
-    report = Report(parser=parser.name, inputs=inputs)
+    report = Report(parser=parser.name)
     parser.parse(parser.good)  # what is made when it is first needed is none of the children's time
     began, number = time.monotonic(), first
     while number < first + inputs and len(report.findings) < MOST_FINDINGS:
         number = _in_a_child(parser, seed, range(number, first + inputs), report)
-    report.seconds = time.monotonic() - began
+    report.inputs, report.seconds = number - first, time.monotonic() - began
     return report
 
 
@@ -104,9 +104,9 @@ def _in_a_child(parser: Parser, seed: int, numbers: range, report: Report) -> in
             report.read += line["read"]
             found = (line["slowest_s"], line["slowest"])
             report.slowest_s, report.slowest = max((report.slowest_s, report.slowest), found)
-    if status == 0:
-        return numbers.stop
     number = int.from_bytes(at, "little")
+    if status == 0:
+        return number + 1
     how = signal.Signals(os.WTERMSIG(status)).name if os.WIFSIGNALED(status) else f"exit {status}"
     hung = how in {late.name for late in _LATE}
     report.findings.append(

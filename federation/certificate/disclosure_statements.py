@@ -44,8 +44,9 @@ def not_promised(plan: Plan) -> list[str]:
         "patients a step drew; epsilon does not cover what time tells.",
         "A front desk that is broken into can delay or refuse service. A kernel exploit or a "
         "hardware side channel on a hospital's machine is outside of what software here can stop.",
-        "Noise is floating-point Gaussian noise from a cryptographic generator; attacks on its "
-        "last bits (Mironov 2012) are made harder by rounding, not impossible.",
+        "Noise is Gaussian noise from a cryptographic generator, rounded with its sum to a grid "
+        "that hides the last bits of floating point (Mironov 2012); what rounding leaves adds, in "
+        "studies of usual size, some thousandths to epsilon at most.",
         "Epsilon here is this study's alone. Other studies on the same patients add to it; each "
         "hospital's ledger holds the total and caps it.",
         "Nothing is said about whether the model is good enough, or fit for any patient.",

@@ -13,7 +13,13 @@ from syft_code.errors import InvalidInput, InvalidPlan
 from syft_code.plans.algorithms import Distillation, Ewc, FedAdam, FedProx, Scaffold
 from syft_code.plans.catalogue import Terms
 from syft_code.plans.plan import Plan
-from syft_code.plans.plan_parts import AdaptiveClip, Augmentation, Clock, Compression, Robust
+from syft_code.plans.plan_parts import (
+    AdaptiveClip,
+    Augmentation,
+    Compression,
+    ReleaseSchedule,
+    Robust,
+)
 from syft_code.recipes.recipe import DataSpec, Recipe, check_activations
 from tests.fuzz.mutation import changed_toml, of_json
 from tests.fuzz.runner import Parser
@@ -39,7 +45,10 @@ def seeds() -> list[Plan]:
         {"algorithm": FedAdam(learning_rate=0.1), "start_sha256": "0" * 64},
         {"continual": Ewc(strength=1.0, reference_sha256="1" * 64, importance_sha256="2" * 64)},
         {"continual": Distillation(weight=1.0, temperature=2.0, reference_sha256="3" * 64)},
-        {"compression": Compression(kept=0.5), "clock": Clock(train_s=1.0, evaluate_s=1.0)},
+        {
+            "compression": Compression(kept=0.5),
+            "release_schedule": ReleaseSchedule(train_s=1.0, evaluate_s=1.0),
+        },
         {"augmentation": Augmentation(views=4, flips=True, shift_px=2, intensity=0.1)},
         {"dp_sgd": replace(skin.dp_sgd, adaptive=clip), "max_update_norm": 2.0},
         {"robust": Robust(rule="median", groups=3), "hospitals": _nine(skin)},

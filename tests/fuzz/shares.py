@@ -32,7 +32,7 @@ def _sealed() -> list[SealedShare]:
         round_number=1,
         values=np.zeros(VectorLayout.of(PLAN).values_length("train")),
         hospital_key=KEYS.hospitals[0],
-        log_sha256="0" * 64,
+        statement=envelope.LONGEST_STATEMENT,
         seeds=[bytes([n]) * keystream.SEED_BYTES for n in range(pieces - 1)],
         content_keys=[bytes([n]) * envelope.KEY_BYTES for n in range(len(PLAN.aggregators))],
     )

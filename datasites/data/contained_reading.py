@@ -93,6 +93,7 @@ def read(
         mechanism=offers.mechanism(),
         profile="reader",
         entry=_ENTRY,
+        begin="datasites.data.readers.threads:start",
         readable=(*python_paths(), asked.folder),
         memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         log_bytes=LOG_BYTES,

@@ -129,8 +129,9 @@ def _work(spec: Spec, work: Entry) -> None:
     """One job in this process, and its end."""
     try:
         os.closerange(3, MOST_FILES)
-        if spec.profile != "reader":  # whose filter allows threads alone
-            resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
+        if spec.begin:
+            _named(spec.begin)()
+        resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
         if spec.mechanism != "none":
             seccomp.install(seccomp.PROFILES[spec.profile](LINE, OUTPUT, LOG))
         os.write(LINE, READY)

@@ -2,7 +2,7 @@
 
     start    read files, import, fork          a template, while it loads libraries and makes workers
     strict   compute; read what it was handed, write to its one answer; no path, no socket, no process
-    reader   strict, reading files, threads     what its view of the file system holds
+    reader   strict, and reading files          what its view of the file system holds
     ranks    strict, and writing to other lines for processes of one training, with lines between them
 
 Everything else fails with EPERM; another architecture's calls, whose numbers mean other things, kill.
@@ -88,8 +88,8 @@ def strict(*writable: int) -> Mapping[str, Rule]:
 
 
 def reader(*writable: int) -> Mapping[str, Rule]:
-    """As `strict`, and read files, in threads; what there is to read, its view of the file system says."""
-    return {**strict(*writable), **FILES, "clone": _OneOf(0, (_THREAD_FLAGS,))}
+    """As `strict`, and read files; what there is to read, its view of the file system says."""
+    return {**strict(*writable), **FILES}
 
 
 def ranks(*writable: int) -> Mapping[str, Rule]:

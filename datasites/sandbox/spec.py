@@ -25,7 +25,8 @@ _PACKAGES = ("datasites", "policies", "syft_code")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spec:
-    """`entry` and `prepare` are `module:function`: what a worker runs, what its template runs first.
+    """`entry`, `prepare` and `begin` are `module:function`: what a worker runs, what its template runs
+    first, what a worker runs before its filter stands (to start threads, which it can't later).
 
     Units: `memory_bytes` bounds the address space, `log_bytes` the file that standard error is.
     """
@@ -37,6 +38,7 @@ class Spec:
     memory_bytes: int
     log_bytes: int
     prepare: str = ""
+    begin: str = ""
 
     def to_json(self) -> str:
         """One argument of a command."""

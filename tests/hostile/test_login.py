@@ -137,7 +137,7 @@ def test_the_sixth_wrong_try_must_wait_and_pysyfts_client_says_so(ours: OurSite)
 
 
 def test_pysyfts_own_client_logs_in_and_sees_the_mock(ours: OurSite) -> None:
-    email = "carol@example.org"
+    email = "dora@example.org"
     client = syft.login(url=ours.desk.url, email=email, password=ours.owner.invite(email))
     (asset,) = client.datasets.get_all()[0].assets
     assert len(asset.mock) > 0

@@ -9,7 +9,6 @@ chosen for its tumour would teach a network where to expect one.
 
 from collections import Counter
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +27,7 @@ from datasites.data.readers.brats_layouts import (
 )
 from datasites.data.readers.nifti import Volume
 from datasites.data.readers.reading import Reading, counted
+from datasites.data.readers.threads import in_threads
 from syft_code.cohort import Cohort
 from syft_code.errors import InvalidData, require
 from syft_code.recipes.recipe import DataSpec
@@ -37,7 +37,6 @@ CLIP = 5.0  # standard deviations
 MIN_BRAIN = 0.1  # a slice counts if it has this share of the brain area of the widest slice
 MIN_BORDER = 0.1  # the background's share of the volume's six faces
 ROUNDING = 1e-3  # masks are also stored as floats such as 0.99999997
-THREADS = 2
 MOST_NEIGHBOURS = 1  # a slice has 16 channels at most
 
 
@@ -142,8 +141,7 @@ def read(
         count = max(1, slices_per_patient // time_points[case.patient])
         return _cut(root, case, size_px=size_px, count=count, neighbours=neighbours)
 
-    with ThreadPoolExecutor(THREADS) as pool:
-        parts = list(pool.map(cut, cases))
+    parts = in_threads(cut, cases)
     patients = sorted(time_points)
     number = {patient: index for index, patient in enumerate(patients)}
     numbers = np.array([number[case.patient] for case in cases], dtype=np.int32)

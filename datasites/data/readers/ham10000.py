@@ -14,7 +14,6 @@ import re
 import struct
 from collections import Counter
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +25,7 @@ from PIL.JpegImagePlugin import JpegImageFile
 from datasites.data.readers import csv_rows, feature_coding, safe_files, table_schema
 from datasites.data.readers.csv_rows import Row
 from datasites.data.readers.reading import Reading, counted
+from datasites.data.readers.threads import in_threads
 from syft_code.cohort import Cohort
 from syft_code.errors import InvalidData, require
 from syft_code.recipes.recipe import DataSpec
@@ -38,7 +38,6 @@ IMAGE_FOLDERS = ("HAM10000_images_part_1", "HAM10000_images_part_2", "HAM10000_i
 
 MAX_IMAGE_BYTES = 32 * 2**20
 MAX_IMAGE_PIXELS = 40_000_000
-THREADS = 2
 
 _IDENTIFIER = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _UNREADABLE = (SyntaxError, OSError, ValueError, IndexError, KeyError, TypeError, struct.error)
@@ -226,9 +225,7 @@ def _decode_all(root: Path, paths: Sequence[Path], *, size_px: int) -> NDArray[n
         square = _decode(data, name=safe_files.shown(root, paths[index]), size_px=size_px)
         images[index] = square.transpose(2, 0, 1)
 
-    with ThreadPoolExecutor(THREADS) as pool:
-        for _ in pool.map(decode, range(len(paths)), chunksize=64):
-            pass
+    in_threads(decode, range(len(paths)))
     return images
 
 

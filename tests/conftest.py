@@ -15,6 +15,7 @@ from federation.local import federation_file as federations
 from federation.local import provisioning
 from federation.local.federation_file import FederationConfig
 from tests import lanes
+from tests.datasites import templates
 
 SHARED = Path(__file__).resolve().parents[1] / ".." / "shared" / "data"
 LESIONS = 240
@@ -54,6 +55,20 @@ def _real(name: str) -> Path:
     if not folder.is_dir():
         pytest.skip(f"there is no {name} beside the repository (../shared/data/{name})")
     return folder
+
+
+@pytest.fixture(scope="session")
+def shared_templates() -> Iterator[None]:
+    """Ended with the session."""
+    yield
+    templates.end_all()
+
+
+@pytest.fixture(name="templates")
+def lent_templates(shared_templates: None) -> Iterator[None]:
+    """Vaults in the test's own process take templates of earlier tests, and leave theirs to later ones."""
+    with templates.lent():
+        yield
 
 
 PORTS = 2_500

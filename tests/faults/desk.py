@@ -33,7 +33,7 @@ from datasites.site import Site
 from syft_code import canonical
 from syft_code.errors import ConsiliumError, Refused, require
 from syft_code.plans import messages
-from syft_code.plans.messages import RoundCall, Signed, Ticket
+from syft_code.plans.messages import RoundCall, RoundStatement, Signed, Ticket
 from syft_code.plans.plan import Plan
 from syft_code.runtime.durable_files import write_durably
 from syft_code.runtime.parent_exit import end_with_parent
@@ -96,7 +96,12 @@ class StandInVault:
             round_number=call.round,
             values=trained(self._plan, call, weights),
             hospital_key=self._key,
-            log_sha256=canonical.sha256(os.urandom(8)),
+            statement=RoundStatement(
+                weights_sha256=call.weights_sha256,
+                epsilon=float(call.round),
+                delta=1e-5,
+                log_sha256=canonical.sha256(os.urandom(8)),
+            ),
             seeds=[os.urandom(32) for _ in range(envelope.scheme(self._plan).pieces - 1)],
             content_keys=[os.urandom(32) for _ in self._plan.aggregators],
         )

@@ -187,6 +187,7 @@ def test_the_list_of_all_requests_is_the_owners(ours: OurSite) -> None:
     assert {evidence.request.researcher for evidence in ours.owner.requests()}
 
 
+@pytest.mark.slow
 def test_who_waits_in_many_places_keeps_nobody_else_out(ours: OurSite) -> None:
     long = DpSgd(noise_multiplier=600.0, max_grad_norm=1.0, sample_rate=0.5, steps=100_000)
     agreed = begun(ours, "waiting", dp_sgd=long)

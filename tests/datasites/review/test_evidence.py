@@ -835,7 +835,9 @@ def hospital(tmp_path: Path) -> OneHospital:
 
 
 @pytest.fixture
-def vault(hospital: OneHospital, monkeypatch: pytest.MonkeyPatch) -> Iterator[Vault]:
+def vault(
+    hospital: OneHospital, templates: None, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Vault]:
     started = Vault(hospital.site)
     hospital.publish(started)
     monkeypatch.setattr(

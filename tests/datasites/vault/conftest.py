@@ -16,7 +16,7 @@ def hospital(tmp_path: Path) -> OneHospital:
 
 
 @pytest.fixture
-def vault(hospital: OneHospital) -> Iterator[Vault]:
+def vault(hospital: OneHospital, templates: None) -> Iterator[Vault]:
     started = Vault(hospital.site)
     hospital.publish(started)
     yield started

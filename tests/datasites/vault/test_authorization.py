@@ -39,7 +39,9 @@ from tests.plans import plan as any_plan
 
 
 @pytest.fixture
-def vault(hospital: OneHospital, monkeypatch: pytest.MonkeyPatch) -> Iterator[Vault]:
+def vault(
+    hospital: OneHospital, templates: None, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Vault]:
     """A vault whose rounds are reserved and never begin: these tests are about who may."""
     started = Vault(hospital.site)
     monkeypatch.setattr(started._rounds._queue, "submit", lambda *call: None)

@@ -20,7 +20,9 @@ DP = DpSgd(noise_multiplier=2.0, max_grad_norm=1.0, sample_rate=0.5, steps=2)
 
 
 @pytest.fixture
-def vault(hospital: OneHospital, monkeypatch: pytest.MonkeyPatch) -> Iterator[Vault]:
+def vault(
+    hospital: OneHospital, templates: None, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Vault]:
     """A vault whose rounds are paid for and never begin."""
     started = Vault(hospital.site)
     monkeypatch.setattr(started._rounds._queue, "submit", lambda *call: None)

@@ -181,6 +181,7 @@ def hospitals(agreed: Plan) -> InMemoryHospitals:
 
 @pytest.mark.parametrize("changes", PLANS.values(), ids=PLANS)
 @pytest.mark.servers
+@pytest.mark.usefixtures("templates")
 def test_vaults_and_the_simulation_give_the_same_shares_sums_and_models_bit_for_bit(
     tmp_path: Path, changes: dict[str, Any]
 ) -> None:

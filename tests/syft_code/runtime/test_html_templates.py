@@ -45,7 +45,7 @@ def test_every_template_and_schema_is_installed_with_its_package() -> None:
     needed = {
         path
         for room in ("datasites", "federation", "policies", "syft_code")
-        for ending in ("j2", "toml", "css")
+        for ending in ("j2", "toml", "css", "capnp")
         for path in (ROOT / room).rglob(f"*.{ending}")
     }
     assert needed and needed == listed

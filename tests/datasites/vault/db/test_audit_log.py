@@ -20,6 +20,8 @@ from syft_code.privacy import accounting
 from syft_code.secret_sharing import envelope
 from tests.datasites.hospitals import OneHospital, approval, cohort
 
+pytestmark = pytest.mark.usefixtures("templates")
+
 
 def kinds(vault: Vault) -> list[str]:
     return [entry.kind for entry in audit_chain.entries(vault._db.log.export())]

@@ -26,6 +26,8 @@ from tests.datasites.hospitals import OneHospital, approval, policy
 from tests.datasites.vault.test_vault import opened
 from tests.plans import Keys, plan
 
+pytestmark = pytest.mark.usefixtures("templates")
+
 MODELS = {
     "heart": LayerStack(layers=(Linear(features=4), Activation(function="tanh"))),
     "vitals": LayerStack(layers=(Lstm(units=3),)),

@@ -8,7 +8,6 @@ and none sees another's. Standard input is the line to whoever started it. Nothi
 library is imported before the walls stand: Landlock and the namespaces need a process of one thread.
 """
 
-import contextlib
 import importlib
 import importlib.util
 import os
@@ -36,8 +35,6 @@ _NO_MORE = (
     resource.RLIMIT_MSGQUEUE,
 )
 MOST_FILES = 256
-MOST_WORKERS = 256
-"""So many of the last ones can be ended; more are never at work at once."""
 
 
 def main(spec: Spec, parent_pid: int) -> None:
@@ -90,24 +87,22 @@ def _named(path: str) -> Any:
 
 
 def _make_workers(spec: Spec, work: Entry) -> None:
-    """Fork one for each line and log that come; who is done is nobody's to wait for."""
+    """Fork one for each line and log that come; an ended one keeps its number until it is asked after."""
     template = os.getpid()
     workers: list[int] = []
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     line = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, fileno=LINE)
     os.write(LINE, READY)
     while True:
         asked, ends, _, _ = socket.recv_fds(line, 1, 2)
         if not asked:
             return
+        workers = [worker for worker in workers if _at_work(worker)]
         if asked == END_WORKERS:
             for worker in workers:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(worker, signal.SIGKILL)
-            workers.clear()
+                os.kill(worker, signal.SIGKILL)
             continue
         if worker := os.fork():
-            workers = [*workers[-MOST_WORKERS:], worker]
+            workers.append(worker)
             for end in ends:
                 os.close(end)
             continue
@@ -116,6 +111,12 @@ def _make_workers(spec: Spec, work: Entry) -> None:
             os.dup2(end, place)
         end_with_template(template)
         _work(spec, work)
+
+
+def _at_work(worker: int) -> bool:
+    """Whether a child still runs; if not, its number is free from now on."""
+    ended, _ = os.waitpid(worker, os.WNOHANG)
+    return not ended
 
 
 def end_with_template(template: int) -> None:

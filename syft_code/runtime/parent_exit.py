@@ -18,5 +18,7 @@ def end_with_parent(parent_pid: int | None = None) -> None:
     libc = ctypes.CDLL(None)
     if hasattr(libc, "prctl"):
         libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-        if os.getppid() != expected or expected == 1:
+        # The first process adopts orphans; one that is named is a parent like others.
+        orphan = parent_pid is None and expected == 1
+        if os.getppid() != expected or orphan:
             os.kill(os.getpid(), signal.SIGTERM)

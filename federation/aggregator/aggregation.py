@@ -117,7 +117,7 @@ class Aggregation:
             "operator to add the researcher's key.",
             error=Refused,
         )
-        self._quotas.check_sums(summation.planned_bytes(plan, party_of(plan, self.public)))
+        self._quotas.check_study(summation.study_room(plan, party_of(plan, self.public)))
         facts = {
             "plan_hash": plan.hash,
             "study": plan.study,

@@ -6,7 +6,8 @@ the plan needs have chosen the same set. Any two such majorities share an aggreg
 two overlapping sets, which subtracted would be one hospital's update, can't both be opened.
 
 Each share's signed header names the last entry of its hospital's audit log by hash. An
-aggregator keeps the headers for good and gives them to whoever checks that log.
+aggregator keeps the headers for good. It gives those hashes to whoever checks that log, and the
+headers of a study, which say what it has spent, to its researcher alone.
 """
 
 import logging
@@ -117,7 +118,7 @@ class Aggregation:
             "operator to add the researcher's key.",
             error=Refused,
         )
-        self._quotas.check_sums(summation.planned_bytes(plan, party_of(plan, self.public)))
+        self._quotas.check_study(summation.study_room(plan, party_of(plan, self.public)))
         facts = {
             "plan_hash": plan.hash,
             "study": plan.study,
@@ -177,20 +178,26 @@ class Aggregation:
             plan = self._store.plan(plan_hash)
             return self._shares.receive(plan, upload, chunks, cut_off=cut_off)
 
-    def anchors(self, verify_key: str) -> list[Signed]:
-        """The share headers that the hospital with this key signed, over all studies.
+    def headers(self, signed: Signed) -> list[Signed]:
+        """The headers of the shares that were taken for a call's round, whatever set it names."""
+        plan = self._store.known_plan(named_plan(ReleaseCall, signed))
+        return self._store.headers(RoundKey.of(signed_call(plan, signed)))
+
+    def anchors(self, verify_key: str) -> list[str]:
+        """The log hashes in the share headers of the hospital with this key, over all studies.
 
         They are in the order in which they arrived, the newest last; of many, the newest
         `aggregator_api.MAX_ANCHORS`. Of a log that was forked, no export meets all of them.
 
-        Does not protect: anybody may ask, and learns the plan hashes and rounds of that hospital.
+        Does not protect: anybody may ask, and learns how many shares of that hospital came here.
         """
         require(
             HEX_KEY.fullmatch(verify_key) is not None,
             "A hospital's key must be 64 hexadecimal digits: take it from a plan's roster.",
             error=InvalidMessage,
         )
-        return self._store.headers(verify_key, at_most=aggregator_api.MAX_ANCHORS)
+        newest = self._store.newest_headers(verify_key, at_most=aggregator_api.MAX_ANCHORS)
+        return [messages.claimed(ShareHeader, signed).log_sha256 for signed in newest]
 
     # --- choices and sums ---
 

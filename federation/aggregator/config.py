@@ -36,7 +36,7 @@ class AggregatorConfig:
     `port` 0 takes any free one, for tests; `metrics_port` 0 is no metrics. Without
     `public_address` others reach it at `host` and `port`. `researchers` are the keys of those
     who may open studies, none: nobody. One study may take `max_study_gib`, and each of its hospitals
-    an equal part of that. A stop waits `stop_grace_s` for running calls.
+    an equal part of what its sums leave of that. A stop waits `stop_grace_s` for running calls.
 
     Raises:
         InvalidInput: with one sentence that names the field.

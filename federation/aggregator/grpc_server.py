@@ -69,6 +69,7 @@ def serve(server: grpc.Server, aggregation: Aggregation) -> None:
         "SubmitShare": grpc.stream_unary_rpc_method_handler(answers.submit_share),
         "Choose": grpc.stream_unary_rpc_method_handler(answers.choose),
         "Release": grpc.stream_stream_rpc_method_handler(answers.release),
+        "Headers": grpc.stream_stream_rpc_method_handler(answers.headers),
         "Anchors": grpc.stream_stream_rpc_method_handler(answers.anchors),
     }  # streams, also of one message: with others gRPC itself waits for it, without an end
     server.add_generic_rpc_handlers(
@@ -132,11 +133,18 @@ class _Answers:
                 answers = itertools.chain([canonical.encode(header)], aggregator_api.chunks(data))
                 yield from self._silent.sent(answers, context)
 
+    def headers(self, asked: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
+        with self._answering(context):
+            first = self._silent.first(asked, context)
+            signed = envelope.read_signed(first, what="release call")
+            headers = map(canonical.encode, self._aggregation.headers(signed))
+            yield from self._silent.sent(headers, context)
+
     def anchors(self, asked: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
         with self._answering(context):
             key = self._silent.first(asked, context).decode("ascii", "replace")
-            headers = map(canonical.encode, self._aggregation.anchors(key))
-            yield from self._silent.sent(headers, context)
+            hashes = map(str.encode, self._aggregation.anchors(key))
+            yield from self._silent.sent(hashes, context)
 
     @contextmanager
     def _carrying(self) -> Iterator[None]:

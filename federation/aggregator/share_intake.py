@@ -102,7 +102,7 @@ class ShareIntake:
         self._uploads.promise(
             (round_key, header.hospital),
             whole_bytes - here + envelope.payload_bytes(header),
-            hospitals=len(plan.hospitals),
+            room=summation.study_room(plan, header.party),
             held_bytes=self._store.held_bytes,
             sums_bytes=self._sums_bytes,
         )

@@ -92,18 +92,19 @@ class Collector:
             raise _split(self._plan)
         return found
 
-    def header(self, hospital: str, purpose: Purpose, round_number: int) -> Signed | None:
-        """The header of a hospital's last share of a round that an aggregator here tells, if any."""
-        verify_key = self._plan.hospital(hospital).verify_key
-        told = _side_by_side(
-            sorted(self._clients), lambda party: self._clients[party].headers(verify_key)
-        )
-        wanted = (self._plan.hash, hospital, purpose, round_number)
-        for answer in reversed(told.values()):
-            for header, signed in [] if isinstance(answer, ConsiliumError) else answer:
-                if (header.plan_hash, header.hospital, header.purpose, header.round) == wanted:
-                    return signed
-        return None
+    def headers(self, purpose: Purpose, round_number: int) -> dict[str, Signed]:
+        """By hospital, the header of its last share of a round that an aggregator here tells.
+
+        Guarantee: the hospital signed it, for this round. Does not protect: against aggregators
+        that keep some to themselves, or whose answer is not used since they made one up.
+        """
+        call = self._call(purpose, round_number, ())
+        found: dict[str, Signed] = {}
+        for answer in _side_by_side(
+            sorted(self._clients), lambda party: self._headers(party, call)
+        ).values():
+            found |= {} if isinstance(answer, ConsiliumError) else answer
+        return found
 
     def collect(
         self,
@@ -171,6 +172,21 @@ class Collector:
             error=SharingError,
         )
         return choice.hospitals, signed
+
+    def _headers(self, party: int, call: Signed) -> dict[str, Signed]:
+        """The headers of a round's shares that one aggregator took."""
+        asked = messages.verify(ReleaseCall, call, self._plan.researcher_key)
+        found = {}
+        for signed in self._clients[party].headers(call, at_most=len(self._plan.hospitals)):
+            header = envelope.check_header(self._plan, party, signed)
+            require(
+                (header.purpose, header.round) == (asked.purpose, asked.round),
+                f"The headers of aggregator {self._name(party)} must be for the round that was "
+                "asked for; one is not, and none can be used.",
+                error=SharingError,
+            )
+            found[header.hospital] = signed
+        return found
 
     def _is_a_set(self, choice: SetChoice) -> bool:
         names = {hospital.name for hospital in self._plan.hospitals}

@@ -146,9 +146,11 @@ class RoundLoop:
         headers: dict[str, Signed] = {}
         statements: dict[str, RoundStatement] = {}
         gave = [entry for entry in self._plan.hospitals if entry.name in hospitals]
+        signed_by = {name: one.header for name, one in done.items()}
+        if not signed_by.keys() >= {entry.name for entry in gave}:
+            signed_by = self._collector.headers(purpose, number) | signed_by
         for entry in gave:
-            here = done.get(entry.name)
-            signed = here.header if here else self._collector.header(entry.name, purpose, number)
+            signed = signed_by.get(entry.name)
             if signed is None:  # its certificate will lack this, and say so
                 continue
             header = messages.verify(ShareHeader, signed, entry.verify_key)

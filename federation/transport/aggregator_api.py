@@ -8,7 +8,8 @@
 | SubmitShare | stream: `UploadShare`, then sealed bytes from there on| `ReceivedBytes`                   |
 | Choose      | signed ReleaseCall                               | signed SetChoice, in force   |
 | Release     | `ReleaseSum`                                        | stream: signed SumHeader, sum|
-| Anchors     | a hospital's verify key, hexadecimal             | stream: signed share headers |
+| Headers     | signed ReleaseCall                               | stream: signed share headers |
+| Anchors     | a hospital's verify key, hexadecimal             | stream: log hashes, likewise |
 
 Messages are canonical JSON; vectors travel in chunks, from any byte on, so that a connection
 that is cut costs the missing bytes only. An error travels as a status code with one public
@@ -40,6 +41,7 @@ os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # read when the first channel o
 SERVICE = "consilium.Aggregator"
 CHUNK_BYTES = 1024 * 1024
 MAX_ANCHORS = 1000
+SHA256_BYTES = 64  # as hexadecimal digits
 LONGEST_ASKED_S = 600.0  # by a collector
 LONGEST_CALL_S = 900.0  # allowed by an aggregator; more, because gRPC rounds deadlines up
 SLOWEST_BYTES_PER_S = 1_000_000.0

@@ -19,9 +19,9 @@ from federation.transport.retry import PATIENCE_S, retry_while_progressing
 from syft_code import canonical
 from syft_code.errors import InvalidMessage, require
 from syft_code.plans import messages
-from syft_code.plans.messages import OpenCall, SetChoice, ShareHeader, Signed, SumHeader
+from syft_code.plans.messages import OpenCall, SetChoice, Signed, SumHeader
 from syft_code.plans.plan import Plan
-from syft_code.plans.roster import Aggregator
+from syft_code.plans.roster import HEX_KEY, Aggregator
 from syft_code.secret_sharing import envelope
 from syft_code.secret_sharing.envelope import SealedShare
 
@@ -148,27 +148,47 @@ class AggregatorClient:
         )
         return header
 
-    def headers(self, verify_key: str) -> list[tuple[ShareHeader, Signed]]:
-        """The share headers that it holds of the hospital with this key, in order of arrival.
-
-        Guarantee: the hospital signed each of them. Does not protect: against an aggregator that
-        keeps some to itself; ask several.
+    def headers(self, call: Signed, *, at_most: int) -> list[Signed]:
+        """The headers of the shares that it took for a call's round, unchecked.
 
         Raises:
-            InvalidMessage: if one is not the hospital's word, or there are too many.
+            InvalidMessage: if there are more than `at_most`.
         """
-        answer = self._repeat(lambda: self._anchors(verify_key))
-        require(
-            len(answer) <= aggregator_api.MAX_ANCHORS,
-            f"Aggregator {self.aggregator.name} must give at most {aggregator_api.MAX_ANCHORS} anchors and "
-            f"gave {len(answer)}: don't use them.",
-            error=InvalidMessage,
+        answer = self._repeat(
+            lambda: self._listed(
+                "Headers",
+                canonical.encode(call),
+                at_most=at_most,
+                one_bytes=envelope.MAX_HEADER_BYTES,
+            )
         )
-        return [self._header(data, verify_key) for data in answer]
+        return [envelope.read_signed(data, what="share header") for data in answer]
 
     def anchors(self, verify_key: str) -> list[str]:
-        """The hashes that it holds of the audit log of the hospital with this key, likewise."""
-        return [header.log_sha256 for header, _ in self.headers(verify_key)]
+        """The hashes that it holds of the log of the hospital with this key, in order of arrival.
+
+        Does not protect: against an aggregator that makes some up, or keeps some to itself: they
+        are its word, not the hospital's. Ask several; a certificate holds what the hospital signed.
+
+        Raises:
+            InvalidMessage: if one is not a hash, or there are too many.
+        """
+        answer = self._repeat(
+            lambda: self._listed(
+                "Anchors",
+                verify_key.encode("ascii", "replace"),
+                at_most=aggregator_api.MAX_ANCHORS,
+                one_bytes=aggregator_api.SHA256_BYTES,
+            )
+        )
+        hashes = [data.decode("ascii", "replace") for data in answer]
+        require(
+            all(map(HEX_KEY.fullmatch, hashes)),
+            f"Aggregator {self.aggregator.name} must give hashes of 64 hexadecimal digits, and one "
+            "is not: don't use its anchors.",
+            error=InvalidMessage,
+        )
+        return hashes
 
     # One attempt each: what is below may raise `grpc.RpcError`
 
@@ -225,17 +245,15 @@ class AggregatorClient:
         finally:
             stream.cancel()
 
-    def _anchors(self, verify_key: str) -> list[bytes]:
-        limit_bytes = aggregator_api.MAX_ANCHORS * envelope.MAX_HEADER_BYTES
-        call = self._channel.unary_stream(aggregator_api.method("Anchors"))
-        stream = call(
-            verify_key.encode("ascii", "replace"), timeout=aggregator_api.deadline_s(limit_bytes)
-        )
+    def _listed(self, name: str, request: bytes, *, at_most: int, one_bytes: int) -> list[bytes]:
+        """A stream of at most so many messages, each of at most so many bytes."""
+        call = self._channel.unary_stream(aggregator_api.method(name))
+        stream = call(request, timeout=aggregator_api.deadline_s(at_most * one_bytes))
         answer: list[bytes] = []
         try:
             for data in stream:
                 answer.append(data)
-                self._require_room(sum(map(len, answer)) <= limit_bytes)
+                self._require_room(len(answer) <= at_most and len(data) <= one_bytes)
         finally:
             stream.cancel()
         return answer
@@ -247,16 +265,6 @@ class AggregatorClient:
             "for; it is longer.",
             error=InvalidMessage,
         )
-
-    def _header(self, data: bytes, verify_key: str) -> tuple[ShareHeader, Signed]:
-        try:
-            signed = envelope.read_signed(data, what="share header")
-            return messages.verify(ShareHeader, signed, verify_key), signed
-        except InvalidMessage:
-            raise InvalidMessage(
-                f"Aggregator {self.aggregator.name} must give share headers that the hospital "
-                "signed, and one is not: don't use its anchors."
-            ) from None
 
     def _repeat(self, attempt: Callable[[], T], *, reached: Callable[[], int] = lambda: 0) -> T:
         """Make a call, and again while it is lost on its way and the patience lasts."""

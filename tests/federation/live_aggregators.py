@@ -257,9 +257,11 @@ class Line:
         return messages.verify(SumHeader, signed, self.entry.verify_key), b"".join(data)
 
     def anchors(self, key: str) -> list[str]:
-        answer = self.stream("Anchors", key.encode())
-        signed = [envelope.read_signed(data, what="share header") for data in answer]
-        return [messages.verify(ShareHeader, one, key).log_sha256 for one in signed]
+        return [data.decode() for data in self.stream("Anchors", key.encode())]
+
+    def headers(self, call: Signed) -> list[Signed]:
+        answer = self.stream("Headers", canonical.encode(call))
+        return [envelope.read_signed(data, what="share header") for data in answer]
 
     @contextlib.contextmanager
     def _saying(self) -> Iterator[None]:

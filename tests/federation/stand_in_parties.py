@@ -28,7 +28,6 @@ from syft_code.plans.messages import (
     RoundCall,
     RoundStatement,
     SetChoice,
-    ShareHeader,
     Signed,
     SumHeader,
     Ticket,
@@ -280,12 +279,12 @@ class StandInAggregator:
             sum_sha256=target.sha256,
         )
 
-    def headers(self, verify_key: str) -> list[tuple[ShareHeader, Signed]]:
+    def headers(self, call: Signed, *, at_most: int) -> list[Signed]:
         self._answer("headers")
-        signed = [one.header for held in self.held.values() for one in held.values()]
-        names = {h.name for h in self.plan.hospitals if h.verify_key == verify_key}
-        read = [(envelope.check_header(self.plan, self.party, one), one) for one in signed]
-        return [(header, one) for header, one in read if header.hospital in names]
+        asked = messages.verify(ReleaseCall, call, self.plan.researcher_key)
+        held = self.held[asked.purpose, asked.round]
+        assert len(held) <= at_most
+        return [one.header for one in held.values()]
 
     def _answer(self, what: str) -> None:
         if self.away or what in self.away_for:

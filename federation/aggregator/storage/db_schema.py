@@ -57,7 +57,7 @@ PLAN = "SELECT plan FROM study WHERE plan_hash = ?"
 ADD_SHARE = "INSERT INTO share VALUES (?, ?, ?, ?, ?, ?)"
 SHARES = f"SELECT hospital, signed_header FROM share {_OF_ROUND_KEY}"  # noqa: S608
 WAITING = f"SELECT plan_hash, purpose, round, hospital FROM share WHERE {_NOT_SUMMED}"  # noqa: S608
-HEADERS = "SELECT signed_header FROM share WHERE verify_key = ? ORDER BY rowid DESC LIMIT ?"
+NEWEST_HEADERS = "SELECT signed_header FROM share WHERE verify_key = ? ORDER BY rowid DESC LIMIT ?"
 OPEN_SLOTS = (
     f"SELECT plan_hash, purpose, round FROM share WHERE {_NOT_SUMMED} "  # noqa: S608
     f"UNION SELECT plan_hash, purpose, round FROM upload WHERE {_NOT_SUMMED}"

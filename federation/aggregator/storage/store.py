@@ -161,10 +161,16 @@ class AggregatorStore:
             found[hospital] += self.files.arrived_bytes(name)
         return found + self.files.settled_bytes(plan_hash)
 
-    def headers(self, verify_key: str, *, at_most: int) -> list[Signed]:
+    def headers(self, round_key: RoundKey) -> list[Signed]:
+        """The signed headers of the shares that were taken for a round key."""
+        with self.transaction() as database:
+            found = database.execute(db_schema.SHARES, round_key.key).fetchall()
+        return [rows.signed_of(data) for _, data in found]
+
+    def newest_headers(self, verify_key: str, *, at_most: int) -> list[Signed]:
         """The signed share headers of a hospital's key, in the order in which they arrived."""
         with self.transaction() as database:
-            found = database.execute(db_schema.HEADERS, (verify_key, at_most)).fetchall()
+            found = database.execute(db_schema.NEWEST_HEADERS, (verify_key, at_most)).fetchall()
         return [rows.signed_of(data) for (data,) in reversed(found)]
 
     # --- choices and sums ---

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from nacl.signing import SigningKey
 
+from federation.aggregator.storage.upload_buffer import StudyRoom
 from federation.aggregator.storage.vector_files import RoundKey, VectorFiles, sync, view
 from syft_code.plans import messages
 from syft_code.plans.messages import Purpose, Signed, SumHeader
@@ -37,13 +38,20 @@ def sums_bytes(plan: Plan, purpose: Purpose, party: int) -> int:
     return count * len(envelope.scheme(plan).held_by(party)) * vector
 
 
-def planned_bytes(plan: Plan, party: int) -> int:
-    """What the sums of all rounds of a plan can take on an aggregator's disk."""
+def study_room(plan: Plan, party: int) -> StudyRoom:
+    """What a study needs on an aggregator's disk, so that no share of it is refused for room."""
     purposes: tuple[Purpose, ...] = ("train", "evaluate")
-    return sum(
-        len(plan.rounds_of(purpose)) * sums_bytes(plan, purpose, party)
-        for purpose in purposes
-        if plan.rounds_of(purpose)
+    planned = [purpose for purpose in purposes if plan.rounds_of(purpose)]
+    headers = [
+        envelope.unsealed_header(plan, plan.hospitals[0].name, purpose, 1, party=party)
+        for purpose in planned
+    ]
+    return StudyRoom(
+        hospitals=len(plan.hospitals),
+        sums_bytes=sum(len(plan.rounds_of(p)) * sums_bytes(plan, p, party) for p in planned),
+        arriving_bytes=max(
+            envelope.sealed_bytes(one) + envelope.payload_bytes(one) for one in headers
+        ),
     )
 
 

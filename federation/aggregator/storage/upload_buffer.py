@@ -25,39 +25,44 @@ STALE_S = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StudyRoom:
+    """What a study needs on an aggregator's disk.
+
+    `sums_bytes` are the sums of all its rounds; `arriving_bytes` is the most that one share takes
+    until it is opened, sealed and open.
+    """
+
+    hospitals: int
+    sums_bytes: int
+    arriving_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Quotas:
     """What may lie on an aggregator's disk: of all studies together, and of each."""
 
     total_bytes: int
     study_bytes: int
 
-    def check_sums(self, size_bytes: int) -> None:
-        """Raise `Refused` if a study's sums of all rounds would take more than a study may."""
+    def check_study(self, room: StudyRoom) -> None:
+        """Raise `Refused` if a study's sums, and a share of each hospital, have no room."""
+        size_bytes = room.sums_bytes + room.hospitals * room.arriving_bytes
         require(
             size_bytes <= self.study_bytes,
             f"A study may take {self.study_bytes:,} bytes at this aggregator (max_study_gib), and "
-            f"the sums of this one's rounds would take {size_bytes:,}: ask its operator for more, or "
-            "plan fewer rounds or a smaller network.",
+            "the sums of all its rounds, with a share of each hospital on its way, would take "
+            f"{size_bytes:,}: ask its operator for more, or plan fewer rounds or a smaller network.",
             error=Refused,
         )
 
-    def check_study(self, size_bytes: int) -> None:
-        """Raise `Refused` if a study takes more than it may."""
+    def check_hospital(self, size_bytes: int, room: StudyRoom) -> None:
+        """Raise `Refused` if a hospital's shares take more than an equal part of what sums leave."""
+        part_bytes = (self.study_bytes - room.sums_bytes) // room.hospitals
         require(
-            size_bytes <= self.study_bytes,
-            f"A study may take {self.study_bytes:,} bytes at this aggregator (max_study_gib), and "
-            f"with this share it would take {size_bytes:,}: have its rounds summed first, or ask "
-            "the operator for more.",
-            error=Refused,
-        )
-
-    def check_hospital(self, size_bytes: int, *, hospitals: int) -> None:
-        """Raise `Refused` if a hospital's shares take more than its equal part of its study."""
-        require(
-            size_bytes <= self.study_bytes // hospitals,
-            f"A hospital's shares that wait for their sums may take {self.study_bytes // hospitals:,} "
-            f"bytes at this aggregator, and with this one they would take {size_bytes:,}: have its "
-            "rounds summed first.",
+            size_bytes <= part_bytes,
+            f"A hospital's shares that wait for their sums may take {part_bytes:,} bytes at this "
+            f"aggregator, and with this one they would take {size_bytes:,}: have its rounds summed "
+            "first.",
             error=Refused,
         )
 
@@ -113,17 +118,17 @@ class UploadBuffer:
         key: Key,
         size_bytes: int,
         *,
-        hospitals: int,
+        room: StudyRoom,
         held_bytes: Callable[[str], Counter[str]],
         sums_bytes: Callable[[Collection[RoundKey]], Counter[str]],
     ) -> None:
         """Promise a writer room, or refuse.
 
         `held_bytes` tells what lies here of a study, by hospital, and `sums_bytes` what sums to
-        come will take, by study; `hospitals` is how many the study has.
+        come will take, by study; `room` is what its own study needs.
 
         Raises:
-            Refused: if a hospital, its study or all studies together would take more than they may.
+            Refused: if a hospital or all studies together would take more than they may.
             Unavailable: if the disk has not that much room.
         """
         with self._changed:
@@ -131,12 +136,12 @@ class UploadBuffer:
             promised[key] = size_bytes
             sums = sums_bytes({round_key for round_key, _ in promised})
             plan_hash, hospital = key[0].plan_hash, key[1]
-            study = held_bytes(plan_hash)
-            for (round_key, name), coming_bytes in promised.items():
-                if round_key.plan_hash == plan_hash:
-                    study[name] += coming_bytes
-            self._quotas.check_hospital(study[hospital], hospitals=hospitals)
-            self._quotas.check_study(study.total() + sums[plan_hash])
+            coming = sum(
+                coming_bytes
+                for (round_key, name), coming_bytes in promised.items()
+                if (round_key.plan_hash, name) == (plan_hash, hospital)
+            )
+            self._quotas.check_hospital(held_bytes(plan_hash)[hospital] + coming, room)
             more = sum(promised.values()) + sums.total()
             self._quotas.check_total(self._files.size_bytes() + more)
             self._files.require_room(more)

@@ -26,6 +26,7 @@ from syft_code.plans.plan_parts import Robust, Sharing
 from syft_code.secret_sharing import envelope, groups, sharing
 from tests.federation.live_aggregators import (
     HOSPITALS,
+    LOG_SHA256,
     PATIENTS,
     RESEARCHER,
     THREE,
@@ -484,6 +485,33 @@ def test_anchors_are_asked_for_by_a_whole_key(lines: list[Line], key: str) -> No
         lines[0].anchors(key)
 
 
+def test_a_strangers_anchors_tell_nothing_else_of_a_share(
+    lines: list[Line], parties: list[Party], north: SigningKey
+) -> None:
+    plan = make_plan(parties, "anchors-alone")
+    open_and_submit(plan, lines[:1], THREE)
+    (told,) = lines[0].stream("Anchors", hex_of(north).encode())
+    assert told == LOG_SHA256.encode()
+
+
+def test_headers_are_the_researchers_alone(lines: list[Line], parties: list[Party]) -> None:
+    """Epsilon, delta and the weights' hash stand in them; any set, also none, asks for all."""
+    plan = make_plan(parties, "headers-alone")
+    lines[0].open_study(plan)
+    shares = open_and_submit(plan, lines[:1], FOUR)
+    for hospitals in ((), THREE):
+        told = lines[0].headers(call_for(plan, hospitals))
+        assert {one.message for one in told} == {s[0].header.message for s in shares.values()}
+    assert lines[0].headers(call_for(plan, (), round=2)) == []
+    with pytest.raises(InvalidMessage, match="round that the plan names"):
+        lines[0].headers(call_for(plan, (), round=3))
+    for key in (HOSPITALS["north"], SigningKey.generate()):
+        with pytest.raises(InvalidMessage, match="signature of the key"):
+            lines[0].headers(call_for(plan, key=key))
+    with pytest.raises(Refused, match="opened here first"):
+        lines[0].headers(call_for(make_plan(parties, "never-opened")))
+
+
 # --- the wire --------------------------------------------------------------------------------
 
 
@@ -500,7 +528,7 @@ def test_calls_that_could_hold_a_worker_or_fill_its_memory_are_refused(
         call=Signed(message="", signature=""), plan="x" * (MAX_PLAN_BYTES + 1)
     )
     garbage = (b"", b"\0" * 100, b'{"a":' * 2000)
-    for name in ("OpenStudy", "Received", "Choose", "Release", "Anchors"):
+    for name in ("OpenStudy", "Received", "Choose", "Release", "Headers", "Anchors"):
         for request in (*garbage, canonical.encode(huge)):
             with pytest.raises(InvalidMessage):
                 lines[0].stream(name, request)

@@ -18,7 +18,7 @@ from federation.aggregator.storage.upload_buffer import Quotas
 from federation.transport import aggregator_api
 from syft_code.errors import Refused, Unavailable
 from syft_code.plans import messages
-from syft_code.plans.messages import OpenCall, SumHeader
+from syft_code.plans.messages import OpenCall, ShareHeader, SumHeader
 from syft_code.plans.plan import Plan
 from syft_code.secret_sharing.envelope import SealedShare
 from tests.federation.live_aggregators import (
@@ -256,7 +256,24 @@ def test_a_wiped_study_is_gone_and_refused_for_ever(one: Operated) -> None:
             ask()
     north = bytes(HOSPITALS["north"].verify_key).hex()
     assert len(one.rules.anchors(north)) == 4, "anchors stay"
+    assert len(one.rules.headers(asked.call)) == 3, "and what was signed"
     assert one.release(one.ask(kept))
+
+
+def test_a_study_finds_its_headers_behind_any_number_of_later_ones(
+    one: Operated, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a hospital's key over all studies, the newest alone are told."""
+    monkeypatch.setattr(aggregator_api, "MAX_ANCHORS", 1)
+    first, later = plan_called("first"), plan_called("later")
+    for plan in (first, later):
+        one.open_study(plan)
+        one.fill(plan)
+    assert len(one.rules.anchors(bytes(HOSPITALS["north"].verify_key).hex())) == 1
+    told = [messages.claimed(ShareHeader, signed) for signed in one.rules.headers(call_for(first))]
+    assert {(header.plan_hash, header.hospital) for header in told} == {
+        (first.hash, name) for name in THREE
+    }
 
 
 def test_a_study_that_was_never_opened_is_not_wiped(one: Operated) -> None:

@@ -19,7 +19,7 @@ from federation.transport.growing_file import GrowingFile
 from syft_code import canonical
 from syft_code.errors import InvalidMessage, Refused, SharingError, Unavailable
 from syft_code.plans import messages
-from syft_code.plans.messages import ReleaseCall, SetChoice, ShareHeader, Signed, SumHeader
+from syft_code.plans.messages import ReleaseCall, SetChoice, Signed, SumHeader
 from syft_code.plans.plan import Plan
 from syft_code.plans.plan_parts import Robust
 from syft_code.plans.roster import Hospital
@@ -188,13 +188,31 @@ def call_of(agreed: Plan, hospitals: Sequence[str]) -> Signed:
 
 
 def test_the_headers_of_a_round_come_from_aggregators_too(
-    parties: list[Party], clients: list[AggregatorClient]
+    parties: list[Party], clients: list[AggregatorClient], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     agreed = make_plan(parties, "headers")
     collector = opened(agreed, clients)
     shares = send(agreed, clients)
-    assert collector.header("north", "train", 1) == shares["north"][-1].header
-    assert collector.header("west", "train", 1) is None
+    found = {name: sent[-1].header for name, sent in shares.items()}
+    assert collector.headers("train", 1) == found
+    assert collector.headers("train", 2) == {}
+    another = make_shares(agreed, "north", round_number=2)[-1]
+    for told in ([], [another.header], [resign(shares["north"][-1], by="south").header]):
+        monkeypatch.setattr(clients[2], "headers", lambda call, *, at_most, told=told: told)
+        assert collector.headers("train", 1) == {n: sent[1].header for n, sent in shares.items()}
+
+
+def test_headers_are_the_rounds_of_a_study_however_many_there_are(
+    parties: list[Party], clients: list[AggregatorClient]
+) -> None:
+    """A list longer than the roster is cut off at once."""
+    agreed = make_plan(parties, "many-headers")
+    opened(agreed, clients)
+    shares = send(agreed, clients)
+    call = call_of(agreed, ())
+    assert len(clients[0].headers(call, at_most=len(shares))) == len(shares)
+    with pytest.raises(InvalidMessage, match="it is longer"):
+        clients[0].headers(call, at_most=len(shares) - 1)
 
 
 # --- connections that are lost ---------------------------------------------------------------
@@ -554,22 +572,16 @@ def test_an_answer_signed_by_somebody_else_is_not_used(
     client.close()
 
 
-def test_anchors_that_a_hospital_did_not_sign_are_not_used(
-    clients: list[AggregatorClient], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("told", [b"{}", b"", b"ab" * 31, b"AB" * 32, b"\xff" * 64])
+def test_anchors_that_are_no_hashes_are_not_used(
+    clients: list[AggregatorClient], monkeypatch: pytest.MonkeyPatch, told: bytes
 ) -> None:
-    share = make_shares(make_plan([], "anchors", aggregators=plan().aggregators), "north")[0]
-    key = bytes(HOSPITALS["north"].verify_key).hex()
-    good, forged = (
-        canonical.encode(share.header),
-        canonical.encode(resign(share, by="south").header),
-    )
-    monkeypatch.setattr(clients[0], "_anchors", lambda verify_key: [good])
-    header: ShareHeader = canonical.parse(ShareHeader, share.header.message.encode(), what="header")
-    assert clients[0].anchors(key) == [header.log_sha256]
-    for answer in ([good, forged], [b"{}"], [good] * (aggregator_api.MAX_ANCHORS + 1)):
-        monkeypatch.setattr(clients[0], "_anchors", lambda verify_key, a=answer: a)
-        with pytest.raises(InvalidMessage, match="don't use"):
-            clients[0].anchors(key)
+    good, key = b"ab" * 32, bytes(HOSPITALS["north"].verify_key).hex()
+    monkeypatch.setattr(clients[0], "_listed", lambda *_, **__: [good])
+    assert clients[0].anchors(key) == [good.decode()]
+    monkeypatch.setattr(clients[0], "_listed", lambda *_, **__: [good, told])
+    with pytest.raises(InvalidMessage, match="don't use"):
+        clients[0].anchors(key)
 
 
 # --- which set -------------------------------------------------------------------------------

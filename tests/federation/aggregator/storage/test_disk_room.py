@@ -13,14 +13,16 @@ from pathlib import Path
 
 import pytest
 
-from federation.aggregator.storage import vector_files
+from federation.aggregator.storage import summation, vector_files
 from federation.aggregator.storage.upload_buffer import Quotas
 from federation.transport import aggregator_api
 from syft_code import canonical
 from syft_code.errors import Refused, Unavailable
+from syft_code.plans.plan import Plan
 from syft_code.secret_sharing import envelope
 from tests.federation.aggregator.test_wipe import GIB, OURS, Operated, filled, plan_called
 from tests.federation.live_aggregators import (
+    HOSPITALS,
     THREE,
     Line,
     Party,
@@ -297,10 +299,9 @@ def quotas(study_bytes: int) -> Quotas:
 def test_a_hospital_that_sends_all_its_rounds_at_once_keeps_the_others_room(
     tmp_path: Path,
 ) -> None:
-    """Of four hospitals each has a quarter: here one open share, and one that comes."""
-    payload, sealed = sizes()
+    """Of four hospitals each has a quarter of what the sums leave: here one share that comes."""
     plan = plan_called("greedy")
-    one = Operated(tmp_path).open(quotas=quotas(4 * (payload + sealed)))
+    one = Operated(tmp_path).open(quotas=quotas(just_enough(plan)))
     one.open_study(plan)
     one.upload(make_shares(plan, "north")[1])
     with pytest.raises(Refused, match="A hospital's shares that wait for their sums may take"):
@@ -310,30 +311,28 @@ def test_a_hospital_that_sends_all_its_rounds_at_once_keeps_the_others_room(
     one.store.close()
 
 
-def test_a_study_past_its_part_leaves_another_studys_alone(tmp_path: Path) -> None:
-    """Four rounds' sums lie here, and the fifth's shares begin to come."""
+def just_enough(plan: Plan) -> int:
+    """A plan's sums, and a share that comes from each hospital, sealed and open."""
     payload, sealed = sizes()
-    plan, other = plan_called("greedy", rounds=6), plan_called("modest")
-    one = Operated(tmp_path).open(quotas=quotas(4 * (payload + sealed)))
-    for study in (plan, other):
-        one.open_study(study)
-    for number in range(1, 5):
-        one.fill(plan, round_number=number)
-        one.release(one.ask(plan, round_number=number))
-    assert one.store.held_bytes(plan.hash) == {"": 4 * payload}
-    for name in THREE[:2]:
-        one.upload(make_shares(plan, name, round_number=5)[1])
-    with pytest.raises(Refused, match="A study may take"):
-        one.upload(make_shares(plan, THREE[2], round_number=5)[1])
-    assert one.upload(make_shares(other, "north")[1]).whole
-    one.store.close()
+    sums = plan.rounds * payload + summation.sums_bytes(plan, "evaluate", 2)
+    return sums + 4 * (payload + sealed)
 
 
-def test_a_study_whose_sums_have_no_room_is_not_opened(tmp_path: Path) -> None:
-    payload, _ = sizes()
-    plan = plan_called("too-long")
-    one = Operated(tmp_path).open(quotas=quotas(payload))
-    with pytest.raises(Refused, match=r"the sums of this one's rounds would take .* fewer rounds"):
+def test_a_study_that_is_opened_has_room_to_its_last_share(tmp_path: Path) -> None:
+    """All hospitals in all rounds, the earlier sums still here; a byte less opens nothing."""
+    plan = plan_called("long", rounds=6)
+    one = Operated(tmp_path).open(quotas=quotas(just_enough(plan) - 1))
+    with pytest.raises(Refused, match=r"sums of all its rounds, .* fewer rounds"):
         one.open_study(plan)
     assert one.kinds() == []
+    one.store.close()
+
+    one.open(quotas=quotas(just_enough(plan)))
+    one.open_study(plan)
+    for number in plan.rounds_of("train"):
+        for name in HOSPITALS:
+            assert one.upload(make_shares(plan, name, round_number=number)[1]).whole
+        one.release(one.ask(plan, round_number=number))
+    for name in HOSPITALS:
+        assert one.upload(make_shares(plan, name, purpose="evaluate", round_number=2)[1]).whole
     one.store.close()

@@ -30,7 +30,9 @@ class _Lent(Template):
 
     def kill(self) -> None:
         """Let another vault have it."""
-        if self.alive and self not in _idle.setdefault(self._kind, []):
+        if not self.alive:
+            self.end()
+        elif self not in _idle.setdefault(self._kind, []):
             self.end_workers()
             _idle[self._kind].append(self)
 

@@ -3,11 +3,13 @@
     read ─ a template that sees the folder ─▶ a worker of profile "reader": readers.read ─▶ arrays, checked again
 
 What a file does to its reader stays there: it reaches no network and no other file, and it can write nothing.
+The asset's public shape is worked out outside (`readers.spec`), so that no reader can write to the public.
 """
 
 import os
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, BinaryIO, Literal
 
@@ -29,6 +31,7 @@ from syft_code.errors import ConsiliumError, InvalidData, InvalidMessage
 from syft_code.recipes.recipe import DataSpec
 
 LOG_BYTES = 1 << 20
+LONGEST_REMARK = 400
 _ENTRY = "datasites.data.contained_reading:work"
 
 
@@ -48,11 +51,10 @@ class ReadFolder:
 
 @canonical.message
 class FolderRead:
-    """A `Reading` but for its arrays, which are the body."""
+    """A `Reading` but for its public shape, which no reader tells, and its arrays, which are the body."""
 
     patient_ids: tuple[str, ...]
     site: tuple[str, ...]
-    spec: DataSpec
     remarks: tuple[str, ...]
     named: bool
     kind: Literal["reading"] = "reading"
@@ -73,7 +75,8 @@ def read(
 ) -> Reading:
     """What `readers.read` reads, in a process that sees this folder and Python's libraries alone.
 
-    Guarantee: that of `template.Template`; the arrays come back as arrays and are checked here again.
+    Guarantee: that of `template.Template`; the arrays come back as arrays and are checked here again, by a
+        public shape that no patient's file had a part in; what is said to the owner is plain text.
     Does not protect: against files whose reader lies about what is in them.
 
     Raises:
@@ -107,8 +110,12 @@ def read(
         finally:
             template.kill()
     if isinstance(answer, vault_api.Failure):
-        raise vault_api.as_error(answer)
-    return _reading(answer, body)
+        sentence = printable(answer.sentence, most=vault_api.LONGEST_SENTENCE)
+        raise vault_api.as_error(replace(answer, sentence=sentence))
+    shape = readers.spec(
+        kind, folder, size_px=size_px, neighbours=neighbours, stand_in=stand_in, facts=facts
+    )
+    return _reading(answer, body, shape)
 
 
 def _converse(
@@ -135,21 +142,21 @@ def _ended(folder: Path, log: BinaryIO) -> str:
     )
 
 
-def _reading(found: FolderRead, body: bytes) -> Reading:
+def _reading(found: FolderRead, body: bytes, spec: DataSpec) -> Reading:
     """As a process that may have been taken over tells it: checked as if it were a file."""
     try:
         arrays = load(body)
         cells = cohort_file.cells_of(arrays)
         cohort = Cohort(**{name: arrays[name] for name in arrays.keys() - {"columns", "cells"}})
-    except (SafetensorError, TypeError, KeyError):
+    except (SafetensorError, TypeError, KeyError, ValueError):
         raise InvalidData("What was read must be the arrays of a cohort, and is not.") from None
-    cohort_file.check_shape(cohort, found.spec)
+    cohort_file.check_shape(cohort, spec)
     return Reading(
         cohort=cohort,
         patient_ids=found.patient_ids,
-        site=found.site,
-        spec=found.spec,
-        remarks=found.remarks,
+        site=tuple(map(printable, found.site)),
+        spec=spec,
+        remarks=tuple(printable(remark, most=LONGEST_REMARK) for remark in found.remarks),
         cells=cells,
         named=found.named,
     )
@@ -176,7 +183,6 @@ def work(jobs: BinaryIO, answers: BinaryIO, files: Sequence[int]) -> None:
     header = FolderRead(
         patient_ids=found.patient_ids,
         site=found.site,
-        spec=found.spec,
         remarks=found.remarks,
         named=found.named,
     )

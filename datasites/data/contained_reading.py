@@ -8,7 +8,9 @@ The asset's public shape is worked out outside (`readers.spec`), so that no read
 
 import os
 import tempfile
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, BinaryIO, Literal
@@ -30,6 +32,8 @@ from syft_code.cohort import Cohort
 from syft_code.errors import ConsiliumError, InvalidData, InvalidMessage
 from syft_code.recipes.recipe import DataSpec
 
+LIMIT_S = 4 * 3600.0
+"""By then a folder must be read."""
 LOG_BYTES = 1 << 20
 LONGEST_REMARK = 400
 _ENTRY = "datasites.data.contained_reading:work"
@@ -72,15 +76,18 @@ def read(
     neighbours: int = 0,
     stand_in: bool = False,
     facts: bool = False,
+    limit_s: float = LIMIT_S,
 ) -> Reading:
     """What `readers.read` reads, in a process that sees this folder and Python's libraries alone.
 
     Guarantee: that of `template.Template`; the arrays come back as arrays and are checked here again, by a
         public shape that no patient's file had a part in; what is said to the owner is plain text.
+        It ends after `limit_s` at the latest, and an answer has `framing.MAX_BODY_BYTES` at most.
     Does not protect: against files whose reader lies about what is in them.
 
     Raises:
-        InvalidData: naming the first file that is not acceptable, and why; or if a file ended its reader.
+        InvalidData: naming the first file that is not acceptable, and why; or if a file ended its reader
+            or kept it busy.
         Unavailable: if this machine has no way to contain it.
     """
     asked = ReadFolder(
@@ -103,10 +110,13 @@ def read(
     )
     with tempfile.TemporaryFile() as log:
         template = Template(spec, log)
+        late = threading.Event()
         try:
-            answer, body = _converse(template, asked)
+            with _ended_after(limit_s, template, late):
+                answer, body = _converse(template, asked)
         except (OSError, EOFError, InvalidMessage):
-            raise InvalidData(_ended(folder, log)) from None
+            sentence = _too_long(folder, limit_s) if late.is_set() else _ended(folder, log)
+            raise InvalidData(sentence) from None
         finally:
             template.kill()
     if isinstance(answer, vault_api.Failure):
@@ -116,6 +126,23 @@ def read(
         kind, folder, size_px=size_px, neighbours=neighbours, stand_in=stand_in, facts=facts
     )
     return _reading(answer, body, shape)
+
+
+@contextmanager
+def _ended_after(limit_s: float, template: Template, late: threading.Event) -> Iterator[None]:
+    """End the template's process if this takes longer, and note that it did."""
+
+    def end() -> None:
+        late.set()
+        template.process.kill()
+
+    timer = threading.Timer(limit_s, end)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def _converse(
@@ -129,6 +156,13 @@ def _converse(
         return framing.receive(worker.answers, _Answer)
     finally:
         worker.close()
+
+
+def _too_long(folder: Path, limit_s: float) -> str:
+    return (
+        f"The files of {printable(folder.name)!r} must be read within {limit_s:,.0f} s, and were not. Read half "
+        "of the folder at a time to find which keeps its reader busy, and leave it out."
+    )
 
 
 def _ended(folder: Path, log: BinaryIO) -> str:

@@ -3,11 +3,15 @@
     read ─ a template that sees the folder ─▶ a worker of profile "reader": readers.read ─▶ arrays, checked again
 
 What a file does to its reader stays there: it reaches no network and no other file, and it can write nothing.
+The asset's public shape is worked out outside (`readers.spec`), so that no reader can write to the public.
 """
 
 import os
 import tempfile
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, BinaryIO, Literal
 
@@ -28,7 +32,10 @@ from syft_code.cohort import Cohort
 from syft_code.errors import ConsiliumError, InvalidData, InvalidMessage
 from syft_code.recipes.recipe import DataSpec
 
+LIMIT_S = 4 * 3600.0
+"""By then a folder must be read."""
 LOG_BYTES = 1 << 20
+LONGEST_REMARK = 400
 _ENTRY = "datasites.data.contained_reading:work"
 
 
@@ -48,11 +55,10 @@ class ReadFolder:
 
 @canonical.message
 class FolderRead:
-    """A `Reading` but for its arrays, which are the body."""
+    """A `Reading` but for its public shape, which no reader tells, and its arrays, which are the body."""
 
     patient_ids: tuple[str, ...]
     site: tuple[str, ...]
-    spec: DataSpec
     remarks: tuple[str, ...]
     named: bool
     kind: Literal["reading"] = "reading"
@@ -70,14 +76,18 @@ def read(
     neighbours: int = 0,
     stand_in: bool = False,
     facts: bool = False,
+    limit_s: float = LIMIT_S,
 ) -> Reading:
     """What `readers.read` reads, in a process that sees this folder and Python's libraries alone.
 
-    Guarantee: that of `template.Template`; the arrays come back as arrays and are checked here again.
+    Guarantee: that of `template.Template`; the arrays come back as arrays and are checked here again, by a
+        public shape that no patient's file had a part in; what is said to the owner is plain text.
+        It ends after `limit_s` at the latest, and an answer has `framing.MAX_BODY_BYTES` at most.
     Does not protect: against files whose reader lies about what is in them.
 
     Raises:
-        InvalidData: naming the first file that is not acceptable, and why; or if a file ended its reader.
+        InvalidData: naming the first file that is not acceptable, and why; or if a file ended its reader
+            or kept it busy.
         Unavailable: if this machine has no way to contain it.
     """
     asked = ReadFolder(
@@ -100,15 +110,39 @@ def read(
     )
     with tempfile.TemporaryFile() as log:
         template = Template(spec, log)
+        late = threading.Event()
         try:
-            answer, body = _converse(template, asked)
+            with _ended_after(limit_s, template, late):
+                answer, body = _converse(template, asked)
         except (OSError, EOFError, InvalidMessage):
-            raise InvalidData(_ended(folder, log)) from None
+            sentence = _too_long(folder, limit_s) if late.is_set() else _ended(folder, log)
+            raise InvalidData(sentence) from None
         finally:
             template.kill()
     if isinstance(answer, vault_api.Failure):
-        raise vault_api.as_error(answer)
-    return _reading(answer, body)
+        sentence = printable(answer.sentence, most=vault_api.LONGEST_SENTENCE)
+        raise vault_api.as_error(replace(answer, sentence=sentence))
+    shape = readers.spec(
+        kind, folder, size_px=size_px, neighbours=neighbours, stand_in=stand_in, facts=facts
+    )
+    return _reading(answer, body, shape)
+
+
+@contextmanager
+def _ended_after(limit_s: float, template: Template, late: threading.Event) -> Iterator[None]:
+    """End the template's process if this takes longer, and note that it did."""
+
+    def end() -> None:
+        late.set()
+        template.process.kill()
+
+    timer = threading.Timer(limit_s, end)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def _converse(
@@ -124,6 +158,13 @@ def _converse(
         worker.close()
 
 
+def _too_long(folder: Path, limit_s: float) -> str:
+    return (
+        f"The files of {printable(folder.name)!r} must be read within {limit_s:,.0f} s, and were not. Read half "
+        "of the folder at a time to find which keeps its reader busy, and leave it out."
+    )
+
+
 def _ended(folder: Path, log: BinaryIO) -> str:
     log.seek(0)
     words = log.read().decode(errors="replace").strip().rsplit("\n", 1)[-1]
@@ -135,21 +176,21 @@ def _ended(folder: Path, log: BinaryIO) -> str:
     )
 
 
-def _reading(found: FolderRead, body: bytes) -> Reading:
+def _reading(found: FolderRead, body: bytes, spec: DataSpec) -> Reading:
     """As a process that may have been taken over tells it: checked as if it were a file."""
     try:
         arrays = load(body)
         cells = cohort_file.cells_of(arrays)
         cohort = Cohort(**{name: arrays[name] for name in arrays.keys() - {"columns", "cells"}})
-    except (SafetensorError, TypeError, KeyError):
+    except (SafetensorError, TypeError, KeyError, ValueError):
         raise InvalidData("What was read must be the arrays of a cohort, and is not.") from None
-    cohort_file.check_shape(cohort, found.spec)
+    cohort_file.check_shape(cohort, spec)
     return Reading(
         cohort=cohort,
         patient_ids=found.patient_ids,
-        site=found.site,
-        spec=found.spec,
-        remarks=found.remarks,
+        site=tuple(map(printable, found.site)),
+        spec=spec,
+        remarks=tuple(printable(remark, most=LONGEST_REMARK) for remark in found.remarks),
         cells=cells,
         named=found.named,
     )
@@ -176,7 +217,6 @@ def work(jobs: BinaryIO, answers: BinaryIO, files: Sequence[int]) -> None:
     header = FolderRead(
         patient_ids=found.patient_ids,
         site=found.site,
-        spec=found.spec,
         remarks=found.remarks,
         named=found.named,
     )

@@ -187,7 +187,7 @@ class Owner:
         spec: DataSpec,
         asset: str,
         declared: Declaration,
-        other_people: bool = False,
+        other_people: int = 0,
     ) -> AssetCard:
         """Hand a cohort to the vault and show its card and a mock in the catalogue.
 
@@ -196,11 +196,12 @@ class Owner:
         budget together. `declared` is what the public reads of the cohort, in your words.
 
         Does not protect: a patient whom the data files under two identifiers, if what is filed
-            differs too much (`datasites.data.fingerprints`), or if `other_people` says that they
-            are two.
+            differs too much (`datasites.data.fingerprints`), or if `other_people` counts them among
+            those who are two.
         Raises:
-            Refused: if patients are alike earlier ones under other names. `other_people` is your
-                signed word that they are other people; it stands in the audit log for ever.
+            Refused: if patients are alike earlier ones under other names; the sentence says how many.
+                `other_people` is your signed word that so many are other people, no more and no
+                fewer; it stands in the audit log for ever.
         """
         return publishing.publish(
             split,

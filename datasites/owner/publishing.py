@@ -55,7 +55,7 @@ def publish(
     vault: VaultClient,
     desk: PySyftSession,
     declared: Declaration,
-    other_people: bool,
+    other_people: int,
 ) -> AssetCard:
     """Hand a cohort to the vault, which gives it its version, then show its card and a mock."""
     body = cohort_file.pack(split)
@@ -93,7 +93,7 @@ def statement(
     spec: DataSpec,
     asset: str,
     declared: Declaration,
-    other_people: bool = False,
+    other_people: int = 0,
 ) -> owner_actions.PublishAsset:
     """What the owner signs for a cohort, packed in `body`. Its public part follows from the declaration and the spec alone.
 

@@ -107,8 +107,8 @@ class PublishAsset(_OwnerAction):
     The owner declares to the public how many training `patients` there are, whether others are
     `held_out`, and which modalities the asset `lacks`; none of it is computed from patients.
     `split_rule` names how patients are held out (`patient_hashing.rule`); an asset keeps its rule.
-    `other_people` is the owner's word that patients who are alike earlier ones under other names
-    are other people.
+    `other_people` is the owner's word that so many patients, who are alike earlier ones under other
+    names, are other people.
     """
 
     asset: str
@@ -118,7 +118,7 @@ class PublishAsset(_OwnerAction):
     split_rule: str
     held_out: bool = True
     lacks: tuple[str, ...] = ()
-    other_people: bool = False
+    other_people: int = 0
 
     def __post_init__(self) -> None:
         require(

@@ -112,8 +112,7 @@ class OwnerService:
             error=InvalidData,
         )
         prints = fingerprints.take(stored, action.spec, self._db.fingerprints.key)
-        if not action.other_people:
-            self._check_names(action, prints)
+        alike = self._check_names(action, prints)
         digest = self._files.cohorts.keep(cohort_file.pack(stored) if removed else body)
         with self._approvers.deciding(signer):
             self._check_same_split(action, stored)  # a refusal leaves a file, which a start deletes
@@ -130,21 +129,30 @@ class OwnerService:
                 fingerprints_sha256=self._db.fingerprints.keep(
                     action.asset, version, prints.encode()
                 ),
+                under_other_names=str(alike),
             )
         return version
 
-    def _check_names(self, action: owner_actions.PublishAsset, prints: Fingerprints) -> None:
-        """Raise `Refused` if anybody is alike a patient who was published under another name."""
+    def _check_names(self, action: owner_actions.PublishAsset, prints: Fingerprints) -> int:
+        """How many are alike patients who were published under other names.
+
+        Raises:
+            Refused: if the owner has not signed that this many are other people.
+        """
         earlier = [fingerprints.decode(data) for data in self._db.fingerprints.every()]
         alike = len(fingerprints.under_other_names(prints, earlier))
+        signed = (
+            f"other_people={action.other_people} was signed, and " if action.other_people else ""
+        )
         require(
-            not alike,
-            f"A patient must keep their name, and {alike} of {action.asset} are alike patients who "
-            "were published here under other names: a new name would have a new budget. Publish "
-            "them under the identifiers and in the columns that they had; if they are other "
-            "people, sign that with other_people=True.",
+            alike == action.other_people,
+            f"A patient must keep their name: {signed}{alike} of {action.asset} are alike patients who "
+            "were published here under other names, where a new name would have a new budget. "
+            "Publish them under the identifiers and in the columns that they had; if they are other "
+            f"people, all of them, sign that with other_people={alike}.",
             error=Refused,
         )
+        return alike
 
     def _check_same_split(self, action: owner_actions.PublishAsset, split: SplitCohort) -> None:
         """Assets that share a patient must hold patients out alike: groups are paid in parallel."""

@@ -7,15 +7,15 @@ Start with `read` below, then `tables.py`.
 """
 
 from pathlib import Path
-from typing import Literal, assert_never
+from typing import Literal
 
-from datasites.data.readers import table_schema, tables
-from datasites.data.readers.brats import read as read_brats
-from datasites.data.readers.ham10000 import read as read_ham10000
+from datasites.data.readers import brats, ham10000, table_schema, tables
 from datasites.data.readers.reading import Reading
 from datasites.data.readers.safe_files import STAND_IN_MARKER, open_folder
+from datasites.data.readers.table_schema import Schema
+from syft_code.recipes.recipe import DataSpec
 
-__all__ = ["SCHEMAS", "SIZE_PX", "Kind", "Reading", "read"]
+__all__ = ["SCHEMAS", "SIZE_PX", "Kind", "Reading", "read", "spec"]
 
 Kind = Literal["ham10000", "brats", "heart", "symptoms", "vitals", "table"]
 """What people call a data set; "table" is one's own, with `schema.toml` in the folder."""
@@ -49,12 +49,12 @@ def read(
         InvalidData: naming the first file that is not acceptable, and why.
     """
     root = open_folder(folder)
-    stand_in = stand_in or (root / STAND_IN_MARKER).exists()
+    stand_in = stand_in or _marked(root)
     match kind:
         case "ham10000":
-            return read_ham10000(root, size_px=size_px, stand_in=stand_in, facts=facts)
+            return ham10000.read(root, size_px=size_px, stand_in=stand_in, facts=facts)
         case "brats":
-            return read_brats(
+            return brats.read(
                 root,
                 size_px=size_px,
                 slices_per_patient=slices_per_patient,
@@ -62,9 +62,42 @@ def read(
                 stand_in=stand_in,
                 facts=facts,
             )
-        case "heart" | "symptoms" | "vitals":
-            return tables.read(root, table_schema.packaged(SCHEMAS[kind]), stand_in=stand_in)
-        case "table":
-            return tables.read(root, table_schema.beside(root), stand_in=stand_in)
         case _:
-            assert_never(kind)
+            return tables.read(root, _schema(kind, root), stand_in=stand_in)
+
+
+def spec(
+    kind: Kind,
+    folder: Path,
+    *,
+    size_px: int = SIZE_PX,
+    neighbours: int = 0,
+    stand_in: bool = False,
+    facts: bool = False,
+) -> DataSpec:
+    """The public shape of what `read` reads: no file of patients is opened for it.
+
+    A table's follows from its schema, which is the owner's own file.
+
+    Raises:
+        InvalidData: if the owner's schema is not acceptable.
+    """
+    root = open_folder(folder)
+    stand_in = stand_in or _marked(root)
+    match kind:
+        case "ham10000":
+            return ham10000.spec(size_px=size_px, stand_in=stand_in, facts=facts)
+        case "brats":
+            return brats.spec(
+                size_px=size_px, stand_in=stand_in, neighbours=neighbours, facts=facts
+            )
+        case _:
+            return tables.spec(_schema(kind, root), stand_in=stand_in)
+
+
+def _marked(root: Path) -> bool:
+    return (root / STAND_IN_MARKER).exists()
+
+
+def _schema(kind: Literal["heart", "symptoms", "vitals", "table"], root: Path) -> Schema:
+    return table_schema.beside(root) if kind == "table" else table_schema.packaged(SCHEMAS[kind])

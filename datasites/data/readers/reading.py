@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from datasites.data.readers.safe_files import printable
 from syft_code.cohort import Cohort
 from syft_code.errors import InvalidData, require
 from syft_code.recipes.recipe import DataSpec
@@ -100,7 +101,7 @@ def _require_nobody_twice(cohort: Cohort, patient_ids: tuple[str, ...]) -> None:
         first = owner.setdefault(hashlib.sha256(image.tobytes()).digest(), patient)
         require(
             first == patient,
-            f"{patient_ids[first]!r} and {patient_ids[patient]!r} must be two patients, but hold "
+            f"{printable(patient_ids[first])!r} and {printable(patient_ids[patient])!r} must be two patients, but hold "
             "the same picture or series. Remove one of them, or give both the same identifier.",
             error=InvalidData,
         )

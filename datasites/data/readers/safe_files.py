@@ -28,13 +28,13 @@ def open_folder(folder: Path) -> Path:
     return root
 
 
-def printable(text: str) -> str:
-    """Text from a file as it may stand in a sentence: one line, at most 120 characters.
+def printable(text: str, *, most: int = 120) -> str:
+    """Text from a file as it may stand in a sentence: one line, at most so many characters.
 
     >>> printable("a\\nb")
     'a?b'
     """
-    return "".join(char if char.isprintable() else "?" for char in text[:120])
+    return "".join(char if char.isprintable() else "?" for char in text[:most])
 
 
 def shown(root: Path, path: Path) -> str:

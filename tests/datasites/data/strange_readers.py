@@ -2,12 +2,31 @@
 
 import os
 import socket
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Literal
 
-from datasites.data import contained_reading
+import numpy as np
+from safetensors.numpy import save
+
+from datasites.data import cohort_file, contained_reading, readers
 from datasites.protocol import framing, vault_api
+from syft_code import canonical
+from syft_code.cohort import Cohort
+from syft_code.recipes.recipe import DataSpec
+
+
+@canonical.message
+class ReadingWithSpec:
+    """An answer that also names the asset's public shape."""
+
+    patient_ids: tuple[str, ...]
+    site: tuple[str, ...]
+    spec: DataSpec
+    remarks: tuple[str, ...]
+    named: bool
+    kind: Literal["reading"] = "reading"
 
 
 def work_for_a_stranger(jobs: BinaryIO, answers: BinaryIO, files: Sequence[int]) -> None:
@@ -38,3 +57,54 @@ def succeeds(attempt: Callable[[], object]) -> bool:
 def die(jobs: BinaryIO, answers: BinaryIO, files: Sequence[int]) -> None:
     """A reader that a file ends."""
     os._exit(11)
+
+
+def tell_the_public(jobs: BinaryIO, answers: BinaryIO, files: Sequence[int]) -> None:
+    """A reader that writes what it read into the public shape."""
+    spec = DataSpec(
+        kind="table",
+        task="classification",
+        channels=(),
+        height_px=0,
+        width_px=0,
+        classes=("Anna Smith", "is ill"),
+        patient_unit="her number is 17",
+        stand_in=False,
+        facts=("age",),
+    )
+    answer = ReadingWithSpec(patient_ids=("a",), site=("",), spec=spec, remarks=(), named=True)
+    framing.send(answers, answer, one_row(facts=1))
+
+
+def write_to_the_terminal(jobs: BinaryIO, answers: BinaryIO, files: Sequence[int]) -> None:
+    """A reader whose remarks would move the owner's cursor."""
+    asked, _ = framing.receive(jobs, contained_reading.ReadFolder)
+    facts = len(readers.spec(asked.data, Path(asked.folder)).facts)
+    answer = contained_reading.FolderRead(
+        patient_ids=("a",), site=("\x1b[2J",), remarks=("\x1b[2Jall is well",), named=True
+    )
+    framing.send(answers, answer, one_row(facts=facts))
+
+
+def send_unknown_numbers(jobs: BinaryIO, answers: BinaryIO, files: Sequence[int]) -> None:
+    """A reader that answers with arrays of a kind that numpy does not know."""
+    answer = contained_reading.FolderRead(patient_ids=(), site=(), remarks=(), named=True)
+    header = b'{"images":{"dtype":"F8_E5M2","shape":[0],"data_offsets":[0,0]}}'
+    framing.send(answers, answer, len(header).to_bytes(8, "little") + header)
+
+
+def never_end(jobs: BinaryIO, answers: BinaryIO, files: Sequence[int]) -> None:
+    """A reader that a file keeps busy."""
+    while True:
+        time.sleep(60)
+
+
+def one_row(*, facts: int) -> bytes:
+    """A table of one patient."""
+    cohort = Cohort(
+        images=np.zeros((1, 0, 0, 0), np.uint8),
+        labels=np.zeros(1, np.uint8),
+        patient=np.zeros(1, np.int32),
+        facts=np.zeros((1, facts), np.float32),
+    )
+    return save(cohort_file.arrays(cohort, None))

@@ -77,11 +77,48 @@ def test_a_reader_that_a_file_has_taken_over_reaches_nothing(
 def test_a_file_that_ends_its_reader_is_named_by_its_folder(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stand_ins.write("heart", folder, patients=9, seed=1)
-    monkeypatch.setattr(contained_reading, "python_paths", paths_with_tests)
-    monkeypatch.setattr(contained_reading, "_ENTRY", f"{strange_readers.__name__}:die")
+    begin_strange("die", folder, monkeypatch)
     with pytest.raises(InvalidData, match=r"'data' must leave .* leave it out\.$"):
         contained_reading.read("heart", folder)
+
+
+def test_a_reader_that_a_file_has_taken_over_writes_nothing_into_the_public_card(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin_strange("tell_the_public", folder, monkeypatch)
+    with pytest.raises(InvalidData):
+        contained_reading.read("heart", folder)
+
+
+def test_what_a_reader_says_to_the_owner_is_plain_text(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin_strange("write_to_the_terminal", folder, monkeypatch)
+    reading = contained_reading.read("heart", folder)
+    assert reading.remarks == ("?[2Jall is well",)
+    assert reading.site == ("?[2J",)
+    assert reading.spec == readers.spec("heart", folder)
+
+
+def test_arrays_of_an_unknown_kind_are_refused_in_a_sentence(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin_strange("send_unknown_numbers", folder, monkeypatch)
+    with pytest.raises(InvalidData, match="must be the arrays of a cohort"):
+        contained_reading.read("heart", folder)
+
+
+def test_a_reader_that_does_not_end_is_ended(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    begin_strange("never_end", folder, monkeypatch)
+    with pytest.raises(InvalidData, match=r"'data' must be read within 2 s"):
+        contained_reading.read("heart", folder, limit_s=2)
+
+
+def begin_strange(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder to read, and a reader out of `strange_readers` for it."""
+    stand_ins.write("heart", folder, patients=9, seed=1)
+    monkeypatch.setattr(contained_reading, "python_paths", paths_with_tests)
+    monkeypatch.setattr(contained_reading, "_ENTRY", f"{strange_readers.__name__}:{name}")
 
 
 PYTHON_PATHS = contained_reading.python_paths

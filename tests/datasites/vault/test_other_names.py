@@ -61,18 +61,34 @@ def publish_table(hospital: OneHospital, vault: Vault, split: SplitCohort, asset
     hospital.perform(vault, action, body)
 
 
-def test_the_same_pictures_under_other_names_are_refused_until_the_owner_signs(
+def test_the_same_pictures_under_other_names_are_refused_until_the_owner_signs_how_many(
     hospital: OneHospital, vault: Vault
 ) -> None:
     body = cohort_file.pack(renamed(cohort()))
-    with pytest.raises(Refused, match=r"40 of again are alike patients .* sign that with other_p"):
+    with pytest.raises(
+        Refused, match=r"40 of again are alike patients .* sign that with other_people=40"
+    ):
         hospital.perform(vault, publication(body, asset="again"), body)
     assert vault._db.assets.names() == ["skin-lesions"], "nothing was published"
-    signed = replace(publication(body, asset="again"), other_people=True)
+    for wrong in (1, 39, 41):
+        signed = replace(publication(body, asset="again"), other_people=wrong)
+        with pytest.raises(Refused, match=f"other_people={wrong} was signed, and 40 of again"):
+            hospital.perform(vault, signed, body)
+    signed = replace(publication(body, asset="again"), other_people=40)
     hospital.perform(vault, signed, body)
     entries = audit_chain.entries(vault._db.log.export())
     last = [entry for entry in entries if entry.kind == "action: PublishAsset"][-1]
-    assert '"other_people":true' in last.facts["message"]
+    assert '"other_people":40' in last.facts["message"]
+    assert entries[-1].facts["under_other_names"] == "40", "the vault has counted them itself"
+
+
+def test_a_word_for_more_people_than_there_are_is_refused(
+    hospital: OneHospital, vault: Vault
+) -> None:
+    body = cohort_file.pack(renamed(cohort(seed=9)))
+    signed = replace(publication(body, asset="again"), other_people=3)
+    with pytest.raises(Refused, match="other_people=3 was signed, and 0 of again"):
+        hospital.perform(vault, signed, body)
 
 
 def test_other_pictures_under_other_names_and_the_same_under_their_own_are_taken(

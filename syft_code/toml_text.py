@@ -13,7 +13,7 @@ def loads(text: str) -> dict[str, Any]:
     >>> loads("a.b = 1")
     {'a': {'b': 1}}
     """
-    if any(line.count(".") > MOST_DOTS for line in text.splitlines()):
+    if any(line.count(".") > MOST_DOTS for line in text.split("\n")):
         raise ValueError(f"a line may have at most {MOST_DOTS} dots")
     try:
         return tomllib.loads(text)

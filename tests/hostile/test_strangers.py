@@ -243,6 +243,24 @@ def test_a_member_keeps_its_places_and_no_more(desk: BareDesk) -> None:
     assert answer(mine[0]).endswith(b"\r\n\r\n3"), "strangers take no member's place"
 
 
+def test_a_members_next_request_waits_from_its_own_first_byte(tmp_path: Path) -> None:
+    """Not from the last answer: who has been connected longest would be the first to give way."""
+    patient, whole = BareDesk(tmp_path), call(ALICE, b"abc")
+    try:
+        line = patient.line(whole)
+        assert answer(line).endswith(b"\r\n\r\n3")
+        for _ in range(connections.MAX_STRANGERS):
+            patient.line()
+        line.sendall(whole[:20])
+        time.sleep(0.2)
+        patient.line()
+        time.sleep(0.2)
+        line.sendall(whole[20:])
+        assert answer(line).endswith(b"\r\n\r\n3")
+    finally:
+        patient.end()
+
+
 def test_an_account_fills_its_own_part_of_the_store_and_no_more(tmp_path: Path) -> None:
     alice, bob = "aa" * 32, "bb" * 32
     quota = StoreQuota(tmp_path)

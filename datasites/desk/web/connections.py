@@ -7,8 +7,9 @@ Strangers have `MAX_STRANGERS` places, whatever their addresses: behind a proxy 
 these are taken, a new connection takes that of the stranger who has kept the desk waiting longest.
 A member's connections have places of their own.
 
-Guarantee: a member whose request's head arrives within t seconds of the connection is heard while
-    strangers open fewer than `MAX_STRANGERS` / t connections a second. A connection that says
+Guarantee: a member whose request's head arrives within t seconds of the connection, or of its own
+    first byte on one that was the member's, is heard while strangers open connections, and begin
+    and end requests on them, fewer than `MAX_STRANGERS` / t times a second. A connection that says
     nothing, or says it too slowly, is closed; no request's head takes more than `MAX_HEAD_BYTES`.
 Does not protect: against a flood that fills the line, or the kernel's queue of connections.
 """
@@ -71,7 +72,7 @@ class Connection(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """A head begins: whose it is will be seen."""
         super().on_message_begin()
-        self._account, self._in_head = "", True
+        self._account, self._in_head, self._waits_since_s = "", True, self.loop.time()
         self._allow(HEAD_S)
         self.scope["extensions"] = {_EXTENSION: {_CONNECTION: self}}
 

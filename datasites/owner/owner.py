@@ -197,7 +197,8 @@ class Owner:
 
         Does not protect: a patient whom the data files under two identifiers, if what is filed
             differs too much (`datasites.data.fingerprints`), or if `other_people` counts them among
-            those who are two.
+            those who are two; nor one who is in an asset without identifiers and in one with them,
+            which have a budget each.
         Raises:
             Refused: if patients are alike earlier ones under other names; the sentence says how many.
                 `other_people` is your signed word that so many are other people, no more and no

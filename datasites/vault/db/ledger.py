@@ -6,7 +6,9 @@ committed durably before any data is read (reserve), marked when its result may 
 
 The unit is the patient, not the name under which patients are published: the ledger knows
 by keyed hashes which assets share a patient, and what is spent on one counts for all. A row
-without an identifier may be anybody: all assets with such rows share the patient `ANYBODY`.
+without an identifier may be any other such row: all assets with such rows share the patient `ANYBODY`.
+
+Does not protect: a person in an asset without identifiers and in one with them, who has two budgets.
 """
 
 import sqlite3

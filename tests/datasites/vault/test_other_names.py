@@ -61,7 +61,7 @@ def publish_table(hospital: OneHospital, vault: Vault, split: SplitCohort, asset
     hospital.perform(vault, action, body)
 
 
-def test_the_same_pictures_under_other_names_are_refused_until_the_owner_signs_how_many(
+def test_the_same_pictures_under_other_names_are_refused_until_the_owner_signs(
     hospital: OneHospital, vault: Vault
 ) -> None:
     body = cohort_file.pack(renamed(cohort()))

@@ -119,20 +119,28 @@ class FrontDesk(Datasite):  # type: ignore[misc]
     stored: StoreQuota
     tickets: TicketOwners
 
-    def answer(self, data: bytes) -> bytes:
-        """Answer a packed call if its sender's role may make it; say no in words if not."""
-        with trace.span("desk: a PySyft call"):
-            return self._answer(data)
+    def answer(self, data: bytes, signer: str | None) -> bytes:
+        """Answer a packed call if its sender's role may make it; say no in words if not.
 
-    def _answer(self, data: bytes) -> bytes:
+        `signer` is the account key (hex) that signed the request's head, if one did.
+        """
+        with trace.span("desk: a PySyft call"):
+            return self._answer(data, signer)
+
+    def _answer(self, data: bytes, signer: str | None) -> bytes:
         account = path = ""
         try:
             call = INTAKE.open(data)
             account, path = call.account, call.path
+            require(
+                signer in (None, account),
+                "A call must be of the account that signed its head: log in again.",
+                error=Refused,
+            )
             role = self.role_of(account).name
             INTAKE.check(call, allowed=allowlist.allowed_types(path, role=role))
             if role == allowlist.RESEARCHER and path in allowlist.STORED:
-                self.stored.charge(account, len(data))
+                self.stored.charge(account, call.message)
             result = self.handle_api_call(_deserialize(data, from_bytes=True))
         except ConsiliumError as problem:
             if path not in allowlist.UNASKED:

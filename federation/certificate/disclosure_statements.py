@@ -1,6 +1,7 @@
 """What each party of a study saw, and what nobody promises, in sentences with numbers."""
 
 import itertools
+import math
 
 from federation.researcher.outcome import Outcome
 from syft_code.plans.plan import Plan
@@ -40,8 +41,7 @@ def not_promised(plan: Plan) -> list[str]:
         "hospital that has not decided, one that refuses and one that does not answer look the "
         "same in all that is written down here. Whoever asks a front desk directly sees whether "
         "it answers, and the researcher sees whether a training that began came to an end.",
-        "Whoever follows the progress of a hospital's training with a stopwatch sees about how many "
-        "patients a step drew; epsilon does not cover what time tells.",
+        _time(plan),
         "A front desk that is broken into can delay or refuse service. A kernel exploit or a "
         "hardware side channel on a hospital's machine is outside of what software here can stop.",
         "Noise is Gaussian noise from a cryptographic generator, rounded with its sum to a grid "
@@ -62,6 +62,21 @@ def _group_limits(plan: Plan) -> list[str]:
         "rounds can work out about what a single hospital's updates were on average; each of them "
         "is noised by its hospital, and epsilon covers all of them together."
     ]
+
+
+def _time(plan: Plan) -> str:
+    """What a stopwatch tells of patients."""
+    schedule = plan.release_schedule
+    if schedule is None:
+        return (
+            "Whoever follows the progress of a hospital's training with a stopwatch sees about how "
+            "many patients a step drew; epsilon does not cover what time tells."
+        )
+    return (
+        "Whoever holds a stopwatch to a hospital's training or evaluation sees at which of "
+        f"{schedule.ticks} ticks it ended, or that it failed: at most "
+        f"{math.ceil(math.log2(schedule.ticks + 1))} bits each time, which epsilon does not cover."
+    )
 
 
 def _poisoning(plan: Plan) -> str:

@@ -143,8 +143,7 @@ def submission(
 class Desk:
     """A datasite's HTTP side, spoken to without any of PySyft's clients.
 
-    Ours reads no call without a member's signature in its head: `member` signs it, so that what
-    stands behind is tried too, with calls of whoever.
+    Of ours a head may be signed, by `member`: then the call must be the member's, too.
     """
 
     url: str
@@ -394,7 +393,7 @@ def ours(started: tuple[Site, Desk, int]) -> Iterator[OurSite]:
     alice.submit(pending)
     yield OurSite(
         site=home,
-        desk=Desk(url, alice._client.credentials.signing_key),
+        desk=Desk(url),
         owner=owner,
         alice=alice,
         bob=bob,

@@ -30,7 +30,7 @@ class OneMember:
         self.tickets = TicketOwners(site.desk / "tickets")
         self._member = member
 
-    def answer(self, data: bytes) -> bytes:
+    def answer(self, data: bytes, signer: str | None) -> bytes:
         return str(len(data)).encode()
 
     def most_call_bytes(self, account: str) -> int:

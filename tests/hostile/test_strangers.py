@@ -160,16 +160,21 @@ def test_n4_forty_half_sent_bodies_fill_memory_there_and_none_here(
 
 
 def test_what_an_account_puts_into_pysyft_is_counted_and_limited(ours: OurSite) -> None:
-    account, held = str(ours.bob_key.verify_key), value_object("text")
+    account = str(ours.bob_key.verify_key)
+    recorded = ours.desk.sign(ours.bob_key, "action.set", action_object=value_object("text"))
     quota = StoreQuota(ours.site.desk / "stored")
     before = quota.used(account).objects
-    assert isinstance(ours.desk.call(ours.bob_key, "action.set", action_object=held), SyftSuccess)
+    assert isinstance(unpack(ours.desk.post(recorded)), SyftSuccess)
     assert quota.used(account).objects == before + 1
     count = ours.site.desk / "stored" / account
+    assert "was made here before" in refusal(unpack(ours.desk.post(recorded)))
+    assert quota.used(account).objects == before + 1
     kept = count.read_bytes()
-    count.write_bytes(canonical.encode(StoredByAccount(objects=MAX_OBJECTS, size_bytes=1)))
+    calls = tuple(str(number) for number in range(MAX_OBJECTS))
+    count.write_bytes(canonical.encode(StoredByAccount(calls=calls, size_bytes=1)))
     try:
-        answered = ours.desk.call(ours.bob_key, "action.set", action_object=held)
+        more = value_object("text")
+        answered = ours.desk.call(ours.bob_key, "action.set", action_object=more)
         assert "may put 2,000 objects and 67,108,864 bytes" in refusal(answered)
         assert ours.desk.call(ours.bob_key, "request.get_all").value is not None, "reading is free"
         mine = value_object("text")
@@ -178,6 +183,14 @@ def test_what_an_account_puts_into_pysyft_is_counted_and_limited(ours: OurSite) 
         )
     finally:
         count.write_bytes(kept)
+
+
+def test_a_call_of_one_account_under_a_head_of_another_is_refused(ours: OurSite) -> None:
+    path, alice = "user.get_current_user", ours.alice_key.signing_key
+    signed = dataclasses.replace(ours.desk, member=alice)
+    assert isinstance(signed.call(ours.alice_key, path), SyftSuccess)
+    assert isinstance(ours.desk.call(ours.bob_key, path), SyftSuccess)
+    assert "that signed its head" in refusal(signed.call(ours.bob_key, path))
 
 
 def test_a_head_that_does_not_end_is_cut_off(desk: BareDesk) -> None:
@@ -264,19 +277,29 @@ def test_a_members_next_request_waits_from_its_own_first_byte(tmp_path: Path) ->
 def test_an_account_fills_its_own_part_of_the_store_and_no_more(tmp_path: Path) -> None:
     alice, bob = "aa" * 32, "bb" * 32
     quota = StoreQuota(tmp_path)
-    for _ in range(MAX_BYTES // (16 * MIB)):
-        quota.charge(alice, 16 * MIB)
+    for number in range(MAX_BYTES // (16 * MIB)):
+        quota.charge(alice, bytes([number]) * (16 * MIB))
     with pytest.raises(Refused, match=r"67,108,864 bytes.*has put 4 and 67,108,864 there"):
-        StoreQuota(tmp_path).charge(alice, 1)  # a restart forgets nothing
-    quota.charge(bob, 1)
+        StoreQuota(tmp_path).charge(alice, b"x")  # a restart forgets nothing
+    quota.charge(bob, b"x")
     assert (quota.used(bob).objects, quota.used(bob).size_bytes) == (1, 1)
 
 
 def test_many_small_objects_are_many(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("datasites.desk.storage.store_quota.MAX_OBJECTS", 3)
     quota = StoreQuota(tmp_path)
-    for _ in range(3):
-        quota.charge("aa" * 32, 1)
+    for number in range(3):
+        quota.charge("aa" * 32, bytes([number]))
     with pytest.raises(Refused, match="may put 3 objects"):
-        quota.charge("aa" * 32, 1)
+        quota.charge("aa" * 32, b"x")
     assert MAX_OBJECTS > 3
+
+
+def test_a_recorded_call_that_is_sent_again_costs_its_account_nothing(tmp_path: Path) -> None:
+    alice, bob = "aa" * 32, "bb" * 32
+    StoreQuota(tmp_path).charge(alice, b"call")
+    before = StoreQuota(tmp_path).used(alice)
+    with pytest.raises(Refused, match="was made here before"):
+        StoreQuota(tmp_path).charge(alice, b"call")
+    assert StoreQuota(tmp_path).used(alice) == before
+    StoreQuota(tmp_path).charge(bob, b"call")

@@ -48,8 +48,8 @@ class DeskServices(Protocol):
     refusals: SecurityLog
     tickets: TicketOwners
 
-    def answer(self, data: bytes) -> bytes:
-        """Answer a packed call."""
+    def answer(self, data: bytes, signer: str | None) -> bytes:
+        """Answer a packed call whose request's head an account key (hex), or nobody, signed."""
 
     def most_call_bytes(self, account: str) -> int:
         """How large a call of an account key (hex) may be; 0 if it is nobody's here."""
@@ -99,7 +99,8 @@ def _add_own(router: APIRouter, desk: DeskServices, logins: Logins[Any]) -> None
 
     @router.post("/api_call")
     async def api_call(request: Request) -> Response:
-        answer = await run_in_threadpool(desk.answer, await request.body())
+        signer = middleware.signer(request)
+        answer = await run_in_threadpool(desk.answer, await request.body(), signer)
         return Response(answer, media_type=_PACKED)
 
     @router.post("/login")

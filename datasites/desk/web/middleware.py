@@ -76,6 +76,11 @@ def sender(request: Request) -> str:
     return account
 
 
+def signer(request: Request) -> str | None:
+    """The same of a call, whose head PySyft's own client does not sign."""
+    return sender(request) if _SENDER in request.scope else None
+
+
 class _Gate:
     """Lets a request in, or refuses it by its head alone."""
 

@@ -21,7 +21,7 @@ from syft_code.models import networks
 from syft_code.plans import traveller
 from syft_code.plans.algorithms import Ewc, Scaffold
 from syft_code.plans.messages import PURPOSES, Purpose, Signed
-from syft_code.plans.plan_parts import Compression, Evaluation, Robust, Sharing
+from syft_code.plans.plan_parts import Compression, Evaluation, ReleaseSchedule, Robust, Sharing
 from syft_code.recipes.architectures import LayerStack
 from syft_code.recipes.layers import GlobalAverage, GroupNorm, Linear
 from syft_code.secret_sharing.vector_layout import VectorLayout
@@ -413,6 +413,15 @@ def test_sentences_are_true_where_two_of_three_aggregators_suffice(skin_demo, re
     whole, all_of_them = saw_and_not(skin_demo.outcome, rewritten)
     assert "All 3 aggregators together" in all_of_them
     assert "Without the other 2 aggregators" in whole["aggregator-3"]
+
+
+def test_what_a_stopwatch_tells_is_said_as_the_plan_has_it(skin_demo, rewritten) -> None:
+    schedule = ReleaseSchedule(train_s=1.0, evaluate_s=1.0, ticks=8)
+    _, scheduled = saw_and_not(skin_demo.outcome, rewritten, release_schedule=schedule)
+    assert "at which of 8 ticks it ended" in scheduled and "at most 4 bits" in scheduled
+    assert "patients a step drew" not in scheduled
+    _, without = saw_and_not(skin_demo.outcome, rewritten, release_schedule=None)
+    assert "patients a step drew" in without and "ticks" not in without
 
 
 def test_sentences_are_true_where_a_rule_combines_groups(skin_demo, rewritten) -> None:

@@ -209,6 +209,13 @@ class ApproverRegistry:
 
     def _check_party(self, party: Party, words: str) -> None:
         """Its words were heard, and neither its name nor one of its keys is anybody's here already."""
+        needed, got = len(party.words.split()), len(words.split())
+        require(
+            needed == got,
+            f"{needed} words are needed to know {party.name}, got {got}: ask somebody at "
+            f"{party.institution} to read all of them to you.",
+            error=Refused,
+        )
         require(
             words == party.words,
             f"The words that somebody at {party.institution} reads to you must be those of the keys "

@@ -15,7 +15,7 @@ import typer
 from federation.certificate import signed_file, statements, verification
 from federation.certificate.verification import Certificate, PublicKeys
 from syft_code import canonical
-from syft_code.errors import InvalidInput
+from syft_code.errors import InvalidInput, require
 from syft_code.runtime.cli_input import quoted_path, read_file
 from syft_code.runtime.cli_output import Command
 
@@ -135,8 +135,14 @@ def check(model: Path, certificate: Path, keys: Path | None) -> CertificateCheck
         InvalidInput: if a file is missing, or the keys are none.
     """
     known = None if keys is None else _keys(keys)
+    start = read_file(model, "model", MAX_MODEL_BYTES)[:9]
+    require(
+        start[:1] != b"{" or start[8:] == b"{",
+        f"MODEL must be the model's .safetensors file, and {quoted_path(model)} is JSON: name the "
+        "model, and its certificate with --certificate.",
+        error=InvalidInput,
+    )
     data = read_file(certificate, "certificate", MAX_CERTIFICATE_BYTES)
-    read_file(model, "model", MAX_MODEL_BYTES)
     try:
         content = signed_file.decode(data)
     except InvalidInput as problem:

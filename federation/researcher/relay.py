@@ -20,8 +20,9 @@ it answers, and the researcher whether a training that began came to an end.
 import contextlib
 import re
 from collections.abc import Callable, Collection, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from threading import Thread
 from typing import TypeVar
 
 import numpy as np
@@ -268,16 +269,28 @@ def _progress(hospital: str, ticket: Ticket) -> RoundProgress:
 def map_parallel(
     hospitals: Sequence[HospitalClient], ask: Callable[[HospitalClient], T]
 ) -> list[tuple[HospitalClient, T | ConsiliumError]]:
-    """Ask all hospitals at once; what one of them raises is its answer."""
+    """Ask all hospitals at once; what one of them raises is its answer.
 
-    def answer(hospital: HospitalClient) -> T | ConsiliumError:
-        try:
-            return ask(hospital)
-        except ConsiliumError as problem:
-            return problem
+    Who interrupts it waits for nobody: the threads end with the process, whatever they wait for.
+    """
+    futures: list[Future[T | ConsiliumError]] = []
+    for hospital in hospitals:
+        futures.append(Future())
+        Thread(target=_answer, args=(futures[-1], ask, hospital), daemon=True).start()
+    return [(one, future.result()) for one, future in zip(hospitals, futures, strict=True)]
 
-    with ThreadPoolExecutor(max(len(hospitals), 1)) as pool:
-        return list(zip(hospitals, pool.map(answer, hospitals), strict=True))
+
+def _answer(
+    future: "Future[T | ConsiliumError]",
+    ask: Callable[[HospitalClient], T],
+    hospital: HospitalClient,
+) -> None:
+    try:
+        future.set_result(ask(hospital))
+    except ConsiliumError as problem:
+        future.set_result(problem)
+    except BaseException as problem:  # nobody foresaw it: it is raised where the answer is read
+        future.set_exception(problem)
 
 
 def reasons_of(answers: Iterable[tuple[HospitalClient, object]]) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 import grpc
 
 SILENT_S = 30.0
-WITH_S = 0.2
+WITH_S = 0.5
 MOST_FIRST = 4
 _LOOK_S = 0.1
 

@@ -265,9 +265,9 @@ def test_a_members_next_request_waits_from_its_own_first_byte(tmp_path: Path) ->
         for _ in range(connections.MAX_STRANGERS):
             patient.line()
         line.sendall(whole[:20])
-        time.sleep(0.2)
+        time.sleep(1.0)
         patient.line()
-        time.sleep(0.2)
+        time.sleep(1.0)
         line.sendall(whole[20:])
         assert answer(line).endswith(b"\r\n\r\n3")
     finally:

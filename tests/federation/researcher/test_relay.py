@@ -1,5 +1,7 @@
 """What is lost between a researcher and a hospital costs time, and the hospital not its round."""
 
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 
@@ -218,3 +220,23 @@ def test_a_hospital_is_asked_with_the_same_call_in_every_attempt(
     ask(parties)
     ask(parties)
     assert len(seen) >= 3 and len(set(seen)) == 1
+
+
+INTERRUPTED = """
+import signal, time
+from federation.researcher.relay import map_parallel
+
+signal.signal(signal.SIGALRM, signal.default_int_handler)
+signal.setitimer(signal.ITIMER_REAL, 0.2)
+try:
+    map_parallel(["a hospital that never answers"], lambda hospital: time.sleep(600))
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+
+
+def test_a_researcher_who_interrupts_waits_for_no_hospital() -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert ended.stdout == "interrupted\n"

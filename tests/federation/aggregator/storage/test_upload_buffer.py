@@ -250,6 +250,8 @@ def test_two_lines_that_bring_the_same_share_at_once_corrupt_nothing(
             try:
                 end = here.size_bytes + 3 * MIB + 17
                 line.upload(shares[name], here.size_bytes, end)
+            except Unavailable:
+                continue  # on a busy machine a call may look silent, and is made again
             except Refused as problem:
                 assert "bytes of this share are here" in str(problem)
 

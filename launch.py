@@ -1,7 +1,9 @@
 """The console script `consilium`: it names the rooms' commands, and imports the one that is used."""
 
+import os
 import signal
 import sys
+import threading
 from importlib import import_module
 from types import FrameType
 from typing import Any
@@ -103,10 +105,19 @@ def main() -> None:
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:  # nohup has it so
             signal.signal(number, _interrupt)
+    sys.unraisablehook = interrupt_again
     try:
         app()
     except ConsiliumError as problem:
         sys.exit(plain(str(problem)))
+
+
+def interrupt_again(ignored: "sys.UnraisableHookArgs") -> None:
+    """An interrupt that came where Python ignores every error comes again a moment later."""
+    if ignored.exc_type is KeyboardInterrupt:
+        threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT)).start()
+    else:
+        sys.__unraisablehook__(ignored)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

@@ -391,3 +391,26 @@ def test_a_command_at_the_command_line_says_one_sentence_and_no_more(tmp_path: P
     assert (refused.returncode, refused.stdout) == (1, "")
     assert refused.stderr.startswith("There must be a hospital in ")
     assert refused.stderr.count("\n") == 1
+
+
+SWALLOWED = """
+import sys, time, launch
+
+class Library:
+    def __del__(self):
+        raise KeyboardInterrupt
+
+sys.unraisablehook = launch.interrupt_again
+Library()
+try:
+    time.sleep(20)
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+
+
+def test_an_interrupt_that_a_library_swallowed_comes_again() -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", SWALLOWED], cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
+    assert (ended.stdout, ended.stderr) == ("interrupted\n", "")

@@ -118,8 +118,7 @@ def test_what_cannot_be_checked_at_all_is_refused(model: Path, tmp_path: Path) -
 
 def test_a_wrong_file_in_a_models_place_is_named_itself(model: Path) -> None:
     absent = run(model.with_name("nope.safetensors")).exception
-    assert isinstance(absent, ConsiliumError) and "no model 'nope" in str(absent).replace(
-        str(model.parent) + "/", ""
-    )
+    assert isinstance(absent, ConsiliumError)
+    assert str(absent).startswith("There is no model") and "nope.safetensors" in str(absent)
     exchanged = run(model.with_name("certificate.json")).exception
     assert isinstance(exchanged, ConsiliumError) and "is JSON: name the model" in str(exchanged)

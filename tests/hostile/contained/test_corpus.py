@@ -54,6 +54,12 @@ LAYERS: list[tuple[Mechanism, str, str, str]] = [
 ]
 
 
+MECHANISMS = [
+    "namespaces",  # as root it needs nothing that must be installed
+    *(pytest.param(name, marks=pytest.mark.slow) for name in ("bubblewrap", "landlock")),
+]
+
+
 @pytest.fixture(scope="module")
 def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
     with host(tmp_path_factory.mktemp("host")) as found:
@@ -69,7 +75,7 @@ def test_there_are_as_many_attacks_as_were_written() -> None:
     assert len(ATTACKS) >= LEAST
 
 
-@pytest.mark.parametrize("mechanism", ["bubblewrap", "namespaces", "landlock"])
+@pytest.mark.parametrize("mechanism", MECHANISMS)
 def test_no_attack_gets_in(machine: Host, mechanism: Mechanism) -> None:
     needs(mechanism)
     with arena(machine, spec(machine, mechanism, "strict")) as place:
@@ -77,7 +83,7 @@ def test_no_attack_gets_in(machine: Host, mechanism: Mechanism) -> None:
         assert place.outlived() == {}
 
 
-@pytest.mark.parametrize("mechanism", ["bubblewrap", "namespaces", "landlock"])
+@pytest.mark.parametrize("mechanism", MECHANISMS)
 def test_a_reader_reads_libraries_and_nothing_else(machine: Host, mechanism: Mechanism) -> None:
     needs(mechanism)
     allowed = READERS | (LANDLOCKS if mechanism == "landlock" else set())

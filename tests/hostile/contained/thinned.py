@@ -21,7 +21,7 @@ def _keep_log(descriptor: int, place: int) -> int:
     return _dup2(descriptor, place) if place == inside.LINE else place
 
 
-def _nothing(*arguments: object) -> None:
+def _nothing(*arguments: object, **options: object) -> None:
     """In place of a layer."""
 
 

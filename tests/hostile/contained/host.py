@@ -40,8 +40,8 @@ class Host:
             for name, mode in (("canary", 0o600), ("asset", 0o644), ("own", 0o644))
         )
         self.open_folder = folder / "open"
-        self.library = folder / "library"
-        self.library.mkdir()
+        self.packages = folder / "packages"
+        self.packages.mkdir()
         self._shared = Path(f"/dev/shm/consilium-hostile-{os.getpid()}-{secrets.token_hex(4)}")
         self._shared.write_text(self._secret)
         self._tcp = socket.create_server(("127.0.0.1", 0))
@@ -73,8 +73,8 @@ class Host:
 
     def mend(self) -> None:
         """As it was before any attack."""
-        self.library.joinpath("module.py").write_text("")
-        for extra in set(self.library.iterdir()) - {self.library / "module.py"}:
+        self.packages.joinpath("module.py").write_text("")
+        for extra in set(self.packages.iterdir()) - {self.packages / "module.py"}:
             extra.unlink()
         for file, mode in ((self._canary, 0o600), (self._asset, 0o644), (self._own, 0o644)):
             file.write_text(self._secret)
@@ -109,9 +109,9 @@ class Host:
             elif file.read_text() != self._secret or file.stat().st_mode & 0o777 != mode:
                 found.append(f"{file.name} was changed")
         found += [f"file {path.name}" for path in self.open_folder.iterdir()]
-        if {path.name for path in self.library.iterdir()} != {"module.py"}:
-            found.append("library has more files")
-        found += ["module.py"] if self.library.joinpath("module.py").read_text() else []
+        if {path.name for path in self.packages.iterdir()} != {"module.py"}:
+            found.append("packages have more files")
+        found += ["module.py"] if self.packages.joinpath("module.py").read_text() else []
         return found + self._lines_used() + self._decoy_troubles()
 
     def _lines_used(self) -> list[str]:
@@ -141,7 +141,7 @@ class Host:
             asset=str(self._asset),
             own_asset=str(self._own),
             open_folder=str(self.open_folder),
-            library=str(self.library),
+            packages=str(self.packages),
             shared_memory=str(self._shared),
             decoy=self._decoy.pid,
             decoy_address=self._decoy_holds[0],

@@ -36,7 +36,7 @@ def spec(machine: Host, mechanism: Mechanism, profile: Profile, entry: str = ENT
         mechanism=mechanism,
         profile=profile,
         entry=entry,
-        readable=(*python_paths(), *extra_paths(), str(TESTS), str(machine.library)),
+        readable=(*python_paths(), *extra_paths(), str(TESTS), str(machine.packages)),
         memory_bytes=MEMORY_BYTES,
         log_bytes=LOG_BYTES,
     )

@@ -163,11 +163,11 @@ def functional_torch_chain(world: World) -> bool:
 
 
 class _Layer:
-    library = torch
+    module = torch
 
 
 def self_attr_alias(world: World) -> bool:
-    return world.is_secret(_Layer().library.builtins.open(world.canary, "rb").read())
+    return world.is_secret(_Layer().module.builtins.open(world.canary, "rb").read())
 
 
 def linecache_reads(world: World) -> bool:

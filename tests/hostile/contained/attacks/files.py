@@ -63,7 +63,7 @@ def write_outside_scratch(world: World) -> bool:
 
 
 def write_anywhere(world: World) -> bool:
-    for folder in ("/", "/tmp", "/dev", "/dev/shm", "/var/tmp", "/run", ".", world.library):
+    for folder in ("/", "/tmp", "/dev", "/dev/shm", "/var/tmp", "/run", ".", world.packages):
         target = Path(folder, f"consilium-hostile-{os.getpid()}")
         with contextlib.suppress(OSError):
             target.write_bytes(b"x")
@@ -158,13 +158,13 @@ def dotdot_from_descriptors(world: World) -> bool:
 
 
 def persist_pth_in_env(world: World) -> bool:
-    target = Path(world.library, "hostile.pth")
+    target = Path(world.packages, "hostile.pth")
     target.write_text("# runs at every start of Python\n")
     return target.exists()
 
 
 def change_library(world: World) -> bool:
-    with open(Path(world.library, "module.py"), "a") as file:
+    with open(Path(world.packages, "module.py"), "a") as file:
         return file.write("# changed\n") > 0
 
 

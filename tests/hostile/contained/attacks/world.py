@@ -25,7 +25,7 @@ class World:
     asset: str
     own_asset: str  # the one that is handed over, read-only
     open_folder: str  # anybody may write into it
-    library: str  # among what the template may read
+    packages: str  # among what the template may read
     shared_memory: str  # a file in /dev/shm
     decoy: int  # a process of the same user
     decoy_address: int  # of the secret, in its memory

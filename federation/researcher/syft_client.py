@@ -29,7 +29,7 @@ from syft_code.errors import (
     Refused,
     Unavailable,
 )
-from syft_code.evidence import http_signatures
+from syft_code.evidence.signed_calls import signing
 from syft_code.plans import traveller
 from syft_code.plans.catalogue import AssetCard, Terms
 from syft_code.plans.messages import NO_PART, Signed, Ticket
@@ -61,29 +61,13 @@ SILENCE_S = 120.0
 _NOT_APPROVED = re.compile(r"UserCodeStatus\.(DENIED|PENDING)(?:.*?Reason: (.+))?", re.DOTALL)
 
 
-class _SigningConnection(HTTPConnection):  # type: ignore[misc]
-    """PySyft's connection; a front desk reads no call whose head its account has not signed."""
-
-    __canonical_name__ = "ResearcherConnection"
-    __version__ = 1
-
-    account: Any = None
-
-    def login(self, email: str, password: str) -> Any:
-        """Log in, and sign calls with the account's key from then on."""
-        self.account = super().login(email, password)
-        return self.account
-
-    def make_call(self, signed_call: Any) -> Any:
-        """Send a call, with a head that is signed over its length and hash."""
-        body, key = _serialize(signed_call, to_bytes=True), self.account.signing_key.signing_key
-        head = http_signatures.headers(key, "POST", self.routes.ROUTE_API_CALL.value, body)
-        head["connection"] = "close"  # an idle one may end just when a call begins
-        answer = self.session.post(
-            str(self.api_url), data=body, headers=head, timeout=(CONNECT_S, SILENCE_S)
-        )
-        answer.raise_for_status()
-        return _deserialize(answer.content, from_bytes=True)
+_SigningConnection = signing(
+    HTTPConnection,
+    "ResearcherConnection",
+    serialize=_serialize,
+    deserialize=_deserialize,
+    timeout_s=(CONNECT_S, SILENCE_S),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)

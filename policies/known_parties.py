@@ -10,7 +10,7 @@ from itertools import accumulate
 
 from syft_code import canonical
 from syft_code.errors import InvalidInput, require
-from syft_code.plans import fingerprint
+from syft_code.plans import key_fingerprint
 from syft_code.plans.plan import Plan
 from syft_code.plans.roster import HEX_KEY, NAME, Aggregator, Hospital
 
@@ -61,7 +61,7 @@ class Party:
     @property
     def words(self) -> str:
         """The fingerprint of its keys, to be read out on the telephone."""
-        return fingerprint.words(*filter(None, (self.verify_key, self.seal_key)))
+        return key_fingerprint.words(*filter(None, (self.verify_key, self.seal_key)))
 
     @property
     def labels(self) -> set[str]:

@@ -9,7 +9,7 @@ from datasites.cli import options
 from datasites.cli.options import STATE, Keys, Name, State
 from datasites.owner.owner import Owner
 from policies.known_parties import Party
-from syft_code.plans import fingerprint
+from syft_code.plans import key_fingerprint
 from syft_code.runtime import cli_output
 from syft_code.runtime.cli_output import AsJson, Command
 
@@ -33,7 +33,7 @@ def list_parties(state: State = STATE, name: Name = "", as_json: AsJson = False)
         cli_output.sentence(card.text())
         return
     known = [{**asdict(one), "words": one.party.words} for one in card.known]
-    own = {"verify_key": card.verify_key, "words": fingerprint.words(card.verify_key)}
+    own = {"verify_key": card.verify_key, "words": key_fingerprint.words(card.verify_key)}
     cli_output.document({"hospital": owner.name, **own, "parties": known})
 
 

@@ -46,7 +46,7 @@ from syft_code.errors import (
     Refused,
     require,
 )
-from syft_code.plans import fingerprint, traveller
+from syft_code.plans import key_fingerprint, traveller
 from syft_code.plans.catalogue import AssetCard
 from syft_code.plans.plan import Plan
 from syft_code.recipes.recipe import DataSpec
@@ -126,7 +126,7 @@ class Owner:
         Raises:
             Refused: if the words are not those of the keys, or a name or a key is taken.
         """
-        heard = fingerprint.written(words)
+        heard = key_fingerprint.written(words)
         missing = self._vault.perform(owner_actions.AddParty(party=party, words=heard)).missing
         return decisions.rule_change(self.name, f"The word for {party.name} as a party", missing)
 

@@ -6,7 +6,7 @@ from datasites.review.html_card import Card, Section
 from datasites.review.ledger_card import format_time
 from policies import known_parties
 from policies.known_parties import Known, KnownParty
-from syft_code.plans import fingerprint
+from syft_code.plans import key_fingerprint
 from syft_code.plans.plan import Plan
 
 STRANGER = "NOT KNOWN HERE"
@@ -31,7 +31,7 @@ class PartiesCard:
         rows = tuple(
             (one.party.name, one.party.role, describe(one), one.party.words) for one in self.known
         )
-        own = (("Key", self.verify_key), ("In words", fingerprint.words(self.verify_key)))
+        own = (("Key", self.verify_key), ("In words", key_fingerprint.words(self.verify_key)))
         return Card(
             title=f"Who is known at {self.hospital}",
             sections=(

@@ -33,7 +33,7 @@ from federation.aggregator.study_records import SHORT, StudyFacts
 from syft_code.errors import ConsiliumError, InvalidInput, Refused, Unavailable, require
 from syft_code.evidence import audit_chain
 from syft_code.evidence.audit_chain import Entry
-from syft_code.plans import fingerprint, messages
+from syft_code.plans import key_fingerprint, messages
 from syft_code.plans.messages import Signed
 from syft_code.runtime import durable_files
 
@@ -98,7 +98,7 @@ def show(config: File, as_json: AsJson = False) -> None:
     data_dir.require_begun(settings.folder)
     entry = identity.published(settings.folder)
     certificate_sha256 = identity.fingerprint(entry.certificate)
-    words = fingerprint.words(entry.verify_key, entry.seal_key)
+    words = key_fingerprint.words(entry.verify_key, entry.seal_key)
     file = settings.folder / identity.PUBLIC
     if as_json:
         facts = {"certificate_sha256": certificate_sha256, "file": str(file)}

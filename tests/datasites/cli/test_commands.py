@@ -28,7 +28,7 @@ from policies import site_policy
 from policies.site_policy import Budget
 from syft_code.errors import InvalidInput, InvalidMessage, Refused
 from syft_code.evidence import audit_chain
-from syft_code.plans import fingerprint, traveller
+from syft_code.plans import key_fingerprint, traveller
 from syft_code.plans.plan import Plan
 from syft_code.plans.roster import Hospital
 from syft_code.runtime import cli_output, durable_files
@@ -588,7 +588,7 @@ def test_an_approver_leaves_by_name(ours: Ours, tmp_path: Path) -> None:
 
 def test_a_party_is_added_by_its_words_listed_and_removed(ours: Ours) -> None:
     before = ours.json("parties", "list")
-    assert before["words"] == fingerprint.words(before["verify_key"])
+    assert before["words"] == key_fingerprint.words(before["verify_key"])
     assert len(before["parties"]) == len(parties(ours.template))
     add = ("parties", "add", "newcomer", "--institution", "New  Hospital")
     add += ("--key", NEWCOMER.verify_key, "--operator", "Chain Ltd", "--words")

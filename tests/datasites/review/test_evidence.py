@@ -28,7 +28,7 @@ from policies.known_parties import KnownParty
 from policies.site_policy import AssetBudget, Budget, StandingApproval
 from syft_code import canonical
 from syft_code.errors import NotApproved
-from syft_code.plans import fingerprint, traveller
+from syft_code.plans import key_fingerprint, traveller
 from syft_code.plans.algorithms import (
     Distillation,
     Ewc,
@@ -790,7 +790,7 @@ def test_the_parties_are_shown_with_their_words_and_escaped() -> None:
     card = PartiesCard(hospital="hospital-1", verify_key="ab" * 32, known=(newcomer,))
     for text in both(card):
         for words in (
-            fingerprint.words("ab" * 32),
+            key_fingerprint.words("ab" * 32),
             NEWCOMER.words,
             "1970-01-01 00:00 UTC, by second",
         ):

@@ -46,7 +46,7 @@ from syft_code import canonical
 from syft_code.errors import InvalidInput, Refused, Unavailable
 from syft_code.evidence import audit_chain
 from syft_code.evidence.audit_chain import Entry
-from syft_code.plans import fingerprint, messages
+from syft_code.plans import key_fingerprint, messages
 from syft_code.plans.plan import Plan
 from syft_code.plans.roster import Hospital
 from syft_code.secret_sharing import envelope, sharing
@@ -279,7 +279,7 @@ def test_show_prints_what_is_compared_by_telephone(two: list[Operated]) -> None:
     assert done.stdout.strip().rpartition("=")[2] in text
     document = two[0].document("show")
     assert document["words"] in text
-    assert document["words"] == fingerprint.words(entry.verify_key, entry.seal_key)
+    assert document["words"] == key_fingerprint.words(entry.verify_key, entry.seal_key)
     assert canonical.encode(document["entry"]) == (two[0].home / "public.json").read_bytes()
 
 

@@ -1,0 +1,89 @@
+"""Every file of a data folder is read, known to stand by, or named in a refusal.
+
+A file that a reader does not recognise is a file that it does not see: half a data set would
+vanish without a word. So a reader says at the end of its search which files it takes, and this
+module looks for all others.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from datasites.data.readers import safe_files
+from datasites.data.readers.safe_files import STAND_IN_MARKER
+from syft_code.errors import InvalidData, require
+
+BYSTANDERS = (
+    STAND_IN_MARKER,
+    "readme",
+    "readme.*",
+    "licen[cs]e",
+    "licen[cs]e.*",
+    "copying",
+    "copying.*",
+    "citation",
+    "citation.*",
+    "attribution",
+    "attribution.*",
+    "changelog",
+    "changelog.*",
+    "md5sum*",
+    "sha256sum*",
+    "thumbs.db",
+    "desktop.ini",
+)
+"""Names that every reader leaves alone, in small letters; hidden files are left alone, too."""
+MOST_DEPTH = 16
+NAMED = 3
+"""A refusal names so many files and counts the others."""
+
+
+def require_all_known(
+    root: Path,
+    taken: Iterable[Path],
+    *,
+    bystanders: Iterable[str] = (),
+    reason: Callable[[Path], str | None] = lambda path: None,
+    way_out: str = "Name it in the mapping, or move it out of the folder",
+) -> None:
+    """Refuse a folder with a file that is neither taken nor a by-stander.
+
+    `taken` are files below `root` as the reader opens them. `bystanders` are further patterns
+    (`fnmatch`, in small letters) of a file's name or, with a "/", of its path from `root` on.
+    `reason` tells why this reader can't read a file, if it knows: a part of a sentence that
+    follows the file's name.
+
+    Raises:
+        InvalidData: naming the first files that nobody reads, how many there are, and why.
+    """
+    read = set(taken)
+    known = (*(name.lower() for name in BYSTANDERS), *bystanders)
+    left = [path for path in _files(root, root, MOST_DEPTH) if path not in read]
+    left = [path for path in left if not _stands_by(root, path, known)]
+    if not left:
+        return
+    names = ", ".join(f"'{safe_files.shown(root, path)}'" for path in left[:NAMED])
+    more = f" and {len(left) - NAMED:,} more" if len(left) > NAMED else ""
+    why = reason(left[0]) or "is not a name that this kind of data set has"
+    raise InvalidData(
+        f"Every file of the folder must be read or known to stand by, and {names}{more} would be left out: "
+        f"the first {why}. {way_out}."
+    )
+
+
+def _files(root: Path, folder: Path, depth: int) -> Iterator[Path]:
+    require(
+        depth > 0,
+        f"{safe_files.shown(root, folder)!r} must lie at most {MOST_DEPTH} folders deep. Move it up.",
+        error=InvalidData,
+    )
+    for path in safe_files.entries(root, folder):
+        if path.is_dir():
+            yield from _files(root, path, depth - 1)
+        else:
+            yield path
+
+
+def _stands_by(root: Path, path: Path, patterns: Iterable[str]) -> bool:
+    name, whole = path.name.lower(), path.relative_to(root).as_posix().lower()
+    return any(fnmatchcase(whole if "/" in one else name, one) for one in patterns)

@@ -45,8 +45,8 @@ from nacl.signing import SigningKey
 from numpy.typing import NDArray
 
 from datasites.data import patient_hashing
-from datasites.data.readers import ham10000
-from datasites.data.readers.reading import Reading
+from datasites.data.folders.reading import Reading
+from datasites.data.readers.images import ham10000
 from datasites.demo import stand_ins
 from federation.evaluation import open_training
 from federation.evaluation.exact_metrics import together

@@ -30,7 +30,8 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.figures import Figure
-from datasites.data.readers import Kind, ham10000
+from datasites.data.readers import Kind
+from datasites.data.readers.images import ham10000
 from datasites.demo import demo_hospitals
 from datasites.owner.owner import Owner
 from federation.local import federation_file, provisioning

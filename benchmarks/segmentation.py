@@ -22,8 +22,8 @@ import typer
 from numpy.typing import NDArray
 
 from datasites.data import patient_hashing
+from datasites.data.folders.reading import Reading
 from datasites.data.readers import read
-from datasites.data.readers.reading import Reading
 from datasites.demo import stand_ins
 from syft_code.cohort import Cohort
 from syft_code.learning import augmentation as augmenting

@@ -29,7 +29,7 @@ from matplotlib.figure import Figure as Picture
 
 from benchmarks.figures import Figure
 from datasites.data import mock_cohort
-from datasites.data.readers import ham10000
+from datasites.data.readers.images import ham10000
 from federation.simulation import simulated_roster
 from federation.simulation.randomness import Randomness
 from federation.simulation.simulation import Simulation

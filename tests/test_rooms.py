@@ -30,9 +30,16 @@ MAY_IMPORT: dict[str, set[str]] = {
     "policies": {"syft_code.*"},
     "datasites.protocol": {"policies", "syft_code.*"},
     "datasites": {"datasites.protocol", "syft_code.*"},
-    "datasites.data.readers": {"syft_code.*"},
+    "datasites.data.folders": {"syft_code.*"},
+    "datasites.data.readers.tabular": {"datasites.data.folders", "syft_code.*"},
+    "datasites.data.readers.images": {"datasites.data.folders", "datasites.data.readers.tabular", "syft_code.*"},
+    "datasites.data.readers.volumes": {"datasites.data.folders", "datasites.data.readers.tabular", "syft_code.*"},
+    "datasites.data.readers": {
+        "datasites.data.folders", "datasites.data.readers.images", "datasites.data.readers.tabular",
+        "datasites.data.readers.volumes", "syft_code.*",
+    },
     "datasites.data": {
-        "datasites.data.readers", "datasites.protocol", "datasites.sandbox", "syft_code.*",
+        "datasites.data.folders", "datasites.data.readers.*", "datasites.protocol", "datasites.sandbox", "syft_code.*",
     },
     "datasites.vault.db": {"datasites", "datasites.protocol", "policies", "syft_code.*"},
     "datasites.sandbox": {"syft_code.runtime"},
@@ -56,7 +63,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "policies", "syft_code.*",
     },
     "datasites.owner": {
-        "datasites", "datasites.data", "datasites.data.readers", "datasites.desk.storage",
+        "datasites", "datasites.data", "datasites.data.folders", "datasites.data.readers.volumes", "datasites.desk.storage",
         "datasites.protocol", "datasites.review", "policies",
         "syft_code.*",
     },
@@ -65,7 +72,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "datasites.review", "policies", "syft_code.*",
     },
     "datasites.demo": {
-        "datasites", "datasites.data", "datasites.data.readers", "datasites.owner", "policies",
+        "datasites", "datasites.data", "datasites.data.folders", "datasites.data.readers.*", "datasites.owner", "policies",
         "syft_code.*",
     },
     "federation": set(),

@@ -20,9 +20,9 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from datasites.data import cohort_file, readers
+from datasites.data.folders.reading import Reading
+from datasites.data.folders.safe_files import open_folder, printable
 from datasites.data.readers import Kind
-from datasites.data.readers.reading import Reading
-from datasites.data.readers.safe_files import open_folder, printable
 from datasites.protocol import framing, vault_api
 from datasites.sandbox import offers
 from datasites.sandbox.spec import Spec, python_paths
@@ -103,7 +103,7 @@ def read(
         mechanism=offers.mechanism(),
         profile="reader",
         entry=_ENTRY,
-        begin="datasites.data.readers.threads:start",
+        begin="datasites.data.folders.threads:start",
         readable=(*python_paths(), asked.folder),
         memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         log_bytes=LOG_BYTES,

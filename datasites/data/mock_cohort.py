@@ -8,7 +8,9 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from datasites.data import mock_facts, phantoms
-from datasites.data.readers import brats, ham10000, tables
+from datasites.data.readers.images import ham10000
+from datasites.data.readers.tabular import tables
+from datasites.data.readers.volumes import brats
 from syft_code.cohort import Cohort
 from syft_code.errors import InvalidData, require
 from syft_code.recipes.recipe import DataSpec

@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 from datasites.data import patient_hashing
 from datasites.data.cohort_file import SplitCohort
-from datasites.data.readers.reading import Reading
+from datasites.data.folders.reading import Reading
 from syft_code.errors import InvalidData, require
 
 HELD_OUT = 0.2

@@ -20,8 +20,8 @@ from datasites import site as sites
 from datasites import site_processes
 from datasites.data import contained_reading, readers, train_test_split
 from datasites.data.cohort_file import SplitCohort
+from datasites.data.folders.reading import Reading
 from datasites.data.readers import Kind
-from datasites.data.readers.reading import Reading
 from datasites.demo import partitioners, stand_ins
 from datasites.owner.owner import Owner
 from datasites.owner.publishing import Declaration

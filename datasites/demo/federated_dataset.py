@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from datasites.data import contained_reading, patient_hashing
+from datasites.data.folders.reading import Reading
 from datasites.data.readers import Kind
-from datasites.data.readers.reading import Reading
 from datasites.data.train_test_split import HELD_OUT
 from datasites.demo import partitioners, stand_ins
 from syft_code.cohort import Cohort

@@ -22,8 +22,8 @@ from collections import Counter
 import numpy as np
 from numpy.typing import NDArray
 
-from datasites.data.readers.feature_coding import MISSING
-from datasites.data.readers.reading import Reading
+from datasites.data.folders.reading import Reading
+from datasites.data.readers.tabular.feature_coding import MISSING
 from syft_code.errors import InvalidData, require
 
 SORTED_BY = {

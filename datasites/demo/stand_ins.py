@@ -16,8 +16,8 @@ from nibabel.nifti1 import Nifti1Image
 from PIL import Image
 
 from datasites.data import phantoms
-from datasites.data.readers import ham10000
-from datasites.data.readers.safe_files import STAND_IN_MARKER
+from datasites.data.folders.safe_files import STAND_IN_MARKER
+from datasites.data.readers.images import ham10000
 from datasites.demo import stand_in_tables
 from syft_code.errors import InvalidData, InvalidInput, require
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from datasites import private_files
 from datasites.data import patient_hashing, train_test_split
 from datasites.data.cohort_file import SplitCohort
-from datasites.data.readers.reading import Reading
+from datasites.data.folders.reading import Reading
 from datasites.desk.storage.blobs import BlobStore
 from datasites.desk.storage.notes import Notes
 from datasites.owner import decisions, publishing

@@ -5,7 +5,7 @@ from typing import Any, Protocol
 
 from datasites.data import cohort_file, mock_cohort, train_test_split
 from datasites.data.cohort_file import SplitCohort
-from datasites.data.readers import brats
+from datasites.data.readers.volumes import brats
 from datasites.protocol import owner_actions
 from datasites.protocol.vault_client import VaultClient
 from syft_code import canonical

@@ -10,8 +10,8 @@ from nacl.signing import SigningKey
 from rich.console import Console
 
 from datasites.data import mock_cohort
+from datasites.data.folders.reading import Reading
 from datasites.data.readers import Kind
-from datasites.data.readers.reading import Reading
 from datasites.demo import demo_hospitals
 from datasites.demo.demo_hospitals import Part
 from federation.evaluation.exact_metrics import HospitalCohorts

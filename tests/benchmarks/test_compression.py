@@ -12,8 +12,8 @@ from typer.testing import CliRunner
 
 from benchmarks import compression as benchmark
 from benchmarks.compression import Outcome, Scale, Scenario
-from datasites.data.readers import ham10000
-from datasites.data.readers.reading import Reading
+from datasites.data.folders.reading import Reading
+from datasites.data.readers.images import ham10000
 from datasites.demo import stand_ins
 from syft_code.secret_sharing import compression
 

@@ -12,8 +12,8 @@ import torch
 
 from benchmarks import robustness
 from benchmarks.robustness import Attack, Bound, Rule, Scale, Scenario, Simulation
-from datasites.data.readers import ham10000
-from datasites.data.readers.reading import Reading
+from datasites.data.folders.reading import Reading
+from datasites.data.readers.images import ham10000
 from datasites.demo import stand_ins
 from federation.simulation.randomness import Randomness
 from federation.simulation.simulated_sums import collected

@@ -14,7 +14,9 @@ import numpy as np
 from nibabel.nifti1 import Nifti1Image
 from PIL import Image
 
-from datasites.data.readers import brats_layouts, csv_rows, ham10000, nifti, table_schema, tables
+from datasites.data.readers.images import ham10000
+from datasites.data.readers.tabular import csv_rows, table_schema, tables
+from datasites.data.readers.volumes import brats_layouts, nifti
 from syft_code.errors import InvalidData
 from tests.fuzz.mutation import Make, changed_bytes, changed_json, changed_toml, some
 from tests.fuzz.runner import Parser

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from datasites.data import fingerprints, train_test_split
 from datasites.data.fingerprints import Fingerprints
+from datasites.data.folders.reading import Reading
 from datasites.data.readers import read
-from datasites.data.readers.reading import Reading
 
 COLUMNS = ("age", "pressure", "chol", "pulse", "ratio", "sex", "pain")
 SCHEMA = """title = "A table without identifiers"

@@ -2,17 +2,19 @@
 
 `read` takes a folder as it was published and gives a `Reading`, or raises `InvalidData`
 with a sentence that names the file, the reason and the way out. Nothing in between: one
-bad file and nothing is read. Imports neither torch nor PySyft. May import `syft_code` only.
-Start with `read` below, then `tables.py`.
+bad file and nothing is read. Imports neither torch nor PySyft. May import its own rooms, `data.folders` and `syft_code`.
+Start with `read` below, then `tabular/tables.py`.
 """
 
 from pathlib import Path
 from typing import Literal
 
-from datasites.data.readers import brats, ham10000, table_schema, tables
-from datasites.data.readers.reading import Reading
-from datasites.data.readers.safe_files import STAND_IN_MARKER, open_folder
-from datasites.data.readers.table_schema import Schema
+from datasites.data.folders.reading import Reading
+from datasites.data.folders.safe_files import STAND_IN_MARKER, open_folder
+from datasites.data.readers.images import ham10000
+from datasites.data.readers.tabular import table_schema, tables
+from datasites.data.readers.tabular.table_schema import Schema
+from datasites.data.readers.volumes import brats
 from syft_code.recipes.recipe import DataSpec
 
 __all__ = ["SCHEMAS", "SIZE_PX", "Kind", "Reading", "read", "spec"]

@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from datasites.data import mock_cohort
-from datasites.data.readers import brats, nifti, read
-from datasites.data.readers.reading import Reading
+from datasites.data.folders.reading import Reading
+from datasites.data.readers import read
+from datasites.data.readers.volumes import brats, nifti
 from datasites.demo import stand_ins
 from syft_code.errors import InvalidData
 

@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from datasites.data.readers import brats_facts, read
+from datasites.data.readers import read
+from datasites.data.readers.volumes import brats_facts
 from datasites.demo import stand_ins
 from syft_code.errors import InvalidData
 

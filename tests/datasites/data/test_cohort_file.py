@@ -8,7 +8,7 @@ from safetensors.numpy import load, save
 
 from datasites.data import cohort_file, mock_cohort
 from datasites.data.cohort_file import SplitCohort
-from datasites.data.readers.reading import Cells
+from datasites.data.folders.reading import Cells
 from syft_code.errors import InvalidData
 from syft_code.recipes.recipe import DataSpec
 from tests.shapes import SERIES, TABLE

@@ -10,8 +10,8 @@ from PIL import Image
 
 from datasites.data import fingerprints, train_test_split
 from datasites.data.fingerprints import Fingerprints
+from datasites.data.folders.reading import Reading
 from datasites.data.readers import Kind, read
-from datasites.data.readers.reading import Reading
 from datasites.demo import stand_ins
 
 KEY = bytes(range(32))

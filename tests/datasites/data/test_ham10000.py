@@ -15,7 +15,9 @@ from hypothesis import strategies as st
 from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
 
-from datasites.data.readers import csv_rows, ham10000, read
+from datasites.data.readers import read
+from datasites.data.readers.images import ham10000
+from datasites.data.readers.tabular import csv_rows
 from datasites.demo import stand_ins
 from syft_code.errors import InvalidData
 

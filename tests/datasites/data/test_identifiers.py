@@ -2,7 +2,7 @@
 
 import pytest
 
-from datasites.data.readers.identifiers import PersonRule, normal, persons
+from datasites.data.folders.identifiers import PersonRule, normal, persons
 from syft_code.errors import InvalidData
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from datasites.data.readers import inventory
+from datasites.data.folders import inventory
 from syft_code.errors import InvalidData
 
 

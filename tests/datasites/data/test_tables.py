@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from datasites.data.readers import csv_rows, feature_coding, read, table_schema, tables
-from datasites.data.readers.reading import Reading
-from datasites.data.readers.table_schema import Category, Number
+from datasites.data.folders.reading import Reading
+from datasites.data.readers import read
+from datasites.data.readers.tabular import csv_rows, feature_coding, table_schema, tables
+from datasites.data.readers.tabular.table_schema import Category, Number
 from syft_code.errors import InvalidData
 
 REAL = Path(__file__).resolve().parents[3] / ".." / "shared" / "data" / "heart_disease_uci"

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from datasites.data.readers import ham10000
-from datasites.data.readers.brats import spec as brats_spec
-from datasites.data.readers.reading import Reading
+from datasites.data.folders.reading import Reading
+from datasites.data.readers.images import ham10000
+from datasites.data.readers.volumes.brats import spec as brats_spec
 from datasites.demo import partitioners
 from syft_code.cohort import Cohort
 from syft_code.errors import InvalidData

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from datasites.data import mock_cohort, mock_facts
-from datasites.data.readers import ham10000, read, table_schema, tables
-from datasites.data.readers.reading import Reading
+from datasites.data.folders.reading import Reading
+from datasites.data.readers import read
+from datasites.data.readers.images import ham10000
+from datasites.data.readers.tabular import table_schema, tables
 from datasites.demo import stand_ins
 from datasites.demo.stand_ins import Kind
 from syft_code.errors import InvalidData, InvalidInput

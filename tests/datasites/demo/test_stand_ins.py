@@ -12,8 +12,10 @@ import numpy as np
 import pytest
 
 from datasites.data import mock_cohort, phantoms
-from datasites.data.readers import brats, ham10000, read
-from datasites.data.readers.reading import Reading
+from datasites.data.folders.reading import Reading
+from datasites.data.readers import read
+from datasites.data.readers.images import ham10000
+from datasites.data.readers.volumes import brats
 from datasites.demo import stand_ins
 from syft_code.errors import InvalidData
 

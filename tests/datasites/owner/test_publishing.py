@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from datasites.data import cohort_file, train_test_split
+from datasites.data.folders.reading import Reading
 from datasites.data.readers import read
-from datasites.data.readers.reading import Reading
 from datasites.demo import stand_ins
 from datasites.owner import publishing
 from datasites.owner.publishing import Declaration

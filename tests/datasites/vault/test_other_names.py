@@ -8,7 +8,7 @@ import pytest
 
 from datasites.data import cohort_file, patient_hashing
 from datasites.data.cohort_file import SplitCohort
-from datasites.data.readers.reading import Cells
+from datasites.data.folders.reading import Cells
 from datasites.protocol import owner_actions
 from datasites.vault.vault import Vault
 from syft_code.cohort import Cohort

@@ -8,7 +8,7 @@ import pytest
 from matplotlib.axes import Axes
 
 from datasites.data import mock_cohort
-from datasites.data.readers import brats
+from datasites.data.readers.volumes import brats
 from federation.reporting import notebook_views, sample_plots
 from federation.strategy.presets import brats_recipe
 from syft_code.cohort import Cohort

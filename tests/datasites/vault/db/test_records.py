@@ -8,8 +8,8 @@ import pytest
 
 from datasites.data import cohort_file, patient_hashing
 from datasites.data.cohort_file import SplitCohort
+from datasites.data.folders.reading import Reading
 from datasites.data.readers import Kind, read
-from datasites.data.readers.reading import Reading
 from datasites.demo import stand_ins
 from datasites.protocol import owner_actions
 from datasites.review import mock_run

@@ -12,9 +12,9 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from datasites.data.readers import safe_files
-from datasites.data.readers.csv_rows import Row
-from datasites.data.readers.table_schema import Category, Column, Number, plain
+from datasites.data.folders import safe_files
+from datasites.data.readers.tabular.csv_rows import Row
+from datasites.data.readers.tabular.table_schema import Category, Column, Number, plain
 from syft_code.errors import InvalidData, require
 
 MISSING = "?"

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable, Iterator
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from datasites.data.readers import safe_files
-from datasites.data.readers.safe_files import STAND_IN_MARKER
+from datasites.data.folders import safe_files
+from datasites.data.folders.safe_files import STAND_IN_MARKER
 from syft_code.errors import InvalidData, require
 
 BYSTANDERS = (

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from datasites.data.readers import csv_rows, feature_coding, table_schema
-from datasites.data.readers.csv_rows import Row
+from datasites.data.readers.tabular import csv_rows, feature_coding, table_schema
+from datasites.data.readers.tabular.csv_rows import Row
 from syft_code.errors import InvalidData, require
 
 TABLES = ("survival_info.csv", "survival_data.csv", "survival_evaluation.csv")

@@ -13,10 +13,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from datasites.data.readers import csv_rows, feature_coding, safe_files
-from datasites.data.readers.csv_rows import Row
-from datasites.data.readers.reading import Cells, Reading, counted
-from datasites.data.readers.table_schema import Label, Schema, plain
+from datasites.data.folders import safe_files
+from datasites.data.folders.reading import Cells, Reading, counted
+from datasites.data.readers.tabular import csv_rows, feature_coding
+from datasites.data.readers.tabular.csv_rows import Row
+from datasites.data.readers.tabular.table_schema import Label, Schema, plain
 from syft_code.cohort import Cohort
 from syft_code.errors import InvalidData, require
 from syft_code.recipes.recipe import DataSpec

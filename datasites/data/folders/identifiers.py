@@ -12,7 +12,7 @@ import unicodedata
 from collections.abc import Callable, Sequence
 from typing import Literal
 
-from datasites.data.readers.safe_files import printable
+from datasites.data.folders.safe_files import printable
 from syft_code import canonical
 from syft_code.errors import InvalidData, require
 

@@ -22,10 +22,11 @@ from numpy.typing import NDArray
 from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
 
-from datasites.data.readers import csv_rows, feature_coding, safe_files, table_schema
-from datasites.data.readers.csv_rows import Row
-from datasites.data.readers.reading import Reading, counted
-from datasites.data.readers.threads import in_threads
+from datasites.data.folders import safe_files
+from datasites.data.folders.reading import Reading, counted
+from datasites.data.folders.threads import in_threads
+from datasites.data.readers.tabular import csv_rows, feature_coding, table_schema
+from datasites.data.readers.tabular.csv_rows import Row
 from syft_code.cohort import Cohort
 from syft_code.errors import InvalidData, require
 from syft_code.recipes.recipe import DataSpec

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from datasites.data.readers import safe_files
+from datasites.data.folders import safe_files
 from syft_code.errors import InvalidData, require
 
 MAX_TABLE_BYTES = 64 * 2**20

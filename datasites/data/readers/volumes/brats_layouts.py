@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from datasites.data.readers import safe_files
+from datasites.data.folders import safe_files
 from syft_code.errors import InvalidData, require
 
 MODALITIES = ("t1", "t1ce", "t2", "flair")

@@ -18,7 +18,7 @@ from nibabel.orientations import apply_orientation, inv_ornt_aff, io_orientation
 from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 
-from datasites.data.readers import safe_files
+from datasites.data.folders import safe_files
 from syft_code.errors import InvalidData, require
 
 HEADER_BYTES = 348

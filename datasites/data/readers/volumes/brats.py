@@ -17,17 +17,18 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from datasites.data.readers import brats_facts, nifti, safe_files
-from datasites.data.readers.brats_layouts import (
+from datasites.data.folders import safe_files
+from datasites.data.folders.reading import Reading, counted
+from datasites.data.folders.threads import in_threads
+from datasites.data.readers.volumes import brats_facts, nifti
+from datasites.data.readers.volumes.brats_layouts import (
     BRATS_2013_TO_2021,
     DECATHLON_ORDER,
     MODALITIES,
     BratsCase,
     find_cases,
 )
-from datasites.data.readers.nifti import Volume
-from datasites.data.readers.reading import Reading, counted
-from datasites.data.readers.threads import in_threads
+from datasites.data.readers.volumes.nifti import Volume
 from syft_code.cohort import Cohort
 from syft_code.errors import InvalidData, require
 from syft_code.recipes.recipe import DataSpec

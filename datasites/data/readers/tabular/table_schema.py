@@ -35,7 +35,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, TypeAdapter, ValidationError
 
-from datasites.data.readers import safe_files
+from datasites.data.folders import safe_files
 from syft_code import canonical, toml_text
 from syft_code.errors import InvalidData, require
 

@@ -63,7 +63,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "policies", "syft_code.*",
     },
     "datasites.owner": {
-        "datasites", "datasites.data", "datasites.data.folders", "datasites.data.readers.volumes", "datasites.desk.storage",
+        "datasites", "datasites.data", "datasites.data.folders", "datasites.data.readers.volumes",
         "datasites.protocol", "datasites.review", "policies",
         "syft_code.*",
     },

@@ -145,6 +145,8 @@ class Vault:
                 return vault_api.Accepted(), b""
             case vault_api.GetPlanInForce():
                 return vault_api.PlanInForce(in_force=self._is_in_force(request.plan_hash)), b""
+            case vault_api.GetTerms():
+                return self._owner_service.terms(), b""
             case vault_api.OwnerActionRequest():
                 return self._owner_service.handle(request, body)
             case _:

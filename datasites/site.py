@@ -1,6 +1,8 @@
 """A hospital's folder: what stands where, and the settings that its processes share.
 
 HOME/site.json      name, port and the time limit of a round (public)
+HOME/desk.uid       the front desk's id in PySyft (public)
+HOME/*.log          what its processes print
 HOME/policy.toml    the policy as its owner writes it; in force once it is signed
 HOME/owner/         the owner's key, the salt of patients' hashes, the account at the front desk
 HOME/vault/         cohorts, approvals, ledger, audit log, sealed shares, the hospital's key
@@ -8,6 +10,7 @@ HOME/desk/          PySyft's database, blobs on their way, notes, the log of ref
 """
 
 import secrets
+import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -96,6 +99,11 @@ class Site:
         """The owner's account on its way to the front desk, until that has made it."""
         return self.desk / "owner_account.json"
 
+    @property
+    def desk_uid(self) -> str:
+        """The front desk's id in PySyft (hex)."""
+        return private_files.read_required(self.home / "desk.uid").decode("ascii")
+
     def settings(self) -> SiteSettings:
         """Read the settings; raise with one sentence if they are missing or broken."""
         data = private_files.read_required(self.home / "site.json")
@@ -121,7 +129,7 @@ def owner_email(hospital: str) -> str:
 NEEDED = {
     "site.json": ("owner/key", "owner/salt", "vault/owner.pub"),
     "vault/vault.db": ("vault/key",),
-    "desk/syft.db": ("desk/key", "desk/uid", "owner/password", "owner/account"),
+    "desk/syft.db": ("desk/key", "desk.uid", "owner/password", "owner/account"),
     "owner/terms.json": ("vault/key", "vault/vault.db"),
 }
 """Once the file on the left exists, the folder is whole only with those on the right."""
@@ -145,6 +153,8 @@ def create(home: Path, settings: SiteSettings, *, policy: str = "") -> Site:
         durable_files.write_durably(site.owner / "salt", secrets.token_bytes(32))
     durable_files.write_durably(site.vault / "owner.pub", owner_key.verify_key.encode())
     _choose_account(site)
+    if not (home / "desk.uid").exists():
+        durable_files.write_durably(home / "desk.uid", uuid.uuid4().hex.encode("ascii"))
     if policy and not site.policy.exists():
         durable_files.write_durably(site.policy, policy.encode("utf-8"))
     durable_files.write_durably(home / "site.json", canonical.encode(settings))

@@ -38,7 +38,7 @@ from datasites.site import Site, owner_email
 from syft_code.errors import ConsiliumError, Refused, require
 from syft_code.plans import messages, traveller
 from syft_code.plans.messages import RoundCall
-from syft_code.runtime import durable_files, trace
+from syft_code.runtime import trace
 from syft_code.runtime.quiet_imports import left_out, quiet_import, silence
 
 with quiet_import(), left_out("torch"):
@@ -363,12 +363,9 @@ def _start(site: Site) -> FrontDesk:
     """The datasite, with a name, id and key of its own that outlive a restart."""
     settings = site.settings()
     key = private_files.signing_key(site.desk / "key")
-    uid_path = site.desk / "uid"
-    if not uid_path.exists():
-        durable_files.write_durably(uid_path, UID().no_dash.encode("ascii"))
     desk = FrontDesk(
         name=settings.name,
-        id=UID(private_files.read_required(uid_path).decode("ascii")),
+        id=UID(site.desk_uid),
         signing_key=SyftSigningKey(signing_key=key),
         root_email=f"root@{settings.name}.example.org",
         root_username="root",

@@ -283,8 +283,11 @@ def as_error(failure: Failure) -> ConsiliumError:
 
 @contextmanager
 def _connected(vault_home: Path, timeout_s: float | None) -> Iterator[Any]:
-    """A connection by way of the folder's descriptor: socket paths are limited to 107 bytes."""
-    folder = os.open(vault_home, os.O_RDONLY | os.O_DIRECTORY)
+    """A connection by way of the folder's descriptor: socket paths are limited to 107 bytes.
+
+    The vault's group may pass through its folder, and not read it.
+    """
+    folder = os.open(vault_home, os.O_PATH | os.O_DIRECTORY)
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
             client.settimeout(timeout_s)

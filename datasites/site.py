@@ -2,7 +2,7 @@
 
 HOME/site.json      name, port and the time limit of a round (public)
 HOME/desk.uid       the front desk's id in PySyft (public)
-HOME/*.log          what its processes print
+HOME/*-process.log  what its processes print
 HOME/policy.toml    the policy as its owner writes it; in force once it is signed
 HOME/owner/         the owner's key, the salt of patients' hashes, the account at the front desk
 HOME/vault/         cohorts, approvals, ledger, audit log, sealed shares, the hospital's key

@@ -27,7 +27,7 @@ def parties(site: Site, users: SiteUsers | None = None) -> list[ProcessSpec]:
             module="datasites.vault.vault_process",
             arguments=arguments,
             healthy=lambda: vault_is_healthy(site.home),
-            log_path=site.home / "vault.log",
+            log_path=site.home / "vault-process.log",
             user=users.vault if users else None,
         ),
         ProcessSpec(
@@ -35,7 +35,7 @@ def parties(site: Site, users: SiteUsers | None = None) -> list[ProcessSpec]:
             module="datasites.desk.desk_process",
             arguments=arguments,
             healthy=lambda: desk_is_healthy(site.home),
-            log_path=site.home / "desk.log",
+            log_path=site.home / "desk-process.log",
             user=users.desk if users else None,
             port=settings.port,
         ),

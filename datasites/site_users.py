@@ -15,6 +15,7 @@ import os
 import pwd
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,11 +90,14 @@ def obstacle(numbers: Sequence[int], places: Mapping[str, Path]) -> str:
     wanted = {
         "Python": Path(sys.executable),
         "Python's libraries": Path(sys.prefix),
-        "Consilium": CODE,
+        "Consilium": Path(__file__),
     }
     for what, place in (wanted | dict(places)).items():
         if closed := _closed(place):
             return f"other users can't enter {closed}, where {what} lies"
+    for what, place in places.items():
+        if not _can_give(place, numbers[0]):
+            return f"{what} is on a disk whose files can't be given to other users"
     return _failure(numbers[0], list(places.values()))
 
 
@@ -116,6 +120,16 @@ def _closed(place: Path) -> str:
             if folder.exists() and not folder.stat().st_mode & 0o001:
                 return str(folder)
     return ""
+
+
+def _can_give(place: Path, number: int) -> bool:
+    """Whether a file in a folder can be another user's: some shared disks know no users."""
+    try:
+        with tempfile.NamedTemporaryFile(dir=place) as tried:
+            os.fchown(tried.fileno(), number, number)
+            return os.fstat(tried.fileno()).st_uid == number
+    except OSError:
+        return False
 
 
 def _failure(number: int, places: Sequence[Path]) -> str:

@@ -186,12 +186,15 @@ def test_it_is_said_why_parties_have_no_users_of_their_own(
     (closed / "state").mkdir(parents=True)
     closed.chmod(0o700)
     monkeypatch.setattr(site_users, "_failure", lambda number, places: "")
-    monkeypatch.setattr(site_users, "CODE", Path("/"))
+    monkeypatch.setattr(site_users, "__file__", "/site_users.py")
     monkeypatch.setattr(site_users.sys, "executable", "/bin/sh")
     monkeypatch.setattr(site_users.sys, "prefix", "/usr")
     assert site_users.obstacle(numbers, {}) == ""
     why = site_users.obstacle(numbers, {"the parties' folder": closed / "state"})
     assert why.startswith("other users can't enter /") and why.endswith("parties' folder lies")
+    monkeypatch.setattr(site_users, "_closed", lambda place: "")
+    monkeypatch.setattr(os, "fchown", lambda *_: None)  # a disk that forgets it
+    assert "can't be given to other users" in site_users.obstacle(numbers, {"it": tmp_path})
 
 
 @needs_root

@@ -156,10 +156,11 @@ def check_start(plan: Plan, round_number: int, sent: Weights) -> None:
     layout = VectorLayout.of(plan)
     if plan.start_sha256:
         return
-    start, part = first_weights(plan), layout.trained
-    same = broadcast.unpack(plan, "train", sent).weights == start
+    part, own = layout.trained, layout.shared
+    if round_number > 1 and not part.start and own is None:
+        return  # all of them are trained
+    same = broadcast.unpack(plan, "train", sent).weights == first_weights(plan)
     if round_number > 1:
-        own = layout.shared
         same[part] = same[part] | (True if own is None else own)
     require(
         bool(same.all()),

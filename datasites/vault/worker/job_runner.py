@@ -32,8 +32,8 @@ def perform(
     *,
     on_step: Callable[[int], None] | None = None,
     group: Group | None = None,
-) -> bytes:
-    """Train on, or evaluate on, one hospital's cohort file; return float64 bytes.
+) -> memoryview:
+    """Train on, or evaluate on, one hospital's cohort file; return float64 bytes, little endian.
 
     In a `group` of processes each performs the same job, and the first one's bytes are the result.
 
@@ -65,7 +65,7 @@ def perform(
         vector = local_round.evaluate(
             plan, split.evaluation(), sent=sent, kept=stored, randomness=randomness
         )
-    return vector.astype("<f8").tobytes()
+    return memoryview(np.ascontiguousarray(vector, "<f8")).cast("B")
 
 
 def _divided(
@@ -74,13 +74,13 @@ def _divided(
     """What the researcher sent, and what the hospital has kept."""
     layout = VectorLayout.of(plan)
     end = 4 * layout.broadcast_length(job.purpose)
-    stored = np.frombuffer(body[end:], "<f8").astype(np.float64)
+    stored = np.frombuffer(body, "<f8", offset=end).astype(np.float64)
     require(
         len(stored) == layout.kept_length(job.purpose),
         "A job must come with what the hospital keeps of the plan; this one has another length.",
         error=TrainingFailed,
     )
-    return np.frombuffer(body[:end], "<f4").astype(np.float32), stored
+    return np.frombuffer(body[:end], "<f4"), stored
 
 
 def work(jobs: BinaryIO, answers: BinaryIO, files: Sequence[int]) -> None:

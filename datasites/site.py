@@ -13,6 +13,7 @@ import secrets
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -24,6 +25,9 @@ from syft_code.runtime import durable_files
 ROUND_LIMIT_S = 6 * 3600.0
 LONGEST_S = 30 * 86_400.0
 MOST_PROCESSES = 64
+Device = Literal["cpu", "cuda"]
+WantedDevice = Literal["auto", "cpu", "cuda"]
+Precision = Literal["float32", "bf16"]
 
 
 @canonical.message
@@ -32,13 +36,16 @@ class SiteSettings:
 
     A round that takes longer than `round_limit_s` seconds is ended; what it cost stays spent. A
     training's batches are split between so many `training_processes`, each with the whole cohort in
-    memory.
+    memory. It computes on `device` ("auto": a CUDA device if a contained process can use one, behind
+    weaker walls) in `precision`; plans for Opacus ask for "cpu" and "float32".
     """
 
     name: str
     port: int
     round_limit_s: float = ROUND_LIMIT_S
     training_processes: int = 1
+    device: WantedDevice = "cpu"
+    precision: Precision = "float32"
 
     def __post_init__(self) -> None:
         require(
@@ -51,6 +58,12 @@ class SiteSettings:
             1 <= self.training_processes <= MOST_PROCESSES,
             f"training_processes must lie between 1 and {MOST_PROCESSES}, got "
             f"{self.training_processes}.",
+            error=InvalidInput,
+        )
+        require(
+            self.training_processes == 1 or self.device == "cpu",
+            'Several training_processes compute on the processor: set device = "cpu", or '
+            f"training_processes = 1; got {self.training_processes} and {self.device!r}.",
             error=InvalidInput,
         )
 

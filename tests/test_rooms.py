@@ -69,7 +69,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "datasites.cli": {
         "datasites", "datasites.sandbox", "datasites.desk.storage", "datasites.owner", "datasites.protocol",
-        "datasites.review", "policies", "syft_code.*",
+        "datasites.review", "datasites.vault.worker", "policies", "syft_code.*",
     },
     "datasites.demo": {
         "datasites", "datasites.data", "datasites.data.folders", "datasites.data.readers.*", "datasites.owner", "policies",

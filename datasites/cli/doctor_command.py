@@ -6,6 +6,7 @@ import platform
 from datasites import site_users
 from datasites.sandbox import landlock, offers
 from datasites.site_users import FIRST_USER, MEND, NUMBERS
+from datasites.vault.worker import compute_device
 from syft_code.errors import Unavailable
 from syft_code.runtime import cli_output
 from syft_code.runtime.cli_output import AsJson
@@ -18,7 +19,8 @@ def doctor(as_json: AsJson = False) -> None:
 
     JSON: system, used (bubblewrap, namespaces, landlock, none, or empty if a hospital would refuse),
     landlock_version, user, one_user (why `up` would run all parties as one user, empty if each is a
-    user of its own), offers: mechanism, works, reason, remedy.
+    user of its own), cuda (why a contained training can't use a CUDA device, empty if it can), offers:
+    mechanism, works, reason, remedy.
     """
     found = offers.offers()
     try:
@@ -26,6 +28,7 @@ def doctor(as_json: AsJson = False) -> None:
     except Unavailable as problem:
         used, refusal = "", problem
     one_user = site_users.obstacle(range(FIRST_USER, FIRST_USER + NUMBERS), {})
+    cuda = compute_device.cuda_failure() if used else "nothing contains a training here"
     if as_json:
         cli_output.document(
             {
@@ -34,6 +37,7 @@ def doctor(as_json: AsJson = False) -> None:
                 "landlock_version": landlock.version(),
                 "user": os.geteuid(),
                 "one_user": one_user,
+                "cuda": cuda,
                 "offers": [
                     {
                         "mechanism": o.mechanism,
@@ -52,6 +56,12 @@ def doctor(as_json: AsJson = False) -> None:
             if one_user
             else f"Each process that `consilium up` starts here is a user of its own, from {FIRST_USER} "
             "on: none reads another's keys."
+        )
+        cli_output.sentence(
+            f"Trainings compute on the processor: {cuda}."
+            if cuda
+            else 'A contained training can use the CUDA device here: device = "auto" or "cuda" in a '
+            "hospital's entry does, behind weaker walls (docs/sandbox.md)."
         )
     if refusal is not None:
         raise refusal

@@ -117,6 +117,7 @@ def main(
         level=logging.INFO,
         format="%(asctime)s %(levelname)s %(name)s %(message)s",
     )
+    LOG.info("trainings compute on %s: %s", vault.device.device, vault.device.reason)
     server = _Server(home / "vault", vault)
     signal.signal(
         signal.SIGTERM, lambda *_: threading.Thread(target=server.shutdown, daemon=True).start()

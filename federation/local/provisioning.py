@@ -114,6 +114,8 @@ def hospitals(config: FederationConfig, state: Path) -> list[HospitalSpec]:
                 port=entry.port,
                 round_limit_s=entry.round_limit_s,
                 training_processes=entry.training_processes,
+                device=entry.device,
+                precision=entry.precision,
             ),
             policy=policy(config, entry),
             kind=entry.kind,

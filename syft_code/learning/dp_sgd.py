@@ -27,13 +27,13 @@ from syft_code.errors import TrainingFailed, require
 from syft_code.learning import ranks
 from syft_code.learning.adaptive_clip import ClipNorm
 from syft_code.learning.batches import Batches, Task
-from syft_code.learning.compute import HERE, Compute
 from syft_code.learning.distillation import Teacher
 from syft_code.learning.gradient_factors import Clipped, PatientGradients
 from syft_code.learning.per_sample_gradients import WatchedGradients
 from syft_code.learning.proximal import ProximalTerm
 from syft_code.learning.ranks import ClippedSums, Group
 from syft_code.models import networks
+from syft_code.models.compute import HERE, Compute
 from syft_code.plans.plan_parts import Augmentation, DpSgd, Engine, Sgd
 from syft_code.privacy.noise import NoiseSource
 from syft_code.recipes import architectures

@@ -37,7 +37,7 @@ class Clipped(NamedTuple):
 class _Rows(NamedTuple):
     """How many patients a chunk had, and how many of their gradients were within the bound."""
 
-    count: int
+    patients: int
     unclipped: int
 
 
@@ -167,7 +167,7 @@ class PatientGradients(ABC):
             gradients = self.gradients(chunk, scale=scale, views=views)
             rows = self._clip_and_add(gradients, total, left)
             unclipped += rows.unclipped
-            left = None if left is None else max(0, left - rows.count)
+            left = None if left is None else max(0, left - rows.patients)
         return Clipped(total=total.mul_(max_grad_norm).cpu(), unclipped=unclipped)
 
     @torch.no_grad()
@@ -184,7 +184,7 @@ class PatientGradients(ABC):
             gradients = [layer.without(~finite) for layer in gradients]  # since 0 times NaN is NaN
         for layer, part in zip(gradients, torch.split(total, self._sizes), strict=True):
             layer.add_to(part, factors.to(self.dtype))
-        return _Rows(count=len(norms), unclipped=int(((norms <= 1.0) & finite).sum()))
+        return _Rows(patients=len(norms), unclipped=int(((norms <= 1.0) & finite).sum()))
 
 
 def _wide(rows: Tensor) -> Tensor:

@@ -27,10 +27,10 @@ import torch
 from torch import Tensor, nn
 
 from syft_code.errors import TrainingFailed, require
-from syft_code.learning.compute import HERE, Compute
 from syft_code.learning.gradient_factors import Chunk, GradientFactors, PatientGradients
 from syft_code.learning.per_sample_layers import PerSampleLayer, watch
 from syft_code.learning.pooling import MaxPool
+from syft_code.models.compute import HERE, Compute
 
 
 class WatchedGradients(PatientGradients):

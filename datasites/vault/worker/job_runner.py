@@ -20,6 +20,7 @@ from syft_code import canonical
 from syft_code.errors import ConsiliumError, TrainingFailed, require
 from syft_code.learning.ranks import Group, Line
 from syft_code.local_training import local_round
+from syft_code.models.compute import Compute
 from syft_code.plans.plan import Plan
 from syft_code.privacy.noise import NoiseSource
 from syft_code.secret_sharing.vector_layout import VectorLayout
@@ -60,12 +61,13 @@ def perform(
             randomness=randomness,
             on_step=on_step,
             group=group,
+            compute=Compute(device=job.device, precision=job.precision),
         )
     else:
         vector = local_round.evaluate(
             plan, split.evaluation(), sent=sent, kept=stored, randomness=randomness
         )
-    return memoryview(np.ascontiguousarray(vector, "<f8")).cast("B")
+    return np.ascontiguousarray(vector, "<f8").data.cast("B")
 
 
 def _divided(

@@ -6,9 +6,9 @@ import torch
 
 from syft_code.errors import TrainingFailed
 from syft_code.learning import dp_sgd
-from syft_code.learning.compute import HERE, Compute
 from syft_code.learning.dp_sgd import TrainingRun
 from syft_code.models import networks
+from syft_code.models.compute import HERE, Compute
 from syft_code.plans.plan_parts import Augmentation, DpSgd, Sgd
 from syft_code.privacy.noise import NoiseSource
 from tests.gradients import CASES, ROWS, SKIN, STACK, TABLE, a_cohort, a_model, without

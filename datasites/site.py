@@ -37,7 +37,7 @@ class SiteSettings:
     A round that takes longer than `round_limit_s` seconds is ended; what it cost stays spent. A
     training's batches are split between so many `training_processes`, each with the whole cohort in
     memory. It computes on `device` ("auto": a CUDA device if a contained process can use one, behind
-    weaker walls) in `precision`; plans for Opacus ask for "cpu" and "float32".
+    weaker walls) in `precision`; Opacus computes on the processor in float32.
     """
 
     name: str

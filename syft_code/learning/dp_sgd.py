@@ -218,8 +218,8 @@ def _patient_gradients(
         return WatchedGradients(network, frozen=frozen, compute=compute)
     require(
         compute == HERE,
-        "Opacus computes on the processor in float32 here: a hospital with another device or precision "
-        'must refuse the plan, or set device = "cpu" and precision = "float32".',
+        "Opacus must compute on the processor in float32, and was given another device or precision: "
+        'use the engine "consilium" for those.',
         error=TrainingFailed,
     )
     module = importlib.import_module("syft_code.learning.opacus_gradients")

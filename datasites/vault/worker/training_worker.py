@@ -57,7 +57,7 @@ class TrainingWorker:
 
     A start or a job that takes longer than `limit_s` seconds is ended. A training may have several
     `processes`; each holds the cohort. A template has one engine: for a plan with the other one it
-    is started anew.
+    is started anew; Opacus computes on the processor in float32, whatever `device` and `precision` say.
     """
 
     def __init__(
@@ -113,7 +113,9 @@ class TrainingWorker:
             count = self._processes if job.purpose == "train" else 1
             try:
                 with self._ended_after(min(self._limit_s, limit_s or self._limit_s)):
-                    here = replace(job, device=self._device, precision=self._precision)
+                    here = job
+                    if self._engine == "consilium":
+                        here = replace(job, device=self._device, precision=self._precision)
                     jobs = [replace(here, processes=count, rank=rank) for rank in range(count)]
                     return _converse(workers[:count], jobs, weights, cohort, on_step)
             finally:
@@ -179,7 +181,7 @@ class TrainingWorker:
             memory_bytes=_memory_bytes(),
             log_bytes=self._log_path.stat().st_size + LOG_BYTES,
         )
-        if self._device == "cpu":
+        if self._device == "cpu" or engine == "opacus":
             return walls
         return replace(
             walls,

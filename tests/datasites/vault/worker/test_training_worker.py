@@ -104,11 +104,13 @@ def test_a_hospital_may_train_in_bf16_and_its_log_says_so(hospital: OneHospital)
     vault = Vault(hospital.site)
     try:
         hospital.publish(vault)
-        agreed = hospital.plan()
-        hospital.perform(vault, approval(agreed))
-        call = hospital.call(agreed, 1)
-        done = hospital.finished(vault, vault.start_round(call, hospital.weights(agreed)))
-        assert done.state == "done", done.sentence
+        ours = hospital.plan()
+        theirs = hospital.plan(study="other", dp_sgd=replace(ours.dp_sgd, engine="opacus"))
+        for agreed in (ours, theirs):
+            hospital.perform(vault, approval(agreed))
+            call = hospital.call(agreed, 1)
+            done = hospital.finished(vault, vault.start_round(call, hospital.weights(agreed)))
+            assert done.state == "done", done.sentence
         assert vault._db.log.has(
             "vault started",
             verify_key=vault.verify_key,

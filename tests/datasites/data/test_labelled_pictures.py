@@ -194,6 +194,13 @@ def test_the_same_picture_of_two_persons_is_refused(tmp_path: Path) -> None:
     assert "same picture" in refusal(lambda: pictures(folder))
 
 
+def test_facts_that_nobody_described_are_refused(tmp_path: Path) -> None:
+    folder = mapped(chest(tmp_path / "d"), TABLE.split("[[column]]")[0])
+    assert pictures(folder).spec.facts == ()
+    assert "describes none" in refusal(lambda: pictures(folder, facts=True))
+    assert "describes none" in refusal(lambda: readers.spec("images", folder, facts=True))
+
+
 WRONG_FOLDERS = {
     "a copy under one name is a copy": (lambda f: write(f, ["y/a.png"], start=99), "one picture must answer"),
     "two rows for a picture": (lambda f: mapped(f, TABLE, ROWS + "a.png,p1x,north,normal,40,1\n"), "must have one row"),

@@ -1,6 +1,7 @@
 """Folders of volumes as hospitals have them: each file is read, stands by, or is named with the reason."""
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -202,6 +203,13 @@ REFUSED: dict[str, tuple[Callable[[Path], object], str, str]] = {
     "NIfTI without an ending": (add("C003/x", bytes(344) + b"n+1\0"), "C003/x", "without its ending"),
     "an empty folder": (lambda f: (f / "C003").mkdir(), "C003", "holds none"),
     "a folder of by-standers": (add("C003/License.txt"), "C003", "holds none"),
+    "folders without end": (
+        lambda f: (f / "/".join("d" * 300)).mkdir(parents=True), "d/d/d", "16 folders deep"),
+    "a pipe": (lambda f: os.mkfifo(f / SECOND / "B002_x"), "B002_x", "regular file"),
+    "a pipe for a modality": (
+        lambda f: [path_of(f, "t1").unlink(), os.mkfifo(path_of(f, "t1"))], "B002_t1", "regular file"),
+    "a mapping elsewhere": (lambda f: (f / "volumes.toml").symlink_to("/etc/hostname"), "volumes.toml", "leaves"),
+    "all is ignored": (add("volumes.toml", b'ignore = ["*"]'), "X_flair", "holds none"),
     "a link in a circle": (
         lambda f: (f / SECOND / "again").symlink_to(f), "B002/again", "read anyway"),
     "NaN in the head": (hole, "B002_t1", "NaN (not a number) at 2 places"),
@@ -256,6 +264,12 @@ def test_a_resection_cavity_is_background_and_remarked(folder: Path, expected: R
     reading = read_brats(folder)
     assert same(reading, expected)
     assert any("1 case has label 4, the resection cavity" in one for one in reading.remarks)
+
+
+def test_a_header_that_does_not_say_how_the_patient_lies_is_remarked(folder: Path) -> None:
+    for word in (*scans.MODALITIES, "seg"):
+        nib.save(nib.Nifti1Image(head(1)[word], None), path_of(folder, word))
+    assert any("1 case does not say how" in one for one in read_brats(folder).remarks)
 
 
 def test_the_owner_says_which_affine_holds(folder: Path, expected: Reading) -> None:

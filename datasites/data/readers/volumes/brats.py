@@ -47,6 +47,7 @@ class Slices:
     missing: tuple[str, ...]
     stored_labels: frozenset[int]
     patient_id: str
+    placed: bool
 
 
 def channels(neighbours: int) -> tuple[str, ...]:
@@ -192,6 +193,7 @@ def cut(
         missing=tuple(name for name in MODALITIES if name not in whole.images),
         stored_labels=whole.stored_labels,
         patient_id=whole.patient_id,
+        placed=whole.placed,
     )
 
 
@@ -251,6 +253,12 @@ def _remarks(
             one, many = f"{{}} case has no {name}", f"{{}} cases have no {name}"
             end = ": that channel is zero there."
             remarks.append(counted(lacking, one + end, many + end))
+    lost = sum(not part.placed for part in parts)
+    if lost:
+        one, many = "{} case does not", "{} cases do not"
+        remarks.append(
+            f"{counted(lost, one, many)} say how the patient lies (no sform, no qform): right and left are a guess there."
+        )
     return (*remarks, *_label_remarks(found, parts, names))
 
 

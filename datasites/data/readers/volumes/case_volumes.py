@@ -1,7 +1,7 @@
 """The volumes of one case in memory: its images by modality and its mask, all on one grid."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,8 @@ class CaseVolumes:
     """Images by modality, and the class (0 to 3) of each voxel. Private throughout.
 
     Shapes: every image and `classes` (uint8) `[x, y, z]`. `stored_labels` are the values that the mask
-    uses for anything but background; `patient_id` is what DICOM headers say, "" if nothing.
+    uses for anything but background; `patient_id` is what DICOM headers say, "" if nothing; `placed` says
+    whether every file tells how it lies.
     """
 
     images: dict[str, NDArray[Any]]
@@ -40,6 +41,7 @@ class CaseVolumes:
     spacing_mm: tuple[float, float, float]
     stored_labels: frozenset[int]
     patient_id: str
+    placed: bool
 
 
 def read(root: Path, case: BratsCase, mapping: VolumeMapping) -> CaseVolumes:
@@ -75,6 +77,7 @@ def read(root: Path, case: BratsCase, mapping: VolumeMapping) -> CaseVolumes:
         spacing_mm=mask.spacing_mm,
         stored_labels=stored,
         patient_id=next(iter(ids), "") if not mapping.patient_id else "",
+        placed=mask.placed and all(volume.placed for volume in images.values()),
     )
 
 
@@ -103,7 +106,7 @@ def _nifti_images(root: Path, case: BratsCase, mapping: VolumeMapping) -> dict[s
         error=InvalidData,
     )
     return {
-        name: Volume(voxels=stack.voxels[..., channel], affine=stack.affine)
+        name: replace(stack, voxels=stack.voxels[..., channel])
         for channel, name in enumerate(case.channels)
         if name != NOTHING
     }

@@ -118,7 +118,7 @@ class _Search:
                 owners[-1].dicom.append(file)
         self.folders.append(folder)
         inner = [entry for entry in entries if entry.is_dir()]
-        for entry in inner:
+        for entry in inner if len(above) < inventory.MOST_DEPTH else ():
             if entry.name.lower() not in unread.BYSTANDING_FOLDERS:
                 self.visit(entry, (*above, folder))
         if not inner and not folder.named and all(stands_by(self.root, file) for file in others):

@@ -83,7 +83,9 @@ def read(root: Path, path: Path, *, mask: bool = False, placement: Placement = "
         error=InvalidData,
     )
     voxels = np.frombuffer(body, dtype=numbers, offset=offset).reshape(shape, order="F")
-    return turned(_scaled(without_nan(voxels, name, mask=mask), header, name), affine)
+    placed = int(header["sform_code"]) > 0 or int(header["qform_code"]) > 0
+    sound = without_nan(voxels, name, mask=mask)
+    return turned(_scaled(sound, header, name), affine, placed=placed)
 
 
 def _start(stored: bytes, size_bytes: int, *, name: str) -> bytes:

@@ -25,11 +25,13 @@ MIN_SPACING_MM, MAX_SPACING_MM = 0.1, 20.0
 class Volume:
     """Finite voxels, axes turned to RAS: x to the right, y to the front, z to the top.
 
-    Shapes: `voxels` `[x, y, z]` or `[x, y, z, channel]`. Units: `affine` from voxel to mm.
+    Shapes: `voxels` `[x, y, z]` or `[x, y, z, channel]`. Units: `affine` from voxel to mm. `placed` says
+    whether the file tells how it lies; else right and left are taken as NIfTI's default has them.
     """
 
     voxels: NDArray[Any]
     affine: NDArray[np.float64]
+    placed: bool = True
 
     @property
     def spacing_mm(self) -> tuple[float, float, float]:
@@ -58,12 +60,13 @@ def shift_voxels(
     return float(apart_mm / np.linalg.norm(one[:3, :3], axis=0).min())
 
 
-def turned(voxels: NDArray[Any], affine: NDArray[np.float64]) -> Volume:
+def turned(voxels: NDArray[Any], affine: NDArray[np.float64], *, placed: bool = True) -> Volume:
     """What `nibabel.as_closest_canonical` does: axes swapped and flipped, no voxel changed."""
     turn = io_orientation(affine)  # type: ignore[no-untyped-call]
     return Volume(
         voxels=apply_orientation(voxels, turn),  # type: ignore[no-untyped-call]
         affine=affine @ inv_ornt_aff(turn, voxels.shape[:3]),  # type: ignore[no-untyped-call]
+        placed=placed,
     )
 
 

@@ -19,6 +19,7 @@ BYSTANDERS = (
     "readme.*",
     "licen[cs]e",
     "licen[cs]e.*",
+    "licen[cs]e*.txt",
     "copying",
     "copying.*",
     "citation",

@@ -10,7 +10,7 @@ from datasites.data.readers import Kind
 from datasites.demo import stand_ins
 from datasites.sandbox.offers import offers
 from syft_code.errors import InvalidData
-from tests.datasites.data import strange_readers
+from tests.datasites.data import scans, strange_readers
 
 MECHANISMS = [offer.mechanism for offer in offers() if offer.works]
 SECRET = "the key of the owner"
@@ -41,6 +41,14 @@ def test_the_same_patients_come_out_as_without_walls(kind: Kind, folder: Path) -
         assert np.array_equal(here.cells.values, there.cells.values)
     for name in ("patient_ids", "site", "spec", "remarks", "named"):
         assert getattr(here, name) == getattr(there, name)
+
+
+def test_series_of_dicom_come_out_as_without_walls(folder: Path) -> None:
+    scans.write_dicom_case(folder / "A001", scans.head(0))
+    (folder / "volumes.toml").write_text(scans.LABELS)
+    there = contained_reading.read("brats", folder, size_px=16)
+    assert scans.same(there, readers.read("brats", folder, size_px=16))
+    assert there.patient_ids == ("A001",)
 
 
 def test_a_refusal_is_the_readers_own_sentence(folder: Path) -> None:
@@ -126,3 +134,22 @@ PYTHON_PATHS = contained_reading.python_paths
 
 def paths_with_tests() -> tuple[str, ...]:
     return (*PYTHON_PATHS(), str(Path(__file__).parents[2]))
+
+
+def test_the_owner_sees_how_many_cases_are_read(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stand_ins.write("brats", folder, patients=3, seed=1)
+    told: list[tuple[int, int]] = []
+    contained_reading.read(
+        "brats", folder, size_px=16, progress=lambda done, cases: told.append((done, cases))
+    )
+    assert told == [(1, 3), (2, 3), (3, 3)]
+    show = contained_reading._Shown()
+    show(3, 3)
+    assert capsys.readouterr().err == ""  # no terminal, no line
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    show(1, 1251)  # within the first second
+    assert capsys.readouterr().err == ""
+    show(1251, 1251)
+    assert "1,251 of 1,251 cases" in capsys.readouterr().err

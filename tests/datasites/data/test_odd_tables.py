@@ -367,3 +367,9 @@ def test_the_archive_of_heart_disease_stands_by_as_published(tmp_path: Path) -> 
     (tmp_path / "processed.mine.data").touch()
     with pytest.raises(InvalidData, match=r"'processed\.mine\.data' would be left out"):
         read("heart", tmp_path)
+
+
+def test_the_schema_of_the_docs_is_one() -> None:
+    text = (Path(__file__).parents[3] / "docs" / "data.md").read_text()
+    schema = table_schema.parse(text.split("```toml\n")[1].split("```")[0].encode(), name="s")
+    assert schema.persons.same == ("case",) and schema.column[0].column == "Kreatinin (mg/dl)"

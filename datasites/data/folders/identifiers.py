@@ -48,6 +48,7 @@ _SCAN = re.compile(
     r"[-_. ]+(?:scan|visit|ses|session|time|tp|fu|v|t)?[-_. ]*\d{1,8}",
     re.IGNORECASE,
 )
+_MARKS = frozenset("-_. ")
 _SAID: dict[Difference, str] = {
     "case": "capital letters",
     "leading_zeros": "leading zeros",
@@ -179,9 +180,10 @@ def _without(name: str, difference: Difference) -> str:
         case "case":
             return name.casefold()
         case "leading_zeros":
-            return _ZEROS.sub("", name)
+            return _ZEROS.sub("", name) if "0" in name else name
         case "scan_number":
-            found = _SCAN.fullmatch(name)
+            # Millions of names: few of them can have a scan's number, and the pattern is slow.
+            found = _SCAN.fullmatch(name) if name[-1:].isdigit() and _MARKS & {*name} else None
             return found["person"] if found else name
 
 

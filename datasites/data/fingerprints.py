@@ -89,11 +89,12 @@ def under_other_names(new: Fingerprints, earlier: Sequence[Fingerprints]) -> set
         for name in old.names():
             since.setdefault(name, number)
     names = new.names()
+    present = set(names)
     mine = np.array([since.get(name, len(earlier)) for name in names], dtype=np.int64)
     alike = np.zeros(len(names), dtype=np.bool_)
     for old in earlier:
         others = old.names()
-        absent = ~np.isin(others, names)
+        absent = np.array([name not in present for name in others], dtype=np.bool_)
         theirs = np.array([since[name] for name in others], dtype=np.int64)[absent]
         if len(new.sketches) and len(old.sketches):
             alike |= _pictures_alike(new.sketches, old.sketches[absent], mine, theirs)

@@ -8,6 +8,7 @@ import pytest
 from datasites.data import contained_reading, readers
 from datasites.data.readers import Kind
 from datasites.demo import stand_ins
+from datasites.protocol import framing
 from datasites.sandbox.offers import offers
 from syft_code.errors import InvalidData
 from tests.datasites.data import scans, strange_readers
@@ -49,6 +50,23 @@ def test_series_of_dicom_come_out_as_without_walls(folder: Path) -> None:
     there = contained_reading.read("brats", folder, size_px=16)
     assert scans.same(there, readers.read("brats", folder, size_px=16))
     assert there.patient_ids == ("A001",)
+
+
+@pytest.mark.slow
+def test_a_table_whose_names_are_no_header_comes_out_whole(folder: Path) -> None:
+    """250,000 rows: their identifiers alone have more bytes than the header of a frame may have."""
+    folder.mkdir()
+    stand_ins.write("symptoms", folder, patients=9, seed=1)
+    header, *lines = (folder / "symptoms.csv").read_text().splitlines()
+    rows = [
+        f"patient-{at}-of-many-with-a-long-name,{lines[at % 9].split(',', 1)[1]}"
+        for at in range(250_000)
+    ]
+    (folder / "symptoms.csv").write_text("\n".join([header, *rows]) + "\n")
+    reading = contained_reading.read("symptoms", folder)
+    assert len(reading.patient_ids) == len(set(reading.patient_ids)) == 250_000
+    assert sum(map(len, reading.patient_ids)) > framing.MAX_HEADER_BYTES
+    assert len(set(reading.site)) > 1
 
 
 def test_a_refusal_is_the_readers_own_sentence(folder: Path) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 from nibabel.nifti1 import Nifti1Image
 from PIL import Image
 
-from datasites.data.readers.images import ham10000
+from datasites.data.readers.images import pictures
 from datasites.data.readers.tabular import csv_rows, table_schema, tables
 from datasites.data.readers.volumes import brats_layouts, nifti
 from syft_code.errors import InvalidData
@@ -197,7 +197,7 @@ def parsers() -> list[Parser]:
         return csv_rows.parse(data, "t.csv")
 
     def read_picture(data: bytes) -> object:
-        return ham10000._decode(data, name="x.jpg", size_px=32)
+        return pictures.decode(data, name="x.jpg", size_px=32)
 
     return [
         Parser(name="csv", good=ROWS, make=_csv, parse=read_rows, errors=only),

@@ -58,7 +58,7 @@ def require_all_known(
     """
     read = set(taken)
     known = (*(name.lower() for name in BYSTANDERS), *bystanders)
-    left = [path for path in _files(root, root, MOST_DEPTH) if path not in read]
+    left = [path for path in files(root) if path not in read]
     left = [path for path in left if not _stands_by(root, path, known)]
     if not left:
         return
@@ -69,6 +69,15 @@ def require_all_known(
         f"Every file of the folder must be read or known to stand by, and {names}{more} would be left out: "
         f"the first {why}. {way_out}."
     )
+
+
+def files(root: Path) -> Iterator[Path]:
+    """Every file below the folder that is not hidden, in the order of the names.
+
+    Raises:
+        InvalidData: if folders lie too deep, can't be listed, or are links that leave `root`.
+    """
+    return _files(root, root, MOST_DEPTH)
 
 
 def _files(root: Path, folder: Path, depth: int) -> Iterator[Path]:

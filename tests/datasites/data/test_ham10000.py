@@ -16,7 +16,7 @@ from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
 
 from datasites.data.readers import read
-from datasites.data.readers.images import ham10000
+from datasites.data.readers.images import ham10000, pictures
 from datasites.data.readers.tabular import csv_rows
 from datasites.demo import stand_ins
 from syft_code.errors import InvalidData
@@ -54,6 +54,11 @@ def change(folder: Path, index: int, **fields: str) -> None:
     rows = table(folder)
     rows[index] |= fields
     write_table(folder, rows)
+
+
+def only_part_1(folder: Path) -> None:
+    """The pictures of the second folder are not there."""
+    shutil.rmtree(folder / PART_2)
 
 
 def first_image(folder: Path) -> Path:
@@ -95,6 +100,7 @@ def test_the_middle_square_is_kept_and_the_channels_are_red_green_blue(folder: P
     pixels[64:, 64:192] = (0, 0, 255)
     rows = table(folder)[:1]
     write_table(folder, rows)
+    only_part_1(folder)
     path = folder / PART_1 / f"{rows[0]['image_id']}.jpg"
     Image.fromarray(pixels).save(path, quality=95, subsampling=0)
     image = read("ham10000", folder, size_px=16).cohort.images[0].astype(int)
@@ -123,6 +129,7 @@ def test_a_lesion_seen_at_two_sites_goes_to_the_one_with_more_images(folder: Pat
     rows = table(folder)[:3]
     same = {"lesion_id": rows[0]["lesion_id"], "dx": rows[0]["dx"]}
     sites = ("vienna_dias", "rosendahl", "rosendahl")
+    only_part_1(folder)
     write_table(folder, [r | same | {"dataset": s} for r, s in zip(rows, sites, strict=True)])
     reading = read("ham10000", folder, size_px=32)
     assert reading.site == ("rosendahl",)
@@ -166,7 +173,7 @@ def test_a_byte_order_mark_and_hidden_files_do_no_harm(folder: Path) -> None:
 
 
 def test_a_link_within_the_folder_is_followed(folder: Path) -> None:
-    kept = folder / "kept"
+    kept = folder / ".kept"
     first_image(folder).rename(kept)
     name = table(folder)[0]["image_id"]
     (folder / PART_1 / f"{name}.jpg").symlink_to(kept)
@@ -188,8 +195,8 @@ def truncate_image(folder: Path) -> None:
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
 
-def rename_png_to_jpg(folder: Path) -> None:
-    Image.new("RGB", (64, 64)).save(first_image(folder), "PNG")
+def rename_webp_to_jpg(folder: Path) -> None:
+    Image.new("RGB", (64, 64)).save(first_image(folder), "WEBP")
 
 
 def declare_too_many_pixels(folder: Path) -> None:
@@ -202,7 +209,7 @@ def declare_too_many_pixels(folder: Path) -> None:
 
 def make_image_too_large(folder: Path) -> None:
     with first_image(folder).open("r+b") as stream:
-        stream.truncate(ham10000.MAX_IMAGE_BYTES + 1)
+        stream.truncate(pictures.MAX_IMAGE_BYTES + 1)
 
 
 def link_image_outside(folder: Path) -> None:
@@ -233,7 +240,7 @@ def put_pipe(folder: Path) -> None:
 
 
 def repeat_image_name(folder: Path) -> None:
-    shutil.copy(first_image(folder), folder / PART_2)
+    Image.new("RGB", (64, 64)).save(folder / PART_2 / first_image(folder).name)
 
 
 def repeat_picture(folder: Path) -> None:
@@ -293,7 +300,7 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str, str]] = {
     "no image": (remove_images, TABLE, "none of them is there"),
     "truncated image": (truncate_image, "ISIC_S000001.jpg", "whole JPEG"),
     "empty image": (lambda f: first_image(f).write_bytes(b""), "ISIC_S000001.jpg", "whole JPEG"),
-    "PNG named JPEG": (rename_png_to_jpg, "ISIC_S000001.jpg", "whole JPEG"),
+    "WebP named JPEG": (rename_webp_to_jpg, "ISIC_S000001.jpg", "whole JPEG"),
     "image bomb": (declare_too_many_pixels, "ISIC_S000001.jpg", "65,000 x 65,000"),
     "image file too large": (make_image_too_large, "ISIC_S000001.jpg", "at most"),
     "image link that leaves": (link_image_outside, "ISIC_S000001.jpg", "leaves the data folder"),
@@ -339,7 +346,7 @@ def test_an_image_bomb_is_never_decoded(folder: Path, monkeypatch: pytest.Monkey
     data = first_image(folder).read_bytes()
     monkeypatch.setattr(JpegImageFile, "load", lambda self: pytest.fail("decoded"))
     with pytest.raises(InvalidData, match="pixels"):
-        ham10000._decode(data, name="x.jpg", size_px=32)
+        pictures.decode(data, name="x.jpg", size_px=32)
 
 
 @settings(
@@ -353,7 +360,7 @@ def test_a_damaged_jpeg_gives_pixels_or_a_refusal_and_nothing_else(
     for where, value in flips:
         data[int(where * len(data))] = value
     try:
-        pixels = ham10000._decode(bytes(data[: int(cut * len(data))]), name="x.jpg", size_px=16)
+        pixels, _ = pictures.decode(bytes(data[: int(cut * len(data))]), name="x.jpg", size_px=16)
     except InvalidData as refused:
         assert "x.jpg" in str(refused)
     else:

@@ -1,7 +1,12 @@
-"""HAM10000 (Tschandl et al. 2018, doi 10.7910/DVN/DBW86T), in the layout it is published in.
+"""HAM10000 (Tschandl et al. 2018, doi 10.7910/DVN/DBW86T), in the layouts it is published in.
 
     HAM10000_metadata.csv               lesion_id, image_id, dx, and perhaps dataset
-    HAM10000_images_part_1/ISIC_*.jpg   also _part_2, or all in HAM10000_images
+    HAM10000_metadata.tab               the same from Dataverse, with tabs
+    ISIC_*.jpg                          in any folder: HAM10000_images_part_1, ham10000_images_part_1,
+                                        HAM10000_images_combined_600x450, ...; PNG, too
+
+or, of the ISIC 2018 challenge, `ISIC2018_Task3_Training_GroundTruth.csv` with
+`ISIC2018_Task3_Training_LesionGroupings.csv` (`isic2018`).
 
 The patient unit is the lesion (`lesion_id`): the data set does not tell which lesions
 belong to one person, so two lesions of one person count as two patients here. A lesion with
@@ -9,9 +14,7 @@ images from two sites goes to the site with more of them. Beside a picture the t
 sex and place on the body: with `facts` they are read too.
 """
 
-import io
 import re
-import struct
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,29 +22,37 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
-from PIL.JpegImagePlugin import JpegImageFile
 
-from datasites.data.folders import safe_files
+from datasites.data.folders import identifiers, inventory, safe_files
+from datasites.data.folders.identifiers import PersonRule
 from datasites.data.folders.reading import Reading, counted
-from datasites.data.folders.threads import in_threads
+from datasites.data.readers.images import isic2018, picture_files, pictures
+from datasites.data.readers.images.pictures import COLOURS as CHANNELS
 from datasites.data.readers.tabular import csv_rows, feature_coding, table_schema
 from datasites.data.readers.tabular.csv_rows import Row
 from syft_code.cohort import Cohort
 from syft_code.errors import InvalidData, require
 from syft_code.recipes.recipe import DataSpec
 
-CHANNELS = ("red", "green", "blue")
 CLASSES = ("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc")
-TABLES = ("HAM10000_metadata_with_source.csv", "HAM10000_metadata.csv", "HAM10000_metadata")
+TABLES = (
+    "HAM10000_metadata_with_source.csv",
+    "HAM10000_metadata.csv",
+    "HAM10000_metadata.tab",
+    "HAM10000_metadata",
+)
+"""In any capitals; the first of them that is there is read."""
 FACTS = "ham10000_facts"
-IMAGE_FOLDERS = ("HAM10000_images_part_1", "HAM10000_images_part_2", "HAM10000_images")
-
-MAX_IMAGE_BYTES = 32 * 2**20
-MAX_IMAGE_PIXELS = 40_000_000
+IMAGE_FOLDERS = ("HAM10000_images_part_1", "HAM10000_images_part_2")
+BYSTANDERS = (
+    *(name.lower() for name in TABLES),
+    *isic2018.BYSTANDERS,
+    "hmnist_*.csv",
+    "*_segmentation.png",
+)
+"""What is published beside: the pictures again as tables of pixels, outlines of the lesions."""
 
 _IDENTIFIER = re.compile(r"[A-Za-z0-9_-]{1,64}")
-_UNREADABLE = (SyntaxError, OSError, ValueError, IndexError, KeyError, TypeError, struct.error)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -51,6 +62,16 @@ class _Row:
     dx: str
     site: str
     source: Row
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class _Folder:
+    """The table, its rows, and the pictures by the name that rows call them."""
+
+    table: str
+    rows: list[_Row]
+    pictures: dict[str, Path]
+    copies: int
 
 
 def spec(*, size_px: int, stand_in: bool, facts: bool = False) -> DataSpec:
@@ -72,7 +93,7 @@ def spec(*, size_px: int, stand_in: bool, facts: bool = False) -> DataSpec:
 def read(
     folder: Path, *, size_px: int = 32, stand_in: bool = False, facts: bool = False
 ) -> Reading:
-    """Read the table and every image it names, squared and resized to `size_px`.
+    """Read the table and every image it names, squared, upright and resized to `size_px`.
 
     With `facts` each image comes with age, sex and localization (schemas/ham10000_facts.toml).
 
@@ -81,24 +102,18 @@ def read(
     """
     require(8 <= size_px <= 512, f"size_px must be 8 to 512, got {size_px}.", error=InvalidData)
     root = safe_files.open_folder(folder)
-    table = _find_table(root)
-    rows = _parse(csv_rows.read(root, table), table.name)
-    found = _find_images(root)
-    kept = sorted((row for row in rows if row.image_id in found), key=_order)
-    require(
-        bool(kept),
-        f"{table.name!r} names {len(rows):,} images and none of them is there. "
-        f"Put ISIC_*.jpg into {IMAGE_FOLDERS[0]!r}.",
-        error=InvalidData,
+    there = _search(root)
+    kept = sorted((row for row in there.rows if row.image_id in there.pictures), key=_order)
+    found = pictures.decode_all(
+        root, [there.pictures[row.image_id] for row in kept], size_px=size_px, channels=CHANNELS
     )
-    images = _decode_all(root, [found[row.image_id] for row in kept], size_px=size_px)
     lesions = sorted({row.lesion_id for row in kept})
     number = {lesion: index for index, lesion in enumerate(lesions)}
     cohort = Cohort(
-        images=images,
+        images=found.pixels,
         labels=np.array([CLASSES.index(row.dx) for row in kept], dtype=np.uint8),
         patient=np.array([number[row.lesion_id] for row in kept], dtype=np.int32),
-        facts=_facts(kept, table.name) if facts else np.zeros((len(kept), 0), dtype=np.float32),
+        facts=_facts(kept, there.table) if facts else np.zeros((len(kept), 0), dtype=np.float32),
     )
     sites, at_two_sites = _sites(kept, lesions)
     return Reading(
@@ -106,10 +121,9 @@ def read(
         patient_ids=tuple(lesions),
         site=sites,
         spec=spec(size_px=size_px, stand_in=stand_in, facts=facts),
-        remarks=_remarks(
-            rows_left=len(rows) - len(kept),
-            images_left=len(found.keys() - {row.image_id for row in rows}),
-            at_two_sites=at_two_sites,
+        remarks=(
+            *_remarks(there, kept=len(kept), at_two_sites=at_two_sites),
+            *pictures.remarks(found, size_px=size_px),
         ),
     )
 
@@ -118,13 +132,58 @@ def _order(row: _Row) -> tuple[str, str]:
     return row.lesion_id, row.image_id
 
 
-def _find_table(root: Path) -> Path:
+def _search(root: Path) -> _Folder:
+    """The table and the pictures; every file of the folder is known, or the folder is refused."""
+    files = list(inventory.files(root))
+    name, table = _table(root, files)
+    rows = _parse(table, name)
+    there = picture_files.by_stem(
+        root,
+        (
+            path
+            for path in files
+            if pictures.is_picture(path) and not path.stem.lower().endswith("_segmentation")
+        ),
+    )
+    inventory.require_all_known(
+        root,
+        (*there.by_name.values(), *there.copies),
+        bystanders=BYSTANDERS,
+        reason=pictures.why_unread,
+        way_out="Export it, unpack it, or move it out of the folder",
+    )
+    named = {row.image_id for row in rows}
+    require(
+        bool(named & there.by_name.keys()),
+        f"{name!r} names {len(rows):,} images and none of them is there. "
+        f"Put ISIC_*.jpg into {IMAGE_FOLDERS[0]!r}.",
+        error=InvalidData,
+    )
+    unnamed = [path for key, path in there.by_name.items() if key not in named]
+    read = [path for key, path in there.by_name.items() if key in named]
+    picture_files.require_no_folder_unseen(root, unnamed, read, table=name)
+    return _Folder(table=name, rows=rows, pictures=dict(there.by_name), copies=len(there.copies))
+
+
+def _table(root: Path, files: Sequence[Path]) -> tuple[str, list[Row]]:
+    """The table's name, and its rows with the columns lesion_id, image_id and dx."""
     for name in TABLES:
-        path = root / name
-        if path.is_symlink() or path.exists():
-            return path
+        paths = [path for path in files if path.name.lower() == name.lower()]
+        require(
+            len(paths) <= 1,
+            f"There must be one {name!r} in the folder, there are {len(paths)}. Move one of them out.",
+            error=InvalidData,
+        )
+        if paths:
+            data = safe_files.read_bytes(root, paths[0], limit_bytes=csv_rows.MAX_TABLE_BYTES)
+            tabs = b"\t" in data.split(b"\n", 1)[0]
+            shown = safe_files.shown(root, paths[0])
+            return shown, csv_rows.parse(data, shown, delimiter="\t" if tabs else ",")
+    challenge = isic2018.rows(root, files)
+    if challenge is not None:
+        return challenge
     raise InvalidData(
-        f"{TABLES[1]!r} must lie in the folder, and does not. Put the published table there."
+        f"{TABLES[1]!r} (or .tab) must lie in the folder, and does not. Put the published table there."
     )
 
 
@@ -178,7 +237,7 @@ def _facts(rows: Sequence[_Row], name: str) -> NDArray[np.float32]:
 
 
 def _check_together(rows: Sequence[_Row], name: str) -> None:
-    """No image twice, and one diagnosis for each lesion."""
+    """No image twice, one diagnosis for each lesion, and no lesion under two spellings."""
     seen: set[str] = set()
     dx_of: dict[str, str] = {}
     for row in rows:
@@ -196,68 +255,12 @@ def _check_together(rows: Sequence[_Row], name: str) -> None:
             f"{row.dx!r}. Mend the rows.",
             error=InvalidData,
         )
-
-
-def _find_images(root: Path) -> dict[str, Path]:
-    """Every JPEG of the published image folders, by its name without the ending."""
-    found: dict[str, Path] = {}
-    for folder in (root / name for name in IMAGE_FOLDERS):
-        if not (folder.is_symlink() or folder.exists()):
-            continue
-        for path in safe_files.entries(root, folder):
-            if path.suffix.lower() not in (".jpg", ".jpeg"):
-                continue
-            require(
-                path.stem not in found,
-                f"{safe_files.shown(root, path)!r} must be the only file of its name, and there is "
-                "another. Remove one of them.",
-                error=InvalidData,
-            )
-            found[path.stem] = path
-    return found
-
-
-def _decode_all(root: Path, paths: Sequence[Path], *, size_px: int) -> NDArray[np.uint8]:
-    """Images [slices, channel, height, width]; Pillow frees the interpreter as it decodes."""
-    images = np.empty((len(paths), len(CHANNELS), size_px, size_px), dtype=np.uint8)
-
-    def decode(index: int) -> None:
-        data = safe_files.read_bytes(root, paths[index], limit_bytes=MAX_IMAGE_BYTES)
-        square = _decode(data, name=safe_files.shown(root, paths[index]), size_px=size_px)
-        images[index] = square.transpose(2, 0, 1)
-
-    in_threads(decode, range(len(paths)))
-    return images
-
-
-def _decode(data: bytes, *, name: str, size_px: int) -> NDArray[np.uint8]:
-    """One JPEG, its middle square resized: [height, width, channel].
-
-    `JpegImageFile` reads the header alone, so a bomb is refused before it is decoded.
-    """
-    try:
-        with JpegImageFile(io.BytesIO(data)) as picture:
-            width, height = picture.size
-            require(
-                0 < width * height <= MAX_IMAGE_PIXELS,
-                f"{name!r} must have 1 to {MAX_IMAGE_PIXELS:,} pixels, it declares "
-                f"{width:,} x {height:,}. Remove it or replace it by the published image.",
-                error=InvalidData,
-            )
-            picture.draft("RGB", (size_px, size_px))
-            side = min(picture.size)
-            left, top = (picture.width - side) / 2, (picture.height - side) / 2
-            square = picture.convert("RGB").resize(
-                (size_px, size_px),
-                Image.Resampling.BILINEAR,
-                box=(left, top, left + side, top + side),
-            )
-            return np.asarray(square, dtype=np.uint8)
-    except _UNREADABLE:
-        raise InvalidData(
-            f"{name!r} must be a whole JPEG image, and can't be decoded. "
-            "Remove it or replace it by the published image."
-        ) from None
+    identifiers.persons(
+        [row.lesion_id for row in rows],
+        PersonRule(),
+        where=lambda index: rows[index].source.where,
+        mapping="an images.toml, and read the folder as kind 'images'",
+    )
 
 
 def _sites(rows: Sequence[_Row], lesions: Sequence[str]) -> tuple[tuple[str, ...], int]:
@@ -269,31 +272,30 @@ def _sites(rows: Sequence[_Row], lesions: Sequence[str]) -> tuple[tuple[str, ...
     return sites, sum(len(vote) > 1 for vote in votes.values())
 
 
-def _remarks(*, rows_left: int, images_left: int, at_two_sites: int) -> tuple[str, ...]:
-    remarks = ["Each lesion counts as one patient: the data set groups images no further."]
-    if rows_left:
-        remarks.append(
-            counted(
-                rows_left,
-                "{} row has no image and was left out.",
-                "{} rows have no image and were left out.",
-            )
-        )
-    if images_left:
-        remarks.append(
-            counted(
-                images_left,
-                "{} image has no row and was left out.",
-                "{} images have no row and were left out.",
-            )
-        )
-    if at_two_sites:
-        remarks.append(
-            counted(
-                at_two_sites,
-                "{} lesion has images from two sites and was given to the site with more of them.",
-                "{} lesions have images from two sites and were given to the site with more of "
-                "them.",
-            )
-        )
-    return tuple(remarks)
+def _remarks(there: _Folder, *, kept: int, at_two_sites: int) -> tuple[str, ...]:
+    counts = (
+        (
+            len(there.rows) - kept,
+            "{} row has no image and was left out.",
+            "{} rows have no image and were left out.",
+        ),
+        (
+            len(there.pictures) - kept,
+            "{} image has no row and was left out.",
+            "{} images have no row and were left out.",
+        ),
+        (
+            there.copies,
+            "{} file is the copy of another of its name and was left out.",
+            "{} files are copies of others of their name and were left out.",
+        ),
+        (
+            at_two_sites,
+            "{} lesion has images from two sites and was given to the site with more of them.",
+            "{} lesions have images from two sites and were given to the site with more of them.",
+        ),
+    )
+    return (
+        "Each lesion counts as one patient: the data set groups images no further.",
+        *(counted(number, one, many) for number, one, many in counts if number),
+    )

@@ -25,22 +25,23 @@ class Row:
     where: str
 
 
-def read(root: Path, path: Path, *, header: Sequence[str] = ()) -> list[Row]:
+def read(root: Path, path: Path, *, header: Sequence[str] = (), delimiter: str = ",") -> list[Row]:
     """Every row of a file that lies inside the folder; the first line names the columns.
 
-    With `header` the file has no such line, and these are its columns.
+    With `header` the file has no such line, and these are its columns. `delimiter` stands
+    between cells.
 
     Raises:
         InvalidData: naming the file and the line, if it is larger than the limit, no UTF-8, no
             CSV, without rows, or if a row has more or fewer cells than there are columns.
     """
     data = safe_files.read_bytes(root, path, limit_bytes=MAX_TABLE_BYTES)
-    return parse(data, safe_files.shown(root, path), header=header)
+    return parse(data, safe_files.shown(root, path), header=header, delimiter=delimiter)
 
 
-def parse(data: bytes, name: str, *, header: Sequence[str] = ()) -> list[Row]:
+def parse(data: bytes, name: str, *, header: Sequence[str] = (), delimiter: str = ",") -> list[Row]:
     """The rows of a file's bytes; `name` is what the owner knows the file by."""
-    lines = _lines(data, name)
+    lines = _lines(data, name, delimiter)
     columns = list(header)
     if not header:
         columns = next(lines, (0, []))[1]
@@ -69,13 +70,13 @@ def parse(data: bytes, name: str, *, header: Sequence[str] = ()) -> list[Row]:
     return rows
 
 
-def _lines(data: bytes, name: str) -> Iterator[tuple[int, list[str]]]:
+def _lines(data: bytes, name: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
     """Each line that is not blank, with its number in the file."""
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError:
         raise InvalidData(f"{name!r} must be UTF-8 text. Save it again as CSV in UTF-8.") from None
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=delimiter)
     try:
         for line in reader:
             if line:

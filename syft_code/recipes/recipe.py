@@ -76,7 +76,7 @@ class DataSpec:
     (classification) or `[height_px, width_px]` class indices (segmentation); `[len(facts)]`.
     """
 
-    kind: Literal["ham10000", "brats", "table", "series"]
+    kind: Literal["ham10000", "images", "brats", "lgg", "table", "series"]
     task: Literal["classification", "segmentation"]
     channels: Annotated[
         tuple[Annotated[str, Field(max_length=MAX_CHANNEL_NAME)], ...],

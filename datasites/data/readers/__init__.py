@@ -11,7 +11,12 @@ from typing import Literal
 
 from datasites.data.folders.reading import Reading
 from datasites.data.folders.safe_files import STAND_IN_MARKER, open_folder
-from datasites.data.readers.images import ham10000
+from datasites.data.readers.images import (
+    ham10000,
+    labelled_pictures,
+    lgg,
+    picture_mapping,
+)
 from datasites.data.readers.tabular import table_schema, tables
 from datasites.data.readers.tabular.table_schema import Schema
 from datasites.data.readers.volumes import brats
@@ -19,8 +24,9 @@ from syft_code.recipes.recipe import DataSpec
 
 __all__ = ["SCHEMAS", "SIZE_PX", "Kind", "Reading", "read", "spec"]
 
-Kind = Literal["ham10000", "brats", "heart", "symptoms", "vitals", "table"]
-"""What people call a data set; "table" is one's own, with `schema.toml` in the folder."""
+Kind = Literal["ham10000", "brats", "lgg", "heart", "symptoms", "vitals", "table", "images"]
+"""What people call a data set; "table" and "images" are one's own, with `schema.toml` and `images.toml`
+in the folder."""
 
 SIZE_PX = 32
 """Pictures are this wide and high unless somebody says otherwise."""
@@ -42,9 +48,9 @@ def read(
     """Read a hospital's folder; run by the data owner, before anything is published.
 
     A folder with a stand-in's marker file is read as a stand-in whatever `stand_in` says.
-    `size_px` concerns pictures alone. `slices_per_patient` and `neighbours` concern BraTS
-    alone: so many slices at most, shared among the time points of a patient, one each at least;
-    and, with 1, the slices right below and above each as further channels (2.5-D). With `facts`,
+    `size_px` concerns pictures alone. `slices_per_patient` concerns scans: so many slices at most,
+    shared among the time points of a patient, one each at least. `neighbours` concerns BraTS alone:
+    with 1, the slices right below and above each are further channels (2.5-D). With `facts`,
     pictures come with what the clinic knows beside them; tables have nothing else.
 
     Raises:
@@ -55,6 +61,19 @@ def read(
     match kind:
         case "ham10000":
             return ham10000.read(root, size_px=size_px, stand_in=stand_in, facts=facts)
+        case "images":
+            mapping = picture_mapping.beside(root)
+            return labelled_pictures.read(
+                root, mapping, size_px=size_px, stand_in=stand_in, facts=facts
+            )
+        case "lgg":
+            return lgg.read(
+                root,
+                size_px=size_px,
+                slices_per_patient=slices_per_patient,
+                stand_in=stand_in,
+                facts=facts,
+            )
         case "brats":
             return brats.read(
                 root,
@@ -79,16 +98,22 @@ def spec(
 ) -> DataSpec:
     """The public shape of what `read` reads: no file of patients is opened for it.
 
-    A table's follows from its schema, which is the owner's own file.
+    That of a table and of one's own pictures follows from a schema or a mapping, the owner's own file.
 
     Raises:
-        InvalidData: if the owner's schema is not acceptable.
+        InvalidData: if the owner's schema or mapping is not acceptable.
     """
     root = open_folder(folder)
     stand_in = stand_in or _marked(root)
     match kind:
         case "ham10000":
             return ham10000.spec(size_px=size_px, stand_in=stand_in, facts=facts)
+        case "images":
+            return picture_mapping.beside(root).spec(
+                size_px=size_px, stand_in=stand_in, facts=facts
+            )
+        case "lgg":
+            return lgg.spec(size_px=size_px, stand_in=stand_in, facts=facts)
         case "brats":
             return brats.spec(
                 size_px=size_px, stand_in=stand_in, neighbours=neighbours, facts=facts

@@ -15,7 +15,6 @@ sex and place on the body: with `facts` they are read too.
 """
 
 import re
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +27,7 @@ from datasites.data.folders.identifiers import PersonRule
 from datasites.data.folders.reading import Reading, counted
 from datasites.data.readers.images import isic2018, picture_files, pictures
 from datasites.data.readers.images.pictures import COLOURS as CHANNELS
-from datasites.data.readers.tabular import csv_rows, feature_coding, table_schema
+from datasites.data.readers.tabular import feature_coding, table_schema
 from datasites.data.readers.tabular.csv_rows import Row
 from syft_code.cohort import Cohort
 from syft_code.errors import InvalidData, require
@@ -115,14 +114,16 @@ def read(
         patient=np.array([number[row.lesion_id] for row in kept], dtype=np.int32),
         facts=_facts(kept, there.table) if facts else np.zeros((len(kept), 0), dtype=np.float32),
     )
-    sites, at_two_sites = _sites(kept, lesions)
+    sites, at_two_sites = picture_files.majority_sites((row.lesion_id, row.site) for row in kept)
     return Reading(
         cohort=cohort,
         patient_ids=tuple(lesions),
         site=sites,
         spec=spec(size_px=size_px, stand_in=stand_in, facts=facts),
         remarks=(
-            *_remarks(there, kept=len(kept), at_two_sites=at_two_sites),
+            *_remarks(there, kept=len(kept)),
+            *picture_files.site_remarks(at_two_sites, "lesion", "lesions"),
+            *pictures.class_remarks(cohort, CLASSES),
             *pictures.remarks(found, size_px=size_px),
         ),
     )
@@ -175,10 +176,7 @@ def _table(root: Path, files: Sequence[Path]) -> tuple[str, list[Row]]:
             error=InvalidData,
         )
         if paths:
-            data = safe_files.read_bytes(root, paths[0], limit_bytes=csv_rows.MAX_TABLE_BYTES)
-            tabs = b"\t" in data.split(b"\n", 1)[0]
-            shown = safe_files.shown(root, paths[0])
-            return shown, csv_rows.parse(data, shown, delimiter="\t" if tabs else ",")
+            return safe_files.shown(root, paths[0]), picture_files.table_rows(root, paths[0])
     challenge = isic2018.rows(root, files)
     if challenge is not None:
         return challenge
@@ -263,16 +261,7 @@ def _check_together(rows: Sequence[_Row], name: str) -> None:
     )
 
 
-def _sites(rows: Sequence[_Row], lesions: Sequence[str]) -> tuple[tuple[str, ...], int]:
-    """Each lesion's site, and how many lesions have images from more than one."""
-    votes: dict[str, Counter[str]] = {lesion: Counter() for lesion in lesions}
-    for row in rows:
-        votes[row.lesion_id][row.site] += 1
-    sites = tuple(max(sorted(votes[lesion]), key=votes[lesion].__getitem__) for lesion in lesions)
-    return sites, sum(len(vote) > 1 for vote in votes.values())
-
-
-def _remarks(there: _Folder, *, kept: int, at_two_sites: int) -> tuple[str, ...]:
+def _remarks(there: _Folder, *, kept: int) -> tuple[str, ...]:
     counts = (
         (
             len(there.rows) - kept,
@@ -288,11 +277,6 @@ def _remarks(there: _Folder, *, kept: int, at_two_sites: int) -> tuple[str, ...]
             there.copies,
             "{} file is the copy of another of its name and was left out.",
             "{} files are copies of others of their name and were left out.",
-        ),
-        (
-            at_two_sites,
-            "{} lesion has images from two sites and was given to the site with more of them.",
-            "{} lesions have images from two sites and were given to the site with more of them.",
         ),
     )
     return (

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from datasites.data.folders import safe_files
-from datasites.data.readers.tabular import csv_rows
+from datasites.data.readers.images import picture_files
 from datasites.data.readers.tabular.csv_rows import Row
 from datasites.data.readers.tabular.table_schema import plain
 from syft_code.errors import InvalidData, require
@@ -39,9 +39,9 @@ def rows(root: Path, files: Sequence[Path]) -> tuple[str, list[Row]] | None:
     name = safe_files.shown(root, truth)
     lesions = {
         row.cells.get(IMAGE, ""): row.cells.get(LESION, "")
-        for row in csv_rows.read(root, groupings)
+        for row in picture_files.table_rows(root, groupings)
     }
-    return name, [_row(row, lesions) for row in csv_rows.read(root, truth)]
+    return name, [_row(row, lesions) for row in picture_files.table_rows(root, truth)]
 
 
 def _only(files: Sequence[Path], name: str) -> Path | None:

@@ -22,6 +22,7 @@ from PIL.PngImagePlugin import PngImageFile
 from datasites.data.folders import safe_files
 from datasites.data.folders.reading import counted
 from datasites.data.folders.threads import in_threads
+from syft_code.cohort import Cohort
 from syft_code.errors import InvalidData, require
 
 MAX_IMAGE_BYTES = 32 * 2**20
@@ -32,7 +33,7 @@ ENDINGS = (".jpg", ".jpeg", ".jpe", ".jfif", ".png")
 COLOURS = ("red", "green", "blue")
 GREY = ("grey",)
 
-_UNREADABLE = (
+UNREADABLE = (
     SyntaxError,
     OSError,
     ValueError,
@@ -42,6 +43,7 @@ _UNREADABLE = (
     EOFError,
     struct.error,
     zlib.error,
+    UserWarning,
 )
 _JPEG, _PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
 _BIT_DEPTH = 24  # where a PNG's header has it
@@ -134,7 +136,7 @@ def decode(
                 picture.draft("RGB", (size_px, size_px))
             turned = _UPRIGHT.get(picture.getexif().get(_ORIENTATION, 1), ())
             return _square(picture, name, size_px, grey=grey, turned=turned), side_px
-    except _UNREADABLE:
+    except UNREADABLE:
         raise InvalidData(
             f"{name!r} must be a whole JPEG or PNG picture, and can't be decoded. "
             "Remove it or replace it by the published picture."
@@ -172,6 +174,20 @@ def remarks(found: Pictures, *, size_px: int) -> tuple[str, ...]:
                 f"{{}} pictures are smaller than {size_px} px and were enlarged.",
             )
         )
+    return tuple(said)
+
+
+def class_remarks(cohort: Cohort, classes: Sequence[str]) -> tuple[str, ...]:
+    """Of a cohort that teaches nothing: one class for everybody, or one patient."""
+    said = []
+    there = np.unique(cohort.labels)
+    if len(there) == 1:
+        said.append(
+            f"Every picture is {classes[int(there[0])]!r}: nothing can be learned to tell apart here, and "
+            "of the other classes nothing is measurable."
+        )
+    if cohort.patients == 1:
+        said.append("There is one patient: nobody can be held out.")
     return tuple(said)
 
 
@@ -254,7 +270,7 @@ def _opaque(picture: Image.Image, name: str) -> Image.Image:
         return picture
     colours = picture.convert("RGBA")
     require(
-        colours.getextrema()[3] == (255, 255),
+        colours.getchannel("A").getextrema() == (255, 255),
         f"{name!r} must have no see-through part, and has one. Export it without transparency.",
         error=InvalidData,
     )

@@ -8,7 +8,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from datasites.data import mock_facts, phantoms
-from datasites.data.readers.images import ham10000
+from datasites.data.readers.images import ham10000, lgg, pictures
 from datasites.data.readers.tabular import tables
 from datasites.data.readers.volumes import brats
 from syft_code.cohort import Cohort
@@ -48,28 +48,32 @@ def _draw(spec: DataSpec, rng: Generator, slices: int) -> "Drawn":
         if len(names) != spec.width_px:
             names = [f"column {number}" for number in range(spec.width_px)]
         return mock_facts.series(rng, names, labels, hours=spec.height_px), labels
-    like = _as_read(spec)
     require(
-        (spec.channels, spec.classes, spec.facts) == (like.channels, like.classes, like.facts)
-        and min(spec.height_px, spec.width_px) >= 8,
+        _is_as_read(spec) and min(spec.height_px, spec.width_px) >= 8,
         f"A mock of {spec.kind} must have the channels and classes of its reader and at least "
         "8 x 8 pixels. Publish the spec that the reader gave.",
         error=InvalidData,
     )
-    return (
-        _mock_brains(spec, rng, slices)
-        if spec.kind == "brats"
-        else _mock_lesions(spec, rng, slices)
-    )
+    if spec.kind == "brats":
+        return _mock_brains(spec, rng, slices)
+    if spec.kind == "lgg":
+        return _mock_gliomas(spec, rng, slices)
+    return _mock_lesions(spec, rng, slices)
 
 
-def _as_read(spec: DataSpec) -> DataSpec:
-    """The spec that the reader of this kind gives slices of this size."""
+def _is_as_read(spec: DataSpec) -> bool:
+    """Whether the reader of this kind gives slices of these channels, classes and facts."""
+    if spec.kind == "images":  # classes and facts are the owner's
+        return spec.channels in (pictures.COLOURS, pictures.GREY)
     size, stand_in, facts = spec.height_px, spec.stand_in, bool(spec.facts)
     if spec.kind == "ham10000":
-        return ham10000.spec(size_px=size, stand_in=stand_in, facts=facts)
-    neighbours = brats.neighbours_of(spec.channels)
-    return brats.spec(size_px=size, stand_in=stand_in, neighbours=neighbours, facts=facts)
+        like = ham10000.spec(size_px=size, stand_in=stand_in, facts=facts)
+    elif spec.kind == "lgg":
+        like = lgg.spec(size_px=size, stand_in=stand_in, facts=facts)
+    else:
+        neighbours = brats.neighbours_of(spec.channels)
+        like = brats.spec(size_px=size, stand_in=stand_in, neighbours=neighbours, facts=facts)
+    return (spec.channels, spec.classes, spec.facts) == (like.channels, like.classes, like.facts)
 
 
 def _mock_labels(spec: DataSpec, rng: Generator, slices: int) -> NDArray[np.uint8]:
@@ -78,15 +82,28 @@ def _mock_labels(spec: DataSpec, rng: Generator, slices: int) -> NDArray[np.uint
 
 
 def _mock_lesions(spec: DataSpec, rng: Generator, slices: int) -> Drawn:
+    """A lesion a picture; classes that are not HAM10000's take its looks in turn."""
     labels = _mock_labels(spec, rng, slices)
-    shape = (spec.height_px, spec.width_px)
-    images = [
-        phantoms.lesion(
-            phantoms.LOOKS[spec.classes[label]], body=rng, view=rng, shape=shape, cast=(1, 1, 1)
-        )
-        for label in labels
-    ]
-    return np.stack(images).transpose(0, 3, 1, 2).copy(), labels
+    shape, others = (spec.height_px, spec.width_px), list(phantoms.LOOKS.values())
+    images = np.empty((slices, len(spec.channels), *shape), dtype=np.uint8)
+    for index, label in enumerate(labels):
+        look = phantoms.LOOKS.get(spec.classes[label], others[label % len(others)])
+        drawn = phantoms.lesion(look, body=rng, view=rng, shape=shape, cast=(1, 1, 1))
+        grey = drawn.mean(axis=2, keepdims=True).astype(np.uint8)
+        images[index] = (drawn if len(spec.channels) == 3 else grey).transpose(2, 0, 1)
+    return images, labels
+
+
+def _mock_gliomas(spec: DataSpec, rng: Generator, slices: int) -> Drawn:
+    images = np.zeros((slices, len(spec.channels), spec.height_px, spec.width_px), np.float16)
+    labels = np.zeros((slices, spec.height_px, spec.width_px), np.uint8)
+    for index in range(slices):
+        volumes, classes = phantoms.brain(rng, (spec.width_px, spec.height_px, 1))
+        planes = volumes[list(phantoms.LGG), :, ::-1, 0].transpose(0, 2, 1)
+        means, deviations = (f(planes, axis=(1, 2), keepdims=True) for f in (np.mean, np.std))
+        images[index] = np.clip((planes - means) / deviations, -lgg.CLIP, lgg.CLIP)
+        labels[index] = classes[:, ::-1, 0].T > 0
+    return images, labels
 
 
 def _mock_brains(spec: DataSpec, rng: Generator, slices: int) -> Drawn:

@@ -45,6 +45,8 @@ LOOKS = {
 _SKIN: Colour = (222, 176, 156)
 
 MODALITIES = ("t1", "t1ce", "t2", "flair")
+LGG = (0, 3, 1)
+"""Which of them the lower-grade gliomas have: before contrast, FLAIR, after it."""
 _TISSUES = np.array(
     # background, grey, white, fluid, core, edema, enhancing
     [

@@ -37,12 +37,14 @@ from syft_code.runtime.process_spec import ProcessSpec
 ASSETS: dict[Kind, str] = {
     "ham10000": "skin-lesions",
     "brats": "gliomas",
+    "lgg": "lower-grade-gliomas",
     "heart": "heart-disease",
     "symptoms": "symptoms",
     "vitals": "vital-signs",
     "table": "table",
+    "images": "pictures",
 }
-SIZES_PX: dict[Kind, int] = {"ham10000": 32, "brats": 48}
+SIZES_PX: dict[Kind, int] = {"ham10000": 32, "brats": 48, "lgg": 48}
 """Of pictures; the others have a schema."""
 FEW_PATIENTS = 10
 """With fewer, a demo's hospital holds nobody out."""

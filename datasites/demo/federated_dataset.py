@@ -25,7 +25,7 @@ from syft_code.errors import InvalidInput, require
 from syft_code.recipes.recipe import DataSpec
 
 Mask = NDArray[np.bool_]
-SIZES_PX: dict[Kind, int] = {"ham10000": 32, "brats": 48}
+SIZES_PX: dict[Kind, int] = {"ham10000": 32, "brats": 48, "lgg": 48}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)
@@ -168,8 +168,10 @@ def _kind(study: str) -> Kind:
 
 def _stand_in(kind: Kind, patients: int) -> Path:
     """Drawn once on a machine; the first process renames its copy into place."""
-    if kind == "table":
-        raise InvalidInput("There are no stand-ins for one's own table: name its folder as data.")
+    if kind == "table" or kind == "images":
+        raise InvalidInput(
+            "There are no stand-ins for one's own table or pictures: name their folder as data."
+        )
     count = patients or stand_ins.DEFAULT_PATIENTS[kind]
     root = Path(tempfile.gettempdir()) / f"consilium-stand-ins-{os.getuid()}"
     target = root / f"{kind}-{count}"

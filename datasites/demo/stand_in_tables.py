@@ -38,10 +38,10 @@ def write_heart(folder: Path, patients: int, seed: int) -> None:
     rng = np.random.default_rng([seed, 0])
     shares = [share for share, _, _ in HEART_SITES.values()]
     for (name, (_, ill, gone)), count in zip(
-        HEART_SITES.items(), _shared_out(patients, shares), strict=True
+        HEART_SITES.items(), shared_out(patients, shares), strict=True
     ):
         rows = [_heart_row(rng, ill, gone, name == NO_CHOLESTEROL) for _ in range(count)]
-        _write(folder / name, rows)
+        write_csv(folder / name, rows)
 
 
 def _heart_row(rng: Generator, ill: float, gone: float, no_cholesterol: bool) -> Cells:
@@ -79,7 +79,7 @@ def write_symptoms(folder: Path, patients: int, seed: int) -> None:
         (f"S{number:05d}", clinic, *_symptoms(rng, ill))
         for number, (clinic, ill) in enumerate(_places(CLINICS, patients), start=1)
     ]
-    _write(folder / "symptoms.csv", [header, *rows])
+    write_csv(folder / "symptoms.csv", [header, *rows])
 
 
 def _symptoms(rng: Generator, ill: float) -> Cells:
@@ -114,7 +114,7 @@ def write_vitals(folder: Path, patients: int, seed: int) -> None:
     rows: list[Cells] = [header]
     for number, (ward, ill) in enumerate(_places(WARDS, patients), start=1):
         rows += _stay(rng, f"V{number:05d}", ward, worse=rng.random() < ill)
-    _write(folder / "vitals.csv", rows)
+    write_csv(folder / "vitals.csv", rows)
 
 
 def _stay(rng: Generator, patient: str, ward: str, *, worse: bool) -> Iterable[Cells]:
@@ -169,18 +169,18 @@ def write_survival(folder: Path, cases: Sequence[tuple[str, float]], seed: int) 
         if rng.random() < 0.85:
             survival = f"ALIVE ({days} days later)" if alive else str(days)
             rows.append((name, f"{age:.3f}", survival, resection))
-    _write(folder / "survival_info.csv", rows)
+    write_csv(folder / "survival_info.csv", rows)
 
 
 def _places(places: dict[str, tuple[float, float]], patients: int) -> Iterable[tuple[str, float]]:
     """Each patient's place and how many are ill there, the largest place first."""
-    counts = _shared_out(patients, [share for share, _ in places.values()])
+    counts = shared_out(patients, [share for share, _ in places.values()])
     for (name, (_, ill)), count in zip(places.items(), counts, strict=True):
         yield from [(name, ill)] * count
 
 
-def _shared_out(patients: int, shares: Sequence[float]) -> list[int]:
-    """One each as far as they go, the rest by their shares."""
+def shared_out(patients: int, shares: Sequence[float]) -> list[int]:
+    """How many patients each place has: one each as far as they go, the rest by their shares."""
     first = [1 if place < patients else 0 for place in range(len(shares))]
     ends = np.rint(np.cumsum([0, *shares]) / sum(shares) * (patients - sum(first))).astype(int)
     return [one + int(more) for one, more in zip(first, np.diff(ends), strict=True)]
@@ -202,7 +202,8 @@ def _lean(sick: int, healthy: tuple[float, ...]) -> tuple[float, ...]:
     return tuple((a + 2 * b) / 3 for a, b in zip(healthy, reversed(healthy), strict=True))
 
 
-def _write(path: Path, rows: Sequence[Cells]) -> None:
+def write_csv(path: Path, rows: Sequence[Cells]) -> None:
+    """Write rows of cells, the columns' names first."""
     table = io.StringIO(newline="")
     csv.writer(table, lineterminator="\n").writerows(rows)
     path.write_text(table.getvalue(), encoding="utf-8")

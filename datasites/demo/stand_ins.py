@@ -18,13 +18,14 @@ from PIL import Image
 from datasites.data import phantoms
 from datasites.data.folders.safe_files import STAND_IN_MARKER
 from datasites.data.readers.images import ham10000
-from datasites.demo import stand_in_tables
+from datasites.demo import stand_in_gliomas, stand_in_tables
 from syft_code.errors import InvalidData, InvalidInput, require
 
-Kind = Literal["ham10000", "brats", "heart", "symptoms", "vitals"]
+Kind = Literal["ham10000", "brats", "lgg", "heart", "symptoms", "vitals"]
 DEFAULT_PATIENTS: dict[Kind, int] = {
     "ham10000": 1600,
     "brats": 240,
+    "lgg": 88,
     "heart": 920,
     "symptoms": 1200,
     "vitals": 600,
@@ -97,6 +98,8 @@ def write(kind: Kind, folder: Path, *, patients: int | None = None, seed: int) -
             _write_ham10000(folder, count, seed)
         case "brats":
             _write_brats(folder, count, seed)
+        case "lgg":
+            stand_in_gliomas.write_lgg(folder, count, seed)
         case "heart":
             stand_in_tables.write_heart(folder, count, seed)
         case "symptoms":

@@ -136,7 +136,7 @@ def _meaning(plan: Plan, purpose: Purpose) -> str:
     if purpose == "train":
         return f"{_update(plan)}, then the weight: the declared number of patients"
     if data.task == "segmentation":
-        values = ", ".join((*segmentation.REGIONS, *segmentation.DISTANCES))
+        values = ", ".join((*segmentation.regions(data), *segmentation.distances(data)))
         return (
             f"{values} in 0..1, less a half, summed over patients, their count, then the weight 1"
         )

@@ -58,6 +58,10 @@ UNITS = {
     "ham10000": "One lesion (lesion_id) counts as one patient: it is the finest grouping that "
     "HAM10000 gives, which does not say whose lesion it is. A person with several lesions is "
     "protected for each of them, not for all together.",
+    "images": "One patient counts with all of the pictures that the owner's mapping files under that "
+    "patient.",
+    "lgg": "One patient counts with all of the slices and scans that the data set files under that "
+    "patient.",
     "brats": "One patient counts with all of the slices and scans that the data set files under "
     "that patient.",
     "table": "One patient counts with all of the rows that the table files under that patient.",

@@ -14,7 +14,7 @@ from torch import nn
 from syft_code.arrays import Weights
 from syft_code.cohort import Cohort
 from syft_code.errors import InvalidInput, require
-from syft_code.metrics import evaluation_sums, noise_errors, scoring
+from syft_code.metrics import evaluation_sums, noise_errors, segmentation
 from syft_code.models import networks
 from syft_code.plans.plan import Plan
 from syft_code.recipes.recipe import DataSpec
@@ -48,7 +48,7 @@ def main_metric(figures: Mapping[str, float], data: DataSpec) -> float:
     """
     if data.task == "classification":
         return figures.get("balanced_accuracy", math.nan)
-    return float(np.mean([figures.get(region, math.nan) for region in scoring.REGIONS]))
+    return float(np.mean([figures.get(region, math.nan) for region in segmentation.regions(data)]))
 
 
 def per_hospital(figures: Mapping[str, float], data: DataSpec) -> Figures:

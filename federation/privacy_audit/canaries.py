@@ -142,7 +142,7 @@ def people(data: DataSpec, count: int, random: np.random.Generator, *, size: flo
     """Patients of one slice each, all of the first class; `size` is that of their numbers."""
     shape = (count, len(data.channels), data.height_px, data.width_px)
     images: NDArray[np.uint8] | NDArray[np.float16]
-    if data.kind == "ham10000":
+    if data.kind in ("ham10000", "images"):
         images = random.integers(0, 256, shape).astype(np.uint8)
     else:
         images = (size * random.standard_normal(shape)).astype(np.float16)

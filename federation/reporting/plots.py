@@ -22,7 +22,7 @@ from federation.evaluation.baselines import Baseline
 from federation.evaluation.exact_metrics import main_metric, main_name, per_hospital
 from federation.reporting import noised_figures
 from federation.researcher.outcome import Outcome
-from syft_code.metrics import scoring
+from syft_code.metrics import segmentation
 from syft_code.metrics.segmentation import DISTANCES
 from syft_code.recipes.recipe import DataSpec
 
@@ -95,13 +95,16 @@ def words(name: str, data: DataSpec | None = None) -> str:
 def shown_metrics(data: DataSpec) -> list[str]:
     """The figures that a report plots and tabulates, the main one first."""
     if data.task == "segmentation":
-        return [main_name(data), *scoring.REGIONS]
+        return [main_name(data), *segmentation.regions(data)]
     return [main_name(data), *(["auc"] if data.positive else [])]
 
 
 def tabulated_metrics(data: DataSpec) -> list[str]:
     """The figures of a table: those that are plotted, and distances in millimetres."""
-    return [*shown_metrics(data), *(DISTANCES if data.task == "segmentation" else ())]
+    return [
+        *shown_metrics(data),
+        *(segmentation.distances(data) if data.task == "segmentation" else ()),
+    ]
 
 
 def value(figures: Figures, name: str, data: DataSpec) -> float:

@@ -26,7 +26,9 @@ from syft_code.runtime.durable_files import write_durably
 Figures = Mapping[str, float]
 _DATA_NAMES = {
     "ham10000": "skin lesions (HAM10000)",
+    "images": "pictures with a class each",
     "brats": "brain tumours (BraTS)",
+    "lgg": "lower-grade gliomas (Buda et al.)",
     "table": "a table of patients",
     "series": "patients by the hour",
 }

@@ -32,7 +32,7 @@ def patient_sums(model: nn.Module, cohort: Cohort, data: DataSpec) -> NDArray[np
     if not cohort.patients:
         return np.zeros(scoring.evaluation_length(data))
     if data.task == "segmentation":
-        return segmentation.sums(*volumes.figures(_found_classes(model, cohort), cohort))
+        return segmentation.sums(*volumes.figures(_found_classes(model, cohort), cohort, data))
     rows = _tally(_class_scores(model, cohort), cohort.labels, data)
     weights = 1.0 / np.bincount(cohort.patient)[cohort.patient]
     sums: NDArray[np.float64] = weights @ rows
@@ -45,7 +45,7 @@ def exact(model: nn.Module, cohort: Cohort, data: DataSpec) -> dict[str, float]:
     Does not protect: any patient. Never let these figures leave a hospital.
     """
     if data.task == "segmentation":
-        return volumes.exact(*volumes.figures(_found_classes(model, cohort), cohort))
+        return volumes.exact(*volumes.figures(_found_classes(model, cohort), cohort, data), data)
     scores = _class_scores(model, cohort)
     slices = np.bincount(cohort.patient)
     mean = np.stack([np.bincount(cohort.patient, column) / slices for column in scores.T], axis=1)

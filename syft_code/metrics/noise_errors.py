@@ -12,7 +12,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from syft_code.metrics import scoring
+from syft_code.metrics import scoring, segmentation
 from syft_code.recipes.recipe import DataSpec
 
 NOISE_DRAWS = 400
@@ -46,5 +46,7 @@ def noise_errors(
 def _figures(sums: NDArray[np.float64], data: DataSpec) -> dict[str, float]:
     figures = scoring.report(sums, data)
     if data.task == "segmentation":
-        figures[MEAN_DICE] = float(np.mean([figures[region] for region in scoring.REGIONS]))
+        figures[MEAN_DICE] = float(
+            np.mean([figures[region] for region in segmentation.regions(data)])
+        )
     return figures

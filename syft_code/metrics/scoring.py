@@ -6,7 +6,7 @@ a vector of its own whose L2 norm is at most `sensitivity`. The vector is
 - classification: a tally "right or wrong, by true class" (2 x classes), then two histograms
   of the score of the data's positive class, of patients with and without it
   (2 x `SCORE_BINS`), if the data names one;
-- segmentation: Dice and HD95 of each region of BraTS, then 1, the count (`segmentation`).
+- segmentation: Dice of each region, HD95 of BraTS's, then 1, the count (`segmentation`).
 
 Knows no torch: a vault and a researcher read sums, `metrics` makes them.
 """
@@ -24,13 +24,11 @@ SCORE_EDGES = (-4.0, -3.0, -2.0, -1.5, -1.0, -0.5, 0.0, 1.0)
 SCORE_BINS = len(SCORE_EDGES) + 1
 """Scores are natural log odds; few bins, since each carries noise of its own."""
 
-REGIONS = segmentation.REGIONS
-
 
 def evaluation_length(data: DataSpec) -> int:
     """How many numbers one evaluation of such data has."""
     if data.task == "segmentation":
-        return segmentation.evaluation_length()
+        return segmentation.evaluation_length(data)
     return 2 * len(data.classes) + (2 * SCORE_BINS if data.positive else 0)
 
 
@@ -40,7 +38,7 @@ def sensitivity(data: DataSpec) -> float:
     Guarantee: adding or removing one patient changes `metrics.patient_sums` by at most this.
     """
     if data.task == "segmentation":
-        return segmentation.sensitivity()
+        return segmentation.sensitivity(data)
     return math.sqrt(2.0) if data.positive else 1.0
 
 
@@ -60,7 +58,7 @@ def report(sums: NDArray[np.float64], data: DataSpec) -> dict[str, float]:
         error=InvalidMessage,
     )
     if data.task == "segmentation":
-        return segmentation.report(sums)
+        return segmentation.report(sums, data)
     classes = len(data.classes)
     right, wrong = sums[:classes], sums[classes : 2 * classes]
     figures = figures_of_counts(right, right + wrong, data)

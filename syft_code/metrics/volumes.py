@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from syft_code.cohort import Cohort
-from syft_code.metrics.segmentation import DISTANCES, HD95_LIMIT_MM, REGIONS
+from syft_code.metrics.segmentation import HD95_LIMIT_MM, distances, regions
+from syft_code.recipes.recipe import DataSpec
 
 SQUARE_MM = 175.0
 HEIGHT_MM = 128.0
@@ -29,32 +30,41 @@ Mask = NDArray[np.bool_]
 Spacing = tuple[float, float, float]
 
 
-def figures(predicted: Classes, cohort: Cohort) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def figures(
+    predicted: Classes, cohort: Cohort, data: DataSpec
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Dice, and HD95 in mm, of each patient and region: two arrays `[patients, regions]`.
 
-    Shapes: `found` class indices `[slices, height, width]`, in the order of the cohort's slices.
+    The second is `[patients, 0]` where no distance is measured.
+
+    Shapes: `predicted` class indices `[slices, height, width]`, in the order of the cohort's slices.
     """
-    dice, distance_mm = np.zeros((2, cohort.patients, len(REGIONS)))
+    measured = regions(data)
+    dice = np.zeros((cohort.patients, len(measured)))
+    distance_mm = np.zeros((cohort.patients, len(distances(data))))
     order = np.argsort(cohort.patient, kind="stable")
     ends = np.cumsum(np.bincount(cohort.patient, minlength=cohort.patients))
     for patient, slices in enumerate(np.split(order, ends[:-1]) if len(ends) else []):
         here, there = predicted[slices], cohort.labels[slices]
-        for region, classes in enumerate(REGIONS.values()):
+        for region, classes in enumerate(measured.values()):
             a, b = np.isin(here, classes), np.isin(there, classes)
             dice[patient, region] = overlap(a, b)
-            distance_mm[patient, region] = hd95_mm(a, b, spacing(a.shape))
+            if distances(data):
+                distance_mm[patient, region] = hd95_mm(a, b, spacing(a.shape))
     return dice, distance_mm
 
 
-def exact(dice: NDArray[np.float64], distance_mm: NDArray[np.float64]) -> dict[str, float]:
+def exact(
+    dice: NDArray[np.float64], distance_mm: NDArray[np.float64], data: DataSpec
+) -> dict[str, float]:
     """Mean Dice and HD95, and `hd95_uncut_...`: HD95 as BraTS takes it, without the limit."""
     cut_mm = np.minimum(distance_mm, HD95_LIMIT_MM)
     return {
-        **dict(zip(REGIONS, dice.mean(axis=0).tolist(), strict=True)),
-        **dict(zip(DISTANCES, cut_mm.mean(axis=0).tolist(), strict=True)),
+        **dict(zip(regions(data), dice.mean(axis=0).tolist(), strict=True)),
+        **dict(zip(distances(data), cut_mm.mean(axis=0).tolist(), strict=True)),
         **{
             name.replace("hd95", "hd95_uncut"): value
-            for name, value in zip(DISTANCES, distance_mm.mean(axis=0).tolist(), strict=True)
+            for name, value in zip(distances(data), distance_mm.mean(axis=0).tolist(), strict=True)
         },
     }
 

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from datasites.data.readers import read
 from syft_code.cohort import Cohort
 from syft_code.metrics import volumes
 from syft_code.metrics.segmentation import DISTANCES, HD95_LIMIT_MM, REGIONS
+from syft_code.recipes.recipe import DataSpec
 
 REAL = Path(__file__).resolve().parents[3] / ".." / "shared" / "data" / "brats2013"
 MONAI_MM = [[8.4544, 8.6469, 8.6469], [9.6906, 9.8589, 9.8589], [8.2031, 8.6469, 8.7901]]
@@ -40,6 +42,18 @@ def brute_force_mm(found, true, spacing_mm) -> float:
     a, b = (np.array(surface(mask)) * spacing_mm for mask in (found, true))
     apart = np.linalg.norm(a[:, None] - b[None], axis=2)
     return max(float(np.percentile(apart.min(axis=axis), 95)) for axis in (0, 1))
+
+
+BRATS = DataSpec(
+    kind="brats",
+    task="segmentation",
+    channels=("t1",),
+    height_px=8,
+    width_px=8,
+    classes=("background", "core", "edema", "enhancing"),
+    patient_unit="patient",
+    stand_in=True,
+)
 
 
 def brains(labels, patient) -> Cohort:
@@ -96,7 +110,7 @@ def test_a_patient_is_one_volume_whatever_the_order_of_the_cohort() -> None:
     labels = random.integers(0, 4, (12, 8, 8)).astype(np.uint8)
     found = np.where(random.random(labels.shape) < 0.3, 0, labels).astype(np.uint8)
     patient = np.tile([2, 0, 1], 4)
-    dice, distance_mm = volumes.figures(found, brains(labels, patient))
+    dice, distance_mm = volumes.figures(found, brains(labels, patient), BRATS)
     assert dice.shape == distance_mm.shape == (3, 3)
     for number, region in itertools.product(range(3), range(3)):
         classes = list(REGIONS.values())[region]
@@ -112,7 +126,7 @@ def test_enhancing_tumour_is_class_3_core_also_1_and_whole_also_2() -> None:
     labels[0, 0] = [0, 1, 2, 3]
     for found, expected in ((1, [1, 1, 0]), (2, [1, 0, 0]), (3, [1, 1, 1]), (0, [0, 0, 0])):
         guess = np.where(labels == 0, 0, found).astype(np.uint8)
-        dice, _ = volumes.figures(guess, brains(labels, [0]))
+        dice, _ = volumes.figures(guess, brains(labels, [0]), BRATS)
         assert (dice[0] > 0).tolist() == list(map(bool, expected))
 
 
@@ -124,7 +138,7 @@ def test_a_typical_brain_fills_the_square_and_the_height() -> None:
 
 def test_exact_figures_hold_the_distance_with_and_without_the_limit() -> None:
     dice, distance_mm = np.full((2, 3), 0.5), np.array([[10.0] * 3, [278.0] * 3])
-    found = volumes.exact(dice, distance_mm)
+    found = volumes.exact(dice, distance_mm, BRATS)
     assert all(found[name] == 0.5 for name in REGIONS)
     assert all(found[name] == (10 + HD95_LIMIT_MM) / 2 for name in DISTANCES)
     assert found["hd95_uncut_enhancing"] == 144.0
@@ -132,7 +146,7 @@ def test_exact_figures_hold_the_distance_with_and_without_the_limit() -> None:
 
 def test_no_patient_gives_no_row() -> None:
     dice, distance_mm = volumes.figures(
-        np.zeros((0, 4, 4), np.uint8), brains(np.zeros((0, 4, 4)), [])
+        np.zeros((0, 4, 4), np.uint8), brains(np.zeros((0, 4, 4)), []), BRATS
     )
     assert dice.shape == distance_mm.shape == (0, 3)
 
@@ -144,7 +158,7 @@ def test_hd95_of_real_cases_is_what_monai_gives() -> None:
     """Known answers of MONAI 1.6.1's `compute_hausdorff_distance` (percentile=95)."""
     cohort = read("brats", REAL, size_px=64).cohort
     found = np.roll(cohort.labels, (3, -2), axis=(1, 2))
-    dice, distance_mm = volumes.figures(found, cohort)
+    dice, distance_mm = volumes.figures(found, cohort, BRATS)
     np.testing.assert_allclose(distance_mm, MONAI_MM, rtol=1e-5)
     np.testing.assert_allclose(dice, MONAI_DICE, rtol=1e-5)
 
@@ -169,3 +183,14 @@ def test_hd95_takes_the_same_steps_for_every_region(monkeypatch: pytest.MonkeyPa
         volumes.hd95_mm(true, found, (1.0, 1.0, 1.0))
         taken.append(list(steps))
     assert len(taken[0]) == 8 and all(one == taken[0] for one in taken)
+
+
+def test_the_dice_of_one_region_is_taken_over_a_patients_slices_together() -> None:
+    lgg = replace(BRATS, kind="lgg", classes=("background", "abnormality"))
+    labels = np.zeros((3, 4, 4))
+    labels[0, 0], labels[1, 1, :2], labels[2, 2] = 1, 1, 1
+    found = labels.copy().astype(np.uint8)
+    found[1] = 0
+    dice, distance_mm = volumes.figures(found, brains(labels, [0, 0, 1]), lgg)
+    assert dice[:, 0].tolist() == [2 * 4 / (4 + 6), 1.0] and distance_mm.shape == (2, 0)
+    assert volumes.exact(dice, distance_mm, lgg) == {"dice_abnormality": pytest.approx(0.9)}

@@ -120,11 +120,11 @@ def partition_patients(
     owners: Sequence[Owner],
     declared: Mapping[str, Declaration | None] = MappingProxyType({}),
 ) -> dict[str, Part]:
-    """One data set's patients for each owner, by true site where it has one.
+    """One data set's patients for each owner, by true site where there are as many.
 
     Does not protect: the numbers of an owner who declared nothing: a demo rounds the true one.
     """
-    parts = partitioners.by_site(reading, len(owners))
+    parts = partitioners.for_hospitals(reading, [owner.name for owner in owners])
     return {
         owner.name: _part(owner, reading, chosen, declared.get(owner.name))
         for owner, chosen in zip(owners, parts, strict=True)
@@ -177,6 +177,8 @@ def publish_all(
             for owner, one in zip(owners, neighbours, strict=True)
             if (one.kind, one.data) == (kind, data)
         ]
+        if mixture := partitioners.mixed(reading, len(sharing)):
+            remark(f"{kind}: {mixture}")
         said = {owner.name: one.declared for owner, one in zip(owners, neighbours, strict=True)}
         parts = partition_patients(reading, sharing, said)
         publish(sharing, parts, reading.spec, asset=ASSETS[kind])

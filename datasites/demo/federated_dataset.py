@@ -43,7 +43,7 @@ class FederatedDataset:
 
     @property
     def names(self) -> Sequence[str]:
-        """The hospitals that have a patient to train on, the first part first."""
+        """The hospitals, the first part first; each has a patient to train on."""
         return tuple(self.parts)
 
     def declared(self, name: str) -> int:
@@ -75,11 +75,11 @@ def load(
     asked = Options(**_checked(options))
     reading = _read(_kind(study), data, asked)
     out = patient_hashing.held_out(reading.patient_ids, HELD_OUT, seed.to_bytes(16, "big"))
-    parts = {
-        f"hospital-{number}": mask
-        for number, mask in enumerate(_split(reading, split, asked.hospitals, seed), start=1)
-        if (mask & ~out).any()
-    }
+    masks = _split(reading, split, asked.hospitals, seed)
+    for mask in masks:
+        if not (mask & ~out).any():  # a site of one patient stays a hospital
+            out = out & ~mask
+    parts = {f"hospital-{number}": mask for number, mask in enumerate(masks, start=1)}
     return FederatedDataset(reading=reading, parts=parts, out=out)
 
 
@@ -109,10 +109,9 @@ def _checked(options: Mapping[str, object]) -> dict[str, Any]:
 
 def _split(reading: Reading, split: str, hospitals: int, seed: int) -> list[Mask]:
     """By `partitioners`; data that names no sites is shared out as a demo does."""
-    if split == "site":
-        sites = set(reading.site)
-        named = partitioners.DEFAULT_HOSPITALS if "" in sites else len(sites)
-        return partitioners.by_site(reading, hospitals or named, seed=seed)
+    if split == "site" and "" in reading.site:
+        count = hospitals or partitioners.DEFAULT_HOSPITALS
+        return partitioners.by_site(reading, count, seed=seed)
     return partitioners.split(reading, split, hospitals=hospitals, seed=seed)
 
 

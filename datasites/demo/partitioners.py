@@ -17,7 +17,9 @@ stand-ins; a real hospital has its own patients.
 """
 
 import math
+import re
 from collections import Counter
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +35,9 @@ SORTED_BY = {
 }
 RULES = ("site", "quantity", "dirichlet", *SORTED_BY)
 DEFAULT_HOSPITALS = 4
+LEAST_SITES, MOST_SITES = 3, 40
+"""So many sites can be hospitals by themselves: with fewer there is no secret sum."""
+LONGEST_SITE = 40
 DEFAULT_ALPHA = 0.5
 
 Parts = list[NDArray[np.bool_]]
@@ -95,6 +100,51 @@ def by_site(reading: Reading, hospitals: int, *, seed: int = 0) -> list[NDArray[
     if len(sites) == hospitals and "" not in sites:
         return by_true_site(reading, hospitals)
     return by_quantity(patients, hospitals, seed=seed)
+
+
+def for_hospitals(reading: Reading, names: Sequence[str], *, seed: int = 0) -> Parts:
+    """As `by_site`; where the hospitals bear the names of the sites, each has its own."""
+    parts = by_site(reading, len(names), seed=seed)
+    sites = site_names(reading)
+    if sorted(sites) != sorted(names):
+        return parts
+    return [parts[sites.index(name)] for name in names]
+
+
+def site_names(reading: Reading) -> tuple[str, ...]:
+    """A hospital's name for each true site, the largest first; none where they can't be hospitals.
+
+    That is where a patient names no site, where there are fewer than `LEAST_SITES` or more than
+    `MOST_SITES`, or where two sites would have one name.
+    """
+    if "" in reading.site or not LEAST_SITES <= len(set(reading.site)) <= MOST_SITES:
+        return ()
+    counts = Counter(reading.site)
+    ordered = sorted(counts, key=lambda site: (-counts[site], site))
+    names = tuple(hospital_name(site) for site in ordered)
+    return names if len({*names} - {""}) == len(ordered) else ()
+
+
+def hospital_name(site: str) -> str:
+    """A site's name as a hospital's: small letters, digits and '-'.
+
+    >>> hospital_name("vidir_molemax"), hospital_name("St. Anna, 2")
+    ('vidir-molemax', 'st-anna-2')
+    """
+    return re.sub(r"[^a-z0-9]+", "-", site.lower()).strip("-")[:LONGEST_SITE].strip("-")
+
+
+def mixed(reading: Reading, hospitals: int) -> str:
+    """What is to be said where sites are known and hospitals are none of them; "" else."""
+    sites = set(reading.site) - {""}
+    if not sites or (len(sites) == hospitals and "" not in reading.site):
+        return ""
+    without = sum(site == "" for site in reading.site)
+    which = f", {without:,} of the patients none" if without else ""
+    return (
+        f"The data name {len(sites):,} {'site' if len(sites) == 1 else 'sites'}{which}; {hospitals} "
+        "hospitals share the patients out by size, so that no hospital is a site."
+    )
 
 
 def require_enough(patients: int, hospitals: int) -> None:

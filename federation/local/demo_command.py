@@ -39,7 +39,6 @@ def demo(
         require_folder(data, "--data")
     config = federation_file.default(
         first_port=first_port,
-        hospitals=demo_run.HOSPITALS,
         epsilon=budget,
         kind=kind,
         tell_researchers=True,  # everybody is on this machine: the demo shows the reasons too
@@ -53,7 +52,7 @@ def demo(
     try:
         with demo_run.run_folder(out, keep=keep) as folder:
             reading = demo_run.read(kind, str(data or ""), folder)
-            config = replace(config, hospital=config.hospital[: len(reading.patient_ids)])
+            config = demo_run.fitted(config, reading, say=say)
             demo_run.play(
                 reading, kind, config, folder, console=console, say=say,
                 start_timeout_s=start_timeout,

@@ -4,6 +4,7 @@ import contextlib
 import shutil
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from nacl.signing import SigningKey
@@ -12,7 +13,7 @@ from rich.console import Console
 from datasites.data import mock_cohort
 from datasites.data.folders.reading import Reading
 from datasites.data.readers import Kind
-from datasites.demo import demo_hospitals
+from datasites.demo import demo_hospitals, partitioners
 from datasites.demo.demo_hospitals import Part
 from federation.evaluation.exact_metrics import HospitalCohorts
 from federation.local import provisioning
@@ -26,8 +27,6 @@ from federation.researcher.session import Researcher
 from syft_code.arrays import Weights
 from syft_code.errors import InvalidInput, Refused, Unavailable
 
-HOSPITALS = 4
-"""A demo has so many, or as many as there are patients."""
 STATE = "federation"
 
 
@@ -98,6 +97,26 @@ def play(
 def read(kind: Kind, data: str, folder: Path) -> Reading:
     """The data set that the hospitals share; stand-ins are drawn into the run's folder."""
     return demo_hospitals.read(kind, data, folder / STATE / STAND_INS)
+
+
+def fitted(config: FederationConfig, reading: Reading, *, say: Say) -> FederationConfig:
+    """A hospital for each true site, by its name; else those of `config`, as far as patients go.
+
+    Raises:
+        Unavailable: if somebody listens on a port that a further hospital needs.
+    """
+    names = partitioners.site_names(reading)
+    if not names:
+        fewer = replace(config, hospital=config.hospital[: len(reading.patient_ids)])
+        if mixture := partitioners.mixed(reading, len(fewer.hospital)):
+            say(mixture)
+        return fewer
+    first = config.hospital[0]
+    entries = (replace(first, name=name, port=first.port + i) for i, name in enumerate(names))
+    by_site = replace(config, hospital=tuple(entries))
+    if len(by_site.hospital) > len(config.hospital):
+        provisioning.require_free_ports(by_site)
+    return by_site
 
 
 def _train(

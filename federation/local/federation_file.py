@@ -17,7 +17,7 @@ Hospitals that name the same data folder share it between them, as a demo does.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -118,20 +118,21 @@ DEFAULT_DELTA = 1e-5
 DEFAULT_HOSPITALS: dict[Kind, tuple[str, ...]] = {
     "ham10000": ("vidir-molemax", "vidir-modern", "rosendahl", "vienna-dias"),
     "heart": ("cleveland", "hungarian", "va", "switzerland"),
+    "lgg": ("du", "ht", "cs", "fg", "ez"),
 }
-"""The four sites that the data really come from, the largest first; others do not name theirs."""
+"""The sites that the data really come from, the largest first; others do not name theirs."""
 NAMELESS = ("hospital-1", "hospital-2", "hospital-3", "hospital-4")
 
 
 def default(
     *,
     first_port: int = FIRST_PORT,
-    hospitals: int = 4,
+    names: Sequence[str] = (),
     epsilon: float = DEFAULT_EPSILON,
     kind: Kind = "ham10000",
     tell_researchers: bool = False,
 ) -> FederationConfig:
-    """The federation that needs no file: four hospitals and three aggregators.
+    """The federation that needs no file: three aggregators and four hospitals, or all `names`.
 
     Raises:
         InvalidInput: if a port would be none.
@@ -152,7 +153,7 @@ def default(
                 kind=kind,
                 tell_researchers=tell_researchers,
             )
-            for i, name in enumerate(DEFAULT_HOSPITALS.get(kind, NAMELESS)[:hospitals])
+            for i, name in enumerate(names or DEFAULT_HOSPITALS.get(kind, NAMELESS))
         ),
         aggregator=tuple(
             AggregatorEntry(name=f"aggregator-{i}", port=first_port + AGGREGATOR_PORTS + i)

@@ -123,7 +123,6 @@ def read(
         remarks=(
             *_remarks(there, kept=len(kept)),
             *picture_files.site_remarks(at_two_sites, "lesion", "lesions"),
-            *pictures.class_remarks(cohort, CLASSES),
             *pictures.remarks(found, size_px=size_px),
         ),
     )

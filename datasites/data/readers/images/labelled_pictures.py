@@ -97,7 +97,6 @@ def read(
         spec=spec,
         remarks=(
             *_remarks(there, mapping, differing=differing, at_two_sites=at_two_sites),
-            *pictures.class_remarks(cohort, spec.classes),
             *pictures.remarks(found, size_px=size_px),
         ),
     )

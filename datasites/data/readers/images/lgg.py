@@ -36,7 +36,6 @@ PUBLISHED = {"age": "age_at_initial_pathologic", "gender": "gender"}
 """Our names of facts, and those of `data.csv`."""
 CLIP = 5.0  # standard deviations
 MIN_HEAD = 0.1  # a slice counts if it has this share of the head's area in the widest slice
-LARGE = 0.25  # of all pixels: an abnormality beyond this share is remarked on
 NAMED = 9
 
 
@@ -47,7 +46,6 @@ class _Slices:
     images: NDArray[np.float16]
     labels: NDArray[np.uint8]
     replaced: tuple[str, ...]
-    share: float
 
 
 def spec(*, size_px: int, stand_in: bool, facts: bool = False) -> DataSpec:
@@ -146,7 +144,6 @@ def _cut(root: Path, case: LggCase, *, size_px: int, count: int) -> _Slices:
             for n, name in enumerate(CHANNELS)
             if n != FLAIR and np.array_equal(pixels[..., n], pixels[..., FLAIR])
         ),
-        share=share,
     )
 
 
@@ -239,13 +236,4 @@ def _remarks(
                     f"{{}} cases have FLAIR in place of {name}: {shown}.",
                 )
             )
-    large = sum(part.share > LARGE for part in parts)
-    if large:
-        remarks.append(
-            counted(
-                large,
-                f"{{}} case has an abnormality of more than {LARGE:.0%} of its pixels: look at its mask.",
-                f"{{}} cases have an abnormality of more than {LARGE:.0%} of their pixels: look at their masks.",
-            )
-        )
     return tuple(remarks)

@@ -22,7 +22,6 @@ from PIL.PngImagePlugin import PngImageFile
 from datasites.data.folders import safe_files
 from datasites.data.folders.reading import counted
 from datasites.data.folders.threads import in_threads
-from syft_code.cohort import Cohort
 from syft_code.errors import InvalidData, require
 
 MAX_IMAGE_BYTES = 32 * 2**20
@@ -144,26 +143,20 @@ def decode(
 
 
 def remarks(found: Pictures, *, size_px: int) -> tuple[str, ...]:
-    """What an owner should know of pictures that were read: black ones, grey ones, small ones."""
+    """What an owner should know of pictures that were read: grey ones among colours, small ones."""
     flat = found.pixels.reshape(len(found.pixels), -1)
-    constant = flat.max(axis=1) == flat.min(axis=1)
-    plain, grey = int(constant.sum()), int((_grey(found.pixels) & ~constant).sum())
+    shows = flat.max(axis=1) > flat.min(axis=1)
+    grey, colour = (
+        int((kind & shows).sum()) for kind in (_grey(found.pixels), ~_grey(found.pixels))
+    )
     small = int((found.sides_px < size_px).sum())
     said = []
-    if plain:
-        said.append(
-            counted(
-                plain,
-                "{} picture is of one colour throughout (black, for one) and shows nothing.",
-                "{} pictures are of one colour throughout (black, for one) and show nothing.",
-            )
-        )
-    if 0 < grey < len(found.pixels) - plain:
+    if grey and colour:
         said.append(
             counted(
                 grey,
-                f"{{}} picture is grey among {len(found.pixels) - plain - grey:,} in colour.",
-                f"{{}} pictures are grey among {len(found.pixels) - plain - grey:,} in colour.",
+                f"{{}} picture is grey among {colour:,} in colour.",
+                f"{{}} pictures are grey among {colour:,} in colour.",
             )
         )
     if small:
@@ -174,20 +167,6 @@ def remarks(found: Pictures, *, size_px: int) -> tuple[str, ...]:
                 f"{{}} pictures are smaller than {size_px} px and were enlarged.",
             )
         )
-    return tuple(said)
-
-
-def class_remarks(cohort: Cohort, classes: Sequence[str]) -> tuple[str, ...]:
-    """Of a cohort that teaches nothing: one class for everybody, or one patient."""
-    said = []
-    there = np.unique(cohort.labels)
-    if len(there) == 1:
-        said.append(
-            f"Every picture is {classes[int(there[0])]!r}: nothing can be learned to tell apart here, and "
-            "of the other classes nothing is measurable."
-        )
-    if cohort.patients == 1:
-        said.append("There is one patient: nobody can be held out.")
     return tuple(said)
 
 

@@ -153,6 +153,16 @@ class LedgerSummary:
 
 
 @canonical.message
+class CohortRemarks:
+    """What was remarked on an asset's patients when they were read, to the owner alone: it counts them."""
+
+    asset: str
+    version: int
+    remarks: tuple[str, ...]
+    kind: Literal["cohort_remarks"] = "cohort_remarks"
+
+
+@canonical.message
 class PlanStatus:
     """What the vault says of one plan, to the owner; `sentence` says the state in words.
 
@@ -221,6 +231,7 @@ Reply = Annotated[
     | Accepted
     | PlanInForce
     | LedgerSummary
+    | CohortRemarks
     | PlanStatus
     | SiteStatus
     | AuditLogFile

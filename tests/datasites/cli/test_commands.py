@@ -412,7 +412,7 @@ def test_a_request_without_a_plan_is_listed_and_its_code_does_not_steer_the_term
 def test_the_ledger_says_what_is_left_and_which_assets_share_patients(ours: Ours) -> None:
     (asset,) = ours.json("ledger")["assets"]
     assert asset.keys() == {
-        "asset", "budget", "spent_epsilon", "left_epsilon", "events", "in_force", "sharing",
+        "asset", "budget", "spent_epsilon", "left_epsilon", "events", "in_force", "sharing", "remarks",
     }  # fmt: skip
     assert asset["asset"] == "skin-lesions"
     assert asset["budget"] == {"epsilon": 8.0, "delta": 1e-5}

@@ -6,7 +6,7 @@ A remark counts patients, so it is as private as they are: it is said to the own
 cohort in the vault (`cohort_file`), and goes nowhere else. Nothing is refused here: the owner decides.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,7 @@ LARGE_REGION = 0.3
 RARE = 0.05
 """Part of the patients: a class this rare can be missed altogether by the likeliest class's rule."""
 MOST_NAMES = 8
+MOST_REMARKS = 40
 PIXELS_AT_ONCE = 1 << 24
 
 
@@ -37,6 +38,22 @@ def remarks(cohort: Cohort, spec: DataSpec) -> tuple[str, ...]:
         checks += [_regions(cohort, spec)]
     checks += [_pictures(cohort, spec), _columns(cohort, spec)]
     return tuple(sentence for found in checks for sentence in found)
+
+
+def by_hospital(said: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
+    """Remarks of several hospitals, each sentence once, after the names of those that it is about.
+
+    >>> by_hospital({"north": ["A."], "south": ["A.", "B."]})
+    ('north, south: A.', 'south: B.')
+    """
+    names: dict[str, list[str]] = {}
+    for hospital, sentences in said.items():
+        for sentence in sentences:
+            names.setdefault(sentence, []).append(hospital)
+    found = [f"{_listed(those)}: {sentence}" for sentence, those in names.items()]
+    left = len(found) - MOST_REMARKS
+    more = (f"{left:,} more remarks are not shown: read each hospital's by itself.",)
+    return (*found[:MOST_REMARKS], *(more if left > 0 else ()))
 
 
 def patients_by_class(cohort: Cohort, classes: int) -> NDArray[np.int64]:

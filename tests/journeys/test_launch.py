@@ -299,6 +299,7 @@ def test_an_interrupted_demo_leaves_no_copy_of_anybodys_data(tmp_path: Path) -> 
     assert not processes_of(out)
     assert "Traceback" not in said.read_text()
     assert "vault: starting" in said.read_text() and "vault: ready" in said.read_text()
+    assert ": Each row counts as one patient: the table names no patients." in said.read_text()
 
 
 @pytest.mark.slow

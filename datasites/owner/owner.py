@@ -321,6 +321,16 @@ class Owner:
             again=state.state == "in force",
         )
 
+    def has_approved(self, evidence: Evidence) -> bool:
+        """Whether a plan is in force here by this person's signature too, and PySyft knows."""
+        state, name = evidence.state, dict(self.site_status().approvers).get(self.signing_key)
+        return (
+            state is not None
+            and state.state == "in force"
+            and name in state.signers
+            and not evidence.disagreement
+        )
+
     def sign_approval(self, draft: ApprovalDraft) -> SignedApproval:
         """Sign a draft for the vault, then tell PySyft once enough people have signed.
 

@@ -116,7 +116,7 @@ def write_series(
         one.PixelData = voxels[:, :, z].T.astype("<u2").tobytes()
         for tag, value in tags.items():
             setattr(one, tag, value[z] if isinstance(value, list) else value)
-        path = folder / f"{prefix}{(z * 7) % voxels.shape[2]:04}.dcm"
+        path = folder / f"{prefix}{(z * 11) % voxels.shape[2]:04}.dcm"
         one.save_as(path, enforce_file_format=True)
         paths.append(path)
     return paths

@@ -76,6 +76,13 @@ def find(root: Path, mapping: VolumeMapping) -> FoundCases:
     return FoundCases(cases=_with_persons(cases, mapping.persons), remarks=tuple(remarks))
 
 
+def stands_by(root: Path, path: Path) -> bool:
+    """Whether a file is known to lie beside cases without being part of one."""
+    return inventory.stands_by(
+        root, path, (*inventory.BYSTANDERS, *unread.BYSTANDERS, MAPPING_FILE)
+    )
+
+
 class _Search:
     """One walk through all folders below the root."""
 
@@ -105,7 +112,7 @@ class _Search:
             if (
                 owners
                 and not nifti.is_nifti(file)
-                and not self._stands_by(file)
+                and not stands_by(self.root, file)
                 and dicom.is_dicom(self.root, file)
             ):
                 owners[-1].dicom.append(file)
@@ -114,7 +121,7 @@ class _Search:
         for entry in inner:
             if entry.name.lower() not in unread.BYSTANDING_FOLDERS:
                 self.visit(entry, (*above, folder))
-        if not inner and not folder.named and all(map(self._stands_by, others)):
+        if not inner and not folder.named and all(stands_by(self.root, file) for file in others):
             self._require_filled(path, entries)
 
     def taken(self) -> list[Path]:
@@ -159,9 +166,6 @@ class _Search:
         return self.mapping.ignores(path.name) or self.mapping.ignores(
             path.relative_to(self.root).as_posix()
         )
-
-    def _stands_by(self, path: Path) -> bool:
-        return inventory.stands_by(self.root, path, (*inventory.BYSTANDERS, *unread.BYSTANDERS))
 
     def _require_new(self, path: Path) -> None:
         true_path = path.resolve()

@@ -15,7 +15,8 @@
     [persons]                                  # who is one person
     pattern = '(?P<person>P\\\\d+)_scan\\\\d'
 
-What it says is public: no part of it is taken from a patient.
+It is the owner's word, as a schema is: no part of it is computed from patients, and the public shape of an
+asset does not depend on it.
 """
 
 import json

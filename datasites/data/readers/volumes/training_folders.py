@@ -112,6 +112,21 @@ def _description(root: Path) -> dict[str, Any]:
     return dict(found)
 
 
+def channel_names(root: Path) -> dict[str, str]:
+    """What `dataset.json` calls each channel, by its number.
+
+    Raises:
+        InvalidData: if the file can't be read.
+    """
+    return _named_channels(_description(root))
+
+
+def _named_channels(description: dict[str, Any]) -> dict[str, str]:
+    written = description.get("channel_names", description.get("modality"))
+    pairs = written.items() if isinstance(written, dict) else ()
+    return {number: str(word) for number, word in pairs if number.isdecimal() and len(number) <= 4}
+
+
 def _volumes(root: Path, folder: str, mapping: VolumeMapping) -> dict[str, Path]:
     """The NIfTI files of a folder by their names without endings."""
     found: dict[str, Path] = {}
@@ -176,14 +191,11 @@ def modality_of(word: str) -> str:
 
 def _channels(description: dict[str, Any], mapping: VolumeMapping) -> tuple[str, ...]:
     """What each channel is, by the owner's word or by the file's."""
-    written = description.get("channel_names", description.get("modality"))
-    named = written if isinstance(written, dict) else {}
-    count = max(
-        (int(number) + 1 for number in (*named, *mapping.channels) if number.isdecimal()), default=0
-    )
+    named = _named_channels(description)
+    count = max((int(number) + 1 for number in (*named, *mapping.channels)), default=0)
     found = []
     for number in range(min(count, _MOST_CHANNELS + 1)):
-        word = str(named.get(str(number), ""))
+        word = named.get(str(number), "")
         what = mapping.channels.get(str(number)) or modality_of(word)
         require(
             what != "",

@@ -41,7 +41,7 @@ _BY_ENDING = {
 def reason(root: Path, path: Path) -> str | None:
     """A part of a sentence that follows the file's name, or None if nothing is known of it."""
     inner = path.parent.relative_to(root).parts
-    if "imagesTr" in inner or (path.parent / "imagesTr").is_dir():
+    if "imagesTr" in inner[1:] or (inner and (path.parent / "imagesTr").is_dir()):
         return "lies one folder deeper than it should: name the folder that holds 'imagesTr' and 'labelsTr'"
     if nifti.is_nifti(path):
         if path.parent == root:

@@ -33,7 +33,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "datasites.data.folders": {"syft_code.*"},
     "datasites.data.readers.tabular": {"datasites.data.folders", "syft_code.*"},
     "datasites.data.readers.images": {"datasites.data.folders", "datasites.data.readers.tabular", "syft_code.*"},
-    "datasites.data.readers.volumes": {"datasites.data.folders", "datasites.data.readers.tabular", "syft_code.*"},
+    "datasites.data.readers.volumes.formats": {"datasites.data.folders", "syft_code.*"},
+    "datasites.data.readers.volumes": {
+        "datasites.data.folders", "datasites.data.readers.tabular", "datasites.data.readers.volumes.formats", "syft_code.*",
+    },
     "datasites.data.readers": {
         "datasites.data.folders", "datasites.data.readers.images", "datasites.data.readers.tabular",
         "datasites.data.readers.volumes", "syft_code.*",

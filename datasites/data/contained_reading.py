@@ -6,10 +6,13 @@ What a file does to its reader stays there: it reaches no network and no other f
 The asset's public shape is worked out outside (`readers.spec`), so that no reader can write to the public.
 """
 
+import contextlib
 import os
+import sys
 import tempfile
 import threading
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -64,7 +67,16 @@ class FolderRead:
     kind: Literal["reading"] = "reading"
 
 
-_Answer = Annotated[FolderRead | vault_api.Failure, Field(discriminator="kind")]
+@canonical.message
+class CasesRead:
+    """How far a reader of volumes is; it keeps nothing that a later one could go on from."""
+
+    done: int
+    cases: int
+    kind: Literal["progress"] = "progress"
+
+
+_Answer = Annotated[FolderRead | CasesRead | vault_api.Failure, Field(discriminator="kind")]
 
 
 def read(
@@ -77,8 +89,12 @@ def read(
     stand_in: bool = False,
     facts: bool = False,
     limit_s: float = LIMIT_S,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Reading:
     """What `readers.read` reads, in a process that sees this folder and Python's libraries alone.
+
+    `progress` is told how many cases of how many are read, if the kind of data has cases; without it
+    a terminal shows them.
 
     Guarantee: that of `template.Template`; the arrays come back as arrays and are checked here again, by a
         public shape that no patient's file had a part in; what is said to the owner is plain text.
@@ -113,7 +129,7 @@ def read(
         late = threading.Event()
         try:
             with _ended_after(limit_s, template, late):
-                answer, body = _converse(template, asked)
+                answer, body = _converse(template, asked, progress or _Shown())
         except (OSError, EOFError, InvalidMessage):
             sentence = _too_long(folder, limit_s) if late.is_set() else _ended(folder, log)
             raise InvalidData(sentence) from None
@@ -145,15 +161,37 @@ def _ended_after(limit_s: float, template: Template, late: threading.Event) -> I
         timer.cancel()
 
 
+class _Shown:
+    """One line on the owner's terminal, written over once a second; nothing anywhere else."""
+
+    def __init__(self) -> None:
+        self._begun = self._last = time.monotonic()
+
+    def __call__(self, done: int, cases: int) -> None:
+        now = time.monotonic()
+        if not sys.stderr.isatty() or (now - self._last < 1 and done < cases):
+            return
+        self._last = now
+        left_s = (now - self._begun) / max(done, 1) * (cases - done)
+        line = f"\rreading: {done:,} of {cases:,} cases, {left_s / 60:.0f} min left"
+        with contextlib.suppress(OSError):  # a terminal that is gone ends no reading
+            sys.stderr.write(f"{line:<60}" + ("\r" + " " * 60 + "\r" if done >= cases else ""))
+            sys.stderr.flush()
+
+
 def _converse(
-    template: Template, asked: ReadFolder
+    template: Template, asked: ReadFolder, progress: Callable[[int, int], None]
 ) -> tuple[FolderRead | vault_api.Failure, bytes]:
     worker = template.worker()
     try:
         worker.ready()
         worker.hand_over(None)
         framing.send(worker.jobs, asked)
-        return framing.receive(worker.answers, _Answer)
+        answer, body = framing.receive(worker.answers, _Answer)
+        while isinstance(answer, CasesRead):
+            progress(answer.done, answer.cases)
+            answer, body = framing.receive(worker.answers, _Answer)
+        return answer, body
     finally:
         worker.close()
 
@@ -208,6 +246,7 @@ def work(jobs: BinaryIO, answers: BinaryIO, files: Sequence[int]) -> None:
             neighbours=asked.neighbours,
             stand_in=asked.stand_in,
             facts=asked.facts,
+            progress=lambda done, cases: framing.send(answers, CasesRead(done=done, cases=cases)),
         )
     except ConsiliumError as problem:
         framing.send(

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from datasites.data import mock_facts, phantoms
 from datasites.data.readers.images import ham10000, lgg, pictures
 from datasites.data.readers.tabular import tables
-from datasites.data.readers.volumes import brats
+from datasites.data.readers.volumes import brats, slicing
 from syft_code.cohort import Cohort
 from syft_code.errors import InvalidData, require
 from syft_code.recipes.recipe import DataSpec
@@ -116,7 +116,7 @@ def _mock_brains(spec: DataSpec, rng: Generator, slices: int) -> Drawn:
         inside = volumes > 0
         means, deviations = (f(volumes, axis=(1, 2, 3), where=inside) for f in (np.mean, np.std))
         planes = (volumes - means[:, None, None, None]) / deviations[:, None, None, None]
-        planes = np.where(inside, np.clip(planes, -brats.CLIP, brats.CLIP), 0)
+        planes = np.where(inside, np.clip(planes, -slicing.CLIP, slicing.CLIP), 0)
         # [modality, x, y, z] to [modality, z, height, width], front on top, as the reader turns it.
         turned = planes.transpose(0, 3, 2, 1)[:, :, ::-1]
         images[index] = turned.reshape(images.shape[1:])

@@ -16,7 +16,9 @@ from PIL import Image
 
 from datasites.data.readers.images import pictures
 from datasites.data.readers.tabular import csv_rows, table_schema, tables
-from datasites.data.readers.volumes import brats_layouts, nifti
+from datasites.data.readers.volumes import cases
+from datasites.data.readers.volumes.formats import nifti
+from datasites.data.readers.volumes.mapping import VolumeMapping
 from syft_code.errors import InvalidData
 from tests.fuzz.mutation import Make, changed_bytes, changed_json, changed_toml, some
 from tests.fuzz.runner import Parser
@@ -178,7 +180,7 @@ def _decathlon(root: Path, _: Path) -> None:
     for name in ("imagesTr", "labelsTr"):
         (root / name).mkdir(exist_ok=True)
         (root / name / "BRATS_001.nii").touch()
-    brats_layouts.find_cases(root)
+    cases.find(root, VolumeMapping())
 
 
 def parsers() -> list[Parser]:

@@ -6,7 +6,10 @@ be pipes or far larger than they should be; nothing is opened before that is rul
 
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from syft_code.errors import InvalidData, require
 
@@ -64,6 +67,29 @@ def read_bytes(root: Path, path: Path, *, limit_bytes: int) -> bytes:
     Raises:
         InvalidData: for a link that leaves the folder, a pipe, or a file over the limit.
     """
+    with _opened(root, path) as stream:
+        size_bytes = os.fstat(stream.fileno()).st_size
+        require(
+            size_bytes <= limit_bytes,
+            f"{shown(root, path)!r} must be at most {limit_bytes:,} bytes, it has {size_bytes:,}. "
+            "Check that it is the published file.",
+            error=InvalidData,
+        )
+        return stream.read(size_bytes)
+
+
+def read_start(root: Path, path: Path, *, size_bytes: int) -> bytes:
+    """The first bytes of one regular file inside the folder, of any size.
+
+    Raises:
+        InvalidData: for a link that leaves the folder, or a pipe.
+    """
+    with _opened(root, path) as stream:
+        return stream.read(size_bytes)
+
+
+@contextmanager
+def _opened(root: Path, path: Path) -> Iterator[BinaryIO]:
     name = shown(root, path)
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     try:
@@ -73,19 +99,12 @@ def read_bytes(root: Path, path: Path, *, limit_bytes: int) -> bytes:
             f"{name!r} can't be opened ({problem.strerror}). Check that it exists and may be read."
         ) from None
     with os.fdopen(descriptor, "rb") as stream:
-        status = os.fstat(descriptor)
         require(
-            stat.S_ISREG(status.st_mode),
+            stat.S_ISREG(os.fstat(descriptor).st_mode),
             f"{name!r} must be a regular file. Put the file itself there.",
             error=InvalidData,
         )
-        require(
-            status.st_size <= limit_bytes,
-            f"{name!r} must be at most {limit_bytes:,} bytes, it has {status.st_size:,}. "
-            "Check that it is the published file.",
-            error=InvalidData,
-        )
-        return stream.read(status.st_size)
+        yield stream
 
 
 def _true_path(root: Path, path: Path) -> Path:

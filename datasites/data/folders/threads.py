@@ -6,6 +6,7 @@ They can be started ahead: behind the walls of a contained process no thread can
 import functools
 import os
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -22,9 +23,23 @@ def start() -> None:
         pass
 
 
-def in_threads(work: Callable[[T], R], items: Iterable[T]) -> list[R]:
-    """What `work` gives for each item, in their order; the first error ends it."""
-    return list(_pool(os.getpid()).map(work, items))
+def in_threads(
+    work: Callable[[T], R], items: Iterable[T], *, done: Callable[[int], None] = lambda count: None
+) -> list[R]:
+    """What `work` gives for each item, in their order; the first error ends it.
+
+    `done` is told, in the thread that asked, how many of the first items are ready.
+    """
+    found: list[R] = []
+    pending = deque(_pool(os.getpid()).submit(work, item) for item in items)
+    try:
+        while pending:
+            found.append(pending.popleft().result())
+            done(len(found))
+    finally:
+        for future in pending:
+            future.cancel()
+    return found
 
 
 @functools.cache

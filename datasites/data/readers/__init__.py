@@ -6,6 +6,7 @@ bad file and nothing is read. Imports neither torch nor PySyft. May import its o
 Start with `read` below, then `tabular/tables.py`.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
@@ -44,6 +45,7 @@ def read(
     neighbours: int = 0,
     stand_in: bool = False,
     facts: bool = False,
+    progress: Callable[[int, int], None] = lambda done, cases: None,
 ) -> Reading:
     """Read a hospital's folder; run by the data owner, before anything is published.
 
@@ -51,7 +53,8 @@ def read(
     `size_px` concerns pictures alone. `slices_per_patient` concerns scans: so many slices at most,
     shared among the time points of a patient, one each at least. `neighbours` concerns BraTS alone:
     with 1, the slices right below and above each are further channels (2.5-D). With `facts`,
-    pictures come with what the clinic knows beside them; tables have nothing else.
+    pictures come with what the clinic knows beside them; tables have nothing else. `progress` is told
+    how many cases of BraTS of how many are read.
 
     Raises:
         InvalidData: naming the first file that is not acceptable, and why.
@@ -82,6 +85,7 @@ def read(
                 neighbours=neighbours,
                 stand_in=stand_in,
                 facts=facts,
+                progress=progress,
             )
         case _:
             return tables.read(root, _schema(kind, root), stand_in=stand_in)

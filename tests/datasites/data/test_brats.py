@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 import re
 import shutil
 import struct
@@ -19,7 +20,8 @@ from numpy.typing import NDArray
 from datasites.data import mock_cohort
 from datasites.data.folders.reading import Reading
 from datasites.data.readers import read
-from datasites.data.readers.volumes import brats, nifti
+from datasites.data.readers.volumes import brats
+from datasites.data.readers.volumes.formats import nifti
 from datasites.demo import stand_ins
 from syft_code.errors import InvalidData
 
@@ -418,7 +420,7 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str, str]] = {
     "mask is 4-D": (
         lambda f: edit(f, "seg", lambda v: np.stack([v, v], axis=3)),
         FIRST,
-        "one grid",
+        "64 x 64 x 24 x 2",
     ),
     "empty mask": (lambda f: edit(f, "seg", np.zeros_like), FIRST, "it is empty"),
     "mask of tumour alone": (
@@ -434,7 +436,7 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str, str]] = {
     "voxel infinite": (lambda f: edit(f, "t2", change_one(-np.inf)), "_t2", "finite"),
     "voxel absurd": (lambda f: edit(f, "t2", change_one(1e300, np.float64)), "_t2", "finite"),
     "slope infinite": (lambda f: edit_header(f, "t2", SLOPE, "f", np.inf), "_t2", "finite"),
-    "constant image": (lambda f: edit(f, "t2", np.zeros_like), FIRST, "in t2"),
+    "constant image": (lambda f: edit(f, "t2", np.zeros_like), "t2,", "constant background"),
     "constant brain": (lambda f: edit(f, "t2", np.sign), FIRST, "is constant"),
     "no background": (
         lambda f: edit(f, "t2", lambda v: np.arange(v.size).reshape(v.shape).astype("i4")),
@@ -490,10 +492,15 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str, str]] = {
     "no mask": (lambda f: path_of(f, "seg").unlink(), FIRST, "must have a mask"),
     "mask alone": (keep_mask_alone, FIRST, "at least one image"),
     "no case": (remove_cases, "X_flair.nii.gz", "holds none"),
-    "case named in another script": (
-        lambda f: (f / FIRST).rename(f / "Пациент 1"),
-        "Пациент 1",
-        "must be named by letters",
+    "case named by what no screen shows": (
+        lambda f: (f / FIRST).rename(f / "Patient\n1"),
+        "Patient?1",
+        "printable",
+    ),
+    "case named in no known encoding": (
+        lambda f: (f / FIRST).rename(Path(os.fsdecode(os.fsencode(f) + b"/\xff1"))),
+        "?1",
+        "printable",
     ),
     "one case in two folders": (repeat_case, FIRST, "two folders"),
     "one scan under two names": (repeat_scan, SECOND, "same picture"),
@@ -526,15 +533,25 @@ BROKEN_DECATHLON: dict[str, tuple[Callable[[Path], object], str, str]] = {
         "dataset.json",
         "can't be opened",
     ),
-    "another order": (
-        lambda f: write_dataset_json(f, "T1w", "FLAIR", "t1gd", "T2w"),
+    "an unknown channel": (
+        lambda f: write_dataset_json(f, "T1w", "ADC", "t1gd", "T2w"),
+        "channel 1",
+        "'ADC'",
+    ),
+    "a channel twice": (
+        lambda f: write_dataset_json(f, "T1w", "T1", "t1gd", "T2w"),
         "dataset.json",
-        "in this order",
+        "each modality once",
+    ),
+    "one channel of four": (
+        lambda f: write_dataset_json(f, "T1w"),
+        "BRATS_001",
+        "1 channels",
     ),
     "json too deep": (
         lambda f: (f / "dataset.json").write_text("[" * 100_000),
         "dataset.json",
-        "in this order",
+        "a table in JSON",
     ),
     "no mask": (
         lambda f: (f / "labelsTr" / "BRATS_001.nii.gz").unlink(),
@@ -549,6 +566,14 @@ BROKEN_DECATHLON: dict[str, tuple[Callable[[Path], object], str, str]] = {
         "4 channels",
     ),
 }
+
+
+def test_channels_in_another_order_are_read_by_their_names(decathlon: Path) -> None:
+    expected = read_brats(decathlon)
+    voxels, affine = load(decathlon / "imagesTr" / "BRATS_001.nii.gz")
+    save(decathlon / "imagesTr" / "BRATS_001.nii.gz", voxels[..., [1, 0, 3, 2]], affine)
+    write_dataset_json(decathlon, "T1w", "FLAIR", "T2w", "t1gd")
+    assert same(read_brats(decathlon), expected)
 
 
 @pytest.mark.parametrize("what", BROKEN_DECATHLON)

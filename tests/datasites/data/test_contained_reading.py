@@ -126,3 +126,22 @@ PYTHON_PATHS = contained_reading.python_paths
 
 def paths_with_tests() -> tuple[str, ...]:
     return (*PYTHON_PATHS(), str(Path(__file__).parents[2]))
+
+
+def test_the_owner_sees_how_many_cases_are_read(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stand_ins.write("brats", folder, patients=3, seed=1)
+    told: list[tuple[int, int]] = []
+    contained_reading.read(
+        "brats", folder, size_px=16, progress=lambda done, cases: told.append((done, cases))
+    )
+    assert told == [(1, 3), (2, 3), (3, 3)]
+    show = contained_reading._Shown()
+    show(3, 3)
+    assert capsys.readouterr().err == ""  # no terminal, no line
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    show(1, 1251)  # within the first second
+    assert capsys.readouterr().err == ""
+    show(1251, 1251)
+    assert "1,251 of 1,251 cases" in capsys.readouterr().err

@@ -2,67 +2,51 @@
 
 In 2.5-D a slice also has its neighbours' channels: "t1-1" is T1 one slice further down, "t1+1"
 one further up. At the end of a volume the last slice stands for the one that is not there.
-
-What is cut out is decided from the images alone, never from the labels: a slice that was
-chosen for its tumour would teach a network where to expect one.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from datasites.data.folders import safe_files
 from datasites.data.folders.reading import Reading, counted
 from datasites.data.folders.threads import in_threads
-from datasites.data.readers.volumes import brats_facts, nifti
-from datasites.data.readers.volumes.brats_layouts import (
-    BRATS_2013_TO_2021,
-    DECATHLON_ORDER,
-    MODALITIES,
-    BratsCase,
-    find_cases,
+from datasites.data.readers.volumes import (
+    brats_facts,
+    case_volumes,
+    cases,
+    editions,
+    mapping,
+    slicing,
 )
-from datasites.data.readers.volumes.nifti import Volume
+from datasites.data.readers.volumes.brats_case import BratsCase
+from datasites.data.readers.volumes.editions import BRATS_2013_TO_2021
+from datasites.data.readers.volumes.mapping import CLASSES, MAPPING_FILE, MODALITIES, VolumeMapping
 from syft_code.cohort import Cohort
 from syft_code.errors import InvalidData, require
 from syft_code.recipes.recipe import DataSpec
 
-CLASSES = ("background", "core", "edema", "enhancing")
-CLIP = 5.0  # standard deviations
-MIN_BRAIN = 0.1  # a slice counts if it has this share of the brain area of the widest slice
-MIN_BORDER = 0.1  # the background's share of the volume's six faces
-ROUNDING = 1e-3  # masks are also stored as floats such as 0.99999997
 MOST_NEIGHBOURS = 1  # a slice has 16 channels at most
+_SCORED = {"core": "TC and WT", "edema": "WT", "enhancing": "ET, TC and WT"}
+"""The regions of a score that hold a class: enhancing tumour, tumour core, whole tumour."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)
-class _Slices:
-    """Shapes: `images` float16 `[slices, channels, size, size]`; `labels` without channels."""
+class Slices:
+    """The slices of one case, and what its owner is told of it. Private throughout.
+
+    Shapes: `images` float16 `[slices, channels, size, size]`; `labels` uint8 without channels.
+    """
 
     images: NDArray[np.float16]
     labels: NDArray[np.uint8]
     missing: tuple[str, ...]
     stored_labels: frozenset[int]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)
-class _Frame:
-    """Where to cut: slices `z`, and a square in mm, from `left` to `right` and `back` to `front`.
-
-    Units: voxels, from the outer edge of the first; the square may reach past the volume.
-    """
-
-    z: tuple[int, ...]
-    left: float
-    right: float
-    back: float
-    front: float
+    patient_id: str
 
 
 def channels(neighbours: int) -> tuple[str, ...]:
@@ -111,6 +95,7 @@ def read(
     neighbours: int = 0,
     stand_in: bool = False,
     facts: bool = False,
+    progress: Callable[[int, int], None] = lambda done, all_of_them: None,
 ) -> Reading:
     """Read every case; a slice has the front on top and the patient's left on the left.
 
@@ -118,7 +103,8 @@ def read(
     at least. They follow one another, case by case, from the lowest to the highest. With
     `neighbours` 1, the slices right below and above each are further channels of it. A modality
     that a case lacks is 0 throughout, which is the standardised mean. With `facts` each slice
-    comes with what the survival table says of its patient (`brats_facts`).
+    comes with what the survival table says of its patient (`brats_facts`). `progress` is told how
+    many cases of how many are read. What the owner says in `volumes.toml` holds (`mapping`).
 
     Raises:
         InvalidData: naming the first file or case that is not acceptable, and why.
@@ -135,209 +121,110 @@ def read(
         error=InvalidData,
     )
     root = safe_files.open_folder(folder)
-    cases = find_cases(root)
-    time_points = Counter(case.patient for case in cases)
+    names = mapping.beside(root)
+    found = cases.find(root, names)
+    time_points = Counter(case.patient for case in found.cases)
 
-    def cut(case: BratsCase) -> _Slices:
+    def cut_one(case: BratsCase) -> Slices:
         count = max(1, slices_per_patient // time_points[case.patient])
-        return _cut(root, case, size_px=size_px, count=count, neighbours=neighbours)
+        return cut(root, case, names, size_px=size_px, count=count, neighbours=neighbours)
 
-    parts = in_threads(cut, cases)
+    parts = in_threads(cut_one, found.cases, done=lambda count: progress(count, len(found.cases)))
+    _require_apart(found.cases, parts)
+    remarks = (*_remarks(found.cases, parts, names), *found.remarks)
     patients = sorted(time_points)
     number = {patient: index for index, patient in enumerate(patients)}
-    numbers = np.array([number[case.patient] for case in cases], dtype=np.int32)
+    numbers = np.array([number[case.patient] for case in found.cases], dtype=np.int32)
     patient = np.repeat(numbers, [len(part.labels) for part in parts])
     known = brats_facts.read(root, patients) if facts else np.zeros((len(patients), 0), np.float32)
+    images, labels = _joined(parts)
     return Reading(
-        cohort=Cohort(
-            images=np.concatenate([part.images for part in parts]),
-            labels=np.concatenate([part.labels for part in parts]),
-            patient=patient,
-            facts=known[patient],
-        ),
+        cohort=Cohort(images=images, labels=labels, patient=patient, facts=known[patient]),
         patient_ids=tuple(patients),
         site=("",) * len(patients),
         spec=spec(size_px=size_px, stand_in=stand_in, neighbours=neighbours, facts=facts),
-        remarks=_remarks(cases, parts),
+        remarks=remarks,
     )
 
 
-def _cut(root: Path, case: BratsCase, *, size_px: int, count: int, neighbours: int) -> _Slices:
-    """One case: read, check, standardise, cut."""
-    images = _images(root, case)
-    mask = nifti.read(root, case.files["seg"])
-    for volume in images.values():
-        require(
-            mask.voxels.ndim == 3 and volume.voxels.ndim == 3 and mask.same_grid(volume),
-            f"{_where(case)} must have all its files on one grid, and their shapes or affines "
-            "differ. Register them to one another.",
-            error=InvalidData,
-        )
-    stored_labels = _stored_labels(mask.voxels, case)
-    classes = np.array(case.layout.classes, dtype=np.uint8)
-    brains = {name: _brain(volume.voxels, name, case) for name, volume in images.items()}
-    frame = _frame(np.logical_or.reduce(list(brains.values())), mask.spacing_mm, count)
-    cut = [
-        _channels(
-            images[name].voxels,
+def cut(
+    root: Path,
+    case: BratsCase,
+    names: VolumeMapping,
+    *,
+    size_px: int,
+    count: int,
+    neighbours: int = 0,
+) -> Slices:
+    """One case: read, check, standardise, cut into at most so many slices.
+
+    Raises:
+        InvalidData: naming the case or the file, and the reason.
+    """
+    whole = case_volumes.read(root, case, names)
+    brains = {
+        name: slicing.brain_of(voxels, f"{case.where}, {name},")
+        for name, voxels in whole.images.items()
+    }
+    frame = slicing.frame_of(np.logical_or.reduce(list(brains.values())), whole.spacing_mm, count)
+    channels = [
+        slicing.channels_of(
+            whole.images[name],
             brains[name],
             frame,
             size_px=size_px,
             neighbours=neighbours,
-            what=f"{_where(case)}, {name},",
+            what=f"{case.where}, {name},",
         )
-        if name in images
+        if name in whole.images
         else np.zeros((len(frame.z), 2 * neighbours + 1, size_px, size_px), dtype=np.float16)
         for name in MODALITIES
     ]
-    labels = [classes[np.rint(mask.voxels[:, :, z]).astype(np.uint8)] for z in frame.z]
-    return _Slices(
-        images=np.concatenate(cut, axis=1),
-        labels=np.stack([_resized(plane, frame, size_px) for plane in labels]),
-        missing=tuple(name for name in MODALITIES if name not in images),
-        stored_labels=stored_labels,
+    labels = [slicing.resized(whole.classes[:, :, z], frame, size_px) for z in frame.z]
+    return Slices(
+        images=np.concatenate(channels, axis=1),
+        labels=np.stack(labels),
+        missing=tuple(name for name in MODALITIES if name not in whole.images),
+        stored_labels=whole.stored_labels,
+        patient_id=whole.patient_id,
     )
 
 
-def _where(case: BratsCase) -> str:
-    return f"The case '{safe_files.printable(case.name)}'"
+def _joined(parts: list[Slices]) -> tuple[NDArray[np.float16], NDArray[np.uint8]]:
+    """All slices one after the other; `parts` is emptied, so that no case is there twice."""
+    slices = sum(len(part.labels) for part in parts)
+    images = np.empty((slices, *parts[0].images.shape[1:]), dtype=np.float16)
+    labels = np.empty((slices, *parts[0].labels.shape[1:]), dtype=np.uint8)
+    while parts:
+        part = parts.pop()
+        begin = slices - len(part.labels)
+        images[begin:slices], labels[begin:slices] = part.images, part.labels
+        slices = begin
+    return images, labels
 
 
-def _images(root: Path, case: BratsCase) -> dict[str, Volume]:
-    """The images of a case by modality; a 4-D image is taken apart."""
-    if "stack" not in case.files:
-        return {
-            name: nifti.read(root, case.files[name]) for name in MODALITIES if name in case.files
-        }
-    stack = nifti.read(root, case.files["stack"])
-    require(
-        stack.voxels.ndim == 4 and stack.voxels.shape[3] == len(DECATHLON_ORDER),
-        f"{_where(case)} must have an image with {len(DECATHLON_ORDER)} channels, and its shape "
-        f"is {' x '.join(map(str, stack.voxels.shape))}. Put the published file there.",
-        error=InvalidData,
-    )
-    return {
-        name: Volume(voxels=stack.voxels[..., channel], affine=stack.affine)
-        for channel, name in enumerate(DECATHLON_ORDER)
-    }
+def _require_apart(found: Sequence[BratsCase], parts: Sequence[Slices]) -> None:
+    """Two people can't have one identifier in their DICOM headers."""
+    owner: dict[str, BratsCase] = {}
+    for case, part in zip(found, parts, strict=True):
+        first = owner.setdefault(part.patient_id, case) if part.patient_id else case
+        require(
+            first.patient == case.patient,
+            f"{first.where} and '{safe_files.printable(case.name)}' must be two people, and their DICOM headers "
+            "have the same PatientID. Name their folders by a [persons] rule that makes them one, or say "
+            f'patient_id = "placeholder" in {MAPPING_FILE!r} if it names nobody.',
+            error=InvalidData,
+        )
 
 
-def _stored_labels(voxels: NDArray[Any], case: BratsCase) -> frozenset[int]:
-    """The labels that a mask uses for tumour; all of its values are checked."""
-    known = len(case.layout.classes)
-    values = voxels[voxels != 0]
-    whole = np.rint(values)
-    require(
-        bool(((whole >= 0) & (whole < known) & (np.abs(values - whole) <= ROUNDING)).all()),
-        f"{_where(case)} must have a mask of whole labels from 0 to {known - 1}, and has another "
-        "value. Check which edition of BraTS its names belong to.",
-        error=InvalidData,
-    )
-    tumour = np.count_nonzero(whole)
-    require(
-        0 < tumour < voxels.size,
-        f"{_where(case)} must have a mask with tumour and background, and it is "
-        f"{'tumour throughout' if tumour else 'empty'}. Replace its mask or remove the case.",
-        error=InvalidData,
-    )
-    return frozenset(np.unique(whole[whole > 0]).astype(int).tolist())
-
-
-def _brain(voxels: NDArray[Any], name: str, case: BratsCase) -> NDArray[np.bool_]:
-    """Which voxels are not background; the background is what most of the six faces hold.
-
-    It need not be 0: volumes that were standardised before have a negative one.
-    """
-    ends = [voxels[[0, -1]], voxels[:, [0, -1]], voxels[:, :, [0, -1]]]
-    values, counts = np.unique(np.concatenate([end.ravel() for end in ends]), return_counts=True)
-    brain: NDArray[np.bool_] = voxels != values[counts.argmax()]
-    require(
-        bool(counts.max() >= MIN_BORDER * counts.sum()) and bool(brain.any()),
-        f"{_where(case)} must have a brain on a constant background in {name}, and has not. "
-        "Take the published, skull-stripped file.",
-        error=InvalidData,
-    )
-    return brain
-
-
-def _frame(brain: NDArray[np.bool_], spacing_mm: tuple[float, float, float], count: int) -> _Frame:
-    """Slices evenly over the brain, and the smallest square around it (in mm, not in voxels)."""
-    area = np.count_nonzero(brain, axis=(0, 1))
-    z = np.flatnonzero(area >= MIN_BRAIN * area.max())
-    count = min(count, len(z))
-    chosen = z[((np.arange(count) + 0.5) * len(z) / count).astype(int)]
-    x = np.flatnonzero(brain.any(axis=(1, 2)))
-    y = np.flatnonzero(brain.any(axis=(0, 2)))
-    wide, deep, _ = spacing_mm
-    half_mm = max((x[-1] + 1 - x[0]) * wide, (y[-1] + 1 - y[0]) * deep) / 2
-    middle_x, middle_y = (x[-1] + 1 + x[0]) / 2, (y[-1] + 1 + y[0]) / 2
-    return _Frame(
-        z=tuple(chosen.tolist()),
-        left=float(middle_x - half_mm / wide),
-        right=float(middle_x + half_mm / wide),
-        back=float(middle_y - half_mm / deep),
-        front=float(middle_y + half_mm / deep),
-    )
-
-
-def _channels(
-    voxels: NDArray[Any],
-    brain: NDArray[np.bool_],
-    frame: _Frame,
-    *,
-    size_px: int,
-    neighbours: int,
-    what: str,
-) -> NDArray[np.float16]:
-    """One modality's channels of each slice of the frame, from the lowest neighbour up."""
-    z = np.array(frame.z)[:, None] + np.arange(-neighbours, neighbours + 1)
-    z = np.clip(z, 0, voxels.shape[2] - 1)
-    needed, place = np.unique(z, return_inverse=True)
-    planes = _standardised(voxels, brain, needed.tolist(), what)
-    small = np.array([_resized(plane, frame, size_px) for plane in planes], dtype=np.float16)
-    stacked: NDArray[np.float16] = small[place.reshape(z.shape)]
-    return stacked
-
-
-def _standardised(
-    voxels: NDArray[Any], brain: NDArray[np.bool_], slices: Sequence[int], what: str
-) -> list[NDArray[np.float32]]:
-    """Slices with mean 0 and deviation 1 over the brain, clipped; 0 outside it."""
-    inside = voxels[brain].astype(np.float64)
-    mean, deviation = float(inside.mean()), float(inside.std())
-    require(
-        deviation > 1e-6 * abs(mean),
-        f"{what} must vary inside the brain, and is constant. Replace the file or remove it.",
-        error=InvalidData,
-    )
-    planes = [(voxels[:, :, z].astype(np.float64) - mean) / deviation for z in slices]
-    return [
-        np.where(brain[:, :, z], np.clip(plane, -CLIP, CLIP), 0).astype(np.float32)
-        for z, plane in zip(slices, planes, strict=True)
-    ]
-
-
-def _resized(plane: NDArray[Any], frame: _Frame, size_px: int) -> NDArray[Any]:
-    """Cut the frame's square from `[x, y]` and resize it to `[height, width]`, front on top.
-
-    Images (float32) by an area-weighted linear filter, labels (uint8) by the nearest voxel.
-    """
-    wide, deep = plane.shape
-    reach = max(0.0, -frame.left, -frame.back, frame.right - wide, frame.front - deep)
-    pad = int(np.ceil(reach))
-    picture = Image.fromarray(np.ascontiguousarray(np.pad(plane, pad).T[::-1]))
-    filter_ = Image.Resampling.NEAREST if plane.dtype == np.uint8 else Image.Resampling.BILINEAR
-    top, bottom = deep + pad - frame.front, deep + pad - frame.back
-    box = (frame.left + pad, top, frame.right + pad, bottom)
-    return np.asarray(picture.resize((size_px, size_px), filter_, box=box))
-
-
-def _remarks(cases: Sequence[BratsCase], parts: Sequence[_Slices]) -> tuple[str, ...]:
-    patients = len({case.patient for case in cases})
+def _remarks(
+    found: Sequence[BratsCase], parts: Sequence[Slices], names: VolumeMapping
+) -> tuple[str, ...]:
+    patients = len({case.patient for case in found})
     remarks = [counted(patients, "{} patient was read.", "{} patients were read.")]
-    if patients < len(cases):
+    if patients < len(found):
         remarks.append(
-            f"They have {len(cases):,} cases: time points of one subject are one patient."
+            f"They have {len(found):,} cases: time points of one subject are one patient."
         )
     for name in MODALITIES:
         lacking = sum(name in part.missing for part in parts)
@@ -345,14 +232,37 @@ def _remarks(cases: Sequence[BratsCase], parts: Sequence[_Slices]) -> tuple[str,
             one, many = f"{{}} case has no {name}", f"{{}} cases have no {name}"
             end = ": that channel is zero there."
             remarks.append(counted(lacking, one + end, many + end))
-    old = [
-        part.stored_labels
-        for case, part in zip(cases, parts, strict=True)
-        if case.layout is BRATS_2013_TO_2021
-    ]
+    return (*remarks, *_label_remarks(found, parts, names))
+
+
+def _label_remarks(
+    found: Sequence[BratsCase], parts: Sequence[Slices], names: VolumeMapping
+) -> list[str]:
+    """What stored labels were read as, where that is not plain."""
+    remarks = []
+    pairs = list(zip(found, parts, strict=True))
+    old = [part.stored_labels for case, part in pairs if case.edition == BRATS_2013_TO_2021.title]
     if any(3 in stored for stored in old) and not any(4 in stored for stored in old):
         remarks.append(
             "Label 3 was read as core, as in BraTS 2013, yet no case has label 4: if these files "
             "are of 2023 or later, name them so (-t1n, -t1c, -t2w, -t2f)."
         )
-    return tuple(remarks)
+    cavities = sum(
+        case.edition != ""
+        and editions.is_post_treatment(case.name)
+        and editions.CAVITY in part.stored_labels
+        for case, part in pairs
+    )
+    if cavities:
+        one, many = "{} case has", "{} cases have"
+        remarks.append(
+            f"{counted(cavities, one, many)} label 4, the resection cavity of BraTS 2024: it counts as background, "
+            "since it is part of no region that is scored."
+        )
+    for region in CLASSES[1:]:
+        if names.labels and not names.labels.get(region):
+            remarks.append(
+                f"No stored value stands for {region} in {MAPPING_FILE!r}: figures of {_SCORED[region]} are those of "
+                "the other classes alone."
+            )
+    return remarks

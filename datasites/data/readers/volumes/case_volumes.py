@@ -1,0 +1,195 @@
+"""The volumes of one case in memory: its images by modality and its mask, all on one grid."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from datasites.data.folders.safe_files import printable
+from datasites.data.readers.volumes import training_folders
+from datasites.data.readers.volumes.brats_case import BratsCase
+from datasites.data.readers.volumes.editions import BRATS_2023, MASK
+from datasites.data.readers.volumes.formats import dicom, nifti
+from datasites.data.readers.volumes.formats.dicom import Series
+from datasites.data.readers.volumes.formats.volume import Volume
+from datasites.data.readers.volumes.mapping import (
+    MAPPING_FILE,
+    MODALITIES,
+    NOTHING,
+    VolumeMapping,
+)
+from syft_code.errors import InvalidData, require
+
+ROUNDING = 1e-3
+"""Masks are also stored as floats such as 0.99999997."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)
+class CaseVolumes:
+    """Images by modality, and the class (0 to 3) of each voxel. Private throughout.
+
+    Shapes: every image and `classes` (uint8) `[x, y, z]`. `stored_labels` are the values that the mask
+    uses for anything but background; `patient_id` is what DICOM headers say, "" if nothing.
+    """
+
+    images: dict[str, NDArray[Any]]
+    classes: NDArray[np.uint8]
+    spacing_mm: tuple[float, float, float]
+    stored_labels: frozenset[int]
+    patient_id: str
+
+
+def read(root: Path, case: BratsCase, mapping: VolumeMapping) -> CaseVolumes:
+    """All volumes of a case, checked.
+
+    Raises:
+        InvalidData: naming the case or the file, and the reason.
+    """
+    mask = nifti.read(root, case.files[MASK], mask=True, placement=mapping.affine)
+    _require_flat(mask, case, MASK)
+    series = _series(root, case, mapping)
+    images = _nifti_images(root, case, mapping) | {
+        name: dicom.volume(one) for name, one in series.items()
+    }
+    for name, volume in images.items():
+        _require_flat(volume, case, name)
+        require(
+            mask.same_grid(volume),
+            f"{case.where} must have all its files on one grid, and the mask's and {name}'s shapes or affines "
+            "differ. Register them to one another.",
+            error=InvalidData,
+        )
+    classes, stored = _classes(mask.voxels, case)
+    ids = dicom.patient_ids(list(series.values()))
+    require(
+        len(ids) <= 1,
+        f"{case.where} must be of one patient, and its DICOM series are of {len(ids)} (PatientID). Sort them apart.",
+        error=InvalidData,
+    )
+    return CaseVolumes(
+        images={name: images[name].voxels for name in MODALITIES if name in images},
+        classes=classes,
+        spacing_mm=mask.spacing_mm,
+        stored_labels=stored,
+        patient_id=next(iter(ids), "") if not mapping.patient_id else "",
+    )
+
+
+def _require_flat(volume: Volume, case: BratsCase, name: str) -> None:
+    require(
+        volume.voxels.ndim == 3,
+        f"{case.where} must have three dimensions in its {name}, and has {' x '.join(map(str, volume.voxels.shape))}: "
+        "several volumes in one file. Take out the one that is meant.",
+        error=InvalidData,
+    )
+
+
+def _nifti_images(root: Path, case: BratsCase, mapping: VolumeMapping) -> dict[str, Volume]:
+    """The NIfTI images of a case by modality; a 4-D image is taken apart."""
+    if "stack" not in case.files:
+        return {
+            name: nifti.read(root, case.files[name], placement=mapping.affine)
+            for name in MODALITIES
+            if name in case.files
+        }
+    stack = nifti.read(root, case.files["stack"], placement=mapping.affine)
+    require(
+        stack.voxels.ndim == 4 and stack.voxels.shape[3] == len(case.channels),
+        f"{case.where} must have an image with {len(case.channels)} channels, and its shape "
+        f"is {' x '.join(map(str, stack.voxels.shape))}. Put the published file there.",
+        error=InvalidData,
+    )
+    return {
+        name: Volume(voxels=stack.voxels[..., channel], affine=stack.affine)
+        for channel, name in enumerate(case.channels)
+        if name != NOTHING
+    }
+
+
+def _series(root: Path, case: BratsCase, mapping: VolumeMapping) -> dict[str, Series]:
+    """The DICOM series of a case by modality: each of them is one, or the owner leaves it out."""
+    groups: dict[str, list[Series]] = {}
+    for series in dicom.series_of(root, case.dicom):
+        if mapping.ignores(series.description) and series.description:
+            continue
+        groups.setdefault(_modality(series, case, mapping), []).append(series)
+    for name, several in groups.items():
+        require(
+            len(several) == 1 and name not in case.files,
+            f"{case.where} must have one series or file for {name}, and has {_listed(several, case, name)}. Leave out "
+            f"all but one (ignore in {MAPPING_FILE!r}, or other patterns under [series]).",
+            error=InvalidData,
+        )
+    return {name: several[0] for name, several in groups.items()}
+
+
+def _modality(series: Series, case: BratsCase, mapping: VolumeMapping) -> str:
+    own = mapping.modalities_of(series.description)
+    known = own or tuple(
+        dict.fromkeys(
+            name
+            for word in (series.description, Path(series.folder).name)
+            if (name := training_folders.modality_of(word)) and name not in mapping.series
+        )
+    )
+    if len(known) != 1:
+        why = f"could be {' or '.join(known)}" if known else "is none that is known"
+        raise InvalidData(
+            f"{case.where} must have series of known modalities, and {series.shown} {why}. Name it by its "
+            f'description under [series] in {MAPPING_FILE!r} (t1 = ["*MPRAGE*"]), or leave it out with ignore.'
+        )
+    return known[0]
+
+
+def _listed(several: Sequence[Series], case: BratsCase, name: str) -> str:
+    files = [f"'{printable(case.files[name].name)}'"] if name in case.files else []
+    return " and ".join([*files, *(series.shown for series in several)])
+
+
+def _classes(voxels: NDArray[Any], case: BratsCase) -> tuple[NDArray[np.uint8], frozenset[int]]:
+    """The class of each voxel, and the stored labels; every value must be known."""
+    inside = voxels != 0
+    values = voxels[inside]
+    whole = np.rint(values)
+    stored = {int(value) for value in np.unique(whole)} - {0}
+    strange = sorted(stored - case.labels.keys())
+    require(
+        not strange and bool((np.abs(values - whole) <= ROUNDING).all()),
+        f"{case.where} must have a mask of whole labels {_range(case.labels)}, and has another value"
+        f"{f' ({strange[0]})' if strange else ''}. {_way_out(case, strange)}",
+        error=InvalidData,
+    )
+    table = np.zeros(max(case.labels) + 1, dtype=np.uint8)
+    for value, number in case.labels.items():
+        table[value] = number
+    classes = np.zeros(voxels.shape, dtype=np.uint8)
+    classes[inside] = table[whole.astype(np.intp)]
+    tumour = int(np.count_nonzero(classes))
+    require(
+        0 < tumour < voxels.size,
+        f"{case.where} must have a mask with tumour and background, and it is "
+        f"{'tumour throughout' if tumour else 'empty'}. Replace its mask or remove the case.",
+        error=InvalidData,
+    )
+    return classes, frozenset(stored)
+
+
+def _range(labels: dict[int, int]) -> str:
+    values = sorted(labels)
+    return (
+        f"from 0 to {values[-1]}"
+        if values == list(range(len(values)))
+        else f"of {', '.join(map(str, values))}"
+    )
+
+
+def _way_out(case: BratsCase, strange: Sequence[int]) -> str:
+    if strange == [4] and case.edition == BRATS_2023.title:
+        return (
+            "If it is the resection cavity of 2024, or enhancing tumour as until 2021, say so under [labels] in "
+            f"{MAPPING_FILE!r}."
+        )
+    return f"Check which edition its names belong to, or give its values under [labels] in {MAPPING_FILE!r}."

@@ -66,8 +66,8 @@ MAY_IMPORT: dict[str, set[str]] = {
         "policies", "syft_code.*",
     },
     "datasites.owner": {
-        "datasites", "datasites.data", "datasites.data.folders", "datasites.data.readers.volumes", "datasites.desk.storage",
-        "datasites.protocol", "datasites.review", "policies",
+        "datasites", "datasites.data", "datasites.data.folders", "datasites.data.readers",
+        "datasites.data.readers.volumes", "datasites.desk.storage", "datasites.protocol", "datasites.review", "policies",
         "syft_code.*",
     },
     "datasites.cli": {

@@ -19,7 +19,8 @@ console = Console()
 
 def demo(
     study: Annotated[
-        str, typer.Option(help=f"{', '.join(demo_hospitals.ASSETS)}. A table is your own.")
+        str,
+        typer.Option(help=f"{', '.join(demo_hospitals.ASSETS)}. A table and images are your own."),
     ] = "ham10000",
     data: Annotated[Path | None, typer.Option(help="A data set as published.")] = None,
     budget: Annotated[

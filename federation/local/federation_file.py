@@ -4,7 +4,7 @@
     name = "rosendahl"
     port = 8101
     data = "/data/ham10000"     # optional: published at the first start
-    kind = "ham10000"           # or "brats", "heart", "symptoms", "vitals", "table"
+    kind = "ham10000"           # or "brats", "lgg", "heart", "symptoms", "vitals", "table", "images"
     patients = 250              # with data: the training patients that its owner declares
     epsilon = 8.0
     delta = 1e-5

@@ -1,10 +1,11 @@
-"""An owner's files: tables, schemas, JPEG, NIfTI. They come from outside, too."""
+"""An owner's files: tables, schemas, pictures, NIfTI. They come from outside, too."""
 
 import gzip
 import io
 import json
 import struct
 import tempfile
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +15,7 @@ import numpy as np
 from nibabel.nifti1 import Nifti1Image
 from PIL import Image
 
-from datasites.data.readers.images import pictures
+from datasites.data.readers.images import lgg_cases, picture_mapping, pictures
 from datasites.data.readers.tabular import csv_rows, table_schema, tables
 from datasites.data.readers.volumes import cases
 from datasites.data.readers.volumes.formats import nifti
@@ -172,6 +173,70 @@ def _pictures() -> Make:
     return make
 
 
+def _pngs() -> list[bytes]:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    noise = Image.effect_noise((24, 20), 60)
+    return [
+        _encoded(noise.convert(mode), "PNG", exif=exif) for mode in ("RGB", "L", "P", "1", "LA")
+    ]
+
+
+def _tiffs() -> list[bytes]:
+    noise = Image.effect_noise((24, 20), 60).convert("RGB")
+    return [
+        _encoded(noise, "TIFF", compression=one) for one in (None, "tiff_lzw", "tiff_adobe_deflate")
+    ]
+
+
+def _encoded(picture: Image.Image, kind: str, **options: object) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def _changed(seeds: list[bytes]) -> Make:
+    """One of some files, changed; now and then in the size that a PNG declares, with its checksum."""
+
+    def make(random: Random) -> bytes:
+        data = random.choice(seeds)
+        if data.startswith(b"\x89PNG") and random.random() < 0.3:
+            sides = (
+                random.choice((0, 1, 8, 300, 2**31 - 1)),
+                random.choice((0, 1, 8, 300, 2**31 - 1)),
+            )
+            header = data[12:16] + struct.pack(">II", *sides) + data[24:29]
+            return data[:12] + header + zlib.crc32(header).to_bytes(4, "big") + data[33:]
+        return changed_bytes(random, data)
+
+    return make
+
+
+MAPPING = b"""
+title = "Fuzz"
+patient_unit = "patient"
+table = "labels.csv"
+file = "image"
+person = "who"
+site_folders = ["oslo"]
+ignore = ["*_mask.png"]
+[label]
+column = "finding"
+values = ["0", "1"]
+leave_out = ["-1"]
+differing = "keep_last"
+positive = "1"
+[[column]]
+name = "age"
+kind = "number"
+unit = "years"
+lowest = 0
+highest = 120
+[persons]
+same = ["case"]
+pattern = "(?P<person>.*)"
+"""
+
 _ORDER = json.dumps({"modality": {"0": "FLAIR", "1": "T1w", "2": "t1gd", "3": "T2w"}}).encode()
 
 
@@ -184,7 +249,7 @@ def _decathlon(root: Path, _: Path) -> None:
 
 
 def parsers() -> list[Parser]:
-    """Seven of them. A JPEG of 40 million pixels is a good one, and takes memory."""
+    """Ten of them. A JPEG of 40 million pixels is a good one, and takes memory."""
     schema = table_schema.parse(SCHEMA, name="schema.toml")
     large, only = 2**30, (InvalidData,)
 
@@ -201,7 +266,16 @@ def parsers() -> list[Parser]:
     def read_picture(data: bytes) -> object:
         return pictures.decode(data, name="x.jpg", size_px=32)
 
+    def read_slice(data: bytes) -> object:
+        return lgg_cases.decode(data, name="x.tif", what="slice")
+
+    def read_mapping(data: bytes) -> object:
+        return picture_mapping.parse(data).spec(size_px=8, stand_in=True, facts=False)
+
     return [
+        Parser(name="png", good=_pngs()[0], make=_changed(_pngs()), parse=read_picture, errors=only, more_bytes=large),
+        Parser(name="tiff", good=_tiffs()[1], make=_changed(_tiffs()), parse=read_slice, errors=only, more_bytes=large),
+        Parser(name="images-toml", good=MAPPING, make=lambda r: changed_toml(r, MAPPING), parse=read_mapping, errors=only),
         Parser(name="csv", good=ROWS, make=_csv, parse=read_rows, errors=only),
         Parser(name="tables", good=ROWS, make=_csv, parse=_file("t.csv", read_table), errors=only),
         Parser(name="schemas", good=SCHEMA, make=lambda r: changed_toml(r, SCHEMA), parse=read_schema, errors=only),

@@ -65,7 +65,7 @@ def check(
     drawn = _draw(found, pictures) if pictures else None
     if as_json:
         cli_output.document(_facts(found) | {"written": _text(written), "pictures": _text(drawn)})
-    else:
+    elif found.reading is not None or found.survey is not None:
         cli_output.sentence("\n".join(_lines(found, written, drawn)))
     if found.reading is None and written is None:
         raise InvalidData(found.refusal + _way_on(found))

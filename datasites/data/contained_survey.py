@@ -122,8 +122,9 @@ def work(jobs: BinaryIO, answers: BinaryIO, files: Sequence[int]) -> None:
             answers, vault_api.Failure(error=type(problem).__name__, sentence=str(problem))
         )
         return
+    preview = mapping_drafts.PREVIEWS.get(asked.data)
     try:
-        pictures = drafts.preview(root, asked.pictures) if asked.pictures else []
+        pictures = preview(root, asked.pictures) if preview and asked.pictures else []
     except ConsiliumError as problem:
         said, pictures = (*said, f"No picture can be shown yet: {problem}"), []
     named = {f"{number:03}": np.ascontiguousarray(one) for number, one in enumerate(pictures)}

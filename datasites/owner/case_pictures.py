@@ -78,10 +78,16 @@ def _shown(image: NDArray[Any], labels: Picture | None, channels: Sequence[str])
     else:
         panels = [np.repeat(_grey(one)[:, :, None], 3, axis=2) for one in image]
     if labels is not None:
-        edge = _edge(labels)
-        panels = [np.where(edge[:, :, None], np.array(OUTLINE, np.uint8), panel) for panel in panels]
+        larger = max(1, TILE_PX // len(labels))
+        edge = _edge(_enlarged(labels, larger))[:, :, None]
+        outline = np.array(OUTLINE, np.uint8)
+        panels = [np.where(edge, outline, _enlarged(panel, larger)) for panel in panels]
     shown: Picture = np.concatenate(panels, axis=1).astype(np.uint8)
     return shown
+
+
+def _enlarged(picture: Picture, times: int) -> Picture:
+    return picture.repeat(times, axis=0).repeat(times, axis=1)
 
 
 def _grey(channel: NDArray[Any]) -> Picture:

@@ -3,6 +3,7 @@
 It opens the owner's files, so it runs where strangers' files may be opened (`contained_survey`).
 """
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
@@ -10,8 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from datasites.data.readers import Kind
+from datasites.data.readers.images import first_mapping as images
+from datasites.data.readers.images import picture_mapping
 from datasites.data.readers.volumes import first_mapping as volumes
-from datasites.data.readers.volumes.mapping import MAPPING_FILE
+from datasites.data.readers.volumes import mapping
 
 
 class MappingDrafts(Protocol):
@@ -23,10 +26,11 @@ class MappingDrafts(Protocol):
     def first_mapping(self, root: Path) -> str:
         """The mapping's text, for the owner to edit."""
 
-    def preview(self, root: Path, most: int) -> list[NDArray[np.uint8]]:
-        """Pictures of some cases, uint8 `[height, width]` or `[height, width, 3]`."""
 
+Preview = Callable[[Path, int], list[NDArray[np.uint8]]]
+"""Pictures of at most so many cases, uint8 `[height, width]` or `[height, width, 3]`."""
 
-FILES: dict[Kind, str] = {"brats": MAPPING_FILE}
-"""The mapping of each kind that a first one can be drafted for."""
-DRAFTS: dict[Kind, MappingDrafts] = {"brats": volumes}
+FILES: dict[Kind, str] = {"images": picture_mapping.MAPPING_FILE, "brats": mapping.MAPPING_FILE}
+"""The mapping's file of each kind that a first one can be drafted for."""
+DRAFTS: dict[Kind, MappingDrafts] = {"images": images, "brats": volumes}
+PREVIEWS: dict[Kind, Preview] = {"images": images.preview, "brats": volumes.preview}

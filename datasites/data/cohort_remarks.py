@@ -172,13 +172,14 @@ def _pictures(cohort: Cohort, spec: DataSpec) -> Iterator[str]:
     ).all(axis=1)
     if flat.any():
         patients = len(np.unique(cohort.patient[flat]))
+        whose = counted(patients, "{} patient", "{} patients")
         yield counted(
             int(flat.sum()),
             "{} picture is black, or of one colour all over",
             "{} pictures are black, or of one colour all over",
         ) + (
-            f" ({len(flat):,} were read; {patients:,} of the patients have such a one): there is nothing to learn "
-            "from. Look at the files, and leave out those that are broken."
+            f" (of {whose}; {len(flat):,} were read): there is nothing to learn from. Look at the files, and "
+            "leave out those that are broken."
         )
 
 

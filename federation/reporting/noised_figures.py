@@ -11,7 +11,7 @@ from syft_code.recipes.recipe import DataSpec
 
 PLUS_MINUS = (
     "± is how far the noise that protects the held-out patients throws a figure (root mean square, "
-    "estimated from the noised sums)."
+    "estimated from the noised sums). Not measurable is what it throws as far as a guess."
 )
 
 

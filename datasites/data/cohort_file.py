@@ -32,7 +32,7 @@ _LAYOUT: dict[str, tuple[tuple[int, ...], type[np.generic]]] = {
 """How many axes an array has, and of what; `Cohort` and `_check` look at the others."""
 TOKEN_BYTES = 16
 MAX_RULE_BYTES = 200
-MAX_REMARK_BYTES = 1 << 16
+MAX_REMARK_BYTES = 1 << 18
 """Of all remarks together."""
 
 

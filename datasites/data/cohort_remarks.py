@@ -158,7 +158,7 @@ def _regions(cohort: Cohort, spec: DataSpec) -> Iterator[str]:
         covers = f", and {whole:,} of them all of it" if whole else ""
         yield (
             f"{np.count_nonzero(large):,} of {len(shares):,} pictures, of {patients:,} patients, are "
-            f"marked over more than {LARGE_REGION:.0%} (at most {shares.max():.0%}){covers}: a tumour "
+            f"marked over more than {LARGE_REGION:.0%} (at most {shares.max():.1%}){covers}: a tumour "
             "is rarely so large. See whether a brain mask, or its background, was taken for the label."
         )
 

@@ -38,7 +38,7 @@ from syft_code.recipes.recipe import DataSpec
 LIMIT_S = 4 * 3600.0
 """By then a folder must be read."""
 LOG_BYTES = 1 << 20
-LONGEST_REMARK = 400
+LONGEST_REMARK, MOST_REMARKS = 400, 100
 _ENTRY = "datasites.data.contained_reading:work"
 
 
@@ -252,7 +252,9 @@ def _reading(found: FolderRead, body: bytes, spec: DataSpec) -> Reading:
         patient_ids=found.patient_ids,
         site=tuple(map(printable, found.site)),
         spec=spec,
-        remarks=tuple(printable(remark, most=LONGEST_REMARK) for remark in found.remarks),
+        remarks=tuple(
+            printable(remark, most=LONGEST_REMARK) for remark in found.remarks[:MOST_REMARKS]
+        ),
         cells=cells,
         named=found.named,
     )

@@ -18,7 +18,7 @@ from datasites.demo import stand_ins
 from datasites.owner import case_pictures, folder_check
 from datasites.sandbox.offers import offers
 from syft_code.errors import InvalidData
-from tests.datasites.data import strange_readers
+from tests.datasites.data import scans, strange_readers
 from tests.datasites.data.test_contained_reading import paths_with_tests
 
 SHARED = Path(__file__).parents[4] / "shared" / "data"
@@ -182,6 +182,19 @@ def test_pictures_are_of_every_class_and_only_their_owner_can_read_them(tmp_path
     assert reading is not None
     first, _ = case_pictures.of_reading(reading, 12)
     assert (first == case_pictures.OUTLINE).all(axis=2).any(), "a tumour is outlined"
+
+
+def test_dicom_series_are_described_until_their_owner_says_what_the_mask_means(
+    tmp_path: Path,
+) -> None:
+    folder = tmp_path / "scans"
+    for seed in range(2):
+        scans.write_dicom_case(folder / f"P00{seed}", scans.head(seed), PatientID=f"MRN{seed}")
+    found = checked(folder, "--write")
+    assert found.exit_code == 0 and "DICOM files are of series called" in found.stdout
+    assert "MRN" not in found.stdout
+    (folder / "volumes.toml").write_text(scans.LABELS)
+    assert "2 patients (" in told(folder)
 
 
 def survey_lies(

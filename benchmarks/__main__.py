@@ -15,7 +15,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from benchmarks import dp_sgd, figures, sandbox, secret_sharing, simulation, start
+from benchmarks import dp_sgd, figures, reading_volumes, sandbox, secret_sharing, simulation, start
 from benchmarks import round as rounds
 from benchmarks.figures import Figure
 from syft_code.errors import InvalidInput, require
@@ -28,6 +28,7 @@ BENCHMARKS: dict[str, Callable[..., Iterator[Figure]]] = {
     "sharing": secret_sharing.figures,
     "simulation": simulation.figures,
     "sandbox": sandbox.figures,
+    "volumes": reading_volumes.figures,
 }
 
 

@@ -1,4 +1,4 @@
-"""A data folder read behind walls: its files may have been made by strangers, and Pillow and nibabel are large.
+"""A data folder read behind walls: its files may have been made by strangers, and Pillow, nibabel and pydicom are large.
 
     read ─ a template that sees the folder ─▶ a worker of profile "reader": readers.read ─▶ arrays, checked again
 

@@ -22,9 +22,9 @@ def written(folder: Path) -> dict[str, list[str]]:
 
 @pytest.mark.thorough
 def test_what_needs_no_server_is_measured_and_written(tmp_path: Path) -> None:
-    benchmarks.main(["engine", "sharing", "simulation"], tiny=True, out=tmp_path)
+    benchmarks.main(["engine", "sharing", "simulation", "volumes"], tiny=True, out=tmp_path)
     found = written(tmp_path)
-    assert set(found) == {"engine", "sharing", "simulation"}
+    assert set(found) == {"engine", "sharing", "simulation", "volumes"}
     assert "two processes against one" in found["simulation"]
 
 

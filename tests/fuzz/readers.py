@@ -17,10 +17,11 @@ from PIL import Image
 
 from datasites.data.readers.images import lgg_cases, picture_mapping, pictures
 from datasites.data.readers.tabular import csv_rows, table_schema, tables
-from datasites.data.readers.volumes import cases
-from datasites.data.readers.volumes.formats import nifti
+from datasites.data.readers.volumes import cases, mapping
+from datasites.data.readers.volumes.formats import dicom, nifti
 from datasites.data.readers.volumes.mapping import VolumeMapping
 from syft_code.errors import InvalidData
+from tests.datasites.data import scans
 from tests.fuzz.mutation import Make, changed_bytes, changed_json, changed_toml, some
 from tests.fuzz.runner import Parser
 
@@ -240,16 +241,59 @@ pattern = "(?P<person>.*)"
 _ORDER = json.dumps({"modality": {"0": "FLAIR", "1": "T1w", "2": "t1gd", "3": "T2w"}}).encode()
 
 
-def _decathlon(root: Path, _: Path) -> None:
+def _decathlon(data: bytes) -> None:
     """A folder with an image and a mask; what is changed is dataset.json."""
+    root = Path(_FOLDER.name) / "decathlon"
+    root.mkdir(exist_ok=True)
+    (root / "dataset.json").write_bytes(data)
     for name in ("imagesTr", "labelsTr"):
         (root / name).mkdir(exist_ok=True)
         (root / name / "BRATS_001.nii").touch()
     cases.find(root, VolumeMapping())
 
 
+VOLUMES_MAPPING = b"""
+affine = "sform"
+ignore = ["*_dwi.nii.gz"]
+[files]
+mask = ["*_roi.*"]
+[series]
+t1 = ["*mprage*"]
+[channels]
+0 = "flair"
+[labels]
+core = [1, 2]
+enhancing = [4]
+[persons]
+pattern = '(?P<person>P\\d+)_\\d'
+"""
+
+
+def _slices() -> list[bytes]:
+    """Two slices of a series."""
+    folder = Path(_FOLDER.name) / "series"
+    voxels = np.arange(6 * 5 * 2, dtype=np.uint16).reshape(6, 5, 2)
+    return [path.read_bytes() for path in scans.write_series(folder, voxels)]
+
+
+def _dicom() -> tuple[bytes, Callable[[bytes], object]]:
+    """The first slice, and a parser of it beside a second that is sound."""
+    first, second = _slices()
+    root = Path(_FOLDER.name)
+    (root / "second.dcm").write_bytes(second)
+
+    def volume(data: bytes) -> object:
+        (root / "first.dcm").write_bytes(data)
+        (series, *others) = dicom.series_of(root, [root / "first.dcm", root / "second.dcm"])
+        for one in (series, *others):
+            found = dicom.volume(one)
+        return found
+
+    return first, volume
+
+
 def parsers() -> list[Parser]:
-    """Ten of them. A JPEG of 40 million pixels is a good one, and takes memory."""
+    """Twelve of them. A JPEG of 40 million pixels is a good one, and takes memory."""
     schema = table_schema.parse(SCHEMA, name="schema.toml")
     large, only = 2**30, (InvalidData,)
 
@@ -272,6 +316,8 @@ def parsers() -> list[Parser]:
     def read_mapping(data: bytes) -> object:
         return picture_mapping.parse(data).spec(size_px=8, stand_in=True, facts=False)
 
+    slice_, read_series = _dicom()
+
     return [
         Parser(name="png", good=_pngs()[0], make=_changed(_pngs()), parse=read_picture, errors=only, more_bytes=large),
         Parser(name="tiff", good=_tiffs()[1], make=_changed(_tiffs()), parse=read_slice, errors=only, more_bytes=large),
@@ -290,6 +336,13 @@ def parsers() -> list[Parser]:
         ),
         Parser(
             name="dataset-json", good=_ORDER, make=lambda r: changed_json(r, _ORDER),
-            parse=_file("dataset.json", _decathlon), errors=only,
+            parse=_decathlon, errors=only,
+        ),
+        Parser(
+            name="volumes-toml", good=VOLUMES_MAPPING, make=lambda r: changed_toml(r, VOLUMES_MAPPING), parse=mapping.parse, errors=only
+        ),
+        Parser(
+            name="dicom", good=slice_, make=lambda r: changed_bytes(r, slice_), parse=read_series, errors=only,
+            more_bytes=large,
         ),
     ]  # fmt: skip

@@ -10,7 +10,7 @@ from datasites.data.readers import Kind
 from datasites.demo import stand_ins
 from datasites.sandbox.offers import offers
 from syft_code.errors import InvalidData
-from tests.datasites.data import strange_readers
+from tests.datasites.data import scans, strange_readers
 
 MECHANISMS = [offer.mechanism for offer in offers() if offer.works]
 SECRET = "the key of the owner"
@@ -41,6 +41,14 @@ def test_the_same_patients_come_out_as_without_walls(kind: Kind, folder: Path) -
         assert np.array_equal(here.cells.values, there.cells.values)
     for name in ("patient_ids", "site", "spec", "remarks", "named"):
         assert getattr(here, name) == getattr(there, name)
+
+
+def test_series_of_dicom_come_out_as_without_walls(folder: Path) -> None:
+    scans.write_dicom_case(folder / "A001", scans.head(0))
+    (folder / "volumes.toml").write_text(scans.LABELS)
+    there = contained_reading.read("brats", folder, size_px=16)
+    assert scans.same(there, readers.read("brats", folder, size_px=16))
+    assert there.patient_ids == ("A001",)
 
 
 def test_a_refusal_is_the_readers_own_sentence(folder: Path) -> None:

@@ -6,7 +6,7 @@ one further up. At the end of a volume the last slice stands for the one that is
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -125,11 +125,16 @@ def read(
     found = cases.find(root, names)
     time_points = Counter(case.patient for case in found.cases)
 
-    def cut_one(case: BratsCase) -> Slices:
-        count = max(1, slices_per_patient // time_points[case.patient])
-        return cut(root, case, names, size_px=size_px, count=count, neighbours=neighbours)
+    counts = [max(1, slices_per_patient // time_points[case.patient]) for case in found.cases]
+    shelf = _Shelf(counts, channels=len(channels(neighbours)), size_px=size_px)
 
-    parts = in_threads(cut_one, found.cases, done=lambda count: progress(count, len(found.cases)))
+    def cut_one(index: int) -> Slices:
+        case, count = found.cases[index], counts[index]
+        return shelf.keep(
+            index, cut(root, case, names, size_px=size_px, count=count, neighbours=neighbours)
+        )
+
+    parts = in_threads(cut_one, range(len(counts)), done=lambda count: progress(count, len(counts)))
     _require_apart(found.cases, parts)
     remarks = (*_remarks(found.cases, parts, names), *found.remarks)
     patients = sorted(time_points)
@@ -137,7 +142,7 @@ def read(
     numbers = np.array([number[case.patient] for case in found.cases], dtype=np.int32)
     patient = np.repeat(numbers, [len(part.labels) for part in parts])
     known = brats_facts.read(root, patients) if facts else np.zeros((len(patients), 0), np.float32)
-    images, labels = _joined(parts)
+    images, labels = shelf.joined(parts)
     return Reading(
         cohort=Cohort(images=images, labels=labels, patient=patient, facts=known[patient]),
         patient_ids=tuple(patients),
@@ -190,17 +195,31 @@ def cut(
     )
 
 
-def _joined(parts: list[Slices]) -> tuple[NDArray[np.float16], NDArray[np.uint8]]:
-    """All slices one after the other; `parts` is emptied, so that no case is there twice."""
-    slices = sum(len(part.labels) for part in parts)
-    images = np.empty((slices, *parts[0].images.shape[1:]), dtype=np.float16)
-    labels = np.empty((slices, *parts[0].labels.shape[1:]), dtype=np.uint8)
-    while parts:
-        part = parts.pop()
-        begin = slices - len(part.labels)
-        images[begin:slices], labels[begin:slices] = part.images, part.labels
-        slices = begin
-    return images, labels
+class _Shelf:
+    """Room for the slices of all cases, so that none is there twice; what is not used takes no memory."""
+
+    def __init__(self, counts: Sequence[int], *, channels: int, size_px: int) -> None:
+        self._begin = np.cumsum([0, *counts]).tolist()
+        shape = (self._begin[-1], channels, size_px, size_px)
+        self._images = np.empty(shape, dtype=np.float16)
+        self._labels = np.empty((shape[0], *shape[2:]), dtype=np.uint8)
+
+    def keep(self, index: int, part: Slices) -> Slices:
+        """The same slices, in their place."""
+        place = slice(self._begin[index], self._begin[index] + len(part.labels))
+        self._images[place], self._labels[place] = part.images, part.labels
+        return replace(part, images=self._images[place], labels=self._labels[place])
+
+    def joined(self, parts: Sequence[Slices]) -> tuple[NDArray[np.float16], NDArray[np.uint8]]:
+        """All slices one after the other; cases with fewer than they might have leave no gap."""
+        end = 0
+        for begin, part in zip(self._begin, parts, strict=False):
+            count = len(part.labels)
+            if begin != end:
+                self._images[end : end + count] = part.images
+                self._labels[end : end + count] = part.labels
+            end += count
+        return self._images[:end], self._labels[:end]
 
 
 def _require_apart(found: Sequence[BratsCase], parts: Sequence[Slices]) -> None:

@@ -9,6 +9,7 @@ but for the identifier by which two cases are found to be one person.
 import io
 import logging
 import re
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,6 +51,7 @@ _GEOMETRY = ("ImageOrientationPatient", "ImagePositionPatient", "PixelSpacing", 
 # What a header may hold is checked here, and what pydicom would warn of could name a patient.
 pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
 logging.getLogger("pydicom").setLevel(logging.CRITICAL + 1)
+warnings.filterwarnings("ignore", module=r"pydicom\.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)

@@ -59,7 +59,7 @@ def require_all_known(
     read = set(taken)
     known = (*(name.lower() for name in BYSTANDERS), *bystanders)
     left = [path for path in files(root) if path not in read]
-    left = [path for path in left if not _stands_by(root, path, known)]
+    left = [path for path in left if not stands_by(root, path, known)]
     if not left:
         return
     names = ", ".join(f"'{safe_files.shown(root, path)}'" for path in left[:NAMED])
@@ -93,6 +93,7 @@ def _files(root: Path, folder: Path, depth: int) -> Iterator[Path]:
             yield path
 
 
-def _stands_by(root: Path, path: Path, patterns: Iterable[str]) -> bool:
+def stands_by(root: Path, path: Path, patterns: Iterable[str]) -> bool:
+    """Whether a file's name, or its path from `root` on for a pattern with "/", is as one of the patterns."""
     name, whole = path.name.lower(), path.relative_to(root).as_posix().lower()
     return any(fnmatchcase(whole if "/" in one else name, one) for one in patterns)

@@ -43,9 +43,13 @@ def test_of_one_hot_columns(tmp_path: Path) -> None:
 
 
 def test_of_folders(tmp_path: Path) -> None:
+    write(tmp_path / "d", ("x_mask.png",), start=9)
+    (tmp_path / "d" / "sizes.csv").write_text("width\n3\n")
     write(tmp_path / "d", ("train/NORMAL/aé.png", 'train/SICK "x"/b.png', "test/NORMAL/c.png"))
     assert made(tmp_path / "d").label.folders == ("NORMAL", 'SICK "x"')
-    assert read("images", tmp_path / "d", size_px=8).cohort.patients == 3
+    reading = read("images", tmp_path / "d", size_px=8)
+    assert reading.cohort.patients == 3
+    assert "1 picture is under ignore and was left out." in reading.remarks
 
 
 @pytest.mark.parametrize("table", ["image,a\nx.png,1\n", "who,b\np,q\n"])

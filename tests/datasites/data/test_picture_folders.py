@@ -81,6 +81,7 @@ SAME = {
     "combined": renamed("HAM10000_images_combined_600x450"),
     "a folder deeper": lambda f: shutil.move(f / PART, f / "dataverse_files" / PART),
     "tabs": as_tabs,
+    "semicolons": lambda f: (f / "HAM10000_metadata.csv").write_text((f / "HAM10000_metadata.csv").read_text().replace(",", ";")),
     "no ending": lambda f: (f / "HAM10000_metadata.csv").rename(f / "HAM10000_metadata"),
     "table in small letters": lambda f: (f / "HAM10000_metadata.csv").rename(f / "ham10000_METADATA.csv"),
     "both spellings": twice,

@@ -25,6 +25,7 @@ from syft_code.errors import InvalidData
 PREVIEW_PX = 128
 MOST_CLASSES = 40
 _TABLES = (".csv", ".tab", ".tsv")
+_OUTLINES = ("_mask", "_segmentation")
 _SPLITS = frozenset(
     {"train", "training", "val", "valid", "validation", "test", "testing", "images"}
 )
@@ -59,10 +60,10 @@ def first_mapping(root: Path) -> str:
         f"# A first {MAPPING_FILE}: check every line. It is public; docs/data.md explains the fields.",
         'title = "Pictures"',
     ]
-    ignored = _ignored(found)
+    head += _ignored(root, files, table)
     if table is None:
-        return "\n".join([*head, *_of_folders(root, found), *ignored, ""])
-    return "\n".join([*head, *_of_table(table, ignored)])
+        return "\n".join([*head, *_of_folders(root, found), ""])
+    return "\n".join([*head, *_of_table(table)])
 
 
 def describe(root: Path) -> tuple[str, ...]:
@@ -135,12 +136,17 @@ def _pictures(files: Sequence[Path]) -> list[Path]:
     return found
 
 
-def _ignored(found: Sequence[Path]) -> list[str]:
-    masks = [path for path in found if path.stem.lower().endswith(("_mask", "_segmentation"))]
-    if not masks:
-        return []
-    endings = sorted({f"*{path.stem[path.stem.rindex('_') :].lower()}.*" for path in masks})
-    return [f"ignore = {_toml(endings)}  # guessed: outlines, not pictures"]
+def _ignored(root: Path, files: Sequence[Path], table: _Table | None) -> list[str]:
+    """Outlines, and tables that are not read, as patterns."""
+    stems = [path.stem.lower() for path in files if pictures.is_picture(path)]
+    patterns = [f"*{end}.*" for end in _OUTLINES if any(stem.endswith(end) for stem in stems)]
+    read = root / table.name if table else None
+    patterns += sorted(
+        {path.name for path in files if path.suffix.lower() in _TABLES and path != read}
+    )
+    return [f"ignore = {_toml(patterns)}  # guessed: neither pictures nor their table"] * bool(
+        patterns
+    )
 
 
 def _table(root: Path, files: Sequence[Path], found: Sequence[Path]) -> _Table | None:
@@ -158,7 +164,7 @@ def _table(root: Path, files: Sequence[Path], found: Sequence[Path]) -> _Table |
     return best[1] if best else None
 
 
-def _of_table(table: _Table, ignored: Sequence[str]) -> list[str]:
+def _of_table(table: _Table) -> list[str]:
     columns = [name for name in table.rows[0].cells if name != table.file]
     person = _called(columns, _PERSONS)
     site = _called([name for name in columns if name != person], _SITES)
@@ -179,7 +185,7 @@ def _of_table(table: _Table, ignored: Sequence[str]) -> list[str]:
         ]
     if site:
         lines.append(f"site = {_toml(site)}  # guessed: the hospital, for splits by true site")
-    lines += [*ignored, "", "[label]", *_label(table, left)]
+    lines += ["", "[label]", *_label(table, left)]
     others = [name for name in left if not any(_toml(name) in line for line in lines)]
     if others:
         names = ", ".join(map(safe_files.printable, others[:20]))

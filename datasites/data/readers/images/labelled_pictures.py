@@ -7,9 +7,8 @@ classes, is refused by name: a misspelt folder must not make half of a data set 
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from fnmatch import fnmatchcase
 from pathlib import Path
 
 import numpy as np
@@ -107,7 +106,7 @@ def _entries(root: Path, mapping: PictureMapping) -> _Entries:
     files = list(inventory.files(root))
     patterns = tuple(pattern.lower() for pattern in mapping.ignore)
     found = [path for path in files if pictures.is_picture(path)]
-    ignored = {path for path in found if _ignored(root, path, patterns)}
+    ignored = {path for path in found if inventory.stands_by(root, path, patterns)}
     found = [path for path in found if path not in ignored]
     if mapping.table:
         entries, taken, without = _of_table(root, found, mapping)
@@ -135,11 +134,6 @@ def _entries(root: Path, mapping: PictureMapping) -> _Entries:
         no_picture=without,
         ignored=len(ignored),
     )
-
-
-def _ignored(root: Path, path: Path, patterns: Iterable[str]) -> bool:
-    name, whole = path.name.lower(), path.relative_to(root).as_posix().lower()
-    return any(fnmatchcase(whole if "/" in one else name, one) for one in patterns)
 
 
 def _why_unread(path: Path, mapping: PictureMapping) -> str | None:
@@ -227,7 +221,7 @@ def _label(root: Path, path: Path, label: PictureLabel, row: Row | None) -> int:
     if plain(cell) in map(plain, label.leave_out):
         return LEFT_OUT
     if not label.present:
-        return feature_coding.word(row, label.column, label.words)
+        return _word(row, label)
     findings = [plain(one) for one in cell.split(label.separator) if one.strip()]
     require(
         bool(findings),
@@ -236,6 +230,18 @@ def _label(root: Path, path: Path, label: PictureLabel, row: Row | None) -> int:
         error=InvalidData,
     )
     return int(plain(label.present) in findings)
+
+
+def _word(row: Row, label: PictureLabel) -> int:
+    text, known = plain(row.cells[label.column]), list(map(plain, label.words))
+    require(
+        text in known,
+        f"{row.where}: {label.column} must be one of {', '.join(label.words)}, got "
+        f"'{safe_files.printable(text)}'. Mend the row, or name the word in {MAPPING_FILE}: a class, or "
+        "under leave_out.",
+        error=InvalidData,
+    )
+    return known.index(text)
 
 
 def _one_hot(row: Row, columns: Sequence[str]) -> int:

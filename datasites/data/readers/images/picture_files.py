@@ -18,6 +18,8 @@ from datasites.data.readers.tabular import csv_rows
 from datasites.data.readers.tabular.csv_rows import Row
 from syft_code.errors import InvalidData, require
 
+DELIMITERS = (",", ";", "\t", "|")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class PictureFiles:
@@ -28,15 +30,15 @@ class PictureFiles:
 
 
 def table_rows(root: Path, path: Path, *, delimiter: str = "") -> list[Row]:
-    """The rows of a table beside pictures; without a delimiter, tabs if its first line has one.
+    """The rows of a table beside pictures; without a delimiter, that which its first line has most of.
 
     Raises:
         InvalidData: as `csv_rows.parse` does.
     """
     data = safe_files.read_bytes(root, path, limit_bytes=csv_rows.MAX_TABLE_BYTES)
-    tabs = b"\t" in data.split(b"\n", 1)[0]
-    shown = safe_files.shown(root, path)
-    return csv_rows.parse(data, shown, delimiter=delimiter or ("\t" if tabs else ","))
+    first = data.split(b"\n", 1)[0]
+    likely = max(DELIMITERS, key=lambda one: first.count(one.encode()))
+    return csv_rows.parse(data, safe_files.shown(root, path), delimiter=delimiter or likely)
 
 
 def by_stem(root: Path, files: Iterable[Path]) -> PictureFiles:

@@ -20,9 +20,11 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from datasites.data import cohort_file, readers
+from datasites.data.folders import threads
 from datasites.data.folders.reading import Reading
 from datasites.data.folders.safe_files import open_folder, printable
 from datasites.data.readers import Kind
+from datasites.data.readers.csv_files import csv_table
 from datasites.protocol import framing, vault_api
 from datasites.sandbox import offers
 from datasites.sandbox.spec import Spec, python_paths
@@ -37,6 +39,7 @@ LIMIT_S = 4 * 3600.0
 LOG_BYTES = 1 << 20
 LONGEST_REMARK = 400
 _ENTRY = "datasites.data.contained_reading:work"
+_BEGIN = "datasites.data.contained_reading:begin"
 
 
 @canonical.message
@@ -103,7 +106,7 @@ def read(
         mechanism=offers.mechanism(),
         profile="reader",
         entry=_ENTRY,
-        begin="datasites.data.folders.threads:start",
+        begin=_BEGIN,
         readable=(*python_paths(), asked.folder),
         memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         log_bytes=LOG_BYTES,
@@ -194,6 +197,12 @@ def _reading(found: FolderRead, body: bytes, spec: DataSpec) -> Reading:
         cells=cells,
         named=found.named,
     )
+
+
+def begin() -> None:
+    """Start the threads of the readers' libraries: behind the walls none can be."""
+    threads.start()
+    csv_table.start_threads()
 
 
 def work(jobs: BinaryIO, answers: BinaryIO, files: Sequence[int]) -> None:

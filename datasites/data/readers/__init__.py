@@ -65,7 +65,7 @@ def read(
                 facts=facts,
             )
         case _:
-            return tables.read(root, _schema(kind, root), stand_in=stand_in)
+            return tables.read(root, _schema(kind, root), own=kind == "table", stand_in=stand_in)
 
 
 def spec(

@@ -6,6 +6,7 @@ What a file does to its reader stays there: it reaches no network and no other f
 The asset's public shape is worked out outside (`readers.spec`), so that no reader can write to the public.
 """
 
+import itertools
 import os
 import tempfile
 import threading
@@ -13,8 +14,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, BinaryIO, Literal
+from typing import Annotated, Any, BinaryIO, Literal
 
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
 from pydantic import Field
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
@@ -58,10 +62,12 @@ class ReadFolder:
 
 @canonical.message
 class FolderRead:
-    """A `Reading` but for its public shape, which no reader tells, and its arrays, which are the body."""
+    """A `Reading` but for its public shape, which no reader tells, and what is of each patient: the body.
 
-    patient_ids: tuple[str, ...]
-    site: tuple[str, ...]
+    The body holds the cohort's arrays, the identifiers and the distinct sites as texts (bytes, and where
+    each ends), and which site each patient is of: millions of them are no header.
+    """
+
     remarks: tuple[str, ...]
     named: bool
     kind: Literal["reading"] = "reading"
@@ -183,15 +189,19 @@ def _reading(found: FolderRead, body: bytes, spec: DataSpec) -> Reading:
     """As a process that may have been taken over tells it: checked as if it were a file."""
     try:
         arrays = load(body)
+        patient_ids = _as_texts(arrays.pop("id_bytes"), arrays.pop("id_ends"))
+        sites = _as_texts(arrays.pop("site_bytes"), arrays.pop("site_ends"))
+        of_patient = arrays.pop("site_of_patient").tolist()
+        site = tuple([printable(sites[at]) for at in of_patient])
         cells = cohort_file.cells_of(arrays)
         cohort = Cohort(**{name: arrays[name] for name in arrays.keys() - {"columns", "cells"}})
-    except (SafetensorError, TypeError, KeyError, ValueError):
+    except (SafetensorError, TypeError, KeyError, ValueError, IndexError):
         raise InvalidData("What was read must be the arrays of a cohort, and is not.") from None
     cohort_file.check_shape(cohort, spec)
     return Reading(
         cohort=cohort,
-        patient_ids=found.patient_ids,
-        site=tuple(map(printable, found.site)),
+        patient_ids=patient_ids,
+        site=site,
         spec=spec,
         remarks=tuple(printable(remark, most=LONGEST_REMARK) for remark in found.remarks),
         cells=cells,
@@ -223,10 +233,44 @@ def work(jobs: BinaryIO, answers: BinaryIO, files: Sequence[int]) -> None:
             answers, vault_api.Failure(error=type(problem).__name__, sentence=str(problem))
         )
         return
-    header = FolderRead(
-        patient_ids=found.patient_ids,
-        site=found.site,
-        remarks=found.remarks,
-        named=found.named,
-    )
-    framing.send(answers, header, save(cohort_file.arrays(found.cohort, found.cells)))
+    header = FolderRead(remarks=found.remarks, named=found.named)
+    framing.send(answers, header, save(arrays_of(found)))
+
+
+def arrays_of(found: Reading) -> dict[str, NDArray[Any]]:
+    """The body of an answer: the arrays of a cohort, and who and where its patients are."""
+    sites = list(dict.fromkeys(found.site))
+    number = {site: at for at, site in enumerate(sites)}
+    of_patient = np.fromiter((number[site] for site in found.site), np.int32, len(found.site))
+    id_bytes, id_ends = _as_bytes(found.patient_ids)
+    site_bytes, site_ends = _as_bytes(sites)
+    return cohort_file.arrays(found.cohort, found.cells) | {
+        "id_bytes": id_bytes,
+        "id_ends": id_ends,
+        "site_bytes": site_bytes,
+        "site_ends": site_ends,
+        "site_of_patient": of_patient,
+    }
+
+
+def _as_bytes(texts: Sequence[str]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Texts as their bytes, and where each ends."""
+    column = pa.array(texts, pa.large_string())
+    ends = np.frombuffer(column.buffers()[1], np.int64)[1 : len(texts) + 1]
+    data = column.buffers()[2]
+    return np.frombuffer(data or b"", np.uint8)[: ends[-1] if len(ends) else 0], ends.copy()
+
+
+def _as_texts(data: NDArray[Any], ends: NDArray[Any]) -> tuple[str, ...]:
+    """The texts again.
+
+    Raises:
+        ValueError: if the bytes are no texts that end there.
+    """
+    if not (data.dtype == np.uint8 and ends.dtype == np.int64 and data.ndim == ends.ndim == 1):
+        raise ValueError("bytes and ends of texts must be of these types")
+    whole = bytes(data)
+    starts = [0, *ends.tolist()]
+    if starts[-1] != len(whole) or (np.diff(starts) < 0).any():
+        raise ValueError("texts must end where they say")
+    return tuple([whole[a:b].decode() for a, b in itertools.pairwise(starts)])

@@ -39,8 +39,10 @@ class Words:
 
     def take(self, rows: NDArray[Any]) -> "Words":
         """Those of some rows, without texts that none of them has."""
-        used, codes = np.unique(self.codes[rows], return_inverse=True)
-        return Words(texts=self.texts.take(pa.array(used)), codes=codes.astype(np.int32))
+        codes = self.codes[rows]
+        there = np.bincount(codes, minlength=len(self.texts)) > 0
+        number = np.cumsum(there, dtype=np.int32) - 1
+        return Words(texts=self.texts.filter(pa.array(there)), codes=number[codes])
 
 
 def words_of(cells: Sequence[str]) -> Words:

@@ -1,6 +1,5 @@
 """Who each row is about: the person, the class, the site; each said once, or refused."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -166,11 +165,3 @@ def ordered(people: People) -> tuple[Numbers, Numbers]:
     """The rows, a person's beside each other in the file's order; and whose each is."""
     order = np.argsort(people.of_row, kind="stable")
     return order, people.of_row[order]
-
-
-def of_rows(names: Sequence[str]) -> People:
-    """Each row a person of its own, by these names."""
-    order = sorted(range(len(names)), key=names.__getitem__)
-    of_row = np.empty(len(names), dtype=np.int64)
-    of_row[order] = np.arange(len(names))
-    return People(names=tuple(names[at] for at in order), of_row=of_row)

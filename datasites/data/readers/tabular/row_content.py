@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 
 from datasites.data.folders.reading import Cells
 from datasites.data.readers.tabular.parsed_columns import Parsed
+from datasites.data.readers.tabular.people import Numbers, People
 
 NAME_DIGITS = 6
 """A row without an identifier is named by its numbers with so many digits."""
 ALIKE_DIGITS = 3
 """Rows are compared by their numbers with so many digits."""
 _MOST_KEYS = 2**62
-Numbers = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)
@@ -32,8 +32,8 @@ def of_columns(parsed: Sequence[Parsed], digits: int) -> dict[str, Said]:
     return {one.column.name: Said(texts=one.said(digits), codes=one.codes) for one in parsed}
 
 
-def names(said: Mapping[str, Said]) -> list[str]:
-    """A name for each row: a hash of what it says, and a count of the rows that say the same.
+def people(said: Mapping[str, Said]) -> People:
+    """Each row a person of its own, named by a hash of what the row says and a count of those that say the same.
 
     So a row that comes or goes changes nobody else's name, and neither the spelling of a number
     nor the order of columns changes its own.
@@ -47,8 +47,12 @@ def names(said: Mapping[str, Said]) -> list[str]:
         ).hexdigest()[:32]
         for row in zip(*spoken, strict=True)
     ]
-    numbers = zip(of_row.tolist(), _counts(of_row).tolist(), strict=True)
-    return [f"{hashes[which]}-{number}" for which, number in numbers]
+    order = sorted(range(len(hashes)), key=hashes.__getitem__)
+    sizes = np.bincount(of_row, minlength=len(hashes))
+    starts = np.zeros(len(hashes), dtype=np.int64)
+    starts[order] = np.cumsum(sizes[order]) - sizes[order]
+    names = [f"{hashes[at]}-{count}" for at in order for count in range(1, int(sizes[at]) + 1)]
+    return People(names=tuple(names), of_row=starts[of_row] + _counts(of_row, sizes))
 
 
 def cells(said: Mapping[str, Said], rows: Numbers) -> Cells:
@@ -99,10 +103,10 @@ def _alike(columns: Sequence[Said]) -> tuple[Numbers, Numbers]:
     return first, of_row
 
 
-def _counts(of_row: Numbers) -> Numbers:
-    """For each row the how manieth of its group it is, from 1 on."""
+def _counts(of_row: Numbers, sizes: Numbers) -> Numbers:
+    """For each row how many of its group stand before it."""
     order = np.argsort(of_row, kind="stable")
-    starts = np.searchsorted(of_row[order], np.arange(int(of_row.max(initial=-1)) + 1))
+    starts = np.cumsum(sizes) - sizes
     count = np.empty(len(of_row), dtype=np.int64)
-    count[order] = np.arange(len(of_row)) - starts[of_row[order]] + 1
+    count[order] = np.arange(len(of_row)) - np.repeat(starts, sizes)
     return count

@@ -74,7 +74,7 @@ def read(folder: Path, schema: Schema, *, own: bool = True, stand_in: bool = Fal
     who = rows.who
     if who is None:
         said = _said(parsed, rows.classes, label, row_content.NAME_DIGITS)
-        who = people.of_rows(row_content.names(said))
+        who = row_content.people(said)
     classes = people.class_of_each(table, who, rows.classes, label)
     said = _said(parsed, classes[who.of_row], label, row_content.ALIKE_DIGITS)
     cohort, cells = (

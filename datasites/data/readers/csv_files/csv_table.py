@@ -23,7 +23,7 @@ from syft_code.errors import InvalidData, require
 
 MAX_TABLE_BYTES = 512 * 2**20
 MAX_ROWS = 8_000_000
-BLOCK_BYTES = 2**23
+BLOCK_BYTES = 8 * csv_text.LONGEST_ROW_BYTES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)
@@ -220,8 +220,8 @@ def _problem(text: Text, name: str, form: CsvFormat, width: int) -> InvalidData:
     except csv.Error:
         pass
     return InvalidData(
-        f"{name!r} must be a CSV table with cells of at most {csv.field_size_limit():,} characters, and "
-        "is not. Save it again as CSV in UTF-8."
+        f"{name!r} must be a CSV table with cells of at most {csv.field_size_limit():,} characters, and is not. "
+        "Save it again as CSV in UTF-8."
     )
 
 

@@ -24,7 +24,9 @@ Delimiter = Literal[",", ";", "\t", "|"]
 DELIMITERS: tuple[Delimiter, ...] = (",", ";", "\t", "|")
 DELIMITER_NAMES = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "upright bars"}
 _UNICODE = ("utf-8", "utf-8-sig")
+_WIDE = ("utf-16", "utf-16-le", "utf-16-be")
 _BLOCK_BYTES = 2**24
+LONGEST_ROW_BYTES = 2**20
 _ZIP = "is a zip archive, as Excel's .xlsx workbooks are, whatever its name says"
 _SIGNATURES = (
     (b"PK\x03\x04", _ZIP),
@@ -104,6 +106,7 @@ def read(data: bytes, name: str, form: CsvFormat) -> Text:
     text = Text(body=body, lines_before=lines, quoted=b'"' in body)
     if text.quoted:
         _check_quotes(text, name, form.delimiter)
+    _check_lengths(text, name)
     return text
 
 
@@ -153,15 +156,15 @@ def bad_byte(data: bytes) -> int | None:
 
 def _decoded(data: bytes, name: str, encoding: Encoding) -> bytes:
     marked = bom(data)
-    wide = marked in ("utf-16", "utf-32")
-    if wide != encoding.startswith("utf-16") or (
-        marked == "utf-8-sig" and encoding not in _UNICODE
+    likely = marked or guess_encoding(data[:4096])
+    wide, says_wide = likely.startswith("utf-16"), encoding.startswith("utf-16")
+    if (
+        likely == "utf-32"
+        or (wide and not says_wide)
+        or (marked and encoding not in (*_UNICODE, *_WIDE))
     ):
-        likely = guess_encoding(data)
-        require(
-            likely == encoding or not (marked or likely.startswith("utf-16")),
-            f"{name!r} is text in {likely.upper()}, and the schema says {encoding.upper()}. {_way_out(likely)}.",
-            error=InvalidData,
+        raise InvalidData(
+            f"{name!r} is text in {likely.upper()}, and the schema says {encoding.upper()}. {_way_out(likely)}."
         )
     body = _utf8(data, name) if encoding in _UNICODE else _transcoded(data, name, encoding)
     at = body.find(b"\0")
@@ -259,6 +262,28 @@ def _check_quotes(text: Text, name: str, delimiter: Delimiter) -> None:
             raise _torn(text, name, int(at[int(np.argmin(good))]))
     if count % 2:
         raise _torn(text, name, text.body.rfind(b'"'))
+
+
+def _check_lengths(text: Text, name: str) -> None:
+    """Arrow may wait for ever for the end of a row that is longer than its blocks."""
+    whole = np.frombuffer(text.body, dtype=np.uint8)
+    last, quotes = -1, 0
+    for start in range(0, len(whole), _BLOCK_BYTES):
+        block = whole[start : start + _BLOCK_BYTES]
+        ends = np.flatnonzero((block == ord("\n")) | (block == ord("\r")))
+        if text.quoted:
+            at = np.flatnonzero(block == ord('"'))
+            ends = ends[(quotes + np.searchsorted(at, ends)) % 2 == 0]
+            quotes += len(at)
+        rows = np.concatenate([[last], ends + start, [start + len(block)]])
+        lengths = np.diff(rows)
+        if lengths.max() > LONGEST_ROW_BYTES:
+            row = text.lines_before + _line(text.body, int(rows[int(np.argmax(lengths))]) + 1)
+            raise InvalidData(
+                f"{name!r}, row {row}: must have at most {LONGEST_ROW_BYTES:,} bytes, and has more. Mend the row; a "
+                "quotation mark that opens and never closes may be the cause."
+            )
+        last = start + int(ends[-1]) if len(ends) else last
 
 
 def _torn(text: Text, name: str, at: int) -> InvalidData:

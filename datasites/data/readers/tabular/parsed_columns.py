@@ -130,7 +130,7 @@ def _no_word(
         )
     return InvalidData(
         f"{where}: {name} must be one of {', '.join(known[:MOST_NAMED])}{more}, got '{printable(text)}'{hint}. "
-        f"Mend the row, or give the word in the schema: under values, words{', leave_out' if name == 'label' else ''} or missing."
+        "Mend the row, or give the word in the schema: under values, words, missing or (of the label) leave_out."
     )
 
 

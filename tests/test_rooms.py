@@ -31,8 +31,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "datasites.protocol": {"policies", "syft_code.*"},
     "datasites": {"datasites.protocol", "syft_code.*"},
     "datasites.data.folders": {"syft_code.*"},
-    "datasites.data.readers.tabular": {"datasites.data.folders", "syft_code.*"},
-    "datasites.data.readers.images": {"datasites.data.folders", "datasites.data.readers.tabular", "syft_code.*"},
+    "datasites.data.readers.csv_files": {"datasites.data.folders", "syft_code.*"},
+    "datasites.data.readers.tabular": {"datasites.data.folders", "datasites.data.readers.csv_files", "syft_code.*"},
+    "datasites.data.readers.images": {
+        "datasites.data.folders", "datasites.data.readers.csv_files", "datasites.data.readers.tabular", "syft_code.*",
+    },
     "datasites.data.readers.volumes.formats": {"datasites.data.folders", "syft_code.*"},
     "datasites.data.readers.volumes": {
         "datasites.data.folders", "datasites.data.readers.tabular", "datasites.data.readers.volumes.formats", "syft_code.*",

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from datasites.data.folders.reading import counted
-from datasites.data.readers.tabular.feature_coding import MISSING
+from datasites.data.readers.tabular.parsed_columns import MISSING
 from datasites.data.readers.tabular.tables import COLUMN_BREAK
 from syft_code.cohort import Cohort
 from syft_code.recipes.recipe import DataSpec

@@ -7,6 +7,7 @@ The asset's public shape is worked out outside (`readers.spec`), so that no read
 """
 
 import contextlib
+import itertools
 import os
 import sys
 import tempfile
@@ -18,14 +19,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO, Literal
 
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
 from pydantic import Field
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from datasites.data import cohort_file, readers
+from datasites.data.folders import threads
 from datasites.data.folders.reading import Reading
 from datasites.data.folders.safe_files import open_folder, printable
 from datasites.data.readers import Kind
+from datasites.data.readers.csv_files import csv_table
 from datasites.protocol import framing, vault_api
 from datasites.sandbox import offers
 from datasites.sandbox.spec import Spec, python_paths
@@ -40,6 +46,7 @@ LIMIT_S = 4 * 3600.0
 LOG_BYTES = 1 << 20
 LONGEST_REMARK, MOST_REMARKS = 400, 100
 _ENTRY = "datasites.data.contained_reading:work"
+_BEGIN = "datasites.data.contained_reading:begin"
 
 
 @canonical.message
@@ -58,10 +65,12 @@ class ReadFolder:
 
 @canonical.message
 class FolderRead:
-    """A `Reading` but for its public shape, which no reader tells, and its arrays, which are the body."""
+    """A `Reading` but for its public shape, which no reader tells, and what is of each patient: the body.
 
-    patient_ids: tuple[str, ...]
-    site: tuple[str, ...]
+    The body holds the cohort's arrays, the identifiers and the distinct sites as texts (bytes, and where
+    each ends), and which site each patient is of: millions of them are no header.
+    """
+
     remarks: tuple[str, ...]
     named: bool
     kind: Literal["reading"] = "reading"
@@ -146,7 +155,7 @@ def answered(
         mechanism=offers.mechanism(),
         profile="reader",
         entry=job.entry,
-        begin="datasites.data.folders.threads:start",
+        begin=_BEGIN,
         readable=(*python_paths(), str(open_folder(job.folder))),
         memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         log_bytes=LOG_BYTES,
@@ -242,15 +251,19 @@ def _reading(found: FolderRead, body: bytes, spec: DataSpec) -> Reading:
     """As a process that may have been taken over tells it: checked as if it were a file."""
     try:
         arrays = load(body)
+        patient_ids = _as_texts(arrays.pop("id_bytes"), arrays.pop("id_ends"))
+        sites = _as_texts(arrays.pop("site_bytes"), arrays.pop("site_ends"))
+        of_patient = arrays.pop("site_of_patient").tolist()
+        site = tuple([printable(sites[at]) for at in of_patient])
         cells = cohort_file.cells_of(arrays)
         cohort = Cohort(**{name: arrays[name] for name in arrays.keys() - {"columns", "cells"}})
-    except (SafetensorError, TypeError, KeyError, ValueError):
+    except (SafetensorError, TypeError, KeyError, ValueError, IndexError):
         raise InvalidData("What was read must be the arrays of a cohort, and is not.") from None
     cohort_file.check_shape(cohort, spec)
     return Reading(
         cohort=cohort,
-        patient_ids=found.patient_ids,
-        site=tuple(map(printable, found.site)),
+        patient_ids=patient_ids,
+        site=site,
         spec=spec,
         remarks=tuple(
             printable(remark, most=LONGEST_REMARK) for remark in found.remarks[:MOST_REMARKS]
@@ -258,6 +271,12 @@ def _reading(found: FolderRead, body: bytes, spec: DataSpec) -> Reading:
         cells=cells,
         named=found.named,
     )
+
+
+def begin() -> None:
+    """Start the threads of the readers' libraries: behind the walls none can be."""
+    threads.start()
+    csv_table.start_threads()
 
 
 def work(jobs: BinaryIO, answers: BinaryIO, files: Sequence[int]) -> None:
@@ -279,10 +298,44 @@ def work(jobs: BinaryIO, answers: BinaryIO, files: Sequence[int]) -> None:
             answers, vault_api.Failure(error=type(problem).__name__, sentence=str(problem))
         )
         return
-    header = FolderRead(
-        patient_ids=found.patient_ids,
-        site=found.site,
-        remarks=found.remarks,
-        named=found.named,
-    )
-    framing.send(answers, header, save(cohort_file.arrays(found.cohort, found.cells)))
+    header = FolderRead(remarks=found.remarks, named=found.named)
+    framing.send(answers, header, save(arrays_of(found)))
+
+
+def arrays_of(found: Reading) -> dict[str, NDArray[Any]]:
+    """The body of an answer: the arrays of a cohort, and who and where its patients are."""
+    sites = list(dict.fromkeys(found.site))
+    number = {site: at for at, site in enumerate(sites)}
+    of_patient = np.fromiter((number[site] for site in found.site), np.int32, len(found.site))
+    id_bytes, id_ends = _as_bytes(found.patient_ids)
+    site_bytes, site_ends = _as_bytes(sites)
+    return cohort_file.arrays(found.cohort, found.cells) | {
+        "id_bytes": id_bytes,
+        "id_ends": id_ends,
+        "site_bytes": site_bytes,
+        "site_ends": site_ends,
+        "site_of_patient": of_patient,
+    }
+
+
+def _as_bytes(texts: Sequence[str]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Texts as their bytes, and where each ends."""
+    column = pa.array(texts, pa.large_string())
+    ends = np.frombuffer(column.buffers()[1], np.int64)[1 : len(texts) + 1]
+    data = column.buffers()[2]
+    return np.frombuffer(data or b"", np.uint8)[: ends[-1] if len(ends) else 0], ends.copy()
+
+
+def _as_texts(data: NDArray[Any], ends: NDArray[Any]) -> tuple[str, ...]:
+    """The texts again.
+
+    Raises:
+        ValueError: if the bytes are no texts that end there.
+    """
+    if not (data.dtype == np.uint8 and ends.dtype == np.int64 and data.ndim == ends.ndim == 1):
+        raise ValueError("bytes and ends of texts must be of these types")
+    whole = bytes(data)
+    starts = [0, *ends.tolist()]
+    if starts[-1] != len(whole) or (np.diff(starts) < 0).any():
+        raise ValueError("texts must end where they say")
+    return tuple([whole[a:b].decode() for a, b in itertools.pairwise(starts)])

@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from datasites.data.folders.reading import Reading
-from datasites.data.readers.tabular.feature_coding import MISSING
+from datasites.data.readers.tabular.parsed_columns import MISSING
 from syft_code.errors import InvalidData, require
 
 SORTED_BY = {

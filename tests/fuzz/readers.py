@@ -54,8 +54,9 @@ _CELLS = (b"", b"nan", b"-inf", b"1e999", b"0x10", b"1_000", b'"', b'"a""b"', b"
 
 
 def _file(name: str, parse: Callable[[Path, Path], object]) -> Callable[[bytes], object]:
-    """A parser of a file, as one of bytes."""
-    root = Path(_FOLDER.name)
+    """A parser of a file, as one of bytes, in a folder of its own."""
+    root = Path(_FOLDER.name) / name.partition(".")[0]
+    root.mkdir(exist_ok=True)
 
     def of_bytes(data: bytes) -> object:
         (root / name).write_bytes(data)
@@ -298,7 +299,7 @@ def parsers() -> list[Parser]:
     large, only = 2**30, (InvalidData,)
 
     def read_table(root: Path, path: Path) -> object:
-        return tables.read(root, schema)
+        return tables.read(root, schema, own=False)
 
     def read_schema(data: bytes) -> object:
         found = table_schema.parse(data, name="schema.toml")

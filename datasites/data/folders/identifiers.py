@@ -10,6 +10,7 @@ person: the owner says so in the mapping, and until then nothing is read.
 import re
 import unicodedata
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Literal
 
 from datasites.data.folders.safe_files import printable
@@ -111,48 +112,42 @@ def persons(
         InvalidData: naming the first text that names nobody, or two identifiers of which the
             owner must say whether they are one person.
     """
-    names = [_person(text, rule, where=where(i)) for i, text in enumerate(identifiers)]
+    names = [_person(text, rule, where=partial(where, i)) for i, text in enumerate(identifiers)]
     for difference in _SAID:
         if difference not in (*rule.same, *rule.different):
             _require_apart(names, difference, where=where, mapping=mapping)
     return names
 
 
-def _person(text: str, rule: PersonRule, *, where: str) -> str:
+def _person(text: str, rule: PersonRule, *, where: Callable[[], str]) -> str:
     name = normal(text)
-    _require_names_somebody(name, where=where)
+    if fault := _fault(name):
+        raise InvalidData(f"{where()}: must name a person{fault}")
     if rule.pattern:
         match = _compiled(rule.pattern).fullmatch(name)
-        require(
-            match is not None and bool(match["person"]),
-            f"{where}: '{printable(name)}' must match the pattern of [persons], and does not. Mend the "
-            "name or the pattern.",
-            error=InvalidData,
-        )
-        name = match["person"] if match else name
+        if match is None or not match["person"]:
+            raise InvalidData(
+                f"{where()}: '{printable(name)}' must match the pattern of [persons], and does not. Mend the "
+                "name or the pattern."
+            )
+        name = match["person"]
     for difference in rule.same:
         name = _without(name, difference)
     return name
 
 
-def _require_names_somebody(name: str, *, where: str) -> None:
-    require(
-        name.casefold() not in _MISSING and any(char.isalnum() for char in name),
-        f"{where}: must name a person, and '{printable(name)}' is what stands for a missing value. Fill it in "
-        "or remove it.",
-        error=InvalidData,
-    )
-    require(
-        _EXPONENT.fullmatch(name) is None,
-        f"{where}: must name a person, and '{printable(name)}' is a number that a spreadsheet has rounded: "
-        "different people may have become one. Export the column as text again.",
-        error=InvalidData,
-    )
-    require(
-        len(name) <= LONGEST,
-        f"{where}: must name a person in {LONGEST} characters at most, and has {len(name):,}. Mend it.",
-        error=InvalidData,
-    )
+def _fault(name: str) -> str:
+    """Why a text names nobody, as the end of a sentence."""
+    if name.casefold() in _MISSING or not any(map(str.isalnum, name)):
+        return f", and '{printable(name)}' is what stands for a missing value. Fill it in or remove it."
+    if _EXPONENT.fullmatch(name):
+        return (
+            f", and '{printable(name)}' is a number that a spreadsheet has rounded: different people may "
+            "have become one. Export the column as text again."
+        )
+    if len(name) > LONGEST:
+        return f" in {LONGEST} characters at most, and has {len(name):,}. Mend it."
+    return ""
 
 
 def _require_apart(

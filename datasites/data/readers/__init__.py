@@ -88,7 +88,7 @@ def read(
                 progress=progress,
             )
         case _:
-            return tables.read(root, _schema(kind, root), stand_in=stand_in)
+            return tables.read(root, _schema(kind, root), own=kind == "table", stand_in=stand_in)
 
 
 def spec(

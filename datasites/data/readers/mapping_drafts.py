@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from datasites.data.readers import Kind
 from datasites.data.readers.images import first_mapping as images
 from datasites.data.readers.images import picture_mapping
+from datasites.data.readers.tabular import first_mapping as tabular
+from datasites.data.readers.tabular import table_schema
 from datasites.data.readers.volumes import first_mapping as volumes
 from datasites.data.readers.volumes import mapping
 
@@ -30,7 +32,11 @@ class MappingDrafts(Protocol):
 Preview = Callable[[Path, int], list[NDArray[np.uint8]]]
 """Pictures of at most so many cases, uint8 `[height, width]` or `[height, width, 3]`."""
 
-FILES: dict[Kind, str] = {"images": picture_mapping.MAPPING_FILE, "brats": mapping.MAPPING_FILE}
+FILES: dict[Kind, str] = {
+    "table": table_schema.SCHEMA_FILE,
+    "images": picture_mapping.MAPPING_FILE,
+    "brats": mapping.MAPPING_FILE,
+}
 """The mapping's file of each kind that a first one can be drafted for."""
-DRAFTS: dict[Kind, MappingDrafts] = {"images": images, "brats": volumes}
+DRAFTS: dict[Kind, MappingDrafts] = {"table": tabular, "images": images, "brats": volumes}
 PREVIEWS: dict[Kind, Preview] = {"images": images.preview, "brats": volumes.preview}

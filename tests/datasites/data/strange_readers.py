@@ -21,8 +21,6 @@ from syft_code.recipes.recipe import DataSpec
 class ReadingWithSpec:
     """An answer that also names the asset's public shape."""
 
-    patient_ids: tuple[str, ...]
-    site: tuple[str, ...]
     spec: DataSpec
     remarks: tuple[str, ...]
     named: bool
@@ -72,7 +70,7 @@ def tell_the_public(jobs: BinaryIO, answers: BinaryIO, files: Sequence[int]) -> 
         stand_in=False,
         facts=("age",),
     )
-    answer = ReadingWithSpec(patient_ids=("a",), site=("",), spec=spec, remarks=(), named=True)
+    answer = ReadingWithSpec(spec=spec, remarks=(), named=True)
     framing.send(answers, answer, one_row(facts=1))
 
 
@@ -80,15 +78,13 @@ def write_to_the_terminal(jobs: BinaryIO, answers: BinaryIO, files: Sequence[int
     """A reader whose remarks would move the owner's cursor."""
     asked, _ = framing.receive(jobs, contained_reading.ReadFolder)
     facts = len(readers.spec(asked.data, Path(asked.folder)).facts)
-    answer = contained_reading.FolderRead(
-        patient_ids=("a",), site=("\x1b[2J",), remarks=("\x1b[2Jall is well",), named=True
-    )
-    framing.send(answers, answer, one_row(facts=facts))
+    answer = contained_reading.FolderRead(remarks=("\x1b[2Jall is well",), named=True)
+    framing.send(answers, answer, one_row(facts=facts, site="\x1b[2J"))
 
 
 def send_unknown_numbers(jobs: BinaryIO, answers: BinaryIO, files: Sequence[int]) -> None:
     """A reader that answers with arrays of a kind that numpy does not know."""
-    answer = contained_reading.FolderRead(patient_ids=(), site=(), remarks=(), named=True)
+    answer = contained_reading.FolderRead(remarks=(), named=True)
     header = b'{"images":{"dtype":"F8_E5M2","shape":[0],"data_offsets":[0,0]}}'
     framing.send(answers, answer, len(header).to_bytes(8, "little") + header)
 
@@ -99,7 +95,7 @@ def never_end(jobs: BinaryIO, answers: BinaryIO, files: Sequence[int]) -> None:
         time.sleep(60)
 
 
-def one_row(*, facts: int) -> bytes:
+def one_row(*, facts: int, site: str = "") -> bytes:
     """A table of one patient."""
     cohort = Cohort(
         images=np.zeros((1, 0, 0, 0), np.uint8),
@@ -107,7 +103,14 @@ def one_row(*, facts: int) -> bytes:
         patient=np.zeros(1, np.int32),
         facts=np.zeros((1, facts), np.float32),
     )
-    return save(cohort_file.arrays(cohort, None))
+    texts = {
+        "id_bytes": np.frombuffer(b"a", np.uint8),
+        "id_ends": np.ones(1, np.int64),
+        "site_bytes": np.frombuffer(site.encode(), np.uint8),
+        "site_ends": np.array([len(site.encode())], np.int64),
+        "site_of_patient": np.zeros(1, np.int32),
+    }
+    return save(cohort_file.arrays(cohort, None) | texts)
 
 
 def survey_in_colour(jobs: BinaryIO, answers: BinaryIO, files: Sequence[int]) -> None:

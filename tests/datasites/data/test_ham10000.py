@@ -16,6 +16,7 @@ from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
 
 from datasites.data.readers import read
+from datasites.data.readers.csv_files import csv_table
 from datasites.data.readers.images import ham10000, pictures
 from datasites.data.readers.tabular import csv_rows
 from datasites.demo import stand_ins
@@ -269,7 +270,7 @@ def remove_images(folder: Path) -> None:
 
 def grow_table(folder: Path) -> None:
     with (folder / TABLE).open("r+b") as stream:
-        stream.truncate(csv_rows.MAX_TABLE_BYTES + 1)
+        stream.truncate(csv_table.MAX_TABLE_BYTES + 1)
 
 
 BROKEN: dict[str, tuple[Callable[[Path], object], str, str]] = {

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from datasites.data.folders.reading import Reading
 from datasites.data.readers import read
+from datasites.data.readers.csv_files import csv_table
 from datasites.data.readers.tabular import csv_rows, feature_coding, table_schema, tables
-from datasites.data.readers.tabular.table_schema import Category, Number
+from datasites.data.readers.tabular.schema_columns import Category, Number
 from syft_code.errors import InvalidData
 
 REAL = Path(__file__).resolve().parents[3] / ".." / "shared" / "data" / "heart_disease_uci"
@@ -112,7 +113,7 @@ def test_a_table_becomes_facts_without_pixels(tmp_path: Path) -> None:
         [0.5, 0, 3.5, 0, 0, 1],  # a dose of 99 was moved to 90
     ]
     assert np.allclose(reading.cohort.facts, expected)
-    assert reading.remarks == ("1 number lay outside its limits and was moved to them.",)
+    assert reading.remarks == ("dose: 1 number lay outside its limits and was moved to them.",)
     assert (reading.spec.kind, reading.spec.positive) == ("table", "yes")
     assert not reading.spec.stand_in
 
@@ -146,7 +147,7 @@ BROKEN: dict[str, tuple[Callable[[str], str], str, str]] = {
     "empty file": (lambda t: "", "table.csv", "is empty"),
     "header alone": (lambda t: t.splitlines()[0], "table.csv", "is empty"),
     "torn quotes": (lambda t: t + '"p9"x,a,1,1,f,0,\n', "row 6", "CSV"),
-    "patient without a name": (lambda t: t.replace("p2,", ",", 1), "row 3: who", "name the patient"),
+    "patient without a name": (lambda t: t.replace("p2,", ",", 1), "row 3: who", "name a person"),
     "two labels of one patient": (lambda t: t.replace("f,0,z", "f,1,z"), "row 5: ill", "same in all"),
     "two sites of one patient": (lambda t: t.replace("p1,a,50", "p1,b,50"), "row 5", "one site"),
 }  # fmt: skip
@@ -170,9 +171,9 @@ def test_a_table_over_the_limits_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put(tmp_path)
-    monkeypatch.setattr(csv_rows, "MAX_ROWS", 3)
+    monkeypatch.setattr(csv_table, "MAX_ROWS", 3)
     assert "at most 3 rows" in refusal(tmp_path)
-    monkeypatch.setattr(csv_rows, "MAX_TABLE_BYTES", 40)
+    monkeypatch.setattr(csv_table, "MAX_TABLE_BYTES", 40)
     assert "'table.csv' must be at most 40 bytes" in refusal(tmp_path)
 
 
@@ -214,6 +215,7 @@ def test_a_file_for_each_site_without_a_header_is_read(tmp_path: Path) -> None:
     meaning = TABLE.replace('file = "table.csv"', 'header = ["who","age","dose","sex","ill"]')
     meaning = meaning.replace('site = "where"\n', "").replace('ignore = ["note"]\n', "")
     put(tmp_path, meaning + '\n[files]\neast = "e.csv"\nwest = "w.csv"\n')
+    (tmp_path / "table.csv").unlink()
     (tmp_path / "e.csv").write_text("p1,10,0,f,0\n")
     (tmp_path / "w.csv").write_text("p2,20,0,m,1\np3,30,0,f,0\n")
     assert read("table", tmp_path).site == ("east", "west", "west")
@@ -254,9 +256,9 @@ def test_a_broken_series_is_refused(old: str, new: str, says: str, tmp_path: Pat
         ("usual = [0, 40]", "usual = [0, 400]", "usual must be a range within -10 to 90"),
         ("usual = [0, 40]", "usual = [0, 0.05]", "at least a 1000th"),
         ('values = ["f", "m"]', 'values = ["1", "1.0"]', "different words"),
-        ('values = ["f", "m"]', 'values = ["a=b", "c"]', "without ','"),
+        ('values = ["f", "m"]', 'values = ["a?b", "c"]', "without ','"),
         ('name = "sex"', 'name = "age"', "named twice"),
-        ('name = "sex"', 'name = "sex?"', "letter and then"),
+        ('name = "sex"', 'name = "sex?"', "letter or digit and then"),
         ('positive = "yes"', 'positive = "maybe"', "one of the classes"),
         ('classes = ["no", "yes"]', 'classes = ["no", "yes", "so"]', "two classes"),
         ('file = "table.csv"', 'file = "../table.csv"', "without a path"),

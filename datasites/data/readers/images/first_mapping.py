@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from datasites.data.folders import inventory, safe_files
 from datasites.data.folders.identifiers import normal
 from datasites.data.folders.reading import counted
+from datasites.data.readers.csv_files.cell_numbers import plain
 from datasites.data.readers.images import lgg_cases, picture_files, pictures
 from datasites.data.readers.images.picture_mapping import MAPPING_FILE
 from datasites.data.readers.tabular.csv_rows import Row
-from datasites.data.readers.tabular.table_schema import plain
 from syft_code.errors import InvalidData
 
 PREVIEW_PX = 128

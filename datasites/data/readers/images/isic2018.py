@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from datasites.data.folders import safe_files
+from datasites.data.readers.csv_files.cell_numbers import plain
 from datasites.data.readers.images import picture_files
 from datasites.data.readers.tabular.csv_rows import Row
-from datasites.data.readers.tabular.table_schema import plain
 from syft_code.errors import InvalidData, require
 
 GROUND_TRUTH = "ISIC2018_Task3_Training_GroundTruth.csv"

@@ -15,6 +15,7 @@ import numpy as np
 
 from datasites.data.folders import identifiers, inventory, safe_files
 from datasites.data.folders.reading import Reading, counted
+from datasites.data.readers.csv_files.cell_numbers import plain
 from datasites.data.readers.images import picture_files, pictures
 from datasites.data.readers.images.picture_mapping import (
     MAPPING_FILE,
@@ -23,7 +24,6 @@ from datasites.data.readers.images.picture_mapping import (
 )
 from datasites.data.readers.tabular import feature_coding
 from datasites.data.readers.tabular.csv_rows import Row
-from datasites.data.readers.tabular.table_schema import plain
 from syft_code.cohort import Cohort
 from syft_code.errors import InvalidData, require
 

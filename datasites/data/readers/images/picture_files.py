@@ -10,15 +10,16 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from datasites.data.folders import safe_files
 from datasites.data.folders.reading import counted
+from datasites.data.readers.csv_files import csv_table
+from datasites.data.readers.csv_files.csv_text import DELIMITERS, CsvFormat, Delimiter
 from datasites.data.readers.images import pictures
 from datasites.data.readers.tabular import csv_rows
 from datasites.data.readers.tabular.csv_rows import Row
 from syft_code.errors import InvalidData, require
-
-DELIMITERS = (",", ";", "\t", "|")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -29,16 +30,17 @@ class PictureFiles:
     copies: tuple[Path, ...]
 
 
-def table_rows(root: Path, path: Path, *, delimiter: str = "") -> list[Row]:
+def table_rows(root: Path, path: Path, *, delimiter: Delimiter | Literal[""] = "") -> list[Row]:
     """The rows of a table beside pictures; without a delimiter, that which its first line has most of.
 
     Raises:
         InvalidData: as `csv_rows.parse` does.
     """
-    data = safe_files.read_bytes(root, path, limit_bytes=csv_rows.MAX_TABLE_BYTES)
+    data = safe_files.read_bytes(root, path, limit_bytes=csv_table.MAX_TABLE_BYTES)
     first = data.split(b"\n", 1)[0]
     likely = max(DELIMITERS, key=lambda one: first.count(one.encode()))
-    return csv_rows.parse(data, safe_files.shown(root, path), delimiter=delimiter or likely)
+    form = CsvFormat(delimiter=delimiter or likely)
+    return csv_rows.parse(data, safe_files.shown(root, path), form)
 
 
 def by_stem(root: Path, files: Iterable[Path]) -> PictureFiles:

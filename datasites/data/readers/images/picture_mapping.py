@@ -35,9 +35,10 @@ from pydantic import TypeAdapter, ValidationError
 
 from datasites.data.folders import safe_files
 from datasites.data.folders.identifiers import PersonRule
+from datasites.data.readers.csv_files.cell_numbers import plain
 from datasites.data.readers.images.pictures import COLOURS, GREY
 from datasites.data.readers.tabular import feature_coding
-from datasites.data.readers.tabular.table_schema import Column, plain
+from datasites.data.readers.tabular.schema_columns import Column
 from syft_code import canonical, toml_text
 from syft_code.errors import InvalidData, require
 from syft_code.recipes.recipe import MOST_CLASSES, DataSpec

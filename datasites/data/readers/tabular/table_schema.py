@@ -25,8 +25,6 @@ none is ever taken from a hospital's patients. docs/data.md explains each field.
 """
 
 import json
-import math
-import re
 from collections.abc import Iterator
 from dataclasses import field
 from importlib import resources
@@ -36,162 +34,58 @@ from typing import Annotated, Literal
 from pydantic import Field, TypeAdapter, ValidationError
 
 from datasites.data.folders import safe_files
+from datasites.data.folders.identifiers import PersonRule
+from datasites.data.readers.csv_files.cell_numbers import Decimal
+from datasites.data.readers.csv_files.csv_text import CsvFormat, Delimiter, Encoding, in_file
+from datasites.data.readers.tabular.schema_columns import Column, Label, Source, is_name
 from syft_code import canonical, toml_text
+from syft_code.canonical import ShortText
 from syft_code.errors import InvalidData, require
 
 SCHEMA_FILE = "schema.toml"
 MAX_SCHEMA_BYTES = 2**20
-FINEST = 1000.0
-"""The usual range may be this much finer than the limits: what is coded stays small."""
+MOST_COLUMNS, MOST_FILES, MOST_SITES = 512, 256, 1000
+MOST_SKIPPED = 100
+LONGEST_SITE = 80
 
-_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_ -]{0,39}")
-_VALUE = re.compile(r"[^\x00-\x1f,=?]{1,32}")
-_FILE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,80}")
-
-
-@canonical.message
-class Number:
-    """A measured quantity.
-
-    Units: `unit`, of `lowest` and `highest` (public limits) and `usual` (a public range that is
-    coded as -1 to 1). `outside` says whether a value past the limits is refused or moved to them.
-    """
-
-    name: str
-    unit: str
-    lowest: float
-    highest: float
-    usual: tuple[float, float] | None = None
-    missing: tuple[str, ...] = ()
-    outside: Literal["refuse", "clip"] = "refuse"
-    kind: Literal["number"] = "number"
-
-    def __post_init__(self) -> None:
-        _check_name(self.name)
-        require(
-            math.isfinite(self.lowest)
-            and math.isfinite(self.highest)
-            and self.lowest < self.highest,
-            f"{self.name}: lowest must be below highest, got {self.lowest} and {self.highest}.",
-            error=InvalidData,
-        )
-        low, high = self.coded_range
-        require(
-            self.lowest <= low < high <= self.highest
-            and (high - low) * FINEST >= self.highest - self.lowest,
-            f"{self.name}: usual must be a range within {self.lowest:g} to {self.highest:g}, at "
-            f"least a {FINEST:g}th of it, got {low:g} to {high:g}.",
-            error=InvalidData,
-        )
-
-    @property
-    def coded_range(self) -> tuple[float, float]:
-        """What is coded as -1 and 1."""
-        return self.usual or (self.lowest, self.highest)
-
-
-@canonical.message
-class Category:
-    """One of a few words; each becomes a number of its own, 1 or 0."""
-
-    name: str
-    values: tuple[str, ...]
-    missing: tuple[str, ...] = ()
-    kind: Literal["category"] = "category"
-
-    def __post_init__(self) -> None:
-        _check_name(self.name)
-        require(
-            len(self.values) >= 2
-            and len(set(map(plain, self.values))) == len(self.values)
-            and all(_VALUE.fullmatch(value) for value in self.values),
-            f"{self.name}: values must be at least two different words of 1 to 32 characters "
-            "without ',', '=' and '?'.",
-            error=InvalidData,
-        )
-
-
-Column = Annotated[Number | Category, Field(discriminator="kind")]
-
-
-@canonical.message
-class Label:
-    """The class of a patient: a word of `column`, or whether its number lies above `above`.
-
-    `values` are the words that stand for the classes, in their order; none means the classes'
-    own names. `positive` is the class whose area under the curve is reported.
-    """
-
-    column: str
-    classes: tuple[str, ...]
-    values: tuple[str, ...] = ()
-    above: float | None = None
-    positive: str = ""
-
-    def __post_init__(self) -> None:
-        require(
-            len(self.classes) >= 2 and len(set(self.classes)) == len(self.classes),
-            "label: classes must be at least two different words.",
-            error=InvalidData,
-        )
-        require(
-            self.above is None or (len(self.classes) == 2 and not self.values),
-            "label: with above there must be two classes and no values.",
-            error=InvalidData,
-        )
-        words = self.values or self.classes
-        require(
-            len(words) == len(self.classes) and len(set(map(plain, words))) == len(words),
-            "label: values must be one a class, each different.",
-            error=InvalidData,
-        )
-        require(
-            self.positive in ("", *self.classes),
-            "label: positive must be one of the classes.",
-            error=InvalidData,
-        )
+Names = Annotated[tuple[Source, ...], canonical.at_most(MOST_COLUMNS)]
 
 
 @canonical.message
 class Schema:
-    """A whole table. `safe_files` gives the table's file of each site, if every site has its own.
+    """A whole table. `files` gives the table's file of each site, if every site has its own.
 
-    `patient` and `site` name columns; without `patient` one row is one patient. A series has
-    a row for each patient and hour: `hour` names the column, `hours` says how many there are.
+    `patient` and `site` name columns of the file; without `patient` one row is one patient. A series
+    has a row for each patient and hour: `hour` names the column, `hours` says how many there are.
     `header` names the columns of a file whose first line does not; `ignore` those not to read.
+    `delimiter`, `decimal`, `encoding` and `skip_lines` say how the file is written. `sites` gives other
+    spellings of a site, `persons` who is one person; `leave_alone` are files beside the table.
     """
 
-    title: str
+    title: ShortText
     kind: Literal["table", "series", "facts"]
-    column: tuple[Column, ...]
-    patient_unit: str = "patient (one row is one patient)"
+    column: Annotated[tuple[Column, ...], canonical.at_most(MOST_COLUMNS)]
+    patient_unit: ShortText = "patient (one row is one patient)"
     label: Label | None = None
     file: str = ""
-    files: dict[str, str] = field(default_factory=dict)
-    header: tuple[str, ...] = ()
-    ignore: tuple[str, ...] = ()
-    patient: str = ""
-    site: str = ""
-    hour: str = ""
+    files: Annotated[dict[str, str], Field(max_length=MOST_FILES)] = field(default_factory=dict)
+    delimiter: Delimiter = ","
+    decimal: Decimal = "."
+    encoding: Encoding = "utf-8"
+    skip_lines: Annotated[int, Field(ge=0, le=MOST_SKIPPED)] = 0
+    header: Names = ()
+    ignore: Names = ()
+    leave_alone: Names = ()
+    patient: Source = ""
+    persons: PersonRule = field(default_factory=PersonRule)
+    site: Source = ""
+    sites: Annotated[dict[str, str], Field(max_length=MOST_SITES)] = field(default_factory=dict)
+    hour: Source = ""
     hours: int = 0
 
     def __post_init__(self) -> None:
-        names = [*(one.name for one in self.column), *self.keys(), *self.ignore]
-        _require(bool(self.column), "there must be at least one column")
-        _require(len(set(names)) == len(names), "no column may be named twice")
-        _require(
-            (self.kind == "facts") == (self.label is None),
-            "a table and a series must have a label, facts beside pictures must have none",
-        )
-        _require(
-            not self.header
-            or (set(names) <= set(self.header) and len(set(self.header)) == len(self.header)),
-            "header must name every column once",
-        )
-        _require(
-            bool(self.patient) or self.kind == "table",
-            "a series and facts must name the column patient",
-        )
+        self._check_columns()
+        self._check_persons()
         _require(
             (self.kind == "series") == bool(self.hour)
             and (1 <= self.hours <= 1024 or not self.hour),
@@ -199,22 +93,93 @@ class Schema:
         )
         _require(bool(self.file) != bool(self.files), "there must be either file or files")
         _require(
-            all(
-                _FILE.fullmatch(name)
-                for name in (self.file or "-", *self.files.values())
-                if name != "-"
-            ),
-            "a file's name must be letters, digits, '.', '-' and '_' without a path",
+            all(map(_is_file, (*filter(None, [self.file]), *self.files.values()))),
+            "a file's name must be of at most 120 printable characters, without a path and no dot first",
         )
         _require(
-            not (self.files and self.site) and all(map(_NAME.fullmatch, self.files)),
+            not (self.files and self.site) and all(map(is_name, self.files)),
             "files must have plain names of sites, and there must be no column site then",
+        )
+        _require(
+            len(set(self.files.values())) == len(self.files),
+            "each site must have a file of its own",
+        )
+        _require(self.decimal != self.delimiter, "delimiter and decimal must differ")
+
+    def _check_columns(self) -> None:
+        names = [*self.wanted(), *map(in_file, self.ignore)]
+        _require(bool(self.column), "there must be at least one column")
+        _require(
+            all(map(in_file, (*self.keys(), *self.header))),
+            "a column must have a name, not only space",
+        )
+        ours = [one.name for one in self.column] + ([self.label.column] if self.label else [])
+        _require(
+            len(set(names)) == len(names) and len(set(ours)) == len(ours),
+            "no column may be named twice",
+        )
+        _require(
+            (self.kind == "facts") == (self.label is None),
+            "a table and a series must have a label, facts beside pictures must have none",
+        )
+        header = [in_file(one) for one in self.header]
+        _require(
+            not header or (set(names) <= set(header) and len(set(header)) == len(header)),
+            "header must name every column once",
+        )
+
+    def _check_persons(self) -> None:
+        _require(
+            bool(self.patient) or self.kind == "table",
+            "a series and facts must name the column patient",
+        )
+        _require(
+            bool(self.patient) or self.persons == PersonRule(),
+            "persons says who is one person among a column patient, and there is none",
+        )
+        _require(
+            bool(self.site) or not self.sites,
+            "sites spells words of a column site, and there is none",
+        )
+        _require(
+            all(is_site(name) for name in self.sites.values()),
+            f"a site's name must be 1 to {LONGEST_SITE} printable characters",
         )
 
     def keys(self) -> Iterator[str]:
         """The columns that are no facts: label, patient, site, hour."""
         label = self.label.column if self.label else ""
-        yield from (name for name in (label, self.patient, self.site, self.hour) if name)
+        yield from (in_file(name) for name in (label, self.patient, self.site, self.hour) if name)
+
+    def wanted(self) -> tuple[str, ...]:
+        """All columns that are read, by their names in the file."""
+        return (*(one.column for one in self.column), *self.keys())
+
+    @property
+    def form(self) -> CsvFormat:
+        """How the file is written."""
+        return CsvFormat(
+            delimiter=self.delimiter,
+            decimal=self.decimal,
+            encoding=self.encoding,
+            skip_lines=self.skip_lines,
+            header=self.header,
+        )
+
+
+def is_site(name: str) -> bool:
+    """Whether a site may be called so."""
+    return 0 < len(name) <= LONGEST_SITE and name.isprintable()
+
+
+def _is_file(name: str) -> bool:
+    return (
+        0 < len(name) <= 120
+        and name.isprintable()
+        and name == name.strip()
+        and not name.startswith(".")
+        and not {"/", "\\"} & {*name}
+    )
 
 
 def packaged(name: str) -> Schema:
@@ -257,30 +222,6 @@ def parse(data: bytes, *, name: str) -> Schema:
     except InvalidData as problem:
         raise InvalidData(f"In {name!r}, {problem}") from None
     return found
-
-
-def plain(text: str) -> str:
-    """A cell as it is compared: "1", "1.0" and " 1" are one word.
-
-    >>> plain("1.0"), plain(" yes "), plain("0.5")
-    ('1', 'yes', '0.5')
-    """
-    text = text.strip()
-    try:
-        number = float(text)
-    except ValueError:
-        return text
-    whole = math.isfinite(number) and number == int(number)
-    return str(int(number)) if whole else text
-
-
-def _check_name(name: str) -> None:
-    require(
-        _NAME.fullmatch(name) is not None,
-        "A column's name must be a letter and then letters, digits, '_', '-' and spaces, 40 at "
-        f"most, got '{safe_files.printable(name)}'.",
-        error=InvalidData,
-    )
 
 
 def _require(holds: bool, sentence: str) -> None:

@@ -1,13 +1,13 @@
 """Tables of patients: CSV files and a schema that says what their columns mean.
 
+    files ─ one table ─▶ persons, classes, sites ─▶ columns, each text parsed once ─▶ facts or series
+
 A table becomes facts without pixels, one row a slice. A series has a row for each patient and
 hour; it becomes one picture a patient, hours down and vital signs across.
 """
 
-import functools
-import hashlib
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,65 +15,80 @@ from numpy.typing import NDArray
 
 from datasites.data.folders import safe_files
 from datasites.data.folders.reading import Cells, Reading, counted
-from datasites.data.readers.tabular import csv_rows, feature_coding
-from datasites.data.readers.tabular.csv_rows import Row
-from datasites.data.readers.tabular.table_schema import Label, Schema, plain
+from datasites.data.readers.csv_files.cell_numbers import plain
+from datasites.data.readers.csv_files.csv_table import Table
+from datasites.data.readers.csv_files.csv_text import in_file
+from datasites.data.readers.tabular import (
+    feature_coding,
+    parsed_columns,
+    people,
+    row_content,
+    series,
+    table_files,
+)
+from datasites.data.readers.tabular.parsed_columns import Parsed
+from datasites.data.readers.tabular.people import Numbers, People
+from datasites.data.readers.tabular.row_content import Said
+from datasites.data.readers.tabular.schema_columns import Label
+from datasites.data.readers.tabular.table_schema import Schema
 from syft_code.cohort import Cohort
 from syft_code.errors import InvalidData, require
 from syft_code.recipes.recipe import DataSpec
 
 COLUMN_BREAK = ", "
 """Between the names of a series' columns in the name of its one channel."""
-NAME_DIGITS = 6
-"""A row without an identifier is named by its numbers with so many digits."""
-ALIKE_DIGITS = 3
-"""Rows are compared by their numbers with so many digits."""
-
-_Placed = tuple[str, Row]
-"""A row and the site that it is from."""
+_NAMED = 5
+"""A remark names so many columns and counts the others."""
 
 
 def spec(schema: Schema, *, stand_in: bool) -> DataSpec:
     """The public shape of a table or a series: from the schema alone."""
-    series = schema.kind == "series"
-    names = feature_coding.names(schema.column, gaps=series)
+    is_series = schema.kind == "series"
+    names = feature_coding.names(schema.column, gaps=is_series)
     label = _label(schema)
     return DataSpec(
-        kind="series" if series else "table",
+        kind="series" if is_series else "table",
         task="classification",
-        channels=(COLUMN_BREAK.join(names),) if series else (),
+        channels=(COLUMN_BREAK.join(names),) if is_series else (),
         height_px=schema.hours,
-        width_px=len(names) if series else 0,
+        width_px=len(names) if is_series else 0,
         classes=label.classes,
         patient_unit=schema.patient_unit,
         stand_in=stand_in,
-        facts=() if series else names,
+        facts=() if is_series else names,
         positive=label.positive,
     )
 
 
-def read(folder: Path, schema: Schema, *, stand_in: bool = False) -> Reading:
-    """Read the files that the schema names.
+def read(folder: Path, schema: Schema, *, own: bool = True, stand_in: bool = False) -> Reading:
+    """Read the files that the schema names; with `own` the schema lies in the folder itself.
 
     Raises:
         InvalidData: naming the file, the row and the column of what is not acceptable, and why.
     """
     label = _label(schema)
-    rows = _rows(safe_files.open_folder(folder), schema)
-    groups: dict[str, list[_Placed]] = {}
-    for name, placed in zip(_identifiers(rows, schema), rows, strict=True):
-        groups.setdefault(name, []).append(placed)
-    patients = sorted(groups)
-    classes = [_one_label(groups[name], label) for name in patients]
-    build = _series if schema.kind == "series" else _table
-    grouped = [[row for _, row in groups[name]] for name in patients]
+    whole = table_files.read(safe_files.open_folder(folder), schema, own=own)
+    rows = _with_a_class(whole, schema, label)
+    table = rows.table
+    parsed = [parsed_columns.parse(table, one, decimal=schema.decimal) for one in schema.column]
+    who = rows.who
+    if who is None:
+        said = _said(parsed, rows.classes, label, row_content.NAME_DIGITS)
+        who = row_content.people(said)
+    classes = people.class_of_each(table, who, rows.classes, label)
+    said = _said(parsed, classes[who.of_row], label, row_content.ALIKE_DIGITS)
+    cohort, cells = (
+        _series(table, parsed, who, classes, said, schema)
+        if schema.kind == "series"
+        else _facts(parsed, who, classes, said)
+    )
     return Reading(
-        cohort=build(grouped, classes, schema),
-        patient_ids=tuple(patients),
-        site=tuple(_one_site(groups[name]) for name in patients),
+        cohort=cohort,
+        patient_ids=who.names,
+        site=people.site_of_each(table, who, schema),
         spec=spec(schema, stand_in=stand_in),
-        remarks=_remarks(rows, schema),
-        cells=_cells(grouped, schema),
+        remarks=(*rows.remarks, *_remarks(table, parsed, said, classes[who.of_row], schema)),
+        cells=cells,
         named=bool(schema.patient),
     )
 
@@ -87,209 +102,156 @@ def _label(schema: Schema) -> Label:
     return schema.label
 
 
-def _rows(root: Path, schema: Schema) -> list[_Placed]:
-    """Every row of every file, with the site that it is from."""
-    sources = schema.files or {"": schema.file}
-    found: list[_Placed] = []
-    for site, name in sources.items():
-        rows = csv_rows.read(root, root / name, header=schema.header)
-        _check_columns(rows[0], schema, name)
-        found += [(row.cells[schema.site] if schema.site else site, row) for row in rows]
-    return found
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)
+class _Rows:
+    """Rows of people whose class is known; without a column of patients `who` is to be found.
 
-
-def _check_columns(row: Row, schema: Schema, name: str) -> None:
-    """The table's columns are those of the schema, no more and no fewer."""
-    wanted = {*(one.name for one in schema.column), *schema.keys()}
-    known = wanted | {*schema.ignore, *schema.header}
-    for column in row.cells:
-        require(
-            column in known,
-            f"{name!r}, row 1: the schema must know every column, and does not know "
-            f"'{safe_files.printable(column)}'. Describe the column, or name it under ignore.",
-            error=InvalidData,
-        )
-    for column in sorted(wanted):
-        require(
-            column in row.cells,
-            f"{name!r}, row 1: must have the column {column!r} of the schema, and has not. "
-            "Add the column, or take it out of the schema.",
-            error=InvalidData,
-        )
-
-
-def _identifiers(rows: Sequence[_Placed], schema: Schema) -> list[str]:
-    """Who each row is about.
-
-    Where one row is one patient, the patient is called by a hash of what the schema reads in the
-    row, so that a row that comes or goes changes nobody else's name, and neither the spelling of a
-    number, a site's name nor an ignored column changes their own; rows that say the same are counted.
+    `classes` int64 `[rows]`: `people.UNKNOWN` in a row whose patient's other rows say it.
     """
-    if schema.patient:
-        for _, row in rows:
-            require(
-                0 < len(row.cells[schema.patient]) <= 200,
-                f"{row.where}: {schema.patient} must name the patient, in 200 characters at most. "
-                "Mend the row.",
-                error=InvalidData,
+
+    table: Table
+    who: People | None
+    classes: Numbers
+    remarks: tuple[str, ...]
+
+
+def _with_a_class(table: Table, schema: Schema, label: Label) -> _Rows:
+    """Without rows of a class to leave out, then without people of whom no row says the class."""
+    remarks = _about_empty(table)
+    found = people.classes(table, label, schema.decimal, in_file(label.column))
+    table, found = _kept(table, found, found != people.LEFT_OUT, label, remarks)
+    if not schema.patient:
+        table, found = _kept(table, found, found != people.UNKNOWN, label, remarks)
+        return _Rows(table=table, who=None, classes=found, remarks=tuple(remarks))
+    who = people.persons(table, schema)
+    each = people.class_of_each(table, who, found, label)
+    known = each[who.of_row] != people.UNKNOWN
+    table, found = _kept(table, found, known, label, remarks)
+    return _Rows(table=table, who=people.rows_of(who, known), classes=found, remarks=tuple(remarks))
+
+
+def _kept(
+    table: Table, found: Numbers, kept: NDArray[np.bool_], label: Label, remarks: list[str]
+) -> tuple[Table, Numbers]:
+    """The kept rows; a remark counts those that are not, by why."""
+    if kept.all():
+        return table, found
+    gone = found[~kept]
+    why = "says to leave out" if (gone == people.LEFT_OUT).all() else "names as missing"
+    remarks.append(
+        counted(
+            len(gone),
+            f"{{}} row was left out: {label.column} has a word there that the schema {why}.",
+            f"{{}} rows were left out: {label.column} has a word there that the schema {why}.",
+        )
+    )
+    require(
+        bool(kept.any()),
+        f"At least one row must say a class in {label.column}, and each was left out. Look at missing and "
+        "leave_out of the label in the schema.",
+        error=InvalidData,
+    )
+    return table.take(kept), found[kept]
+
+
+def _said(parsed: Sequence[Parsed], classes: Numbers, label: Label, digits: int) -> dict[str, Said]:
+    """What each row says in each column and of its class."""
+    words = [plain(word) for word in label.values or label.classes]
+    return row_content.of_columns(parsed, digits) | {label.column: Said(texts=words, codes=classes)}
+
+
+def _facts(
+    parsed: Sequence[Parsed], who: People, classes: Numbers, said: Mapping[str, Said]
+) -> tuple[Cohort, Cells]:
+    rows, patient = people.ordered(who)
+    cohort = Cohort(
+        images=np.zeros((len(rows), 0, 0, 0), dtype=np.uint8),
+        labels=classes[patient].astype(np.uint8),
+        patient=patient.astype(np.int32),
+        facts=feature_coding.of_columns(parsed, rows),
+    )
+    return cohort, row_content.cells(said, rows)
+
+
+def _series(
+    table: Table,
+    parsed: Sequence[Parsed],
+    who: People,
+    classes: Numbers,
+    said: Mapping[str, Said],
+    schema: Schema,
+) -> tuple[Cohort, Cells]:
+    hour = series.hours(table, who, schema)
+    cohort = Cohort(
+        images=series.pictures(table, parsed, who, hour, schema),
+        labels=classes.astype(np.uint8),
+        patient=np.arange(len(who.names), dtype=np.int32),
+    )
+    return cohort, series.cells(said, who, hour)
+
+
+def _about_empty(table: Table) -> list[str]:
+    remarks = []
+    if table.blank_rows:
+        remarks.append(
+            counted(
+                table.blank_rows,
+                "{} row was left out: none of its cells that are read says anything.",
+                "{} rows were left out: none of their cells that are read says anything.",
             )
-        return [row.cells[schema.patient] for _, row in rows]
-    seen: Counter[str] = Counter()
-    found = []
-    for _, row in rows:
-        text = "\x1f".join(f"{k}={v}" for k, v in _says(row, schema, digits=NAME_DIGITS).items())
-        name = hashlib.sha256(text.encode("utf-8")).hexdigest()[:32]
-        seen[name] += 1
-        found.append(f"{name}-{seen[name]}")
-    return found
-
-
-def _says(row: Row, schema: Schema, *, digits: int) -> dict[str, str]:
-    """What a row says in each column and of its class, by the columns' names in order."""
-    label = _label(schema)
-    cell = row.cells[label.column]
-    said = {one.name: feature_coding.parsed(row, one, digits=digits) for one in schema.column}
-    if label.above is None or cell == "":
-        said[label.column] = plain(cell)
-    else:
-        value = feature_coding.number(row, label.column)
-        said[label.column] = feature_coding.spelled(value, digits=digits)
-    return {name: said[name] for name in sorted(said)}
-
-
-def _cells(patients: Sequence[Sequence[Row]], schema: Schema) -> Cells:
-    """What is compared: each row of a table; of a series each column, over all of its hours."""
-    if schema.kind == "series":
-        rows = [_by_hour(one, schema) for one in patients]
-    else:
-        rows = [_says(row, schema, digits=ALIKE_DIGITS) for one in patients for row in one]
-    hashed = functools.cache(feature_coding.hashed)
-    values = [[hashed(name, text) for name, text in row.items()] for row in rows]
-    return Cells(
-        columns=np.array([hashed(name) for name in rows[0]], dtype=np.uint64),
-        values=np.array(values, dtype=np.uint64),
-    )
-
-
-def _by_hour(rows: Sequence[Row], schema: Schema) -> dict[str, str]:
-    """Each column of a series as one text; an hour in which it was not measured is left out."""
-    hours = {feature_coding.number(row, schema.hour): row for row in rows}
-    said = {hour: _says(row, schema, digits=ALIKE_DIGITS) for hour, row in hours.items()}
-    return {
-        name: ";".join(
-            f"{hour:g}:{said[hour][name]}"
-            for hour in sorted(said)
-            if said[hour][name] != feature_coding.MISSING
         )
-        for name in next(iter(said.values()))
-    }
-
-
-def _one_label(placed: Sequence[_Placed], label: Label) -> int:
-    """The class of a patient, the same in all of the patient's rows."""
-    found = [_class(row, label) for _, row in placed]
-    for index, (_, row) in zip(found, placed, strict=True):
-        require(
-            index == found[0],
-            f"{row.where}: {label.column} must be the same in all rows of a patient, and is "
-            f"{label.classes[index]!r} here and {label.classes[found[0]]!r} before. Mend the row.",
-            error=InvalidData,
+    if table.unnamed:
+        remarks.append(
+            counted(
+                table.unnamed,
+                "{} column without a name was left out: it is empty.",
+                "{} columns without a name were left out: they are empty.",
+            )
         )
-    return found[0]
+    return remarks
 
 
-def _class(row: Row, label: Label) -> int:
-    require(
-        row.cells[label.column] != "",
-        f"{row.where}: {label.column} must say the class, and is empty. Mend or remove the row.",
-        error=InvalidData,
-    )
-    if label.above is None:
-        return feature_coding.word(row, label.column, label.values or label.classes)
-    return int(feature_coding.number(row, label.column) > label.above)
-
-
-def _one_site(placed: Sequence[_Placed]) -> str:
-    first = placed[0][0]
-    for site, row in placed:
-        require(
-            site == first,
-            f"{row.where}: a patient must be of one site, and this one is of "
-            f"'{safe_files.printable(site)}' here and '{safe_files.printable(first)}' before. Mend the row, "
-            "or give each site's patients identifiers of their own.",
-            error=InvalidData,
-        )
-    return safe_files.printable(first)
-
-
-def _table(patients: Sequence[Sequence[Row]], classes: Sequence[int], schema: Schema) -> Cohort:
-    counts = [len(rows) for rows in patients]
-    facts = feature_coding.coded([row for rows in patients for row in rows], schema.column)
-    return Cohort(
-        images=np.zeros((len(facts), 0, 0, 0), dtype=np.uint8),
-        labels=np.repeat(np.array(classes, dtype=np.uint8), counts),
-        patient=np.repeat(np.arange(len(counts), dtype=np.int32), counts),
-        facts=facts,
-    )
-
-
-def _series(patients: Sequence[Sequence[Row]], classes: Sequence[int], schema: Schema) -> Cohort:
-    """An hour without a row is an hour in which everything is missing."""
-    pictures = [_hours(rows, schema) for rows in patients]
-    return Cohort(
-        images=np.stack(pictures)[:, None].astype(np.float16),
-        labels=np.array(classes, dtype=np.uint8),
-        patient=np.arange(len(pictures), dtype=np.int32),
-    )
-
-
-def _hours(rows: Sequence[Row], schema: Schema) -> NDArray[np.float32]:
-    """One patient, `[hours, columns]`."""
-    picture = np.tile(feature_coding.nothing(schema.column, gaps=True), (schema.hours, 1))
-    values = feature_coding.coded(rows, schema.column, gaps=True)
-    seen: set[int] = set()
-    for row, numbers in zip(rows, values, strict=True):
-        hour = feature_coding.number(row, schema.hour)
-        require(
-            hour in range(schema.hours),
-            f"{row.where}: {schema.hour} must be a whole number from 0 to {schema.hours - 1}, got "
-            f"{hour:g}. Mend or remove the row.",
-            error=InvalidData,
-        )
-        require(
-            int(hour) not in seen,
-            f"{row.where}: a patient must have one row an hour, and has two for hour {hour:g}. "
-            "Remove one of them.",
-            error=InvalidData,
-        )
-        seen.add(int(hour))
-        picture[int(hour)] = numbers
-    require(
-        bool((picture != feature_coding.nothing(schema.column, gaps=True)).any()),
-        f"{rows[0].where}: a patient must have at least one measurement, and this one has none. "
-        "Remove the patient.",
-        error=InvalidData,
-    )
-    return picture
-
-
-def _remarks(rows: Sequence[_Placed], schema: Schema) -> tuple[str, ...]:
+def _remarks(
+    table: Table,
+    parsed: Sequence[Parsed],
+    said: Mapping[str, Said],
+    classes: Numbers,
+    schema: Schema,
+) -> list[str]:
+    """What the owner should know before anything is published."""
     remarks = []
     if not schema.patient:
         remarks.append("Each row counts as one patient: the table names no patients.")
-    moved = sum(
-        column.kind == "number"
-        and column.outside == "clip"
-        and feature_coding.past_limits(row, column)
-        for column in schema.column
-        for _, row in rows
-    )
-    if moved:
-        remarks.append(
-            counted(
-                moved,
-                "{} number lay outside its limits and was moved to them.",
-                "{} numbers lay outside their limits and were moved to them.",
+    for one in parsed:
+        if moved := one.counted(one.moved):
+            remarks.append(
+                f"{one.column.name}: "
+                + counted(
+                    moved,
+                    "{} number lay outside its limits and was moved to them.",
+                    "{} numbers lay outside their limits and were moved to them.",
+                )
             )
-        )
-    return tuple(remarks)
+    missing = [one.column.name for one in parsed if one.gone.all()]
+    constant = [
+        one.column.name
+        for one in parsed
+        if table.rows > 1
+        and one.column.name not in missing
+        and len(set(said[one.column.name].texts)) == 1
+    ]
+    remarks += _of_columns("Missing in every row, and so of no use", missing)
+    remarks += _of_columns("The same in every row, and so of no use", constant)
+    if schema.kind == "table":
+        facts = {one.column.name: said[one.column.name] for one in parsed}
+        if torn := row_content.contradictory(facts, classes):
+            remarks.append(
+                f"{torn:,} of {table.rows:,} rows say in every column what a row of another class says: no "
+                "model tells them apart."
+            )
+    return remarks
+
+
+def _of_columns(what: str, names: Sequence[str]) -> list[str]:
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return [f"{what}: {', '.join(names[:_NAMED])}{more}."] if names else []

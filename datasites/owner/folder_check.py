@@ -6,6 +6,7 @@
 Nothing here reaches the vault, the front desk or anybody else.
 """
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -58,8 +59,8 @@ class FolderCheck:
 
     def by_site(self) -> Mapping[str, int]:
         """How many patients are of each site; empty if the data name none."""
-        sites = [site for site in (self.reading.site if self.reading else ()) if site]
-        return {site: sites.count(site) for site in sorted(set(sites))}
+        counts = Counter(self.reading.site if self.reading else ())
+        return {site: counts[site] for site in sorted(counts) if site}
 
 
 def check(folder: Path, kind: Kind | None, *, pictures: int, draft: bool) -> FolderCheck:

@@ -172,6 +172,15 @@ def test_a_first_mapping_is_written_once_and_edited_by_its_owner(tmp_path: Path)
     assert (folder / "images.toml").read_text() == "# mine\n"
 
 
+def test_a_table_gets_a_first_schema_in_which_no_patient_stands(tmp_path: Path) -> None:
+    rows = "".join(f"id-{n},{40 + n % 9},{'yes' if n % 2 else 'no'}\n" for n in range(60))
+    (tmp_path / "t.csv").write_text(f"pid,age,ill\n{rows}")
+    assert "Wrote schema.toml" in told(tmp_path, "--write")
+    schema = (tmp_path / "schema.toml").read_text()
+    assert "id-7" not in schema and 'column = "pid"' not in schema and "age" in schema
+    assert "'schema.toml'" in refusal(tmp_path), "what only the owner knows is still open"
+
+
 def test_pictures_are_of_every_class_and_only_their_owner_can_read_them(tmp_path: Path) -> None:
     stand_ins.write("ham10000", tmp_path / "ham", patients=40, seed=0)
     png = tmp_path / "cases.png"

@@ -76,13 +76,13 @@ def recipe(parameters: int) -> Recipe:
 
 
 def by_role() -> dict[str, float]:
-    """Processor seconds so far of each kind of process of this federation."""
+    """Processor seconds so far of each kind of process of this federation, with its ended children."""
     used: dict[str, float] = defaultdict(float)
     for process in psutil.Process().children(recursive=True):
         with contextlib.suppress(psutil.NoSuchProcess):
             times, command = process.cpu_times(), " ".join(process.cmdline())
             name = next((role for part, role in ROLES.items() if part in command), "other")
-            used[name] += times.user + times.system
+            used[name] += sum(times[:4])  # a worker that has ended is among its template's children
     used["researcher"] = time.process_time()
     return dict(used)
 

@@ -1,15 +1,19 @@
 """A hospital's folder: what stands where, and the settings that its processes share.
 
 HOME/site.json      name, port and the time limit of a round (public)
+HOME/desk.uid       the front desk's id in PySyft (public)
+HOME/*-process.log  what its processes print
 HOME/policy.toml    the policy as its owner writes it; in force once it is signed
-HOME/owner/         the owner's key, the salt of patients' hashes, the front desk's password
+HOME/owner/         the owner's key, the salt of patients' hashes, the account at the front desk
 HOME/vault/         cohorts, approvals, ledger, audit log, sealed shares, the hospital's key
 HOME/desk/          PySyft's database, blobs on their way, notes, the log of refusals
 """
 
 import secrets
+import uuid
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -21,6 +25,9 @@ from syft_code.runtime import durable_files
 ROUND_LIMIT_S = 6 * 3600.0
 LONGEST_S = 30 * 86_400.0
 MOST_PROCESSES = 64
+Device = Literal["cpu", "cuda"]
+WantedDevice = Literal["auto", "cpu", "cuda"]
+Precision = Literal["float32", "bf16"]
 
 
 @canonical.message
@@ -29,13 +36,16 @@ class SiteSettings:
 
     A round that takes longer than `round_limit_s` seconds is ended; what it cost stays spent. A
     training's batches are split between so many `training_processes`, each with the whole cohort in
-    memory.
+    memory. It computes on `device` ("auto": a CUDA device if a contained process can use one, behind
+    weaker walls) in `precision`; Opacus computes on the processor in float32.
     """
 
     name: str
     port: int
     round_limit_s: float = ROUND_LIMIT_S
     training_processes: int = 1
+    device: WantedDevice = "cpu"
+    precision: Precision = "float32"
 
     def __post_init__(self) -> None:
         require(
@@ -50,11 +60,25 @@ class SiteSettings:
             f"{self.training_processes}.",
             error=InvalidInput,
         )
+        require(
+            self.training_processes == 1 or self.device == "cpu",
+            'Several training_processes compute on the processor: set device = "cpu", or '
+            f"training_processes = 1; got {self.training_processes} and {self.device!r}.",
+            error=InvalidInput,
+        )
 
     @property
     def url(self) -> str:
         """Where the front desk answers."""
         return f"http://127.0.0.1:{self.port}"
+
+
+@canonical.message
+class OwnerAccount:
+    """What the owner chooses for the account at the own front desk; `signing_key` is a seed (hex)."""
+
+    password: str
+    signing_key: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +107,16 @@ class Site:
         """The front desk's folder."""
         return self.home / "desk"
 
+    @property
+    def desk_account(self) -> Path:
+        """The owner's account on its way to the front desk, until that has made it."""
+        return self.desk / "owner_account.json"
+
+    @property
+    def desk_uid(self) -> str:
+        """The front desk's id in PySyft (hex)."""
+        return private_files.read_required(self.home / "desk.uid").decode("ascii")
+
     def settings(self) -> SiteSettings:
         """Read the settings; raise with one sentence if they are missing or broken."""
         data = private_files.read_required(self.home / "site.json")
@@ -93,6 +127,12 @@ class Site:
                 f"A site.json must be well formed; in {canonical.first_problem(problem)}."
             ) from None
 
+    def new_account(self) -> OwnerAccount:
+        """The account that the front desk is to make for the owner."""
+        data = private_files.read_required(self.desk_account)
+        account: OwnerAccount = canonical.parse(OwnerAccount, data, what="owner's account")
+        return account
+
 
 def owner_email(hospital: str) -> str:
     """The owner's account name at a hospital's front desk."""
@@ -102,8 +142,8 @@ def owner_email(hospital: str) -> str:
 NEEDED = {
     "site.json": ("owner/key", "owner/salt", "vault/owner.pub"),
     "vault/vault.db": ("vault/key",),
-    "desk/syft.db": ("desk/key", "desk/uid"),
-    "desk/policy.json": ("vault/key", "vault/vault.db"),
+    "desk/syft.db": ("desk/key", "desk.uid", "owner/password", "owner/account"),
+    "owner/terms.json": ("vault/key", "vault/vault.db"),
 }
 """Once the file on the left exists, the folder is whole only with those on the right."""
 
@@ -125,10 +165,26 @@ def create(home: Path, settings: SiteSettings, *, policy: str = "") -> Site:
     if not (site.owner / "salt").exists():
         durable_files.write_durably(site.owner / "salt", secrets.token_bytes(32))
     durable_files.write_durably(site.vault / "owner.pub", owner_key.verify_key.encode())
+    _choose_account(site)
+    if not (home / "desk.uid").exists():
+        durable_files.write_durably(home / "desk.uid", uuid.uuid4().hex.encode("ascii"))
     if policy and not site.policy.exists():
         durable_files.write_durably(site.policy, policy.encode("utf-8"))
     durable_files.write_durably(home / "site.json", canonical.encode(settings))
     return site
+
+
+def _choose_account(site: Site) -> None:
+    """The owner's password and key at the front desk, which is told them before its first start."""
+    password = site.owner / "password"
+    if not password.exists():
+        durable_files.write_durably(password, secrets.token_urlsafe(24).encode("ascii"))
+    account = OwnerAccount(
+        password=password.read_text(encoding="ascii"),
+        signing_key=private_files.signing_key(site.owner / "account").encode().hex(),
+    )
+    if not (site.desk / "syft.db").exists():
+        durable_files.write_durably(site.desk_account, canonical.encode(account))
 
 
 def _check_whole(home: Path) -> None:

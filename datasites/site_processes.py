@@ -1,4 +1,7 @@
-"""One hospital's two processes, and a health probe for each."""
+"""One hospital's two processes, and a health probe for each.
+
+Their logs lie in the hospital's folder, so that whoever starts them as root opens no file in theirs.
+"""
 
 import json
 import urllib.request
@@ -7,14 +10,15 @@ from pathlib import Path
 
 from datasites.protocol import vault_api
 from datasites.site import Site
+from datasites.site_users import SiteUsers
 from syft_code.errors import ConsiliumError
 from syft_code.runtime.process_spec import ProcessSpec
 
 PROBE_S = 2.0
 
 
-def parties(site: Site) -> list[ProcessSpec]:
-    """A hospital's vault and its front desk, ready to be started."""
+def parties(site: Site, users: SiteUsers | None = None) -> list[ProcessSpec]:
+    """A hospital's vault and its front desk, ready to be started, as users of their own if told."""
     settings = site.settings()
     arguments = ("--home", str(site.home), "--end-with-starter")
     return [
@@ -23,14 +27,16 @@ def parties(site: Site) -> list[ProcessSpec]:
             module="datasites.vault.vault_process",
             arguments=arguments,
             healthy=lambda: vault_is_healthy(site.home),
-            log_path=site.vault / "process.log",
+            log_path=site.home / "vault-process.log",
+            user=users.vault if users else None,
         ),
         ProcessSpec(
             name=f"{settings.name}'s front desk",
             module="datasites.desk.desk_process",
             arguments=arguments,
             healthy=lambda: desk_is_healthy(site.home),
-            log_path=site.desk / "process.log",
+            log_path=site.home / "desk-process.log",
+            user=users.desk if users else None,
             port=settings.port,
         ),
     ]
@@ -52,6 +58,6 @@ def desk_is_healthy(home: Path) -> bool:
     try:
         with urllib.request.urlopen(url, timeout=PROBE_S) as answer:  # noqa: S310 - a loopback URL of ours
             told = json.load(answer)
-        return bool(told["id"] == (site.desk / "uid").read_text())
-    except (OSError, HTTPException, ValueError, KeyError, TypeError):
+        return bool(told["id"] == site.desk_uid)
+    except (ConsiliumError, OSError, HTTPException, ValueError, KeyError, TypeError):
         return False

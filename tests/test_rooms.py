@@ -70,12 +70,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "datasites.owner": {
         "datasites", "datasites.data", "datasites.data.folders", "datasites.data.readers",
-        "datasites.data.readers.volumes", "datasites.desk.storage", "datasites.protocol", "datasites.review", "policies",
+        "datasites.data.readers.volumes", "datasites.protocol", "datasites.review", "policies",
         "syft_code.*",
     },
     "datasites.cli": {
         "datasites", "datasites.sandbox", "datasites.desk.storage", "datasites.owner", "datasites.protocol",
-        "datasites.review", "policies", "syft_code.*",
+        "datasites.review", "datasites.vault.worker", "policies", "syft_code.*",
     },
     "datasites.demo": {
         "datasites", "datasites.data", "datasites.data.folders", "datasites.data.readers.*", "datasites.owner", "policies",

@@ -104,7 +104,13 @@ def list_refusals(
     require(last >= 1, f"--last must be at least 1, got {last}.", error=InvalidInput)
     place = options.site(state, name)
     hospital = place.settings().name
-    events = security_log.read_events(place.desk)
+    try:
+        events = security_log.read_events(place.desk)
+    except OSError as problem:
+        raise Refused(
+            f"The log of refusals of {hospital} can't be read ({problem.strerror}): ask as the user "
+            "that the front desk runs as, or as root."
+        ) from None
     if as_json:
         cli_output.document(
             {"hospital": hospital, "refusals": [_line(event) for event in events[-last:]]}

@@ -26,6 +26,7 @@ from datasites.demo import partitioners, stand_ins
 from datasites.owner.owner import Owner
 from datasites.owner.publishing import Declaration
 from datasites.site import SiteSettings
+from datasites.site_users import SiteUsers
 from policies import site_policy
 from policies.known_parties import Party
 from policies.site_policy import SitePolicy
@@ -64,10 +65,12 @@ class HospitalSpec:
     data: str = ""
     declared: Declaration | None = None
 
-    def parties(self) -> list[ProcessSpec]:
+    def parties(self, users: SiteUsers | None = None) -> list[ProcessSpec]:
         """Its vault and its front desk, in a folder that is made if it is not there."""
-        text = site_policy.text(self.policy)
-        return site_processes.parties(sites.create(self.home, self.settings, policy=text))
+        site = sites.create(self.home, self.settings, policy=site_policy.text(self.policy))
+        if users is not None:
+            users.give_folders(site)
+        return site_processes.parties(site, users)
 
 
 def owners(neighbours: Sequence[HospitalSpec]) -> list[Owner]:

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI
+from nacl.signing import SigningKey
 
 from datasites import private_files
 from datasites.desk import allowlist, entrypoint, status_masking
@@ -37,7 +38,7 @@ from datasites.site import Site, owner_email
 from syft_code.errors import ConsiliumError, Refused, require
 from syft_code.plans import messages, traveller
 from syft_code.plans.messages import RoundCall
-from syft_code.runtime import durable_files, trace
+from syft_code.runtime import trace
 from syft_code.runtime.quiet_imports import left_out, quiet_import, silence
 
 with quiet_import(), left_out("torch"):
@@ -62,7 +63,13 @@ with quiet_import(), left_out("torch"):
     from syft.service.context import AuthedServiceContext
     from syft.service.policy.policy import MixedInputPolicy, OutputPolicyExecuteOnce
     from syft.service.response import SyftError
-    from syft.service.user.user import User, UserPrivateKey, check_pwd, salt_and_hash_password
+    from syft.service.user.user import (
+        User,
+        UserCreate,
+        UserPrivateKey,
+        check_pwd,
+        salt_and_hash_password,
+    )
     from syft.service.user.user_roles import ServiceRole
     from syft.store.blob_storage.on_disk import (
         OnDiskBlobStorageClientConfig,
@@ -198,11 +205,7 @@ class FrontDesk(Datasite):  # type: ignore[misc]
 
     def requests_for(self, account: str) -> CodeRequests:
         """Every code request, oldest first, for the account (hex) of the owner."""
-        require(
-            self.role_of(account).name == allowlist.OWNER,
-            "Only the owner may list every code request: a researcher sees the own ones in PySyft.",
-            error=Refused,
-        )
+        self.require_owner(account)
         found = self.services.request.stash.get_all(self.verify_key).unwrap()
         return CodeRequests(
             requests=tuple(
@@ -214,6 +217,15 @@ class FrontDesk(Datasite):  # type: ignore[misc]
                 )
                 for request in sorted(found, key=lambda one: one.request_time.utc_timestamp)
             )
+        )
+
+    def require_owner(self, account: str) -> None:
+        """Raise `Refused` unless an account key (hex) is the owner's."""
+        require(
+            self.role_of(account).name == allowlist.OWNER,
+            "Only the owner may list every code request, read its plan and ask about it: a "
+            "researcher sees the own ones in PySyft.",
+            error=Refused,
         )
 
     def user_of(self, email: str) -> User | None:
@@ -351,12 +363,9 @@ def _start(site: Site) -> FrontDesk:
     """The datasite, with a name, id and key of its own that outlive a restart."""
     settings = site.settings()
     key = private_files.signing_key(site.desk / "key")
-    uid_path = site.desk / "uid"
-    if not uid_path.exists():
-        durable_files.write_durably(uid_path, UID().no_dash.encode("ascii"))
     desk = FrontDesk(
         name=settings.name,
-        id=UID(private_files.read_required(uid_path).decode("ascii")),
+        id=UID(site.desk_uid),
         signing_key=SyftSigningKey(signing_key=key),
         root_email=f"root@{settings.name}.example.org",
         root_username="root",
@@ -378,25 +387,25 @@ def _start(site: Site) -> FrontDesk:
 
 
 def _ensure_owner(desk: FrontDesk, site: Site) -> None:
-    """At the first start: an account for the owner, with a random password in a private file.
+    """At the first start: an account with the password and the key that the owner has chosen.
 
-    The account's own key lies beside it, for what the owner asks for without PySyft.
+    They come in a file of the desk's own, which is deleted: PySyft keeps a hash of the password.
     """
-    path, email = site.owner / "password", owner_email(desk.name)
-    if not path.exists():
-        password = secrets.token_urlsafe(24)
-        desk.services.user.create(
-            context=desk.root,
+    email = owner_email(desk.name)
+    if desk.user_of(email) is None:
+        chosen = site.new_account()
+        user = UserCreate(
             name=email,
             email=email,
-            password=password,
-            password_verify=password,
+            password=chosen.password,
+            password_verify=chosen.password,
             role=ServiceRole.DATA_OWNER,
-        )
-        durable_files.write_durably(path, password.encode("ascii"))
-    owner = desk.user_of(email)
-    if owner is not None:
-        durable_files.write_durably(site.owner / "account", bytes(owner.signing_key.signing_key))
+        ).to(User)
+        key = SigningKey(bytes.fromhex(chosen.signing_key))
+        user.signing_key = SyftSigningKey(signing_key=key)
+        user.verify_key = user.signing_key.verify_key
+        desk.services.user._add_user(desk.verify_key, user).unwrap()
+    site.desk_account.unlink(missing_ok=True)
 
 
 def _logins(desk: FrontDesk) -> Logins[User]:

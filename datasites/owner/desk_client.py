@@ -8,11 +8,13 @@ import httpx
 from nacl.signing import SigningKey
 
 from datasites import private_files
+from datasites.protocol import vault_api
 from datasites.protocol.code_request import CodeRequest, CodeRequests
 from datasites.site import Site
 from syft_code import canonical
-from syft_code.errors import Refused, Unavailable
+from syft_code.errors import ConsiliumError, Refused, Unavailable
 from syft_code.evidence import http_signatures
+from syft_code.plans.notes import NoteReply
 
 REQUESTS = "/owner/requests"
 ANSWER_S = 30.0
@@ -26,17 +28,34 @@ class DeskClient:
         self._account = site.owner / "account"
 
     def requests(self) -> list[CodeRequest]:
-        """Every code request, oldest first.
+        """Every code request with the notes on it, oldest first."""
+        data = self._ask("GET", REQUESTS)
+        found: CodeRequests = canonical.parse(CodeRequests, data, what="list of code requests")
+        return list(found.requests)
+
+    def plan(self, plan_hash: str) -> bytes:
+        """The bytes that somebody uploaded as a plan; raise `Refused` if they are not there."""
+        return self._ask("GET", f"/owner/plans/{plan_hash}")
+
+    def add_note(self, subject: str, text: str) -> None:
+        """Write a note on a plan or a code, for everybody who submitted it."""
+        note = canonical.encode(NoteReply(text=text))
+        self._ask("POST", f"{REQUESTS}/{subject}/notes", note)
+
+    def _ask(self, method: str, path: str, body: bytes = b"") -> bytes:
+        """Send one signed request; return what is answered.
 
         Raises:
             Unavailable: if the front desk does not answer.
-            Refused: if it does not know the owner's account.
+            ConsiliumError: what it says instead, if it does not know the owner's account for example.
         """
         key = SigningKey(private_files.read_required(self._account))
         try:
-            answer = httpx.get(
-                f"{self._settings.url}{REQUESTS}",
-                headers=http_signatures.headers(key, "GET", REQUESTS),
+            answer = httpx.request(
+                method,
+                f"{self._settings.url}{path}",
+                headers=http_signatures.headers(key, method, path, body),
+                content=body,
                 timeout=ANSWER_S,
                 trust_env=False,
             )
@@ -46,11 +65,16 @@ class DeskClient:
                 f"start it with `consilium up`. ({type(problem).__name__})"
             ) from None
         if answer.is_error:
-            raise Refused(
-                f"{self._settings.name} did not show its requests (HTTP status "
-                f"{answer.status_code}): see its log of refusals."
+            raise self._error(answer)
+        return answer.content
+
+    def _error(self, answer: httpx.Response) -> ConsiliumError:
+        try:
+            said = answer.json()
+            failure = vault_api.Failure(error=str(said["error"]), sentence=str(said["sentence"]))
+        except (ValueError, KeyError, TypeError):
+            return Refused(
+                f"The front desk of {self._settings.name} said no without a sentence (HTTP status "
+                f"{answer.status_code}): see its log."
             )
-        found: CodeRequests = canonical.parse(
-            CodeRequests, answer.content, what="list of code requests"
-        )
-        return list(found.requests)
+        return vault_api.as_error(failure)

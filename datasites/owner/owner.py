@@ -21,8 +21,6 @@ from datasites import private_files
 from datasites.data import patient_hashing, train_test_split
 from datasites.data.cohort_file import SplitCohort
 from datasites.data.folders.reading import Reading
-from datasites.desk.storage.blobs import BlobStore
-from datasites.desk.storage.notes import Notes
 from datasites.owner import decisions, publishing
 from datasites.owner.decisions import ApprovalDraft, SignedApproval, SignedDecision
 from datasites.owner.desk_client import DeskClient
@@ -106,7 +104,7 @@ class Owner:
         wanted = policy or self._written_policy()
         missing = self._vault.perform(owner_actions.AdoptPolicy(policy=wanted)).missing
         if not missing:
-            page = self._site.desk / "policy.json"
+            page = self._site.owner / "terms.json"  # a vault that lost its ledger does not start
             durable_files.write_durably(page, canonical.encode(wanted.terms))
         return decisions.rule_change(self.name, "The policy", missing)
 
@@ -245,12 +243,14 @@ class Owner:
 
         What it would cost and what was decided takes longer to work out: `weigh` adds it.
         """
-        submitted = [
-            Evidence(request=request, hospital=self.name, approval_days=APPROVAL_DAYS)
-            for request in self._desk.requests()
-        ]
         return [
-            replace(evidence, notes=self._notes.read(evidence.subject)) for evidence in submitted
+            Evidence(
+                request=request,
+                hospital=self.name,
+                approval_days=APPROVAL_DAYS,
+                notes=request.notes,
+            )
+            for request in self._desk.requests()
         ]
 
     def weigh(self, evidence: Evidence) -> Evidence:
@@ -415,7 +415,7 @@ class Owner:
         """Ask the researcher something; the request stays undecided until you decide."""
         plan_hash = evidence.subject
         self._vault.perform(owner_actions.AskResearcher(plan_hash=plan_hash, reason=question))
-        self._tell(lambda: self._notes.add(plan_hash, author="owner", text=question))
+        self._tell(lambda: self._desk.add_note(plan_hash, question))
         subject = decisions.subject(evidence)
         return SignedDecision(
             sentence=f"Asked about {subject}. The request stays undecided until you decide."
@@ -449,10 +449,6 @@ class Owner:
         )
         return body
 
-    @property
-    def _notes(self) -> Notes:
-        return Notes(self._site.desk / "notes")
-
     def _weighed(self, evidence: Evidence) -> Evidence:
         plan = self._plan(evidence.request.plan_hash)
         return replace(
@@ -484,7 +480,7 @@ class Owner:
         refused = RefusedPlans(self._site.owner)
         known = refused.sentence(plan_hash)
         require(not known, known)
-        data = BlobStore(self._site.desk / "blobs").plan(plan_hash)
+        data = self._desk.plan(plan_hash)
         require(
             canonical.sha256(data) == plan_hash,
             "The plan at the front desk is not the one that the code names: ask the researcher.",
@@ -504,7 +500,7 @@ class Owner:
     def _close(self, evidence: Evidence, plan_hash: str, reason: str, tell: bool) -> None:
         self._tell(lambda: self._session.deny(evidence.request_id, reason))
         if tell:
-            self._tell(lambda: self._notes.add(plan_hash, author="owner", text=reason))
+            self._tell(lambda: self._desk.add_note(plan_hash, reason))
 
     def _tell(self, tell: Callable[[], object]) -> None:
         """Tell the front desk what the vault already holds; say so if that does not work."""

@@ -18,6 +18,7 @@ from policies.known_parties import Known
 from policies.site_policy import Budget, SitePolicy
 from syft_code import canonical, errors
 from syft_code.errors import ConsiliumError, Unavailable
+from syft_code.plans.catalogue import Terms
 from syft_code.plans.messages import Signed, Ticket
 from syft_code.plans.plan import MAX_PLAN_BYTES
 
@@ -83,6 +84,13 @@ class GetPlanInForce:
 
 
 @canonical.message
+class GetTerms:
+    """Front desk: what does this hospital ask of a plan?"""
+
+    kind: Literal["get_terms"] = "get_terms"
+
+
+@canonical.message
 class OwnerActionRequest:
     """Owner or approver: a signed action of `datasites.protocol.owner_actions`; the body is a publication's cohort.
 
@@ -96,7 +104,14 @@ class OwnerActionRequest:
 
 
 Request = Annotated[
-    GetHealth | StartRound | GetTicket | GetShare | OfferPlan | GetPlanInForce | OwnerActionRequest,
+    GetHealth
+    | StartRound
+    | GetTicket
+    | GetShare
+    | OfferPlan
+    | GetPlanInForce
+    | GetTerms
+    | OwnerActionRequest,
     Field(discriminator="kind"),
 ]
 
@@ -134,6 +149,14 @@ class PlanInForce:
 
     in_force: bool
     kind: Literal["plan_in_force"] = "plan_in_force"
+
+
+@canonical.message
+class TermsInForce:
+    """The part of the policy in force that any member may read; None before there is a policy."""
+
+    terms: Terms | None
+    kind: Literal["terms_in_force"] = "terms_in_force"
 
 
 @canonical.message
@@ -230,6 +253,7 @@ Reply = Annotated[
     | Share
     | Accepted
     | PlanInForce
+    | TermsInForce
     | LedgerSummary
     | CohortRemarks
     | PlanStatus
@@ -270,8 +294,11 @@ def as_error(failure: Failure) -> ConsiliumError:
 
 @contextmanager
 def _connected(vault_home: Path, timeout_s: float | None) -> Iterator[Any]:
-    """A connection by way of the folder's descriptor: socket paths are limited to 107 bytes."""
-    folder = os.open(vault_home, os.O_RDONLY | os.O_DIRECTORY)
+    """A connection by way of the folder's descriptor: socket paths are limited to 107 bytes.
+
+    The vault's group may pass through its folder, and not read it.
+    """
+    folder = os.open(vault_home, os.O_PATH | os.O_DIRECTORY)
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
             client.settimeout(timeout_s)

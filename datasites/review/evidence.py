@@ -29,7 +29,6 @@ from datasites.review.ledger_card import LedgerCard, PolicyCard
 from datasites.review.mock_result import MockRun
 from datasites.review.parties_card import PartiesCard
 from syft_code import canonical
-from syft_code.errors import NotApproved
 from syft_code.plans import traveller
 from syft_code.plans.notes import Note
 from syft_code.plans.plan import Plan
@@ -76,15 +75,12 @@ class Evidence:
     @property
     def subject(self) -> str:
         """What a decision is on: the plan that the code names, or the code if it names none."""
-        try:
-            return self.request.plan_hash
-        except NotApproved:
-            return self.code_sha256
+        return self.request.subject
 
     @property
     def code_sha256(self) -> str:
         """The hash of the submitted text."""
-        return canonical.sha256(self.request.code.encode("utf-8", "replace"))
+        return self.request.code_sha256
 
     @property
     def code_is_fixed(self) -> bool:

@@ -55,7 +55,7 @@ def main(spec: Spec, parent_pid: int) -> None:
     if spec.mechanism != "none":
         if landlock.version():
             landlock.restrict(spec.readable)
-        seccomp.install(seccomp.START)
+        seccomp.install(seccomp.start(spec.profile))
     work = _load(spec)
     _make_workers(spec, work)
 

@@ -19,9 +19,10 @@ from datasites.sandbox.system_calls import (
 )
 
 _VERSION, _PATH_BENEATH = 1, 1
-_EXECUTE, _READ_FILE, _READ_DIR = 1 << 0, 1 << 2, 1 << 3
+_EXECUTE, _WRITE_FILE, _READ_FILE, _READ_DIR, _IOCTL = 1 << 0, 1 << 1, 1 << 2, 1 << 3, 1 << 15
 _FIRST_RIGHTS = (1 << 13) - 1
 _LATER_RIGHTS = {2: 1 << 13, 3: 1 << 14, 5: 1 << 15}  # refer, truncate, ioctl on devices
+NVIDIA = "/dev/nvidia"
 _TCP_FROM, _SCOPES_FROM = 4, 6
 _TCP, _SCOPES = 0b11, 0b11  # bind and connect; abstract sockets and signals
 
@@ -44,7 +45,10 @@ def version() -> int:
 
 
 def restrict(readable: Iterable[str]) -> None:
-    """Leave reading beneath these paths, and nothing else; no TCP, no signals, as far as it knows."""
+    """Leave reading beneath these paths, and nothing else; no TCP, no signals, as far as it knows.
+
+    A device of NVIDIA's driver among them may be written to and asked with ioctl, too.
+    """
     known = version()
     files = _FIRST_RIGHTS
     for since, right in _LATER_RIGHTS.items():
@@ -59,16 +63,17 @@ def restrict(readable: Iterable[str]) -> None:
     ruleset = call(LANDLOCK_CREATE, ctypes.byref(rules), size, 0)
     try:
         for path in readable:
-            _allow(ruleset, path)
+            _allow(ruleset, path, written=_WRITE_FILE | files & _IOCTL)
         prctl(PR_SET_NO_NEW_PRIVS, 1)
         call(LANDLOCK_RESTRICT, ruleset, 0)
     finally:
         os.close(ruleset)
 
 
-def _allow(ruleset: int, path: str) -> None:
+def _allow(ruleset: int, path: str, *, written: int) -> None:
     folder = os.open(path, os.O_PATH | os.O_CLOEXEC)
     rights = _READ_FILE | _EXECUTE | (_READ_DIR if Path(path).is_dir() else 0)
+    rights |= written if path.startswith(NVIDIA) else 0
     try:
         beneath = _Beneath(allowed=rights, folder=folder)
         call(LANDLOCK_ADD, ruleset, _PATH_BENEATH, ctypes.byref(beneath), 0)

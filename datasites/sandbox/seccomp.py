@@ -4,6 +4,7 @@
     strict   compute; read what it was handed, write to its one answer; no path, no socket, no process
     reader   strict, and reading files          what its view of the file system holds
     ranks    strict, and writing to other lines for processes of one training, with lines between them
+    cuda     reader, and what NVIDIA's driver is asked by ioctl
 
 Everything else fails with EPERM; another architecture's calls, whose numbers mean other things, kill.
 """
@@ -18,7 +19,7 @@ from dataclasses import dataclass
 from datasites.sandbox.spec import Profile
 from datasites.sandbox.system_calls import NUMBERS, PR_SET_NO_NEW_PRIVS, call, prctl
 
-_LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
+_LOAD, _EQUAL, _AT_LEAST, _AND, _RETURN = 0x20, 0x15, 0x35, 0x54, 0x06
 _ALLOW, _KILL, _ERRNO = 0x7FFF0000, 0x80000000, 0x00050000
 _X86_64, _X32_BIT = 0xC000003E, 0x40000000
 _ARCH_AT, _NUMBER_AT, _ARGUMENTS_AT = 4, 0, 16
@@ -37,7 +38,16 @@ class _OneOf:
     values: tuple[int, ...]
 
 
-Rule = _OneOf | None
+@dataclass(frozen=True, slots=True)
+class _Ioctl:
+    """Allowed if a request is one of these, below a number, or of the driver of this letter."""
+
+    values: tuple[int, ...]
+    below: int
+    letter: str
+
+
+Rule = _OneOf | _Ioctl | None
 """None: allowed with any arguments."""
 
 _OWN = _OneOf(0, (0,))
@@ -79,6 +89,13 @@ PROCESSES: Mapping[str, Rule] = {
     "writev": None, "set_tid_address": None, "getsockname": None, "getsockopt": None,
     "shutdown": None,
 }  # fmt: skip
+_UVM = (0x3000_0001, 0x3000_0002)
+"""Begin and end of shared memory, whose other requests are small numbers."""
+CUDA: Mapping[str, Rule] = {
+    "ioctl": _Ioctl(values=(_IS_TERMINAL, _CLOSE_ON_EXEC, *_UVM), below=128, letter="F"),
+    "eventfd2": None,
+}  # fmt: skip
+"""Source: NVIDIA/open-gpu-kernel-modules, `nv-ioctl-numbers.h` and `uvm_ioctl.h`."""
 START = {**COMPUTE, **FILES, **PROCESSES}
 
 
@@ -97,11 +114,22 @@ def ranks(*writable: int) -> Mapping[str, Rule]:
     return {**COMPUTE, "write": None, "writev": None}
 
 
+def cuda(*writable: int) -> Mapping[str, Rule]:
+    """As `reader`, with the driver's ioctls: NVIDIA's part of the kernel is within reach."""
+    return {**reader(*writable), **CUDA}
+
+
 PROFILES: Mapping[Profile, Callable[..., Mapping[str, Rule]]] = {
     "strict": strict,
     "reader": reader,
     "ranks": ranks,
+    "cuda": cuda,
 }
+
+
+def start(profile: Profile) -> Mapping[str, Rule]:
+    """What a template may: filters add up, so that its workers get no call that it has not."""
+    return {**START, **CUDA} if profile == "cuda" else START
 
 
 def program(allowed: Mapping[str, Rule]) -> bytes:
@@ -122,7 +150,7 @@ def program(allowed: Mapping[str, Rule]) -> bytes:
         if rule is None:
             lines += [(_EQUAL, 0, 1, NUMBERS[name]), (_RETURN, 0, 0, _ALLOW)]
             continue
-        body = _check(rule)
+        body = _check(rule) if isinstance(rule, _OneOf) else _check_ioctl(rule)
         lines += [(_EQUAL, 0, len(body), NUMBERS[name]), *body]
     return b"".join(struct.pack("<HBBI", *line) for line in (*lines, refuse))
 
@@ -134,6 +162,15 @@ def _check(rule: _OneOf) -> list[tuple[int, int, int, int]]:
     lines = [(_LOAD, 0, 0, at + 4), (_EQUAL, 1, 0, 0), refuse, (_LOAD, 0, 0, at)]
     for value in rule.values:
         lines += [(_EQUAL, 0, 1, value), (_RETURN, 0, 0, _ALLOW)]
+    return [*lines, refuse]
+
+
+def _check_ioctl(rule: _Ioctl) -> list[tuple[int, int, int, int]]:
+    """As `_check`; a request's second byte is its driver's letter."""
+    *lines, refuse = _check(_OneOf(1, rule.values))
+    allow = (_RETURN, 0, 0, _ALLOW)
+    lines += [(_AT_LEAST, 1, 0, rule.below), allow]
+    lines += [(_AND, 0, 0, 0xFF00), (_EQUAL, 0, 1, ord(rule.letter) << 8), allow]
     return [*lines, refuse]
 
 

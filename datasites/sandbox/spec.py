@@ -1,5 +1,6 @@
 """What a contained process is told at its start; plain JSON, since it is read before any library."""
 
+import glob
 import json
 import os
 import sys
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 Mechanism = Literal["bubblewrap", "namespaces", "landlock", "none"]
-Profile = Literal["strict", "reader", "ranks"]
+Profile = Literal["strict", "reader", "ranks", "cuda"]
 _SYSTEM = ("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/etc/ld.so.cache")
 _PROCESSOR = (
     "/proc/cpuinfo",
@@ -18,6 +19,8 @@ _PROCESSOR = (
 )
 """Without them torch takes the processor for one without vectors, and is slower."""
 _DEVICES = ("/dev/null", "/dev/zero", "/dev/urandom", "/dev/random")
+_NVIDIA = "/dev/nvidia*"
+_NVIDIA_FACTS = ("/proc/driver/nvidia", "/proc/devices")
 CODE = Path(__file__).parents[2]
 """The folder on Python's path that our packages stand in."""
 _PACKAGES = ("datasites", "policies", "syft_code")
@@ -70,3 +73,13 @@ def python_paths() -> tuple[str, ...]:
         *_PROCESSOR,
     ]
     return tuple(dict.fromkeys(path for path in wanted if os.path.exists(path)))
+
+
+def nvidia_devices() -> tuple[str, ...]:
+    """The nodes of NVIDIA's driver on this machine."""
+    return tuple(sorted(glob.glob(_NVIDIA)))
+
+
+def cuda_paths() -> tuple[str, ...]:
+    """What a process needs to use a CUDA device, to write to as well: its nodes; and what its driver says."""
+    return (*nvidia_devices(), *(path for path in _NVIDIA_FACTS if os.path.exists(path)))

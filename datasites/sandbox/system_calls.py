@@ -18,7 +18,7 @@ NUMBERS = {
     "getdents64": 217, "set_tid_address": 218, "restart_syscall": 219, "clock_gettime": 228,
     "clock_getres": 229, "clock_nanosleep": 230, "exit_group": 231, "tgkill": 234,
     "openat": 257, "newfstatat": 262, "readlinkat": 267, "faccessat": 269, "pselect6": 270,
-    "ppoll": 271, "set_robust_list": 273,     "dup3": 292, "pipe2": 293, "prlimit64": 302,
+    "ppoll": 271, "set_robust_list": 273,     "eventfd2": 290, "dup3": 292, "pipe2": 293, "prlimit64": 302,
     "seccomp": 317, "getrandom": 318, "membarrier": 324, "statx": 332, "rseq": 334,
     "clone3": 435, "close_range": 436, "faccessat2": 439,
 }  # fmt: skip

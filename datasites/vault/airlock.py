@@ -38,14 +38,14 @@ def inspect(data: bytes, *, length: int, bound: float) -> Vector:
         raise TrainingFailed(
             "The round's result has not the size that the plan says; it stays here."
         )
-    vector: Vector = np.frombuffer(data, dtype="<f8").astype(np.float64)
+    vector: Vector = np.frombuffer(data, dtype="<f8")
     check(vector, bound=bound)
     return vector
 
 
 def check(vector: Vector, *, bound: float) -> None:
     """Let nothing out that is not finite or larger than the bound; the same error."""
-    largest = float(np.max(np.abs(vector), initial=0.0))
+    largest = float(np.maximum(vector.max(initial=0.0), -vector.min(initial=0.0)))
     if not largest <= bound:
         raise TrainingFailed(
             "The round's result has a value that is not finite or is past the plan's bound; it "

@@ -21,6 +21,7 @@ from datasites.vault.db.vault_database import VaultDatabase
 from datasites.vault.round_executor import RoundExecutor
 from datasites.vault.vault_files import VaultFiles
 from policies.decision import AskOwner, Decision, Deny
+from policies.site_policy import SitePolicy
 from syft_code import canonical
 from syft_code.errors import ConsiliumError, InvalidData, InvalidMessage, Refused, require
 from syft_code.plans.messages import Signed
@@ -309,13 +310,20 @@ class OwnerService:
         plan = self._db.approvals.plan(others[-1]) if others else None
         return plan.encode().decode() if plan else ""
 
-    def _site_status(self) -> vault_api.SiteStatus:
+    def terms(self) -> vault_api.TermsInForce:
+        """What any member may read of the policy in force."""
+        policy = self._policy()
+        return vault_api.TermsInForce(terms=policy.terms if policy else None)
+
+    def _policy(self) -> SitePolicy | None:
         try:
-            policy = self._approvers.policy()
+            return self._approvers.policy()
         except Refused:
-            policy = None
+            return None
+
+    def _site_status(self) -> vault_api.SiteStatus:
         return vault_api.SiteStatus(
-            policy=policy,
+            policy=self._policy(),
             approvers=tuple(self._approvers.approvers().items()),
             known=self._approvers.known(),
             waiting=tuple(self._approvers.waiting()),

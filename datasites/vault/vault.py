@@ -29,6 +29,7 @@ from datasites.vault.owner_service import OwnerService
 from datasites.vault.round_executor import RoundExecutor
 from datasites.vault.update_sealer import ApprovedRound, UpdateSealer
 from datasites.vault.vault_files import VaultFiles
+from datasites.vault.worker import compute_device
 from datasites.vault.worker.training_worker import TrainingWorker
 from policies.site_policy import Budget
 from syft_code import canonical
@@ -91,11 +92,14 @@ class Vault:
         self._authorizer = Authorizer(
             self._db, self._approvers, hospital=self._name, verify_key=self.verify_key
         )
-        self._limit_s = settings.round_limit_s
+        self._limit_s, self._precision = settings.round_limit_s, settings.precision
+        self.device = compute_device.choose(settings.device)
         self._worker = TrainingWorker(
             site.vault / "vault.log",
             limit_s=self._limit_s,
             processes=settings.training_processes,
+            device=self.device.device,
+            precision=settings.precision,
         )
         sealer = UpdateSealer(self._key, self._db, self._files, self._worker)
         self._rounds = RoundExecutor(self._db, self._files, self._authorizer, sealer, self._worker)
@@ -116,7 +120,12 @@ class Vault:
         self._db.tickets.forget_unfinished()
         self._files.delete_unused()
         self._files.cohorts.read_ahead()
-        self._db.log.append("vault started", verify_key=self.verify_key)
+        self._db.log.append(
+            "vault started",
+            verify_key=self.verify_key,
+            device=self.device.device,
+            precision=self._precision,
+        )
 
     @property
     def verify_key(self) -> str:
@@ -145,6 +154,8 @@ class Vault:
                 return vault_api.Accepted(), b""
             case vault_api.GetPlanInForce():
                 return vault_api.PlanInForce(in_force=self._is_in_force(request.plan_hash)), b""
+            case vault_api.GetTerms():
+                return self._owner_service.terms(), b""
             case vault_api.OwnerActionRequest():
                 return self._owner_service.handle(request, body)
             case _:

@@ -10,6 +10,7 @@ import logging
 import os
 import signal
 import socketserver
+import stat
 import sys
 import threading
 from pathlib import Path
@@ -70,7 +71,7 @@ class _Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
         os.chdir(folder)  # a socket's path is limited to 107 bytes; its folder's is not
         Path(vault_api.SOCKET_NAME).unlink(missing_ok=True)
         super().__init__(vault_api.SOCKET_NAME, _Connection)
-        Path(vault_api.SOCKET_NAME).chmod(0o600)
+        _admit(folder)
 
     def max_body_bytes(self, request: object) -> int:
         """A plan's broadcast for a round, a cohort for a publication, both after a signature; else nothing."""
@@ -82,6 +83,15 @@ class _Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
                 return framing.MAX_BODY_BYTES
             case _:
                 return 0
+
+
+def _admit(folder: Path) -> None:
+    """Let the folder's group knock if it may pass through the folder, else this user alone."""
+    found, path = folder.stat(), Path(vault_api.SOCKET_NAME)
+    shared = bool(found.st_mode & stat.S_IXGRP)
+    if shared:
+        os.chown(path, -1, found.st_gid)
+    path.chmod(0o660 if shared else 0o600)
 
 
 app = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
@@ -107,6 +117,7 @@ def main(
         level=logging.INFO,
         format="%(asctime)s %(levelname)s %(name)s %(message)s",
     )
+    LOG.info("trainings compute on %s: %s", vault.device.device, vault.device.reason)
     server = _Server(home / "vault", vault)
     signal.signal(
         signal.SIGTERM, lambda *_: threading.Thread(target=server.shutdown, daemon=True).start()

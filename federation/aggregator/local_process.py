@@ -1,6 +1,7 @@
 """One aggregator as whoever starts it on this machine sees it."""
 
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,16 +12,25 @@ from syft_code.errors import ConsiliumError
 from syft_code.plans.roster import Aggregator
 from syft_code.runtime.durable_files import write_durably
 from syft_code.runtime.process_spec import ProcessSpec
+from syft_code.runtime.process_user import ProcessUser
 
 CONNECT_S = 0.5
 GRACE_S = 5.0
 """Below what whoever starts several parties gives each of them to stop."""
 
 
-def party(home: Path, *, name: str, port: int, researchers: Sequence[str]) -> ProcessSpec:
+def party(
+    home: Path,
+    *,
+    name: str,
+    port: int,
+    researchers: Sequence[str],
+    user: ProcessUser | None = None,
+) -> ProcessSpec:
     """An aggregator with this folder, ready to be started; its operator's file lies beside it.
 
-    `researchers` are the public keys of those who may open studies.
+    `researchers` are the public keys of those who may open studies. With a `user` of its own, that
+    one alone reads file and folder.
     """
     file = home.with_suffix(".toml")
     lines = (
@@ -30,6 +40,9 @@ def party(home: Path, *, name: str, port: int, researchers: Sequence[str]) -> Pr
     text = "".join(f"{field} = {json.dumps(value)}\n" for field, value in lines)
     file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     write_durably(file, text.encode("ascii"))
+    if user is not None:
+        os.chown(file, user.number, user.number)
+        user.give_home()
     return ProcessSpec(
         name=name,
         module="federation.aggregator.operator.aggregator_process",
@@ -37,6 +50,7 @@ def party(home: Path, *, name: str, port: int, researchers: Sequence[str]) -> Pr
         healthy=lambda: is_healthy(home),
         log_path=home.with_suffix(".log"),
         port=port,
+        user=user,
     )
 
 

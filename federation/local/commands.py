@@ -16,14 +16,17 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from datasites.site_users import FIRST_USER
 from federation.local import (
     aggregator_processes,
     federation_file,
+    party_users,
     provisioning,
     state_folder,
     supervisor,
 )
 from federation.local.federation_file import FederationConfig
+from federation.local.party_users import FirstUser
 from federation.local.supervisor import MAX_START_S, START_TIMEOUT_S, StartTimeout
 from syft_code.errors import InvalidInput, require
 from syft_code.runtime.cli_input import require_positive
@@ -59,6 +62,7 @@ class Start:
     reset: bool
     yes: bool
     timeout_s: float
+    first_user: int
 
 
 def up(
@@ -67,6 +71,7 @@ def up(
     reset: Reset = False,
     yes: Yes = False,
     first_port: FirstPort = None,
+    first_user: FirstUser = FIRST_USER,
     start_timeout: StartTimeout = START_TIMEOUT_S,
 ) -> None:
     """Start hospitals and aggregators side by side, and stop them on Ctrl-C."""
@@ -76,6 +81,7 @@ def up(
         reset=reset,
         yes=yes,
         timeout_s=start_timeout,
+        first_user=first_user,
     )
     with _until_interrupted(), _started(start):
         _print(f"Researcher's credentials: {state / state_folder.CREDENTIALS}. Stop with Ctrl-C.")
@@ -88,6 +94,7 @@ def lab(
     reset: Reset = False,
     yes: Yes = False,
     first_port: FirstPort = None,
+    first_user: FirstUser = FIRST_USER,
     start_timeout: StartTimeout = START_TIMEOUT_S,
     browser: Annotated[bool, typer.Option(help="Open a browser.")] = True,
 ) -> None:
@@ -98,6 +105,7 @@ def lab(
         reset=reset,
         yes=yes,
         timeout_s=start_timeout,
+        first_user=first_user,
     )
     command = [sys.executable, "-m", "jupyterlab", "--ServerApp.log_level=ERROR"]
     command += [f"--LabApp.default_url=/lab/tree/{NOTEBOOKS[0]}"]
@@ -136,6 +144,7 @@ def _until_interrupted() -> Iterator[None]:
 def _started(start: Start) -> Iterator[None]:
     """A federation in its folder, provisioned and shown, until the block ends."""
     require_positive(start.timeout_s, "--start-timeout", most=MAX_START_S)
+    party_users.require_number(start.first_user)
     state_folder.require_usable(start.state, reset=start.reset)
     say = supervisor.timed(console)
     with state_folder.held(start.state):
@@ -146,11 +155,16 @@ def _started(start: Start) -> Iterator[None]:
         provisioning.hospitals(start.config, start.state)  # refuses what their folders would
         if start.reset:
             state_folder.reset(start.state, confirmed=start.yes, say=_print)
+        choice = party_users.choose(start.config, start.state, first=start.first_user)
         with provisioning.running_federation(
-            start.config, start.state, start_timeout_s=start.timeout_s, say=say
+            start.config,
+            start.state,
+            users=choice.users,
+            start_timeout_s=start.timeout_s,
+            say=say,
         ):
             provisioning.provision(start.config, start.state, say=say)
-            console.print(aggregator_processes.table(start.config))
+            console.print(aggregator_processes.table(start.config, choice))
             yield
 
 

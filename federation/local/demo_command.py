@@ -8,7 +8,15 @@ import typer
 from rich.console import Console
 
 from datasites.demo import demo_hospitals
-from federation.local import demo_run, federation_file, provisioning, supervisor
+from datasites.site_users import FIRST_USER
+from federation.local import (
+    demo_run,
+    federation_file,
+    party_users,
+    provisioning,
+    supervisor,
+)
+from federation.local.party_users import FirstUser
 from federation.local.supervisor import MAX_START_S, START_TIMEOUT_S, StartTimeout
 from syft_code.runtime.cli_input import require_folder, require_output_folder, require_positive
 
@@ -29,12 +37,14 @@ def demo(
     out: Annotated[Path, typer.Option(help="Where runs are kept.")] = Path("runs"),
     first_port: Annotated[int, typer.Option(help="First port of the parties.")] = 8301,
     keep: Annotated[bool, typer.Option(help="Keep the parties' folders, patients too.")] = False,
+    first_user: FirstUser = FIRST_USER,
     start_timeout: StartTimeout = START_TIMEOUT_S,
 ) -> None:
     """Play every party once: publish, request, approve, train, evaluate, report."""
     kind = demo_hospitals.data_kind(study)
     require_positive(budget, "--budget")
     require_positive(start_timeout, "--start-timeout", most=MAX_START_S)
+    party_users.require_number(first_user)
     require_output_folder(out, "--out")
     if data:
         require_folder(data, "--data")
@@ -54,8 +64,10 @@ def demo(
         with demo_run.run_folder(out, keep=keep) as folder:
             reading = demo_run.read(kind, str(data or ""), folder)
             config = demo_run.fitted(config, reading, say=say)
+            choice = party_users.choose(config, folder / demo_run.STATE, first=first_user)
+            say(choice.sentence)
             demo_run.play(
-                reading, kind, config, folder, console=console, say=say,
+                reading, kind, config, folder, users=choice.users, console=console, say=say,
                 start_timeout_s=start_timeout,
             )  # fmt: skip
     except KeyboardInterrupt:

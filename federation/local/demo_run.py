@@ -19,6 +19,7 @@ from federation.evaluation.exact_metrics import HospitalCohorts
 from federation.local import provisioning
 from federation.local.demo_study import DemoStudy
 from federation.local.federation_file import FederationConfig
+from federation.local.party_users import PartyUsers
 from federation.local.provisioning import patiently
 from federation.local.state_folder import STAND_INS
 from federation.local.supervisor import Say, signals_ignored
@@ -61,6 +62,7 @@ def play(
     config: FederationConfig,
     folder: Path,
     *,
+    users: PartyUsers | None = None,
     console: Console,
     say: Say,
     start_timeout_s: float,
@@ -73,7 +75,7 @@ def play(
     study = DemoStudy(console, folder, say, stand_in=reading.spec.stand_in)
     say(f"Starting {len(config.hospital)} hospitals and {len(config.aggregator)} aggregators")
     with provisioning.running_federation(
-        config, folder / STATE, start_timeout_s=start_timeout_s, say=say
+        config, folder / STATE, users=users, start_timeout_s=start_timeout_s, say=say
     ):
         outcome, weights, parts, key = _train(study, reading, kind, config, folder, console)
     study.conclude(

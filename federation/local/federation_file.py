@@ -26,7 +26,7 @@ from pydantic_core import ErrorDetails
 
 from datasites.data.readers import Kind
 from datasites.data.train_test_split import HELD_OUT
-from datasites.site import MOST_PROCESSES
+from datasites.site import MOST_PROCESSES, Precision, WantedDevice
 from syft_code import canonical, toml_text
 from syft_code.errors import InvalidInput, require
 from syft_code.plans.catalogue import LARGEST_DELTA, LEAST_DELTA
@@ -49,7 +49,7 @@ class HospitalEntry:
     """One hospital, with what its first policy.toml says: see `policies.site_policy`.
 
     Units: a round that takes longer than `round_limit_s` seconds is ended inside the hospital; its
-    batches are split between so many `training_processes`.
+    batches are split between so many `training_processes`, and computed on `device` in `precision`.
 
     `patients`, `held_out` and `lacks` are what its owner says of the data to the public.
     """
@@ -68,6 +68,8 @@ class HospitalEntry:
     tell_researchers: bool = False
     round_limit_s: Positive = 6 * 3600.0
     training_processes: Annotated[int, Field(ge=1, le=MOST_PROCESSES)] = 1
+    device: WantedDevice = "cpu"
+    precision: Precision = "float32"
 
 
 @canonical.message

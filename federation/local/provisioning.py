@@ -16,6 +16,7 @@ from datasites.owner.publishing import Declaration
 from datasites.site import SiteSettings
 from federation.local import aggregator_processes, supervisor
 from federation.local.federation_file import FederationConfig, HospitalEntry
+from federation.local.party_users import PartyUsers
 from federation.local.state_folder import CREDENTIALS, HOSPITALS, RESEARCHER_KEY, STAND_INS
 from federation.local.supervisor import START_TIMEOUT_S, Say
 from federation.researcher.credentials import Credentials, HospitalLogin
@@ -35,13 +36,18 @@ def running_federation(
     config: FederationConfig,
     state: Path,
     *,
+    users: PartyUsers | None = None,
     start_timeout_s: float = START_TIMEOUT_S,
     say: Say = lambda sentence: None,
 ) -> Iterator[None]:
-    """Every party of a federation, ready, until the block ends."""
-    specs = [spec for hospital in hospitals(config, state) for spec in hospital.parties()]
+    """Every party of a federation, ready, until the block ends; as users of their own if told."""
+    specs = [
+        spec
+        for one in hospitals(config, state)
+        for spec in one.parties(users.hospital(one.settings.name) if users else None)
+    ]
     key = researcher_key(state).verify_key.encode().hex()
-    specs += aggregator_processes.parties(config, state, researcher=key)
+    specs += aggregator_processes.parties(config, state, researcher=key, users=users)
     specs.sort(key=lambda spec: "desk" not in spec.module)  # what takes longest begins first
     with supervisor.running(specs, start_timeout_s=start_timeout_s, say=say):
         yield
@@ -108,6 +114,8 @@ def hospitals(config: FederationConfig, state: Path) -> list[HospitalSpec]:
                 port=entry.port,
                 round_limit_s=entry.round_limit_s,
                 training_processes=entry.training_processes,
+                device=entry.device,
+                precision=entry.precision,
             ),
             policy=policy(config, entry),
             kind=entry.kind,

@@ -32,7 +32,8 @@ CREDENTIALS = "researcher.json"
 RESEARCHER_KEY = "researcher.key"
 STAND_INS = "stand-ins"
 HOSPITALS = "hospitals"
-CONTENTS = (CREDENTIALS, RESEARCHER_KEY, HOSPITALS, "aggregators", STAND_INS)
+AGGREGATORS = "aggregators"
+CONTENTS = (CREDENTIALS, RESEARCHER_KEY, HOSPITALS, AGGREGATORS, STAND_INS)
 """What a reset deletes; the credentials go first, so that one cut short is seen as no start."""
 
 

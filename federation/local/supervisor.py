@@ -264,13 +264,19 @@ def signals_ignored() -> Iterator[None]:
 
 def _start(spec: ProcessSpec) -> "subprocess.Popen[bytes]":
     spec.log_path.parent.mkdir(parents=True, exist_ok=True)
-    with spec.log_path.open("ab") as log:
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW
+    user = spec.user
+    with os.fdopen(os.open(spec.log_path, flags, 0o600), "ab") as log:
         return subprocess.Popen(
             [sys.executable, "-m", spec.module, *spec.arguments],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
             cwd=Path(__file__).parents[2],
+            env=user.environment() if user else None,
+            user=user.number if user else None,
+            group=user.number if user else None,
+            extra_groups=user.groups if user else None,
             start_new_session=True,
         )
 

@@ -75,6 +75,7 @@ class Batches:
         prefix: nn.Module | None,
         dtype: torch.dtype,
         randomness: NoiseSource | None,
+        device: str = "cpu",
     ) -> None:
         require(
             task.augmentation is None or randomness is not None,
@@ -82,7 +83,9 @@ class Batches:
             error=TrainingFailed,
         )
         self._cohort, self._task, self._prefix = cohort, task, prefix
-        self._dtype, self._randomness = dtype, randomness
+        self._dtype, self._randomness, self._device = dtype, randomness, device
+        if task.teacher is not None:
+            task.teacher.network.to(device)
         fixed = prefix is not None or task.teacher is not None
         self._memory = _Memory(self._plain, len(cohort.images)) if fixed else None
 
@@ -96,7 +99,8 @@ class Batches:
         else:
             seen = self._plain(chosen) if self._memory is None else self._memory(chosen)
         pixels, numbers, *taught = seen
-        losses = self._task.losses(torch.from_numpy(truth.astype(np.int64)), tuple(taught))
+        labels = torch.from_numpy(truth.astype(np.int64)).to(self._device)
+        losses = self._task.losses(labels, tuple(taught))
         return (pixels, numbers), losses
 
     def _plain(self, chosen: Chosen) -> tuple[Tensor, ...]:
@@ -104,7 +108,7 @@ class Batches:
 
     def _seen(self, pixels: Tensor, facts: Tensor) -> tuple[Tensor, ...]:
         """What is trained sees this, and after it what the teacher says."""
-        inputs = (pixels.to(self._dtype), facts.to(self._dtype))
+        inputs = (pixels.to(self._device, self._dtype), facts.to(self._device, self._dtype))
         teacher = self._task.teacher
         with torch.no_grad():
             taught = () if teacher is None else (distillation.logits(teacher, *inputs),)

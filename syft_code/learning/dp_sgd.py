@@ -33,6 +33,7 @@ from syft_code.learning.per_sample_gradients import WatchedGradients
 from syft_code.learning.proximal import ProximalTerm
 from syft_code.learning.ranks import ClippedSums, Group
 from syft_code.models import networks
+from syft_code.models.compute import HERE, Compute
 from syft_code.plans.plan_parts import Augmentation, DpSgd, Engine, Sgd
 from syft_code.privacy.noise import NoiseSource
 from syft_code.recipes import architectures
@@ -95,6 +96,7 @@ def train(
     randomness: NoiseSource,
     on_step: Callable[[int], None] | None = None,
     group: Group | None = None,
+    compute: Compute = HERE,
 ) -> Trained:
     """Train on one hospital's patients for `run.dp.steps` steps; the model keeps the new weights.
 
@@ -106,7 +108,8 @@ def train(
     that a `teacher` may have a term in. Each noised mean gradient g becomes g + the proximal term +
     the correction; momentum is of g + the proximal term. `on_step` is called with 1, 2, ... after
     each step; its argument does not depend on the data. When it is called does: a stopwatch on a
-    step sees how many patients were drawn.
+    step sees how many patients were drawn. `compute` says where the gradients are computed and in what
+    numbers; the model is moved there. Noise is drawn and added on the processor.
 
     Guarantee: adding or removing one patient, with all of its slices, changes the input of the
     Gaussian mechanism of each step by at most the clip norm in L2 over the trained parameters, and
@@ -124,16 +127,23 @@ def train(
     Raises:
         TrainingFailed: if the weights are no longer finite, or something does not fit them.
     """
+    model.to(compute.device)
     descent = _Descent(model, run)
     patients = _SlicesOfPatients(cohort)
     own = _Gradients(
-        model, cohort, run.task, frozen=run.frozen, randomness=randomness, engine=run.dp.engine
+        model,
+        cohort,
+        run.task,
+        frozen=run.frozen,
+        randomness=randomness,
+        engine=run.dp.engine,
+        compute=compute,
     )
     if group is None:
         return _descend(descent, patients, own, run, randomness, on_step)
     if not ranks.leads(group):
         ranks.follow(own, model, group)
-        return Trained(update=descent.update, clip_moved=0.0)
+        return Trained(update=descent.update(), clip_moved=0.0)
     leading = ranks.LeadingRank(own, model, group)
     try:
         return _descend(descent, patients, leading, run, randomness, on_step)
@@ -168,7 +178,7 @@ def _descend(
         descent.step(gradient)
         if on_step is not None:
             on_step(step)
-    return Trained(update=descent.update, clip_moved=clip.moved)
+    return Trained(update=descent.update(), clip_moved=clip.moved)
 
 
 def clipped_sum(
@@ -182,6 +192,7 @@ def clipped_sum(
     teacher: Teacher | None = None,
     randomness: NoiseSource | None = None,
     engine: Engine = "consilium",
+    compute: Compute = HERE,
 ) -> Float64[Tensor, "P"]:
     """The sum over all slices of each slice's gradient, clipped to `max_grad_norm` in L2.
 
@@ -192,14 +203,25 @@ def clipped_sum(
         what float32 rounds: together less than 1.0001 times.
     """
     task = Task(recipe=recipe, augmentation=augmentation, teacher=teacher)
-    gradients = _Gradients(model, cohort, task, frozen=frozen, randomness=randomness, engine=engine)
+    model.to(compute.device)
+    gradients = _Gradients(
+        model, cohort, task, frozen=frozen, randomness=randomness, engine=engine, compute=compute
+    )
     return gradients.clipped_sum(np.arange(len(cohort.images)), max_grad_norm).total
 
 
-def _patient_gradients(engine: Engine, network: nn.Module, *, frozen: int) -> PatientGradients:
+def _patient_gradients(
+    engine: Engine, network: nn.Module, *, frozen: int, compute: Compute
+) -> PatientGradients:
     """A plan's engine. Opacus takes seconds to import: only a plan that names it pays for them."""
     if engine == "consilium":
-        return WatchedGradients(network, frozen=frozen)
+        return WatchedGradients(network, frozen=frozen, compute=compute)
+    require(
+        compute == HERE,
+        "Opacus must compute on the processor in float32, and was given another device or precision: "
+        'use the engine "consilium" for those.',
+        error=TrainingFailed,
+    )
     module = importlib.import_module("syft_code.learning.opacus_gradients")
     opacus: PatientGradients = module.OpacusGradients(network, frozen=frozen)
     return opacus
@@ -217,12 +239,19 @@ class _Gradients:
         frozen: int,
         randomness: NoiseSource | None,
         engine: Engine,
+        compute: Compute,
     ) -> None:
         prefix, rest = networks.split_prefix(model, frozen)
         before = 0 if prefix is None else sum(p.numel() for p in prefix.parameters())
-        self._patients = _patient_gradients(engine, rest, frozen=frozen - before)
+        self._patients = _patient_gradients(engine, rest, frozen=frozen - before, compute=compute)
+        self._compute = compute
         self._batches = Batches(
-            cohort, task, prefix=prefix, dtype=self._patients.dtype, randomness=randomness
+            cohort,
+            task,
+            prefix=prefix,
+            dtype=self._patients.dtype,
+            randomness=randomness,
+            device=compute.device,
         )
         self._views = task.views
         inputs = task.views * max(1, math.prod(cohort.images.shape[1:]))
@@ -238,11 +267,20 @@ class _Gradients:
         self._chunk = max(1, min(MAX_CHUNK, self._patients.at_once // task.views, most))
 
     def clipped_sum(self, chosen: NDArray[np.int64], max_grad_norm: float) -> Clipped:
-        """Over chunks of about equal size."""
-        chunks = np.array_split(chosen, -(-len(chosen) // self._chunk)) if len(chosen) else []
-        return self._patients.clipped_sum(
-            map(self._batches, chunks), max_grad_norm=max_grad_norm, views=self._views
-        )
+        """Over chunks of about equal size, or of one size, filled up with slices that do not count."""
+        count = -(-len(chosen) // self._chunk)
+        if self._compute.fixed_chunks and count:
+            filled = np.resize(chosen, count * self._chunk)
+        else:
+            filled = chosen
+        chunks = np.array_split(filled, count) if count else []
+        with self._compute.deterministic():
+            return self._patients.clipped_sum(
+                map(self._batches, chunks),
+                max_grad_norm=max_grad_norm,
+                views=self._views,
+                patients=len(chosen),
+            )
 
 
 class _SlicesOfPatients:
@@ -266,18 +304,17 @@ class _Descent:
 
     def __init__(self, model: nn.Module, run: TrainingRun) -> None:
         self._run = run
-        self._before = networks.to_vector(model).astype(np.float64)
-        self._weights = self._before.copy()
+        self._before = networks.to_vector(model)
+        self._weights = self._before.astype(np.float64)
         self._trained = self._weights[run.frozen :]  # a view: a change here is one of `_weights`
         self._velocity = np.zeros_like(self._trained if run.optimizer.momentum else [])
         self._parameters = _Parameters(model, self._weights)
         self._check_lengths()
 
-    @property
     def update(self) -> Vector:
-        """The trained parameters after minus before."""
-        update: Vector = (self._weights - self._before)[self._run.frozen :]
-        return update
+        """The trained parameters after minus before; no step comes after it."""
+        self._trained -= self._before[self._run.frozen :]
+        return self._trained
 
     def step(self, gradient: Vector) -> None:
         """One step on a noised mean gradient, which is overwritten."""

@@ -34,6 +34,13 @@ class Clipped(NamedTuple):
     unclipped: int
 
 
+class _Rows(NamedTuple):
+    """How many patients a chunk had, and how many of their gradients were within the bound."""
+
+    patients: int
+    unclipped: int
+
+
 class GradientFactors(ABC):
     """What one layer knows of its patients' gradients until all norms are known."""
 
@@ -57,7 +64,7 @@ class Dense(GradientFactors):
     """The gradients themselves: one tensor `[p, ...]` for each parameter."""
 
     def __init__(self, *rows: Tensor) -> None:
-        self._rows = [r.flatten(1) for r in rows]
+        self._rows = [_wide(r).flatten(1) for r in rows]
 
     def squared_norms(self) -> Tensor:
         return torch.stack([_squared(r) for r in self._rows]).sum(0)
@@ -78,7 +85,7 @@ class SideBySide(GradientFactors):
     """
 
     def __init__(self, joint: Tensor, widths: list[int]) -> None:
-        self._joint, self._widths = joint, widths
+        self._joint, self._widths = _wide(joint), widths
 
     def squared_norms(self) -> Tensor:
         return _squared(self._joint.flatten(1))
@@ -95,7 +102,7 @@ class RankOne(GradientFactors):
     """Gradients g a^T of a matrix and g of its bias, kept as g `[p, out]` and a `[p, in]`."""
 
     def __init__(self, g: Tensor, a: Tensor) -> None:
-        self._g, self._a = g, a
+        self._g, self._a = _wide(g), _wide(a)
 
     def squared_norms(self) -> Tensor:
         return _squared(self._g) * (_squared(self._a) + 1.0)
@@ -119,9 +126,15 @@ class PatientGradients(ABC):
     """
 
     def __init__(
-        self, *, sizes: Sequence[int], written: int, at_once: int, dtype: torch.dtype
+        self,
+        *,
+        sizes: Sequence[int],
+        written: int,
+        at_once: int,
+        dtype: torch.dtype,
+        device: str = "cpu",
     ) -> None:
-        self._sizes = list(sizes)
+        self._sizes, self.device = list(sizes), device
         self.size, self.written, self.at_once, self.dtype = sum(sizes), written, at_once, dtype
 
     @abstractmethod
@@ -129,39 +142,54 @@ class PatientGradients(ABC):
         """Each layer's gradients of the patients' summed losses ÷ `scale`, which is of `views`."""
 
     def clipped_sum(
-        self, chunks: Iterable[Chunk], *, max_grad_norm: float, views: int = 1
+        self,
+        chunks: Iterable[Chunk],
+        *,
+        max_grad_norm: float,
+        views: int = 1,
+        patients: int | None = None,
     ) -> Clipped:
         """Add up the clipped gradients of all patients, chunk by chunk, in float64.
 
         With `views` so many slices in a row are one patient's, whose gradient is their mean. A
-        gradient that is not finite, or 1e15 times longer than the bound, counts as zero.
+        gradient that is not finite, or 1e15 times longer than the bound, counts as zero; so does
+        each after the first `patients`.
 
         Guarantee: adding or removing one patient changes the sum by at most `max_grad_norm` in L2,
         whatever the slice, the weights and the loss; in float32 the rounding of the other patients
         may change with it, by some 1e-7 of the length of their sum.
         """
-        total, unclipped = torch.zeros(self.size, dtype=torch.float64), 0
+        total = torch.zeros(self.size, dtype=torch.float64, device=self.device)
+        unclipped, left = 0, patients
         # In units of the bound: then no square of what matters is lost below float32's range.
         scale = max_grad_norm * views
         for chunk in chunks:
             gradients = self.gradients(chunk, scale=scale, views=views)
-            unclipped += self._clip_and_add(gradients, total)
-        return Clipped(total=total.mul_(max_grad_norm), unclipped=unclipped)
+            rows = self._clip_and_add(gradients, total, left)
+            unclipped += rows.unclipped
+            left = None if left is None else max(0, left - rows.patients)
+        return Clipped(total=total.mul_(max_grad_norm).cpu(), unclipped=unclipped)
 
     @torch.no_grad()
-    def _clip_and_add(self, gradients: list[GradientFactors], total: Tensor) -> int:
-        """Scale each row to a norm of at most 1, leave out what is not finite, add.
-
-        Returns how many rows were within the bound.
-        """
+    def _clip_and_add(
+        self, gradients: list[GradientFactors], total: Tensor, first: int | None
+    ) -> "_Rows":
+        """Scale each row to a norm of at most 1, leave out what is not finite or not of the first, add."""
         norms = torch.stack([layer.squared_norms() for layer in gradients]).sum(0).sqrt_()
         finite = norms <= FURTHEST
+        if first is not None and first < len(norms):
+            finite[first:] = False
         factors = torch.where(finite, (1.0 - ROUNDING[self.dtype]) / norms.clamp(min=1.0), 0.0)
         if not bool(finite.all()):
             gradients = [layer.without(~finite) for layer in gradients]  # since 0 times NaN is NaN
         for layer, part in zip(gradients, torch.split(total, self._sizes), strict=True):
             layer.add_to(part, factors.to(self.dtype))
-        return int((norms <= 1.0).sum())
+        return _Rows(patients=len(norms), unclipped=int(((norms <= 1.0) & finite).sum()))
+
+
+def _wide(rows: Tensor) -> Tensor:
+    """At least float32: norms, and the sums that they bound, are of the same numbers."""
+    return rows.float() if rows.dtype == torch.bfloat16 else rows
 
 
 def _squared(rows: Tensor) -> Tensor:

@@ -30,6 +30,7 @@ from syft_code.errors import TrainingFailed, require
 from syft_code.learning.gradient_factors import Chunk, GradientFactors, PatientGradients
 from syft_code.learning.per_sample_layers import PerSampleLayer, watch
 from syft_code.learning.pooling import MaxPool
+from syft_code.models.compute import HERE, Compute
 
 
 class WatchedGradients(PatientGradients):
@@ -40,21 +41,25 @@ class WatchedGradients(PatientGradients):
             trained layer is of a kind, or is used in a way, whose gradient can't be taken apart.
     """
 
-    def __init__(self, network: nn.Module, *, frozen: int = 0) -> None:
-        self._anchor = torch.zeros((), requires_grad=True)
+    def __init__(self, network: nn.Module, *, frozen: int = 0, compute: Compute = HERE) -> None:
+        self._compute = compute
+        self._anchor = torch.zeros((), requires_grad=True, device=compute.device)
         self._network, self._layers = _watched_copy(network, frozen, self._anchor)
         super().__init__(
             sizes=[layer.size for layer in self._layers],
             written=sum(layer.size for layer in self._layers if layer.has_rows),
             at_once=min(layer.at_once for layer in self._layers),
             dtype=next(network.parameters()).dtype,
+            device=compute.device,
         )
 
     def gradients(self, chunk: Chunk, *, scale: float, views: int) -> list[GradientFactors]:
         inputs, loss = chunk
         for layer in self._layers:
             layer.expect(views)
-        losses = loss(self._network(*inputs))
+        with self._compute.layers():
+            logits = self._network(*inputs)
+        losses = loss(logits if logits.dtype == self.dtype else logits.to(self.dtype))
         torch.autograd.grad(losses.sum() / scale, self._anchor, allow_unused=True)
         return [layer.take() for layer in self._layers]
 

@@ -4,6 +4,9 @@ Each is the forward and the backward pass of one kind of layer. `back` is given 
 the summed loss for the layer's output; since no layer mixes slices, its row i is that of slice i
 alone, and so is every row made from it here.
 
+Under autocast an output is bf16, and so is the gradient that comes back for it: the products on the
+way back take it as it is, and rows become float32 (`gradient_factors`).
+
 Sizes: n slices, which are p patients of `views` slices each; L pixels, T hours.
 """
 
@@ -151,7 +154,16 @@ def _kernels_back(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The way back of a convolution: to its input, its kernels and its bias, as far as wanted."""
     per_patient: tuple[Tensor, Tensor, Tensor] = _backward(
-        g, x, weight, [len(weight)], *places, [1, 1], False, [0, 0], groups, wanted
+        g,
+        x.to(g.dtype),
+        weight.to(g.dtype),
+        [len(weight)],
+        *places,
+        [1, 1],
+        False,
+        [0, 0],
+        groups,
+        wanted,
     )
     return per_patient
 
@@ -180,7 +192,7 @@ class _ConvTranspose(PerSampleLayer):
         (x,) = saved
         weight, _ = self._own
         # It is the way back of a convolution from g to x, whose own way back this takes.
-        to_input = None if first else functional.conv2d(g, weight, None, *self._places)
+        to_input = None if first else functional.conv2d(g, weight.to(g.dtype), None, *self._places)
         rows, _ = _rows_of_kernels(self.grouped(x), self.grouped(g), weight, self._places)
         return to_input, Dense(rows, self.summed(g.flatten(2).sum(2)))
 
@@ -192,7 +204,7 @@ class _GroupNorm(PerSampleLayer):
         self._groups, self._eps = layer.num_groups, layer.eps
 
     def compute(self, x: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
-        x = x.contiguous()
+        x = x.contiguous().to(self._own[0].dtype)
         n, channels, pixels = len(x), x.shape[1], x[0, 0].numel()
         scale, shift = self._own
         y, mean, rate = torch.native_group_norm(
@@ -233,11 +245,11 @@ class _Linear(PerSampleLayer):
 
     def back(self, g: Tensor, saved: Any, *, first: bool) -> tuple[Tensor | None, GradientFactors]:
         (x,) = saved
-        to_input = None if first else g @ self._own[0]
+        to_input = None if first else g @ self._own[0].to(g.dtype)
         if self._views == 1:
             return to_input, RankOne(g, x)
         # The mean over views has no rank of one, so that its norm needs the matrix itself.
-        many_g, many_x = self.grouped(g), self.grouped(x)
+        many_g, many_x = self.grouped(g), self.grouped(x.to(g.dtype))
         return to_input, Dense(many_g.mT @ many_x, many_g.sum(1))
 
 

@@ -25,6 +25,7 @@ from syft_code.local_training import broadcast, client_update, control_variates
 from syft_code.local_training.broadcast import Broadcast
 from syft_code.metrics import evaluation_sums, scoring
 from syft_code.models import networks
+from syft_code.models.compute import HERE, Compute
 from syft_code.plans.algorithms import Distillation, Ewc, FedProx
 from syft_code.plans.plan import Plan
 from syft_code.privacy.noise import NoiseSource
@@ -41,6 +42,7 @@ def train(
     randomness: NoiseSource,
     on_step: Callable[[int], None] | None = None,
     group: Group | None = None,
+    compute: Compute = HERE,
 ) -> Vector:
     """One hospital's update of the trained part, its local normalisation's among it.
 
@@ -68,7 +70,7 @@ def train(
     )
     model = _model(plan, own_weights(plan, parts.weights, kept))
     update, clip_moved = dp_sgd.train(
-        model, cohort, run, randomness=randomness, on_step=on_step, group=group
+        model, cohort, run, randomness=randomness, on_step=on_step, group=group, compute=compute
     )
     return update if plan.dp_sgd.adaptive is None else np.append(update, clip_moved)
 
@@ -156,10 +158,11 @@ def check_start(plan: Plan, round_number: int, sent: Weights) -> None:
     layout = VectorLayout.of(plan)
     if plan.start_sha256:
         return
-    start, part = first_weights(plan), layout.trained
-    same = broadcast.unpack(plan, "train", sent).weights == start
+    part, own = layout.trained, layout.shared
+    if round_number > 1 and not part.start and own is None:
+        return  # all of them are trained
+    same = broadcast.unpack(plan, "train", sent).weights == first_weights(plan)
     if round_number > 1:
-        own = layout.shared
         same[part] = same[part] | (True if own is None else own)
     require(
         bool(same.all()),

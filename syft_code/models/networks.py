@@ -67,7 +67,7 @@ def initial_weights(recipe: Recipe, data: DataSpec, *, seed: int) -> NDArray[np.
 def to_vector(model: nn.Module) -> NDArray[np.float32]:
     """All parameters as one vector, in the order of `model.parameters()`."""
     vector = torch.cat([p.detach().reshape(-1) for p in model.parameters()])
-    numbers: NDArray[np.float32] = vector.float().numpy()
+    numbers: NDArray[np.float32] = vector.float().cpu().numpy()
     return numbers
 
 
@@ -160,7 +160,7 @@ def loss_per_example(
 def _soft_dice(
     logits: Float[Tensor, "batch classes *pixels"], labels: Integer[Tensor, "batch *pixels"]
 ) -> Float[Tensor, "batch foreground"]:
-    classes = torch.arange(1, logits.shape[1])
+    classes = torch.arange(1, logits.shape[1], device=logits.device)
     predicted = logits.softmax(1)[:, 1:].flatten(2)
     true = (labels.flatten(1).unsqueeze(1) == classes.view(1, -1, 1)).to(logits.dtype)
     overlap = 2.0 * (predicted * true).sum(2) + DICE_SMOOTHING

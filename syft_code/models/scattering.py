@@ -29,7 +29,8 @@ from torch.nn import functional
 FIRST_WIDTH_PX = 0.8
 FIRST_FREQUENCY = 0.75 * math.pi
 PICTURES = 64
-AT_ONCE = 16
+SPECTRUM_NUMBERS = 1 << 16
+"""Of a scale's spectra at a time: half a megabyte, which stays near the processor."""
 STEEPNESS = 2.5
 """Of the amplitude over frequency. Chosen on HAM10000, a public data set."""
 EPSILON = 1e-5
@@ -74,47 +75,50 @@ def transform(
     bank = filter_bank(height + sum(rows), width + sum(columns), scales, angles)
     flat = pixels.reshape(-1, 1, height, width)
     padded: Tensor = functional.pad(flat, (*columns, *rows), mode="reflect")[:, 0]
-    parts = (padded[start : start + AT_ONCE] for start in range(0, len(padded), AT_ONCE))
-    features = torch.cat([_orders(part, bank, angles) for part in parts])
+    at_once = max(1, SPECTRUM_NUMBERS // (angles * padded[0].numel())) if len(padded) else 1
+    parts = (padded[start : start + at_once] for start in range(0, len(padded), at_once))
+    features = torch.cat([_orders(part, bank) for part in parts])
     return features.reshape(*pixels.shape[:-2], *features.shape[1:])
 
 
 def _orders(
-    padded: Float[Tensor, "images height width"], bank: "FilterBank", angles: int
+    padded: Float[Tensor, "images height width"], bank: "FilterBank"
 ) -> Float[Tensor, "images paths rows columns"]:
-    """All paths of some padded images.
+    """All paths of some padded images; the angles of a scale go through together.
 
     A signal of scale j is kept at every 2^j-th pixel only: its wavelet leaves nothing finer.
     """
-    whole = torch.fft.fft2(padded)
+    whole = torch.fft.fft2(padded).unsqueeze(1)
     first, second = [], []
-    for n1, wave in enumerate(bank.waves):
-        j1 = n1 // angles
-        u1 = _modulus(whole, wave[0], 2**j1)
+    for j1, waves in enumerate(bank.waves):
+        u1 = _modulus(whole, waves[0], 2**j1)
         first.append(bank.averaged(u1, j1))
-        later = range((j1 + 1) * angles, len(bank.waves))
-        spectrum = torch.fft.fft2(u1) if later else whole
-        for n2 in later:
-            j2 = n2 // angles
-            u2 = _modulus(spectrum, bank.waves[n2][j1], 2 ** (j2 - j1))
-            second.append(bank.averaged(u2, j2))
-    return torch.stack([bank.averaged(padded, 0), *first, *second], dim=1)
+        later = range(j1 + 1, len(bank.waves))
+        spectrum = torch.fft.fft2(u1).unsqueeze(2) if later else whole
+        pairs = [
+            bank.averaged(_modulus(spectrum, bank.waves[j2][j1], 2 ** (j2 - j1)), j2)
+            for j2 in later
+        ]
+        if pairs:
+            second.append(torch.cat(pairs, dim=2).flatten(1, 2))
+    return torch.cat([bank.averaged(padded.unsqueeze(1), 0), *first, *second], dim=1)
 
 
 def _modulus(
-    spectrum: Complex[Tensor, "images height width"], wave: Filter, every: int
-) -> Float[Tensor, "images _ _"]:
-    """|signal * wave| at every so many pixels, from the signal's Fourier transform.
+    spectrum: Complex[Tensor, "*images height width"], waves: Filter, every: int
+) -> Float[Tensor, "*images _ _"]:
+    """|signal * wave| at every so many pixels for each of the waves, from the signal's Fourier transform.
 
     To take every k-th pixel is to add up the k x k tiles of the spectrum.
     """
-    product = spectrum * torch.from_numpy(wave).to(spectrum.real)
-    images, height, width = product.shape
+    product = spectrum * torch.from_numpy(waves).to(spectrum.real)
+    *images, height, width = product.shape
     if every > 1:
-        tiles = product.view(images, every, height // every, every, width // every)
-        product = tiles.sum(1).sum(2) / every**2
+        tiles = product.view(-1, every, height // every, every, width // every)
+        product = tiles.sum(1).sum(2).view(*images, height // every, width // every) / every**2
     signal: Tensor = torch.fft.ifft2(product)
-    return signal.abs()
+    # Half as long as the absolute value, which keeps squares from overflowing: here none can.
+    return (signal.real.square() + signal.imag.square()).sqrt_()
 
 
 def _padding(side: int, scales: int) -> tuple[int, int]:
@@ -132,7 +136,7 @@ def _padding(side: int, scales: int) -> tuple[int, int]:
 class FilterBank:
     """What is fixed: the spectra of the wavelets, and local means as matrices.
 
-    `waves[n][g]` is wavelet n on the grid of every 2^g-th pixel; `rows[g] @ signal @ columns[g].T`
+    `waves[j][g]` are the wavelets of scale j, an angle each, on the grid of every 2^g-th pixel; `rows[g] @ signal @ columns[g].T`
     is the local mean of a signal on that grid, without the mirrored edge. The low pass is a round
     Gaussian, so it works on rows and columns apart.
     """
@@ -142,8 +146,8 @@ class FilterBank:
     columns: tuple[Filter, ...]
 
     def averaged(
-        self, signal: Float[Tensor, "images height width"], grid: int
-    ) -> Float[Tensor, "images rows columns"]:
+        self, signal: Float[Tensor, "*images height width"], grid: int
+    ) -> Float[Tensor, "*images rows columns"]:
         rows, columns = (
             torch.from_numpy(side[grid]).to(signal) for side in (self.rows, self.columns)
         )
@@ -161,13 +165,16 @@ def filter_bank(height: int, width: int, scales: int, angles: int) -> FilterBank
     Source: Andreux et al. 2020 with its program, Kymatio 0.3, `scattering2d/filter_bank.py`.
     """
     waves = []
-    for j, number in itertools.product(range(scales), range(angles)):
-        angle = (int(angles - angles / 2 - 1) - number) * math.pi / angles
+    for j in range(scales):
         sigma, frequency = FIRST_WIDTH_PX * 2**j, FIRST_FREQUENCY / 2**j
-        wave = _morlet(
-            (height, width), sigma=sigma, angle=angle, frequency=frequency, slant=4.0 / angles
-        )
-        waves.append(tuple(_folded(wave, grid) for grid in range(j + 1)))
+        of_scale = []
+        for number in range(angles):
+            angle = (int(angles - angles / 2 - 1) - number) * math.pi / angles
+            wave = _morlet(
+                (height, width), sigma=sigma, angle=angle, frequency=frequency, slant=4.0 / angles
+            )
+            of_scale.append([_folded(wave, grid) for grid in range(j + 1)])
+        waves.append(tuple(np.stack(on_grid) for on_grid in zip(*of_scale, strict=True)))
     return FilterBank(
         waves=tuple(waves),
         rows=tuple(_means(height, scales, grid) for grid in range(scales)),

@@ -18,6 +18,7 @@ from syft_code.errors import TrainingFailed, require
 KEY_BYTES = 32
 BLOCK = 1 << 16
 GRID_BITS = 16
+_ZEROS = memoryview(bytes(8 * BLOCK))
 TAIL = np.uint64(1 << 48)
 """A word below this, of 64 bits, is too short for a number of the tail: it gets more bits."""
 
@@ -98,8 +99,8 @@ class NoiseSource:
         >>> float(NoiseSource.from_key(bytes(32)).uniform(1)[0])
         0.5372505566272159
         """
-        words = np.frombuffer(self._keystream(8 * size), dtype="<u8")
-        return (words >> np.uint64(11)) * 2.0**-53
+        words = np.frombuffer(self._keystream(8 * size), dtype="<u8") >> np.uint64(11)
+        return words.view("<i8") * 2.0**-53  # signed: one instruction makes eight of them floats
 
     def normal(self, size: int) -> NDArray[np.float64]:
         """Standard Gaussian numbers; the largest possible is 12.8.
@@ -109,10 +110,15 @@ class NoiseSource:
         numbers = np.empty(size + size % 2)
         for start in range(0, len(numbers), 2 * BLOCK):
             block = numbers[start : start + 2 * BLOCK].reshape(2, -1)
-            radius = np.sqrt(-2.0 * np.log(self._tail(block.shape[1])))
-            angle = (2.0 * np.pi) * self.uniform(block.shape[1])
-            np.multiply(radius, np.cos(angle), out=block[0])
-            np.multiply(radius, np.sin(angle), out=block[1])
+            radius = self._tail(block.shape[1])
+            np.log(radius, out=radius)
+            radius *= -2.0
+            np.sqrt(radius, out=radius)
+            angle = self.uniform(block.shape[1])
+            angle *= 2.0 * np.pi
+            np.cos(angle, out=block[0])
+            np.sin(angle, out=block[1])
+            block *= radius
         return numbers[:size]
 
     def add_noise(self, exact: NDArray[np.floating[Any]], *, std: float) -> NDArray[np.float64]:
@@ -149,4 +155,5 @@ class NoiseSource:
             "A noise source must stay in the process that made it: make a new one from_os.",
             error=TrainingFailed,
         )
-        return self._stream.update(bytes(size_bytes))
+        zeros = _ZEROS[:size_bytes] if size_bytes <= len(_ZEROS) else bytes(size_bytes)
+        return self._stream.update(zeros)

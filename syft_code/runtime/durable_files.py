@@ -8,7 +8,8 @@ def write_durably(path: Path, data: bytes | memoryview) -> None:
     """Write beside the path, force to disk, then rename into place; mode 0600.
 
     Readers and other writers see all of it or nothing. A write that fails leaves nothing behind;
-    one that is killed leaves a file whose name ends in `.unfinished`.
+    one that is killed leaves a file whose name ends in `.unfinished`. What root writes belongs to
+    whoever has the folder.
     """
     unfinished = path.with_name(f"{path.name}.{os.urandom(8).hex()}.unfinished")
     try:
@@ -28,6 +29,9 @@ def remove_unfinished(folder: Path) -> None:
 def _write_synced(path: Path, data: bytes | memoryview) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "wb") as file:
+        if os.geteuid() == 0:
+            folder = path.parent.stat()
+            os.fchown(descriptor, folder.st_uid, folder.st_gid)
         file.write(data)
         file.flush()
         os.fsync(file.fileno())

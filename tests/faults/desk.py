@@ -170,6 +170,7 @@ def front_desk(site: Site) -> FastAPI:
     everybody = Members(
         submitted=lambda key, plan_hash: True,
         requests=lambda key: CodeRequests(requests=()),
+        require_owner=lambda key: None,
     )
     app.include_router(blob_routes.routes(site, everybody, tickets=tickets))
     checks = middleware.Checks(

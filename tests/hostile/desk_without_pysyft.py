@@ -39,6 +39,9 @@ class OneMember:
     def has_submitted(self, account: str, plan_hash: str) -> bool:
         return True
 
+    def require_owner(self, account: str) -> None:
+        return None
+
     def requests_for(self, account: str) -> CodeRequests:
         return CodeRequests(requests=())
 

@@ -149,7 +149,7 @@ def test_a_call_signed_by_another_or_changed_on_its_way_is_refused(ours: OurSite
 def test_nobody_else_on_the_machine_enters_the_hospitals_folders(ours: OurSite) -> None:
     for folder in (ours.site.home, ours.site.owner, ours.site.vault, ours.site.desk):
         assert folder.stat().st_mode & 0o077 == 0
-    for name in ("syft.db", "key", "uid"):
+    for name in ("syft.db", "key"):
         assert (ours.site.desk / name).stat().st_mode & 0o077 == 0, name
 
 

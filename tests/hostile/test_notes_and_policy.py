@@ -6,10 +6,9 @@ from nacl.signing import SigningKey
 
 from datasites.desk.storage.notes import MAX_NOTES, Notes
 from syft_code import canonical
-from syft_code.errors import InvalidMessage, Refused
+from syft_code.errors import ConsiliumError, InvalidMessage, Refused
 from syft_code.evidence import http_signatures
 from syft_code.plans.notes import NoteReply
-from syft_code.runtime import durable_files
 from tests.hostile.conftest import HTTP, OurSite, sentence
 from tests.plans import plan
 
@@ -140,19 +139,36 @@ def test_a_researcher_writes_so_many_notes_and_no_more(ours: OurSite) -> None:
 
 
 def test_members_read_the_policy_that_the_owner_wrote(ours: OurSite) -> None:
-    page = ours.site.desk / "policy.json"
-    before = page.read_bytes() if page.exists() else None
-    try:
-        page.unlink(missing_ok=True)
-        with pytest.raises(Refused, match="not published its policy"):
-            ours.alice.bulk.policy()
-        written = canonical.encode({"epsilon": 8.0})
-        durable_files.write_durably(page, written)
-        assert ours.alice.bulk.policy() == written
-        assert "must be signed" in sentence(HTTP.get(f"{ours.desk.url}/policy"))
-        stranger = SigningKey.generate()
-        assert "Only accounts" in sentence(send(ours, "GET", "/policy", key=stranger))
-    finally:
-        page.unlink(missing_ok=True)
-        if before is not None:
-            durable_files.write_durably(page, before)
+    assert ours.alice.bulk.policy() == canonical.encode(ours.owner.policy().terms)
+    assert "must be signed" in sentence(HTTP.get(f"{ours.desk.url}/policy"))
+    stranger = SigningKey.generate()
+    assert "Only accounts" in sentence(send(ours, "GET", "/policy", key=stranger))
+
+
+def test_what_is_the_owners_alone_is_refused_to_a_researcher(ours: OurSite) -> None:
+    plan_hash = submitted(ours, "owners-alone")
+    body = canonical.encode(NoteReply(text="I am the owner."))
+    for method, path, content in (
+        ("GET", "/owner/requests", b""),
+        ("GET", f"/owner/plans/{plan_hash}", b""),
+        ("POST", f"/owner/requests/{plan_hash}/notes", body),
+    ):
+        answer = send(ours, method, path, content)
+        assert answer.status_code == 403 and "Only the owner" in sentence(answer), path
+        stranger = send(ours, method, path, content, key=SigningKey.generate())
+        assert "Only accounts" in sentence(stranger)
+    assert ours.alice.bulk.notes(plan_hash) == ()
+
+
+def test_the_owner_reads_a_plan_and_writes_a_note_without_the_desks_folder(ours: OurSite) -> None:
+    plan_hash = submitted(ours, "owner-asks")
+    (evidence,) = [one for one in ours.owner.requests() if one.subject == plan_hash]
+    assert evidence.plan is not None and evidence.notes == ()
+    ours.owner._desk.add_note(plan_hash, "Warum so lange?")
+    (evidence,) = [one for one in ours.owner.submitted() if one.subject == plan_hash]
+    assert [(note.author, note.text) for note in evidence.notes] == [("owner", "Warum so lange?")]
+    for wrong in ("a" * 64, "..", "a" * 63, ""):
+        with pytest.raises(ConsiliumError):
+            ours.owner._desk.plan(wrong)
+    with pytest.raises(InvalidMessage, match="A note must"):
+        ours.owner._desk.add_note(plan_hash, "line\nbreak")

@@ -99,7 +99,7 @@ def processes_of(state: Path) -> list[int]:
 
 def kept(state: Path) -> dict[str, bytes]:
     """What must be the same after a restart: keys, ids, passwords, credentials."""
-    names = [f"hospitals/{n}/{k}" for n in NAMES for k in ("vault/key", "desk/key", "desk/uid")]
+    names = [f"hospitals/{n}/{k}" for n in NAMES for k in ("vault/key", "desk/key", "desk.uid")]
     names += [f"hospitals/{n}/owner/{k}" for n in NAMES for k in ("key", "password")]
     names += [f"aggregators/adder-{i}/public.json" for i in (1, 2)] + ["researcher.json"]
     return {name: (state / name).read_bytes() for name in names}

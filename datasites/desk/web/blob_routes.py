@@ -7,17 +7,20 @@
            /rounds, /tickets         see `round_routes`
     GET    /requests/PLAN/notes      notes on one's own code request, for a plan's hash
     POST   /requests/PLAN/notes     {"text": ...}, canonical JSON
-    GET    /owner/requests           every code request, for the owner's account alone
+    GET    /owner/requests           every code request with its notes
+    POST   /owner/requests/PLAN/notes   the owner's own note, as above
+    GET    /owner/plans/SHA256       the bytes of a plan that somebody uploaded
     GET    /policy                   what the hospital asks of a plan: the terms that are in force
 
-Every request is a member's (`middleware` sees to it), who gets only what is the member's own.
+Every request is a member's (`middleware` sees to it), who gets only what is the member's own; what is
+below /owner is for the owner's account alone.
 An upload's Content-Length is that of its range. An error is a JSON sentence.
 """
 
 import re
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from fastapi import APIRouter, Request, Response
 from fastapi.concurrency import run_in_threadpool
@@ -28,6 +31,7 @@ from datasites.desk.storage.notes import Notes
 from datasites.desk.storage.ticket_owners import TicketOwners
 from datasites.desk.web import round_routes
 from datasites.desk.web.middleware import sender
+from datasites.protocol import vault_api
 from datasites.protocol.code_request import CodeRequests
 from datasites.site import Site
 from syft_code import canonical
@@ -48,6 +52,8 @@ class Members:
     """Whether it has submitted a code request for a plan's hash."""
     requests: Callable[[str], CodeRequests]
     """Every code request, if it is the owner's; else raises `Refused`."""
+    require_owner: Callable[[str], None]
+    """Raises `Refused` unless it is the owner's."""
 
 
 def routes(site: Site, members: Members, *, tickets: TicketOwners) -> APIRouter:
@@ -55,11 +61,9 @@ def routes(site: Site, members: Members, *, tickets: TicketOwners) -> APIRouter:
     router, blobs = APIRouter(), BlobStore(site.desk / "blobs")
     _add_blobs(router, lambda request: blobs.room(sender(request)))
     round_routes.add(router, site, blobs, tickets)
-    _add_notes(router, Notes(site.desk / "notes"), members)
-
-    @router.get("/owner/requests")
-    def requests(request: Request) -> Response:
-        return Response(canonical.encode(members.requests(sender(request))), media_type=_JSON)
+    notes = Notes(site.desk / "notes")
+    _add_notes(router, notes, members)
+    _add_owners(router, blobs, notes, members)
 
     @router.get("/policy")
     def policy() -> Response:
@@ -123,6 +127,26 @@ def _add_notes(router: APIRouter, notes: Notes, members: Members) -> None:
         return JSONResponse({"written": plan_hash})
 
 
+def _add_owners(router: APIRouter, blobs: BlobStore, notes: Notes, members: Members) -> None:
+    @router.get("/owner/requests")
+    def requests(request: Request) -> Response:
+        found = members.requests(sender(request)).requests
+        noted = tuple(replace(one, notes=notes.read(one.subject)) for one in found)
+        return Response(canonical.encode(CodeRequests(requests=noted)), media_type=_JSON)
+
+    @router.post("/owner/requests/{subject}/notes")
+    async def add(subject: str, request: Request) -> Response:
+        await run_in_threadpool(members.require_owner, sender(request))
+        said: NoteReply = canonical.parse(NoteReply, await request.body(), what="note")
+        await run_in_threadpool(notes.add, subject, author="owner", text=said.text)
+        return JSONResponse({"written": subject})
+
+    @router.get("/owner/plans/{plan_hash}")
+    def plan(plan_hash: str, request: Request) -> Response:
+        members.require_owner(sender(request))
+        return Response(blobs.plan(plan_hash), media_type="application/octet-stream")
+
+
 def _add_once(notes: Notes, plan_hash: str, text: str) -> None:
     """Write a researcher's note, unless it is the same request again.
 
@@ -136,13 +160,10 @@ def _add_once(notes: Notes, plan_hash: str, text: str) -> None:
 
 
 def _policy(site: Site) -> bytes:
-    path = site.desk / "policy.json"
-    require(
-        path.is_file(),
-        "This hospital has not published its policy: ask its data owner.",
-        error=Refused,
-    )
-    return path.read_bytes()
+    reply, _ = vault_api.ask(site.vault, vault_api.GetTerms())
+    if not isinstance(reply, vault_api.TermsInForce) or reply.terms is None:
+        raise Refused("This hospital has not published its policy: ask its data owner.")
+    return canonical.encode(reply.terms)
 
 
 def _content_range(headers: Mapping[str, str]) -> tuple[int, int]:

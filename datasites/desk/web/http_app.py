@@ -60,6 +60,9 @@ class DeskServices(Protocol):
     def requests_for(self, account: str) -> CodeRequests:
         """Every code request, if an account key (hex) is the owner's; else raises `Refused`."""
 
+    def require_owner(self, account: str) -> None:
+        """Raise `Refused` unless an account key (hex) is the owner's."""
+
     def pack_login(self, user: Any) -> bytes:
         """What a user gets who logged in: the account's key, packed."""
 
@@ -79,7 +82,11 @@ def build(app: FastAPI, desk: DeskServices, *, pysyft: APIRouter, logins: Logins
     _add_own(pysyft, desk, logins)
     app.include_router(pysyft, prefix=PREFIX)
     app.add_api_route("/", _front_page, methods=["GET", "HEAD"], include_in_schema=False)
-    members = blob_routes.Members(submitted=desk.has_submitted, requests=desk.requests_for)
+    members = blob_routes.Members(
+        submitted=desk.has_submitted,
+        requests=desk.requests_for,
+        require_owner=desk.require_owner,
+    )
     app.include_router(blob_routes.routes(desk.site, members, tickets=desk.tickets))
     checks = middleware.Checks(
         most_call_bytes=desk.most_call_bytes,

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from datasites.protocol import vault_api
+from datasites.site import Device, Precision
 from syft_code import canonical
 from syft_code.plans.messages import Purpose
 
@@ -15,6 +16,7 @@ class TrainingJob:
 
     What the hospital keeps of the plan between rounds (float64) comes after it. `cohort_sha256` is
     of the bytes of the file that comes with the job; this is process number `rank` of `processes`.
+    A training computes on `device` in `precision`, an evaluation on the processor.
     """
 
     plan: str
@@ -25,6 +27,8 @@ class TrainingJob:
     threads: int
     processes: int = 1
     rank: int = 0
+    device: Device = "cpu"
+    precision: Precision = "float32"
     kind: Literal["job"] = "job"
 
 

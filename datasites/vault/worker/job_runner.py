@@ -20,6 +20,7 @@ from syft_code import canonical
 from syft_code.errors import ConsiliumError, TrainingFailed, require
 from syft_code.learning.ranks import Group, Line
 from syft_code.local_training import local_round
+from syft_code.models.compute import Compute
 from syft_code.plans.plan import Plan
 from syft_code.privacy.noise import NoiseSource
 from syft_code.secret_sharing.vector_layout import VectorLayout
@@ -32,8 +33,8 @@ def perform(
     *,
     on_step: Callable[[int], None] | None = None,
     group: Group | None = None,
-) -> bytes:
-    """Train on, or evaluate on, one hospital's cohort file; return float64 bytes.
+) -> memoryview:
+    """Train on, or evaluate on, one hospital's cohort file; return float64 bytes, little endian.
 
     In a `group` of processes each performs the same job, and the first one's bytes are the result.
 
@@ -60,12 +61,13 @@ def perform(
             randomness=randomness,
             on_step=on_step,
             group=group,
+            compute=Compute(device=job.device, precision=job.precision),
         )
     else:
         vector = local_round.evaluate(
             plan, split.evaluation(), sent=sent, kept=stored, randomness=randomness
         )
-    return vector.astype("<f8").tobytes()
+    return np.ascontiguousarray(vector, "<f8").data.cast("B")
 
 
 def _divided(
@@ -74,13 +76,13 @@ def _divided(
     """What the researcher sent, and what the hospital has kept."""
     layout = VectorLayout.of(plan)
     end = 4 * layout.broadcast_length(job.purpose)
-    stored = np.frombuffer(body[end:], "<f8").astype(np.float64)
+    stored = np.frombuffer(body, "<f8", offset=end).astype(np.float64)
     require(
         len(stored) == layout.kept_length(job.purpose),
         "A job must come with what the hospital keeps of the plan; this one has another length.",
         error=TrainingFailed,
     )
-    return np.frombuffer(body[:end], "<f4").astype(np.float32), stored
+    return np.frombuffer(body[:end], "<f4"), stored
 
 
 def work(jobs: BinaryIO, answers: BinaryIO, files: Sequence[int]) -> None:

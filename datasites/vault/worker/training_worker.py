@@ -19,9 +19,10 @@ from pathlib import Path
 from datasites.protocol import framing, vault_api
 from datasites.protocol.framing import Readable
 from datasites.sandbox import offers
-from datasites.sandbox.spec import Spec, python_paths
+from datasites.sandbox.spec import Spec, cuda_paths, python_paths
 from datasites.sandbox.template import Template, Worker
-from datasites.site import ROUND_LIMIT_S
+from datasites.site import ROUND_LIMIT_S, Device, Precision
+from datasites.vault.worker import compute_device
 from datasites.vault.worker.job_messages import JobReply, JobResult, StepDone, TrainingJob
 from syft_code.errors import InvalidMessage, TrainingFailed
 from syft_code.plans.plan import Plan
@@ -56,15 +57,22 @@ class TrainingWorker:
 
     A start or a job that takes longer than `limit_s` seconds is ended. A training may have several
     `processes`; each holds the cohort. A template has one engine: for a plan with the other one it
-    is started anew.
+    is started anew; Opacus computes on the processor in float32, whatever `device` and `precision` say.
     """
 
     def __init__(
-        self, log_path: Path, *, limit_s: float = ROUND_LIMIT_S, processes: int = 1
+        self,
+        log_path: Path,
+        *,
+        limit_s: float = ROUND_LIMIT_S,
+        processes: int = 1,
+        device: Device = "cpu",
+        precision: Precision = "float32",
     ) -> None:
         self._log_path = log_path
         self._limit_s = limit_s
         self._processes = processes
+        self._device, self._precision = device, precision
         self._template: Template | None = None
         self._engine: Engine = "consilium"
         self._waiting: list[Worker] = []
@@ -105,7 +113,10 @@ class TrainingWorker:
             count = self._processes if job.purpose == "train" else 1
             try:
                 with self._ended_after(min(self._limit_s, limit_s or self._limit_s)):
-                    jobs = [replace(job, processes=count, rank=rank) for rank in range(count)]
+                    here = job
+                    if self._engine == "consilium":
+                        here = replace(job, device=self._device, precision=self._precision)
+                    jobs = [replace(here, processes=count, rank=rank) for rank in range(count)]
                     return _converse(workers[:count], jobs, weights, cohort, on_step)
             finally:
                 for worker in workers:
@@ -152,24 +163,33 @@ class TrainingWorker:
 
     def _start(self, engine: Engine) -> None:
         self._end()
-        mechanism = offers.mechanism()
         with self._starting:
             if self._closed:
                 raise EOFError
             self._engine = engine
             with self._log_path.open("ab") as log:
-                self._template = Template(
-                    Spec(
-                        mechanism=mechanism,
-                        profile="strict" if self._processes == 1 else "ranks",
-                        entry=_ENTRY,
-                        prepare=_PREPARE[engine],
-                        readable=python_paths(),
-                        memory_bytes=_memory_bytes(),
-                        log_bytes=self._log_path.stat().st_size + LOG_BYTES,
-                    ),
-                    log,
-                )
+                self._template = Template(self._spec(engine), log)
+
+    def _spec(self, engine: Engine) -> Spec:
+        """The walls: weaker ones for a CUDA device, which has to be written to."""
+        walls = Spec(
+            mechanism=offers.mechanism(),
+            profile="strict" if self._processes == 1 else "ranks",
+            entry=_ENTRY,
+            prepare=_PREPARE[engine],
+            readable=python_paths(),
+            memory_bytes=_memory_bytes(),
+            log_bytes=self._log_path.stat().st_size + LOG_BYTES,
+        )
+        if self._device == "cpu" or engine == "opacus":
+            return walls
+        return replace(
+            walls,
+            profile="cuda",
+            begin=compute_device.BEGIN,
+            readable=(*walls.readable, *cuda_paths()),
+            memory_bytes=compute_device.ADDRESS_SPACE_BYTES,
+        )
 
     def _fork_ahead(self, *, must: bool = False) -> None:
         """Have the next job's workers come up meanwhile."""

@@ -70,7 +70,10 @@ def _kinds() -> Iterator[tuple[Recipe, DataSpec]]:
     classify, segment = CrossEntropy(), DiceCrossEntropy()
     yield from (
         (Recipe(model=LayerStack(layers=picture), loss=classify), _spec("ham10000", 3, 16)),
-        (Recipe(model=LayerStack(layers=(Scattering(),)), loss=classify), _spec("ham10000", 3, 32)),
+        (
+            Recipe(model=LayerStack(layers=(Scattering(angles=4),)), loss=classify),
+            _spec("ham10000", 3, 32),
+        ),
         (Recipe(model=LayerStack(layers=(Linear(features=4),)), loss=classify), _spec("table", 0)),
         (Recipe(model=LayerStack(layers=(Lstm(units=4),)), loss=classify), _spec("series", 1, 4)),
         (Recipe(model=UNet(widths=(4, 8)), loss=segment), _spec("brats", 2, 16)),

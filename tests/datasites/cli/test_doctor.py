@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import pytest
 from typer.testing import CliRunner
 
+from datasites import site_users
 from datasites.sandbox import offers, template
 from launch import app
 
@@ -45,3 +46,13 @@ def test_a_machine_that_offers_nothing_is_told_so_and_what_allows_it_all_the_sam
     monkeypatch.setenv(offers.UNSAFE, offers.UNSAFE_WORD)
     told = CliRunner().invoke(app, ["doctor"])
     assert told.exit_code == 0 and "Nothing contains a training here" in told.output
+
+
+def test_it_says_whether_parties_have_users_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    for why, words in (
+        ("", "Each process that `consilium up` starts here is a user of its own, from 60800 on"),
+        ("that needs Linux", "starts here are one user, since that needs Linux. Install"),
+    ):
+        monkeypatch.setattr(site_users, "obstacle", lambda numbers, places, why=why: why)
+        assert words in " ".join(CliRunner().invoke(app, ["doctor"]).output.split())
+        assert json.loads(CliRunner().invoke(app, ["doctor", "--json"]).output)["one_user"] == why

@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 from nacl.signing import SigningKey
 
-from datasites import private_files
 from datasites.owner.owner import Owner
 from datasites.protocol import owner_actions, vault_api
 from datasites.protocol.code_request import CodeRequest
@@ -30,6 +29,12 @@ class Desk:
     def requests(self) -> list[CodeRequest]:
         code = traveller.source(self._plan.hash)
         return [CodeRequest(id="1234", researcher=RESEARCHER, code=code, status=self.status)]
+
+    def plan(self, plan_hash: str) -> bytes:
+        return self._plan.encode()
+
+    def add_note(self, subject: str, text: str) -> None:
+        assert subject == self._plan.hash and text
 
     def approve(self, request_id: str) -> None:
         self.status = "approved"
@@ -63,9 +68,6 @@ def plan(hospital: OneHospital) -> Plan:
 
 @pytest.fixture
 def owner(hospital: OneHospital, vault: Vault, plan: Plan) -> Owner:
-    room = hospital.site.desk / "blobs" / ("ab" * 32)
-    private_files.private_folder(room)
-    durable_files.write_durably(room / plan.hash, plan.encode())
     durable_files.write_durably(hospital.site.owner / "salt", bytes(32))
     deciding = Owner(hospital.home)
     deciding.__dict__["_session"] = deciding.__dict__["_desk"] = Desk(plan)

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from datasites.desk.storage.blobs import BlobStore
 from datasites.owner.owner import Owner
 from datasites.owner.refused_plans import MOST_REMEMBERED, RefusedPlans
 from datasites.protocol.code_request import CodeRequest
 from datasites.review.evidence import Evidence
 from syft_code import canonical
+from syft_code.errors import Refused
 from syft_code.plans import traveller
 from tests.datasites.hospitals import OneHospital
 
@@ -20,7 +20,6 @@ def hospital(tmp_path: Path) -> OneHospital:
     return OneHospital(home=tmp_path / "hospital-1")
 
 
-ACCOUNT = "ab" * 32
 BAD = b'{"hospitals":[' + b",".join([b"{}"] * 5000) + b"]}"
 
 
@@ -34,30 +33,40 @@ def request_for(plan_hash: str) -> Evidence:
     )
 
 
-def sent(hospital: OneHospital, name: str, data: bytes) -> Path:
-    """A blob at the front desk under a name that need not be its own."""
-    BlobStore(hospital.site.desk / "blobs").room(ACCOUNT).put(name, data)
-    return hospital.site.desk / "blobs" / ACCOUNT / name
+class Desk:
+    """A front desk that gives these bytes for any plan, until it has none."""
+
+    data: bytes | None = BAD
+
+    def plan(self, plan_hash: str) -> bytes:
+        if self.data is None:
+            raise Refused("There is no such blob here.")
+        return self.data
+
+
+def owner_before(hospital: OneHospital, desk: Desk) -> Owner:
+    owner = Owner(hospital.home)
+    owner.__dict__["_desk"] = desk
+    return owner
 
 
 def test_what_was_no_plan_once_is_not_read_again(hospital: OneHospital) -> None:
     evidence = request_for(canonical.sha256(BAD))
-    blob = sent(hospital, canonical.sha256(BAD), BAD)
-    first = Owner(hospital.home).weigh(evidence).problem
+    desk = Desk()
+    first = owner_before(hospital, desk).weigh(evidence).problem
     assert first.startswith("A plan must be well formed")
-    blob.unlink()
-    assert Owner(hospital.home).weigh(evidence).problem == first
+    desk.data = None
+    assert owner_before(hospital, desk).weigh(evidence).problem == first
 
 
 def test_bytes_under_the_hash_of_another_plan_are_not_held_against_it(
     hospital: OneHospital,
 ) -> None:
     """Else a front desk that was taken could have a good plan refused for good."""
-    good = hospital.plan()
-    blob = sent(hospital, good.hash, BAD)
-    owner, evidence = Owner(hospital.home), request_for(good.hash)
+    good, desk = hospital.plan(), Desk()
+    owner, evidence = owner_before(hospital, desk), request_for(good.hash)
     assert "not the one that the code names" in owner.weigh(evidence).problem
-    blob.write_bytes(good.encode())
+    desk.data = good.encode()
     assert (
         "plan" not in owner.weigh(evidence).problem
     )  # the vault, which does not run here, is next

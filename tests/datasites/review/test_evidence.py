@@ -6,13 +6,11 @@ from collections.abc import Iterator
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from nacl.signing import SigningKey
 
-from datasites import private_files
-from datasites.desk.storage.blobs import BlobStore
 from datasites.owner.owner import APPROVAL_DAYS, Owner
 from datasites.owner.publishing import MOCK_SLICES
 from datasites.protocol import vault_api
@@ -61,7 +59,7 @@ from syft_code.recipes.layers import (
     Scattering,
 )
 from syft_code.recipes.recipe import CrossEntropy, DiceCrossEntropy, Recipe
-from syft_code.runtime import durable_files, visible_text
+from syft_code.runtime import visible_text
 from tests.datasites.hospitals import RESEARCHER, OneHospital, approval, policy
 from tests.plans import NEWCOMER, Keys, known, plan
 
@@ -822,11 +820,16 @@ def test_a_card_closes_every_tag_that_it_opens() -> None:
 class Desk:
     """A front desk that shows these requests."""
 
+    plans: ClassVar[dict[str, bytes]] = {}
+
     def __init__(self, *requests: CodeRequest) -> None:
         self.shown = list(requests)
 
     def requests(self) -> list[CodeRequest]:
         return self.shown
+
+    def plan(self, plan_hash: str) -> bytes:
+        return self.plans[plan_hash]
 
 
 @pytest.fixture
@@ -849,10 +852,7 @@ def vault(
 
 def asked(hospital: OneHospital, agreed: Plan, *, status: str = "pending") -> CodeRequest:
     """A request whose plan lies at the front desk."""
-    room = hospital.site.desk / "blobs" / ("ab" * 32)
-    private_files.private_folder(room)
-    durable_files.write_durably(room / agreed.hash, agreed.encode())
-    assert BlobStore(hospital.site.desk / "blobs").path(agreed.hash).is_file()
+    Desk.plans[agreed.hash] = agreed.encode()
     return CodeRequest(
         id="1", researcher=RESEARCHER, code=traveller.source(agreed.hash), status=status
     )
@@ -920,10 +920,12 @@ def test_notes_are_read_for_a_plan_and_for_code_that_names_none(
 ) -> None:
     agreed = hospital.plan()
     stranger = CodeRequest(id="2", researcher=RESEARCHER, code="import os", status="pending")
-    owner = owner_of(hospital, asked(hospital, agreed), stranger)
-    for position, shown in enumerate(owner.requests()):
-        owner._notes.add(shown.subject, author="owner", text=f"Question {position}?")
-    planned, strange = owner.requests()
+    requests = [
+        replace(one, notes=(Note(author="owner", text=f"Question {position}?", at_unix_s=1),))
+        for position, one in enumerate((asked(hospital, agreed), stranger))
+    ]
+    planned, strange = owner_of(hospital, *requests).requests()
+    assert [one.subject for one in requests] == [agreed.hash, strange.code_sha256]
     assert [note.text for note in planned.notes] == ["Question 0?"]
     assert [note.text for note in strange.notes] == ["Question 1?"]
     assert strange.plan is None

@@ -8,9 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
-from federation.local import aggregator_processes, commands, federation_file
+from federation.local import commands
 from syft_code.errors import InvalidInput
 
 
@@ -42,10 +41,3 @@ def test_a_jupyterlab_that_fails_ends_no_party(
 
 def test_a_jupyterlab_that_is_shut_down_ends_the_lab(tmp_path: Path) -> None:
     commands.run_jupyter([sys.executable, "-c", ""], {"CONSILIUM_STATE": str(tmp_path)})
-
-
-def test_the_table_of_parties_says_that_they_are_one_user() -> None:
-    console = Console(width=200)
-    with console.capture() as said:
-        console.print(aggregator_processes.table(federation_file.default(first_port=9000)))
-    assert "All parties are one user" in said.get()

@@ -14,6 +14,8 @@ FILTERS = {
     "start": seccomp.START,
     "strict": seccomp.strict(0, 1, 2),
     "reader": seccomp.reader(0, 1, 2),
+    "cuda": seccomp.cuda(0, 1, 2),
+    "start, with CUDA": seccomp.start("cuda"),
 }
 HIGHEST = 600
 NEVER = {
@@ -43,6 +45,8 @@ def verdict(
                 at += then if held == value else otherwise
             case 0x35:
                 at += then if held >= value else otherwise
+            case 0x54:
+                held &= value
             case 0x06:
                 return int(value)
             case _:
@@ -66,7 +70,9 @@ def test_what_is_not_named_is_refused(name: str) -> None:
     for number in set(range(HIGHEST)) - named - {NUMBERS["clone3"]}:
         assert verdict(program, number) == EPERM
     assert verdict(program, NUMBERS["clone3"]) == ENOSYS
-    assert named.isdisjoint(set(NEVER.values()) - ({NEVER["kill"]} if name == "start" else set()))
+    assert named.isdisjoint(
+        set(NEVER.values()) - ({NEVER["kill"]} if name.startswith("start") else set())
+    )
 
 
 @pytest.mark.parametrize("name", FILTERS)
@@ -81,11 +87,29 @@ def test_arguments_count_with_all_their_bits(name: str) -> None:
 
 def _rules(allowed: Mapping[str, seccomp.Rule]) -> list[tuple[str, int, int]]:
     return [
-        (call, rule.argument, value)
+        (call, getattr(rule, "argument", 1), value)
         for call, rule in allowed.items()
         if rule is not None
         for value in rule.values
     ]
+
+
+@pytest.mark.parametrize(
+    ("request_number", "answer"),
+    [
+        *((number, ALLOW) for number in (0, 77, 127, 0xC020_462A, 0xC0E8_46CF, 0x3000_0001)),
+        *((number, EPERM) for number in (128, 0x5412, 0x5413, 0x8933, 0xC020_642A, 0x3000_0003)),
+        (1 << 32 | 0xC020_462A, EPERM),
+    ],
+)
+def test_of_ioctl_a_cuda_worker_has_the_drivers_requests_alone(
+    request_number: int, answer: int
+) -> None:
+    program = seccomp.program(seccomp.cuda(0, 1, 2))
+    assert verdict(program, NUMBERS["ioctl"], (7, request_number)) == answer
+    assert (
+        verdict(seccomp.program(seccomp.strict(0)), NUMBERS["ioctl"], (7, request_number)) == EPERM
+    )
 
 
 def test_a_template_may_end_processes_and_send_them_nothing_else() -> None:

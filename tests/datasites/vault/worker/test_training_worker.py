@@ -98,6 +98,30 @@ def test_a_hospital_may_train_on_several_processes(hospital: OneHospital) -> Non
 
 
 @pytest.mark.servers
+def test_a_hospital_may_train_in_bf16_and_its_log_says_so(hospital: OneHospital) -> None:
+    settings = SiteSettings(name="hospital-1", port=1, device="auto", precision="bf16")
+    site.create(hospital.home, settings)
+    vault = Vault(hospital.site)
+    try:
+        hospital.publish(vault)
+        ours = hospital.plan()
+        theirs = hospital.plan(study="other", dp_sgd=replace(ours.dp_sgd, engine="opacus"))
+        for agreed in (ours, theirs):
+            hospital.perform(vault, approval(agreed))
+            call = hospital.call(agreed, 1)
+            done = hospital.finished(vault, vault.start_round(call, hospital.weights(agreed)))
+            assert done.state == "done", done.sentence
+        assert vault._db.log.has(
+            "vault started",
+            verify_key=vault.verify_key,
+            device=vault.device.device,
+            precision="bf16",
+        )
+    finally:
+        vault.close()
+
+
+@pytest.mark.servers
 def test_a_training_with_another_engine_gets_a_template_that_has_loaded_it(
     hospital: OneHospital, vault: Vault
 ) -> None:

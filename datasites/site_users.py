@@ -1,0 +1,157 @@
+"""The users of one hospital: its owner, its vault and its front desk, and the group of the three.
+
+    HOME          root, group 0750   the three read what is public in it; no other user does
+    HOME/owner    the owner's  0700  who reads the key decides
+    HOME/vault    the vault's  0710  the group reaches the socket in it, and nothing else
+    HOME/desk     the desk's   0700
+
+Guarantee: the kernel keeps the vault's user and the front desk's from the owner's key, from each
+    other's files, and from those of every other party.
+Does not protect: from root, or from a hole in the kernel.
+"""
+
+import grp
+import os
+import pwd
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from datasites.site import Site
+from syft_code.runtime.process_user import ProcessUser
+
+FIRST_USER = 60_800
+"""Between those that systemd gives to greeters and to services (60,706 to 61,183 are nobody's)."""
+NUMBERS = 4
+"""So many numbers one hospital takes: the group's, the owner's, the vault's, the front desk's."""
+SHARED = 0o750
+"""The mode of a hospital's folder whose processes are users of their own."""
+LAST_USER = 2**31 - 1 - 2**16
+CODE = Path(__file__).parents[1]
+PROBE_S = 120.0
+_PROBE = "import os, sys; [os.stat(path) for path in sys.argv[1:]]; import nacl.signing, numpy; \
+from datasites.sandbox import offers; from syft_code import canonical; offers.mechanism()"
+MEND = (
+    "Install Python and Consilium, and keep the parties' folders, where every user may read and "
+    "enter (below /opt and /srv, for example), and start again as root."
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SiteUsers:
+    """Who a hospital's processes run as; `group` is that of the three."""
+
+    group: int
+    owner: ProcessUser
+    vault: ProcessUser
+    desk: ProcessUser
+
+    @classmethod
+    def of(cls, site: Site, first: int) -> "SiteUsers":
+        """The users with the numbers from `first`."""
+        owner, vault, desk = (
+            ProcessUser(number=first + position, home=home, groups=(first,))
+            for position, home in enumerate((site.owner, site.vault, site.desk), 1)
+        )
+        return cls(group=first, owner=owner, vault=vault, desk=desk)
+
+    def give_folders(self, site: Site) -> None:
+        """Give each of the three its folder; the hospital's stays root's, so none moves another's."""
+        for user in (self.owner, self.vault, self.desk):
+            user.give_home()
+        os.chown(site.vault, self.vault.number, self.group)
+        site.vault.chmod(0o710)
+        for name in ("site.json", "desk.uid"):
+            os.chown(site.home / name, 0, self.group)
+            (site.home / name).chmod(0o640)
+        if site.policy.exists():
+            os.chown(site.policy, self.owner.number, self.owner.number)
+        os.chown(site.home, 0, self.group)
+        site.home.chmod(SHARED)
+
+
+def obstacle(numbers: Sequence[int], places: Mapping[str, Path]) -> str:
+    """Why parties can't run as users of their own here, as a clause; empty if they can.
+
+    `places` are folders that each must reach, by what they are. It is tried out, as the first number.
+    """
+    if sys.platform != "linux":
+        return "that needs Linux"
+    if os.geteuid() != 0:
+        return "only root gives processes to other users"
+    taken = next((name for number in numbers if (name := _name_of(number))), "")
+    if taken:
+        return (
+            f"{taken} has one of the numbers from {numbers[0]} on: choose others with --first-user"
+        )
+    wanted = {
+        "Python": Path(sys.executable),
+        "Python's libraries": Path(sys.prefix),
+        "Consilium": Path(__file__),
+    }
+    for what, place in (wanted | dict(places)).items():
+        if closed := _closed(place):
+            return f"other users can't enter {closed}, where {what} lies"
+    for what, place in places.items():
+        if not _can_give(place, numbers[0]):
+            return f"{what} is on a disk whose files can't be given to other users"
+    return _failure(numbers[0], list(places.values()))
+
+
+def _name_of(number: int) -> str:
+    """The user or the group of this machine that has a number; empty if none has."""
+    try:
+        return f"the user {pwd.getpwuid(number).pw_name}"
+    except KeyError:
+        pass
+    try:
+        return f"the group {grp.getgrgid(number).gr_name}"
+    except KeyError:
+        return ""
+
+
+def _closed(place: Path) -> str:
+    """The first folder on the way to a place that not every user may enter; empty if there is none."""
+    for path in dict.fromkeys((place.absolute(), place.resolve())):
+        for folder in reversed(path.parents):
+            if folder.exists() and not folder.stat().st_mode & 0o001:
+                return str(folder)
+    return ""
+
+
+def _can_give(place: Path, number: int) -> bool:
+    """Whether a file in a folder can be another user's: some shared disks know no users."""
+    try:
+        with tempfile.NamedTemporaryFile(dir=place) as tried:
+            os.fchown(tried.fileno(), number, number)
+            return os.fstat(tried.fileno()).st_uid == number
+    except OSError:
+        return False
+
+
+def _failure(number: int, places: Sequence[Path]) -> str:
+    """Start Python as that user and have it contain a process; empty if it could."""
+    command = [sys.executable, "-c", _PROBE, *map(str, places)]
+    user = ProcessUser(number=number, home=CODE)
+    try:
+        done = subprocess.run(
+            command,
+            cwd=CODE,
+            env=user.environment(),
+            user=number,
+            group=number,
+            extra_groups=[],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=PROBE_S,
+            check=False,
+        )
+    except (OSError, subprocess.SubprocessError) as problem:
+        return f"user {number} can't run Python here ({problem})"
+    if not done.returncode:
+        return ""
+    lines = done.stderr.decode(errors="replace").strip().splitlines() or [f"exit {done.returncode}"]
+    return f"user {number} can't work here ({lines[-1].rstrip('.')})"

@@ -38,6 +38,10 @@ COMMANDS = {
         text="Draw who would have how many of each class. Never draw it of a hospital's own "
         "patients.",
     ),
+    "data": LazyCommand(
+        load=lambda: import_module("datasites.cli.data_command").app,
+        text="A data folder, before anything is published: what it holds, a first mapping.",
+    ),
     "requests": LazyCommand(
         load=lambda: import_module("datasites.cli.request_commands").app,
         text="Look at code requests, and decide on them.",

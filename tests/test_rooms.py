@@ -33,7 +33,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "datasites.data.folders": {"syft_code.*"},
     "datasites.data.readers.csv_files": {"datasites.data.folders", "syft_code.*"},
     "datasites.data.readers.tabular": {"datasites.data.folders", "datasites.data.readers.csv_files", "syft_code.*"},
-    "datasites.data.readers.images": {"datasites.data.folders", "datasites.data.readers.csv_files", "datasites.data.readers.tabular", "syft_code.*"},
+    "datasites.data.readers.images": {
+        "datasites.data.folders", "datasites.data.readers.csv_files", "datasites.data.readers.tabular", "syft_code.*",
+    },
     "datasites.data.readers.volumes.formats": {"datasites.data.folders", "syft_code.*"},
     "datasites.data.readers.volumes": {
         "datasites.data.folders", "datasites.data.readers.tabular", "datasites.data.readers.volumes.formats", "syft_code.*",
@@ -67,8 +69,8 @@ MAY_IMPORT: dict[str, set[str]] = {
         "policies", "syft_code.*",
     },
     "datasites.owner": {
-        "datasites", "datasites.data", "datasites.data.folders", "datasites.data.readers.volumes",
-        "datasites.protocol", "datasites.review", "policies",
+        "datasites", "datasites.data", "datasites.data.folders", "datasites.data.readers",
+        "datasites.data.readers.volumes", "datasites.protocol", "datasites.review", "policies",
         "syft_code.*",
     },
     "datasites.cli": {

@@ -25,15 +25,20 @@ SHOWN = 20
 def ledger(
     state: State = STATE, name: Name = "", keys: Keys = None, as_json: AsJson = False
 ) -> None:
-    """Show what each asset's patients have lost, and what is left. Needs the vault.
+    """Show what each asset's patients have lost, what is left, and the remarks on them. Needs the vault.
+
+    The remarks count patients: they are for the owner alone.
 
     JSON: hospital, assets: asset, budget (epsilon, delta), spent_epsilon, left_epsilon, events,
-    in_force (plan hashes), sharing (assets with patients in common).
+    in_force (plan hashes), sharing (assets with patients in common), remarks.
     """
     owner = options.owner(state, name, keys=keys)
     assets = owner.site_status().assets
     if as_json:
-        summaries = [ledger_facts(owner.ledger_summary(asset)) for asset in assets]
+        summaries = [
+            ledger_facts(owner.ledger_summary(asset)) | {"remarks": list(owner.remarks(asset))}
+            for asset in assets
+        ]
         cli_output.document({"hospital": owner.name, "assets": summaries})
         return
     if not assets:

@@ -12,6 +12,7 @@ from datasites import site_processes
 from datasites.cli import options, request_selection
 from datasites.cli.options import STATE, Keys, Name, State
 from datasites.cli.request_selection import SeenRequests, chosen, facts, plan_hash, to_decide
+from datasites.owner import decisions
 from datasites.owner.decisions import ApprovalDraft
 from datasites.owner.owner import APPROVAL_DAYS, Owner
 from datasites.review.evidence import Evidence
@@ -81,7 +82,9 @@ def show(
 @app.command(cls=Command)
 def approve(
     wanted: Id,
-    days: Annotated[float, typer.Option(help="How long it may run.")] = APPROVAL_DAYS,
+    days: Annotated[
+        float | None, typer.Option(help=f"How long it may run; else {APPROVAL_DAYS:g} days.")
+    ] = None,
     epsilon: Annotated[
         float | None, typer.Option(help="Most that it may spend; else the asset's budget.")
     ] = None,
@@ -97,17 +100,34 @@ def approve(
     keys: Keys = None,
     as_json: AsJson = False,
 ) -> None:
-    """Let a plan run here, within limits. Shows what will be signed; on a terminal it asks first.
+    """Let a plan run here, within limits. Shows what will be signed and asks; --yes: it does not.
+
+    What you have approved already is not signed again, unless you name other limits.
 
     JSON: decision, hospital, request, plan_hash, study, researcher, rounds, epsilon,
     expires_unix_s, stops (where the plan ends early; empty if it does not), missing_signatures,
-    in_force.
+    in_force. Of what is approved already: decision "already approved", and null limits.
     """
     _check_limits(days, epsilon)
+    require(
+        yes or is_terminal(),
+        "Without a terminal nobody is asked whether they are sure: read what there is to know with "
+        "`consilium requests show`, then say --yes.",
+        error=InvalidInput,
+    )
     owner = options.owner(state, name, keys=keys, desk=True)
     seen = _seen(state, name)
     evidence = owner.weigh(to_decide(owner.submitted(), wanted, seen))
-    draft = owner.draft_approval(evidence, days=days, epsilon=epsilon, rounds=rounds, anyway=anyway)
+    if days is epsilon is rounds is None and owner.has_approved(evidence):
+        _tell_approved(evidence, owner.name, as_json=as_json)
+        return
+    draft = owner.draft_approval(
+        evidence,
+        days=APPROVAL_DAYS if days is None else days,
+        epsilon=epsilon,
+        rounds=rounds,
+        anyway=anyway,
+    )
     _confirm(draft, yes=yes, as_json=as_json)
     signed = owner.sign_approval(draft)
     limits = {
@@ -191,10 +211,10 @@ def revoke(
     _tell(answer, str(signed), as_json=as_json)
 
 
-def _check_limits(days: float, epsilon: float | None) -> None:
+def _check_limits(days: float | None, epsilon: float | None) -> None:
     require(
-        0 < days <= MAX_DAYS,
-        f"--days must be a number above 0 and at most {MAX_DAYS:g}, got {days:g}.",
+        days is None or 0 < days <= MAX_DAYS,
+        f"--days must be a number above 0 and at most {MAX_DAYS:g}, got {days}.",
         error=InvalidInput,
     )
     require(
@@ -248,12 +268,24 @@ def is_terminal() -> bool:
     return sys.stdin.isatty()
 
 
+def _tell_approved(evidence: Evidence, name: str, *, as_json: bool) -> None:
+    """Say that a plan runs already, by this person's signature too."""
+    limits = dict.fromkeys(("rounds", "epsilon", "expires_unix_s"))
+    force = {"stops": "", "missing_signatures": 0, "in_force": True}
+    state = evidence.state.sentence if evidence.state else ""
+    _tell(
+        _decision("already approved", name, evidence) | limits | force,
+        f"Already approved at {name}: {decisions.subject(evidence)} ({state}). Nothing was signed; for "
+        "other limits, name them (--days, --epsilon, --rounds).",
+        as_json=as_json,
+    )
+
+
 def _confirm(draft: ApprovalDraft, *, yes: bool, as_json: bool) -> None:
-    """Show what will be signed, and on a terminal ask; raise `Exit` if the answer is no."""
-    asks = is_terminal() and not yes
-    if asks or not as_json:
+    """Show what will be signed, and ask; raise `Exit` if the answer is no."""
+    if not (yes and as_json):
         cli_output.sentence(str(draft), err=as_json)
-    if asks and not cli_output.confirmed("Sign this?"):
+    if not yes and not cli_output.confirmed("Sign this?"):
         cli_output.sentence("Nothing was signed.", err=True)
         raise typer.Exit(1)
 

@@ -2,11 +2,12 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load, save
 
 from datasites.data.folders.reading import Cells
@@ -16,7 +17,7 @@ from syft_code.recipes.recipe import DataSpec
 
 NAMES = {
     "images", "labels", "patient", "facts", "held_out", "tokens", "split_rule", "named", "columns",
-    "cells",
+    "cells", "remarks",
 }  # fmt: skip
 _LAYOUT: dict[str, tuple[tuple[int, ...], type[np.generic]]] = {
     "labels": ((1, 3), np.uint8),
@@ -24,12 +25,15 @@ _LAYOUT: dict[str, tuple[tuple[int, ...], type[np.generic]]] = {
     "held_out": ((1,), np.uint8),
     "split_rule": ((1,), np.uint8),
     "named": ((1,), np.uint8),
+    "remarks": ((1,), np.uint8),
     "columns": ((1,), np.uint64),
     "cells": ((2,), np.uint64),
 }
 """How many axes an array has, and of what; `Cohort` and `_check` look at the others."""
 TOKEN_BYTES = 16
 MAX_RULE_BYTES = 200
+MAX_REMARK_BYTES = 1 << 18
+"""Of all remarks together."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)
@@ -39,7 +43,9 @@ class SplitCohort:
     `tokens` (uint8 `[patients, 16]`) are keyed hashes of the patients' identifiers, by which the
     hospital knows a patient again: `patient_hashing.tokens`. `split_rule` names the rule of the
     held-out: `patient_hashing.rule`. `named` says whether the data gave the identifiers, or only
-    the rows' own content; `cells` are what a table's rows say, none for pictures.
+    the rows' own content; `cells` are what a table's rows say, none for pictures. `remarks` are
+    sentences for the owner, of the cohort as it was published: what the reader left out, and what
+    `cohort_remarks` says. They count patients, and are as private as they are.
     """
 
     cohort: Cohort
@@ -48,6 +54,7 @@ class SplitCohort:
     split_rule: str
     named: bool = True
     cells: Cells | None = None
+    remarks: tuple[str, ...] = ()
 
     def training(self) -> Cohort:
         """The patients to train on."""
@@ -82,6 +89,7 @@ def pack(split: SplitCohort) -> bytes:
             "tokens": np.ascontiguousarray(split.tokens),
             "split_rule": np.frombuffer(split.split_rule.encode("ascii"), dtype=np.uint8),
             "named": np.array([split.named], dtype=np.uint8),
+            "remarks": np.frombuffer("\n".join(split.remarks).encode("utf-8"), dtype=np.uint8),
         }
     )
 
@@ -141,9 +149,36 @@ def unpack(data: bytes, spec: DataSpec) -> SplitCohort:
         split_rule=_rule(found["split_rule"].tobytes()),
         named=bool(found["named"].all()),
         cells=cells_of(found),
+        remarks=_remarks(found["remarks"].tobytes()),
     )
     _check(split, spec)
     return split
+
+
+def remarks(path: Path) -> tuple[str, ...]:
+    """The remarks of a cohort file alone; no other array is read.
+
+    Raises:
+        InvalidData: if it is none.
+    """
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return _remarks(file.get_tensor("remarks").tobytes())
+    except (OSError, SafetensorError):
+        raise InvalidData("A cohort file must hold remarks, and this one can't be read.") from None
+
+
+def _remarks(data: bytes) -> tuple[str, ...]:
+    require(
+        len(data) <= MAX_REMARK_BYTES,
+        f"The remarks of a cohort file must have at most {MAX_REMARK_BYTES:,} bytes.",
+        error=InvalidData,
+    )
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError:
+        raise InvalidData("The remarks of a cohort file must be text.") from None
+    return tuple(text.split("\n")) if text else ()
 
 
 def _rule(data: bytes) -> str:

@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO, Literal
 
@@ -44,7 +44,7 @@ from syft_code.recipes.recipe import DataSpec
 LIMIT_S = 4 * 3600.0
 """By then a folder must be read."""
 LOG_BYTES = 1 << 20
-LONGEST_REMARK = 400
+LONGEST_REMARK, MOST_REMARKS = 400, 100
 _ENTRY = "datasites.data.contained_reading:work"
 _BEGIN = "datasites.data.contained_reading:begin"
 
@@ -124,12 +124,39 @@ def read(
         stand_in=stand_in,
         facts=facts,
     )
+    job = ContainedJob(entry=_ENTRY, asked=asked, folder=folder, answers=_Answer)
+    answer, body = answered(job, limit_s=limit_s, progress=progress or _Shown())
+    shape = readers.spec(
+        kind, folder, size_px=size_px, neighbours=neighbours, stand_in=stand_in, facts=facts
+    )
+    return _reading(answer, body, shape)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContainedJob:
+    """What a contained process is to do with a folder: `entry` gets `asked`, and sends one of `answers`."""
+
+    entry: str
+    asked: object
+    folder: Path
+    answers: Any
+
+
+def answered(
+    job: ContainedJob, *, limit_s: float, progress: Callable[[int, int], None]
+) -> tuple[Any, bytes]:
+    """What a process that sees one folder answers to one job, with the body of its answer.
+
+    Raises:
+        InvalidData: what it says of a file; or if a file ended it or kept it busy.
+        Unavailable: if this machine has no way to contain it.
+    """
     spec = Spec(
         mechanism=offers.mechanism(),
         profile="reader",
-        entry=_ENTRY,
+        entry=job.entry,
         begin=_BEGIN,
-        readable=(*python_paths(), asked.folder),
+        readable=(*python_paths(), str(open_folder(job.folder))),
         memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         log_bytes=LOG_BYTES,
     )
@@ -138,19 +165,16 @@ def read(
         late = threading.Event()
         try:
             with _ended_after(limit_s, template, late):
-                answer, body = _converse(template, asked, progress or _Shown())
+                answer, body = _converse(template, job, progress)
         except (OSError, EOFError, InvalidMessage):
-            sentence = _too_long(folder, limit_s) if late.is_set() else _ended(folder, log)
+            sentence = _too_long(job.folder, limit_s) if late.is_set() else _ended(job.folder, log)
             raise InvalidData(sentence) from None
         finally:
             template.kill()
     if isinstance(answer, vault_api.Failure):
         sentence = printable(answer.sentence, most=vault_api.LONGEST_SENTENCE)
         raise vault_api.as_error(replace(answer, sentence=sentence))
-    shape = readers.spec(
-        kind, folder, size_px=size_px, neighbours=neighbours, stand_in=stand_in, facts=facts
-    )
-    return _reading(answer, body, shape)
+    return answer, body
 
 
 @contextmanager
@@ -189,17 +213,17 @@ class _Shown:
 
 
 def _converse(
-    template: Template, asked: ReadFolder, progress: Callable[[int, int], None]
-) -> tuple[FolderRead | vault_api.Failure, bytes]:
+    template: Template, job: ContainedJob, progress: Callable[[int, int], None]
+) -> tuple[Any, bytes]:
     worker = template.worker()
     try:
         worker.ready()
         worker.hand_over(None)
-        framing.send(worker.jobs, asked)
-        answer, body = framing.receive(worker.answers, _Answer)
+        framing.send(worker.jobs, job.asked)
+        answer, body = framing.receive(worker.answers, job.answers)
         while isinstance(answer, CasesRead):
             progress(answer.done, answer.cases)
-            answer, body = framing.receive(worker.answers, _Answer)
+            answer, body = framing.receive(worker.answers, job.answers)
         return answer, body
     finally:
         worker.close()
@@ -241,7 +265,9 @@ def _reading(found: FolderRead, body: bytes, spec: DataSpec) -> Reading:
         patient_ids=patient_ids,
         site=site,
         spec=spec,
-        remarks=tuple(printable(remark, most=LONGEST_REMARK) for remark in found.remarks),
+        remarks=tuple(
+            printable(remark, most=LONGEST_REMARK) for remark in found.remarks[:MOST_REMARKS]
+        ),
         cells=cells,
         named=found.named,
     )

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from datasites.data import patient_hashing
+from datasites.data import cohort_remarks, patient_hashing
 from datasites.data.cohort_file import SplitCohort
 from datasites.data.folders.reading import Reading
 from syft_code.errors import InvalidData, require
@@ -22,6 +22,7 @@ def split(
 ) -> SplitCohort:
     """Pick a hospital's patients out of a reading, and hold some of them out by their salted hash.
 
+    The cohort carries the reading's remarks, and what `cohort_remarks` says of these patients.
     `held_out` is the owner's word, whatever the number of patients: a researcher reads of it.
 
     Shapes: `chosen` is bool `[patients]`, all by default.
@@ -36,11 +37,13 @@ def split(
         "hospitals or more data.",
         error=InvalidData,
     )
+    cohort = reading.cohort if chosen is None else reading.cohort.select(picked)
     return SplitCohort(
-        cohort=reading.cohort.select(picked),
+        cohort=cohort,
         held_out=patient_hashing.held_out(ids, held_out, salt),
         tokens=patient_hashing.tokens(ids, salt),
         split_rule=patient_hashing.rule(held_out, salt),
         named=reading.named,
         cells=reading.cells_of(picked),
+        remarks=(*reading.remarks, *cohort_remarks.remarks(cohort, reading.spec)),
     )

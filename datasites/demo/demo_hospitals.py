@@ -18,7 +18,7 @@ from rich.text import Text
 
 from datasites import site as sites
 from datasites import site_processes
-from datasites.data import contained_reading, readers, train_test_split
+from datasites.data import cohort_remarks, contained_reading, readers, train_test_split
 from datasites.data.cohort_file import SplitCohort
 from datasites.data.folders.reading import Reading
 from datasites.data.readers import Kind
@@ -144,6 +144,11 @@ def _part(
     return Part(split=split, declared=declared or Declaration(patients=training, held_out=held_out))
 
 
+def remarks(parts: Mapping[str, Part]) -> tuple[str, ...]:
+    """What each owner should know of their patients before they are published."""
+    return cohort_remarks.by_hospital({name: part.split.remarks for name, part in parts.items()})
+
+
 def rounded(patients: int) -> int:
     """A number of patients as a demo declares it: two digits, rounded down.
 
@@ -170,11 +175,12 @@ def publish_all(
     *,
     remark: Callable[[str], None],
 ) -> None:
-    """Read each data folder once and publish it; those that name the same one share its patients."""
+    """Read each data folder once and publish it; those that name the same one share its patients.
+
+    `remark` is told what is remarked on each hospital's patients, before they are published.
+    """
     for kind, data in sorted({(one.kind, one.data) for one in neighbours}):
         reading = read(kind, data, stand_in_folder)
-        for sentence in reading.remarks:
-            remark(f"{kind}: {sentence}")
         sharing = [
             owner
             for owner, one in zip(owners, neighbours, strict=True)
@@ -184,6 +190,8 @@ def publish_all(
             remark(f"{kind}: {mixture}")
         said = {owner.name: one.declared for owner, one in zip(owners, neighbours, strict=True)}
         parts = partition_patients(reading, sharing, said)
+        for sentence in remarks(parts):
+            remark(sentence)
         publish(sharing, parts, reading.spec, asset=ASSETS[kind])
 
 

@@ -15,7 +15,7 @@ from typing import Any, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from datasites.data import contained_reading, patient_hashing
+from datasites.data import cohort_remarks, contained_reading, patient_hashing
 from datasites.data.folders.reading import Reading
 from datasites.data.readers import Kind
 from datasites.data.train_test_split import HELD_OUT
@@ -46,6 +46,11 @@ class FederatedDataset:
         """The hospitals, the first part first; each has a patient to train on."""
         return tuple(self.parts)
 
+    @property
+    def remarks(self) -> Sequence[str]:
+        """What is to be known of the data, and of each hospital's share of it."""
+        return remarks(self.reading, self.parts)
+
     def declared(self, name: str) -> int:
         """How many training patients a hospital has."""
         return int((self.parts[name] & ~self.out).sum())
@@ -57,6 +62,22 @@ class FederatedDataset:
     def held_out(self, name: str) -> Cohort:
         """Its patients that no training sees."""
         return self.reading.cohort.select(self.parts[name] & self.out)
+
+
+def remarks(reading: Reading, parts: Mapping[str, Mask]) -> tuple[str, ...]:
+    """The reader's remarks, and those on each hospital's patients, with the hospitals' names.
+
+    Does not protect: the patients that they count.
+    """
+    return cohort_remarks.by_hospital(
+        {
+            name: (
+                *reading.remarks,
+                *cohort_remarks.remarks(reading.cohort.select(mask), reading.spec),
+            )
+            for name, mask in parts.items()
+        }
+    )
 
 
 def load(

@@ -71,8 +71,8 @@ def drawable(kind: str) -> Kind:
         if kind == known:
             return known
     raise InvalidInput(
-        f"Stand-ins can be drawn of {', '.join(DEFAULT_PATIENTS)}, got {kind!r}: name a folder "
-        "with the data instead."
+        f"Stand-ins can be drawn of {', '.join(DEFAULT_PATIENTS)}, got {kind!r}: take one of these, or "
+        "name a folder with data of your own (--data, or data = in a federation's file)."
     )
 
 

@@ -12,6 +12,8 @@ from syft_code.plans.plan import Plan
 from syft_code.runtime import cli_output
 from syft_code.runtime.cli_output import SHORT
 
+AGAIN = "It is in force already; this signature takes the place of yours."
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class ApprovalDraft:
@@ -41,11 +43,7 @@ class ApprovalDraft:
         return f"{sentence}\n{self.stops}" if self.stops else sentence
 
     def __str__(self) -> str:
-        again = (
-            " It is in force already; this signature takes the place of yours."
-            if self.again
-            else ""
-        )
+        again = f" {AGAIN}" if self.again else ""
         what = f"To be signed at {self.evidence.hospital}: {subject(self.evidence)}."
         return f"{what}{again} {self.limits}"
 
@@ -66,8 +64,9 @@ class SignedApproval:
 
     def __str__(self) -> str:
         evidence = self.draft.evidence
+        again = f" {AGAIN}" if self.draft.again else ""
         return (
-            f"Approved at {evidence.hospital}: {subject(evidence)}. {self.draft.limits}\n"
+            f"Approved at {evidence.hospital}: {subject(evidence)}.{again} {self.draft.limits}\n"
             f"{cli_output.in_force(self.missing)}"
         )
 

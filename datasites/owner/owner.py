@@ -321,6 +321,16 @@ class Owner:
             again=state.state == "in force",
         )
 
+    def has_approved(self, evidence: Evidence) -> bool:
+        """Whether a plan is in force here by this person's signature too, and PySyft knows."""
+        state, name = evidence.state, dict(self.site_status().approvers).get(self.signing_key)
+        return (
+            state is not None
+            and state.state == "in force"
+            and name in state.signers
+            and not evidence.disagreement
+        )
+
     def sign_approval(self, draft: ApprovalDraft) -> SignedApproval:
         """Sign a draft for the vault, then tell PySyft once enough people have signed.
 
@@ -418,8 +428,18 @@ class Owner:
         return self._vault.read(owner_actions.GetLedger(asset=asset), vault_api.LedgerSummary)
 
     def ledger_card(self, asset: str) -> LedgerCard:
-        """The same as a card to look at."""
-        return LedgerCard(hospital=self.name, ledger=self.ledger_summary(asset))
+        """The same as a card to look at, with the remarks on the asset's patients."""
+        return LedgerCard(
+            hospital=self.name, ledger=self.ledger_summary(asset), remarks=self.remarks(asset)
+        )
+
+    def remarks(self, asset: str) -> tuple[str, ...]:
+        """What was remarked on an asset's patients when its newest version was read.
+
+        Does not protect: the patients, whom these sentences count. They are for the owner alone.
+        """
+        kept = self._vault.read(owner_actions.GetRemarks(asset=asset), vault_api.CohortRemarks)
+        return kept.remarks
 
     def audit_log(self) -> bytes:
         """The whole audit log, in a form that anybody can check (`syft_code.evidence.audit_chain.verify`)."""

@@ -11,7 +11,7 @@ that an old action can't be played back.
 | ApprovePlan                             | the same; the strictest of their limits counts   |
 | PublishAsset, RemovePatient, DenyPlan,  | any one of them                                  |
 | RevokePlan, AskResearcher               |                                                  |
-| GetLedger, GetPlanStatus,               | any one of them; they read and change nothing    |
+| GetLedger, GetRemarks, GetPlanStatus,   | any one of them; they read and change nothing    |
 | GetSiteStatus, ExportAuditLog           |                                                  |
 """
 
@@ -195,6 +195,13 @@ class GetLedger(_OwnerAction):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GetRemarks(_OwnerAction):
+    """What was remarked on an asset's patients when its newest version was read?"""
+
+    asset: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GetPlanStatus(_OwnerAction):
     """What does the policy say to a plan (canonical JSON) of this account, and who decided what?
 
@@ -218,7 +225,7 @@ class ExportAuditLog(_OwnerAction):
     """The audit log, for anybody to check."""
 
 
-ReadRequest = GetLedger | GetPlanStatus | GetSiteStatus | ExportAuditLog
+ReadRequest = GetLedger | GetRemarks | GetPlanStatus | GetSiteStatus | ExportAuditLog
 RuleChange = AdoptPolicy | AddParty | RemoveParty | EnrollApprover | RemoveApprover
 """What changes who may do what: the two-person rule holds for these."""
 OwnerAction = (
@@ -235,6 +242,6 @@ ACTIONS: dict[str, type[OwnerAction]] = {
     kind.__name__: kind
     for kind in (
         AdoptPolicy, AddParty, RemoveParty, EnrollApprover, RemoveApprover, PublishAsset, RemovePatient, ApprovePlan, DenyPlan,
-        RevokePlan, AskResearcher, GetLedger, GetPlanStatus, GetSiteStatus, ExportAuditLog,
+        RevokePlan, AskResearcher, GetLedger, GetRemarks, GetPlanStatus, GetSiteStatus, ExportAuditLog,
     )
 }  # fmt: skip

@@ -176,6 +176,16 @@ class LedgerSummary:
 
 
 @canonical.message
+class CohortRemarks:
+    """What was remarked on an asset's patients when they were read, to the owner alone: it counts them."""
+
+    asset: str
+    version: int
+    remarks: tuple[str, ...]
+    kind: Literal["cohort_remarks"] = "cohort_remarks"
+
+
+@canonical.message
 class PlanStatus:
     """What the vault says of one plan, to the owner; `sentence` says the state in words.
 
@@ -245,6 +255,7 @@ Reply = Annotated[
     | PlanInForce
     | TermsInForce
     | LedgerSummary
+    | CohortRemarks
     | PlanStatus
     | SiteStatus
     | AuditLogFile

@@ -12,13 +12,19 @@ from syft_code import canonical
 from syft_code.privacy import accounting
 from syft_code.privacy.accounting import DpSgdEvent, GaussianEvent
 
+REMARKS = "Remarks on its patients, for you alone"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LedgerCard:
-    """What the vault says of one asset: spent, left, what may run, every event paid for."""
+    """What the vault says of one asset: spent, left, what may run, every event paid for.
+
+    `remarks` are on its patients, whom they count: the card is for the owner alone.
+    """
 
     hospital: str
     ledger: vault_api.LedgerSummary
+    remarks: tuple[str, ...] = ()
 
     def text(self) -> str:
         """The card as lines of text."""
@@ -63,6 +69,17 @@ class LedgerCard:
                     rows=tuple(
                         (str(times), *describe_event(text)) for text, times in counted.items()
                     ),
+                ),
+                *(
+                    (
+                        Section(
+                            title=REMARKS,
+                            head=("remark",),
+                            rows=tuple((one,) for one in self.remarks),
+                        ),
+                    )
+                    if self.remarks
+                    else ()
                 ),
             ),
         )

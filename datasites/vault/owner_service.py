@@ -53,6 +53,8 @@ class OwnerService:
         match action:
             case owner_actions.GetLedger():
                 return self._ledger_summary(action), b""
+            case owner_actions.GetRemarks():
+                return self._remarks(action), b""
             case owner_actions.GetPlanStatus():
                 return self._plan_status(action, request.signer), b""
             case owner_actions.GetSiteStatus():
@@ -227,6 +229,16 @@ class OwnerService:
             events=tuple(canonical.text(event) for event in events),
             sharing=tuple(self._db.ledger.sharing(asset)[1:]),
             in_force=tuple(h for h in self._db.approvals.plans() if self._runs(h, asset)),
+        )
+
+    def _remarks(self, action: owner_actions.GetRemarks) -> vault_api.CohortRemarks:
+        """Out of the cohort's file, once its bytes are known to be those that were published."""
+        stored = self._db.assets.newest(action.asset)
+        self._files.cohorts.check(stored.cohort_sha256)
+        return vault_api.CohortRemarks(
+            asset=action.asset,
+            version=stored.version,
+            remarks=cohort_file.remarks(self._files.cohorts.path(stored.cohort_sha256)),
         )
 
     def _runs(self, plan_hash: str, asset: str) -> bool:

@@ -180,7 +180,7 @@ class Vault:
         ticket = _ticket_of(call)
         try:
             with trace.span("vault: check the cohort"):
-                self._check_asset(plan)
+                self._check_asset(plan, call)
             with (
                 self._reserving,
                 trace.span("vault: grant, price, commit"),
@@ -278,9 +278,20 @@ class Vault:
             error=InvalidMessage,
         )
 
-    def _check_asset(self, plan: Plan) -> None:
-        """The asset's file has the bytes that its owner published; raise `NotApproved` if not."""
+    def _check_asset(self, plan: Plan, call: RoundCall) -> None:
+        """The asset's file has the bytes that its owner published; raise `NotApproved` if not.
+
+        Raises:
+            Refused: to an evaluation where the card says that nobody is held out. There would be noise
+                alone in what is sent, paid for by nobody's figure, and it would count as a hospital.
+        """
         asset = self._db.assets.newest(plan.hospital(self._name).asset)
+        require(
+            call.purpose == "train" or asset.publication.held_out,
+            f"{self._name} holds no patient out, as its card in the catalogue says: it takes part in "
+            "training, and in no evaluation.",
+            error=Refused,
+        )
         self._files.cohorts.check(asset.cohort_sha256)
 
     def _reserve(self, approved: ApprovedRound) -> None:

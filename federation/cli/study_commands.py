@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 from rich.box import SIMPLE
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Column, Table
 
 from federation.evaluation.exact_metrics import main_name
@@ -139,4 +140,4 @@ def _standing(ranked: list[TuningTrial], public: str) -> str:
 
 
 def _say(sentence: str) -> None:
-    console.print(f"[dim]{sentence}[/]", highlight=False)
+    console.print(f"[dim]{escape(sentence)}[/]", highlight=False, soft_wrap=True)

@@ -159,7 +159,7 @@ def _begin_worker(parent_pid: int) -> None:
 
 
 def _best(baselines: Sequence[Baseline], data: DataSpec) -> Baseline:
-    best = max(baselines, key=lambda baseline: main_metric(baseline.metrics, data))
+    best = max(baselines, key=lambda one: np.nan_to_num(main_metric(one.metrics, data), nan=-1.0))
     return replace(best, name=f"Best single hospital: {best.name}")
 
 

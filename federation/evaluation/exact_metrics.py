@@ -42,13 +42,14 @@ def main_name(data: DataSpec) -> str:
 
 
 def main_metric(figures: Mapping[str, float], data: DataSpec) -> float:
-    """Its value among some figures: segmentation takes the mean of the regions' Dice.
+    """Its value among some figures: segmentation takes the mean of the regions' Dice that are there.
 
-    NaN if the figures don't hold it.
+    NaN if the figures hold none of it.
     """
     if data.task == "classification":
         return figures.get("balanced_accuracy", math.nan)
-    return float(np.mean([figures.get(region, math.nan) for region in segmentation.regions(data)]))
+    there = [figures[region] for region in segmentation.regions(data) if region in figures]
+    return float(np.mean(there)) if there else math.nan
 
 
 def per_hospital(figures: Mapping[str, float], data: DataSpec) -> Figures:
@@ -67,8 +68,8 @@ def exact(plan: Plan, weights: Weights, hospitals: Sequence[HospitalCohorts]) ->
     The keys are those of `evaluation_sums.exact` (and `mean_dice`); `<hospital>/<main metric>`;
     `noise_error/<figure>`, how far the plan's evaluation noise throws it; `patients`; and
     `on_training_patients`, which is 1 where no hospital holds anybody out, so that the figures
-    say how well the model fits the patients it was trained on. A figure that has no patient is
-    left out, and balanced accuracy is the mean over the classes that have one.
+    say how well the model fits the patients it was trained on. What `of_cohort` leaves out is left
+    out here.
     """
     model = networks.build(plan.recipe, plan.data, weights)
     held_out = any(hospital.held_out.patients for hospital in hospitals)
@@ -81,20 +82,38 @@ def exact(plan: Plan, weights: Weights, hospitals: Sequence[HospitalCohorts]) ->
     for name, cohort in cohorts.items():
         if cohort.patients:
             own = of_cohort(model, cohort, plan.data)
-            figures[f"{name}/{main_name(plan.data)}"] = main_metric(own, plan.data)
+            value = main_metric(own, plan.data)
+            figures |= {f"{name}/{main_name(plan.data)}": value} if math.isfinite(value) else {}
     flag = {ON_TRAINING_PATIENTS: 0.0 if held_out else 1.0}
     return figures | {PATIENTS: float(everyone.patients)} | flag
 
 
 def of_cohort(model: nn.Module, cohort: Cohort, data: DataSpec) -> Figures:
-    """`evaluation_sums.exact` without the figures that have no patient."""
+    """`evaluation_sums.exact` without the figures that can't be measured on these patients.
+
+    They are: the recall of a class that nobody has, AUC and balanced accuracy where all are of one
+    class, Dice and HD95 of a region that nobody has. Balanced accuracy is the mean over the classes
+    that somebody has, mean Dice that over such regions.
+    """
     figures = evaluation_sums.exact(model, cohort, data)
     if data.task == "segmentation":
-        return _with_main(figures, data)
+        return _with_main(_of_regions_there(figures, cohort, data), data)
     absent = {f"recall_{name}" for i, name in enumerate(data.classes) if i not in cohort.labels}
     figures = {k: v for k, v in figures.items() if k not in absent and math.isfinite(v)}
     recalls = [value for key, value in figures.items() if key.startswith("recall_")]
-    return figures | {"balanced_accuracy": float(np.mean(recalls))}
+    figures.pop("balanced_accuracy")
+    return figures | ({"balanced_accuracy": float(np.mean(recalls))} if len(recalls) > 1 else {})
+
+
+def _of_regions_there(figures: Figures, cohort: Cohort, data: DataSpec) -> Figures:
+    present = np.unique(cohort.labels)
+    absent = {
+        region.replace("dice", figure, 1)
+        for region, classes in segmentation.regions(data).items()
+        if not np.isin(present, classes).any()
+        for figure in ("dice", "hd95", "hd95_uncut")
+    }
+    return {name: value for name, value in figures.items() if name not in absent}
 
 
 def _noise_errors(model: nn.Module, cohort: Cohort, plan: Plan, *, hospitals: int) -> Figures:
@@ -110,7 +129,8 @@ def _noise_errors(model: nn.Module, cohort: Cohort, plan: Plan, *, hospitals: in
 
 
 def _with_main(figures: Figures, data: DataSpec) -> Figures:
-    return figures | {main_name(data): main_metric(figures, data)}
+    value = main_metric(figures, data)
+    return figures | ({main_name(data): value} if math.isfinite(value) else {})
 
 
 def together(cohorts: Sequence[Cohort]) -> Cohort:

@@ -3,7 +3,7 @@
 import csv
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,11 @@ import pyarrow.parquet as pq
 
 from federation.experiments.cell import Cell
 from federation.experiments.spec import epsilon_text
+from syft_code.errors import InvalidInput, require
 from syft_code.runtime.durable_files import write_durably
 
+FORMAT = 2
+"""Of a cell's file."""
 COLUMNS: dict[str, Any] = {
     "study": pa.string(),
     "algorithm": pa.string(),
@@ -48,11 +51,28 @@ RESULTS, TIMES = "results.csv", "timings.csv"
 def records(cells: Sequence[Cell], folder: Path) -> list[Record]:
     """The rows of all cells that are finished, in the grid's order."""
     found: list[Record] = []
+    for cell, finished in _finished(cells, folder):
+        found += _records(cell, finished)
+    return found
+
+
+def _finished(cells: Sequence[Cell], folder: Path) -> Iterator[tuple[Cell, Record]]:
+    """What stands in the files of the cells that are finished.
+
+    Raises:
+        InvalidInput: if another version of the software wrote one.
+    """
     for cell in cells:
         path = folder / "cells" / f"{cell.key}.json"
         if path.exists():
-            found += _records(cell, json.loads(path.read_text(encoding="utf-8")))
-    return found
+            finished = json.loads(path.read_text(encoding="utf-8"))
+            require(
+                finished["format"] == FORMAT,
+                f"A cell's file must be of format {FORMAT}, and {path.name} is of format "
+                f"{finished['format']}: run the experiment in a new folder.",
+                error=InvalidInput,
+            )
+            yield cell, finished
 
 
 def _records(cell: Cell, finished: dict[str, Any]) -> list[Record]:
@@ -92,6 +112,13 @@ def write(cells: Sequence[Cell], folder: Path) -> list[Record]:
     write_durably(folder / "results.parquet", buffer.getbuffer())
     write_durably(folder / TIMES, _csv(times(cells, folder), ["cell", "seconds"]))
     return found
+
+
+def remarks(cells: Sequence[Cell], folder: Path) -> list[str]:
+    """What is to be known of the data of all cells that are finished, each sentence once."""
+    return list(
+        dict.fromkeys(one for _, done in _finished(cells, folder) for one in done["remarks"])
+    )
 
 
 def times(cells: Sequence[Cell], folder: Path) -> list[Record]:

@@ -47,7 +47,9 @@ def write(experiment: Experiment, folder: Path) -> list[Record]:
     every = cells(experiment)
     rows = results_table.write(every, folder)
     left = sum(not run_cell.path(cell, folder).exists() for cell in every)
-    text = summary.markdown(experiment.name, rows, missing=left)
+    text = summary.markdown(
+        experiment.name, rows, missing=left, remarks=results_table.remarks(every, folder)
+    )
     write_durably(folder / "report.md", text.encode("utf-8"))
     summary_plots.write(rows, results_table.times(every, folder), folder)
     return rows

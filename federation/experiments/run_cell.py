@@ -18,7 +18,7 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
-from federation.experiments import cell_metrics, planning
+from federation.experiments import cell_metrics, planning, results_table
 from federation.experiments.cell import Cell
 from federation.experiments.cell_metrics import MetricRow
 from federation.simulation import hospital_data as people
@@ -34,8 +34,6 @@ from syft_code.local_training.broadcast import PublicVectors
 from syft_code.models import feature_cache
 from syft_code.privacy import accounting
 from syft_code.runtime.durable_files import write_durably
-
-FORMAT = 1
 
 
 class Load(Protocol):
@@ -85,10 +83,11 @@ def run(cell: Cell, load: Load, folder: Path, *, workers: int = 1, cluster: str 
         seconds += done.seconds
     rows += cell_metrics.derived(rows)
     found = {
-        "format": FORMAT,
+        "format": results_table.FORMAT,
         "cell": asdict(cell),
         "stand_in": everyone.spec.stand_in,
         "hospitals": {name: everyone.declared(name) for name in everyone.names},
+        "remarks": list(everyone.remarks),
         **facts,
         "rows": [asdict(row) for row in rows],
     }

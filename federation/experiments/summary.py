@@ -69,8 +69,10 @@ def spread(values: Sequence[float]) -> str:
     return mean if len(values) == 1 else f"{mean} ± {np.std(values, ddof=1):.3f}"
 
 
-def markdown(name: str, rows: Sequence[Record], *, missing: int = 0) -> str:
-    """The whole report: a table for each study, split and lever."""
+def markdown(
+    name: str, rows: Sequence[Record], *, missing: int = 0, remarks: Sequence[str] = ()
+) -> str:
+    """The whole report: a table for each study, split and lever, and what is to be known of the data."""
     final = last_round(rows)
     lines = [f"# {name}", ""]
     if missing:
@@ -83,6 +85,8 @@ def markdown(name: str, rows: Sequence[Record], *, missing: int = 0) -> str:
         else:
             lines += [EXACT, ""]
         lines += [_size(these), "", *_table(these), "", *_lost(these)]
+    if remarks:
+        lines += ["## Remarks on the data", "", *(f"- {sentence}" for sentence in remarks), ""]
     return "\n".join(lines)
 
 

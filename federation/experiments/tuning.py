@@ -147,6 +147,8 @@ def search(
         return time.monotonic() - began > part * wanted.limit_s
 
     first = _Bench(wanted, load, seed=wanted.seed)
+    for sentence in first.hospitals.remarks:
+        on_step(sentence)
     trials: list[_Trial] = []
     for settings in candidates(wanted, first.hospitals):
         if trials and over(FIRST_RUNG):

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from datasites.demo import demo_hospitals, partitioners, stand_ins
+from datasites.demo import demo_hospitals, federated_dataset, partitioners, stand_ins
 from federation.reporting import split_plot
 from syft_code.errors import InvalidInput
 from syft_code.runtime.cli_input import (
@@ -63,8 +63,9 @@ def draw_split(
     with tempfile.TemporaryDirectory() as folder:
         reading = demo_hospitals.read(known, str(data or ""), Path(folder), facts=rule == "age")
     parts = partitioners.split(reading, rule, hospitals=hospitals, seed=seed)
+    names = [f"hospital-{number}" for number in range(1, len(parts) + 1)]
     drawn = split_plot.split_picture(
-        [f"hospital-{number}" for number in range(1, len(parts) + 1)],
+        names,
         partitioners.class_counts(reading, parts),
         classes=reading.spec.classes if reading.spec.task == "classification" else ["patients"],
         values=partitioners.values_of(reading, rule, parts),
@@ -75,6 +76,8 @@ def draw_split(
         out.write_bytes(drawn.data)
     except OSError as problem:
         raise InvalidInput(f"--out can't be written: {problem.strerror}, {out}.") from None
+    for sentence in federated_dataset.remarks(reading, dict(zip(names, parts, strict=True))):
+        console.print(sentence, highlight=False, markup=False, soft_wrap=True)
     whose = "" if reading.spec.stand_in else " Its counts are exact: for the data's owner alone."
     console.print(
         f"{drawn.alt} Drawn in {out}.{whose}", highlight=False, markup=False, soft_wrap=True

@@ -15,21 +15,14 @@ from federation.certificate import certificate
 from federation.evaluation import baselines, exact_metrics, model_file
 from federation.evaluation.baselines import Baseline
 from federation.evaluation.exact_metrics import Figures, HospitalCohorts
-from federation.reporting import noised_figures, report
+from federation.reporting import noised_figures, plots, report
 from federation.researcher.outcome import Outcome
 from syft_code.arrays import Weights
 from syft_code.cohort import Cohort
 from syft_code.models import feature_cache
+from syft_code.recipes.recipe import DataSpec
 
 WORKERS = 2
-SHOWN = (
-    "balanced_accuracy",
-    "auc",
-    "accuracy",
-    "dice_whole",
-    "dice_core",
-    "dice_enhancing",
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +72,8 @@ def write(
 
 def table(outcome: Outcome, found: DemoResults) -> Table:
     """The federated model beside the baselines: exact figures, as only a demo has them."""
-    shown = [name for name in found.exact if name in SHOWN]
+    data, last = outcome.plan.data, outcome.rounds[-1]
+    shown = _shown(data)
     drawn = Table(
         "Model",
         "ε of a patient",
@@ -87,8 +81,7 @@ def table(outcome: Outcome, found: DemoResults) -> Table:
         title="Exact figures on held-out patients: possible only in a demo, which owns all data",
     )
     spent = max(max(record.epsilon.values()) for record in outcome.rounds)
-    exact = [f"{found.exact[key]:.3f}" for key in shown]
-    data, last = outcome.plan.data, outcome.rounds[-1]
+    exact = [noised_figures.exactly(found.exact, key, data) for key in shown]
     if last.metrics:
         cells = (noised_figures.noised(last, key, data) for key in shown)
         drawn.add_row("Federated, as the researcher sees it (noised)", f"{spent:.2f}", *cells)
@@ -100,5 +93,13 @@ def table(outcome: Outcome, found: DemoResults) -> Table:
         drawn.add_row("Chance: the level of guessing", "", *levels)
     for one in found.baselines:
         cost = "no limit" if one.epsilon is None else f"{one.epsilon:.2f}"
-        drawn.add_row(one.name, cost, *(f"{one.metrics[key]:.3f}" for key in shown))
+        drawn.add_row(
+            one.name, cost, *(noised_figures.exactly(one.metrics, key, data) for key in shown)
+        )
     return drawn
+
+
+def _shown(data: DataSpec) -> list[str]:
+    """The columns of the table: those of a report, whether or not they could be measured here."""
+    first, *others = plots.shown_metrics(data)
+    return [first, *others, "accuracy"] if data.task == "classification" else others

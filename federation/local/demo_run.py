@@ -135,6 +135,8 @@ def _train(
     study.say("Each owner publishes a cohort to the vault and a mock to the front desk")
     patiently(lambda: provisioning.exchange_keys(config, state, owners))
     parts = demo_hospitals.partition_patients(reading, owners)
+    for sentence in demo_hospitals.remarks(parts):
+        study.say(sentence)
     patiently(lambda: demo_hospitals.publish(owners, parts, reading.spec, asset=asset))
     researcher = patiently(lambda: Researcher(provisioning.invite(config, state, owners)))
     submitted = patiently(lambda: study.study(researcher, name=f"{kind}-demo", asset=asset))

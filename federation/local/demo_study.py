@@ -21,6 +21,7 @@ from federation.strategy import presets
 from syft_code.arrays import Weights
 from syft_code.cohort import Cohort
 from syft_code.errors import Refused
+from syft_code.metrics import scoring
 
 STAND_IN_NOTICE = "[yellow]STAND-IN DATA: synthetic, no patient, no medical meaning.[/]"
 WRITTEN = ("model.safetensors", "certificate.json", "report.html")
@@ -45,10 +46,11 @@ class DemoStudy:
         """The study that is suggested for such data, submitted to every hospital."""
         cards = researcher.catalogue()
         choices = presets.suggested(cards[0].spec)
+        least = max(terms.min_hospitals for terms in researcher.terms().values())
         study = researcher.study(
             study=name,
             asset=asset,
-            **choices.choices(evaluated=all(card.held_out for card in cards)),
+            **choices.choices(evaluated=sum(card.held_out for card in cards) >= least),
         )
         self.say("The researcher submits one code request to every hospital")
         study.submit()
@@ -93,6 +95,9 @@ class DemoStudy:
             key=key,
         )
         self._console.print(demo_results.table(outcome, found))
+        unfound = scoring.never_found(found.exact, outcome.plan.data)
+        if unfound:
+            self._console.print(unfound, highlight=False, markup=False, soft_wrap=True)
         self.notice()
         for name in WRITTEN:
             self._console.print(f"  {self._folder / name}", highlight=False)

@@ -4,23 +4,25 @@ import math
 from collections.abc import Mapping
 
 from federation.evaluation.exact_metrics import main_metric, main_name
-from federation.researcher.outcome import RoundRecord
+from federation.researcher.outcome import Outcome, RoundRecord
+from syft_code.metrics import noise_errors, scoring
+from syft_code.metrics.noise_errors import NOT_MEASURABLE
 from syft_code.recipes.recipe import DataSpec
 
 PLUS_MINUS = (
     "± is how far the noise that protects the held-out patients throws a figure (root mean square, "
-    "estimated from the noised sums)."
+    "estimated from the noised sums). Not measurable is what it throws as far as a guess."
 )
 
 
-def with_error(value: float, error: float | None) -> str:
-    """A figure with its error bar, a dash for one that is not there.
+def with_error(name: str, value: float, error: float | None) -> str:
+    """A figure with its error bar, or that it can't be measured.
 
-    >>> with_error(0.2517, 0.0412), with_error(0.25, None), with_error(math.nan, 0.1)
-    ('0.252 ± 0.041', '0.250 ± ?', '–')
+    >>> with_error("auc", 0.2517, 0.0412), with_error("auc", 0.25, None), with_error("auc", 1.0, 0.4)
+    ('0.252 ± 0.041', '0.250 ± ?', 'not measurable (± 0.400)')
     """
-    if not math.isfinite(value):
-        return "–"
+    if not noise_errors.is_measurable(name, value, error):
+        return NOT_MEASURABLE + (f" (± {error:.3f})" if error is not None else "")
     return f"{value:.3f} ± {'?' if error is None else f'{error:.3f}'}"
 
 
@@ -28,7 +30,21 @@ def noised(record: RoundRecord, name: str, data: DataSpec) -> str:
     """One figure of a round's evaluation, as the researcher sees it."""
     found = record.metrics
     value = main_metric(found, data) if name == main_name(data) else found.get(name, math.nan)
-    return with_error(value, record.errors.get(name))
+    return with_error(name, value, record.errors.get(name))
+
+
+def exactly(figures: Mapping[str, float], name: str, data: DataSpec) -> str:
+    """One of a model's exact figures; a dash where there are none at all."""
+    if not figures:
+        return "–"
+    value = main_metric(figures, data) if name == main_name(data) else figures.get(name, math.nan)
+    return f"{value:.3f}" if math.isfinite(value) else NOT_MEASURABLE
+
+
+def never_found(outcome: Outcome) -> str:
+    """`scoring.never_found` of the last evaluation, as the researcher sees it."""
+    last = next((one for one in reversed(outcome.rounds) if one.metrics), None)
+    return scoring.never_found(last.metrics, outcome.plan.data, last.errors) if last else ""
 
 
 def chance_level(name: str, data: DataSpec) -> float | None:

@@ -23,6 +23,7 @@ from federation.evaluation.exact_metrics import main_metric, main_name, per_hosp
 from federation.reporting import noised_figures
 from federation.researcher.outcome import Outcome
 from syft_code.metrics import segmentation
+from syft_code.metrics.noise_errors import NOT_MEASURABLE
 from syft_code.metrics.segmentation import DISTANCES
 from syft_code.recipes.recipe import DataSpec
 
@@ -233,10 +234,14 @@ def hospitals(outcome: Outcome, exact: Figures, baselines: Sequence[Baseline]) -
         figure.legend(loc="outside lower center", ncols=2)
     said = "; ".join(
         f"{h.name}: {h.patients} patients"
-        + (f", {series['Federated'].get(h.name, math.nan):.2f}" if exact else "")
+        + (f", {_said(series['Federated'], h.name)}" if exact else "")
         for h in outcome.plan.hospitals
     )
     return svg(figure, f"Hospitals: declared patients and {words(main_name(data))}. {said}.")
+
+
+def _said(figures: Figures, name: str) -> str:
+    return f"{figures[name]:.2f}" if name in figures else NOT_MEASURABLE
 
 
 _AT_RIGHT: dict[str, Any] = {

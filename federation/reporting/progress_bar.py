@@ -66,7 +66,7 @@ class Display:
             self._tasks.clear()
         spent = _spent(record.epsilon)
         figures = ", ".join(
-            f"{name.replace('_', ' ')} {with_error(value, record.errors.get(name))}"
+            f"{name.replace('_', ' ')} {with_error(name, value, record.errors.get(name))}"
             for name, value in record.metrics.items()
             if not name.startswith("recall")
         )
@@ -81,6 +81,10 @@ class Display:
             self._explained = True
             self._console.print(f"  {PLUS_MINUS}", highlight=False, soft_wrap=True)
         self.tell(record.reasons)
+        if record.unevaluated:
+            self._console.print(
+                f"[yellow]{escape(record.unevaluated)}[/]", highlight=False, soft_wrap=True
+            )
 
     def _task(self, hospital: str) -> TaskID:
         if hospital not in self._tasks:

@@ -20,6 +20,7 @@ from federation.reporting import noised_figures, plots, sample_plots
 from federation.researcher.outcome import Outcome, RoundRecord
 from syft_code.cohort import Cohort
 from syft_code.errors import InvalidInput, require
+from syft_code.metrics import scoring
 from syft_code.runtime import html_templates
 from syft_code.runtime.durable_files import write_durably
 
@@ -110,6 +111,9 @@ def _model(
         "key_figures": _key_figures(outcome, certificate, final, baselines),
         "utility": plots.utility(outcome, exact, baselines),
         "plus_minus": noised_figures.PLUS_MINUS if any(r.metrics for r in outcome.rounds) else "",
+        "unevaluated": [r.unevaluated for r in outcome.rounds if r.unevaluated],
+        "never_found": scoring.never_found(final, outcome.plan.data)
+        or noised_figures.never_found(outcome),
         "exact": bool(exact),
         "on_training_patients": bool(final.get(ON_TRAINING_PATIENTS)),
         "over": f" over {patients:,.0f} patients" if patients else "",
@@ -162,9 +166,9 @@ def _measured(
         ]
         chance = noised_figures.chance_level(name, data)
         parts += [] if chance is None else [f"chance {number(chance)}"]
-        parts += [f"{one.name} {number(plots.value(one.metrics, name, data))}" for one in baselines]
+        parts += [f"{b.name} {noised_figures.exactly(b.metrics, name, data)}" for b in baselines]
         if exact:
-            parts.append(f"exact {number(plots.value(exact, name, data))} (demo only)")
+            parts.append(f"exact {noised_figures.exactly(exact, name, data)} (demo only)")
         entries.append((plots.words(name, data), shown, "; ".join(parts)))
     return entries
 
@@ -177,7 +181,7 @@ def _compared(
         [
             one.name,
             at_least(one.epsilon) if one.epsilon else "as federated" if one.private else "none",
-            *(number(plots.value(one.metrics, name, data)) for name in names),
+            *(noised_figures.exactly(one.metrics, name, data) for name in names),
             f"{one.seconds:.0f} s",
         ]
         for one in baselines
@@ -187,7 +191,7 @@ def _compared(
     if last:
         seen = [noised_figures.noised(last, name, data) for name in names]
         rows.append(["Federated, as the researcher sees it (noised)", at_least(spent), *seen, "–"])
-    figures = [number(plots.value(exact, name, data)) for name in names]
+    figures = [noised_figures.exactly(exact, name, data) for name in names]
     ours = ["Federated (this study)", at_least(spent)]
     rows.append([*ours, *figures, f"{seconds:.0f} s"])
     return rows

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from syft_code import canonical
 from syft_code.arrays import Weights
+from syft_code.metrics import noise_errors, scoring
 from syft_code.plans.messages import Purpose, Signed
 from syft_code.plans.plan import Plan
 
@@ -18,7 +19,8 @@ class RoundRecord:
     round and its evaluation included. `absent`
     is how many of the roster did not train, and `reasons` what owners let researchers read of why,
     without names. `metrics` are noised, over the held-out patients of those that evaluated; `errors` are how
-    far that noise throws each of them, as a root mean square (`noise_errors`).
+    far that noise throws each of them, as a root mean square (`noise_errors`). `unevaluated` says why a
+    planned evaluation has no figures; it is empty if it has, or none was planned.
     """
 
     round: int
@@ -32,6 +34,7 @@ class RoundRecord:
     metrics: dict[str, float] = field(default_factory=dict)
     errors: dict[str, float] = field(default_factory=dict)
     evaluated: tuple[str, ...] = ()
+    unevaluated: str = ""
     upload_bytes: int = 0
     seconds: float = 0.0
 
@@ -58,14 +61,21 @@ class Outcome:
             said.append(f"A patient's epsilon so far: at most {most:.2f}.")
         measured = [record for record in self.rounds if record.metrics]
         if measured:
-            figures = ", ".join(
-                f"{name} {value:.3f} ± {measured[-1].errors.get(name, 0.0):.3f}"
-                for name, value in measured[-1].metrics.items()
-            )
-            said.append(f"After round {measured[-1].round} (noised): {figures}.")
-        return " ".join([*said, self.stopped, *self.reasons]).strip()
+            last = measured[-1]
+            figures = ", ".join(_figure(last, name) for name in last.metrics)
+            said.append(f"After round {last.round} (noised): {figures}.")
+            said.append(scoring.never_found(last.metrics, self.plan.data, last.errors))
+        said += dict.fromkeys(record.unevaluated for record in self.rounds)
+        return " ".join(filter(None, [*said, self.stopped, *self.reasons]))
 
     __repr__ = __str__
+
+
+def _figure(record: RoundRecord, name: str) -> str:
+    value, error = record.metrics[name], record.errors.get(name, 0.0)
+    if not noise_errors.is_measurable(name, value, error):
+        return f"{name} {noise_errors.NOT_MEASURABLE}"
+    return f"{name} {value:.3f} ± {error:.3f}"
 
 
 def model_sha256(weights: Weights) -> str:

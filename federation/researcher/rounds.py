@@ -22,6 +22,11 @@ from syft_code.plans.plan import Plan
 from syft_code.runtime import trace
 from syft_code.secret_sharing import envelope
 
+UNTOLD = (
+    "Why the others took no part is not told: they have not decided, refuse, failed or do not answer, and "
+    "their owners choose what a researcher may read of it."
+)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contributors:
@@ -34,10 +39,11 @@ class Contributors:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """The noised figures of an evaluation, and how far its noise throws each of them."""
+    """The noised figures of an evaluation, how far its noise throws each of them, or why there are none."""
 
     figures: dict[str, float] = field(default_factory=dict)
     errors: dict[str, float] = field(default_factory=dict)
+    unevaluated: str = ""
 
 
 class RoundLoop:
@@ -74,6 +80,7 @@ class RoundLoop:
             metrics=measured.figures,
             errors=measured.errors,
             evaluated=evaluated.hospitals,
+            unevaluated=measured.unevaluated,
             upload_bytes=sum(
                 self._relay.share_bytes(name, "train", number) for name in trained.hospitals
             ),
@@ -92,7 +99,8 @@ class RoundLoop:
             collected, gave = self._sum("evaluate", number, model)
         except _TooFew as problem:
             done = problem.answers.done
-            return Measured(), self._gave("evaluate", number, model, done, problem.answers)
+            gave = self._gave("evaluate", number, model, done, problem.answers)
+            return Measured(unevaluated=str(problem)), gave
         (total,) = collected.totals
         sums, weight = envelope.read_sum(plan, "evaluate", total)
         require_weight(weight, len(collected.hospitals))
@@ -187,9 +195,13 @@ class RoundLoop:
                 "study was taken up again, and some of it did not come through now."
             )
         groups = f", {rule.least_groups} groups of {self._plan.min_hospitals}," if rule else ""
+        untold = "" if answers.reasons else f" {UNTOLD}"
         raise _TooFew(
-            f"Round {number} needs {least} hospitals{groups} and {len(hospitals)} took part, so "
-            "the study stops here: talk to the data owners, or write another plan.",
+            f"There are no figures after round {number}: an evaluation needs {least} hospitals, and "
+            f"{len(hospitals)} took part.{untold}"
+            if purpose == "evaluate"
+            else f"Round {number} needs {least} hospitals{groups} and {len(hospitals)} took part, so "
+            f"the study stops here: talk to the data owners, or write another plan.{untold}",
             answers,
         )
 

@@ -25,6 +25,11 @@ class HospitalData(Protocol):
         """The hospitals, in the roster's order."""
         ...
 
+    @property
+    def remarks(self) -> Sequence[str]:
+        """What is to be known of the data before anybody trusts a figure."""
+        ...
+
     def declared(self, name: str) -> int:
         """How many training patients a hospital declares: its weight."""
         ...
@@ -44,6 +49,7 @@ class InMemoryHospitals:
 
     spec: DataSpec
     cohorts: Mapping[str, HospitalCohorts]
+    remarks: tuple[str, ...] = ()
 
     @property
     def names(self) -> Sequence[str]:

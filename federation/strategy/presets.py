@@ -62,7 +62,7 @@ class Suggestion:
     def choices(self, *, evaluated: bool = True) -> dict[str, Any]:
         """The fields of a plan, for `researcher.study(..., **choices)`.
 
-        Without evaluations where some hospital holds no patient out: `evaluated=False`.
+        Without evaluations where fewer hospitals hold patients out than a sum needs: `evaluated=False`.
         """
         chosen = {one.name: getattr(self, one.name) for one in fields(self)}
         return chosen if evaluated else chosen | {"evaluation": None}

@@ -12,6 +12,8 @@ Knows no torch: a vault and a researcher read sums, `metrics` makes them.
 """
 
 import math
+from collections.abc import Mapping
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +25,8 @@ from syft_code.recipes.recipe import DataSpec
 SCORE_EDGES = (-4.0, -3.0, -2.0, -1.5, -1.0, -0.5, 0.0, 1.0)
 SCORE_BINS = len(SCORE_EDGES) + 1
 """Scores are natural log odds; few bins, since each carries noise of its own."""
+HARDLY, RANKED = 0.05, 0.65
+"""A recall so small beside an AUC so large: a matter of the decision rule, not of the model."""
 
 
 def evaluation_length(data: DataSpec) -> int:
@@ -93,6 +97,28 @@ def figures_of_counts(
         "accuracy": share(right.sum(), count.sum()),
         **recalls,
     }
+
+
+def never_found(
+    figures: Mapping[str, float], data: DataSpec, errors: Mapping[str, float] = MappingProxyType({})
+) -> str:
+    """A sentence if a model ranks the positive class well and its likeliest class is never that; else "".
+
+    `errors` are how far noise throws the figures; a recall that may be more than `HARDLY` says nothing.
+    """
+    recall, auc = f"recall_{data.positive}", "auc"
+    if not data.positive or not {recall, auc} <= figures.keys():
+        return ""
+    most = figures[recall] + errors.get(recall, 0.0)
+    least = figures[auc] - errors.get(auc, 0.0)
+    if not (most <= HARDLY and least >= RANKED):
+        return ""
+    return (
+        f"The AUC of {data.positive} is {figures[auc]:.2f}, and its recall {figures[recall]:.3f}: the model "
+        f"ranks these patients, and the rule that names the likeliest class hardly ever names "
+        f"{data.positive}. Set a threshold on its score for the use in mind, or weigh the classes "
+        "(class_weights)."
+    )
 
 
 def share(part: float, whole: float) -> float:

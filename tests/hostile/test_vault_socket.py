@@ -156,6 +156,7 @@ def acts_of(ours: OurSite) -> list[owner_actions.OwnerAction]:
         owner_actions.DenyPlan(plan_hash=ours.agreed.hash, reason="no"),
         owner_actions.RevokePlan(plan_hash=ours.agreed.hash, reason="no"),
         owner_actions.GetLedger(asset="skin-lesions"),
+        owner_actions.GetRemarks(asset="skin-lesions"),
         introduction(parties(plan())[0]),
         owner_actions.RemoveParty(name="hospital-2"),
         owner_actions.AdoptPolicy(policy=POLICY),

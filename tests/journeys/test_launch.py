@@ -299,6 +299,7 @@ def test_an_interrupted_demo_leaves_no_copy_of_anybodys_data(tmp_path: Path) -> 
     assert not processes_of(out)
     assert "Traceback" not in said.read_text()
     assert "vault: starting" in said.read_text() and "vault: ready" in said.read_text()
+    assert ": Each row counts as one patient: the table names no patients." in said.read_text()
 
 
 @pytest.mark.slow
@@ -353,7 +354,9 @@ def test_owners_approve_at_the_command_line_and_anybody_holds_their_logs_to_acco
     homes = [("--state", live.state, "--hospital", home.name) for home in live.homes]
     before = told("ledger", *homes[0])["assets"][0]
     for home in homes:
-        assert told("requests", "approve", study.plan.hash, "--days", "1", *home)["in_force"]
+        assert told("requests", "approve", study.plan.hash, "--days", "1", "--yes", *home)[
+            "in_force"
+        ]
     study.wait_for_approval(timeout_s=30)
     outcome = study.train()
     researcher.close()

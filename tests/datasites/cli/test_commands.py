@@ -192,7 +192,7 @@ def test_without_the_vault_a_command_says_so_and_how_to_start_it(
     [
         ("requests", "list"),
         ("requests", "show", "latest"),
-        ("requests", "approve", "latest"),
+        ("requests", "approve", "latest", "--yes"),
         ("requests", "deny", "latest", "--reason", "No."),
         ("requests", "ask", "latest", "--question", "Why?"),
         ("requests", "revoke", "latest", "--reason", "No."),
@@ -227,12 +227,17 @@ def test_a_request_is_listed_shown_approved_and_revoked(ours: Ours) -> None:
     assert wanted.study in words and "at north" in words
 
     until = ("--days", "2", "--epsilon", "1.5", "--rounds", "2", "--anyway")
-    approved = ours.json("requests", "approve", "latest", *until)
+    approved = ours.json("requests", "approve", "latest", "--yes", *until)
     assert approved["decision"] == "approve"
     assert (approved["in_force"], approved["missing_signatures"]) == (True, 0)
     assert (approved["rounds"], approved["epsilon"]) == (2, 1.5)
     assert approved["stops"].startswith("It stops ")
     assert approved["plan_hash"] == wanted.hash
+    again = ours.json("requests", "approve", "latest", "--yes")
+    assert (again["decision"], again["in_force"]) == ("already approved", True)
+    assert again.keys() == approved.keys() and again["rounds"] is None
+    (state,) = [one.state for one in ours.north.requests() if one.plan == wanted]
+    assert state is not None and "epsilon at most 1.50" in state.sentence, "nothing was signed"
     assert wanted.hash in ours.json("ledger")["assets"][0]["in_force"]
     assert f"{wanted.hash}" in ours.told("ledger")
     (state,) = [one.state for one in ours.north.requests() if one.plan == wanted]
@@ -259,7 +264,7 @@ def test_decisions_are_said_in_words(ours: Ours) -> None:
     assert "undecided" in asked
     assert [note.text for note in ours.north.requests()[-1].notes] == ["Which ethics vote?"]
 
-    said = ours.told("requests", "approve", "latest", "--rounds", "1")
+    said = ours.told("requests", "approve", "latest", "--rounds", "1", "--yes")
     before, _, after = said.partition("Approved at north:")
     limits = "Training rounds: at most 1 of 3; epsilon: at most 8.00 at delta 1e-05 (all of the "
     for told in (before, after):
@@ -283,14 +288,14 @@ def test_latest_is_refused_for_a_request_that_came_after_the_last_look(ours: Our
     ours.told("requests", "list")
     wanted = ours.asked()
     for words in (
-        ("approve",), ("deny", "--reason", "No."), ("ask", "--question", "Why?"),
+        ("approve", "--yes"), ("deny", "--reason", "No."), ("ask", "--question", "Why?"),
         ("revoke", "--reason", "No."),
     ):  # fmt: skip
         said = ours.refusal("requests", words[0], "latest", *words[1:])
         newest = ours.north.submitted()[-1].request_id
         assert f"request {newest[:12]} of alice@example.org is new since you last listed" in said
     ours.told("requests", "show", "latest", "--no-mock")
-    assert ours.json("requests", "approve", "latest")["plan_hash"] == wanted.hash
+    assert ours.json("requests", "approve", "latest", "--yes")["plan_hash"] == wanted.hash
     seen = ours.state / "hospitals" / "north" / "owner" / "seen_requests.json"
     assert seen.stat().st_mode & 0o777 == 0o600
 
@@ -299,6 +304,8 @@ def test_a_terminal_is_asked_before_anything_is_signed(
     ours: Ours, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wanted = ours.asked()
+    assert "say --yes" in ours.refusal("requests", "approve", wanted.hash)
+    assert "say --yes" in refusal(ours.run("requests", "approve", wanted.hash, answer="y\n"))
     monkeypatch.setattr(request_commands, "is_terminal", lambda: True)
     declined = ours.run("requests", "approve", wanted.hash, answer="n\n")
     assert declined.exit_code == 1
@@ -309,12 +316,16 @@ def test_a_terminal_is_asked_before_anything_is_signed(
     document = asked.stdout[asked.stdout.index("{") :]  # the runner repeats what was typed
     assert json.loads(document)["in_force"] is True
     assert "Sign this?" in asked.stderr
-    assert "Sign this?" not in ours.run("requests", "approve", wanted.hash, "--yes").stderr
+    said = ours.told("requests", "approve", wanted.hash)
+    assert said.startswith(f"Already approved at north: study '{wanted.study}'")
+    changed = ours.run("requests", "approve", wanted.hash, "--rounds", "2", "--yes")
+    assert "Sign this?" not in changed.stderr
+    assert changed.stdout.count("It is in force already; this signature takes the place") == 2
 
 
 def test_a_plan_that_stops_early_takes_anyway(ours: Ours) -> None:
     wanted = ours.asked()
-    said = ours.refusal("requests", "approve", wanted.hash, "--epsilon", "0.01")
+    said = ours.refusal("requests", "approve", wanted.hash, "--epsilon", "0.01", "--yes")
     assert "It stops before round 1 of 3" in said and "--anyway" in said
     assert ours.json("requests", "list")["requests"][-1]["vault"] == "undecided"
 
@@ -339,11 +350,13 @@ def test_an_id_that_names_no_request_is_one_sentence(wrong: str) -> None:
 
 def test_what_is_wrong_with_a_request_is_said_before_anything_is_signed(ours: Ours) -> None:
     wanted = ours.asked()
-    assert "begins with 'zz'" in ours.refusal("requests", "approve", "zz")
+    assert "begins with 'zz'" in ours.refusal("requests", "approve", "zz", "--yes")
     assert "begins with ''" in ours.refusal("requests", "deny", "", "--reason", "No.")
-    said = ours.refusal("requests", "approve", wanted.hash, "--rounds", "4")
+    said = ours.refusal("requests", "approve", wanted.hash, "--rounds", "4", "--yes")
     assert "rounds must lie between 1 and the plan's 3, got 4" in said
-    assert "rounds must lie" in ours.refusal("requests", "approve", wanted.hash, "--rounds", "0")
+    assert "rounds must lie" in ours.refusal(
+        "requests", "approve", wanted.hash, "--rounds", "0", "--yes"
+    )
     newest = ours.json("requests", "list")["requests"][-1]
     assert (newest["plan_hash"], newest["vault"]) == (wanted.hash, "undecided")
 
@@ -351,11 +364,15 @@ def test_what_is_wrong_with_a_request_is_said_before_anything_is_signed(ours: Ou
 @pytest.mark.parametrize("option", ["--epsilon", "--days"])
 @pytest.mark.parametrize("wrong", ["nan", "inf", "-1", "0"])
 def test_limits_that_cannot_be_are_one_sentence(ours: Ours, option: str, wrong: str) -> None:
-    said = ours.refusal("requests", "approve", "latest", f"{option}={wrong}")
+    said = ours.refusal("requests", "approve", "latest", f"{option}={wrong}", "--yes")
     assert said.startswith(f"{option} must be a ")
     assert f"got {wrong}" in said
-    assert "--days must be" in ours.refusal("requests", "approve", "latest", "--days", "1e300")
-    assert "holds none" in ours.refusal("requests", "approve", "latest", "--keys", "/nowhere")
+    assert "--days must be" in ours.refusal(
+        "requests", "approve", "latest", "--days", "1e300", "--yes"
+    )
+    assert "holds none" in ours.refusal(
+        "requests", "approve", "latest", "--keys", "/nowhere", "--yes"
+    )
 
 
 @pytest.mark.parametrize(
@@ -370,7 +387,7 @@ def test_a_reason_that_nobody_can_read_is_one_sentence(ours: Ours, wrong: str) -
 def test_a_strangers_key_decides_nothing(ours: Ours, tmp_path: Path) -> None:
     wanted = ours.asked()
     worked(run("approvers", "new", "--keys", tmp_path / "mallory"))
-    said = ours.refusal("requests", "approve", wanted.hash, "--keys", tmp_path / "mallory")
+    said = ours.refusal("requests", "approve", wanted.hash, "--keys", tmp_path / "mallory", "--yes")
     assert "signed by somebody who decides at this hospital" in said
 
 
@@ -412,7 +429,7 @@ def test_a_request_without_a_plan_is_listed_and_its_code_does_not_steer_the_term
 def test_the_ledger_says_what_is_left_and_which_assets_share_patients(ours: Ours) -> None:
     (asset,) = ours.json("ledger")["assets"]
     assert asset.keys() == {
-        "asset", "budget", "spent_epsilon", "left_epsilon", "events", "in_force", "sharing",
+        "asset", "budget", "spent_epsilon", "left_epsilon", "events", "in_force", "sharing", "remarks",
     }  # fmt: skip
     assert asset["asset"] == "skin-lesions"
     assert asset["budget"] == {"epsilon": 8.0, "delta": 1e-5}

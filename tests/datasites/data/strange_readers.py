@@ -10,7 +10,7 @@ from typing import BinaryIO, Literal
 import numpy as np
 from safetensors.numpy import save
 
-from datasites.data import cohort_file, contained_reading, readers
+from datasites.data import cohort_file, contained_reading, contained_survey, readers
 from datasites.protocol import framing, vault_api
 from syft_code import canonical
 from syft_code.cohort import Cohort
@@ -111,3 +111,17 @@ def one_row(*, facts: int, site: str = "") -> bytes:
         "site_of_patient": np.zeros(1, np.int32),
     }
     return save(cohort_file.arrays(cohort, None) | texts)
+
+
+def survey_in_colour(jobs: BinaryIO, answers: BinaryIO, files: Sequence[int]) -> None:
+    """A reader whose description would move the owner's cursor, with more pictures than were asked for."""
+    answer = contained_survey.FolderSurveyed(
+        description=("\x1b[2Jall is well",), mapping="title = 1\x1b\nkind = 2"
+    )
+    framing.send(answers, answer, save({str(n): np.zeros((9, 9), np.uint8) for n in range(5)}))
+
+
+def survey_with_a_vector(jobs: BinaryIO, answers: BinaryIO, files: Sequence[int]) -> None:
+    """A reader that sends an array that is no picture."""
+    answer = contained_survey.FolderSurveyed(description=(), mapping="")
+    framing.send(answers, answer, save({"0": np.zeros(9, np.float32)}))

@@ -1,6 +1,7 @@
 """A cohort on disk holds what its public shape declares, or is refused."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -56,6 +57,24 @@ def test_a_file_that_differs_from_the_declared_shape_is_refused(
     arrays = load(cohort_file.pack(split(TABLE))) | changes
     with pytest.raises(InvalidData, match=says):
         cohort_file.unpack(save(arrays), TABLE)
+
+
+@pytest.mark.parametrize(
+    ("remarks", "says"),
+    [(b"\xff\xfe", "must be text"), (b"a" * (2**18 + 1), "at most 262,144 bytes")],
+)
+def test_remarks_that_are_no_text_or_endless_are_refused(
+    remarks: bytes, says: str, tmp_path: Path
+) -> None:
+    arrays = load(cohort_file.pack(split(TABLE))) | {"remarks": np.frombuffer(remarks, np.uint8)}
+    with pytest.raises(InvalidData, match=says):
+        cohort_file.unpack(save(arrays), TABLE)
+    (tmp_path / "file").write_bytes(save(arrays))
+    with pytest.raises(InvalidData, match=says):
+        cohort_file.remarks(tmp_path / "file")
+    (tmp_path / "file").write_bytes(save({"labels": np.zeros(1)}))
+    with pytest.raises(InvalidData, match="must hold remarks"):
+        cohort_file.remarks(tmp_path / "file")
 
 
 def test_a_file_without_facts_is_refused() -> None:

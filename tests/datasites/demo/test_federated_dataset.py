@@ -3,7 +3,9 @@
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+import launch
 from datasites.demo import federated_dataset, stand_ins
 from datasites.demo.federated_dataset import FederatedDataset
 from syft_code.errors import InvalidInput
@@ -45,6 +47,20 @@ def test_the_patients_of_the_other_sites_keep_their_own_pictures(folder: Path) -
         for shared in (whole, rest)
     }
     assert pictures[rest].items() <= pictures[whole].items()
+
+
+def test_what_is_remarked_on_a_hospitals_share_has_its_name(folder: Path) -> None:
+    remarks = loaded(folder).remarks
+    names = "hospital-1, hospital-2, hospital-3, hospital-4"
+    assert remarks[0].startswith(f"{names}: Each lesion counts as one patient")
+    assert any(one.startswith("hospital-4: Fewer than 2 patients are of ") for one in remarks)
+
+
+def test_a_split_is_told_with_the_remarks_of_each_hospital(folder: Path, tmp_path: Path) -> None:
+    words = ("split", "--kind", "ham10000", "--rule", "site", "--data", str(folder))
+    told = CliRunner().invoke(launch.app, [*words, "--out", str(tmp_path / "split.svg")])
+    assert told.exit_code == 0, told.output
+    assert "hospital-4: Fewer than 2 patients are of " in told.output
 
 
 def test_a_site_that_the_data_do_not_name_is_refused(folder: Path, tmp_path: Path) -> None:

@@ -139,5 +139,5 @@ def test_drawn_facts_are_as_their_names_say() -> None:
 
 
 def test_stand_ins_of_ones_own_table_are_refused() -> None:
-    with pytest.raises(InvalidInput, match="name a folder with the data"):
+    with pytest.raises(InvalidInput, match="name a folder with data of your own"):
         stand_ins.drawable("table")

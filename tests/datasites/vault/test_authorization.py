@@ -548,6 +548,7 @@ def test_a_plan_with_another_key_for_this_hospital_is_not_approved(
 def test_reading_the_books_needs_a_signature_too(hospital: OneHospital, vault: Vault) -> None:
     for action in (
         owner_actions.GetLedger(asset="skin-lesions"),
+        owner_actions.GetRemarks(asset="skin-lesions"),
         owner_actions.GetSiteStatus(),
         owner_actions.ExportAuditLog(),
     ):

@@ -14,7 +14,8 @@ from nacl.public import PrivateKey
 from nacl.signing import SigningKey
 
 from datasites import private_files
-from datasites.data import cohort_file
+from datasites.data import cohort_file, patient_hashing
+from datasites.data.cohort_file import SplitCohort
 from datasites.protocol import owner_actions, vault_api
 from datasites.vault import airlock
 from datasites.vault.vault import Vault
@@ -98,6 +99,63 @@ def test_an_evaluation_gives_noised_sums(hospital: OneHospital, vault: Vault, ag
     assert weight == 1
     with pytest.raises(InvalidMessage, match="no round 1 to evaluate"):
         vault.start_round(hospital.call(agreed, 1, "evaluate"), hospital.weights(agreed))
+
+
+def strangers(patients: int, **changes: str) -> SplitCohort:
+    """A cohort of people who are in no other, all of them to train on."""
+    names = [f"stranger-{number}" for number in range(patients)]
+    tokens = patient_hashing.tokens(names, bytes(32))
+    nobody = np.zeros(patients, np.bool_)
+    return replace(cohort(patients, seed=9), held_out=nobody, tokens=tokens, **changes)
+
+
+def test_a_hospital_whose_card_says_that_it_holds_nobody_out_pays_for_no_evaluation(
+    hospital: OneHospital, vault: Vault
+) -> None:
+    body = cohort_file.pack(strangers(40, split_rule="nobody"))
+    shown = publication(body, split_rule="nobody", asset="moles", held_out=False)
+    hospital.perform(vault, shown, body)
+    mine = replace(hospital.plan().hospitals[0], asset="moles")
+    agreed = hospital.plan(study="moles", hospitals=(mine, *hospital.plan().hospitals[1:]))
+    hospital.perform(vault, approval(agreed, asset="moles"))
+    with pytest.raises(Refused, match="hospital-1 holds no patient out, as its card"):
+        vault.start_round(hospital.call(agreed, 3, "evaluate"), hospital.weights(agreed))
+    spent = hospital.perform(vault, owner_actions.GetLedger(asset="moles"))
+    assert spent.events == ()
+    done = vault.start_round(hospital.call(agreed, 1), hospital.weights(agreed))
+    assert hospital.finished(vault, done).state == "done"
+
+
+def test_an_evaluation_over_nobody_is_noise_and_fails_nothing(
+    hospital: OneHospital, vault: Vault
+) -> None:
+    body = cohort_file.pack(strangers(1))
+    hospital.perform(vault, publication(body, asset="moles"), body)
+    mine = replace(hospital.plan().hospitals[0], asset="moles")
+    agreed = hospital.plan(study="moles", hospitals=(mine, *hospital.plan().hospitals[1:]))
+    hospital.perform(vault, approval(agreed, asset="moles"))
+    call = hospital.call(agreed, 3, "evaluate")
+    done = hospital.finished(vault, vault.start_round(call, hospital.weights(agreed)))
+    assert done.state == "done"
+
+
+def test_the_remarks_on_an_assets_patients_are_the_owners_to_read_again(
+    hospital: OneHospital, vault: Vault
+) -> None:
+    remarks = ("4 rows were left out.", "All 40 patients are of the class 'nv'…")
+    body = cohort_file.pack(replace(cohort(), remarks=remarks))
+    hospital.perform(vault, publication(body, asset="skin-lesions"), body)
+    kept = hospital.perform(vault, owner_actions.GetRemarks(asset="skin-lesions"))
+    assert (kept.asset, kept.version, kept.remarks) == ("skin-lesions", 2, remarks)
+    log = vault._db.log.export()
+    ledger = canonical.encode(
+        hospital.perform(vault, owner_actions.GetLedger(asset="skin-lesions"))
+    )
+    assert b"left out" not in log + ledger, "they count patients"
+    path = vault._files.cohorts.path(vault._db.assets.newest("skin-lesions").cohort_sha256)
+    path.write_bytes(body.replace(b"4 rows", b"5 rows"))
+    with pytest.raises(NotApproved, match="must be the bytes that its owner published"):
+        hospital.perform(vault, owner_actions.GetRemarks(asset="skin-lesions"))
 
 
 def test_a_round_again_gives_the_same_ticket_and_the_same_bytes(

@@ -259,12 +259,43 @@ def test_without_held_out_patients_the_flag_says_that_these_are_training_patient
 def test_a_class_that_nobody_has_does_not_lower_balanced_accuracy(skin_demo) -> None:
     plan = skin_demo.outcome.plan
     cohort = skin_demo.hospitals[0].held_out
-    chosen = np.zeros(12, dtype=np.bool_)
-    chosen[np.unique(cohort.patient[cohort.labels == 2])] = True
-    one = HospitalCohorts(name="north", training=cohort, held_out=cohort.select(chosen))
-    found = exact_metrics.exact(plan, skin_demo.outcome.weights, [one])
-    assert found["balanced_accuracy"] == found["recall_nv"] == found["accuracy"]
-    assert "recall_mel" not in found and "auc" not in found
+
+    def figures(*classes: int) -> exact_metrics.Figures:
+        chosen = np.zeros(12, dtype=np.bool_)
+        chosen[np.unique(cohort.patient[np.isin(cohort.labels, classes)])] = True
+        one = HospitalCohorts(name="north", training=cohort, held_out=cohort.select(chosen))
+        return exact_metrics.exact(plan, skin_demo.outcome.weights, [one])
+
+    two = figures(0, 2)
+    recalls = {name for name in two if name.startswith("recall_")}
+    assert len(recalls) == 2
+    assert two["balanced_accuracy"] == pytest.approx(np.mean([two[name] for name in recalls]))
+    one = figures(2)
+    assert one["recall_nv"] == one["accuracy"]
+    unmeasured = {"recall_mel", "auc", "balanced_accuracy", "north/balanced_accuracy"}
+    assert not unmeasured & one.keys()
+
+
+def test_a_region_that_nobody_has_has_no_dice(brain_demo) -> None:
+    plan, weights = brain_demo.outcome.plan, brain_demo.outcome.weights
+
+    def figures(most: int) -> exact_metrics.Figures:
+        there = [
+            dataclasses.replace(
+                one,
+                held_out=dataclasses.replace(
+                    one.held_out,
+                    labels=np.where(one.held_out.labels > most, 0, one.held_out.labels),
+                ),
+            )
+            for one in brain_demo.hospitals
+        ]
+        return exact_metrics.exact(plan, weights, there)
+
+    known = figures(2)
+    assert not {"dice_enhancing", "hd95_enhancing", "hd95_uncut_enhancing"} & known.keys()
+    assert known["mean_dice"] == pytest.approx((known["dice_whole"] + known["dice_core"]) / 2)
+    assert not any("dice" in name for name in figures(0) if "noise_error" not in name)
 
 
 def test_the_stated_noise_of_accuracy_is_that_of_the_delta_method(skin_demo) -> None:

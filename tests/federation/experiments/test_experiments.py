@@ -359,6 +359,16 @@ def test_the_report_says_stand_in_and_has_means_over_seeds(uninterrupted: Path) 
         ]
     assert f"{np.mean(values):.3f} ± {np.std(values, ddof=1):.3f}" in line
     assert "FedAdam, federated, worst site" in text
+    assert text.count(toy.REMARK) == 1 and "## Remarks on the data" in text
+
+
+def test_a_cell_of_another_format_is_named(tmp_path: Path) -> None:
+    alone = chosen(tmp_path, "alone", "none")
+    path = run_cell.path(alone, tmp_path)
+    path.parent.mkdir(parents=True)
+    path.write_text('{"format": 1}')
+    with pytest.raises(InvalidInput, match="of format 1: run the experiment in a new folder"):
+        results_table.records([alone], tmp_path)
 
 
 def test_the_report_says_which_models_not_everybody_could_contribute_to(

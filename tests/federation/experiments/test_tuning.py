@@ -129,7 +129,8 @@ def test_the_command_prints_a_table_the_lines_and_that_nothing_was_spent() -> No
     words = ["tune", "--study", "toy", "--epsilon", "4", "--tries", "2", "--hospitals", "3"]
     told = CliRunner().invoke(study_commands.app(toy.load), words)
     assert told.exit_code == 0, told.output
-    for part in ("suggested", "Balanced", "stand-ins", "Nothing was spent", "researcher.study("):
+    parts = ("suggested", "Balanced", "stand-ins", "Nothing was spent", "researcher.study(")
+    for part in (*parts, toy.REMARK):
         assert part in told.output
 
 

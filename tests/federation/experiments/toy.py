@@ -48,6 +48,8 @@ name = "FedAdam"
 plan = { algorithm = { kind = "fedadam", learning_rate = 0.05 }, averaging = 0.5 }
 """
 
+REMARK = "hospital-1: All [of] it is drawn."
+
 
 class Slow(InMemoryHospitals):
     """Takes its time to find a cohort, so that a test can interrupt it."""
@@ -74,7 +76,7 @@ def load(
         )
         for n in range(1, count + 1)
     }
-    return InMemoryHospitals(spec=SPEC, cohorts=cohorts)
+    return InMemoryHospitals(spec=SPEC, cohorts=cohorts, remarks=(REMARK,))
 
 
 def load_slowly(
@@ -82,7 +84,7 @@ def load_slowly(
 ) -> InMemoryHospitals:
     """The same patients, each time a little later."""
     found = load(study, data=data, split=split, seed=seed, options=options)
-    return Slow(spec=found.spec, cohorts=found.cohorts)
+    return Slow(spec=found.spec, cohorts=found.cohorts, remarks=found.remarks)
 
 
 def cohort(patients: int, seed: list[int]) -> Cohort:

@@ -1,5 +1,6 @@
 """No figure that was paid for is shown without its error bar."""
 
+import dataclasses
 import io
 import re
 
@@ -107,3 +108,37 @@ def test_a_certificate_gives_the_error_beside_each_noised_figure(skin_demo) -> N
 
 def test_a_diagnosis_is_spelled_out(skin_demo) -> None:
     assert plots.words("auc", skin_demo.outcome.plan.data) == "AUC of melanoma (mel)"
+
+
+def test_what_cannot_be_measured_is_said_in_words_and_not_as_a_number(skin_demo) -> None:
+    outcome, weights = skin_demo.outcome, skin_demo.outcome.weights
+    of_one_class = [
+        dataclasses.replace(
+            one, held_out=dataclasses.replace(one.held_out, labels=0 * one.held_out.labels)
+        )
+        for one in skin_demo.hospitals
+    ]
+    exact = exact_metrics.exact(outcome.plan, weights, of_one_class)
+    found = DemoResults(exact=exact, baselines=())
+    said = printed(lambda console: console.print(demo_results.table(outcome, found)))
+    (ours,) = [line for line in said.splitlines() if "this run, exactly" in line]
+    assert ours.count("not measurable") == 2 and "nan" not in said and "1.000" not in ours
+
+    last = outcome.rounds[-1]
+    lost = dataclasses.replace(last, errors=dict.fromkeys(last.errors, 0.35))
+    noisy = dataclasses.replace(outcome, rounds=(*outcome.rounds[:-1], lost))
+    assert "not measurable (± 0.350)" in notebook_views.figures(noisy).to_string()
+    assert "accuracy not measurable" in str(noisy)
+
+
+def test_a_report_says_that_a_class_is_ranked_and_never_found(skin_demo, tmp_path) -> None:
+    outcome = skin_demo.outcome
+    last = outcome.rounds[-1]
+    metrics = last.metrics | {"auc": 0.9, f"recall_{outcome.plan.data.positive}": 0.0}
+    errors = dict.fromkeys(metrics, 0.02)
+    unfound = dataclasses.replace(last, metrics=metrics, errors=errors)
+    outcome = dataclasses.replace(outcome, rounds=(*outcome.rounds[:-1], unfound))
+    content = certificate.certificate(outcome)
+    report.write(tmp_path / "report.html", outcome, certificate=content)
+    assert "hardly ever names" in (tmp_path / "report.html").read_text()
+    assert "hardly ever names" in str(outcome)

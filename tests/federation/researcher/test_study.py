@@ -115,6 +115,7 @@ def test_what_owners_let_be_read_comes_without_a_name_and_once(parties: StandInF
         parties.hospitals[name].raises = {("train", 2): spent}
     outcome = parties.study.train()
     assert outcome.stopped.startswith("Round 2 needs 3 hospitals and 2 took part")
+    assert outcome.stopped.endswith("or write another plan.")
     assert outcome.reasons == ("The budget of this hospital is spent, says vienna-coast.",)
     assert "budget" not in outcome.stopped
     assert [record.round for record in outcome.rounds] == [1], "what was paid for is kept"
@@ -137,6 +138,7 @@ def test_no_record_certificate_or_report_names_who_was_absent_or_why(
         seen: list[RoundProgress] = []
         outcome = parties.study.train(on_progress=seen.append)
         assert "2 took part" in outcome.stopped
+        assert "Why the others took no part is not told" in outcome.stopped
         for word in ("vienna", "oslo", NO_PART, "budget", "away", "http"):
             assert word not in told(outcome, seen), word
         content = certificate.certificate(outcome)
@@ -517,7 +519,7 @@ def test_an_evaluation_says_how_far_its_noise_throws_each_figure(
 
 
 def test_a_round_whose_evaluation_finds_too_few_hospitals_keeps_its_training(
-    parties: StandInFederation,
+    parties: StandInFederation, tmp_path
 ) -> None:
     for name in ("berlin", "lisbon"):
         parties.hospitals[name].raises = {("evaluate", 3): BudgetExceeded(NO_PART)}
@@ -528,6 +530,28 @@ def test_a_round_whose_evaluation_finds_too_few_hospitals_keeps_its_training(
     assert last.errors == {}
     assert last.metrics == {} and last.evaluated == ("oslo", "vienna")
     assert last.absent == 0, "they trained"
+    assert last.unevaluated == (
+        "There are no figures after round 3: an evaluation needs 3 hospitals, and 2 took part. Why the "
+        "others took no part is not told: they have not decided, refuse, failed or do not answer, and "
+        "their owners choose what a researcher may read of it."
+    )
+    assert last.unevaluated in str(outcome)
+    content = certificate.certificate(outcome)
+    report.write(tmp_path / "report.html", outcome, certificate=content)
+    assert last.unevaluated in (tmp_path / "report.html").read_text()
+
+
+def test_a_hospital_that_holds_nobody_out_takes_no_evaluation_from_the_others(
+    parties: StandInFederation,
+) -> None:
+    said = "vienna holds no patient out, as its card in the catalogue says."
+    parties.hospitals["vienna"].raises = {("evaluate", 3): Refused(said)}
+    last = parties.study.train().rounds[-1]
+    assert last.metrics and last.errors and last.unevaluated == ""
+    assert last.evaluated == ("berlin", "lisbon", "oslo") and len(last.trained) == 4
+    assert last.reasons == (
+        "this hospital holds no patient out, as its card in the catalogue says.",
+    )
 
 
 def test_each_contribution_leaves_the_last_hash_of_its_hospitals_log(

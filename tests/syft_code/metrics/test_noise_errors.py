@@ -46,6 +46,42 @@ def test_a_segmentation_has_the_error_of_its_main_figure_too() -> None:
     assert 0 < errors[noise_errors.MEAN_DICE] < errors["dice_core"]
 
 
+def test_a_figure_whose_patients_may_be_nobody_is_as_far_off_as_a_guess() -> None:
+    """Also where the noise has pressed it to 0, and a second draw would leave it there."""
+    std = 3.0
+    one = counts(600)
+    one[[6, 13]] = -20.0  # of a class with nobody in it, the noise made this
+    errors = noise_errors.noise_errors(one, SEVEN, noise_std=std)
+    absent = f"recall_{SEVEN.classes[6]}"
+    assert errors[absent] >= noise_errors.GUESS_ERROR
+    assert not noise_errors.is_measurable(absent, 0.0, errors[absent])
+    there = {name for name in errors if noise_errors.is_measurable(name, 0.5, errors[name])}
+    assert there == set(errors) - {absent}
+    alone = np.zeros_like(one)
+    alone[0], alone[14 : 14 + scoring.SCORE_BINS] = 200.0, -4.0
+    errors = noise_errors.noise_errors(alone, SEVEN, noise_std=std)
+    assert noise_errors.is_measurable("accuracy", 1.0, errors["accuracy"])
+    for name in ("balanced_accuracy", "auc"):
+        assert not noise_errors.is_measurable(name, 1.0, errors[name]), "all are of one class"
+
+
+def test_distances_and_dice_over_nobody_are_not_measurable() -> None:
+    sums = np.zeros(scoring.evaluation_length(BRAIN))
+    errors = noise_errors.noise_errors(sums, BRAIN, noise_std=2.0)
+    for name, error in errors.items():
+        assert not noise_errors.is_measurable(name, 0.0, error), name
+
+
+def test_a_decision_rule_that_never_finds_the_class_is_said_to() -> None:
+    recall = f"recall_{SEVEN.positive}"
+    said = scoring.never_found({"auc": 0.87, recall: 0.0003}, SEVEN)
+    assert said.startswith(f"The AUC of {SEVEN.positive} is 0.87, and its recall 0.000: ")
+    for auc, found, error in ((0.87, 0.4, 0.0), (0.5, 0.0, 0.0), (0.87, 0.0, 0.3)):
+        assert scoring.never_found({"auc": auc, recall: found}, SEVEN, {recall: error}) == ""
+    assert scoring.never_found({"accuracy": 1.0}, SEVEN) == ""
+    assert scoring.never_found({"dice_whole": 1.0}, BRAIN) == ""
+
+
 def test_the_noise_of_a_sum_grows_with_the_root_of_its_hospitals() -> None:
     one, four = (
         noise_errors.count_noise_std(SEVEN, noise_multiplier=2.0, hospitals=n) for n in (1, 4)

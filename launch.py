@@ -93,6 +93,10 @@ COMMANDS = {
         load=lambda: import_module("federation.cli.experiment_commands").app(_datasets()),
         text="A grid of simulated studies, by one command. Its data are public, or drawn.",
     ),
+    "encoder": LazyCommand(
+        load=lambda: import_module("federation.cli.encoder_commands").app(),
+        text="Files of public encoders: what is here, and how a state dict becomes one.",
+    ),
     "aggregator": LazyCommand(
         load=lambda: import_module("federation.aggregator.operator.commands").app(Command),
         text="Run one aggregator, alone: start it, look after it, wipe a study. See "

@@ -6,6 +6,7 @@ HOME/*-process.log  what its processes print
 HOME/policy.toml    the policy as its owner writes it; in force once it is signed
 HOME/owner/         the owner's key, the salt of patients' hashes, the account at the front desk
 HOME/vault/         cohorts, approvals, ledger, audit log, sealed shares, the hospital's key
+HOME/encoders/      files of public encoders that the operator put there; perhaps none
 HOME/desk/          PySyft's database, blobs on their way, notes, the log of refusals
 """
 
@@ -20,7 +21,7 @@ from pydantic import TypeAdapter, ValidationError
 from datasites import private_files
 from syft_code import canonical
 from syft_code.errors import InvalidInput, require
-from syft_code.runtime import durable_files
+from syft_code.runtime import durable_files, encoder_files
 
 ROUND_LIMIT_S = 6 * 3600.0
 LONGEST_S = 30 * 86_400.0
@@ -116,6 +117,11 @@ class Site:
     def desk_uid(self) -> str:
         """The front desk's id in PySyft (hex)."""
         return private_files.read_required(self.home / "desk.uid").decode("ascii")
+
+    @property
+    def encoders(self) -> Path:
+        """Files of public encoders that no installed package has."""
+        return self.home / encoder_files.FOLDER
 
     def settings(self) -> SiteSettings:
         """Read the settings; raise with one sentence if they are missing or broken."""

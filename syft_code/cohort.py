@@ -7,6 +7,8 @@ from numpy.typing import NDArray
 
 from syft_code.errors import InvalidData, require
 
+Images = NDArray[np.uint8] | NDArray[np.float16] | NDArray[np.float32]
+
 
 def _no_facts() -> NDArray[np.float32]:
     """Stands for "none were given" until the number of slices is known."""
@@ -18,12 +20,13 @@ class Cohort:
     """Slices and the patients that they belong to. Never printed, logged or serialised.
 
     Shapes: `images` uint8 (0 to 255) or float16 (standardised) `[slices, channels, height,
-    width]`, `[slices, 0, 0, 0]` for a table; `labels` uint8 `[slices]` or `[slices, height,
+    width]`, `[slices, 0, 0, 0]` for a table, or, once an encoder has looked at them, float32
+    `[slices, features, 1, 1]`; `labels` uint8 `[slices]` or `[slices, height,
     width]`; `patient` int32 `[slices]`, from 0 to the number of patients - 1, every one of them
     present; `facts` float32 `[slices, facts]`, finite, `[slices, 0]` if none are given.
     """
 
-    images: NDArray[np.uint8] | NDArray[np.float16]
+    images: Images
     labels: NDArray[np.uint8]
     patient: NDArray[np.int32]
     facts: NDArray[np.float32] = field(default_factory=_no_facts)

@@ -114,18 +114,42 @@ def cells_of(found: Mapping[str, NDArray[Any]]) -> Cells | None:
     return Cells(columns=columns, values=values) if columns.size else None
 
 
-def unpack(data: bytes, spec: DataSpec) -> SplitCohort:
+def unpack(data: bytes, spec: DataSpec, *, features: int | None = None) -> SplitCohort:
     """Read a cohort and check it against its public shape.
+
+    With `features` it is one whose pictures an encoder has looked at: so many numbers each.
 
     Raises:
         InvalidData: with one sentence that names what differs.
     """
+    split = _split(_loaded(data))
+    _check(split, spec, features)
+    return split
+
+
+def unpack_encoded(data: bytes) -> SplitCohort:
+    """A cohort of features that this hospital has written itself; raise `InvalidData` on other files."""
+    return _split(_loaded(data))
+
+
+def without_images(path: Path) -> SplitCohort:
+    """A cohort from its file, with images of no channels: those are not read, however many they are."""
+    with safe_open(path, "numpy") as file:
+        slices = file.get_slice("images").get_shape()[0]
+        found = {name: file.get_tensor(name) for name in NAMES - {"images"}}
+    return _split(found | {"images": np.zeros((slices, 0, 0, 0), np.uint8)})
+
+
+def _loaded(data: bytes) -> dict[str, NDArray[Any]]:
     try:
-        found = load(data)
+        return load(data)
     except (SafetensorError, KeyError, ValueError):  # numbers or axes that numpy does not know
         raise InvalidData(
             "A cohort file must be safetensors, and this one can't be read."
         ) from None
+
+
+def _split(found: Mapping[str, NDArray[Any]]) -> SplitCohort:
     require(
         set(found) == NAMES,
         f"A cohort file must hold {sorted(NAMES)}, this one holds {sorted(found)[:8]}.",
@@ -137,7 +161,7 @@ def unpack(data: bytes, spec: DataSpec) -> SplitCohort:
             f"In a cohort file {name} must be {kind.__name__} with {' or '.join(map(str, axes))} axes.",
             error=InvalidData,
         )
-    split = SplitCohort(
+    return SplitCohort(
         cohort=Cohort(
             images=found["images"],
             labels=found["labels"],
@@ -151,8 +175,6 @@ def unpack(data: bytes, spec: DataSpec) -> SplitCohort:
         cells=cells_of(found),
         remarks=_remarks(found["remarks"].tobytes()),
     )
-    _check(split, spec)
-    return split
 
 
 def remarks(path: Path) -> tuple[str, ...]:
@@ -190,15 +212,14 @@ def _rule(data: bytes) -> str:
     return data.decode("ascii")
 
 
-def check_shape(cohort: Cohort, spec: DataSpec) -> None:
+def check_shape(cohort: Cohort, spec: DataSpec, *, features: int | None = None) -> None:
     """Raise `InvalidData` if a cohort's arrays are not as its public shape says."""
     image_shape = (len(spec.channels), spec.height_px, spec.width_px)
     label_shape = () if spec.task == "classification" else image_shape[1:]
-    require(
-        cohort.images.shape[1:] == image_shape and cohort.images.dtype in (np.uint8, np.float16),
-        f"Images must be uint8 or float16 of shape {image_shape}.",
-        error=InvalidData,
-    )
+    if features is None:
+        _check_pixels(cohort, image_shape)
+    else:
+        _check_features(cohort, features)
     require(
         cohort.labels.shape[1:] == label_shape and cohort.labels.dtype == np.uint8,
         f"Labels must be uint8 of shape {label_shape}.",
@@ -216,9 +237,30 @@ def check_shape(cohort: Cohort, spec: DataSpec) -> None:
     )
 
 
-def _check(split: SplitCohort, spec: DataSpec) -> None:
+def _check_pixels(cohort: Cohort, shape: tuple[int, ...]) -> None:
+    require(
+        cohort.images.shape[1:] == shape and cohort.images.dtype in (np.uint8, np.float16),
+        f"Images must be uint8 or float16 of shape {shape}.",
+        error=InvalidData,
+    )
+
+
+def _check_features(cohort: Cohort, features: int) -> None:
+    require(
+        cohort.images.shape[1:] == (features, 1, 1) and cohort.images.dtype == np.float32,
+        f"Encoded images must be float32 with {features} features each.",
+        error=InvalidData,
+    )
+    require(
+        bool(np.isfinite(cohort.images).all()),
+        "Encoded images must be finite numbers, and at least one is not.",
+        error=InvalidData,
+    )
+
+
+def _check(split: SplitCohort, spec: DataSpec, features: int | None) -> None:
     cohort = split.cohort
-    check_shape(cohort, spec)
+    check_shape(cohort, spec, features=features)
     require(
         split.held_out.shape == (cohort.patients,),
         "Each patient must be held out or not.",

@@ -6,7 +6,7 @@ The process is that of the vault's rounds (`datasites.vault.worker.training_work
 What hangs, dies or fails is a result here, and no exception.
 
 Does not protect: a mock has few patients and easy ones. A plan that runs here can still fail
-    on the real data.
+    on the real data. A plan's encoder is not asked: features are drawn in its place.
 """
 
 import statistics
@@ -29,8 +29,10 @@ from datasites.vault.worker.training_worker import ENDED, TrainingWorker
 from syft_code import canonical
 from syft_code.errors import ConsiliumError
 from syft_code.local_training import client_update, round_time
+from syft_code.models import fixed_front
 from syft_code.plans.messages import Purpose
 from syft_code.plans.plan import Plan
+from syft_code.recipes.recipe import front
 from syft_code.runtime import durable_files
 from syft_code.secret_sharing.vector_layout import VectorLayout
 
@@ -98,7 +100,8 @@ class _Bench:
         """Draw the mock that the catalogue shows, and lay it where the process finds it."""
         spec, version = self._plan.data, self._hospital.asset_version
         fit = MOST_PIXELS // max(1, spec.height_px * spec.width_px)
-        cohort = mock_cohort.draw(spec, seed=version, slices=max(LEAST_SLICES, min(slices, fit)))
+        drawn = mock_cohort.draw(spec, seed=version, slices=max(LEAST_SLICES, min(slices, fit)))
+        cohort = fixed_front.with_drawn_features(drawn, front(self._plan.recipe.model))
         self._split = SplitCohort(
             cohort=cohort,
             held_out=np.arange(1, cohort.patients + 1) % HELD_OUT_EVERY == 0,

@@ -16,6 +16,7 @@ from syft_code.plans.algorithms import (
 from syft_code.plans.plan import Plan
 from syft_code.plans.plan_parts import Augmentation
 from syft_code.recipes.architectures import Architecture, Fusion, LayerStack, UNet
+from syft_code.recipes.encoders import Encoder, Projection
 from syft_code.recipes.layers import (
     Activation,
     Conv,
@@ -200,6 +201,18 @@ def _layer(layer: Layer) -> str:
             return f"fixed scattering ({layer.scales} scales, {layer.angles} angles{groups})"
         case GlobalAverage():
             return "global average"
+        case Encoder():
+            return (
+                f"the public encoder {layer.name} (weights with the hash {short(layer.weights_sha256)}, "
+                f"pictures at {layer.input_px} px, {layer.features:,} features), which no round changes"
+            )
+        case Projection():
+            axes = (
+                f"of the file with the hash {short(layer.axes_sha256)}"
+                if layer.axes_sha256
+                else f"drawn from seed {layer.seed}"
+            )
+            return f"a projection on {layer.features} fixed axes {axes}"
 
 
 def _weights(plan: Plan) -> str:

@@ -57,10 +57,11 @@ class CohortFiles:
         )
         self._seen[digest] = mark
 
-    def delete_unused(self) -> None:
-        """Delete every cohort that no asset has any more."""
-        used = {self.path(digest).name for digest in self._assets.cohorts()}
-        private_files.delete_except(self._folder, used)
+    def delete_unused(self) -> set[str]:
+        """Delete every cohort that no asset has any more; the hashes of those that are left."""
+        used = self._assets.cohorts()
+        private_files.delete_except(self._folder, {self.path(digest).name for digest in used})
+        return used
 
 
 def _mark(path: Path) -> tuple[int, ...]:

@@ -80,7 +80,7 @@ class OwnerService:
                 self._rounds.stop_unless_granted()
                 return vault_api.Accepted(missing=missing)
             case owner_actions.ApprovePlan():
-                return vault_api.Accepted(missing=self._authorizer.approve(action, signer, signed))
+                return vault_api.Accepted(missing=self._approve(action, signer, signed))
             case owner_actions.DenyPlan() | owner_actions.RevokePlan():
                 self._authorizer.refuse(action, signer, signed)
                 self._rounds.stop_unless_granted()
@@ -97,6 +97,18 @@ class OwnerService:
             case _:
                 raise InvalidMessage("A vault does the actions of `owner_actions` and no others.")
         return vault_api.Accepted()
+
+    def _approve(self, action: owner_actions.ApprovePlan, signer: str, signed: Signed) -> int:
+        """Keep an approval; once there are enough, have the plan's encoder look at the pictures.
+
+        That takes as long as there are pictures, so it begins before anybody waits for a round.
+        """
+        plan = Plan.decode(action.plan.encode())
+        self._files.encoded.check(plan)
+        missing = self._authorizer.approve(action, signer, signed)
+        if not missing:
+            self._rounds.encode_ahead(plan, action.asset)
+        return missing
 
     # Patients
 
@@ -199,13 +211,14 @@ class OwnerService:
             data = self._files.cohorts.path(stored.cohort_sha256).read_bytes()
             split = cohort_file.unpack(data, stored.publication.spec)
             if token in split.names():
-                body = cohort_file.pack(split.without({token}))
-                yield asset, stored.version, self._files.cohorts.keep(body)
+                digest = self._files.cohorts.keep(cohort_file.pack(split.without({token})))
+                self._files.encoded.without(stored.cohort_sha256, digest, {token})
+                yield asset, stored.version, digest
 
     def _delete_unused_cohorts(self) -> None:
         """Delete the files that no asset has any more."""
         with self._changing:
-            self._files.cohorts.delete_unused()
+            self._files.delete_unused_cohorts()
 
     def _note_cohort(self, asset: str, version: int, digest: str, **facts: str) -> None:
         self._db.log.append(

@@ -19,6 +19,8 @@ from datasites.vault.update_sealer import ApprovedRound, SealedUpdate, UpdateSea
 from datasites.vault.vault_files import VaultFiles
 from datasites.vault.worker.training_worker import TrainingWorker
 from syft_code.errors import ConsiliumError, InvalidInput, TrainingFailed
+from syft_code.plans.plan import Plan
+from syft_code.recipes.recipe import front
 from syft_code.runtime import trace
 
 LOG = logging.getLogger("consilium.vault")
@@ -76,6 +78,17 @@ class RoundExecutor:
         """Do something between two rounds, when no round reads the vault's files."""
         self._queue.submit(action)
 
+    def encode_ahead(self, plan: Plan, asset: str) -> None:
+        """Have a plan's front look at an asset before the first round; what goes wrong goes to the log."""
+        if front(plan.recipe.model):
+            self.after_rounds(lambda: self._encode(plan, asset))
+
+    def _encode(self, plan: Plan, asset: str) -> None:
+        try:
+            self._sealer.cohort(plan, asset)
+        except ConsiliumError as problem:
+            LOG.warning("encoding %s failed: %s", asset, problem)
+
     def close(self) -> None:
         """End the training process and the queue; what was under way is lost and stays paid."""
         self.closing.set()
@@ -123,6 +136,8 @@ class RoundExecutor:
             self._db.tickets.set_state(ticket, "running")
             with trace.span("vault: have a training process"):
                 self._worker.ready(approved.engine)
+            with trace.span("vault: have the features"):
+                self._sealer.cohort(approved.grant.plan, approved.grant.asset)
             begun = self._begin(approved)
             with trace.span("vault: grant again"):
                 self._authorizer.grant(plan_hash)

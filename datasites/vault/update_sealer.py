@@ -19,11 +19,13 @@ from datasites.vault.db.ledger import Spend
 from datasites.vault.db.vault_database import VaultDatabase
 from datasites.vault.release_timer import ReleaseTimer
 from datasites.vault.vault_files import VaultFiles
+from datasites.vault.worker.encoded_cohorts import CohortOnDisk
 from datasites.vault.worker.job_messages import TrainingJob
 from datasites.vault.worker.training_worker import TrainingWorker
 from syft_code.arrays import Vector
 from syft_code.local_training import broadcast, client_update
 from syft_code.plans.messages import RoundCall, RoundStatement
+from syft_code.plans.plan import Plan
 from syft_code.plans.plan_parts import Engine
 from syft_code.runtime import trace
 from syft_code.secret_sharing import envelope, keystream
@@ -120,16 +122,26 @@ class UpdateSealer:
         after = "" if update.kept is None else self._files.client_states.write(update.kept)
         return SealedUpdate(shares=shares, before=state.sha256, after=after)
 
+    def cohort(self, plan: Plan, asset: str) -> CohortOnDisk:
+        """What a plan trains on here: an asset's cohort, or what the plan's front says of it.
+
+        Raises:
+            Unavailable, InvalidData, TrainingFailed: as `EncodedCohorts.of`.
+        """
+        digest = self._db.assets.newest(asset).cohort_sha256
+        whole = CohortOnDisk(self._files.cohorts.path(digest), digest)
+        return self._files.encoded.of(plan, whole)
+
     def _trained(self, approved: ApprovedRound, state: ClientState, timer: ReleaseTimer) -> Vector:
         """What the training process makes of a round, once it has passed the airlock."""
         plan, call = approved.grant.plan, approved.call
-        cohort = self._db.assets.newest(approved.grant.asset).cohort_sha256
+        cohort = self.cohort(plan, approved.grant.asset)
         job = TrainingJob(
             plan=plan.encode().decode(),
             hospital=call.hospital,
             purpose=call.purpose,
             round=call.round,
-            cohort_sha256=cohort,
+            cohort_sha256=cohort.sha256,
             threads=1,
         )
         body = approved.broadcast + state.numbers.astype("<f8").tobytes()
@@ -137,7 +149,7 @@ class UpdateSealer:
             raw = self._worker.run(
                 job,
                 body,
-                self._files.cohorts.path(cohort),
+                cohort.path,
                 on_step=timer.note,
                 limit_s=timer.left_s,
             )

@@ -39,6 +39,7 @@ from syft_code.errors import (
     InvalidMessage,
     NotApproved,
     Refused,
+    Unavailable,
     require,
 )
 from syft_code.local_training import broadcast
@@ -47,6 +48,7 @@ from syft_code.plans.messages import NO_PART, PURPOSES, RoundCall, Signed, Ticke
 from syft_code.plans.plan import Plan
 from syft_code.privacy import accounting
 from syft_code.runtime import durable_files, trace
+from syft_code.runtime.encoder_files import EncoderFiles
 from syft_code.secret_sharing.vector_layout import VectorLayout
 
 LOG = logging.getLogger("consilium.vault")
@@ -87,7 +89,6 @@ class Vault:
         self._name = settings.name
         self._key = private_files.signing_key(site.vault / "key")
         self._db = VaultDatabase.open(site.vault, hospital=self._name, key=self._key)
-        self._files = VaultFiles.open(site.vault, self._db)
         self._approvers = ApproverRegistry(site, self._db)
         self._authorizer = Authorizer(
             self._db, self._approvers, hospital=self._name, verify_key=self.verify_key
@@ -100,6 +101,9 @@ class Vault:
             processes=settings.training_processes,
             device=self.device.device,
             precision=settings.precision,
+        )
+        self._files = VaultFiles.open(
+            site.vault, self._db, self._worker, EncoderFiles(site.encoders)
         )
         sealer = UpdateSealer(self._key, self._db, self._files, self._worker)
         self._rounds = RoundExecutor(self._db, self._files, self._authorizer, sealer, self._worker)
@@ -181,6 +185,7 @@ class Vault:
         try:
             with trace.span("vault: check the cohort"):
                 self._check_asset(plan, call)
+                self._files.encoded.check(plan)
             with (
                 self._reserving,
                 trace.span("vault: grant, price, commit"),
@@ -193,7 +198,7 @@ class Vault:
                 grant = self._authorizer.grant(call.plan_hash)
                 approved = ApprovedRound(ticket=ticket, call=call, grant=grant, broadcast=weights)
                 self._reserve(approved)
-        except (NotApproved, BudgetExceeded) as refusal:
+        except (NotApproved, BudgetExceeded, Unavailable) as refusal:
             self._note_refusal(call, str(refusal))
             raise
         self._rounds.submit(approved)
@@ -244,7 +249,7 @@ class Vault:
         """Start a round; a researcher learns why this hospital refuses only if its policy shows it."""
         try:
             return self.start_round(signed, weights)
-        except (NotApproved, BudgetExceeded) as refusal:
+        except (NotApproved, BudgetExceeded, Unavailable) as refusal:
             LOG.info("refused a round: %s", refusal)
             raise self._authorizer.public(refusal) from None
 

@@ -1,7 +1,8 @@
-"""The files that a vault keeps beside its database: cohorts, states between rounds, sealed shares.
+"""The files that a vault keeps beside its database: cohorts and their features, states between rounds, sealed shares.
 
 Each file is named by the SHA-256 of its bytes and is valid once the database names it, so a
-transaction decides which files count, and those that no row names can be deleted at any time.
+transaction decides which files count, and those that no row names can be deleted at any time. Features
+are the exception: no row names them, and they live as long as their cohort.
 """
 
 from dataclasses import dataclass
@@ -13,8 +14,11 @@ from datasites.vault.client_state import ClientStateStore
 from datasites.vault.cohort_files import CohortFiles
 from datasites.vault.db.tickets import TicketStore
 from datasites.vault.db.vault_database import VaultDatabase
+from datasites.vault.worker.encoded_cohorts import EncodedCohorts
+from datasites.vault.worker.training_worker import TrainingWorker
 from syft_code import canonical
 from syft_code.runtime import durable_files
+from syft_code.runtime.encoder_files import EncoderFiles
 
 
 class ShareFiles:
@@ -44,20 +48,28 @@ class VaultFiles:
     """The folders of one vault."""
 
     cohorts: CohortFiles
+    encoded: EncodedCohorts
     client_states: ClientStateStore
     shares: ShareFiles
 
     @classmethod
-    def open(cls, folder: Path, db: VaultDatabase) -> Self:
+    def open(
+        cls, folder: Path, db: VaultDatabase, worker: TrainingWorker, encoders: EncoderFiles
+    ) -> Self:
         """The folders inside a vault's folder; new ones if there are none yet."""
         return cls(
             cohorts=CohortFiles(folder / "cohorts", db.assets),
+            encoded=EncodedCohorts(folder / "encoded", worker, encoders),
             client_states=ClientStateStore(folder / "client_state", db.approvals),
             shares=ShareFiles(folder / "sealed", db.tickets),
         )
 
     def delete_unused(self) -> None:
         """Delete what an earlier run of the vault left behind."""
-        self.cohorts.delete_unused()
+        self.delete_unused_cohorts()
         self.shares.delete_unused()
         self.client_states.delete_unused()
+
+    def delete_unused_cohorts(self) -> None:
+        """Delete every cohort that no asset has any more, and all that an encoder has said of it."""
+        self.encoded.delete_except_of(self.cohorts.delete_unused())

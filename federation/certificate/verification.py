@@ -12,6 +12,7 @@ from syft_code import canonical
 from syft_code.errors import ConsiliumError, InvalidInput
 from syft_code.plans import traveller
 from syft_code.plans.plan import Plan
+from syft_code.recipes.recipe import front
 from syft_code.secret_sharing import groups
 
 Certificate = dict[str, Any]
@@ -28,6 +29,11 @@ def facts_of_plan(plan: Plan) -> Certificate:
         "plan_hash": plan.hash,
         "code_sha256": traveller.source_sha256(plan.hash),
         "delivered": delivered_weights_sentence(plan),
+        "public_files": [
+            {"what": layer.title, "sha256": layer.file_sha256}
+            for layer in front(plan.recipe.model)
+            if layer.file_sha256
+        ],
         "min_hospitals": plan.min_hospitals,
         "needed_aggregators": plan.needed,
         "aggregators": [

@@ -8,11 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from torch import nn
 
 from syft_code.arrays import Weights
-from syft_code.cohort import Cohort
+from syft_code.cohort import Cohort, Images
 from syft_code.errors import InvalidInput, require
 from syft_code.metrics import evaluation_sums, noise_errors, segmentation
 from syft_code.models import networks
@@ -137,7 +136,7 @@ def together(cohorts: Sequence[Cohort]) -> Cohort:
     """One cohort of several, their patients numbered on."""
     before = np.cumsum([0, *(cohort.patients for cohort in cohorts)])
     patient = [c.patient + start for c, start in zip(cohorts, before[:-1], strict=True)]
-    images: NDArray[np.uint8] | NDArray[np.float16] = np.concatenate([c.images for c in cohorts])
+    images: Images = np.concatenate([c.images for c in cohorts])
     return Cohort(
         images=images,
         labels=np.concatenate([cohort.labels for cohort in cohorts]),

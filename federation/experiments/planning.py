@@ -1,6 +1,7 @@
 """From a cell and its hospitals to the plan that they would be asked to approve."""
 
 import contextlib
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,8 @@ from syft_code.plans.plan_parts import Sharing
 from syft_code.privacy import accounting
 from syft_code.recipes.recipe import DataSpec, Recipe
 
+AXES_ENDING = ".safetensors"
+
 
 def plan(cell: Cell, hospitals: HospitalData) -> Plan:
     """The cell's plan, with the least noise that its epsilon allows.
@@ -34,11 +37,10 @@ def plan(cell: Cell, hospitals: HospitalData) -> Plan:
     Raises:
         InvalidPlan: if the experiment's changes don't give a plan.
     """
-    fields = merged(_suggested(hospitals.spec), json.loads(cell.changes))
+    fields = _fields(cell, hospitals.spec)
     fields["dp_sgd"] = merged({"noise_multiplier": 1.0}, fields["dp_sgd"])
     entries = simulated_roster.hospitals(hospitals)
-    recipe: Recipe = _validated(Recipe, fields["recipe"])
-    start = start_weights(cell, recipe, hospitals.spec)
+    start = start_weights(cell, recipe(cell, hospitals.spec), hospitals.spec)
     fields |= {
         "study": "experiment",
         "researcher_key": entries[0].verify_key,
@@ -55,6 +57,32 @@ def plan(cell: Cell, hospitals: HospitalData) -> Plan:
     if cell.epsilon == "clipped":
         return found
     return noised(found, epsilon=float(cell.epsilon), delta=cell.delta)
+
+
+def recipe(cell: Cell, data: DataSpec) -> Recipe:
+    """The cell's model and loss; raise `InvalidPlan` if the changes don't give any."""
+    found: Recipe = _validated(Recipe, _fields(cell, data)["recipe"])
+    return found
+
+
+def _fields(cell: Cell, data: DataSpec) -> dict[str, Any]:
+    fields = merged(_suggested(data), json.loads(cell.changes))
+    for layer in fields["recipe"]["model"].get("image", ()):
+        axes = layer.get("axes_sha256", "")
+        if axes.endswith(AXES_ENDING):
+            layer["axes_sha256"] = _sha256(Path(axes))
+    return fields
+
+
+def _sha256(path: Path) -> str:
+    """Of axes that were learned on this machine, which an experiment names by their file."""
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as problem:
+        raise InvalidInput(
+            f"The axes of a projection must be a file, or its SHA-256, and {path} can't be read: "
+            f"{problem.strerror}."
+        ) from None
 
 
 def noised(plan: Plan, *, epsilon: float, delta: float) -> Plan:

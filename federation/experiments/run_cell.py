@@ -18,6 +18,7 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
+from federation.evaluation import encoded_pictures
 from federation.experiments import cell_metrics, planning, results_table
 from federation.experiments.cell import Cell
 from federation.experiments.cell_metrics import MetricRow
@@ -67,9 +68,11 @@ def run(cell: Cell, load: Load, folder: Path, *, workers: int = 1, cluster: str 
     if target.exists():
         return
     target.parent.mkdir(parents=True, exist_ok=True)
-    everyone = load(
+    whole = load(
         cell.study, data=cell.data, split=cell.split, seed=cell.seed, options=dict(cell.options)
     )
+    model = planning.recipe(cell, whole.spec).model
+    everyone = people.encoded(whole, model, encoded_pictures.usual())
     work = folder / "work" / cell.key
     rows: list[MetricRow] = []
     facts: dict[str, Any] = {}

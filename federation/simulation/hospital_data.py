@@ -4,9 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from federation.evaluation.encoded_pictures import EncodedPictures
 from federation.evaluation.exact_metrics import HospitalCohorts, together
 from syft_code.cohort import Cohort
-from syft_code.recipes.recipe import DataSpec
+from syft_code.recipes.architectures import Architecture
+from syft_code.recipes.recipe import DataSpec, front
 
 
 class HospitalData(Protocol):
@@ -67,6 +69,23 @@ class InMemoryHospitals:
     def held_out(self, name: str) -> Cohort:
         """Its held-out patients."""
         return self.cohorts[name].held_out
+
+
+def encoded(
+    hospitals: HospitalData, model: Architecture, pictures: EncodedPictures
+) -> HospitalData:
+    """The same hospitals with what the front of a model says of each picture; all held in memory."""
+    if not front(model):
+        return hospitals
+    cohorts = {
+        name: HospitalCohorts(
+            name=name,
+            training=pictures.cohort(hospitals.training(name), model),
+            held_out=pictures.cohort(hospitals.held_out(name), model),
+        )
+        for name in hospitals.names
+    }
+    return InMemoryHospitals(spec=hospitals.spec, cohorts=cohorts)
 
 
 def only(hospitals: HospitalData, name: str) -> InMemoryHospitals:

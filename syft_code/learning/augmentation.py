@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from syft_code.cohort import Images
 from syft_code.errors import InvalidData, require
 from syft_code.plans.plan_parts import Augmentation
 
@@ -25,7 +26,6 @@ LIMIT = 5.0
 """Standardised images are clipped to so many deviations, as the BraTS reader clips them."""
 VIEWS_AT_ONCE = 8
 
-Images = NDArray[np.uint8] | NDArray[np.float16]
 Labels = NDArray[np.uint8]
 
 

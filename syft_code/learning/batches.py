@@ -17,7 +17,7 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from syft_code.cohort import Cohort
+from syft_code.cohort import Cohort, Images
 from syft_code.errors import TrainingFailed, require
 from syft_code.learning import augmentation as augmenting
 from syft_code.learning import distillation
@@ -117,7 +117,7 @@ class Batches:
 
     def _views(
         self, chosen: Chosen, augmentation: Augmentation, randomness: NoiseSource
-    ) -> tuple[augmenting.Images, augmenting.Labels]:
+    ) -> tuple[Images, augmenting.Labels]:
         """Random choices come from the hospital's own source, as the noise does; from no seed."""
         images, labels = self._cohort.images[chosen], self._cohort.labels[chosen]
         shape = (len(chosen) * augmentation.views, augmenting.numbers(images))

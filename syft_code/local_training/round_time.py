@@ -13,11 +13,13 @@ import numpy as np
 from syft_code.cohort import Cohort
 from syft_code.local_training import local_round
 from syft_code.local_training.broadcast import Broadcast
+from syft_code.models import fixed_front
 from syft_code.models.threads import one_thread
 from syft_code.plans.messages import Purpose
 from syft_code.plans.plan import Plan
 from syft_code.plans.plan_parts import LONGEST_TICK_S, USUAL_TICKS, DpSgd, ReleaseSchedule
 from syft_code.privacy.noise import NoiseSource
+from syft_code.recipes.recipe import front
 from syft_code.secret_sharing import envelope, keystream, sharing
 from syft_code.secret_sharing.vector_layout import VectorLayout
 
@@ -66,8 +68,10 @@ def release_schedule(plan: Plan, mock: Cohort, *, slowness: float = 1.0) -> Rele
     """Ticks that a round's work fits into at the largest hospital of a plan, with room.
 
     Works on the mock in this process, with one thread, for as long as a few steps and an evaluation
-    take. `slowness` says how much longer a hospital's machine takes than this one.
+    take. `slowness` says how much longer a hospital's machine takes than this one. What an encoder says
+    of the pictures is there before a round begins, so it takes no part.
     """
+    mock = fixed_front.with_drawn_features(mock, front(plan.recipe.model))
     with one_thread():
         train_s = _training_s(plan, mock) + _sealing_s(plan)
         evaluate_s = _evaluation_s(plan, mock) if plan.evaluation is not None else 0.0

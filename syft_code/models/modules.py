@@ -12,10 +12,12 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from syft_code.errors import InvalidData, require
 from syft_code.models import feature_cache
 from syft_code.models.scattering import ScatteringTransform
 from syft_code.recipes import layers
 from syft_code.recipes.architectures import Fusion, LayerStack, UNet
+from syft_code.recipes.encoders import Encoder, Projection
 from syft_code.recipes.layers import (
     Activation,
     Conv,
@@ -72,6 +74,24 @@ class Prefix(nn.Module):
         self, pixels: Float[Tensor, "batch ..."], facts: Float[Tensor, "batch facts"]
     ) -> tuple[Float[Tensor, "batch ..."], Float[Tensor, "batch ..."]]:
         return feature_cache.features(self.image, pixels), self.facts(facts)
+
+
+class FrontOutput(nn.Module):
+    """Where an encoder or a projection stands: its features come in already (`fixed_front`)."""
+
+    def __init__(self, features: int) -> None:
+        super().__init__()
+        self.features = features
+
+    def forward(self, entering: Float[Tensor, "batch ..."]) -> Float[Tensor, "batch ..."]:
+        require(
+            entering.shape[1:] == (self.features, 1, 1),
+            f"This network must be given the {self.features} features of its front for each picture, "
+            f"got {' x '.join(map(str, entering.shape[1:]))}: encode the pictures first, by "
+            "fixed_front.encoded.",
+            error=InvalidData,
+        )
+        return entering
 
 
 class LstmModule(nn.Module):
@@ -160,9 +180,11 @@ def fused(model: Fusion, *, pixels: Shape, facts: int, classes: int) -> FusedMod
 
 
 def _chain(described: tuple[Layer, ...], shape: Shape) -> tuple[list[nn.Module], Shape]:
-    built = []
-    for layer in described:
-        built.append(_layer(layer, shape))
+    """Of a front only the last layer is there, as the place where its features come in."""
+    built, first = [], max(0, len(layers.front(described)) - 1)
+    for place, layer in enumerate(described):
+        if place >= first:
+            built.append(_layer(layer, shape))
         shape, _ = layers.after(layer, shape)
     return built, shape
 
@@ -185,6 +207,8 @@ def _layer(layer: Layer, shape: Shape) -> nn.Module:
             return nn.MaxPool2d(size) if function == "max" else nn.AvgPool2d(size)
         case GlobalAverage():
             return nn.AdaptiveAvgPool2d(1)
+        case Encoder(features=features) | Projection(features=features):
+            return FrontOutput(features)
         case Scattering(scales=scales, angles=angles, groups=groups):
             return ScatteringTransform(
                 height=shape[1], width=shape[2], scales=scales, angles=angles, groups=groups

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from syft_code.cohort import Images
 from syft_code.errors import InvalidData, InvalidMessage, require
 from syft_code.models import modules
 from syft_code.models.modules import FilmModule, FusedModule, LstmModule, Prefix, Stack, UNetwork
@@ -98,12 +99,13 @@ def from_vector(model: nn.Module, vector: NDArray[np.float32] | NDArray[np.float
 
 
 def inputs(
-    images: NDArray[np.uint8] | NDArray[np.float16], facts: NDArray[np.float32]
+    images: Images, facts: NDArray[np.float32]
 ) -> tuple[Float[Tensor, "batch channels height width"], Float[Tensor, "batch facts"]]:
     """Images and facts as a network takes them: `model(*inputs(images, facts))`.
 
     uint8 images: RGB less the published mean, over the published deviation; with other than
-    three channels from 0..255 to -1..1. float16: as they stand, standardised by the reader. Data
+    three channels from 0..255 to -1..1. float16: as they stand, standardised by the reader. float32:
+    as they stand, the features of an encoder (`fixed_front.encoded`). Data
     without pixels have images of no channels. Facts stay as they are; without any they are
     `[slices, 0]`.
 
@@ -119,12 +121,10 @@ def inputs(
     return _pixels(images), torch.from_numpy(facts)
 
 
-def _pixels(
-    images: NDArray[np.uint8] | NDArray[np.float16],
-) -> Float[Tensor, "batch channels height width"]:
+def _pixels(images: Images) -> Float[Tensor, "batch channels height width"]:
     require(
-        images.dtype in (np.uint8, np.float16) and images.ndim == 4,
-        "Images must be uint8 or float16 [slices, channels, height, width], "
+        images.dtype in (np.uint8, np.float16, np.float32) and images.ndim == 4,
+        "Images must be uint8, float16 or encoded float32 [slices, channels, height, width], "
         f"got {images.dtype} with {images.ndim} dimensions.",
         error=InvalidData,
     )

@@ -48,6 +48,7 @@ from syft_code.recipes.recipe import (
     DataSpec,
     Recipe,
     check_activations,
+    front,
     parameter_count,
     require_recipe,
     trained_count,
@@ -214,6 +215,11 @@ def _check_training(plan: Plan) -> None:
         local_norms.check(plan.recipe.model, frozen_layers=plan.frozen_layers)
     if plan.augmentation is not None:
         plan.augmentation.check(plan.data)
+    require(
+        plan.augmentation is None or not front(plan.recipe.model),
+        "An encoder must look at each picture once, as it is, and augmentation makes new pictures in each "
+        "step: leave out one of the two.",
+    )
     views = 1 if plan.augmentation is None else plan.augmentation.views
     check_activations(plan.recipe, plan.data, views=views)
     require(

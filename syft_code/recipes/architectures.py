@@ -87,13 +87,16 @@ def parameters(model: Architecture, *, pixels: Shape, facts: int, classes: int) 
 
 
 def activations(model: Architecture, *, pixels: Shape, facts: int) -> int:
-    """How many numbers the layers make of one slice before the last one: what a training holds."""
+    """How many numbers the layers make of one slice before the last one: what a training holds.
+
+    `pixels` is the shape of what the network sees: after an encoder, its features.
+    """
     match model:
         case UNet(widths=widths):
             places = math.prod(pixels[1:])
             return sum(_OF_A_LEVEL * w * places // 4**level for level, w in enumerate(widths))
         case Fusion():
-            image, _ = layers.apply(model.image, pixels)
+            image, _ = layers.apply(model.image[len(layers.front(model.image)) :], pixels)
             table, _ = layers.apply(model.facts, (facts,))
             both = (math.prod(image) + table[0],)
             return (

@@ -5,6 +5,7 @@ Nothing here is code: `modules` builds what is described. A layer stands on pixe
 can't.
 """
 
+import itertools
 import math
 from typing import Annotated, Literal
 
@@ -12,6 +13,7 @@ from pydantic import Field
 
 from syft_code import canonical
 from syft_code.errors import require
+from syft_code.recipes.encoders import Encoder, FixedLayer, Projection
 
 MAX_WIDTH = 1024
 MAX_LAYERS = 64
@@ -112,7 +114,16 @@ class Scattering:
 
 
 Layer = Annotated[
-    Conv | GroupNorm | Activation | Pool | GlobalAverage | Linear | Lstm | Scattering,
+    Conv
+    | GroupNorm
+    | Activation
+    | Pool
+    | GlobalAverage
+    | Linear
+    | Lstm
+    | Scattering
+    | Encoder
+    | Projection,
     Field(discriminator="kind"),
 ]
 Layers = Annotated[tuple[Layer, ...], canonical.at_most(MAX_LAYERS)]
@@ -127,21 +138,32 @@ def apply(layers: Layers, entering: Shape, *, of: str = "") -> tuple[Shape, list
     shape, counts = entering, []
     for position, layer in enumerate(layers, start=1):
         where = f"{of}layer {position} ({layer.kind})"
-        if isinstance(layer, Lstm | Scattering):
+        if isinstance(layer, Lstm | Scattering | Encoder):
             require(position == 1, f"An {layer.kind} must be the first layer, but is {where}.")
+        if isinstance(layer, Projection):
+            require(
+                position == 2 and isinstance(layers[0], Encoder),
+                f"A projection must stand right after an encoder, but is {where}.",
+            )
         shape, count = after(layer, shape, where)
         counts.append(count)
     return shape, counts
 
 
+def front(layers: Layers) -> tuple[FixedLayer, ...]:
+    """The first layers that are computed once for each picture, before any training."""
+    fixed = itertools.takewhile(lambda layer: isinstance(layer, Encoder | Projection), layers)
+    return tuple(layer for layer in fixed if isinstance(layer, Encoder | Projection))
+
+
 def activations(layers: Layers, entering: Shape) -> int:
-    """How many numbers some layers make of one slice, all of them together.
+    """How many numbers some layers make of one slice, all of them together, but for the front.
 
     >>> activations((Conv(channels=8, stride=2), Activation()), (3, 28, 28)) == 2 * 8 * 14 * 14
     True
     """
     shape, numbers = entering, 0
-    for layer in layers:
+    for layer in layers[len(front(layers)) :]:
         if isinstance(layer, Lstm):
             numbers += _OF_AN_HOUR * layer.units * shape[1]
         shape, _ = after(layer, shape)
@@ -191,6 +213,19 @@ def _after_pixels(layer: Layer, shape: Shape, where: str) -> tuple[Shape, int]:
             return (layer.units, 1, 1), 4 * layer.units * (width + layer.units + 1)
         case Scattering():
             return _after_scattering(layer, shape, where), 0
+        case Encoder():
+            require(
+                channels == 3,
+                f"In {where} there must be three channels, red, green and blue, got {channels}.",
+            )
+            return (layer.features, 1, 1), 0
+        case Projection():
+            require(
+                layer.features <= channels,
+                f"In {where} there may be at most {channels} axes, one for each feature, got "
+                f"{layer.features}.",
+            )
+            return (layer.features, 1, 1), 0
     return (channels, 1, 1), 0
 
 

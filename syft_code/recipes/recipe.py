@@ -13,8 +13,9 @@ from pydantic import Field
 
 from syft_code import canonical
 from syft_code.errors import require
-from syft_code.recipes import architectures
+from syft_code.recipes import architectures, layers
 from syft_code.recipes.architectures import Architecture, Fusion, LayerStack, UNet
+from syft_code.recipes.encoders import Encoder, FixedLayer, Projection
 from syft_code.recipes.layers import (
     Activation,
     Conv,
@@ -35,6 +36,7 @@ __all__ = [
     "CrossEntropy",
     "DataSpec",
     "DiceCrossEntropy",
+    "Encoder",
     "Fusion",
     "GlobalAverage",
     "GroupNorm",
@@ -44,9 +46,12 @@ __all__ = [
     "Loss",
     "Lstm",
     "Pool",
+    "Projection",
     "Recipe",
     "Scattering",
     "UNet",
+    "front",
+    "input_shape",
     "layer_parameters",
     "parameter_count",
     "pixel_shape",
@@ -253,7 +258,7 @@ def layer_parameters(recipe: Recipe, data: DataSpec) -> list[int]:
 
 def activation_count(recipe: Recipe, data: DataSpec) -> int:
     """How many numbers the recipe's network makes of one slice, the logits among them."""
-    pixels = pixel_shape(data)
+    pixels = input_shape(recipe, data)
     places = math.prod(pixels[1:]) if data.task == "segmentation" else 1
     inside = architectures.activations(recipe.model, pixels=pixels, facts=len(data.facts))
     return inside + len(data.classes) * places
@@ -274,17 +279,37 @@ def pixel_shape(data: DataSpec) -> Shape:
     return (len(data.channels), data.height_px, data.width_px) if data.channels else ()
 
 
+def front(model: Architecture) -> tuple[FixedLayer, ...]:
+    """What is computed once for each picture, before any training: an encoder, a projection, or nothing."""
+    return layers.front(_on_pixels(model))
+
+
+def input_shape(recipe: Recipe, data: DataSpec, *, after: int | None = None) -> Shape:
+    """What the network sees of a picture: its pixels, or what the front has made of it.
+
+    With `after`, the shape after so many of the front's layers.
+    """
+    shape, fixed = pixel_shape(data), front(recipe.model)
+    for layer in fixed if after is None else fixed[:after]:
+        shape, _ = layers.after(layer, shape)
+    return shape
+
+
+def _on_pixels(model: Architecture) -> tuple[Layer, ...]:
+    if isinstance(model, UNet):
+        return ()
+    return model.layers if isinstance(model, LayerStack) else model.image
+
+
 def _check_first_layer(model: Architecture, data: DataSpec) -> None:
     """Hours are no picture and a picture has no hours."""
-    on_pixels: tuple[Layer, ...] = ()
-    if not isinstance(model, UNet):
-        on_pixels = model.layers if isinstance(model, LayerStack) else model.image
-    kinds = {layer.kind for layer in on_pixels}
+    kinds = {layer.kind for layer in _on_pixels(model)}
     require(
         data.kind == "series" or "lstm" not in kinds,
         f"An lstm must read a series, hours by vital signs, and these data are {data.kind}.",
     )
     require(
-        data.kind != "series" or "scattering" not in kinds,
-        "A scattering layer must look at pictures, and these data are a series: use an lstm.",
+        data.kind != "series" or not kinds & {"scattering", "encoder"},
+        "A scattering layer or an encoder must look at pictures, and these data are a series: use an "
+        "lstm.",
     )

@@ -33,8 +33,26 @@ class TrainingJob:
 
 
 @canonical.message
+class EncodingJob:
+    """What layer number `place` of a plan's front says of each picture of a cohort; its body is the layer's file.
+
+    The cohort that comes with it is the vault's own for place 0, else what the layer before made of
+    it; it has so many `pictures`, which the vault has counted.
+    """
+
+    plan: str
+    place: int
+    cohort_sha256: str
+    pictures: int
+    kind: Literal["encoding"] = "encoding"
+
+
+Job = Annotated[TrainingJob | EncodingJob, Field(discriminator="kind")]
+
+
+@canonical.message
 class StepDone:
-    """So many steps are done."""
+    """So many steps, or pictures, are done."""
 
     step: int
     kind: Literal["step"] = "step"
@@ -42,7 +60,10 @@ class StepDone:
 
 @canonical.message
 class JobResult:
-    """The body is the update of the trained part, or the noised sums (float64, little endian)."""
+    """The body is the update of the trained part, or the noised sums (float64, little endian).
+
+    Of an encoding it is the pictures' features (float32, little endian).
+    """
 
     kind: Literal["result"] = "result"
 

@@ -1,6 +1,6 @@
 """What a training process does, inside its walls: one job, read from its line, answered on it.
 
-It answers with steps, and at the end with bytes for the airlock. It holds neither the vault's keys nor
+It answers with steps, and at the end with bytes for the airlock; features of an encoder stay in the vault. It holds neither the vault's keys nor
 its ledger, reads one file, the cohort, and runs nothing that came from outside but a recipe, which is
 data.
 """
@@ -15,14 +15,16 @@ from numpy.typing import NDArray
 
 from datasites.data import cohort_file
 from datasites.protocol import framing, vault_api
-from datasites.vault.worker.job_messages import JobResult, StepDone, TrainingJob
+from datasites.vault.worker.job_messages import EncodingJob, Job, JobResult, StepDone, TrainingJob
 from syft_code import canonical
 from syft_code.errors import ConsiliumError, TrainingFailed, require
 from syft_code.learning.ranks import Group, Line
 from syft_code.local_training import local_round
+from syft_code.models import fixed_front
 from syft_code.models.compute import Compute
 from syft_code.plans.plan import Plan
 from syft_code.privacy.noise import NoiseSource
+from syft_code.recipes.recipe import front, input_shape
 from syft_code.secret_sharing.vector_layout import VectorLayout
 
 
@@ -42,12 +44,9 @@ def perform(
     """
     torch.set_num_threads(job.threads)
     plan = Plan.decode(job.plan.encode())
-    require(
-        canonical.sha256(cohort) == job.cohort_sha256,
-        "The cohort must be the bytes that the vault checked, and is not.",
-        error=TrainingFailed,
-    )
-    split = cohort_file.unpack(cohort, plan.data)
+    _check_cohort(cohort, job.cohort_sha256)
+    encoded = _features(plan, len(front(plan.recipe.model)))
+    split = cohort_file.unpack(cohort, plan.data, features=encoded)
     sent, stored = _divided(plan, job, body)
     randomness = NoiseSource.from_os()
     if job.purpose == "train":
@@ -70,6 +69,38 @@ def perform(
     return np.ascontiguousarray(vector, "<f8").data.cast("B")
 
 
+def encode(
+    job: EncodingJob,
+    file: bytes,
+    cohort: bytes,
+    *,
+    on_done: Callable[[int], None] = lambda pictures: None,
+) -> bytes:
+    """What one layer of a plan's front says of each picture, as float32 bytes; for the vault alone.
+
+    Guarantee: that of `fixed_front.encoded`.
+    """
+    plan = Plan.decode(job.plan.encode())
+    _check_cohort(cohort, job.cohort_sha256)
+    split = cohort_file.unpack(cohort, plan.data, features=_features(plan, job.place))
+    layer = front(plan.recipe.model)[job.place]
+    features = fixed_front.encoded(layer, split.cohort.images, file, on_done=on_done)
+    return features.astype("<f4").tobytes()
+
+
+def _features(plan: Plan, layers: int) -> int | None:
+    """How many numbers a picture is after so many layers of the front; None of pixels."""
+    return input_shape(plan.recipe, plan.data, after=layers)[0] if layers else None
+
+
+def _check_cohort(cohort: bytes, sha256: str) -> None:
+    require(
+        canonical.sha256(cohort) == sha256,
+        "The cohort must be the bytes that the vault checked, and is not.",
+        error=TrainingFailed,
+    )
+
+
 def _divided(
     plan: Plan, job: TrainingJob, body: bytes
 ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
@@ -87,18 +118,20 @@ def _divided(
 
 def work(jobs: BinaryIO, answers: BinaryIO, files: Sequence[int]) -> None:
     """The one job of this process: a cohort came with it, and lines to the other ranks."""
-    job, body = framing.receive(jobs, TrainingJob)
+    job, body = framing.receive(jobs, Job)
     with os.fdopen(files[0], "rb") as handed:
         cohort = handed.read()
     lines = [Line(to=os.fdopen(n, "wb"), back=os.fdopen(n, "rb")) for n in files[1:]]
+
+    def on_step(step: int) -> None:
+        framing.send(answers, StepDone(step=step))
+
     try:
-        result = perform(
-            job,
-            body,
-            cohort,
-            on_step=lambda step: framing.send(answers, StepDone(step=step)),
-            group=Group(job.rank, job.processes, lines) if lines else None,
-        )
+        if isinstance(job, EncodingJob):
+            result: bytes | memoryview = encode(job, body, cohort, on_done=on_step)
+        else:
+            group = Group(job.rank, job.processes, lines) if lines else None
+            result = perform(job, body, cohort, on_step=on_step, group=group)
         framing.send(answers, JobResult(), result)
     except ConsiliumError as problem:
         framing.send(

@@ -23,10 +23,17 @@ from datasites.sandbox.spec import Spec, cuda_paths, python_paths
 from datasites.sandbox.template import Template, Worker
 from datasites.site import ROUND_LIMIT_S, Device, Precision
 from datasites.vault.worker import compute_device
-from datasites.vault.worker.job_messages import JobReply, JobResult, StepDone, TrainingJob
+from datasites.vault.worker.job_messages import (
+    EncodingJob,
+    JobReply,
+    JobResult,
+    StepDone,
+    TrainingJob,
+)
 from syft_code.errors import InvalidMessage, TrainingFailed
 from syft_code.plans.plan import Plan
 from syft_code.plans.plan_parts import Engine
+from syft_code.recipes.recipe import front
 from syft_code.secret_sharing.vector_layout import VectorLayout
 
 START_LIMIT_S = 180.0
@@ -91,16 +98,17 @@ class TrainingWorker:
 
     def run(
         self,
-        job: TrainingJob,
-        weights: bytes,
+        job: TrainingJob | EncodingJob,
+        body: bytes,
         cohort: Path,
         *,
         on_step: Callable[[int], None],
         limit_s: float | None = None,
     ) -> bytes:
-        """Perform one job on a cohort's file and return the raw bytes of its result, for the airlock.
+        """Perform one job on a cohort's file and return the raw bytes of its result.
 
-        It may take `limit_s` seconds, if that is less than the worker's own limit.
+        Those of a training or an evaluation are for the airlock, an encoding's for the vault alone.
+        A job may take `limit_s` seconds, if that is less than the worker's own limit.
 
         Raises:
             TrainingFailed: if a process died, took too long or spoke out of turn; others take the
@@ -110,18 +118,26 @@ class TrainingWorker:
         with self._one_job:
             workers = self._answering(self._engine_of(job))
             self._waiting = []
-            count = self._processes if job.purpose == "train" else 1
+            trains = isinstance(job, TrainingJob) and job.purpose == "train"
+            count = self._processes if trains else 1
             try:
                 with self._ended_after(min(self._limit_s, limit_s or self._limit_s)):
-                    here = job
-                    if self._engine == "consilium":
-                        here = replace(job, device=self._device, precision=self._precision)
-                    jobs = [replace(here, processes=count, rank=rank) for rank in range(count)]
-                    return _converse(workers[:count], jobs, weights, cohort, on_step)
+                    jobs = self._of_ranks(job, count)
+                    return _converse(workers[:count], jobs, body, cohort, on_step)
             finally:
                 for worker in workers:
                     worker.close()
                 self._fork_ahead()
+
+    def _of_ranks(
+        self, job: TrainingJob | EncodingJob, count: int
+    ) -> Sequence[TrainingJob] | Sequence[EncodingJob]:
+        if isinstance(job, EncodingJob):
+            return [job]
+        here = job
+        if self._engine == "consilium":
+            here = replace(job, device=self._device, precision=self._precision)
+        return [replace(here, processes=count, rank=rank) for rank in range(count)]
 
     def peak_mib(self) -> float:
         """The most memory that one of the processes of now has held so far; 0 if there is none."""
@@ -143,9 +159,9 @@ class TrainingWorker:
         self._closed = True
         self._end()
 
-    def _engine_of(self, job: TrainingJob) -> Engine:
-        """The one that a training needs; an evaluation takes the template that there is."""
-        if job.purpose != "train":
+    def _engine_of(self, job: TrainingJob | EncodingJob) -> Engine:
+        """The one that a training needs; everything else takes the template that there is."""
+        if isinstance(job, EncodingJob) or job.purpose != "train":
             return self._engine
         return Plan.decode(job.plan.encode()).dp_sgd.engine
 
@@ -268,8 +284,8 @@ def _peak_mib(process_id: int) -> float:
 
 def _converse(
     workers: Sequence[Worker],
-    jobs: Sequence[TrainingJob],
-    weights: bytes,
+    jobs: Sequence[TrainingJob] | Sequence[EncodingJob],
+    body: bytes,
     cohort: Path,
     on_step: Callable[[int], None],
 ) -> bytes:
@@ -280,21 +296,30 @@ def _converse(
         for worker, job, own in zip(workers, jobs, lines, strict=True):
             with cohort.open("rb") as file:
                 worker.hand_over(file, own)
-            framing.send(worker.jobs, job, weights)
+            framing.send(worker.jobs, job, body)
     finally:
         for end in itertools.chain.from_iterable(pairs):
             end.close()
     return read_result(workers[0].answers, jobs[0], on_step)
 
 
-def read_result(answers: Readable, job: TrainingJob, on_step: Callable[[int], None]) -> bytes:
+def _result_bytes(job: TrainingJob | EncodingJob) -> int:
+    plan = Plan.decode(job.plan.encode())
+    if isinstance(job, EncodingJob):
+        return 4 * job.pictures * front(plan.recipe.model)[job.place].features
+    return 8 * VectorLayout.of(plan).result_length(job.purpose)
+
+
+def read_result(
+    answers: Readable, job: TrainingJob | EncodingJob, on_step: Callable[[int], None]
+) -> bytes:
     """The bytes of a job's result, after its steps; nothing is read past the length that the plan gives.
 
     Raises:
         InvalidMessage: if a process announces more, or speaks out of turn.
         ConsiliumError: what it says went wrong.
     """
-    result_bytes = 8 * VectorLayout.of(Plan.decode(job.plan.encode())).result_length(job.purpose)
+    result_bytes = _result_bytes(job)
     while True:
         answer, body = framing.receive(
             answers,

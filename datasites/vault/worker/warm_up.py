@@ -3,27 +3,31 @@
 A worker sees no file system, so what libraries load late must be there; and nobody's round pays for it.
 """
 
+import contextlib
 import io
 import os
 from collections.abc import Iterator
 from typing import Literal
 
 import numpy as np
+import torch
 
 from datasites.data import cohort_file, patient_hashing
 from datasites.data.cohort_file import SplitCohort
 from datasites.protocol import framing, vault_api
 from datasites.vault.worker import job_runner
-from datasites.vault.worker.job_messages import StepDone, TrainingJob
+from datasites.vault.worker.job_messages import EncodingJob, StepDone, TrainingJob
 from syft_code import canonical
 from syft_code.cohort import Cohort
-from syft_code.errors import TrainingFailed
+from syft_code.errors import InvalidData, TrainingFailed
 from syft_code.local_training import round_time
+from syft_code.models import encoder_networks, encoder_weights, fixed_front
 from syft_code.plans.messages import PURPOSES, Purpose
 from syft_code.plans.plan import Plan
 from syft_code.plans.plan_parts import DpSgd, Engine, Evaluation, Sgd
 from syft_code.plans.roster import Aggregator, Hospital
 from syft_code.recipes.architectures import LayerStack, UNet
+from syft_code.recipes.encoders import LEAST_PX, Encoder, EncoderName, Projection
 from syft_code.recipes.layers import (
     Activation,
     Conv,
@@ -38,6 +42,7 @@ from syft_code.recipes.recipe import CrossEntropy, DataSpec, DiceCrossEntropy, R
 
 DataKind = Literal["ham10000", "brats", "table", "series"]
 PATIENTS = 4
+SMALLEST: EncoderName = "efficientnet-lite0"
 _KEYS = [f"{number:064x}" for number in range(8)]
 
 
@@ -46,8 +51,38 @@ def small_rounds() -> None:
     for plan, cohort in examples():
         for purpose in PURPOSES:
             _round(plan, purpose, cohort)
+    _encoding()
     framing.send(io.BytesIO(), StepDone(step=1))
     framing.send(io.BytesIO(), vault_api.Failure(error=TrainingFailed.__name__, sentence="none"))
+
+
+def _encoding() -> None:
+    """What an encoder says of a few pictures, its weights from a file of either kind, and a projection after it."""
+    weights = {
+        end: torch.zeros(shape)
+        for of in encoder_networks.convolutions(SMALLEST)
+        for end, shape in ((f"{of.name}.weight", of.shape), (f"{of.name}.bias", (of.outputs,)))
+    }
+    packed, pickled = encoder_weights.pack(weights, SMALLEST), io.BytesIO()
+    torch.save({"no": torch.zeros(1)}, pickled)
+    with contextlib.suppress(InvalidData):  # read, and of another network
+        encoder_weights.read(pickled.getvalue(), SMALLEST)
+    data = _spec("ham10000", 3, 16)
+    layers = (
+        Encoder(name=SMALLEST, weights_sha256=canonical.sha256(packed), input_px=LEAST_PX),
+        Projection(features=4),
+    )
+    plan = _plan(Recipe(model=LayerStack(layers=layers), loss=CrossEntropy()), data)
+    cohort = _cohort(data)
+    job = EncodingJob(
+        plan=plan.encode().decode(),
+        place=0,
+        cohort_sha256=canonical.sha256(cohort),
+        pictures=2 * PATIENTS,
+    )
+    features = job_runner.encode(job, packed, cohort)
+    rows = np.frombuffer(features, "<f4").reshape(2 * PATIENTS, -1, 1, 1)
+    fixed_front.encoded(layers[1], rows, b"")
 
 
 def small_rounds_with_opacus() -> None:

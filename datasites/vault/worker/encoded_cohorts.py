@@ -1,0 +1,145 @@
+"""What a plan's front says of a cohort, kept beside it: computed once, and gone with it.
+
+    cohort ─ encoder, in a contained process ─▶ file ─ projection ─▶ file ─▶ a round trains on this
+
+A file is a cohort's, with features in the place of pictures; its name holds the hashes of the cohort,
+of the layers and of its own bytes. It lies in the vault's folder, as private as the cohort itself. It
+is no source of truth: one that is missing or changed is computed anew.
+"""
+
+import hashlib
+import logging
+from collections.abc import Callable, Collection
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from datasites import private_files
+from datasites.data import cohort_file
+from datasites.vault.worker.job_messages import EncodingJob
+from datasites.vault.worker.training_worker import TrainingWorker
+from syft_code import canonical
+from syft_code.errors import Unavailable
+from syft_code.models import fixed_front
+from syft_code.plans.plan import Plan
+from syft_code.recipes.encoders import FixedLayer
+from syft_code.recipes.recipe import front
+from syft_code.runtime import durable_files, encoder_files
+from syft_code.runtime.encoder_files import EncoderFiles
+
+LOG = logging.getLogger("consilium.vault")
+TOLD_EVERY = 256
+"""Pictures between two lines of the owner's log."""
+_ENDING = ".safetensors"
+
+
+class CohortOnDisk(NamedTuple):
+    """A cohort's file, and the hash of its bytes."""
+
+    path: Path
+    sha256: str
+
+
+class EncodedCohorts:
+    """The features of a vault's cohorts, under the hashes of cohort and layers."""
+
+    def __init__(self, folder: Path, worker: TrainingWorker, encoders: EncoderFiles) -> None:
+        self._folder = private_files.private_folder(folder)
+        self._worker = worker
+        self._encoders = encoders
+        self._checked: dict[Path, tuple[int, int]] = {}
+
+    def check(self, plan: Plan) -> None:
+        """Raise `Unavailable` unless every file that the plan's front needs is on this machine."""
+        for layer in front(plan.recipe.model):
+            sha256 = layer.file_sha256
+            if sha256 and not self._encoders.has(sha256):
+                raise Unavailable(encoder_files.missing(sha256, called=layer.title))
+
+    def of(self, plan: Plan, cohort: CohortOnDisk) -> CohortOnDisk:
+        """What the plan trains on: the cohort itself, or what the plan's front says of it.
+
+        Takes as long as the encoder needs the first time, and no time after that.
+
+        Raises:
+            Unavailable: if a file of the front is not on this machine.
+            InvalidData: if it does not hold what the plan's layer needs.
+            TrainingFailed: if the contained process ended before it was done.
+        """
+        before = cohort
+        for place, layers in enumerate(fixed_front.steps(front(plan.recipe.model))):
+            stem = f"{cohort.sha256}.{_key(layers)}"
+            before = self._known(stem) or self._computed(plan, place, before, stem)
+        return before
+
+    def without(self, cohort_sha256: str, new_sha256: str, tokens: Collection[str]) -> None:
+        """Keep the features of a cohort for the one that took its place, without some patients."""
+        for path in self._folder.glob(f"{cohort_sha256}.*{_ENDING}"):
+            if self._is_whole(path):
+                split = cohort_file.unpack_encoded(path.read_bytes())
+                key = path.name.split(".")[1]
+                self._keep(f"{new_sha256}.{key}", cohort_file.pack(split.without(tokens)))
+
+    def delete_except_of(self, cohorts: Collection[str]) -> None:
+        """Delete the features of every cohort but these."""
+        kept = [path.name for path in self._folder.iterdir() if path.name.split(".")[0] in cohorts]
+        private_files.delete_except(self._folder, kept)
+
+    def _file(self, layer: FixedLayer) -> bytes:
+        sha256 = layer.file_sha256
+        return self._encoders.read(sha256, called=layer.title) if sha256 else b""
+
+    def _known(self, stem: str) -> CohortOnDisk | None:
+        for path in self._folder.glob(f"{stem}.*{_ENDING}"):
+            if self._is_whole(path):
+                return CohortOnDisk(path, path.name.split(".")[2])
+            path.unlink(missing_ok=True)
+        return None
+
+    def _is_whole(self, path: Path) -> bool:
+        """Whether a file has the bytes that its name says; read once for each state of it."""
+        status = path.stat()
+        mark = (status.st_ino, status.st_ctime_ns)
+        if self._checked.get(path) != mark:
+            with path.open("rb") as file:
+                if hashlib.file_digest(file, "sha256").hexdigest() != path.name.split(".")[2]:
+                    return False
+            self._checked[path] = mark
+        return True
+
+    def _computed(self, plan: Plan, place: int, before: CohortOnDisk, stem: str) -> CohortOnDisk:
+        layer, whole = front(plan.recipe.model)[place], cohort_file.without_images(before.path)
+        job = EncodingJob(
+            plan=plan.encode().decode(),
+            place=place,
+            cohort_sha256=before.sha256,
+            pictures=len(whole.cohort.images),
+        )
+        raw = self._worker.run(
+            job, self._file(layer), before.path, on_step=_told(layer, job.pictures)
+        )
+        features = np.frombuffer(raw, "<f4").reshape(job.pictures, layer.features, 1, 1)
+        encoded = replace(whole, cohort=replace(whole.cohort, images=features))
+        return self._keep(stem, cohort_file.pack(encoded))
+
+    def _keep(self, stem: str, data: bytes) -> CohortOnDisk:
+        digest = canonical.sha256(data)
+        path = self._folder / f"{stem}.{digest}{_ENDING}"
+        durable_files.write_durably(path, data)
+        return CohortOnDisk(path, digest)
+
+
+def _key(layers: tuple[FixedLayer, ...]) -> str:
+    return canonical.sha256(canonical.encode(list(layers)))[:32]
+
+
+def _told(layer: FixedLayer, pictures: int) -> Callable[[int], None]:
+    """Progress, for the owner's log alone: the number of pictures is private."""
+
+    def tell(done: int) -> None:
+        if done % TOLD_EVERY < fixed_front.AT_ONCE or done == pictures:
+            LOG.info("%s: %d of %d pictures", layer.kind, done, pictures)
+
+    return tell

@@ -1,0 +1,213 @@
+"""What stands ahead of all training and never changes: a public encoder, and a projection after it.
+
+    pictures ─ Encoder, a file ─▶ features ─ Projection, a file or a seed ─▶ fewer ─▶ the network's input
+
+Each layer is asked about each picture once, and what it says stands in the place of the pictures from
+then on: in a cohort beside a vault's own, or in a simulation's memory. All of it is arithmetic on one
+picture and on public numbers, so adding or removing a patient changes nothing of the others'.
+"""
+
+import functools
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+from torch import Tensor
+from torch.nn import functional
+
+from syft_code.cohort import Cohort, Images
+from syft_code.errors import InvalidData, require
+from syft_code.models import encoder_networks, encoder_weights
+from syft_code.models.threads import one_thread
+from syft_code.recipes.encoders import Encoder, FixedLayer, Projection, encoder
+
+AT_ONCE = 4
+"""Pictures that an encoder looks at together: their maps stay near the processor."""
+ROWS_AT_ONCE = 1024
+EPSILON = 1e-6
+MOST_AXES_BYTES = 2**26
+
+Row = Float[Tensor, "batch features"]
+
+
+def encoded(
+    layer: FixedLayer,
+    images: Images,
+    file: bytes,
+    *,
+    on_done: Callable[[int], None] = lambda pictures: None,
+) -> NDArray[np.float32]:
+    """What one layer of a front says of each picture; `on_done` hears how many are done.
+
+    Shapes: images uint8 or float16 `[slices, 3, height, width]` for an encoder, float32
+    `[slices, features, 1, 1]` for a projection; gives float32 `[slices, features, 1, 1]`. `file` holds
+    the bytes that the layer's `file_sha256` names, nothing if it names none.
+
+    Guarantee: a picture's features follow from the picture, the layer and the file. Whatever stands
+    beside it in `images` changes them by rounding at most.
+
+    Raises:
+        InvalidData: if the file is not the one that the layer names, or does not hold what it needs.
+    """
+    _check_file(layer, file)
+    compute = _looking(layer, file) if isinstance(layer, Encoder) else _projecting(layer, file)
+    step = AT_ONCE if isinstance(layer, Encoder) else ROWS_AT_ONCE
+    features = np.empty((len(images), layer.features, 1, 1), dtype=np.float32)
+    with one_thread(), torch.inference_mode():
+        for start in range(0, len(images), step):
+            part = images[start : start + step]
+            features[start : start + step, :, 0, 0] = compute(part).numpy()
+            on_done(start + len(part))
+    return features
+
+
+def with_drawn_features(cohort: Cohort, layers: Sequence[FixedLayer]) -> Cohort:
+    """A mock with features of a front's shape and size, drawn: for trying out what comes after it."""
+    if not layers:
+        return cohort
+    shape = (len(cohort.images), layers[-1].features, 1, 1)
+    drawn = np.random.default_rng(0).standard_normal(shape)
+    return replace(cohort, images=drawn.astype(np.float32))
+
+
+def pack_axes(axes: NDArray[np.float32], mean: NDArray[np.float32]) -> bytes:
+    """The file of a projection: axes `[axes, features]` and what is taken off first, `[features]`."""
+    return save(
+        {
+            "axes": np.ascontiguousarray(axes, np.float32),
+            "mean": np.ascontiguousarray(mean, np.float32),
+        }
+    )
+
+
+def principal_axes(rows: NDArray[np.float32], count: int) -> bytes:
+    """The file of a projection on the first principal axes of public pictures' features.
+
+    Shapes: rows `[pictures, features]`, as an encoder gave them.
+
+    Raises:
+        InvalidData: if there are not more pictures than axes.
+    """
+    require(
+        1 <= count < len(rows) and count <= rows.shape[1],
+        f"There must be more public pictures than axes, and at most as many axes as the {rows.shape[1]} "
+        f"features, got {len(rows)} pictures for {count} axes.",
+        error=InvalidData,
+    )
+    mean = rows.mean(0, dtype=np.float64)
+    _, _, axes = np.linalg.svd(rows.astype(np.float64) - mean, full_matrices=False)
+    signs = np.sign(axes[np.arange(count), np.abs(axes[:count]).argmax(1)])
+    return pack_axes((axes[:count] * signs[:, None]).astype(np.float32), mean.astype(np.float32))
+
+
+def _check_file(layer: FixedLayer, file: bytes) -> None:
+    wanted = layer.file_sha256
+    require(
+        hashlib.sha256(file).hexdigest() == wanted if wanted else not file,
+        f"The file of {layer.title} must have the SHA-256 {wanted[:16]}... that the plan names, and "
+        "this one has another: it is not the same file at all hospitals.",
+        error=InvalidData,
+    )
+
+
+def _looking(layer: Encoder, file: bytes) -> Callable[[Images], Row]:
+    weights = encoder_weights.read(file, layer.name)
+
+    def look(images: Images) -> Row:
+        pixels = _pictures(layer, images)
+        means = encoder_networks.means(layer.name, weights, pixels)
+        row = torch.cat(means if layer.pool == "stages" else means[-1:], dim=1)
+        return _standardised(row)
+
+    return look
+
+
+def _pictures(layer: Encoder, images: Images) -> Float[Tensor, "batch 3 height width"]:
+    """Pictures as the network was trained on them; float16 ones are standardised already."""
+    pixels = torch.from_numpy(images.astype(np.float32))
+    size = (layer.input_px, layer.input_px)
+    if pixels.shape[2:] != size:
+        pixels = functional.interpolate(
+            pixels,
+            size=size,
+            mode="bilinear",
+            align_corners=False,
+            antialias=max(pixels.shape[2:]) > layer.input_px,
+        )
+    if images.dtype != np.uint8:
+        return pixels
+    known = encoder(layer.name)
+    mean, deviation = (torch.tensor(c).view(1, 3, 1, 1) for c in (known.mean, known.deviation))
+    return (pixels / 255.0 - mean) / deviation
+
+
+def _standardised(rows: Row) -> Row:
+    """Signed roots, then mean 0 and deviation 1 in each picture's row."""
+    roots = rows.sign() * rows.abs().sqrt()
+    centred = roots - roots.mean(1, keepdim=True)
+    return centred / centred.square().mean(1, keepdim=True).sqrt().clamp(min=EPSILON)
+
+
+def _projecting(layer: Projection, file: bytes) -> Callable[[Images], Row]:
+    def project(images: Images) -> Row:
+        rows = torch.from_numpy(images.astype(np.float32)).flatten(1)
+        axes, mean = _axes(layer, file, rows.shape[1])
+        along = (rows - torch.from_numpy(mean)) @ torch.from_numpy(axes).T
+        size = along.square().mean(1, keepdim=True).sqrt()
+        return along / size.clamp(min=EPSILON)
+
+    return project
+
+
+@functools.lru_cache(maxsize=4)
+def _axes(
+    layer: Projection, file: bytes, features: int
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    if not layer.axes_sha256:
+        return _drawn_axes(layer, features)
+    try:
+        found = load(file)
+    except (SafetensorError, KeyError, ValueError):
+        found = {}
+    axes, mean = (found.get(name, np.zeros(0)) for name in ("axes", "mean"))
+    require(
+        axes.shape == (layer.features, features)
+        and mean.shape == (features,)
+        and axes.dtype == mean.dtype == np.float32
+        and bool(np.isfinite(axes).all() and np.isfinite(mean).all()),
+        f"The file of a projection must be safetensors with {layer.features} axes of {features} finite "
+        "numbers and their mean, float32, and this one is not: write it with "
+        "fixed_front.principal_axes.",
+        error=InvalidData,
+    )
+    return axes, mean
+
+
+def _drawn_axes(
+    layer: Projection, features: int
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Orthogonal axes from a public seed.
+
+    Source: the Q of a Gaussian matrix's QR decomposition is uniform once R's diagonal is positive
+    (Mezzadri 2007, "How to generate random matrices from the classical compact groups").
+    """
+    drawn = np.random.default_rng(layer.seed).standard_normal((features, layer.features))
+    orthogonal, triangle = np.linalg.qr(drawn)
+    axes = (orthogonal * np.sign(np.diag(triangle))).T
+    return np.ascontiguousarray(axes, np.float32), np.zeros(features, np.float32)
+
+
+def steps(layers: tuple[FixedLayer, ...]) -> Iterator[tuple[FixedLayer, ...]]:
+    """A front's layers as they are computed: the first alone, then the first two.
+
+    >>> [len(step) for step in steps((Projection(features=2), Projection(features=1)))]
+    [1, 2]
+    """
+    for end in range(1, len(layers) + 1):
+        yield layers[:end]

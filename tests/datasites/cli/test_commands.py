@@ -444,13 +444,15 @@ def test_an_account_is_written_with_its_events_as_json() -> None:
     account = vault_api.LedgerSummary(
         asset="skin",
         spent_epsilon=9.0,
+        spent_epsilon_alone=9.5,
         budget=Budget(epsilon=8.0, delta=1e-5),
         events=('{"kind":"gaussian","noise_multiplier":2.0}',),
         sharing=("moles",),
         in_force=("ab" * 32,),
     )
     facts = ledger_commands.ledger_facts(account)
-    assert facts["left_epsilon"] == 0.0
+    assert (facts["left_epsilon"], facts["left_epsilon_alone"]) == (0.0, 0.0)
+    assert (facts["spent_epsilon"], facts["spent_epsilon_alone"]) == (9.0, 9.5)
     assert facts["events"] == [{"kind": "gaussian", "noise_multiplier": 2.0}]
     assert (facts["sharing"], facts["in_force"]) == (["moles"], ["ab" * 32])
 

@@ -70,6 +70,7 @@ EVENT = canonical.encode(accounting.event(OLD, "train")).decode("ascii")
 LEDGER = vault_api.LedgerSummary(
     asset="skin-lesions",
     spent_epsilon=1.25,
+    spent_epsilon_alone=1.25,
     budget=Budget(epsilon=8.0, delta=1e-5),
     events=(EVENT,) * 5,
     sharing=("skin-lesions-of-2020",),
@@ -82,6 +83,8 @@ STATE = vault_api.PlanStatus(
     weighed="The rules allow it. Is it worth it?",
     study_epsilon=4.12,
     after_epsilon=5.31,
+    study_epsilon_alone=4.12,
+    after_epsilon_alone=5.31,
     last_approved=OLD.encode().decode("ascii"),
     known=known(PLAN),
 )

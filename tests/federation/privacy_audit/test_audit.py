@@ -122,6 +122,7 @@ def test_shared_noise_that_is_wrong_is_found_in_sums(
     assert finding(of, runs=600).many_runs.above
 
 
+@pytest.mark.slow
 def test_shared_noise_is_within_its_claim_and_not_far_below_the_closed_form() -> None:
     """mu of a Gaussian release is 1 ÷ its noise multiplier."""
     found = finding(settings._setting("mlp", 0.5, colluding=1), runs=400)

@@ -169,10 +169,10 @@ def test_what_is_right_is_within_its_claim_and_not_far_below() -> None:
 
 def test_one_run_finds_a_clip_that_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     of = setting("linear", 4.0)
-    honest = audit._one_run(of.plan, seed=0, error=1e-4)
+    honest = audit._one_run(of, seed=0, error=1e-4)
     assert not honest.above
     no_clip(monkeypatch)
-    assert audit._one_run(of.plan, seed=0, error=1e-4).above
+    assert audit._one_run(of, seed=0, error=1e-4).above
 
 
 @pytest.mark.parametrize("number", [12, 13, 17, 19])

@@ -77,18 +77,22 @@ def _fitting(plan: Plan, purpose: Purpose, accounts: Sequence[Account], *, most:
 
 def _first_over(
     plan: Plan, purpose: Purpose, accounts: Sequence[Account], *, count: int
-) -> tuple[Account, float] | None:
+) -> str | None:
+    """What so many rounds would come to in the first account that they do not fit; None if they fit."""
     asked = [accounting.event(plan, purpose)] * count
     for account in accounts:
-        total = accounting.epsilon([*account.spent, *asked], delta=account.budget.delta)
-        if not total <= account.budget.epsilon:
-            return account, total
+        budget, everything = account.budget, [*account.spent, *asked]
+        total = accounting.epsilon(everything, delta=budget.delta)
+        if not total <= budget.epsilon:
+            return f"would bring epsilon to {total:.2f}, and {account.name} is {budget.epsilon:.2f}"
+        alone = accounting.epsilon_alone(everything, delta=budget.delta)
+        if not alone <= budget.alone:
+            return (
+                f"would bring epsilon to {alone:.2f} if all other hospitals collude, and for that "
+                f"{account.name} is {budget.alone:.2f}"
+            )
     return None
 
 
 def _excess(plan: Plan, purpose: Purpose, accounts: Sequence[Account], *, count: int) -> str:
-    over = _first_over(plan, purpose, accounts, count=count)
-    if over is None:
-        return "fits"
-    account, total = over
-    return f"would bring epsilon to {total:.2f}, and {account.name} is {account.budget.epsilon:.2f}"
+    return _first_over(plan, purpose, accounts, count=count) or "fits"

@@ -117,6 +117,20 @@ def fewest_operators(
     return sum(before < seats for before in taken) if groups else 0
 
 
+def most_hospitals(
+    entries: Sequence[Hospital], known: Known, *, operators: int, apart_from: str
+) -> int:
+    """How many of these hospitals so many operators run at most, apart from that of one hospital.
+
+    An institution's hospitals count together, whoever runs them; a stranger's count by themselves.
+    """
+    here = vouched(entries, known)
+    groups = _by_operator(one.party for one in here.values())
+    groups += [{entry.name} for entry in entries if entry.name not in here]
+    others = sorted((len(names) for names in groups if apart_from not in names), reverse=True)
+    return sum(others[:operators])
+
+
 def _by_operator(parties: Iterable[Party]) -> list[set[str]]:
     """The names of parties, those together that share an operator or an institution."""
     groups: list[tuple[set[str], set[str]]] = []

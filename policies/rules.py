@@ -63,8 +63,12 @@ def review(case: PolicyCase, policy: SitePolicy) -> Decision:
         return Approve()
     cost = accounting.epsilon(asked, delta=budget.delta)
     after = accounting.epsilon([*case.spent, *asked], delta=budget.delta)
+    worst = ""
+    if case.plan.shared_noise is not None:
+        alone = accounting.epsilon_alone(asked, delta=budget.delta)
+        worst = f" (and {alone:.2f} if all other hospitals collude)"
     return AskOwner(
-        f"The rules allow it. Is it worth epsilon {cost:.2f}, after which {after:.2f} of "
+        f"The rules allow it. Is it worth epsilon {cost:.2f}{worst}, after which {after:.2f} of "
         f"{budget.epsilon:.2f} would be spent?"
     )
 
@@ -92,12 +96,24 @@ def within_budget(*, asked: Events, spent: Events, budget: Budget) -> Decision:
     """Whether some events still fit, composed with everything that was spent before."""
     total = accounting.epsilon([*spent, *asked], delta=budget.delta)
     if total <= budget.epsilon:
-        return Approve()
+        return _within_alone(asked=asked, spent=spent, budget=budget)
     already = accounting.epsilon(spent, delta=budget.delta)
     left = max(budget.epsilon - already, 0.0)
     return Deny(
         f"Epsilon would reach {total:.2f} of {budget.epsilon:.2f}; {already:.2f} is spent and "
         f"{left:.2f} is left: ask for fewer rounds or more noise."
+    )
+
+
+def _within_alone(*, asked: Events, spent: Events, budget: Budget) -> Decision:
+    """The same by this hospital's own noise alone."""
+    total = accounting.epsilon_alone([*spent, *asked], delta=budget.delta)
+    if total <= budget.alone:
+        return Approve()
+    return Deny(
+        f"If all other hospitals collude, epsilon would reach {total:.2f} of {budget.alone:.2f}, since "
+        "noise is shared: ask for more noise, for a plan without shared_noise, or the data owner to "
+        "raise epsilon_alone."
     )
 
 
@@ -179,7 +195,8 @@ def _has_a_release_schedule(case: PolicyCase, policy: SitePolicy) -> Deny | None
 
 def _enough_noise(case: PolicyCase, policy: SitePolicy) -> Deny | None:
     plan, least = case.plan, policy.terms.min_noise_multiplier
-    asked = {"noise_multiplier": plan.dp_sgd.noise_multiplier}
+    own = "noise_multiplier" if plan.shared_noise is None else "this hospital's part of the noise"
+    asked = {own: plan.noise_multiplier_alone}
     if plan.evaluation:
         asked["the evaluation's noise_multiplier"] = plan.evaluation.noise_multiplier
     for name, value in asked.items():
@@ -188,6 +205,23 @@ def _enough_noise(case: PolicyCase, policy: SitePolicy) -> Deny | None:
                 f"{name} must be at least {least:g}, the plan has {value:g}: use more noise."
             )
     return None
+
+
+def _enough_may_collude(case: PolicyCase, policy: SitePolicy) -> Deny | None:
+    """One operator's hospitals collude together, so that all of them count."""
+    shared, least = case.plan.shared_noise, policy.terms.min_colluding
+    if shared is None:
+        return None
+    hospitals = known_parties.most_hospitals(
+        case.plan.hospitals, case.known, operators=least, apart_from=case.hospital
+    )
+    if shared.colluding >= hospitals:
+        return None
+    return Deny(
+        f"Shared noise must hold although {least} of the other operators collude, who run "
+        f"{hospitals} hospitals of this plan; it allows for {shared.colluding}: raise "
+        "shared_noise.colluding, or leave shared_noise out."
+    )
 
 
 def _enough_patients(case: PolicyCase, policy: SitePolicy) -> Deny | None:
@@ -233,6 +267,7 @@ RULES: tuple[PolicyRule, ...] = (
     _enough_hospitals,
     _enough_aggregators,
     _enough_noise,
+    _enough_may_collude,
     _enough_patients,
     _has_a_release_schedule,
     _study_within_its_cap,

@@ -4,6 +4,8 @@
     delta = 1e-5
     study_epsilon = 6.0            # optional: most that one study may spend
     researcher_epsilon = 8.0       # optional: most for all studies of one researcher
+    epsilon_alone = 24.0           # optional, as epsilon: most in all if every other hospital colludes
+    min_colluding = 1              # optional, 1: other operators that shared noise must allow to collude
     min_noise_multiplier = 0.3
     min_patients = 10
     min_hospitals = 3
@@ -48,23 +50,36 @@ LAST_UNIX_S = 4_102_444_800.0
 
 @canonical.message
 class Budget:
-    """What one patient may lose in all, for ever: (epsilon, delta)-DP."""
+    """What one patient may lose in all, for ever: (epsilon, delta)-DP.
+
+    `epsilon` bounds what sums show; `epsilon_alone` what the hospital's own noise alone leaves, if all
+    others collude. Without it the two bounds are one, and no plan fits whose noise is shared but a
+    quiet one.
+    """
 
     epsilon: float
     delta: float
+    epsilon_alone: float | None = None
 
     def __post_init__(self) -> None:
-        require(
-            math.isfinite(self.epsilon) and self.epsilon > 0,
-            f"A budget's epsilon must be a finite number above 0, got {self.epsilon}.",
-            error=InvalidInput,
-        )
+        for name in ("epsilon", "epsilon_alone"):
+            value = getattr(self, name)
+            require(
+                value is None or (math.isfinite(value) and value > 0),
+                f"A budget's {name} must be a finite number above 0, got {value}.",
+                error=InvalidInput,
+            )
         require(
             LEAST_DELTA <= self.delta <= LARGEST_DELTA,
             f"A budget's delta must lie between {LEAST_DELTA:g} and {LARGEST_DELTA:g}, got "
             f"{self.delta}.",
             error=InvalidInput,
         )
+
+    @property
+    def alone(self) -> float:
+        """The bound on the worst case."""
+        return self.epsilon if self.epsilon_alone is None else self.epsilon_alone
 
 
 @canonical.message
@@ -138,7 +153,8 @@ class SitePolicy:
         for one in self.assets:
             if one.name == asset:
                 return one.budget
-        return Budget(epsilon=self.terms.epsilon, delta=self.terms.delta)
+        terms = self.terms
+        return Budget(epsilon=terms.epsilon, delta=terms.delta, epsilon_alone=terms.epsilon_alone)
 
     def standing_for(self, plan_hash: str) -> StandingApproval | None:
         """The standing approval of a plan, expired or not; None if there is none."""
@@ -176,7 +192,7 @@ def text(policy: SitePolicy) -> str:
     own = {field.name: getattr(policy.terms, field.name) for field in fields(Terms)}
     lines = _lines(own | {"tell_researchers": policy.tell_researchers})
     for one in policy.assets:
-        budget = {"epsilon": one.budget.epsilon, "delta": one.budget.delta}
+        budget = {name: getattr(one.budget, name) for name in _BUDGET}
         lines += ["", "[[asset]]", *_lines({"name": one.name, **budget})]
     for standing in policy.standing:
         expires = dt.datetime.fromtimestamp(standing.expires_unix_s, dt.UTC)
@@ -211,6 +227,7 @@ def _sentence(problem: Exception) -> str:
     return f"A site's policy must be well formed; in {wrong}."
 
 
+_BUDGET = tuple(field.name for field in fields(Budget))
 _FLOATS = {field.name for field in fields(Terms) if "float" in str(field.type)}
 
 
@@ -231,8 +248,8 @@ def _tables(found: dict[str, Any], name: str) -> list[dict[str, Any]]:
 
 
 def _asset(entry: dict[str, Any]) -> dict[str, Any]:
-    rest = {key: value for key, value in entry.items() if key not in ("epsilon", "delta")}
-    budget = {key: _number(key, entry[key]) for key in ("epsilon", "delta") if key in entry}
+    rest = {key: value for key, value in entry.items() if key not in _BUDGET}
+    budget = {key: _number(key, entry[key]) for key in _BUDGET if key in entry}
     return rest | {"budget": budget}
 
 

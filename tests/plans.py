@@ -7,8 +7,9 @@ from nacl.signing import SigningKey
 
 from policies.known_parties import Known, KnownParty, Party
 from syft_code.plans.plan import Plan
-from syft_code.plans.plan_parts import DpSgd, Evaluation, Sgd
+from syft_code.plans.plan_parts import DpSgd, Evaluation, Sgd, Sharing
 from syft_code.plans.roster import Aggregator, Hospital
+from syft_code.plans.shared_noise import SharedNoise
 from syft_code.recipes.architectures import LayerStack
 from syft_code.recipes.layers import Activation, Conv, GlobalAverage
 from syft_code.recipes.recipe import CrossEntropy, DataSpec, Recipe
@@ -94,6 +95,16 @@ def plan(keys: Keys | None = None, **changes: object) -> Plan:
         "min_hospitals": 3,
     }
     return Plan(**(fields | changes))  # type: ignore[arg-type]
+
+
+def shared_noise_plan(keys: Keys | None = None, **changes: object) -> Plan:
+    """The same with noise that is shared: one step a round, one hospital that may collude."""
+    fields: dict[str, object] = {
+        "dp_sgd": DpSgd(noise_multiplier=2.0, max_grad_norm=1.0, sample_rate=0.5, steps=1),
+        "sharing": Sharing(ring_bits=64, fraction_bits=32, bound=64.0),
+        "shared_noise": SharedNoise(colluding=1),
+    }
+    return plan(keys, **(fields | changes))
 
 
 def parties(agreed: Plan, **operators: str) -> list[Party]:

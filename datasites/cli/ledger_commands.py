@@ -29,7 +29,8 @@ def ledger(
 
     The remarks count patients: they are for the owner alone.
 
-    JSON: hospital, assets: asset, budget (epsilon, delta), spent_epsilon, left_epsilon, events,
+    JSON: hospital, assets: asset, budget (epsilon, epsilon_alone, delta), spent_epsilon,
+    left_epsilon, spent_epsilon_alone and left_epsilon_alone (if all other hospitals collude), events,
     in_force (plan hashes), sharing (assets with patients in common), remarks.
     """
     owner = options.owner(state, name, keys=keys)
@@ -132,9 +133,15 @@ def ledger_facts(summary: vault_api.LedgerSummary) -> dict[str, Any]:
     budget = summary.budget
     return {
         "asset": summary.asset,
-        "budget": {"epsilon": budget.epsilon, "delta": budget.delta},
+        "budget": {
+            "epsilon": budget.epsilon,
+            "epsilon_alone": budget.alone,
+            "delta": budget.delta,
+        },
         "spent_epsilon": summary.spent_epsilon,
         "left_epsilon": max(budget.epsilon - summary.spent_epsilon, 0.0),
+        "spent_epsilon_alone": summary.spent_epsilon_alone,
+        "left_epsilon_alone": max(budget.alone - summary.spent_epsilon_alone, 0.0),
         "events": [json.loads(event) for event in summary.events],
         "in_force": list(summary.in_force),
         "sharing": list(summary.sharing),

@@ -39,7 +39,8 @@ def list_requests(state: State = STATE, name: Name = "", as_json: AsJson = False
     """List every code request, the oldest first.
 
     JSON: hospital, requests: id, plan_hash, study, researcher, asset, front_desk, vault,
-    sentence, study_epsilon, after_epsilon, problem. What a request without a plan lacks is null.
+    sentence, study_epsilon, after_epsilon, study_epsilon_alone, after_epsilon_alone (if all other
+    hospitals collude), problem. What a request without a plan lacks is null.
     """
     owner = options.owner(state, name, desk=True)
     requests = owner.requests()

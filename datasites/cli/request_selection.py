@@ -92,6 +92,8 @@ def facts(evidence: Evidence) -> dict[str, Any]:
         "sentence": state.sentence if state else None,
         "study_epsilon": state.study_epsilon if state else None,
         "after_epsilon": state.after_epsilon if state else None,
+        "study_epsilon_alone": state.study_epsilon_alone if state else None,
+        "after_epsilon_alone": state.after_epsilon_alone if state else None,
         "problem": evidence.problem or None,
     }
 

@@ -29,6 +29,7 @@ class ApprovalDraft:
     rounds: int
     expires_unix_s: float
     study_epsilon: float
+    study_epsilon_alone: float
     stops: str
     again: bool = False
 
@@ -38,9 +39,18 @@ class ApprovalDraft:
         sentence = (
             f"Training rounds: at most {self.rounds} of {self.plan.rounds}; epsilon: at most "
             f"{self.budget.epsilon:.2f} at delta {self.budget.delta:g} (all of the plan costs "
-            f"{self.study_epsilon:.2f}); until {format_time(self.expires_unix_s)}."
+            f"{self._cost}); until {format_time(self.expires_unix_s)}."
         )
         return f"{sentence}\n{self.stops}" if self.stops else sentence
+
+    @property
+    def _cost(self) -> str:
+        if self.plan.shared_noise is None:
+            return f"{self.study_epsilon:.2f}"
+        return (
+            f"{self.study_epsilon:.2f}, and {self.study_epsilon_alone:.2f} of {self.budget.alone:.2f} "
+            "if all other hospitals collude"
+        )
 
     def __str__(self) -> str:
         again = f" {AGAIN}" if self.again else ""

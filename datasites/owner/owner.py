@@ -317,6 +317,7 @@ class Owner:
             rounds=most,
             expires_unix_s=time.time() + days * 86_400,
             study_epsilon=state.study_epsilon,
+            study_epsilon_alone=state.study_epsilon_alone,
             stops=state.stops,
             again=state.state == "in force",
         )

@@ -163,11 +163,13 @@ class TermsInForce:
 class LedgerSummary:
     """What the ledger says of one asset, to the owner.
 
-    `events` are all that count for its patients, those of `sharing` assets among them.
+    `events` are all that count for its patients, those of `sharing` assets among them. Epsilons are as
+    sums show them, and by the hospital's own noise `alone`, if all others collude.
     """
 
     asset: str
     spent_epsilon: float
+    spent_epsilon_alone: float
     budget: Budget
     events: tuple[str, ...]
     sharing: tuple[str, ...]
@@ -190,7 +192,7 @@ class PlanStatus:
     """What the vault says of one plan, to the owner; `sentence` says the state in words.
 
     `verdict` and `weighed` are the policy's answer. Units: epsilons at the asset's delta, of
-    the whole plan and of everything with it. `signers` are the names of those whose approval
+    the whole plan and of everything with it, as sums show them and by the hospital's own noise `alone`. `signers` are the names of those whose approval
     stands; `last_approved` is the newest other plan (canonical JSON) that was approved here,
     empty if there is none. `rounds_that_fit` and `evaluations_that_fit` are how far the ledger lets
     the plan get; `stops` says in words where it ends early, empty if all of it runs. `known` are
@@ -203,6 +205,8 @@ class PlanStatus:
     weighed: str
     study_epsilon: float
     after_epsilon: float
+    study_epsilon_alone: float
+    after_epsilon_alone: float
     signers: tuple[str, ...] = ()
     signatures_needed: int = 1
     expires_unix_s: float = 0.0

@@ -21,6 +21,7 @@ def aggregation_section(plan: Plan) -> Section:
         ("Who opens a sum", opens(plan)),
         ("Algorithm", _algorithm(plan)),
         ("Combined by", _combined(plan)),
+        ("Noise", _noise(plan)),
         ("Norm bound", _norm_bound(plan)),
         ("What is trained", _trained(plan)),
         ("What travels", _travels(plan)),
@@ -96,6 +97,17 @@ def _combined(plan: Plan) -> str:
         f"{_RULES[rule.rule]}; {rule.groups} groups of at least {plan.min_hospitals} hospitals, drawn "
         f"anew each round, {rule.tolerated} of which may be bad. The researcher sees each group's "
         "sum, which tells more of a hospital over many rounds than one sum of all"
+    )
+
+
+def _noise(plan: Plan) -> str:
+    if plan.shared_noise is None:
+        return "each hospital adds all of it, so that an update protects its patients by itself"
+    colluding = plan.shared_noise.colluding
+    return (
+        f"shared: each hospital adds a part, as much as {plan.min_hospitals - colluding} hospitals "
+        f"need together, since a sum has {plan.min_hospitals} at least and {colluding} may collude. A "
+        "single update is protected by its own part alone"
     )
 
 

@@ -114,10 +114,10 @@ class Evidence:
         - `plan_hash`, `plan`: the plan field by field, as it is hashed
         - `plan_diff`: `compared_with` (plan hash), `fields` (each `field`, `before`, `after`),
           `code_diff`
-        - `ledger`: `asset`, `spent_epsilon`, `budget` (`epsilon`, `delta`), `events`, `sharing`,
-          `in_force`
+        - `ledger`: `asset`, `spent_epsilon`, `spent_epsilon_alone`, `budget` (`epsilon`, `delta`,
+          `epsilon_alone`: null if as `epsilon`), `events`, `sharing`, `in_force`
         - `state`: `state`, `sentence`, `verdict`, `weighed`, `study_epsilon`, `after_epsilon`,
-          `signers`, `signatures_needed`, `expires_unix_s` (0 if nothing is in force),
+          `study_epsilon_alone`, `after_epsilon_alone` (if all other hospitals collude), `signers`, `signatures_needed`, `expires_unix_s` (0 if nothing is in force),
           `rounds_called`, `rounds_that_fit`, `evaluations_that_fit`, `stops` (where the plan ends
           early, empty if it does not), `last_approved`, `known` (each `party`, `added_by`,
           `added_at_unix_s`)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datasites.protocol import vault_api
 from datasites.review.html_card import Card, Section
 from datasites.review.plan_diff import short
-from policies.site_policy import SitePolicy
+from policies.site_policy import Budget, SitePolicy
 from syft_code import canonical
 from syft_code.privacy import accounting
 from syft_code.privacy.accounting import DpSgdEvent, GaussianEvent
@@ -52,6 +52,11 @@ class LedgerCard:
                 Section(
                     title="Counts together",
                     rows=(
+                        (
+                            "If all other hospitals collude",
+                            f"epsilon {ledger.spent_epsilon_alone:.2f} is spent of "
+                            f"{budget.alone:.2f}; the figures above are what sums show",
+                        ),
                         (
                             "Shares patients with",
                             ", ".join(ledger.sharing) or "no other asset of this hospital",
@@ -132,10 +137,7 @@ class PolicyCard:
 
 def _terms(policy: SitePolicy) -> tuple[Section, ...]:
     terms = policy.terms
-    own = [
-        (f"Budget of {asset.name}", _budget(asset.budget.epsilon, asset.budget.delta))
-        for asset in policy.assets
-    ]
+    own = [(f"Budget of {asset.name}", _budget(asset.budget)) for asset in policy.assets]
     standing = tuple(
         (
             short(approval.plan_hash),
@@ -149,11 +151,12 @@ def _terms(policy: SitePolicy) -> tuple[Section, ...]:
         Section(
             title="Limits",
             rows=(
-                ("Budget of an asset", _budget(terms.epsilon, terms.delta)),
+                ("Budget of an asset", _budget(policy.budget(""))),
                 *own,
                 ("One study", _cap(terms.study_epsilon)),
                 ("One researcher", _cap(terms.researcher_epsilon)),
                 ("Noise multiplier", f"at least {terms.min_noise_multiplier:g}"),
+                ("Shared noise", _colluding(terms.min_colluding)),
                 ("Patients", f"at least {terms.min_patients}"),
                 ("Hospitals in a sum", f"at least {terms.min_hospitals}"),
                 ("Aggregators to open it", f"at least {terms.min_aggregators}"),
@@ -178,9 +181,10 @@ def describe_event(event: str) -> tuple[str, str]:
     )
     if isinstance(what, GaussianEvent):
         return f"noised sums, noise multiplier {what.noise_multiplier:g}", "held-out patients"
+    own = "" if what.alone is None else f" in the sum, {what.alone:.3g} of its own"
     return (
         f"{what.steps} steps, each with a part {what.sample_rate:g} of the patients, noise "
-        f"multiplier {what.noise_multiplier:g}",
+        f"multiplier {what.noise_multiplier:g}{own}",
         "training patients",
     )
 
@@ -197,8 +201,17 @@ def format_time(at_unix_s: float) -> str:
         return "at no time that there is"
 
 
-def _budget(epsilon: float, delta: float) -> str:
-    return f"epsilon {epsilon:g} at delta {delta:g}, in all, for ever"
+def _budget(budget: Budget) -> str:
+    worst = f", and {budget.alone:g} if all other hospitals collude"
+    return (
+        f"epsilon {budget.epsilon:g} at delta {budget.delta:g}, in all, for ever"
+        f"{worst if budget.alone != budget.epsilon else ''}"
+    )
+
+
+def _colluding(operators: int) -> str:
+    who = "another operator colludes" if operators == 1 else f"{operators} others collude"
+    return f"must hold although {who}"
 
 
 def _schedule(most_ticks: int) -> str:

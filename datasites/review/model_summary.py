@@ -104,6 +104,11 @@ def _dp_sgd(plan: Plan, patients: int) -> str:
         f"{dp.sample_rate * patients:.1f} patients), clip norm {dp.max_grad_norm:g}, noise "
         f"multiplier {dp.noise_multiplier:g}"
     )
+    if plan.shared_noise is not None:
+        words += (
+            f" in the sum, of which {plan.noise_multiplier_alone:.3g} is this hospital's own, as whole "
+            "steps of the fixed point"
+        )
     if dp.engine == "opacus":
         words += ", per-sample gradients by Opacus"
     if dp.adaptive is None:

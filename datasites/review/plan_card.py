@@ -26,6 +26,7 @@ def privacy(plan: Plan, ledger: LedgerSummary, state: PlanStatus) -> Section:
         ("Spent so far", f"epsilon {ledger.spent_epsilon:.2f} of {budget.epsilon:.2f}"),
         ("After it", f"epsilon {state.after_epsilon:.2f} of {budget.epsilon:.2f}"),
         ("Left after it", left_after(ledger, state)),
+        ("If all others collude", _if_all_collude(plan, ledger, state)),
         ("Delta", f"{budget.delta:g}"),
         (
             "Shares patients with",
@@ -46,7 +47,24 @@ def privacy(plan: Plan, ledger: LedgerSummary, state: PlanStatus) -> Section:
         prose="For one patient more or less, whatever else anybody knows. The ledger composes "
         "everything that ever left; epsilons are not added up.",
         rows=tuple(rows),
-        alarming=("Stops early", *(() if left >= 0.005 else ("Left after it",))),
+        alarming=(
+            "Stops early",
+            *(() if left >= 0.005 else ("Left after it",)),
+            *(() if state.after_epsilon_alone <= budget.alone else ("If all others collude",)),
+        ),
+    )
+
+
+def _if_all_collude(plan: Plan, ledger: LedgerSummary, state: PlanStatus) -> str:
+    """The worst case: what this hospital's own noise alone leaves."""
+    whole = f"epsilon {state.study_epsilon_alone:.2f} of this study"
+    with_all = f"{state.after_epsilon_alone:.2f} of {ledger.budget.alone:.2f} with all before"
+    if plan.shared_noise is None:
+        return f"{whole}, {with_all}: in this plan all of the noise is this hospital's own"
+    return (
+        f"{whole}, {with_all}: noise is shared, and the figures above hold if at most "
+        f"{plan.shared_noise.colluding} of the other hospitals of a sum collude with the "
+        "researcher, and not all aggregators"
     )
 
 

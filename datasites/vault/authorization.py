@@ -8,7 +8,7 @@ that somebody changed can refuse a plan, and can't let one run.
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from datasites.protocol import owner_actions
 from datasites.vault.approvers import ApproverRegistry
@@ -108,7 +108,7 @@ class Authorizer:
             theirs = self._db.ledger.of_researcher(
                 asset, researcher, plan.researcher_key, apart_from=plan.hash
             )
-            budget = Budget(epsilon=cap, delta=policy.budget(asset).delta)
+            budget = replace(policy.budget(asset), epsilon=cap)
             accounts.append(Account(name="one researcher's limit", spent=theirs, budget=budget))
         return accounts + [
             Account(name="the approval's limit for this study", spent=(), budget=budget)

@@ -238,6 +238,7 @@ class OwnerService:
         return vault_api.LedgerSummary(
             asset=asset,
             spent_epsilon=accounting.epsilon(events, delta=budget.delta),
+            spent_epsilon_alone=accounting.epsilon_alone(events, delta=budget.delta),
             budget=budget,
             events=tuple(canonical.text(event) for event in events),
             sharing=tuple(self._db.ledger.sharing(asset)[1:]),
@@ -283,6 +284,8 @@ class OwnerService:
             weighed=weighed,
             study_epsilon=accounting.epsilon(whole, delta=delta),
             after_epsilon=accounting.epsilon([*case.spent, *whole], delta=delta),
+            study_epsilon_alone=accounting.epsilon_alone(whole, delta=delta),
+            after_epsilon_alone=accounting.epsilon_alone([*case.spent, *whole], delta=delta),
             signers=signers,
             signatures_needed=self._approvers.signatures_needed(),
             rounds_called=self._db.ledger.count(plan.hash, purpose="train"),

@@ -101,6 +101,7 @@ class UpdateSealer:
         statement = RoundStatement(
             weights_sha256=call.weights_sha256,
             epsilon=paid.epsilon,
+            epsilon_alone=paid.epsilon_alone,
             delta=paid.delta,
             log_sha256=log_sha256,
         )

@@ -31,7 +31,6 @@ from datasites.vault.update_sealer import ApprovedRound, UpdateSealer
 from datasites.vault.vault_files import VaultFiles
 from datasites.vault.worker import compute_device
 from datasites.vault.worker.training_worker import TrainingWorker
-from policies.site_policy import Budget
 from syft_code import canonical
 from syft_code.errors import (
     BudgetExceeded,
@@ -308,11 +307,12 @@ class Vault:
         caps = Caps(
             of_asset=policy.budget,
             study=approved.grant.budgets,
-            researcher=None if cap is None else Budget(epsilon=cap, delta=budget.delta),
+            researcher=None if cap is None else replace(budget, epsilon=cap),
             rounds=approved.grant.rounds,
         )
         if self._db.ledger.reserve(spend, price, caps):
             self._db.log.append(integrity_check.RESERVED, **ledger.facts(spend, price))
+        spent = self._db.ledger.of_study(call.plan_hash)
         ticket = Ticket(
             ticket=approved.ticket,
             purpose=call.purpose,
@@ -320,7 +320,8 @@ class Vault:
             state="queued",
             step=0,
             steps=plan.dp_sgd.steps if call.purpose == "train" else 1,
-            epsilon=self._db.ledger.study_epsilon(call.plan_hash, delta=budget.delta),
+            epsilon=accounting.epsilon(spent, delta=budget.delta),
+            epsilon_alone=accounting.epsilon_alone(spent, delta=budget.delta),
             delta=budget.delta,
         )
         self._db.tickets.open(call.plan_hash, ticket)

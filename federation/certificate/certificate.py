@@ -105,6 +105,7 @@ def certificate(
                 "prv": second_accountant.PRV_TOLERANCE,
                 "rdp": second_accountant.RDP_TOLERANCE,
             },
+            "epsilon_and_epsilon_alone": disclosure_statements.two_epsilons(plan),
             "groups": "Training and held-out patients are disjoint groups that each patient's own "
             "number decides, so the larger epsilon of the two counts for everybody.",
         },

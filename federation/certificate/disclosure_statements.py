@@ -30,9 +30,10 @@ def not_promised(plan: Plan) -> list[str]:
         "Epsilon bounds what an attacker learns about one patient from everything that left a "
         "hospital; it is not zero, and a larger epsilon is a weaker promise.",
         f"{who} aggregators together, working against the hospitals, can read every single "
-        "update. It carries its hospital's own noise, so that epsilon still holds.",
+        f"update. It carries its hospital's own noise, so that {_kept(plan)} still holds.",
         f"A sum hides a hospital among at least {hospitals}. The others of a round, all together "
-        "with the researcher, can subtract their own updates and see the one that is left, noised.",
+        f"with the researcher, can subtract their own updates and see the one that is left, noised"
+        f"{'.' if plan.shared_noise is None else ': then epsilon_alone holds.'}",
         *_group_limits(plan),
         _poisoning(plan),
         "The number of patients that each owner declared, the names of who takes part, and how "
@@ -44,13 +45,45 @@ def not_promised(plan: Plan) -> list[str]:
         _time(plan),
         "A front desk that is broken into can delay or refuse service. A kernel exploit or a "
         "hardware side channel on a hospital's machine is outside of what software here can stop.",
-        "Noise is Gaussian noise from a cryptographic generator, rounded with its sum to a grid "
-        "that hides the last bits of floating point (Mironov 2012); what rounding leaves adds, in "
-        "studies of usual size, some thousandths to epsilon at most.",
+        _noise(plan),
         "Epsilon here is this study's alone. Other studies on the same patients add to it; each "
         "hospital's ledger holds the total and caps it.",
         "Nothing is said about whether the model is good enough, or fit for any patient.",
     ]
+
+
+def two_epsilons(plan: Plan) -> str:
+    """Who would have to work together for each of a certificate's two epsilons."""
+    if plan.shared_noise is None:
+        return (
+            "Each hospital adds all of the noise itself, so that epsilon and epsilon_alone are one: it "
+            "holds whoever works together."
+        )
+    return (
+        f"Noise is shared: each hospital adds a part. epsilon holds against everybody who sees sums, "
+        f"even with {plan.shared_noise.colluding} of the other hospitals of a sum on their side, as long "
+        "as one aggregator is honest and encryption holds; epsilon_alone is by a hospital's own noise "
+        "and holds whoever works together."
+    )
+
+
+def _kept(plan: Plan) -> str:
+    return "epsilon" if plan.shared_noise is None else "epsilon_alone"
+
+
+def _noise(plan: Plan) -> str:
+    if plan.shared_noise is None:
+        return (
+            "Noise is Gaussian noise from a cryptographic generator, rounded with its sum to a grid "
+            "that hides the last bits of floating point (Mironov 2012); what rounding leaves adds, in "
+            "studies of usual size, some thousandths to epsilon at most."
+        )
+    return (
+        "Noise is discrete Gaussian noise on whole steps of the fixed point, from a cryptographic "
+        "generator; what the whole steps leave adds some thousandths to epsilon at most (Kairouz, Liu "
+        f"& Steinke 2021). A hospital that adds less than its part is one of the "
+        f"{plan.shared_noise.colluding} that may collude."
+    )
 
 
 def _group_limits(plan: Plan) -> list[str]:

@@ -39,7 +39,8 @@ def recomputed(plan: Plan, part: SpentRounds, *, delta: float) -> dict[str, Any]
     """Epsilon of a hospital's events by two accountants, and by PLD for each group of patients.
 
     The groups are disjoint parts of the data, so the larger of them counts (parallel
-    composition, see `syft_code.privacy.accounting`).
+    composition, see `syft_code.privacy.accounting`). `epsilon_alone_pld` is of the same events by the
+    hospital's own noise alone.
     """
     spent = events(plan, part)
     pld = accounting.epsilon(spent, delta=delta)
@@ -47,6 +48,7 @@ def recomputed(plan: Plan, part: SpentRounds, *, delta: float) -> dict[str, Any]
     groups = {name: [e for e in spent if accounting.group(e) == name] for name in GROUPS}
     return {
         "epsilon_pld": pld,
+        "epsilon_alone_pld": accounting.epsilon_alone(spent, delta=delta),
         "epsilon_pld_by_group": {
             name: accounting.epsilon(own, delta=delta) for name, own in groups.items()
         },
@@ -59,7 +61,8 @@ def recomputed(plan: Plan, part: SpentRounds, *, delta: float) -> dict[str, Any]
 def privacy_cost(outcome: Outcome, hospital: str) -> dict[str, Any]:
     """What one hospital gave and what its patients paid, as it stands in a certificate.
 
-    `epsilon` is never less than what the ledger stated, nor than what the events come to. A
+    `epsilon` and `epsilon_alone` are never less than what the ledger stated, nor than what the events
+    come to. A
     round that failed after it was reserved is in the ledger and not among the events.
     """
     plan, entry = outcome.plan, outcome.plan.hospital(hospital)
@@ -79,14 +82,18 @@ def privacy_cost(outcome: Outcome, hospital: str) -> dict[str, Any]:
             "It contributed to no round and stated no epsilon. A round that it began and that "
             "failed stays paid in its ledger, which its owner can read."
         )
-        return facts | {"epsilon": None, "note": note}
+        return facts | {"epsilon": None, "epsilon_alone": None, "note": note}
     ledger, delta = own[-1].epsilon[hospital], own[-1].delta[hospital]
+    alone = own[-1].epsilon_alone[hospital]
     anew = recomputed(plan, part, delta=delta)
-    most = accounting.epsilon(accounting.plan_events(plan), delta=delta)
+    whole = accounting.plan_events(plan)
     return facts | {
         "epsilon": max(ledger, anew["epsilon_pld"]),
+        "epsilon_alone": max(alone, anew["epsilon_alone_pld"]),
         "delta": delta,
         "epsilon_stated_by_ledger": ledger,
+        "epsilon_alone_stated_by_ledger": alone,
         **anew,
-        "epsilon_of_the_whole_plan": most,
+        "epsilon_of_the_whole_plan": accounting.epsilon(whole, delta=delta),
+        "epsilon_alone_of_the_whole_plan": accounting.epsilon_alone(whole, delta=delta),
     }

@@ -83,11 +83,12 @@ def _check_statement(header: ShareHeader, slot: Slot, content: Fields, plan: Pla
 
 def _check_last(own: Fields, last: ShareHeader) -> Iterator[str]:
     """What the entry says of the whole study is what its last statement says."""
-    signed = (last.epsilon, last.delta)
-    if (own["epsilon_stated_by_ledger"], own["delta"]) != signed:
+    members = ("epsilon_stated_by_ledger", "epsilon_alone_stated_by_ledger", "delta")
+    if tuple(own[member] for member in members) != (last.epsilon, last.epsilon_alone, last.delta):
         yield (
-            f"{own['name']}: the ledger states epsilon {last.epsilon:.4f} at delta {last.delta:g} by "
-            "its own signature, and the certificate says something else."
+            f"{own['name']}: the ledger states epsilon {last.epsilon:.4f}, and {last.epsilon_alone:.4f} "
+            f"if all other hospitals collude, at delta {last.delta:g} by its own signature, and the "
+            "certificate says something else."
         )
     if own["log_sha256"] != last.log_sha256:
         yield f"{own['name']}: the hash of its log must be the one that it signed, and is not."

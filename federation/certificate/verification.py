@@ -16,7 +16,7 @@ from syft_code.recipes.recipe import front
 from syft_code.secret_sharing import groups
 
 Certificate = dict[str, Any]
-FORMAT = "consilium-certificate-6"
+FORMAT = "consilium-certificate-7"
 TOLERANCE = 0.01
 """An epsilon may lie off the one worked out anew by this part, for rounding."""
 
@@ -184,7 +184,7 @@ def _check_hospital(own: Certificate, content: Certificate, plan: Plan) -> list[
     if part.trained or part.evaluated:
         must_hold |= _epsilon_statements(own, plan, part)
     else:
-        none = own["epsilon"] is None and own["log_sha256"] is None
+        none = (own["epsilon"], own["epsilon_alone"], own["log_sha256"]) == (None, None, None)
         must_hold["it took part in no round, so it has no epsilon and no log's hash"] = none
     return [f"{entry.name}: {sentence}." for sentence, holds in must_hold.items() if not holds]
 
@@ -193,7 +193,11 @@ def _epsilon_statements(own: Certificate, plan: Plan, part: SpentRounds) -> dict
     """What must hold of a hospital's epsilons; a comparison with NaN is false."""
     anew = privacy_cost.recomputed(plan, part, delta=own["delta"])
     by_group = anew["epsilon_pld_by_group"]
-    return _ledger_statements(own, anew["epsilon_pld"]) | {
+    worst = anew["epsilon_alone_pld"]
+    return _ledger_statements(own, anew["epsilon_pld"], worst) | {
+        f"epsilon_alone by PLD must be {worst:.4f}, it says {own['epsilon_alone_pld']:.4f}": (
+            _near(own["epsilon_alone_pld"], worst)
+        ),
         f"epsilon by PLD must be {anew['epsilon_pld']:.4f}, it says {own['epsilon_pld']:.4f}": (
             _near(own["epsilon_pld"], anew["epsilon_pld"])
         ),
@@ -213,17 +217,20 @@ def _epsilon_statements(own: Certificate, plan: Plan, part: SpentRounds) -> dict
     }
 
 
-def _ledger_statements(own: Certificate, least: float) -> dict[str, bool]:
-    """What must hold of what its ledger stated, and of the epsilon that counts."""
-    stated = own["epsilon_stated_by_ledger"]
-    return {
-        f"the ledger states epsilon {stated:.4f}, and its events come to {least:.4f}": (
-            stated >= least * (1 - TOLERANCE)
-        ),
-        "epsilon must be no less than the ledger's and the recomputed one": (
-            own["epsilon"] >= max(stated, own["epsilon_pld"]) * (1 - 1e-9)
-        ),
-    }
+def _ledger_statements(own: Certificate, least: float, worst: float) -> dict[str, bool]:
+    """What must hold of what its ledger stated, and of the two epsilons that count."""
+    must_hold: dict[str, bool] = {}
+    for name, anew in (("epsilon", least), ("epsilon_alone", worst)):
+        stated = own[f"{name}_stated_by_ledger"]
+        must_hold |= {
+            f"the ledger states {name} {stated:.4f}, and its events come to {anew:.4f}": (
+                stated >= anew * (1 - TOLERANCE)
+            ),
+            f"{name} must be no less than the ledger's and the recomputed one": (
+                own[name] >= max(stated, own[f"{name}_pld"]) * (1 - 1e-9)
+            ),
+        }
+    return must_hold
 
 
 def _near(said: float, anew: float) -> bool:

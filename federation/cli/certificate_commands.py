@@ -69,6 +69,7 @@ class CertificateCheck:
             {
                 "name": own["name"],
                 "epsilon": own["epsilon"],
+                "epsilon_alone": own["epsilon_alone"],
                 "delta": own.get("delta"),
                 "signed_contributions": len(statements.slots_of(content, own["name"])),
                 "verify_key": own["verify_key"],
@@ -119,7 +120,7 @@ def verify(
 ) -> None:
     """Check a model against its certificate and all signatures; exit code 1 if it does not hold.
 
-    JSON: holds, study, hospitals: name, epsilon, delta, signed_contributions, verify_key;
+    JSON: holds, study, hospitals: name, epsilon, epsilon_alone, delta, signed_contributions, verify_key;
     keys_from (option or certificate), problems.
     """
     found = check(model, certificate or model.parent / BESIDE, keys)
@@ -164,10 +165,16 @@ def _keys(path: Path) -> PublicKeys:
     return keys
 
 
+def _worst(own: dict[str, Any]) -> str:
+    if own["epsilon_alone"] == own["epsilon"]:
+        return ", whoever colludes"
+    return f", {own['epsilon_alone']:.3f} if all other hospitals collude"
+
+
 def _sentence(own: dict[str, Any]) -> str:
     if own["epsilon"] is None:
         return f"  {own['name']}: took part in no round."
     return (
         f"  {own['name']}: {own['signed_contributions']} contributions, epsilon "
-        f"{own['epsilon']:.3f} at delta {own['delta']:g}."
+        f"{own['epsilon']:.3f} at delta {own['delta']:g}{_worst(own)}."
     )

@@ -20,7 +20,7 @@ MAX_PLAN_BYTES = 2**20
 
 
 def privacy(
-    plan: Annotated[Path | None, typer.Option(help="A plan's JSON; else 20 small ones.")] = None,
+    plan: Annotated[Path | None, typer.Option(help="A plan's JSON; else 25 small ones.")] = None,
     runs: Annotated[
         int, typer.Option(help="Trainings a setting; half are without the patient.")
     ] = USUAL_RUNS,
@@ -36,7 +36,7 @@ def privacy(
     """
     require_count(runs, "--runs", least=LEAST_RUNS, most=MOST_RUNS)
     require_count(seed, "--seed", least=0, most=2**32 - 1)
-    settings = SETTINGS if plan is None else (_of_file(plan),)
+    settings = SETTINGS if plan is None else _of_file(plan)
     findings = []
     for finding in audit.audit(settings, runs=runs, seed=seed):
         findings.append(finding)
@@ -53,7 +53,7 @@ def privacy(
         raise typer.Exit(1)
 
 
-def _of_file(path: Path) -> Setting:
+def _of_file(path: Path) -> list[Setting]:
     """One round of somebody's plan."""
     try:
         with path.open("rb") as file:

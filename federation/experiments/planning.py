@@ -17,6 +17,7 @@ from federation.experiments.cell import Cell
 from federation.experiments.spec import merged
 from federation.simulation import simulated_roster
 from federation.simulation.hospital_data import HospitalData
+from federation.simulation.simulated_roster import LEAST_HOSPITALS
 from federation.simulation.simulation import without_privacy
 from federation.strategy.presets import suggested
 from syft_code import canonical
@@ -30,14 +31,20 @@ from syft_code.recipes.recipe import DataSpec, Recipe
 
 AXES_ENDING = ".safetensors"
 
+LEFT_OUT = "none"
+"""A field of the suggestion that an experiment leaves out: TOML has no word for nothing."""
 
-def plan(cell: Cell, hospitals: HospitalData) -> Plan:
+
+def plan(cell: Cell, hospitals: HospitalData, *, whole: bool = True) -> Plan:
     """The cell's plan, with the least noise that its epsilon allows.
+
+    Of hospitals that are not the `whole` federation, a reference's, each adds all of the noise.
 
     Raises:
         InvalidPlan: if the experiment's changes don't give a plan.
     """
     fields = _fields(cell, hospitals.spec)
+    fields = {name: None if value == LEFT_OUT else value for name, value in fields.items()}
     fields["dp_sgd"] = merged({"noise_multiplier": 1.0}, fields["dp_sgd"])
     entries = simulated_roster.hospitals(hospitals)
     start = start_weights(cell, recipe(cell, hospitals.spec), hospitals.spec)
@@ -47,10 +54,12 @@ def plan(cell: Cell, hospitals: HospitalData) -> Plan:
         "data": hospitals.spec,
         "hospitals": entries,
         "aggregators": simulated_roster.aggregators(),
-        "min_hospitals": simulated_roster.LEAST_HOSPITALS,
+        "min_hospitals": fields.get("min_hospitals", LEAST_HOSPITALS) if whole else LEAST_HOSPITALS,
         "start_sha256": broadcast.sha256(start),
         "sharing": _sharing(fields.get("sharing", {}), len(entries)),
     }
+    if not whole:
+        fields["shared_noise"] = None
     found = _parsed(fields)
     if cell.epsilon == "none":
         return without_privacy(found)

@@ -130,7 +130,7 @@ class _Run:
         self._everyone = everyone
         self._path = folder / "state.npz"
         cell.check_start()
-        self.plan = planning.plan(cell, part.hospitals)
+        self.plan = planning.plan(cell, part.hospitals, whole=part.scope == "federated")
         self._simulation = Simulation(
             self.plan,
             part.hospitals,

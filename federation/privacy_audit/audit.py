@@ -23,7 +23,6 @@ from federation.privacy_audit.lower_bounds import Rates
 from federation.privacy_audit.settings import SIDE, Setting
 from syft_code.cohort import Cohort
 from syft_code.local_training import round_time
-from syft_code.plans.plan import Plan
 from syft_code.privacy import accounting
 
 DELTA, ONE_RUN_DELTA = 1e-5, 1e-9
@@ -78,12 +77,12 @@ def audit(settings: Sequence[Setting], *, runs: int, seed: int) -> Iterator[Find
     """
     for setting in settings:
         error = ERROR / len(settings) / TESTS
-        probe = canaries.probe(setting.plan, seed=seed)
+        probe = canaries.probe(setting.plan, seed=seed, alone=setting.alone)
         rates = _many_runs(probe, runs // 2, error=error)
         yield Finding(
             name=setting.name,
-            many_runs=_bound(rates, setting.plan),
-            one_run=_one_run(setting.plan, seed=seed, error=error) if setting.linear else None,
+            many_runs=_bound(rates, setting),
+            one_run=_one_run(setting, seed=seed, error=error) if setting.linear else None,
             mu=max(each.mu for each in rates),
             loudness=probe.loudness,
         )
@@ -99,11 +98,10 @@ def _many_runs(probe: Probe, count: int, *, error: float) -> list[Rates]:
     return [lower_bounds.best_rates(*pair, error=error) for pair in scores]
 
 
-def _bound(rates: Sequence[Rates], plan: Plan) -> Bound:
+def _bound(rates: Sequence[Rates], setting: Setting) -> Bound:
     """By the rates that say most. A refuted claim is below its bound, however coarse the search."""
-    claimed = _claimed(plan, delta=DELTA)
-    events = [accounting.event(plan, "train")] * plan.rounds
-    (claim,) = accounting.releases_by_group(events)
+    claimed = accounting.epsilon(setting.events, delta=DELTA)
+    (claim,) = accounting.releases_by_group(setting.events)
     measured = []
     for each in rates:
         found = lower_bounds.lower_bound(each, claim, delta=DELTA)
@@ -114,16 +112,22 @@ def _bound(rates: Sequence[Rates], plan: Plan) -> Bound:
     return Bound(claimed=claimed, measured=float(max(measured)))
 
 
-def _one_run(plan: Plan, *, seed: int, error: float) -> Bound:
+def _one_run(setting: Setting, *, seed: int, error: float) -> Bound:
     """Canaries that each light one pixel of a linear model; which are there is drawn.
 
     A pixel's two weights move apart by the canary's clipped gradient if it is there, and by noise.
     """
-    plan = canaries.slowed(plan)
+    plan, people = canaries.slowed(setting.plan), _pixels()
     there = np.random.default_rng(seed).random(CANARIES) < 0.5
     sent = round_time.first_broadcast(plan, "train").joined()
-    updates = np.sum(canaries.updates(plan, sent, _pixels().select(there)), axis=0)
-    scores = np.subtract(*np.split(updates[: 2 * CANARIES], 2))
+    seen = canaries.updates(
+        plan,
+        sent,
+        people.select(there),
+        others=people.select(np.zeros(CANARIES, dtype=bool)),
+        summed=canaries.summed_in(plan, alone=setting.alone),
+    )
+    scores = np.subtract(*np.split(np.sum(seen, axis=0)[: 2 * CANARIES], 2))
     order, bounds = np.argsort(scores), []
     for guesses in GUESSES:
         least, most = order[: guesses // 2], order[-guesses // 2 :]
@@ -136,12 +140,8 @@ def _one_run(plan: Plan, *, seed: int, error: float) -> Bound:
                 error=error / len(GUESSES),
             )
         )
-    return Bound(claimed=_claimed(plan, delta=ONE_RUN_DELTA), measured=max(bounds))
-
-
-def _claimed(plan: Plan, *, delta: float) -> float:
-    """The accountant's word on the rounds of a plan."""
-    return accounting.epsilon([accounting.event(plan, "train")] * plan.rounds, delta=delta)
+    claimed = accounting.epsilon(setting.events, delta=ONE_RUN_DELTA)
+    return Bound(claimed=claimed, measured=max(bounds))
 
 
 def _pixels() -> Cohort:

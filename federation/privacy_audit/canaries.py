@@ -7,6 +7,10 @@ The adversary is the one that differential privacy allows for: it knows the cana
 plan and all that it sends, and chooses the start weights and a learning rate so small that the canary's
 gradient is the same in each step. Each update then holds the canary's clipped gradient as often as it
 was drawn, and noise.
+
+Where noise is shared it sees sums of as many hospitals as do not collude (`honest`), by the plan's own
+encoding, or one hospital's update, as all others together do. Each round is one step at the weights
+sent, so that nothing has to be slowed.
 """
 
 import math
@@ -25,9 +29,10 @@ from syft_code.learning.adaptive_clip import ClipNorm
 from syft_code.local_training import local_round, round_time
 from syft_code.models import networks
 from syft_code.plans.plan import Plan
-from syft_code.plans.plan_parts import DpSgd, Sgd
+from syft_code.plans.plan_parts import Sgd
 from syft_code.privacy.noise import NoiseSource
 from syft_code.recipes.recipe import DataSpec
+from syft_code.secret_sharing import sharing
 from syft_code.secret_sharing.vector_layout import VectorLayout
 
 LEARNING_RATE = 1e-6
@@ -43,7 +48,7 @@ Observations = NDArray[np.float64]
 class Probe:
     """A plan, the two cohorts, and how an update is looked at.
 
-    `noise_std` is what the plan promises on an observation, in which the canary counts 1 for each
+    `summed` hospitals are in what is seen, the audited one among them. `noise_std` is what the plan promises on an observation, in which the canary counts 1 for each
     step that drew it. `loudness` is the canary's gradient norm before clipping ÷ the clip norm.
     """
 
@@ -55,19 +60,24 @@ class Probe:
     loudness: float
     without: Cohort
     present: Cohort
+    summed: int = 1
 
     def observe(self, cohort: Cohort) -> Observations:
         """Train on a cohort for each round of the plan; one number a round."""
-        return np.array([self._project(update) for update in updates(self.plan, self.sent, cohort)])
+        seen = updates(self.plan, self.sent, cohort, others=self.without, summed=self.summed)
+        return np.array([self._project(update) for update in seen])
 
     def _project(self, update: Vector) -> float:
         return float(self.unit * (update[: len(self.direction)] @ self.direction))
 
 
-def probe(plan: Plan, *, seed: int) -> Probe:
-    """Everything about the audit of a plan that does not depend on noise."""
+def probe(plan: Plan, *, seed: int, alone: bool = False) -> Probe:
+    """Everything about the audit of a plan that does not depend on noise.
+
+    With `alone` a hospital's own part of a shared noise is all that protects the canary.
+    """
     plan, random = slowed(plan), np.random.default_rng(seed)
-    dp, momentum = plan.dp_sgd, plan.optimizer.momentum
+    dp, summed = plan.dp_sgd, summed_in(plan, alone=alone)
     others = people(plan.data, OTHERS if dp.sample_rate == 1 else 0, random, size=QUIET)
     canary = people(plan.data, 1, random, size=LOUD)
     sent = round_time.first_broadcast(plan, "train").joined()
@@ -80,15 +90,15 @@ def probe(plan: Plan, *, seed: int) -> Probe:
         engine=dp.engine,
     )
     norm, clipped = float(gradient.norm()), min(float(gradient.norm()), dp.max_grad_norm)
-    weights = _weights_of_steps(dp.steps, momentum)
-    expected = dp.sample_rate * plan.hospitals[0].patients
+    weights = _weights_of_steps(dp.steps, plan.optimizer.momentum)
+    divided_by = plan.hospitals[0].patients if plan.shared_noise is None else plan.most_patients
+    expected = dp.sample_rate * divided_by
     return Probe(
         plan=plan,
         sent=sent,
         direction=gradient.double().numpy() / norm,
-        unit=-expected * dp.steps / (LEARNING_RATE * clipped * weights.sum()),
-        noise_std=_noise_multiplier(dp)
-        * dp.max_grad_norm
+        unit=-expected * dp.steps / (plan.optimizer.learning_rate * clipped * weights.sum()),
+        noise_std=_noise_std(plan, summed)
         / clipped
         * dp.steps
         * math.sqrt((weights**2).sum())
@@ -96,30 +106,61 @@ def probe(plan: Plan, *, seed: int) -> Probe:
         loudness=norm / dp.max_grad_norm,
         without=others,
         present=together([others, canary]),
+        summed=summed,
     )
+
+
+def summed_in(plan: Plan, *, alone: bool) -> int:
+    """How many hospitals' noise is in what an adversary sees: of a shared one that of the honest."""
+    grid = plan.noise_grid
+    return 1 if grid is None or alone else grid.honest
 
 
 def slowed(plan: Plan) -> Plan:
     """The same plan with a learning rate at which gradients stay what they are at the start."""
+    if plan.shared_noise is not None:
+        return plan
     return replace(
         plan, optimizer=Sgd(learning_rate=LEARNING_RATE, momentum=plan.optimizer.momentum)
     )
 
 
-def updates(plan: Plan, sent: Weights, cohort: Cohort) -> list[Vector]:
-    """What a hospital's training process gives, round for round, each with a source of its own."""
-    kept = np.zeros(VectorLayout.of(plan).kept_length("train"))
+def updates(
+    plan: Plan, sent: Weights, cohort: Cohort, *, others: Cohort, summed: int
+) -> list[Vector]:
+    """What is seen, round for round: an update, or where noise is shared a sum over `summed` hospitals.
+
+    Each update has a source of its own; the other hospitals of a sum hold `others`.
+    """
+    first, *more = (hospital.name for hospital in plan.hospitals[:summed])
+    if plan.shared_noise is None:
+        return [_update(plan, first, sent, cohort) for _ in range(plan.rounds)]
+    held = [(first, cohort), *((name, others) for name in more)]
     return [
-        local_round.train(
-            plan,
-            plan.hospitals[0].name,
-            cohort,
-            sent=sent,
-            kept=kept,
-            randomness=NoiseSource.from_os(),
+        sharing.decode(
+            sharing.unshard(
+                [_encoded(plan, name, _update(plan, name, sent, of)) for name, of in held]
+            ),
+            plan.sharing,
         )
         for _ in range(plan.rounds)
     ]
+
+
+def _update(plan: Plan, hospital: str, sent: Weights, cohort: Cohort) -> Vector:
+    kept = np.zeros(VectorLayout.of(plan).kept_length("train"))
+    return local_round.train(
+        plan, hospital, cohort, sent=sent, kept=kept, randomness=NoiseSource.from_os()
+    )
+
+
+def _encoded(plan: Plan, hospital: str, update: Vector) -> sharing.Ring:
+    return sharing.encode(
+        update,
+        plan.sharing,
+        hospitals=len(plan.hospitals),
+        factor=plan.hospital(hospital).patients / plan.most_patients,
+    )
 
 
 def likelihoods(probe: Probe, observations: Observations) -> NDArray[np.float64]:
@@ -162,6 +203,9 @@ def _weights_of_steps(steps: int, momentum: float) -> Vector:
     return weights
 
 
-def _noise_multiplier(dp: DpSgd) -> float:
-    """Of the noise on the gradient, in the first step's clip norm."""
-    return ClipNorm.first(dp).noise_std / dp.max_grad_norm
+def _noise_std(plan: Plan, summed: int) -> float:
+    """Of the noise on a sum of gradients that the plan promises, in its first step."""
+    grid = plan.noise_grid
+    if grid is None:
+        return ClipNorm.first(plan.dp_sgd).noise_std
+    return math.sqrt(summed * grid.variance) / float(grid.scale)

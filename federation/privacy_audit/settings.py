@@ -1,4 +1,4 @@
-"""What `consilium audit privacy` audits unless it is given a plan: 20 small plans, of every lever of noise.
+"""What `consilium audit privacy` audits unless it is given a plan: 25 small plans, of every lever of noise.
 
 Most of them promise little privacy on purpose: what an audit of so many runs can tell apart is a loss
 of about 1 to 20, and a mechanism that is wrong is wrong with any noise.
@@ -8,8 +8,11 @@ from dataclasses import dataclass, replace
 
 from federation.simulation import simulated_roster
 from syft_code.plans.plan import Plan
-from syft_code.plans.plan_parts import AdaptiveClip, DpSgd, Sgd
+from syft_code.plans.plan_parts import AdaptiveClip, DpSgd, Sgd, Sharing
 from syft_code.plans.roster import Hospital
+from syft_code.plans.shared_noise import SharedNoise
+from syft_code.privacy import accounting
+from syft_code.privacy.accounting import DpSgdEvent, GaussianEvent
 from syft_code.recipes.architectures import LayerStack
 from syft_code.recipes.layers import Activation, Conv, GlobalAverage, Layer, Linear, Lstm
 from syft_code.recipes.recipe import CrossEntropy, DataSpec, Recipe
@@ -58,15 +61,29 @@ MODELS: dict[str, tuple[DataSpec, tuple[Layer, ...]]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
-    """A plan that is audited, and what to call it."""
+    """A plan that is audited, and what to call it; `alone` by a hospital's part of a shared noise."""
 
     name: str
     plan: Plan
+    alone: bool = False
 
     @classmethod
-    def one_round(cls, plan: Plan) -> "Setting":
-        """Of somebody's plan, without what follows on an update: that is post-processing."""
-        return cls(name=f"{plan.study}, one round", plan=replace(plan, rounds=1, evaluation=None))
+    def one_round(cls, plan: Plan) -> list["Setting"]:
+        """Of somebody's plan, without what follows on an update: that is post-processing.
+
+        Where noise is shared, twice: as a sum shows it, and by a hospital's own noise.
+        """
+        name, short = f"{plan.study}, one round", replace(plan, rounds=1, evaluation=None)
+        seen = cls(name=name, plan=short)
+        if plan.shared_noise is None:
+            return [seen]
+        return [seen, cls(name=f"{name}, by its own noise", plan=short, alone=True)]
+
+    @property
+    def events(self) -> list[DpSgdEvent | GaussianEvent]:
+        """What its rounds cost by the accountant, as a sum shows them or by a hospital's own noise."""
+        events = [accounting.event(self.plan, "train")] * self.plan.rounds
+        return accounting.alone(events) if self.alone else list(events)
 
     @property
     def linear(self) -> bool:
@@ -84,6 +101,8 @@ def _setting(
     clip: float = USUAL_CLIP,
     momentum: float = 0.0,
     adaptive: AdaptiveClip | None = None,
+    colluding: int = 0,
+    alone: bool = False,
 ) -> Setting:
     data, layers = MODELS[model]
     dp = DpSgd(
@@ -96,6 +115,8 @@ def _setting(
         (f"{rounds} rounds", rounds > 1),
         ("momentum", momentum > 0),
         ("adaptive clip", adaptive is not None),
+        (f"shared, {colluding} colluding", colluding > 0 and not alone),
+        ("shared, by its own noise", alone),
     )
     return Setting(
         name=", ".join([model, f"sigma {sigma:g}", *(text for text, given in levers if given)]),
@@ -115,10 +136,14 @@ def _setting(
             ),
             aggregators=simulated_roster.aggregators(),
             min_hospitals=3,
+            sharing=FINE if colluding else Sharing(),
+            shared_noise=SharedNoise(colluding=colluding) if colluding else None,
         ),
+        alone=alone,
     )
 
 
+FINE = Sharing(ring_bits=64, fraction_bits=36)
 FOLLOWED = AdaptiveClip(quantile=0.5, learning_rate=0.2, count_noise_multiplier=2.0)
 SETTINGS = (
     _setting("linear", 1.0),
@@ -141,4 +166,9 @@ SETTINGS = (
     _setting("cnn", 0.4, rate=0.5, steps=2, momentum=0.5),
     _setting("lstm", 0.5, clip=0.01),
     _setting("lstm", 0.4, rate=0.5, rounds=2, clip=0.01),
+    _setting("linear", 0.5, colluding=1),
+    _setting("linear", 0.5, colluding=1, alone=True),
+    _setting("linear", 0.4, rate=0.5, rounds=2, colluding=2),
+    _setting("mlp", 0.5, colluding=1),
+    _setting("cnn", 0.5, rounds=2, colluding=1, alone=True),
 )

@@ -48,6 +48,8 @@ def _asked(terms: Terms) -> dict[str, object]:
     return {
         "epsilon in all, for ever": f"{terms.epsilon:g}",
         "at delta": f"{terms.delta:g}",
+        "epsilon if all other hospitals collude": f"{terms.epsilon_alone or terms.epsilon:g}",
+        "least colluding operators with shared noise": terms.min_colluding,
         "epsilon of one study": _cap(terms.study_epsilon),
         "epsilon of one researcher": _cap(terms.researcher_epsilon),
         "least noise (std / clip norm)": f"{terms.min_noise_multiplier:g}",
@@ -91,7 +93,7 @@ def plan(study: Plan) -> pd.DataFrame:
         "loss": study.recipe.loss.kind,
         "rounds": f"{study.rounds} of {dp.steps} steps each",
         "patients a step": f"each with probability {dp.sample_rate:g}",
-        "noise": f"{dp.noise_multiplier:g} x the clip norm {dp.max_grad_norm:g}",
+        "noise": f"{dp.noise_multiplier:g} x the clip norm {dp.max_grad_norm:g}{_whose(study)}",
         "per-sample gradients": "by Opacus" if dp.engine == "opacus" else "by Consilium",
         "hospitals": ", ".join(hospital.name for hospital in study.hospitals),
         "least hospitals in a sum": str(study.min_hospitals),
@@ -99,6 +101,12 @@ def plan(study: Plan) -> pd.DataFrame:
         "aggregators to open a sum": f"{study.needed} of {len(study.aggregators)}",
     }
     return pd.DataFrame({"": rows})
+
+
+def _whose(study: Plan) -> str:
+    if study.shared_noise is None:
+        return ", at each hospital"
+    return f" in a sum, {study.noise_multiplier_alone:.3g} at each hospital"
 
 
 def figures(outcome: Outcome) -> pd.DataFrame:

@@ -217,6 +217,7 @@ def _costs(
                 f"{own['declared_patients']:,}",
                 f"{len(own['rounds_trained'])} of {outcome.plan.rounds}",
                 at_least(own["epsilon"]),
+                at_least(own["epsilon_alone"]),
                 at_least(groups.get("training")),
                 at_least(groups.get("held-out")),
                 _second_epsilon(own),

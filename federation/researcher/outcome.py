@@ -16,7 +16,7 @@ class RoundRecord:
     `trained` and `evaluated` name the hospitals that contributed, `groups` how the trained ones
     were summed: all together, or in several disjoint groups. `headers` are of one share of
     each of them, signed by it; by them `epsilon` is what the study has spent there at `delta`, this
-    round and its evaluation included. `absent`
+    round and its evaluation included, and `epsilon_alone` the same if all other hospitals collude. `absent`
     is how many of the roster did not train, and `reasons` what owners let researchers read of why,
     without names. `metrics` are noised, over the held-out patients of those that evaluated; `errors` are how
     far that noise throws each of them, as a root mean square (`noise_errors`). `unevaluated` says why a
@@ -26,6 +26,7 @@ class RoundRecord:
     round: int
     trained: tuple[str, ...]
     epsilon: dict[str, float]
+    epsilon_alone: dict[str, float]
     delta: dict[str, float]
     groups: tuple[tuple[str, ...], ...] = ()
     absent: int = 0

@@ -73,6 +73,7 @@ class RoundLoop:
             trained=trained.hospitals,
             groups=collected.groups,
             epsilon={name: stated.epsilon for name, stated in statements.items()},
+            epsilon_alone={name: stated.epsilon_alone for name, stated in statements.items()},
             delta={name: stated.delta for name, stated in statements.items()},
             absent=len(self._plan.hospitals) - len(trained.hospitals),
             reasons=tuple(sorted(reasons | set(self.reasons))),

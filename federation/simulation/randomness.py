@@ -28,6 +28,12 @@ class Silence(NoiseSource):
         """The exact numbers, neither noised nor rounded."""
         return exact.astype(np.float64)
 
+    def add_discrete_noise(
+        self, exact: NDArray[np.float64], *, variance: int
+    ) -> NDArray[np.float64]:
+        """The same."""
+        return exact
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Randomness:

@@ -104,4 +104,5 @@ def without_privacy(plan: Plan) -> Plan:
     Does not protect: anybody. The plan is not for a real study: its noise, were it drawn, would
     drown everything, and a vault draws it.
     """
-    return replace(plan, dp_sgd=replace(plan.dp_sgd, max_grad_norm=UNCLIPPED, noise_multiplier=1.0))
+    dp = replace(plan.dp_sgd, max_grad_norm=UNCLIPPED, noise_multiplier=1.0)
+    return replace(plan, dp_sgd=dp, shared_noise=None)

@@ -35,6 +35,7 @@ from syft_code.learning.ranks import ClippedSums, Group
 from syft_code.models import networks
 from syft_code.models.compute import HERE, Compute
 from syft_code.plans.plan_parts import Augmentation, DpSgd, Engine, Sgd
+from syft_code.plans.shared_noise import PATIENTS_FACTOR, NoiseGrid
 from syft_code.privacy.noise import NoiseSource
 from syft_code.recipes import architectures
 from syft_code.recipes.recipe import Recipe
@@ -55,7 +56,8 @@ class TrainingRun:
     The first `frozen` parameters, whole layers of them, stay as they are: they have no gradient, no
     part in its norm and no noise, and the update is without them. `correction` is SCAFFOLD's
     c - c_i, `proximal` the pull of FedProx and EWC, both of the trained parameters. `clip_moved` is
-    how far an adaptive clip norm has moved in earlier rounds (`adaptive_clip.ClipNorm.moved`).
+    how far an adaptive clip norm has moved in earlier rounds (`adaptive_clip.ClipNorm.moved`). With a
+    `grid` the hospital adds its part of a shared noise.
     """
 
     recipe: Recipe
@@ -68,6 +70,7 @@ class TrainingRun:
     augmentation: Augmentation | None = None
     teacher: Teacher | None = None
     clip_moved: float = 0.0
+    grid: NoiseGrid | None = None
 
     def __post_init__(self) -> None:
         require(
@@ -117,7 +120,9 @@ def train(
     noise multiplier `dp.noise_multiplier`, with or without an adaptive clip norm, for any engine,
     any weights, any images, and any correction, proximal term and teacher that earlier noised
     results and public numbers give. Momentum, proximal term, correction and the returned update are
-    post-processing. Views are drawn from `randomness`, apart from the data.
+    post-processing. Views are drawn from `randomness`, apart from the data. With a `grid` the noise
+    is this hospital's part alone, and the update times `grid.steps_of_one` is whole numbers: one step
+    of a sum that has all of the noise (docs/privacy.md); the model keeps its weights.
     Does not protect: the number of patients, which `declared_patients` makes public; the time
     that a step takes; the weights of the model before the call.
     Source: Abadi et al. 2016, arXiv 1607.00133v2, Algorithm 1, with Poisson sampling and
@@ -167,6 +172,11 @@ def _descend(
         sample = patients.sample(run.dp.sample_rate, randomness)
         # 2, 3 Compute the gradient of each patient, clip it. An empty sample gives zeros.
         total, unclipped = gradients.clipped_sum(sample, clip.norm)
+        if run.grid is not None:
+            update = _part_of_a_sum(total.numpy(), run, run.grid, randomness)
+            if on_step is not None:
+                on_step(step)
+            return Trained(update=update, clip_moved=0.0)
         # 4 Add noise, even to an empty sample's zeros, then divide by the expected batch.
         gradient = randomness.add_noise(total.numpy(), std=clip.noise_std)
         gradient /= expected
@@ -179,6 +189,21 @@ def _descend(
         if on_step is not None:
             on_step(step)
     return Trained(update=descent.update(), clip_moved=clip.moved)
+
+
+def _part_of_a_sum(
+    total: Vector, run: TrainingRun, grid: NoiseGrid, randomness: NoiseSource
+) -> Vector:
+    """Steps 4 and 5 where the noise is shared: whole steps of the fixed point, and back.
+
+    A sum is cut first to what so many patients can come to: a projection, which brings neighbours no
+    further apart, so that no number is ever too large for the ring (`NoiseGrid.check`).
+    """
+    most = PATIENTS_FACTOR * run.declared_patients * run.dp.max_grad_norm
+    exact = np.clip(total, -most, most) * float(grid.scale)
+    update = randomness.add_discrete_noise(exact, variance=grid.variance)
+    update /= -grid.steps_of_one(run.declared_patients)
+    return update
 
 
 def clipped_sum(

@@ -67,6 +67,7 @@ def train(
         augmentation=plan.augmentation,
         teacher=_teacher(plan, parts),
         clip_moved=float(before.clip.sum()),
+        grid=plan.noise_grid,
     )
     model = _model(plan, own_weights(plan, parts.weights, kept))
     update, clip_moved = dp_sgd.train(

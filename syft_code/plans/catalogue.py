@@ -42,7 +42,10 @@ class Terms:
     """What one hospital asks of every study, readable before anything is submitted.
 
     `epsilon` at `delta` is what a patient of one asset may lose in all, for ever;
-    `study_epsilon` and `researcher_epsilon` cap one study, and all studies of one researcher.
+    `study_epsilon` and `researcher_epsilon` cap one study, and all studies of one researcher. Where
+    noise is shared these are of what sums show; `epsilon_alone` (none: as `epsilon`) is what a patient
+    may lose in all if every other hospital colludes, and `min_colluding` other operators' hospitals at
+    least must be among those that a plan allows to.
     Units: `min_noise_multiplier` is noise std ÷ clip norm, of training and of evaluations;
     `min_patients` counts declared training patients; `min_aggregators` is how many of them must
     put their pieces together before anything opens; `approvers` are different people, none of them
@@ -60,9 +63,11 @@ class Terms:
     recipes: tuple[ModelKind, ...] = ("layers", "fusion", "unet")
     approvers: int = 1
     most_ticks: int = USUAL_TICKS
+    epsilon_alone: float | None = None
+    min_colluding: int = 1
 
     def __post_init__(self) -> None:
-        for name in ("epsilon", "study_epsilon", "researcher_epsilon"):
+        for name in ("epsilon", "study_epsilon", "researcher_epsilon", "epsilon_alone"):
             value = getattr(self, name)
             _require(
                 value is None or (math.isfinite(value) and value > 0),
@@ -92,6 +97,9 @@ class Terms:
         _require(
             1 <= self.approvers <= 2,
             f"approvers must be 1, or 2 for the two-person rule, got {self.approvers}.",
+        )
+        _require(
+            self.min_colluding >= 1, f"min_colluding must be at least 1, got {self.min_colluding}."
         )
         _require(
             0 <= self.most_ticks <= MOST_TICKS,

@@ -52,7 +52,8 @@ class RoundCall:
 class Ticket:
     """Where a round stands at one hospital: steps and epsilon, never a loss or a metric.
 
-    `epsilon` is what this study has spent here, this round included, at the asset's `delta`;
+    `epsilon` is what this study has spent here, this round included, at the asset's `delta`, as sums
+    show it, and `epsilon_alone` the same by the hospital's own noise alone;
     `shares` are the SHA-256 of the sealed shares, in the aggregators' order, once done;
     `sentence` says why a round failed, in words that are fit for a researcher.
     """
@@ -64,6 +65,7 @@ class Ticket:
     step: int
     steps: int
     epsilon: float
+    epsilon_alone: float
     delta: float
     shares: Annotated[tuple[str, ...], canonical.at_most(MOST_AGGREGATORS)] = ()
     sentence: str = ""
@@ -86,12 +88,14 @@ class RoundStatement:
     """What a hospital states of a round in the header of each of its shares.
 
     `weights_sha256` names the broadcast that it worked on; `epsilon` is what the study has spent
-    there at `delta` by its ledger, this round included; `log_sha256` is the hash of the last entry
-    of its audit log when it sealed: an anchor.
+    there at `delta` by its ledger, this round included, as a sum shows it, and `epsilon_alone` the
+    same by the hospital's own noise alone; `log_sha256` is the hash of the last entry of its audit
+    log when it sealed: an anchor.
     """
 
     weights_sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
     epsilon: Annotated[float, Field(ge=0)]
+    epsilon_alone: Annotated[float, Field(ge=0)]
     delta: Annotated[float, Field(gt=0, lt=1)]
     log_sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 

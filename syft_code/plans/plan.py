@@ -6,6 +6,7 @@ parameters, the rounds, the algorithm, the way shares are made, and who takes pa
 which keys. A plan holds no patient value, no secret and no randomness.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import field
 from typing import Annotated
@@ -18,6 +19,7 @@ from syft_code.plans import roster
 from syft_code.plans.algorithms import (
     Algorithm,
     Continual,
+    Ewc,
     FedAvg,
     FedProx,
     Scaffold,
@@ -40,6 +42,7 @@ from syft_code.plans.roster import (
     Aggregator,
     Hospital,
 )
+from syft_code.plans.shared_noise import NoiseGrid, SharedNoise
 from syft_code.recipes import local_norms
 from syft_code.recipes.architectures import LayerStack, UNet
 from syft_code.recipes.layers import Layer, Lstm
@@ -70,7 +73,8 @@ class Plan:
     trained, stay at each hospital and are not shared. `start_sha256` is of the float32 weights from
     which the first round starts; without it they are drawn from the plan's hash. `averaging` is the
     decay of the moving average of the rounds' models that is evaluated and delivered. Without a
-    `release_schedule` results leave when they are ready, and the time that the work took shows.
+    `release_schedule` results leave when they are ready, and the time that the work took shows. With
+    `shared_noise` each hospital adds a part of the noise that `dp_sgd` names, else all of it.
 
     Raises:
         InvalidPlan: with one sentence, if any part is not acceptable.
@@ -99,7 +103,8 @@ class Plan:
     start_sha256: canonical.ShortText = ""
     averaging: float | None = None
     release_schedule: ReleaseSchedule | None = None
-    format: Annotated[int, Field(ge=5, le=5)] = 5
+    shared_noise: SharedNoise | None = None
+    format: Annotated[int, Field(ge=6, le=6)] = 6
 
     def __post_init__(self) -> None:
         require_recipe(self.recipe)
@@ -120,6 +125,7 @@ class Plan:
         _check_robust(self)
         _check_training(self)
         _check_algorithm(self)
+        _check_shared_noise(self)
 
     def __hash__(self) -> int:
         """Of what is short: a roster may have ten thousand hospitals, and caches ask at each round."""
@@ -164,6 +170,28 @@ class Plan:
     def most_patients(self) -> int:
         """The largest declared number of patients: a hospital's weight is its own ÷ this one."""
         return max(hospital.patients for hospital in self.hospitals)
+
+    @property
+    def noise_grid(self) -> NoiseGrid | None:
+        """What shared noise comes to at each hospital; None if each adds all of it."""
+        if self.shared_noise is None:
+            return None
+        return NoiseGrid.of(
+            self.dp_sgd,
+            self.optimizer,
+            self.sharing,
+            numbers=trained_count(self.recipe, self.data, frozen_layers=self.frozen_layers),
+            most_patients=self.most_patients,
+            honest=self.min_hospitals - self.shared_noise.colluding,
+        )
+
+    @property
+    def noise_multiplier_alone(self) -> float:
+        """Noise std ÷ sensitivity of what one hospital shares: all of it, or its part of a shared one."""
+        noise = self.dp_sgd.noise_multiplier
+        if self.shared_noise is None:
+            return noise
+        return noise / math.sqrt(self.min_hospitals - self.shared_noise.colluding)
 
     def sharing_of(self, purpose: Purpose) -> Sharing:
         """The ring and the fixed point of a training or an evaluation."""
@@ -266,3 +294,46 @@ def _check_algorithm(plan: Plan) -> None:
         f"FedProx's mu times the learning rate must be at most 1, else a step jumps past the "
         f"weights that it is pulled to; got {mu:g} x {plan.optimizer.learning_rate:g}.",
     )
+
+
+def _check_shared_noise(plan: Plan) -> None:
+    """What is shared is a plain sum of clipped gradients and noise, and follows from public weights.
+
+    With several steps, or anything that a hospital keeps from round to round, a gradient would depend
+    on noise that is a part only of what the sum holds, and steps would not compose.
+    """
+    if plan.shared_noise is None:
+        return
+    colluding, least = plan.shared_noise.colluding, plan.min_hospitals
+    require(
+        colluding < least,
+        f"Of the {least} hospitals of the smallest sum, one at least must not collude, and "
+        f"{colluding} may: raise min_hospitals.",
+    )
+    refused = {
+        "dp_sgd.steps above 1": plan.dp_sgd.steps > 1,
+        "an adaptive clip norm": plan.dp_sgd.adaptive is not None,
+        "momentum at the hospitals": plan.optimizer.momentum > 0,
+        "FedProx or SCAFFOLD": isinstance(plan.algorithm, FedProx | Scaffold),
+        "EWC": isinstance(plan.continual, Ewc),
+        "robust rules": plan.robust is not None,
+        "max_update_norm": plan.max_update_norm is not None,
+        "compression": plan.compression is not None,
+        "local_norms": plan.local_norms,
+    }
+    named = [what for what, is_there in refused.items() if is_there]
+    require(
+        not named,
+        "Noise can be shared only in plain sums of one step's gradients, at the weights of the round: "
+        f"leave out {', '.join(named)}. Momentum is possible as FedAdam's, at the researcher.",
+    )
+    require(
+        plan.needed == len(plan.aggregators),
+        "With shared noise all aggregators must be needed to open a sum, since two different sums of "
+        f"one round would show a hospital's own noise alone; the plan needs {plan.needed} of "
+        f"{len(plan.aggregators)}: leave sharing.needed out.",
+    )
+    grid = plan.noise_grid
+    if grid is not None:
+        fewest = min(hospital.patients for hospital in plan.hospitals)
+        grid.check(plan.dp_sgd, plan.sharing, least_patients=fewest)

@@ -39,11 +39,16 @@ DIGITS = 4
 
 @canonical.message
 class DpSgdEvent:
-    """`steps` Gaussian releases, each over a Poisson sample of the training patients."""
+    """`steps` Gaussian releases, each over a Poisson sample of the training patients.
+
+    `noise_multiplier` is that of what leaves the aggregators; `alone` that of this hospital's own
+    noise, where it adds a part of a shared one, and None where it adds all of it.
+    """
 
     noise_multiplier: Annotated[float, Field(gt=0)]
     sample_rate: Annotated[float, Field(gt=0, le=1)]
     steps: Annotated[int, Field(ge=1)]
+    alone: Annotated[float, Field(gt=0)] | None = None
     kind: Literal["dp_sgd"] = "dp_sgd"
 
 
@@ -72,7 +77,10 @@ def event(plan: Plan, purpose: Purpose) -> DpSgdEvent | GaussianEvent:
     if purpose == "train":
         dp = plan.dp_sgd
         return DpSgdEvent(
-            noise_multiplier=dp.noise_multiplier, sample_rate=dp.sample_rate, steps=dp.steps
+            noise_multiplier=dp.noise_multiplier,
+            sample_rate=dp.sample_rate,
+            steps=dp.steps,
+            alone=None if plan.shared_noise is None else plan.noise_multiplier_alone,
         )
     if plan.evaluation is None:
         raise InvalidPlan("This plan has no evaluation: add one and ask for approval again.")
@@ -94,7 +102,8 @@ def plan_events(plan: Plan) -> list[DpSgdEvent | GaussianEvent]:
 def epsilon(events: Sequence[DpSgdEvent | GaussianEvent], *, delta: float) -> float:
     """The epsilon of everything that left an asset, by PLD: the larger of its groups'.
 
-    Where the looser RDP says more than `PLD_LIMIT`, that is the answer.
+    Where noise is shared this is what a sum tells to anybody outside, and to as many hospitals as the
+    plan says may collude (docs/privacy.md); `epsilon_alone` is the worst case. Where the looser RDP says more than `PLD_LIMIT`, that is the answer.
 
     Guarantee: the composed mechanism is (epsilon, delta)-DP for adding or removing one
         patient; PLD's pessimistic discretisation rounds up.
@@ -108,6 +117,33 @@ def epsilon(events: Sequence[DpSgdEvent | GaussianEvent], *, delta: float) -> fl
     0.0
     """
     return _largest(events, delta=delta, method="pld")
+
+
+def alone(events: Sequence[DpSgdEvent | GaussianEvent]) -> list[DpSgdEvent | GaussianEvent]:
+    """The same events as they are by the hospital's own noise: what all others together see of them.
+
+    >>> shared = DpSgdEvent(noise_multiplier=2.0, sample_rate=1.0, steps=1, alone=1.0)
+    >>> alone([shared])[0].noise_multiplier
+    1.0
+    """
+    return [
+        replace(one, noise_multiplier=one.alone, alone=None)
+        if isinstance(one, DpSgdEvent) and one.alone is not None
+        else one
+        for one in events
+    ]
+
+
+def epsilon_alone(events: Sequence[DpSgdEvent | GaussianEvent], *, delta: float) -> float:
+    """The epsilon of the same if all other hospitals, or all aggregators, collude: the worst case.
+
+    Without shared noise it is `epsilon`, since each hospital's noise is all there is to count on.
+
+    >>> shared = DpSgdEvent(noise_multiplier=2.0, sample_rate=1.0, steps=1, alone=1.0)
+    >>> round(epsilon([shared], delta=1e-5), 1), round(epsilon_alone([shared], delta=1e-5), 1)
+    (2.0, 4.4)
+    """
+    return epsilon(alone(events), delta=delta)
 
 
 def epsilon_rdp(events: Sequence[DpSgdEvent | GaussianEvent], *, delta: float) -> float:

@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from numpy.typing import NDArray
 
 from syft_code.errors import TrainingFailed, require
+from syft_code.privacy import discrete_gaussian
 
 KEY_BYTES = 32
 BLOCK = 1 << 16
@@ -93,13 +94,17 @@ class NoiseSource:
         """A source with a known key: for known-answer tests only, since it repeats itself."""
         return cls(key)
 
+    def words(self, size: int) -> NDArray[np.uint64]:
+        """Whole numbers from 0 to 2^64 - 1, the stream itself."""
+        return np.frombuffer(self._keystream(8 * size), dtype="<u8")
+
     def uniform(self, size: int) -> NDArray[np.float64]:
         """Numbers in [0, 1), each a multiple of 2^-53.
 
         >>> float(NoiseSource.from_key(bytes(32)).uniform(1)[0])
         0.5372505566272159
         """
-        words = np.frombuffer(self._keystream(8 * size), dtype="<u8") >> np.uint64(11)
+        words = self.words(size) >> np.uint64(11)
         return words.view("<i8") * 2.0**-53  # signed: one instruction makes eight of them floats
 
     def normal(self, size: int) -> NDArray[np.float64]:
@@ -132,6 +137,22 @@ class NoiseSource:
         noised += exact
         return on_grid(noised, std=std)
 
+    def add_discrete_noise(
+        self, exact: NDArray[np.float64], *, variance: int
+    ) -> NDArray[np.float64]:
+        """The discrete Gaussian mechanism: numbers rounded to whole ones, with noise on whole numbers.
+
+        Rounding comes first: two neighbouring vectors of P numbers may lie sqrt(P) further apart
+        after it, which is the caller's to count in the sensitivity.
+
+        >>> NoiseSource.from_key(bytes(32)).add_discrete_noise(np.array([0.4, 7.0]), variance=1 << 26)
+        array([4928., 1046.])
+        """
+        drawn = discrete_gaussian.sample(variance, len(exact), self.words)
+        noised: NDArray[np.float64] = np.rint(exact)
+        noised += drawn
+        return noised
+
     def choice(self, counts: NDArray[np.int64]) -> NDArray[np.int64]:
         """For each count n (at least 1) one of 0 to n - 1, all equally likely up to 2^-53 n."""
         drawn: NDArray[np.int64] = np.floor(self.uniform(len(counts)) * counts).astype(np.int64)
@@ -142,7 +163,7 @@ class NoiseSource:
 
     def _tail(self, size: int) -> NDArray[np.float64]:
         """Numbers in (0, 1] whose last bit is less than 2^-48 of them, however small they are."""
-        words = ~np.frombuffer(self._keystream(8 * size), dtype="<u8")
+        words = ~self.words(size)
         numbers = words + 0.5
         small = np.flatnonzero(words < TAIL)
         numbers[small] = words[small] + (self.uniform(len(small)) + 2.0**-54)

@@ -51,7 +51,7 @@ class Encoder:
     """
 
     name: EncoderName
-    weights_sha256: str
+    weights_sha256: canonical.ShortText
     input_px: Annotated[int, Field(ge=LEAST_PX, le=MOST_PX)] = 224
     pool: Pool = "stages"
     kind: Literal["encoder"] = "encoder"
@@ -85,7 +85,7 @@ class Projection:
     """
 
     features: Annotated[int, Field(ge=1, le=MOST_AXES)]
-    axes_sha256: str = ""
+    axes_sha256: canonical.ShortText = ""
     seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = 0
     kind: Literal["projection"] = "projection"
 

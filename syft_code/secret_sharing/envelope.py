@@ -52,6 +52,7 @@ Bytes = bytes | bytearray | memoryview
 LONGEST_STATEMENT = RoundStatement(
     weights_sha256="0" * 64,
     epsilon=1.2345678901234567e-100,
+    epsilon_alone=1.2345678901234567e-100,
     delta=1.2345678901234567e-100,
     log_sha256="0" * 64,
 )
@@ -176,6 +177,7 @@ def unsealed_header(
         ring_bits=plan.sharing_of(purpose).ring_bits,
         weights_sha256=statement.weights_sha256,
         epsilon=statement.epsilon,
+        epsilon_alone=statement.epsilon_alone,
         delta=statement.delta,
         log_sha256=statement.log_sha256,
         sealed_sha256="",

@@ -99,6 +99,7 @@ class StandInVault:
             statement=RoundStatement(
                 weights_sha256=call.weights_sha256,
                 epsilon=float(call.round),
+                epsilon_alone=float(call.round),
                 delta=1e-5,
                 log_sha256=canonical.sha256(os.urandom(8)),
             ),
@@ -119,6 +120,7 @@ class StandInVault:
             step=1,
             steps=1,
             epsilon=float(call.round),
+            epsilon_alone=float(call.round),
             delta=1e-5,
             shares=tuple(names),
         )

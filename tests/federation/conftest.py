@@ -213,18 +213,20 @@ def a_record(
         statement = RoundStatement(
             weights_sha256=hash_of,
             epsilon=accounting.epsilon(spent[purpose], delta=DELTA),
+            epsilon_alone=accounting.epsilon_alone(spent[purpose], delta=DELTA),
             delta=DELTA,
             log_sha256="00" * 32,
         )
         if purpose == "train" or figures:
             headers[purpose] = {n: a_header(plan, n, purpose, number, statement) for n in names}
-            epsilon = statement.epsilon
+            epsilon, alone = statement.epsilon, statement.epsilon_alone
     return RoundRecord(
         round=number,
         trained=tuple(names),
         groups=groups(plan, "train", number, tuple(names)),
         evaluated=tuple(names) if figures else (),
         epsilon=dict.fromkeys(names, epsilon),
+        epsilon_alone=dict.fromkeys(names, alone),
         delta=dict.fromkeys(names, DELTA),
         headers=headers,
         metrics=figures,

@@ -142,6 +142,7 @@ class StandInHospital:
             step=1,
             steps=3,
             epsilon=float(asked.round),
+            epsilon_alone=float(asked.round),
             delta=1e-5,
         )
         ended = Ticket(
@@ -180,6 +181,7 @@ class StandInHospital:
             statement=RoundStatement(
                 weights_sha256=self.started_with[f"{turn[0]}-{turn[1]}"],
                 epsilon=float(turn[1]),
+                epsilon_alone=float(turn[1]),
                 delta=1e-5,
                 log_sha256=self.log_sha256,
             ),

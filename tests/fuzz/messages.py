@@ -143,7 +143,7 @@ def _replies() -> Make:
         vault_api.Failure(error="Refused", sentence="No."),
         Ticket(
             ticket="0" * 32, purpose="train", round=1, state="done", step=3, steps=3, epsilon=1.0,
-            delta=1e-5, shares=("0" * 64,) * 3,
+            epsilon_alone=1.0, delta=1e-5, shares=("0" * 64,) * 3,
         ),
     ]  # fmt: skip
     return _frames([canonical.encode(one) for one in said])

@@ -55,6 +55,25 @@ def test_the_fewest_operators_of_a_sum_are_those_of_the_worst_sum(data: st.DataO
     assert fewest == (worst if strangers < seats else 0)
 
 
+@given(st.data())
+def test_the_most_hospitals_of_some_operators_are_those_of_the_largest(data: st.DataObject) -> None:
+    others = data.draw(st.lists(st.one_of(st.none(), st.integers(0, 3)), min_size=1, max_size=6))
+    operators = [data.draw(st.integers(0, 3)), *others]
+    entries = hospitals(len(operators))
+    groups = [[one] for one in others if one is None]
+    groups += [[o for o in others if o == one] for one in range(4) if one != operators[0]]
+    count = data.draw(st.integers(1, 4))
+    expected = max(
+        sum(len(group) for group in chosen)
+        for size in range(count + 1)
+        for chosen in combinations(groups, size)
+    )
+    known = vouched_for(entries, operators)
+    assert expected == known_parties.most_hospitals(
+        entries, known, operators=count, apart_from="h0"
+    )
+
+
 def test_an_institution_counts_once_too_whoever_runs_its_machines() -> None:
     entries = hospitals(3)
     known = vouched_for(entries, [1, 2, 3])

@@ -13,9 +13,10 @@ from syft_code.errors import InvalidInput
 from syft_code.plans.catalogue import Terms
 from syft_code.plans.plan import Plan
 from syft_code.plans.plan_parts import DpSgd, Evaluation, ReleaseSchedule
+from syft_code.plans.shared_noise import SharedNoise
 from syft_code.privacy import accounting
 from syft_code.privacy.accounting import DpSgdEvent
-from tests.plans import Keys, known, public
+from tests.plans import Keys, known, public, shared_noise_plan
 from tests.plans import plan as any_plan
 
 KEYS = Keys()
@@ -25,6 +26,10 @@ TERMS = Terms(epsilon=8.0, delta=1e-5, min_noise_multiplier=0.5, min_patients=10
 
 def plan(**changes: object) -> Plan:
     return any_plan(KEYS, **changes)
+
+
+def shared(**changes: object) -> Plan:
+    return shared_noise_plan(KEYS, **changes)
 
 
 KNOWN = known(plan())
@@ -49,6 +54,7 @@ def test_a_plan_that_no_rule_forbids_is_the_owners_to_weigh() -> None:
 FIRST, SECOND, THIRD = plan().hospitals
 STRANGER = public(Keys().researcher)
 WEAK = DpSgd(noise_multiplier=0.4, max_grad_norm=1.0, sample_rate=0.2, steps=3)
+ONE_STEP = DpSgd(noise_multiplier=2.0, max_grad_norm=1.0, sample_rate=0.5, steps=1)
 FORBIDDEN: dict[str, tuple[PolicyCase, SitePolicy, str]] = {
     "a stranger": (
         case(known=KNOWN[:-1]),
@@ -108,6 +114,16 @@ FORBIDDEN: dict[str, tuple[PolicyCase, SitePolicy, str]] = {
         case(plan(release_schedule=ReleaseSchedule(train_s=1.0, evaluate_s=1.0, ticks=9))),
         policy(most_ticks=8),
         "this one has one of 9",
+    ),
+    "more operators than may collude": (
+        case(shared()),
+        policy(min_colluding=2),
+        "although 2 of the other operators collude, who run 2 hospitals of this plan; it allows for 1",
+    ),
+    "little noise of its own": (
+        case(shared(dp_sgd=replace(ONE_STEP, noise_multiplier=0.7))),
+        policy(),
+        "this hospital's part of the noise must be at least 0.5, the plan has 0.494975",
     ),
     "a dear study": (case(), policy(study_epsilon=0.5), "One study may spend epsilon 0.50"),
     "a busy researcher": (
@@ -190,6 +206,35 @@ def test_a_refusal_says_what_is_spent_and_what_is_left() -> None:
     assert f"{spent:.2f} is spent and {4.0 - spent:.2f} is left" in decision.reason
 
 
+def test_as_many_operators_as_may_collude_are_allowed() -> None:
+    two = shared(shared_noise=SharedNoise(colluding=2))
+    assert forbidden(case(two), policy(min_colluding=2)) is None
+    assert forbidden(case(shared()), policy()) is None
+    assert forbidden(case(), policy(min_colluding=9)) is None, "no noise is shared here"
+
+
+def test_a_plan_whose_noise_is_shared_must_fit_both_bounds() -> None:
+    events = accounting.plan_events(shared())
+    seen = accounting.epsilon(events, delta=1e-5)
+    worst = accounting.epsilon_alone(events, delta=1e-5)
+    assert seen < 0.8 * worst
+    for alone, verdict in ((worst + 0.01, "worth epsilon"), (worst - 0.01, "do not fit")):
+        decision = review(case(shared()), policy(epsilon=seen + 0.01, epsilon_alone=alone))
+        assert isinstance(decision, AskOwner) and verdict in decision.question
+    assert f"If all other hospitals collude, epsilon would reach {worst:.2f}" in decision.question
+    by_default = review(case(shared()), policy(epsilon=seen + 0.01))
+    assert isinstance(by_default, AskOwner) and "raise epsilon_alone" in by_default.question
+
+
+def test_both_bounds_hold_of_everything_together() -> None:
+    event = accounting.event(shared(), "train")
+    six = accounting.epsilon_alone([event] * 6, delta=1e-5)
+    budget = Budget(epsilon=100.0, delta=1e-5, epsilon_alone=six)
+    assert within_budget(asked=[event], spent=[event] * 5, budget=budget) == Approve()
+    refusal = within_budget(asked=[event], spent=[event] * 6, budget=budget)
+    assert isinstance(refusal, Deny) and f"of {six:.2f}, since noise is shared" in refusal.reason
+
+
 @settings(max_examples=8, deadline=None)
 @given(
     st.lists(st.tuples(st.sampled_from([0.8, 1.0, 2.0]), st.integers(1, 8)), max_size=8),
@@ -213,3 +258,5 @@ def test_a_budget_must_be_a_real_number_above_zero(value: float) -> None:
         Budget(epsilon=value, delta=1e-5)
     with pytest.raises(InvalidInput):
         Budget(epsilon=1.0, delta=value)
+    with pytest.raises(InvalidInput):
+        Budget(epsilon=1.0, delta=1e-5, epsilon_alone=value)

@@ -39,6 +39,14 @@ def test_the_text_in_the_docstring_is_a_policy() -> None:
     assert policy.standing[0].rounds == 20
 
 
+def test_the_worst_case_is_the_budget_unless_an_owner_says_more() -> None:
+    """So no plan fits whose noise is shared, until somebody has thought about it."""
+    assert site_policy.read(LEAST).budget("any").alone == 8.0
+    asset = '[[asset]]\nname = "own"\nepsilon = 2\ndelta = 1e-5\n'
+    policy = site_policy.read(LEAST + "epsilon_alone = 20\n" + asset)
+    assert (policy.budget("any").alone, policy.budget("own").alone) == (20.0, 2.0)
+
+
 def test_the_whole_day_of_an_expiry_counts() -> None:
     (standing,) = site_policy.read(LEAST + STANDING).standing
     first = dt.datetime(2027, 2, 1, tzinfo=dt.UTC).timestamp()
@@ -65,6 +73,12 @@ WRONG = {
     "ticks below none": (
         LEAST + "most_ticks = -1\n",
         "from 1 to 64, or 0 to ask for no release schedule",
+    ),
+    "nobody colludes": (LEAST + "min_colluding = 0\n", "min_colluding must be at least 1, got 0"),
+    "a worst case of nothing": (LEAST + "epsilon_alone = 0\n", "epsilon_alone must be a finite"),
+    "an asset's worst case": (
+        LEAST + '[[asset]]\nname = "a"\nepsilon = 1\ndelta = 1e-5\nepsilon_alone = -1\n',
+        "epsilon_alone must be a finite number above 0",
     ),
     "no approver": (LEAST + "approvers = 0\n", "two-person rule"),
     "an unknown model": (LEAST + 'recipes = ["llm"]\n', "recipes"),
@@ -128,12 +142,16 @@ DELTAS = st.floats(1e-9, 0.01)
             researcher_epsilon=st.none() | POSITIVE,
             recipes=st.sampled_from([("layers",), ("unet",), ("layers", "unet")]),
             approvers=st.sampled_from([1, 2]),
+            epsilon_alone=st.none() | POSITIVE,
+            min_colluding=st.integers(1, 9),
         ),
         assets=st.lists(
             st.builds(
                 AssetBudget,
                 name=st.from_regex("[a-z][a-z0-9_-]{0,10}", fullmatch=True),
-                budget=st.builds(Budget, epsilon=POSITIVE, delta=DELTAS),
+                budget=st.builds(
+                    Budget, epsilon=POSITIVE, delta=DELTAS, epsilon_alone=st.none() | POSITIVE
+                ),
             ),
             max_size=3,
             unique_by=lambda one: one.name,

@@ -73,6 +73,7 @@ def _signed_anew(good: Case) -> Iterator[Case]:
         ("sealed for round 1, sent in round 2", {"round": 2}, "north", under),
         ("another anchor than when it was sealed", {"log_sha256": "cd" * 32}, "north", under),
         ("another epsilon than when it was sealed", {"epsilon": 0.5}, "north", under),
+        ("another worst case than when it was sealed", {"epsilon_alone": 0.5}, "north", under),
         ("other weights than when it was sealed", {"weights_sha256": "cd" * 32}, "north", under),
         ("another hospital's name over it", {"hospital": "south"}, "south", under),
         ("the key of another hospital", {}, "south", SIGNATURE),

@@ -53,6 +53,7 @@ def _hospital(name: str) -> Case:
     return {
         "name": name,
         "epsilon_stated_by_ledger": last["epsilon"],
+        "epsilon_alone_stated_by_ledger": last["epsilon_alone"],
         "delta": last["delta"],
         "statements": signed,
         "log_sha256": last["log_sha256"],
@@ -68,6 +69,7 @@ def statement(name: str, number: int, purpose: str, **changes: object) -> Case:
         "round": number,
         "weights_sha256": MODELS[number - 1 + evaluated],
         "epsilon": 0.5 * number + 0.25 * evaluated,
+        "epsilon_alone": 1.0 * number + 0.5 * evaluated,
         "log_sha256": second.sha256(f"log {name} {number} {purpose}".encode()),
         "sealed_sha256": second.sha256(f"sealed {name} {number} {purpose}".encode()),
     }

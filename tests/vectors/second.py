@@ -342,8 +342,13 @@ def _check_statements(own: Fields, entry: Fields, content: Fields) -> None:
         _must((stated["plan_hash"], stated["hospital"]) == (plan_hash, name), "study")
         _must((stated["round"], stated["purpose"], stated["weights_sha256"]) == slot, "slot")
     if stated:
-        said = (own["epsilon_stated_by_ledger"], own["delta"], own["log_sha256"])
-        _must(said == (stated["epsilon"], stated["delta"], stated["log_sha256"]), "ledger")
+        for member, named in (
+            ("epsilon_stated_by_ledger", "epsilon"),
+            ("epsilon_alone_stated_by_ledger", "epsilon_alone"),
+            ("delta", "delta"),
+            ("log_sha256", "log_sha256"),
+        ):
+            _must(own[member] == stated[named], "ledger")
 
 
 def _is_signed(verify_key: str, signature: str, tagged: bytes) -> bool:

@@ -9,6 +9,7 @@ Fields = dict[str, Any]
 STATEMENT = {
     "weights_sha256": "12" * 32,
     "epsilon": 0.75,
+    "epsilon_alone": 1.25,
     "delta": 1e-5,
     "log_sha256": "ab" * 32,
 }
@@ -38,7 +39,7 @@ def plan(
     if hidden:
         layers = [{"kind": "linear", "features": features} for features in hidden]
     return {
-        "format": 5,
+        "format": 6,
         "study": study,
         "researcher_key": second.public(SIGN_SEEDS["researcher"]),
         "data": {
@@ -83,6 +84,7 @@ def plan(
         "start_sha256": "",
         "averaging": None,
         "release_schedule": {"train_s": 0.5, "evaluate_s": 1.0, "ticks": 8},
+        "shared_noise": None,
     }
 
 

@@ -22,7 +22,6 @@ from policies.site_policy import Budget
 from syft_code import canonical
 from syft_code.errors import BudgetExceeded, NotApproved, Refused, require
 from syft_code.plans.messages import Purpose, RoundCall
-from syft_code.privacy import accounting
 from syft_code.privacy.accounting import DpSgdEvent, Event, GaussianEvent
 
 SCHEMA = """
@@ -161,10 +160,10 @@ class Ledger:
         with self._database.reading() as connection:
             return _of_researcher(connection, asset, researcher, key, apart_from=apart_from)
 
-    def study_epsilon(self, plan_hash: str, *, delta: float) -> float:
-        """What one study has spent here so far, as epsilon at this delta."""
+    def of_study(self, plan_hash: str) -> Events:
+        """What one study has spent here so far."""
         with self._database.reading() as connection:
-            return accounting.epsilon(_of_study(connection, plan_hash), delta=delta)
+            return _of_study(connection, plan_hash)
 
     def count(self, plan_hash: str | None = None, *, purpose: Purpose | None = None) -> int:
         """How many rounds were paid for: all, or those of a plan and a purpose."""

@@ -10,7 +10,7 @@ SCHEMA = """
 CREATE TABLE IF NOT EXISTS ticket (
     ticket TEXT PRIMARY KEY, plan_hash TEXT NOT NULL, purpose TEXT NOT NULL,
     round INTEGER NOT NULL, state TEXT NOT NULL, sentence TEXT NOT NULL, shares TEXT NOT NULL,
-    steps INTEGER NOT NULL, epsilon REAL NOT NULL, delta REAL NOT NULL,
+    steps INTEGER NOT NULL, epsilon REAL NOT NULL, epsilon_alone REAL NOT NULL, delta REAL NOT NULL,
     UNIQUE (plan_hash, purpose, round)
 ) STRICT;
 """
@@ -26,8 +26,8 @@ class TicketStore:
     def read(self, ticket: str) -> Ticket:
         """Where a ticket stands, as far as the disk knows; raise `Refused` if there is none."""
         query = (
-            "SELECT purpose, round, state, sentence, shares, steps, epsilon, delta FROM ticket "
-            "WHERE ticket = ?"
+            "SELECT purpose, round, state, sentence, shares, steps, epsilon, epsilon_alone, delta "
+            "FROM ticket WHERE ticket = ?"
         )
         with self._database.reading() as connection:
             row = connection.execute(query, (ticket,)).fetchone()
@@ -36,7 +36,7 @@ class TicketStore:
                 "There is no such ticket here, or the vault was stopped before the round ended: "
                 "call the round (again); it is paid for once."
             )
-        purpose, number, state, sentence, shares, steps, epsilon, delta = row
+        purpose, number, state, sentence, shares, steps, epsilon, alone, delta = row
         return Ticket(
             ticket=ticket,
             purpose=purpose,
@@ -45,6 +45,7 @@ class TicketStore:
             step=steps if state == "done" else 0,
             steps=steps,
             epsilon=epsilon,
+            epsilon_alone=alone,
             delta=delta,
             shares=tuple(shares.split()),
             sentence=sentence,
@@ -73,10 +74,10 @@ class TicketStore:
         """Write a round down as queued."""
         row: Sequence[str | int | float] = (
             ticket.ticket, plan_hash, ticket.purpose, ticket.round, "queued", "", "",
-            ticket.steps, ticket.epsilon, ticket.delta,
+            ticket.steps, ticket.epsilon, ticket.epsilon_alone, ticket.delta,
         )  # fmt: skip
         with self._database.writing() as connection:
-            connection.execute("INSERT INTO ticket VALUES (?,?,?,?,?,?,?,?,?,?)", row)
+            connection.execute("INSERT INTO ticket VALUES (?,?,?,?,?,?,?,?,?,?,?)", row)
 
     def set_state(
         self, ticket: str, state: State, *, shares: tuple[str, ...] = (), sentence: str = ""

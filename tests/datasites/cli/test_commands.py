@@ -213,7 +213,8 @@ def test_a_request_is_listed_shown_approved_and_revoked(ours: Ours) -> None:
     newest = listed["requests"][-1]
     assert newest.keys() == {
         "id", "plan_hash", "study", "researcher", "asset", "front_desk", "vault", "sentence",
-        "study_epsilon", "after_epsilon", "problem",
+        "study_epsilon", "after_epsilon", "study_epsilon_alone",
+        "after_epsilon_alone", "problem",
     }  # fmt: skip
     assert (newest["plan_hash"], newest["study"]) == (wanted.hash, wanted.study)
     assert (newest["front_desk"], newest["vault"]) == ("pending", "undecided")
@@ -429,10 +430,11 @@ def test_a_request_without_a_plan_is_listed_and_its_code_does_not_steer_the_term
 def test_the_ledger_says_what_is_left_and_which_assets_share_patients(ours: Ours) -> None:
     (asset,) = ours.json("ledger")["assets"]
     assert asset.keys() == {
-        "asset", "budget", "spent_epsilon", "left_epsilon", "events", "in_force", "sharing", "remarks",
+        "asset", "budget", "spent_epsilon", "left_epsilon", "spent_epsilon_alone",
+        "left_epsilon_alone", "events", "in_force", "sharing", "remarks",
     }  # fmt: skip
     assert asset["asset"] == "skin-lesions"
-    assert asset["budget"] == {"epsilon": 8.0, "delta": 1e-5}
+    assert asset["budget"] == {"epsilon": 8.0, "epsilon_alone": 8.0, "delta": 1e-5}
     assert (asset["spent_epsilon"], asset["left_epsilon"]) == (0.0, 8.0)
     words = ours.told("ledger")
     assert words.startswith("skin-lesions at north\n")
@@ -444,13 +446,15 @@ def test_an_account_is_written_with_its_events_as_json() -> None:
     account = vault_api.LedgerSummary(
         asset="skin",
         spent_epsilon=9.0,
+        spent_epsilon_alone=9.5,
         budget=Budget(epsilon=8.0, delta=1e-5),
         events=('{"kind":"gaussian","noise_multiplier":2.0}',),
         sharing=("moles",),
         in_force=("ab" * 32,),
     )
     facts = ledger_commands.ledger_facts(account)
-    assert facts["left_epsilon"] == 0.0
+    assert (facts["left_epsilon"], facts["left_epsilon_alone"]) == (0.0, 0.0)
+    assert (facts["spent_epsilon"], facts["spent_epsilon_alone"]) == (9.0, 9.5)
     assert facts["events"] == [{"kind": "gaussian", "noise_multiplier": 2.0}]
     assert (facts["sharing"], facts["in_force"]) == (["moles"], ["ab" * 32])
 

@@ -18,7 +18,7 @@ from datasites.protocol.code_request import CodeRequest
 from datasites.review import disclosures, mock_run
 from datasites.review.evidence import Evidence
 from datasites.review.html_card import Card, Section
-from datasites.review.ledger_card import LedgerCard, PolicyCard, format_time
+from datasites.review.ledger_card import LedgerCard, PolicyCard, describe_event, format_time
 from datasites.review.mock_result import MockRun, Output
 from datasites.review.parties_card import STRANGER, PartiesCard
 from datasites.vault.vault import Vault
@@ -61,7 +61,7 @@ from syft_code.recipes.layers import (
 from syft_code.recipes.recipe import CrossEntropy, DiceCrossEntropy, Recipe
 from syft_code.runtime import visible_text
 from tests.datasites.hospitals import RESEARCHER, OneHospital, approval, policy
-from tests.plans import NEWCOMER, Keys, known, plan
+from tests.plans import NEWCOMER, Keys, known, plan, shared_noise_plan
 
 KEYS = Keys()
 OLD = plan(KEYS, study="first-study")
@@ -70,11 +70,13 @@ EVENT = canonical.encode(accounting.event(OLD, "train")).decode("ascii")
 LEDGER = vault_api.LedgerSummary(
     asset="skin-lesions",
     spent_epsilon=1.25,
+    spent_epsilon_alone=1.25,
     budget=Budget(epsilon=8.0, delta=1e-5),
     events=(EVENT,) * 5,
     sharing=("skin-lesions-of-2020",),
     in_force=(OLD.hash,),
 )
+BUDGET_BOTH = Budget(epsilon=8.0, delta=1e-5, epsilon_alone=20.0)
 STATE = vault_api.PlanStatus(
     state="undecided",
     sentence="",
@@ -82,6 +84,8 @@ STATE = vault_api.PlanStatus(
     weighed="The rules allow it. Is it worth it?",
     study_epsilon=4.12,
     after_epsilon=5.31,
+    study_epsilon_alone=4.12,
+    after_epsilon_alone=5.31,
     last_approved=OLD.encode().decode("ascii"),
     known=known(PLAN),
 )
@@ -163,6 +167,25 @@ class _Words(HTMLParser):
 
 
 # What an owner reads
+
+
+def test_the_card_shows_both_epsilons_of_a_plan_whose_noise_is_shared() -> None:
+    shared = shared_noise_plan(KEYS)
+    ledger = replace(LEDGER, spent_epsilon_alone=2.5, budget=BUDGET_BOTH)
+    state = replace(STATE, study_epsilon_alone=6.66, after_epsilon_alone=7.77)
+    for words in both(pack(plan=shared, ledger=ledger, state=state)):
+        assert "epsilon 6.66 of this study, 7.77 of 20.00 with all before: noise is shared" in words
+        assert "at most 1 of the other hospitals of a sum collude" in words
+        assert "noise multiplier 2 in the sum, of which 1.41 is this hospital's own" in words
+        assert "as much as 2 hospitals need together, since a sum has 3 at least and 1 may" in words
+    own = both(pack())
+    assert all("in this plan all of the noise is this hospital's own" in words for words in own)
+    (past, _) = both(pack(plan=shared, ledger=ledger, state=replace(state, after_epsilon_alone=21)))
+    assert "21.00 of 20.00 with all before" in past
+    card = both(LedgerCard(hospital="hospital-1", ledger=ledger))
+    assert all("epsilon 2.50 is spent of 20.00" in words for words in card)
+    event = canonical.encode(accounting.event(shared, "train")).decode()
+    assert "noise multiplier 2 in the sum, 1.41 of its own" in describe_event(event)[0]
 
 
 WORDS = (

@@ -32,7 +32,7 @@ from syft_code.plans.plan_parts import (
 from syft_code.recipes.architectures import LayerStack
 from syft_code.recipes.layers import Activation, Conv, Pool
 from syft_code.recipes.recipe import CrossEntropy
-from tests.plans import Keys, plan
+from tests.plans import Keys, plan, shared_noise_plan
 
 KEYS = Keys()
 BEFORE = plan(KEYS)
@@ -191,7 +191,7 @@ CHANGED: dict[str, tuple[object, ...]] = {
     ),
     "hospitals": ((FIRST, SECOND, replace(THIRD, patients=50)),),
 }
-NEVER_CHANGED_HERE = {"format", "min_hospitals", "robust", "local_norms"}
+NEVER_CHANGED_HERE = {"format", "min_hospitals", "robust", "local_norms", "shared_noise"}
 """One value is legal, or this small plan allows no other."""
 
 
@@ -210,6 +210,14 @@ def test_whatever_changes_the_hash_is_a_row_of_that_field_with_two_different_sid
 
 def test_each_field_of_a_plan_is_among_them() -> None:
     assert {field.name for field in fields(Plan)} == set(CHANGED) | NEVER_CHANGED_HERE
+
+
+def test_noise_that_is_shared_is_a_row() -> None:
+    after = shared_noise_plan()
+    rows = plan_diff.of_plans(replace(after, shared_noise=None), after)
+    assert [(row.field, row.before, row.after) for row in rows] == [
+        ("shared_noise", plan_diff.ABSENT, "colluding 1")
+    ]
 
 
 def test_the_same_code_has_no_diff() -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -11,11 +12,13 @@ from policies.site_policy import Budget
 from syft_code.errors import BudgetExceeded, NotApproved
 from syft_code.plans.messages import Purpose
 from syft_code.plans.plan import Plan
-from syft_code.plans.plan_parts import DpSgd, Evaluation
+from syft_code.plans.plan_parts import DpSgd, Evaluation, Sharing
+from syft_code.plans.shared_noise import SharedNoise
 from syft_code.privacy import accounting
 from tests.datasites.hospitals import BUDGET, RESEARCHER, OneHospital, approval, policy
 
 ROUNDS = 6
+SHARING, ONE_MAY = Sharing(ring_bits=64, fraction_bits=32), SharedNoise(colluding=1)
 DP = DpSgd(noise_multiplier=2.0, max_grad_norm=1.0, sample_rate=0.5, steps=2)
 
 
@@ -164,3 +167,31 @@ def test_the_vault_vouches_only_for_a_plan_that_may_run(
     assert vouches()
     hospital.perform(vault, owner_actions.RevokePlan(plan_hash=plan.hash, reason="No more."))
     assert not vouches()
+
+
+@pytest.mark.parametrize("whose", ["epsilon", "epsilon_alone"])
+def test_noise_that_is_shared_is_paid_for_as_sums_show_it_and_as_it_is_alone(
+    hospital: OneHospital, vault: Vault, whose: str
+) -> None:
+    shape = {"dp_sgd": replace(DP, steps=1), "sharing": SHARING}
+    plan = hospital.plan(rounds=ROUNDS, evaluation=None, shared_noise=ONE_MAY, **shape)
+    events = [accounting.event(plan, "train")] * ROUNDS
+    of = {"epsilon": accounting.epsilon, "epsilon_alone": accounting.epsilon_alone}
+    limits = {name: epsilon(events, delta=1e-5) for name, epsilon in of.items()}
+    limits[whose] = (limits[whose] + of[whose](events[1:], delta=1e-5)) / 2
+    rules = policy(
+        replace(BUDGET, epsilon=limits["epsilon"]), epsilon_alone=limits["epsilon_alone"]
+    )
+    hospital.perform(vault, owner_actions.AdoptPolicy(policy=rules))
+    wide = replace(BUDGET, epsilon=99.0, epsilon_alone=99.0)
+    said = status(hospital, vault, plan, budget=wide, rounds=ROUNDS)
+    assert said.study_epsilon_alone == of["epsilon_alone"](events, delta=1e-5)
+    assert said.rounds_that_fit == ROUNDS - 1
+    assert ("if all other hospitals collude" in said.stops) == (whose == "epsilon_alone")
+    hospital.perform(vault, approval(plan, budget=wide))
+    assert run(hospital, vault, plan) == (ROUNDS - 1, 0)
+    ledger = hospital.perform(vault, owner_actions.GetLedger(asset="skin-lesions"))
+    assert isinstance(ledger, vault_api.LedgerSummary)
+    assert ledger.spent_epsilon == accounting.epsilon(events[1:], delta=1e-5)
+    assert ledger.spent_epsilon_alone == accounting.epsilon_alone(events[1:], delta=1e-5)
+    assert ledger.spent_epsilon < ledger.spent_epsilon_alone <= limits["epsilon_alone"]

@@ -23,6 +23,7 @@ from syft_code.plans import messages
 from syft_code.plans.messages import OpenCall, SetChoice, Signed
 from syft_code.plans.plan import MAX_PLAN_BYTES
 from syft_code.plans.plan_parts import Robust, Sharing
+from syft_code.plans.shared_noise import SharedNoise
 from syft_code.secret_sharing import envelope, groups, sharing
 from tests.federation.live_aggregators import (
     HOSPITALS,
@@ -405,6 +406,33 @@ def test_sets_that_no_plan_allows_are_not_chosen(parties: list[Party], lines: li
     with pytest.raises(Refused, match="asks for another"):
         lines[0].release(call_for(plan), [], piece=1)
     assert lines[0].chosen(call_for(plan)) == THREE, "no refusal chose a set"
+
+
+def test_a_sum_of_too_few_parts_of_a_shared_noise_is_never_opened(
+    parties: list[Party], lines: list[Line]
+) -> None:
+    """Two of four are left, and each has a part of the noise that three need: nobody sees a sum."""
+    plan = make_plan(
+        parties,
+        "shared-noise",
+        sharing=Sharing(ring_bits=64, fraction_bits=36),
+        shared_noise=SharedNoise(colluding=1),
+    )
+    open_and_submit(plan, lines, ("north", "south"))
+    lines[0].submit(make_shares(plan, "east")[0])  # and then east is gone
+    for line in lines:
+        for names in (("north", "south"), ("north",)):
+            with pytest.raises(Refused, match="at least 3 hospitals"):
+                line.choose(call_for(plan, names))
+        for piece in (1, 2, 3):
+            with pytest.raises(Refused):
+                line.release(call_for(plan, ("north", "south")), [], piece=piece)
+    assert lines[0].chosen(call_for(plan, ("east", "north", "south"))), "here the three are"
+    for line in lines[1:]:
+        with pytest.raises(Refused, match="2 of 3 are"):
+            line.choose(call_for(plan, ("east", "north", "south")))
+    for party in parties:
+        assert not any(plan.hash in str(path) for path in party.files("sums"))
 
 
 def test_a_share_that_is_not_whole_is_in_no_set(parties: list[Party], lines: list[Line]) -> None:

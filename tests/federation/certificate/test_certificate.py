@@ -38,10 +38,17 @@ def stated(outcome: Outcome, hospital: str, sign_anew, factor: float) -> Outcome
         dataclasses.replace(
             r,
             epsilon=r.epsilon | {hospital: r.epsilon[hospital] * factor},
+            epsilon_alone=r.epsilon_alone | {hospital: r.epsilon_alone[hospital] * factor},
             headers={
                 purpose: signed
                 | {
-                    name: sign_anew(one, epsilon=json.loads(one.message)["epsilon"] * factor)
+                    name: sign_anew(
+                        one,
+                        **{
+                            epsilon: json.loads(one.message)[epsilon] * factor
+                            for epsilon in ("epsilon", "epsilon_alone")
+                        },
+                    )
                     for name, one in signed.items()
                     if name == hospital
                 }
@@ -69,6 +76,7 @@ def without(
                     trained=others(r.trained),
                     groups=tuple(map(others, r.groups)),
                     epsilon=pick(r.epsilon, others),
+                    epsilon_alone=pick(r.epsilon_alone, others),
                     delta=pick(r.delta, others),
                     absent=r.absent + 1,
                 )
@@ -182,9 +190,10 @@ def test_a_hospital_may_train_in_a_round_and_not_evaluate_it(skin_demo) -> None:
     outcome = without(skin_demo.outcome, "south", in_rounds={2, 3}, purposes=("evaluate",))
     rounds = [
         dataclasses.replace(
-            one, epsilon=one.epsilon | {"south": epsilon_signed(one.headers["train"]["south"])}
+            one, epsilon=one.epsilon | south, epsilon_alone=one.epsilon_alone | south
         )
         for one in outcome.rounds
+        for south in [{"south": epsilon_signed(one.headers["train"]["south"])}]
     ]
     content = certificate.certificate(dataclasses.replace(outcome, rounds=tuple(rounds)))
     assert content["hospitals"][1]["rounds_evaluated"] == []
@@ -247,6 +256,18 @@ TAMPERINGS = {
         "by its own signature",
     ),
     "a smaller headline": (lambda c: scale(c, "epsilon", 0.9), "no less than"),
+    "a smaller worst case": (
+        lambda c: scale(c, "epsilon_alone", 0.9),
+        "epsilon_alone must be no less",
+    ),
+    "a smaller worst case of the ledger": (
+        lambda c: scale(c, "epsilon_alone_stated_by_ledger", 0.999),
+        "by its own signature",
+    ),
+    "a smaller PLD worst case": (
+        lambda c: scale(c, "epsilon_alone_pld", 0.9),
+        "epsilon_alone by PLD",
+    ),
     "a headline that is no number": (
         lambda c: c["hospitals"][0].update(epsilon=math.nan),
         "no less than",

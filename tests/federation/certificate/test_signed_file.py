@@ -197,7 +197,8 @@ def test_a_statement_of_another_study_is_refused(content, skin_demo, sign_anew) 
     assert "north: its statement of round 3 (evaluate) must be of this study" in problem
 
 
-def test_a_hospital_that_states_less_than_the_plan_costs_is_found(content, sign_anew) -> None:
+@pytest.mark.parametrize("name", ["epsilon", "epsilon_alone"])
+def test_a_hospital_that_states_less_than_the_plan_costs_is_found(content, sign_anew, name) -> None:
     """It signed so itself: its ledger does not hold the plan's events."""
     own = content["hospitals"][0]
     low = own["epsilon_pld"] / 2
@@ -205,11 +206,11 @@ def test_a_hospital_that_states_less_than_the_plan_costs_is_found(content, sign_
 
     def change(content: Certificate) -> None:
         entry = content["hospitals"][0]
-        entry["statements"][-1] = dataclasses.asdict(sign_anew(last, epsilon=low))
-        entry["epsilon_stated_by_ledger"] = low
+        entry["statements"][-1] = dataclasses.asdict(sign_anew(last, **{name: low}))
+        entry[f"{name}_stated_by_ledger"] = low
 
     (problem,) = problems_of(change, content)
-    assert "north: the ledger states epsilon" in problem and "its events come to" in problem
+    assert f"north: the ledger states {name}" in problem and "its events come to" in problem
 
 
 def test_no_file_is_a_certificate_by_accident(tmp_path) -> None:

@@ -62,7 +62,10 @@ def test_a_model_with_its_certificate_holds_by_the_parties_keys(model: Path, key
     assert [own["signed_contributions"] for own in facts["hospitals"]] == [5, 5, 5, 5]
     words = run(model, "--keys", keys).stdout
     assert words.startswith("The certificate holds: study a-study, 3 rounds, 20 contributions")
-    assert "  north: 5 contributions, epsilon " in words and "at delta 1e-05." in words
+    assert (
+        "  north: 5 contributions, epsilon " in words
+        and "at delta 1e-05, whoever colludes." in words
+    )
     assert words.endswith("The keys are those that you gave.\n")
 
 

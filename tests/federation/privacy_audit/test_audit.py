@@ -1,6 +1,7 @@
 """The audit agrees with what is claimed, and finds each way in which the mechanism could be wrong."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from federation.privacy_audit import audit, canaries, settings
 from federation.privacy_audit.audit import Finding
 from federation.privacy_audit.settings import SETTINGS, Setting
 from syft_code.learning import dp_sgd
+from syft_code.plans.shared_noise import NoiseGrid
 from syft_code.privacy import noise
 from syft_code.privacy.noise import NoiseSource
 
@@ -64,6 +66,27 @@ def the_same_noise_in_both_rounds(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(NoiseSource, "normal", again)
 
 
+def half_of_a_shared_noise(patch: pytest.MonkeyPatch) -> None:
+    whole = NoiseSource.add_discrete_noise
+    patch.setattr(
+        NoiseSource,
+        "add_discrete_noise",
+        lambda self, exact, *, variance: whole(self, exact, variance=variance // 4),
+    )
+
+
+def hospitals_miscounted(patch: pytest.MonkeyPatch) -> None:
+    """As if nine took part in each sum where three may, and still as many are honest."""
+    right = NoiseGrid.of
+    patch.setattr(
+        NoiseGrid,
+        "of",
+        lambda *args, honest, **more: replace(
+            right(*args, honest=honest + 6, **more), honest=honest
+        ),
+    )
+
+
 def setting(model: str, sigma: float, **changes: float) -> Setting:
     return settings._setting(model, sigma, **changes)  # type: ignore[arg-type]
 
@@ -84,6 +107,52 @@ def finding(of: Setting, *, runs: int) -> Finding:
     return found
 
 
+SHARED: dict[str, Sabotage] = {
+    "half the noise": half_of_a_shared_noise,
+    "m miscounted": hospitals_miscounted,
+}
+
+
+@pytest.mark.parametrize("case", SHARED)
+def test_shared_noise_that_is_wrong_is_found_in_sums(
+    case: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    SHARED[case](monkeypatch)
+    of = settings._setting("mlp", 0.57, colluding=1)
+    assert finding(of, runs=600).many_runs.above
+
+
+@pytest.mark.slow
+def test_shared_noise_is_within_its_claim_and_not_far_below_the_closed_form() -> None:
+    """mu of a Gaussian release is 1 ÷ its noise multiplier."""
+    found = finding(settings._setting("mlp", 0.5, colluding=1), runs=400)
+    assert not found.above, found
+    assert 0.3 / 0.5 < found.mu < 1 / 0.5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", SHARED)
+def test_shared_noise_that_is_wrong_is_found_in_one_hospitals_update(
+    case: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    of = settings._setting("mlp", 0.8, colluding=1, alone=True)
+    honest = finding(of, runs=600)
+    assert not honest.above and 0.3 * 2**0.5 / 0.8 < honest.mu < 2**0.5 / 0.8
+    SHARED[case](monkeypatch)
+    assert finding(of, runs=600).many_runs.above
+
+
+@pytest.mark.slow
+def test_one_colluding_hospital_more_than_the_plan_allows_breaks_the_claim_of_sums(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A sum with one honest hospital less in it: why c must not be chosen too small."""
+    of = settings._setting("mlp", 0.57, colluding=1)
+    honest = canaries.summed_in
+    monkeypatch.setattr(canaries, "summed_in", lambda plan, *, alone: honest(plan, alone=alone) - 1)
+    assert finding(of, runs=2000).many_runs.above
+
+
 @pytest.mark.parametrize("case", FOUND)
 def test_a_mechanism_that_is_wrong_is_found(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
     sabotage, changes, runs = FOUND[case]
@@ -100,10 +169,10 @@ def test_what_is_right_is_within_its_claim_and_not_far_below() -> None:
 
 def test_one_run_finds_a_clip_that_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     of = setting("linear", 4.0)
-    honest = audit._one_run(of.plan, seed=0, error=1e-4)
+    honest = audit._one_run(of, seed=0, error=1e-4)
     assert not honest.above
     no_clip(monkeypatch)
-    assert audit._one_run(of.plan, seed=0, error=1e-4).above
+    assert audit._one_run(of, seed=0, error=1e-4).above
 
 
 @pytest.mark.parametrize("number", [12, 13, 17, 19])
@@ -121,9 +190,9 @@ def test_an_observation_is_one_a_drawn_step_and_noise_of_the_promised_size(numbe
     assert np.std(seen[0]) == pytest.approx(probe.noise_std, rel=0.7)
 
 
-def test_there_are_20_settings_of_each_lever() -> None:
+def test_there_are_25_settings_of_each_lever() -> None:
     plans = [each.plan for each in SETTINGS]
-    assert len({each.name for each in SETTINGS}) == len(SETTINGS) == 20
+    assert len({each.name for each in SETTINGS}) == len(SETTINGS) == 25
     for levers in (
         {p.dp_sgd.noise_multiplier for p in plans},
         {p.dp_sgd.sample_rate for p in plans},

@@ -335,6 +335,7 @@ def test_a_vaults_answer_is_a_ticket_or_an_error_and_anything_else_is_a_no() -> 
         step=0,
         steps=3,
         epsilon=1.0,
+        epsilon_alone=1.0,
         delta=1e-5,
     )
     packed = {"kind": "ticket", "ticket": canonical.encode(ticket).decode()}

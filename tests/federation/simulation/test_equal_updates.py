@@ -32,7 +32,8 @@ from syft_code.plans import messages
 from syft_code.plans.algorithms import FedAdagrad, FedAdam, FedProx, FedYogi, Scaffold
 from syft_code.plans.messages import RoundCall
 from syft_code.plans.plan import Plan
-from syft_code.plans.plan_parts import AdaptiveClip, Augmentation, Compression, DpSgd
+from syft_code.plans.plan_parts import AdaptiveClip, Augmentation, Compression, DpSgd, Sharing
+from syft_code.plans.shared_noise import SharedNoise
 from syft_code.privacy.noise import NoiseSource
 from syft_code.recipes.architectures import LayerStack
 from syft_code.recipes.layers import Activation, Conv, GlobalAverage, GroupNorm
@@ -77,6 +78,11 @@ PLANS: dict[str, dict[str, Any]] = {
     "frozen": {"frozen_layers": 1},
     "local norms": {"recipe": NORMED, "local_norms": True},
     "adaptive": {"dp_sgd": ADAPTIVE},
+    "shared noise": {
+        "dp_sgd": DpSgd(noise_multiplier=2.0, max_grad_norm=1.0, sample_rate=0.5, steps=1),
+        "sharing": Sharing(ring_bits=64, fraction_bits=32),
+        "shared_noise": SharedNoise(colluding=1),
+    },
     "views": {
         "augmentation": Augmentation(
             views=2, flips=True, rotations=False, shift_px=1, intensity=0.1

@@ -226,7 +226,7 @@ def test_an_upper_case_signature_is_not_taken_for_the_same() -> None:
 def test_a_message_of_another_kind_is_no_entry() -> None:
     header = ShareHeader(
         plan_hash="00", hospital="north", purpose="train", round=1, party=1, parties=3, needed=3,
-        length=1, ring_bits=64, weights_sha256="11" * 32, epsilon=1.0, delta=1e-5,
+        length=1, ring_bits=64, weights_sha256="11" * 32, epsilon=1.0, epsilon_alone=1.0, delta=1e-5,
         log_sha256=head_of(LOG).sha256, sealed_sha256="00",
     )  # fmt: skip
     line = line_of(messages.sign(header, KEY))

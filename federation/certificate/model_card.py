@@ -59,7 +59,11 @@ def _what(content: Certificate, plan: Plan) -> Iterator[str]:
 
 
 def _architecture(plan: Plan) -> str:
-    kinds = {"layers": "layer stack", "fusion": "pictures and facts brought together", "unet": "U-Net"}
+    kinds = {
+        "layers": "layer stack",
+        "fusion": "pictures and facts brought together",
+        "unet": "U-Net",
+    }
     return kinds[plan.recipe.model.kind]
 
 

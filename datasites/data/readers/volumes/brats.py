@@ -24,8 +24,10 @@ from datasites.data.readers.volumes import (
     slicing,
 )
 from datasites.data.readers.volumes.brats_case import BratsCase
+from datasites.data.readers.volumes.case_volumes import CaseVolumes
 from datasites.data.readers.volumes.editions import BRATS_2013_TO_2021
 from datasites.data.readers.volumes.mapping import CLASSES, MAPPING_FILE, MODALITIES, VolumeMapping
+from datasites.data.readers.volumes.slicing import Frame
 from syft_code.cohort import Cohort
 from syft_code.errors import InvalidData, require
 from syft_code.recipes.recipe import DataSpec
@@ -168,12 +170,34 @@ def cut(
         InvalidData: naming the case or the file, and the reason.
     """
     whole = case_volumes.read(root, case, names)
+    images, frame = images_of(case, whole, size_px=size_px, count=count, neighbours=neighbours)
+    labels = [slicing.resized(whole.classes[:, :, z], frame, size_px) for z in frame.z]
+    return Slices(
+        images=images,
+        labels=np.stack(labels),
+        missing=tuple(name for name in MODALITIES if name not in whole.images),
+        stored_labels=whole.stored_labels,
+        patient_id=whole.patient_id,
+        placed=whole.placed,
+    )
+
+
+def images_of(
+    case: BratsCase, whole: CaseVolumes, *, size_px: int, count: int | None, neighbours: int
+) -> tuple[NDArray[np.float16], Frame]:
+    """A case's slices, standardised, and where they were cut; with no count all that show any brain.
+
+    Shapes: float16 `[slices, channels, size, size]`.
+    Raises:
+        InvalidData: naming the case and the modality, and the reason.
+    """
     brains = {
         name: slicing.brain_of(voxels, f"{case.where}, {name},")
         for name, voxels in whole.images.items()
     }
-    frame = slicing.frame_of(np.logical_or.reduce(list(brains.values())), whole.spacing_mm, count)
-    channels = [
+    brain = np.logical_or.reduce(list(brains.values()))
+    frame = slicing.frame_of(brain, whole.grid.spacing_mm, count)
+    parts = [
         slicing.channels_of(
             whole.images[name],
             brains[name],
@@ -186,15 +210,7 @@ def cut(
         else np.zeros((len(frame.z), 2 * neighbours + 1, size_px, size_px), dtype=np.float16)
         for name in MODALITIES
     ]
-    labels = [slicing.resized(whole.classes[:, :, z], frame, size_px) for z in frame.z]
-    return Slices(
-        images=np.concatenate(channels, axis=1),
-        labels=np.stack(labels),
-        missing=tuple(name for name in MODALITIES if name not in whole.images),
-        stored_labels=whole.stored_labels,
-        patient_id=whole.patient_id,
-        placed=whole.placed,
-    )
+    return np.concatenate(parts, axis=1), frame
 
 
 class _Shelf:

@@ -33,38 +33,41 @@ class CaseVolumes:
 
     Shapes: every image and `classes` (uint8) `[x, y, z]`. `stored_labels` are the values that the mask
     uses for anything but background; `patient_id` is what DICOM headers say, "" if nothing; `placed` says
-    whether every file tells how it lies.
+    whether every file tells how it lies. `grid` is the volume whose voxels all the others share. Of a case
+    without a mask `classes` are background throughout.
     """
 
     images: dict[str, NDArray[Any]]
     classes: NDArray[np.uint8]
-    spacing_mm: tuple[float, float, float]
+    grid: Volume
     stored_labels: frozenset[int]
     patient_id: str
     placed: bool
 
 
 def read(root: Path, case: BratsCase, mapping: VolumeMapping) -> CaseVolumes:
-    """All volumes of a case, checked.
+    """All volumes of a case, checked; its mask, if it has one.
 
     Raises:
         InvalidData: naming the case or the file, and the reason.
     """
-    mask = nifti.read(root, case.files[MASK], mask=True, placement=mapping.affine)
-    _require_flat(mask, case, MASK)
     series = _series(root, case, mapping)
     images = _nifti_images(root, case, mapping) | {
         name: dicom.volume(one) for name, one in series.items()
     }
-    for name, volume in images.items():
+    volumes = _mask(root, case, mapping) | images
+    first, grid = next(iter(volumes.items()))
+    for name, volume in volumes.items():
         _require_flat(volume, case, name)
         require(
-            mask.same_grid(volume),
-            f"{case.where} must have all its files on one grid, and the mask's and {name}'s shapes or affines "
+            grid.same_grid(volume),
+            f"{case.where} must have all its files on one grid, and the {first}'s and {name}'s shapes or affines "
             "differ. Register them to one another.",
             error=InvalidData,
         )
-    classes, stored = _classes(mask.voxels, case)
+    classes, stored = np.zeros(grid.voxels.shape, dtype=np.uint8), frozenset[int]()
+    if MASK in volumes:
+        classes, stored = _classes(volumes[MASK].voxels, case)
     ids = dicom.patient_ids(list(series.values()))
     require(
         len(ids) <= 1,
@@ -74,11 +77,17 @@ def read(root: Path, case: BratsCase, mapping: VolumeMapping) -> CaseVolumes:
     return CaseVolumes(
         images={name: images[name].voxels for name in MODALITIES if name in images},
         classes=classes,
-        spacing_mm=mask.spacing_mm,
+        grid=grid,
         stored_labels=stored,
         patient_id=next(iter(ids), "") if not mapping.patient_id else "",
-        placed=mask.placed and all(volume.placed for volume in images.values()),
+        placed=all(volume.placed for volume in volumes.values()),
     )
+
+
+def _mask(root: Path, case: BratsCase, mapping: VolumeMapping) -> dict[str, Volume]:
+    if MASK not in case.files:
+        return {}
+    return {MASK: nifti.read(root, case.files[MASK], mask=True, placement=mapping.affine)}
 
 
 def _require_flat(volume: Volume, case: BratsCase, name: str) -> None:

@@ -1,4 +1,4 @@
-"""`predict`: a trained model on files that it has never seen."""
+"""`predict`: a trained model on files that it has never seen. `model export`: it as ONNX."""
 
 import time
 from pathlib import Path
@@ -6,16 +6,60 @@ from typing import Annotated
 
 import typer
 
-from federation.prediction import predictions, trained_model
+from federation.prediction import onnx_export, predictions, trained_model
 from federation.prediction.trained_model import TrainedModel
 from syft_code.errors import InvalidInput, require
-from syft_code.runtime.cli_output import AsJson, document, quoted, sentence
+from syft_code.runtime.cli_input import require_output_file
+from syft_code.runtime.cli_output import AsJson, Command, document, quoted, sentence
 
 FOLDER = Path("predictions")
+Model = Annotated[Path, typer.Argument(metavar="MODEL", help="The model's .safetensors file.")]
+Certificate = Annotated[
+    Path | None, typer.Option(help="If it is not certificate.json beside the model.")
+]
+Keys = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="The parties' keys, as for certificate verify.")
+]
+Unchecked = Annotated[
+    bool, typer.Option("--unchecked", help="Use a model that has no certificate.")
+]
+
+
+def model_app() -> typer.Typer:
+    """`model`, as a group of one."""
+    found = typer.Typer(no_args_is_help=True, help="A trained model in another form.")
+
+    @found.callback()
+    def _group() -> None: ...
+
+    found.command(cls=Command)(export)
+    return found
+
+
+def export(
+    model: Model,
+    out: Annotated[Path, typer.Option(help="A new file, .onnx.")],
+    certificate: Certificate = None,
+    keys: Keys = None,
+    unchecked: Unchecked = False,
+) -> None:
+    """Write a model as ONNX, if its layers have a form there; its certificate is checked first."""
+    require_output_file(out, "--out")
+    require(
+        not out.exists(),
+        f"--out must be a new file, got {quoted(str(out))}: name another.",
+        error=InvalidInput,
+    )
+    found = trained_model.load(model, certificate=certificate, keys=keys, unchecked=unchecked)
+    onnx_export.write(out, found.saved)
+    sentence(found.standing)
+    sentence(
+        f"Written to {quoted(str(out))}. The certificate speaks of the original, not of this file."
+    )
 
 
 def predict(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="The model's .safetensors file.")],
+    model: Model,
     path: Annotated[
         Path,
         typer.Argument(
@@ -30,16 +74,9 @@ def predict(
         Path | None,
         typer.Option(help="schema.toml of the study's tables, unless it comes with Consilium."),
     ] = None,
-    certificate: Annotated[
-        Path | None, typer.Option(help="If it is not certificate.json beside the model.")
-    ] = None,
-    keys: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="The parties' keys, as for certificate verify."),
-    ] = None,
-    unchecked: Annotated[
-        bool, typer.Option("--unchecked", help="Use a model that has no certificate.")
-    ] = False,
+    certificate: Certificate = None,
+    keys: Keys = None,
+    unchecked: Unchecked = False,
     as_json: AsJson = False,
 ) -> None:
     """Ask a model about files it has never seen: probabilities as CSV, masks as NIfTI with a PNG.

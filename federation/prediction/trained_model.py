@@ -5,7 +5,7 @@ model, certificate, keys ─ load ─▶ TrainedModel ─┬─ probabilities �
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -20,9 +20,12 @@ from federation.certificate.file_check import BESIDE
 from federation.certificate.verification import Certificate
 from federation.evaluation import model_file
 from federation.evaluation.model_file import SavedModel
+from syft_code.cohort import Images
 from syft_code.errors import InvalidInput, Refused, require
-from syft_code.models import networks
+from syft_code.models import fixed_front, networks
 from syft_code.models.threads import one_thread
+from syft_code.recipes.recipe import front
+from syft_code.runtime.encoder_files import FOLDER, EncoderFiles
 
 AT_ONCE = 32
 """Slices that the network looks at together."""
@@ -59,10 +62,14 @@ class PredictedMask:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class TrainedModel:
-    """A network with what it was trained for; `standing` says in words what its certificate is worth."""
+    """A network with what it was trained for; `standing` says in words what its certificate is worth.
+
+    `encoders` are the files of this machine that a model's front may name.
+    """
 
     saved: SavedModel
     standing: str
+    encoders: EncoderFiles = field(default_factory=lambda: EncoderFiles(Path(FOLDER)))
 
     def network(self) -> nn.Module:
         """The network, for tensors that `networks.inputs` gives."""
@@ -76,6 +83,7 @@ class TrainedModel:
         Raises:
             InvalidInput: if the model draws masks, or the path is not there.
             InvalidData: naming the first file, row or cell that is not acceptable, and why.
+            Unavailable: if a public file that the model's front names is not on this machine.
         """
         data = self.saved.data
         self._require_task("classification", "masks of cases: ask it for masks")
@@ -119,18 +127,24 @@ class TrainedModel:
             error=InvalidInput,
         )
 
-    def _scores(
-        self, images: NDArray[np.uint8] | NDArray[np.float16], facts: NDArray[np.float32]
-    ) -> NDArray[np.float32]:
+    def _scores(self, images: Images, facts: NDArray[np.float32]) -> NDArray[np.float32]:
         """The probability of each class, of each slice or of each of its pixels."""
-        network = self.network()
+        network, entering = self.network(), self._entering(images)
         parts = []
         with one_thread(), torch.inference_mode():
             for start in range(0, len(images), AT_ONCE):
                 part = slice(start, start + AT_ONCE)
-                logits = network(*networks.inputs(images[part], facts[part]))
+                logits = network(*networks.inputs(entering[part], facts[part]))
                 parts.append(logits.softmax(1).numpy())
         return np.concatenate(parts)
+
+    def _entering(self, images: Images) -> Images:
+        """What the network takes of slices: themselves, or what its front says of each; kept nowhere."""
+        for layer in front(self.saved.recipe.model):
+            sha256 = layer.file_sha256
+            file = self.encoders.read(sha256, called=layer.title) if sha256 else b""
+            images = fixed_front.encoded(layer, images, file)
+        return images
 
 
 def load(

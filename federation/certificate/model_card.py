@@ -18,6 +18,7 @@ from syft_code.plans.plan import Plan
 CARD_FILE = "model_card.md"
 """Its name beside a certificate."""
 DEMO_ONLY = "possible only in a demo that owns all the data"
+_COUNTS = ("patients", "on_training_patients")
 _MARKUP = re.compile(r"([\\`*_{}\[\]<>#|~])")
 
 
@@ -69,7 +70,7 @@ def _architecture(plan: Plan) -> str:
 
 def _data(content: Certificate, plan: Plan) -> Iterator[str]:
     data = plan.data
-    yield f"- Kind: {data.kind}. One patient is one {_plain(data.patient_unit)}."
+    yield f"- Kind: {data.kind}. What counts as one patient: {_plain(data.patient_unit)}."
     yield f"- {_plain(content['privacy']['unit_sentence'])}"
     if data.kind == "series":
         yield f"- {data.height_px} hours of {_plain(data.channels[0])}."
@@ -106,7 +107,7 @@ def _privacy(content: Certificate, plan: Plan) -> Iterator[str]:
     yield f"- Neighbouring relation: {_plain(content['privacy']['neighbouring_relation'])}."
     yield (
         f"- DP-SGD: noise {dp.noise_multiplier:g} x clip {dp.max_grad_norm:g}, sample rate "
-        f"{dp.sample_rate:g}, {dp.steps} steps a round, {len(content['rounds'])} of {plan.rounds} rounds."
+        f"{dp.sample_rate:g}, steps a round: {dp.steps}, rounds: {len(content['rounds'])} of {plan.rounds}."
     )
     spent = [own["epsilon"] for own in content["hospitals"] if own["epsilon"] is not None]
     if spent:
@@ -137,17 +138,20 @@ def _figures(content: Certificate, plan: Plan) -> Iterator[str]:
     else:
         yield "No figure was paid for: the plan has no evaluation that ran."
     yield ""
-    if plan.data.stand_in and DEMO_ONLY in utility:
-        yield from _exact(utility[DEMO_ONLY])
+    demo = utility.get(DEMO_ONLY, {})
+    if plan.data.stand_in and demo.get("exact_figures_of_this_model"):
+        yield from _exact(demo)
         yield ""
     yield "Subgroups (sex, age, site): none were measured."
 
 
 def _exact(demo: Mapping[str, Any]) -> Iterator[str]:
     """Of this model and of the baselines, side by side: only stand-ins have such figures."""
-    exact = {k: v for k, v in demo["exact_figures_of_this_model"].items() if "/" not in k}
+    found = demo["exact_figures_of_this_model"]
+    exact = {k: v for k, v in found.items() if "/" not in k and k not in _COUNTS}
     columns = [("this model", exact), *((one["name"], one["metrics"]) for one in demo["baselines"])]
-    yield "Exact figures, which only stand-ins may show:"
+    group = "training" if found.get("on_training_patients") else "held-out"
+    yield f"Exact figures over the {group} patients, which only stand-ins may show:"
     yield ""
     yield from _table(
         ("Figure", *(_plain(name) for name, _ in columns)),

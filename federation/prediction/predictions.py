@@ -34,7 +34,7 @@ def require_new(folder: Path) -> None:
         free = not (folder.is_symlink() or folder.exists()) or (
             folder.is_dir() and not any(folder.iterdir())
         )
-    except OSError:
+    except (OSError, ValueError):
         free = False
     require(
         free,

@@ -106,8 +106,8 @@ def test_a_model_that_was_changed_or_has_no_certificate_is_refused(
     assert trained_model.load(skin, unchecked=True).standing == trained_model.UNCHECKED
     with pytest.raises(InvalidInput, match="both checked and unchecked"):
         trained_model.load(skin, unchecked=True, certificate=tmp_path / "c.json")
-    for wrong in (tmp_path / "none", tmp_path, Path("a\0b")):
-        with pytest.raises((InvalidInput, ValueError)):
+    for wrong in (tmp_path / "none", tmp_path):
+        with pytest.raises(InvalidInput):
             trained_model.load(wrong, unchecked=True)
 
 
@@ -132,7 +132,7 @@ def test_a_table_is_read_by_its_schema_with_and_without_the_label(
         csv.writer(text).writerows([columns, *rows])
     without = model.probabilities(named)
     assert np.array_equal(found.values, without.values) and len(found.values) == len(rows)
-    assert without.names[0] == "'named.csv', row 2"
+    assert without.names[:2] == ("row 2", "row 3")
     facts = unlabelled.slices(named, data).facts
     trained = {row.tobytes() for row in own.cohort.facts}
     assert {row.tobytes() for row in facts} <= trained

@@ -73,7 +73,7 @@ def read(root: Path, path: Path, schema: Schema) -> UnlabelledRows:
 def _names(table: Table, schema: Schema) -> tuple[str, ...]:
     """The patient of each row, or where the row stands."""
     if not schema.patient:
-        return tuple(table.where(row) for row in range(table.rows))
+        return tuple(table.where(row).rpartition(", ")[2] for row in range(table.rows))
     words = table.columns[in_file(schema.patient)]
     texts = words.texts.to_pylist()
     return tuple(texts[code] for code in words.codes.tolist())

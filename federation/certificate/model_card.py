@@ -85,16 +85,27 @@ def _sites(content: Certificate) -> Iterator[str]:
     """A row for each hospital; patients are what its owner declared."""
     hospitals: Sequence[Mapping[str, Any]] = content["hospitals"]
     yield from _table(
-        ("Hospital", "Training patients (declared)", "Rounds trained", "Epsilon", "Delta"),
+        (
+            "Hospital",
+            "Training patients (declared)",
+            "Rounds trained",
+            "Epsilon",
+            "Epsilon if all others collude",
+            "Delta",
+        ),
         (
             (
                 _plain(own["name"]),
                 f"{own['declared_patients']:,}",
                 str(len(own["rounds_trained"])),
                 *(
-                    ("none spent", "")
+                    ("none spent", "none spent", "")
                     if own["epsilon"] is None
-                    else (f"{own['epsilon']:.3f}", f"{own['delta']:g}")
+                    else (
+                        f"{own['epsilon']:.3f}",
+                        f"{own['epsilon_alone']:.3f}",
+                        f"{own['delta']:g}",
+                    )
                 ),
             )
             for own in hospitals
@@ -109,9 +120,7 @@ def _privacy(content: Certificate, plan: Plan) -> Iterator[str]:
         f"- DP-SGD: noise {dp.noise_multiplier:g} x clip {dp.max_grad_norm:g}, sample rate "
         f"{dp.sample_rate:g}, steps a round: {dp.steps}, rounds: {len(content['rounds'])} of {plan.rounds}."
     )
-    spent = [own["epsilon"] for own in content["hospitals"] if own["epsilon"] is not None]
-    if spent:
-        yield f"- Epsilon of a patient in this study: {max(spent):.3f} at most, by the table above."
+    yield f"- {_plain(content['privacy']['epsilon_and_epsilon_alone'])}"
     yield f"- Accountant: {_plain(content['privacy']['accountant'])}."
     yield (
         f"- Updates were seen as sums over at least {plan.min_hospitals} hospitals, opened by "

@@ -29,7 +29,7 @@ def test_a_card_says_data_sites_epsilon_figures_and_limits(
     table = {row[0]: row[1:] for row in rows(text)}
     for own in content["hospitals"]:
         assert table[own["name"]] == [
-            str(own["declared_patients"]), "3", f"{own['epsilon']:.3f}", "1e-05",
+            str(own["declared_patients"]), "3", f"{own['epsilon']:.3f}", f"{own['epsilon_alone']:.3f}", "1e-05",
         ]  # fmt: skip
     figure = content["utility"]["noised_by_round"]["3"]["balanced_accuracy"]
     assert table["balanced\\_accuracy"] == [f"{figure:.3f}", "0.040"]

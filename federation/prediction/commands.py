@@ -27,7 +27,7 @@ Unchecked = Annotated[
 
 def model_app() -> typer.Typer:
     """`model`, as a group of one."""
-    found = typer.Typer(no_args_is_help=True, help="A trained model in another form.")
+    found = typer.Typer(no_args_is_help=True, help="A trained model in another form: ONNX.")
 
     @found.callback()
     def _group() -> None: ...
@@ -79,9 +79,9 @@ def predict(
     unchecked: Unchecked = False,
     as_json: AsJson = False,
 ) -> None:
-    """Ask a model about files it has never seen: probabilities as CSV, masks as NIfTI with a PNG.
+    """Ask a trained model about pictures, a CSV or cases that it has never seen.
 
-    Files are read as in training. The certificate is checked first: one that does not hold is refused.
+    It writes probabilities as CSV, masks as NIfTI with a picture of each. Files are read as in training. The certificate is checked first: one that does not hold is refused.
 
     JSON: standing, folder, files, predicted, remarks.
     """

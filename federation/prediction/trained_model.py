@@ -29,6 +29,7 @@ from syft_code.runtime.encoder_files import FOLDER, EncoderFiles
 
 AT_ONCE = 32
 """Slices that the network looks at together."""
+_EPSILONS = ("epsilon", "epsilon_alone")
 UNCHECKED = (
     "Not checked: no certificate was asked for, so that nobody says who trained this model, on whose "
     "patients, and what it cost them."
@@ -190,8 +191,11 @@ def load(
 
 
 def _standing(content: Certificate, *, keys_given: bool) -> str:
-    spent = [own["epsilon"] for own in content["hospitals"] if own["epsilon"] is not None]
-    cost = f"epsilon {max(spent):.2f} at most" if spent else "no epsilon spent"
+    spent = [own for own in content["hospitals"] if own["epsilon"] is not None]
+    most, worst = (max((own[name] for own in spent), default=0.0) for name in _EPSILONS)
+    cost = f"epsilon {most:.2f} at most" + (
+        f" ({worst:.2f} if all other hospitals collude)" if worst > most else ""
+    )
     data = " on STAND-INS, which have no medical meaning" if content["stand_in"] else ""
     keys = (
         "by the keys that you gave."

@@ -1,13 +1,14 @@
 """What was cut from a scan goes back to where it lay."""
 
 import itertools
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from datasites.data.readers.volumes import slicing
+from datasites.data.readers.volumes import brats, case_volumes, cases, mapping, slicing
 from datasites.data.readers.volumes.formats import volume
 
 WAYS = [
@@ -75,3 +76,16 @@ def test_one_pixel_and_squares_past_the_volume_are_spread_too() -> None:
     frame = slicing.Frame(z=(0,), left=-2.0, right=4.0, back=-1.0, front=5.0)
     scores = np.array([0.0, 1.0], dtype=np.float32).reshape(1, 2, 1, 1)
     assert slicing.restored(scores, frame, (2, 4, 1)).all()
+
+
+def test_a_published_mask_comes_back_from_64_pixels(brats2013: Path) -> None:
+    names = mapping.beside(brats2013)
+    case = cases.find(brats2013, names).cases[0]
+    whole = case_volumes.read(brats2013, case, names)
+    images, frame = brats.images_of(case, whole, size_px=64, count=None, neighbours=0)
+    small = np.stack([slicing.resized(whole.classes[:, :, z], frame, 64) for z in frame.z])
+    scores = np.stack([small == number for number in range(4)], axis=1).astype(np.float32)
+    found = slicing.restored(scores, frame, whole.classes.shape)
+    assert len(images) == len(frame.z) > 100
+    both = np.count_nonzero((found > 0) & (whole.classes > 0))
+    assert 2 * both / (np.count_nonzero(found) + np.count_nonzero(whole.classes)) > 0.95

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from datasites.site import Site
+from syft_code.runtime import process_user
 from syft_code.runtime.process_user import ProcessUser
 
 FIRST_USER = 60_800
@@ -29,6 +30,8 @@ NUMBERS = 4
 """So many numbers one hospital takes: the group's, the owner's, the vault's, the front desk's."""
 SHARED = 0o750
 """The mode of a hospital's folder whose processes are users of their own."""
+PUBLIC = ("site.json", "desk.uid")
+"""What the three read in a hospital's folder."""
 LAST_USER = 2**31 - 1 - 2**16
 CODE = Path(__file__).parents[1]
 PROBE_S = 120.0
@@ -59,18 +62,32 @@ class SiteUsers:
         return cls(group=first, owner=owner, vault=vault, desk=desk)
 
     def give_folders(self, site: Site) -> None:
-        """Give each of the three its folder; the hospital's stays root's, so none moves another's."""
-        for user in (self.owner, self.vault, self.desk):
-            user.give_home()
-        os.chown(site.vault, self.vault.number, self.group)
-        site.vault.chmod(0o710)
-        for name in ("site.json", "desk.uid"):
-            os.chown(site.home / name, 0, self.group)
-            (site.home / name).chmod(0o640)
-        if site.policy.exists():
-            os.chown(site.policy, self.owner.number, self.owner.number)
-        os.chown(site.home, 0, self.group)
-        site.home.chmod(SHARED)
+        """Give each of the three its folder; the hospital's stays root's, so none moves another's.
+
+        Raises:
+            Unavailable: if one of them, or a file that the three share, is a link.
+        """
+        with process_user.opened_folder(site.home) as home:
+            os.fchown(home, 0, self.group)  # first: from here on only root puts anything in it
+            os.fchmod(home, SHARED)
+            for user in (self.owner, self.vault, self.desk):
+                user.give_home()
+            with process_user.opened_folder(site.vault.name, inside=home) as vault:
+                os.fchown(vault, self.vault.number, self.group)
+                os.fchmod(vault, 0o710)
+            for name in PUBLIC:
+                process_user.give_file(name, inside=home, user=0, group=self.group, mode=0o640)
+            if site.policy.exists():
+                owner = self.owner.number
+                process_user.give_file(
+                    site.policy.name, inside=home, user=owner, group=owner, mode=0o600
+                )
+
+
+def links(site: Site) -> list[Path]:
+    """The names of a hospital's folder that root gives to users, and that are links."""
+    given = (site.home, site.owner, site.vault, site.desk, site.policy)
+    return [path for path in (*given, *(site.home / name for name in PUBLIC)) if path.is_symlink()]
 
 
 def obstacle(numbers: Sequence[int], places: Mapping[str, Path]) -> str:

@@ -1,7 +1,6 @@
 """One aggregator as whoever starts it on this machine sees it."""
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +9,7 @@ from federation.aggregator import identity
 from federation.transport.aggregator_client import AggregatorClient
 from syft_code.errors import ConsiliumError
 from syft_code.plans.roster import Aggregator
+from syft_code.runtime import process_user
 from syft_code.runtime.durable_files import write_durably
 from syft_code.runtime.process_spec import ProcessSpec
 from syft_code.runtime.process_user import ProcessUser
@@ -41,7 +41,9 @@ def party(
     file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     write_durably(file, text.encode("ascii"))
     if user is not None:
-        os.chown(file, user.number, user.number)
+        number = user.number
+        with process_user.opened_folder(file.parent) as folder:
+            process_user.give_file(file.name, inside=folder, user=number, group=number, mode=0o600)
         user.give_home()
     return ProcessSpec(
         name=name,

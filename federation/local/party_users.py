@@ -8,6 +8,7 @@ The numbers follow from the names, those of folders that lie there from before a
 gives every folder to its user anew.
 """
 
+import contextlib
 import os
 import stat
 from collections.abc import Sequence
@@ -24,6 +25,7 @@ from federation.local.federation_file import FederationConfig
 from federation.local.state_folder import AGGREGATORS, HOSPITALS
 from syft_code.errors import InvalidInput, require
 from syft_code.runtime import process_user
+from syft_code.runtime.cli_output import quoted
 from syft_code.runtime.process_user import ProcessUser
 
 FirstUser = Annotated[
@@ -69,17 +71,48 @@ class PartyUsers:
         return range(self.first, self.first + NUMBERS * len(self.hospitals) + len(self.aggregators))
 
     def prepare(self) -> None:
-        """Let each find its folder, and give those that lie there to their users."""
-        for folder in (self.state, self.state / HOSPITALS, self.state / AGGREGATORS):
-            folder.mkdir(exist_ok=True)
-            os.chown(folder, 0, 0)
-            folder.chmod(_LISTED)
+        """Let each find its folder, and give those that lie there to their users.
+
+        Raises:
+            InvalidInput: if a link stands where a party's folder or file should; nothing is changed.
+        """
+        _require_no_links(self)
+        with process_user.opened_folder(self.state) as state:
+            _list(state)
+            for name in (HOSPITALS, AGGREGATORS):
+                with contextlib.suppress(FileExistsError):
+                    os.mkdir(name, dir_fd=state)
+                with process_user.opened_folder(name, inside=state) as folder:
+                    _list(folder)
         for name in self.hospitals:
             site = Site(self.state / HOSPITALS / name)
             if (site.home / "desk.uid").exists():
                 self.hospital(name).give_folders(site)
         for name in self.aggregators:
             self.aggregator(name).give_home()
+
+
+def _list(folder: int) -> None:
+    """Make an opened folder root's, to be entered and listed by everybody."""
+    os.fchown(folder, 0, 0)
+    os.fchmod(folder, _LISTED)
+
+
+def _require_no_links(users: PartyUsers) -> None:
+    """Raise `InvalidInput` if root would give away, or write to, what a link stands for."""
+    found = [users.state / name for name in (HOSPITALS, AGGREGATORS)]
+    for name in users.aggregators:
+        home = users.state / AGGREGATORS / name
+        found += [home, home.with_suffix(".toml")]
+    links = [path for path in found if path.is_symlink()]
+    for name in users.hospitals:
+        links += site_users.links(Site(users.state / HOSPITALS / name))
+    if links:
+        raise InvalidInput(
+            "The parties' folders must hold no link, since root gives them to other users, and "
+            f"{quoted(str(links[0].relative_to(users.state)))} is one: put the folder or the file "
+            "itself there, or name another folder with --state."
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,8 +138,9 @@ def choose(config: FederationConfig, state: Path, *, first: int) -> Choice:
     if choice.users is not None:
         choice.users.prepare()
     elif os.geteuid() == 0 and _were_given(place):
-        process_user.give(place, user=0, group=0)
-        place.chmod(0o700)
+        with process_user.opened_folder(place) as folder:
+            process_user.give(folder, user=0, group=0)
+            os.fchmod(folder, 0o700)
     return choice
 
 

@@ -1,12 +1,18 @@
 """A user of its own for one process: a number, a group of the same number, a folder that is its own.
 
 No such number needs a name in /etc/passwd. Only root gives a process or a file to another user.
+Whoever had a folder before may have filled it with traps, so root opens each name itself, never what a
+link there stands for, and changes what it has opened.
 """
 
+import contextlib
 import os
 import stat
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+from syft_code.errors import Unavailable
 
 _OF_THE_STARTER = ("XDG_", "USER", "LOGNAME")
 
@@ -30,32 +36,73 @@ class ProcessUser:
 
     def give_home(self) -> None:
         """Make the folder, and give it with all that is in it to this user alone."""
-        self.home.mkdir(mode=0o700, exist_ok=True)
-        give(self.home, user=self.number, group=self.number)
-        self.home.chmod(0o700)
+        with opened_folder(self.home.parent) as parent:
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(self.home.name, mode=0o700, dir_fd=parent)
+            with opened_folder(self.home.name, inside=parent) as home:
+                give(home, user=self.number, group=self.number)
+                os.fchmod(home, 0o700)
 
 
-def give(folder: Path, *, user: int, group: int) -> None:
-    """Give a folder and all that is below it to a user and a group; for root.
+@contextlib.contextmanager
+def opened_folder(path: Path | str, *, inside: int | None = None) -> Iterator[int]:
+    """A folder's descriptor until the block ends; `inside` is that of the folder that a name is in.
 
-    Whoever had the folder may have filled it with traps: no link is followed, and a file that has
-    another name, which may lie elsewhere, keeps its owner.
+    Raises:
+        Unavailable: if it is a link, or no folder.
     """
-    for _, _, files, descriptor in os.fwalk(folder, follow_symlinks=False):
+    try:
+        folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=inside)
+    except OSError as problem:
+        raise Unavailable(
+            f"{path} must be a folder and no link, so that it can be given to a user, and can't be "
+            f"opened as one ({problem.strerror}): put the folder itself there."
+        ) from None
+    try:
+        yield folder
+    finally:
+        os.close(folder)
+
+
+def give(folder: int, *, user: int, group: int) -> None:
+    """Give an opened folder and all that is below it to a user and a group; for root.
+
+    No link is followed, and a file that has another name, which may lie elsewhere, keeps its owner.
+    """
+    for _, _, files, descriptor in os.fwalk(".", dir_fd=folder, follow_symlinks=False):
         os.fchown(descriptor, user, group)
         for name in files:
-            _give_file(name, descriptor, user, group)
+            with contextlib.suppress(OSError), _own_file(name, descriptor) as file:
+                os.fchown(file, user, group)
 
 
-def _give_file(name: str, folder: int, user: int, group: int) -> None:
+def give_file(name: str, *, inside: int, user: int, group: int, mode: int) -> None:
+    """Give one file of an opened folder to a user and a group, with its mode; for root.
+
+    Raises:
+        Unavailable: if it is a link, no file, or a file that has another name, too.
+    """
     try:
-        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
-        file = os.open(name, flags, dir_fd=folder)
-    except OSError:  # a link, or a socket, which its process makes anew
-        return
-    try:
-        found = os.fstat(file)
-        if stat.S_ISREG(found.st_mode) and found.st_nlink == 1:
+        with _own_file(name, inside) as file:
             os.fchown(file, user, group)
+            os.fchmod(file, mode)
+    except OSError as problem:
+        raise Unavailable(
+            f"{name} must be a file of its own folder alone, so that it can be given to a user, and "
+            f"is not ({problem.strerror}): put the file itself there, and no link."
+        ) from None
+
+
+@contextlib.contextmanager
+def _own_file(name: str, folder: int) -> Iterator[int]:
+    """A file's descriptor; raise `OSError` if it is a link, a pipe, or also a file elsewhere."""
+    file = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
+    try:
+        status = os.fstat(file)
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(0, "no file")
+        if status.st_nlink != 1:
+            raise OSError(0, "it has another name")
+        yield file
     finally:
         os.close(file)

@@ -2,7 +2,7 @@
 
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +12,7 @@ from datasites.protocol import vault_api
 from datasites.site import Site, SiteSettings
 from datasites.site_users import FIRST_USER, SiteUsers
 from datasites.vault import vault_process
+from syft_code.errors import Unavailable
 from syft_code.runtime import durable_files, process_user
 from syft_code.runtime.process_user import ProcessUser
 from tests.other_users import acting_as, can_read, needs_root, open_folder
@@ -22,6 +23,7 @@ SECRETS = {
     "desk": ("desk/key", "desk/owner_account.json", "desk"),
 }
 PUBLIC = ("site.json", "desk.uid")
+FILES = (*PUBLIC, "policy.toml")
 
 
 def hospital(folder: Path, name: str) -> Site:
@@ -32,6 +34,11 @@ def hospital(folder: Path, name: str) -> Site:
         durable_files.write_durably(path, b"secret")
     durable_files.write_durably(made.vault / "cohorts" / "patients", b"secret")
     return made
+
+
+def give_all(folder: Path) -> None:
+    with process_user.opened_folder(folder) as opened:
+        process_user.give(opened, user=FIRST_USER, group=FIRST_USER)
 
 
 @pytest.fixture
@@ -77,7 +84,7 @@ def test_each_user_reads_its_own_files_and_no_other_partys(
 @needs_root
 def test_with_one_user_for_all_each_of_these_reads_succeeds(folder: Path) -> None:
     ours = hospital(folder, "north")
-    process_user.give(ours.home, user=FIRST_USER, group=FIRST_USER)
+    give_all(ours.home)
     for name in (name for names in SECRETS.values() for name in names):
         assert can_read(ours.home / name, FIRST_USER), name
 
@@ -152,12 +159,43 @@ def test_a_folder_full_of_traps_gives_away_nothing_that_lies_elsewhere(folder: P
     os.link(elsewhere / "key", taken / "name")
     os.mkfifo(taken / "pipe")
     (taken / "own").write_bytes(b"mine")
-    process_user.give(taken, user=FIRST_USER, group=FIRST_USER)
+    give_all(taken)
     owners = {path: path.lstat().st_uid for path in folder.rglob("*")}
     assert owners == dict.fromkeys(owners, 0) | {
         taken: FIRST_USER,
         taken / "own": FIRST_USER,
     }
+
+
+@needs_root
+@pytest.mark.parametrize(
+    ("name", "plant"),
+    [(name, os.symlink) for name in (*FILES, "owner", "vault", "desk")]
+    + [(name, os.link) for name in FILES],
+)
+def test_a_link_at_a_name_that_root_gives_away_leaves_what_it_stands_for_as_it_was(
+    folder: Path, name: str, plant: Callable[[Path, Path], None]
+) -> None:
+    ours = hospital(folder, "north")
+    place, elsewhere = ours.home / name, folder / "elsewhere"
+    place.rename(elsewhere)
+    plant(elsewhere, place)
+    assert site_users.links(ours) == [place] * place.is_symlink()
+    elsewhere.chmod(0o711)
+    with pytest.raises(Unavailable, match=f"^{name} must be a f.*put the f"):
+        SiteUsers.of(ours, FIRST_USER).give_folders(ours)
+    status = elsewhere.stat()
+    assert (status.st_uid, status.st_gid, status.st_mode & 0o777) == (0, 0, 0o711)
+
+
+@needs_root
+def test_a_hospitals_folder_that_is_a_link_is_not_given(folder: Path) -> None:
+    ours = hospital(folder, "north")
+    ours.home.rename(folder / "elsewhere")
+    ours.home.symlink_to(folder / "elsewhere")
+    with pytest.raises(Unavailable, match="must be a folder and no link"):
+        SiteUsers.of(ours, FIRST_USER).give_folders(ours)
+    assert {path.stat().st_uid for path in (folder / "elsewhere").rglob("*")} == {0}
 
 
 def test_the_owner_chooses_the_account_and_a_front_desk_that_has_it_is_not_told_again(

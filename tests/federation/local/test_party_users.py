@@ -120,6 +120,33 @@ def test_one_user_and_users_of_their_own_follow_each_other_in_one_folder(state: 
     assert again[f"hospitals/{name}/vault"] == (0, 0o700) and again["."] == (0, 0o700)
 
 
+@needs_root
+@pytest.mark.usefixtures("can")
+@pytest.mark.parametrize("place", [
+    "hospitals", "aggregators", "hospitals/{h}", "hospitals/{h}/site.json", "hospitals/{h}/desk.uid",
+    "hospitals/{h}/policy.toml", "hospitals/{h}/vault", "aggregators/{a}", "aggregators/{a}.toml",
+])  # fmt: skip
+def test_links_in_a_folder_that_an_ordinary_user_had_are_refused_before_anything_is_given(
+    state: Path, place: str
+) -> None:
+    ours, user = state / "state", 1234
+    ours.mkdir(mode=0o700)
+    made(CONFIG, ours, first=0)
+    names = {"h": CONFIG.hospital[0].name, "a": CONFIG.aggregator[0].name}
+    link, elsewhere = ours / place.format(**names), state / "elsewhere"
+    if link.exists():
+        link.rename(elsewhere)
+    else:
+        elsewhere.mkdir()
+    link.symlink_to(elsewhere)
+    for path in (ours, *ours.rglob("*")):
+        os.chown(path, user, user, follow_symlinks=False)
+    before = {path: path.lstat() for path in state.rglob("*")}
+    with pytest.raises(InvalidInput, match=f"'{link.relative_to(ours)}' is one: put the folder"):
+        party_users.choose(CONFIG, ours, first=FIRST_USER)
+    assert {path: path.lstat() for path in state.rglob("*")} == before
+
+
 START = """
 import json, sys
 from pathlib import Path

@@ -10,7 +10,6 @@ gives every folder to its user anew.
 
 import contextlib
 import os
-import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,10 +19,10 @@ import typer
 
 from datasites import site_users
 from datasites.site import Site
-from datasites.site_users import LAST_USER, MEND, NUMBERS, SHARED, SiteUsers
+from datasites.site_users import LAST_USER, MEND, NUMBERS, SiteUsers
 from federation.local.federation_file import FederationConfig
 from federation.local.state_folder import AGGREGATORS, HOSPITALS
-from syft_code.errors import InvalidInput, require
+from syft_code.errors import InvalidInput, Refused, require
 from syft_code.runtime import process_user
 from syft_code.runtime.cli_output import quoted
 from syft_code.runtime.process_user import ProcessUser
@@ -127,7 +126,8 @@ def choose(config: FederationConfig, state: Path, *, first: int) -> Choice:
     """Whether the parties in a folder, which is there, get users of their own; then it is prepared.
 
     Raises:
-        InvalidInput: if there can be no user with so low or so high a number.
+        InvalidInput: if there can be no user with so low or so high a number, or a link lies in it.
+        Refused: if they had users of their own before, can't have them now, and nobody asked for one.
     """
     place = state.resolve()
     hospitals = _names([entry.name for entry in config.hospital], place / HOSPITALS)
@@ -137,17 +137,21 @@ def choose(config: FederationConfig, state: Path, *, first: int) -> Choice:
     choice = _choice(users)
     if choice.users is not None:
         choice.users.prepare()
-    elif os.geteuid() == 0 and _were_given(place):
+    elif os.geteuid() == 0 and _were_given(users):
         with process_user.opened_folder(place) as folder:
             process_user.give(folder, user=0, group=0)
             os.fchmod(folder, 0o700)
     return choice
 
 
-def _were_given(state: Path) -> bool:
-    """Whether the parties had users of their own when they last ran in this folder."""
-    homes = (state / HOSPITALS).glob("*/")
-    return any(stat.S_IMODE(home.stat().st_mode) == SHARED for home in homes)
+def _were_given(users: PartyUsers) -> bool:
+    """Whether the parties had users of their own when they last ran: root's folder, another's vault."""
+    sites = (Site(users.state / HOSPITALS / name) for name in users.hospitals)
+    return any(
+        site.home.lstat().st_uid == 0 != site.vault.lstat().st_uid
+        for site in sites
+        if site.vault.exists()
+    )
 
 
 def require_number(first: int) -> None:
@@ -165,6 +169,11 @@ def _choice(users: PartyUsers) -> Choice:
     if not users.first:
         return Choice(users=None, sentence=f"All parties are one user, as you asked: {READS_ALL}")
     why = site_users.obstacle(users.numbers, {"the parties' folder": users.state})
+    if why and _were_given(users):
+        raise Refused(
+            "Each process of this federation was a user of its own when it last ran, and can't go on "
+            f"so, since {why}: mend that, or start with --first-user 0 to go on as one user. {MEND}"
+        )
     if why:
         sentence = f"All parties are one user, since {why}: {READS_ALL} {MEND}"
         return Choice(users=None, sentence=sentence)

@@ -15,7 +15,7 @@ from datasites.site_users import FIRST_USER
 from federation.local import aggregator_processes, federation_file, party_users, provisioning
 from federation.local.federation_file import FederationConfig
 from federation.local.party_users import Choice
-from syft_code.errors import InvalidInput
+from syft_code.errors import InvalidInput, Refused
 from tests.conftest import free_ports
 from tests.other_users import ROOT, can_read, needs_root, open_folder, python_for_everybody
 
@@ -118,6 +118,31 @@ def test_one_user_and_users_of_their_own_follow_each_other_in_one_folder(state: 
     again = made(CONFIG, state, first=0)
     assert {uid for uid, _ in again.values()} == {0}
     assert again[f"hospitals/{name}/vault"] == (0, 0o700) and again["."] == (0, 0o700)
+
+
+@needs_root
+@pytest.mark.parametrize("reset_mode", [False, True])
+def test_a_federation_that_ran_with_users_of_its_own_is_never_one_user_unless_asked(
+    state: Path, monkeypatch: pytest.MonkeyPatch, reset_mode: bool
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(site_users, "obstacle", lambda numbers, places: "")
+        own = made(CONFIG, state, first=FIRST_USER)
+        if reset_mode:  # as a start that is killed between making and giving leaves it
+            for entry in CONFIG.hospital:
+                (state / "hospitals" / entry.name).chmod(0o700)
+    why = "other users can't enter /root, where Python lies"
+    monkeypatch.setattr(site_users, "obstacle", lambda numbers, places: why)
+    before = {path: path.lstat() for path in state.rglob("*")}
+    with pytest.raises(
+        Refused, match=f"go on so, since {why}: mend that, or start with --first-user 0"
+    ):
+        party_users.choose(CONFIG, state, first=FIRST_USER)
+    assert {path: path.lstat() for path in state.rglob("*")} == before
+    again = made(CONFIG, state, first=0)
+    assert own.keys() == again.keys() and {uid for uid, _ in again.values()} == {0}
+    told_why = told(party_users.choose(CONFIG, state, first=FIRST_USER))
+    assert f"All parties are one user, since {why}" in told_why, "it is one user by now"
 
 
 @needs_root

@@ -14,7 +14,13 @@ from pathlib import Path
 
 from syft_code.errors import Unavailable
 
-_OF_THE_STARTER = ("XDG_", "USER", "LOGNAME")
+_KEPT = frozenset(
+    (
+        *("PATH", "LANG", "LANGUAGE", "TZ"),
+        *("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS"),
+    )
+)
+_KEPT_IF_BEGUN_SO = ("LC_", "CONSILIUM_")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,11 +32,14 @@ class ProcessUser:
     groups: tuple[int, ...] = ()
 
     def environment(self) -> dict[str, str]:
-        """The starter's variables, but for those that name the starter's own folders."""
+        """Of the starter's variables the search path, language, time zone, threads and our own.
+
+        Anything else may be a secret of root's: a cloud's key, an agent's socket, a proxy's password.
+        """
         kept = {
             name: value
             for name, value in os.environ.items()
-            if not name.startswith(_OF_THE_STARTER)
+            if name in _KEPT or name.startswith(_KEPT_IF_BEGUN_SO)
         }
         return kept | {"HOME": str(self.home), "USER": str(self.number)}
 

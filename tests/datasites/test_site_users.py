@@ -148,6 +148,26 @@ def test_what_root_writes_belongs_to_whoever_has_the_folder(
     assert (found.st_uid, found.st_mode & 0o777) == (users.owner.number, 0o600)
 
 
+def test_a_process_gets_of_roots_variables_those_that_it_needs_and_no_secret(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in list(os.environ):
+        monkeypatch.delenv(name)
+    kept = {
+        "PATH": "/usr/bin", "LANG": "de_DE.UTF-8", "LC_ALL": "C", "TZ": "Europe/Zurich",
+        "OMP_NUM_THREADS": "2", "CONSILIUM_UNCONTAINED": "patients-may-be-read", "CONSILIUM_TRACE": "/t",
+    }  # fmt: skip
+    secret = {
+        "AWS_SECRET_ACCESS_KEY": "k", "SSH_AUTH_SOCK": "/root/a", "PYTHONPATH": "/root/code",
+        "LD_PRELOAD": "/root/a.so", "HTTPS_PROXY": "http://root:word@proxy", "TMPDIR": "/root/tmp",
+        "XDG_RUNTIME_DIR": "/run/user/0", "LOGNAME": "root", "USER": "root", "HOME": "/root", "PATHS": "x",
+    }  # fmt: skip
+    for name, value in (kept | secret).items():
+        monkeypatch.setenv(name, value)
+    user = ProcessUser(number=FIRST_USER, home=Path("/srv/own"))
+    assert user.environment() == kept | {"HOME": "/srv/own", "USER": str(FIRST_USER)}
+
+
 @needs_root
 def test_a_folder_full_of_traps_gives_away_nothing_that_lies_elsewhere(folder: Path) -> None:
     elsewhere, taken = folder / "elsewhere", folder / "taken"

@@ -197,9 +197,10 @@ def health(user):
             return type(problem).__name__
 
 with supervisor.running(specs, start_timeout_s=120) as watched:
-    said = {}
+    said = {"environ": []}
     for party in watched._parties:
         lines = Path(f"/proc/{party.process.pid}/status").read_text().splitlines()
+        said["environ"] += Path(f"/proc/{party.process.pid}/environ").read_text().split("\\0")
         words = dict(line.split(":", 1) for line in lines)
         said[party.spec.module.split(".")[-1]] = [[*map(int, words[key].split())] for key in ("Uid", "Gid", "Groups")]
     asked = {"desk": of.desk, "owner": of.owner, "adder": specs[1].user}
@@ -218,9 +219,13 @@ def test_a_vault_and_an_aggregator_run_as_their_users_and_answer_whom_they_shall
     numbers = [str(free_ports(110)), str(FIRST_USER)]
     command = [*before, sys.executable, "-c", START, str(state / "s"), *numbers]
     (state / "s").mkdir(mode=0o700)
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    of_root = os.environ | {"AWS_SECRET_ACCESS_KEY": "of-root"}
+    done = subprocess.run(
+        command, cwd=ROOT, env=of_root, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     said = json.loads(done.stdout)
+    assert said["environ"] and not [word for word in said["environ"] if "of-root" in word]
     group, vault, adder = FIRST_USER, FIRST_USER + 2, FIRST_USER + 4 * len(CONFIG.hospital)
     assert said["vault_process"] == [[vault] * 4, [vault] * 4, [group]]
     assert said["aggregator_process"] == [[adder] * 4, [adder] * 4, []]

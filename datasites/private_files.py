@@ -54,10 +54,13 @@ def delete_except(folder: Path, kept: Collection[str]) -> None:
             path.unlink(missing_ok=True)
 
 
-def signing_key(path: Path) -> SigningKey:
-    """The Ed25519 key kept in a file; made by the operating system's generator if there is none."""
+def signing_key(path: Path, *, owned_as_folder: bool = False) -> SigningKey:
+    """The Ed25519 key kept in a file; made by the operating system's generator if there is none.
+
+    The file is its maker's, or belongs to whoever has the folder, as with `write_durably`.
+    """
     if not path.exists():
-        write_durably(path, bytes(SigningKey.generate()))
+        write_durably(path, bytes(SigningKey.generate()), owned_as_folder=owned_as_folder)
     seed = read_required(path)
     if len(seed) != 32:
         raise InvalidData(f"The key file {path} must hold 32 bytes, it holds {len(seed)}.")

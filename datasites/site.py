@@ -167,30 +167,36 @@ def create(home: Path, settings: SiteSettings, *, policy: str = "") -> Site:
         _check_whole(home)
     for folder in (home, site.owner, site.vault, site.desk):
         private_files.private_folder(folder)
-    owner_key = private_files.signing_key(site.owner / "key")
+    owner_key = private_files.signing_key(site.owner / "key", owned_as_folder=True)
     if not (site.owner / "salt").exists():
-        durable_files.write_durably(site.owner / "salt", secrets.token_bytes(32))
-    durable_files.write_durably(site.vault / "owner.pub", owner_key.verify_key.encode())
+        _write(site.owner / "salt", secrets.token_bytes(32))
+    _write(site.vault / "owner.pub", owner_key.verify_key.encode())
     _choose_account(site)
     if not (home / "desk.uid").exists():
-        durable_files.write_durably(home / "desk.uid", uuid.uuid4().hex.encode("ascii"))
+        _write(home / "desk.uid", uuid.uuid4().hex.encode("ascii"))
     if policy and not site.policy.exists():
-        durable_files.write_durably(site.policy, policy.encode("utf-8"))
-    durable_files.write_durably(home / "site.json", canonical.encode(settings))
+        _write(site.policy, policy.encode("utf-8"))
+    _write(home / "site.json", canonical.encode(settings))
     return site
+
+
+def _write(path: Path, data: bytes) -> None:
+    durable_files.write_durably(path, data, owned_as_folder=True)
 
 
 def _choose_account(site: Site) -> None:
     """The owner's password and key at the front desk, which is told them before its first start."""
     password = site.owner / "password"
     if not password.exists():
-        durable_files.write_durably(password, secrets.token_urlsafe(24).encode("ascii"))
+        _write(password, secrets.token_urlsafe(24).encode("ascii"))
     account = OwnerAccount(
         password=password.read_text(encoding="ascii"),
-        signing_key=private_files.signing_key(site.owner / "account").encode().hex(),
+        signing_key=private_files.signing_key(site.owner / "account", owned_as_folder=True)
+        .encode()
+        .hex(),
     )
     if not (site.desk / "syft.db").exists():
-        durable_files.write_durably(site.desk_account, canonical.encode(account))
+        _write(site.desk_account, canonical.encode(account))
 
 
 def _check_whole(home: Path) -> None:

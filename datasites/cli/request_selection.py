@@ -32,7 +32,7 @@ class SeenRequests:
         known = self.ids()
         if not known.issuperset(ids):
             text = json.dumps(sorted(known.union(ids)))
-            durable_files.write_durably(self._path, text.encode())
+            durable_files.write_durably(self._path, text.encode(), owned_as_folder=True)
 
 
 def chosen(requests: Sequence[Evidence], wanted: str) -> Evidence:

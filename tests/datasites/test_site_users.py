@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from datasites import private_files, site, site_users
+from datasites.cli.request_selection import SeenRequests
+from datasites.owner.refused_plans import RefusedPlans
 from datasites.protocol import vault_api
 from datasites.site import Site, SiteSettings
 from datasites.site_users import FIRST_USER, SiteUsers
@@ -139,13 +141,22 @@ def test_the_front_desk_and_the_owner_reach_the_vaults_socket_and_a_neighbour_do
 
 
 @needs_root
-def test_what_root_writes_belongs_to_whoever_has_the_folder(
+def test_what_root_writes_for_a_hospital_belongs_to_whoever_has_the_folder(
     two: dict[str, tuple[Site, SiteUsers]],
 ) -> None:
     ours, users = two["north"]
-    durable_files.write_durably(ours.owner / "terms.json", b"{}")
-    found = (ours.owner / "terms.json").stat()
-    assert (found.st_uid, found.st_mode & 0o777) == (users.owner.number, 0o600)
+    RefusedPlans(ours.owner).note("a hash", "a sentence")
+    SeenRequests(ours.owner).note("an id")
+    (ours.owner / "account").unlink()
+    (ours.owner / "password").unlink()
+    (ours.desk / "owner_account.json").unlink()
+    site.create(ours.home, ours.settings())
+    files = [ours.owner / f"{name}.json" for name in ("refused_plans", "seen_requests")]
+    files += [ours.owner / "account", ours.owner / "password"]
+    for path in files:
+        found = path.stat()
+        assert (found.st_uid, found.st_mode & 0o777) == (users.owner.number, 0o600), path
+    assert ours.desk_account.stat().st_uid == users.desk.number
 
 
 def test_a_process_gets_of_roots_variables_those_that_it_needs_and_no_secret(

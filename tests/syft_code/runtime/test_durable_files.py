@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from syft_code.runtime import durable_files
+from tests.other_users import needs_root
 
 
 def test_a_file_is_its_owners_alone_and_replaces_the_one_before(tmp_path: Path) -> None:
@@ -16,6 +17,17 @@ def test_a_file_is_its_owners_alone_and_replaces_the_one_before(tmp_path: Path) 
     assert path.read_bytes() == b"after"
     assert path.stat().st_mode & 0o777 == 0o600
     assert list(tmp_path.iterdir()) == [path]
+
+
+@needs_root
+def test_what_root_writes_into_anothers_folder_is_roots_unless_it_is_to_be_theirs(
+    tmp_path: Path,
+) -> None:
+    os.chown(tmp_path, 1234, 1234)
+    durable_files.write_durably(tmp_path / "cases.png", b"a patient")
+    durable_files.write_durably(tmp_path / "terms.json", b"terms", owned_as_folder=True)
+    assert (tmp_path / "cases.png").stat().st_uid == 0
+    assert (tmp_path / "terms.json").stat().st_uid == 1234
 
 
 @pytest.mark.parametrize("step", ["fsync", "write"])

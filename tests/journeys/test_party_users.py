@@ -117,7 +117,7 @@ def trained(folder: Path, before: list[str]) -> None:
     )
     study.submit()
     for name in NAMES:
-        told = as_owner(before, folder, name, "requests", "approve", study.plan.hash)
+        told = as_owner(before, folder, name, "requests", "approve", study.plan.hash, "--yes")
         assert json.loads(told)["in_force"]
     study.wait_for_approval(timeout_s=30)
     outcome = study.train()

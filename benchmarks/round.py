@@ -32,7 +32,7 @@ from rich.table import Table
 from benchmarks.figures import Figure
 from datasites.data.readers import Kind
 from datasites.data.readers.images import ham10000
-from datasites.demo import demo_hospitals
+from datasites.demo import demo_hospitals, federated_dataset
 from datasites.owner.owner import Owner
 from federation.local import federation_file, provisioning
 from federation.local.federation_file import FederationConfig
@@ -154,7 +154,7 @@ def empty(parameters: int) -> dict[str, object]:
 
 def skin() -> dict[str, object]:
     """The suggested skin study, a step a round, without evaluations."""
-    spec = ham10000.spec(size_px=demo_hospitals.SIZES_PX["ham10000"], stand_in=True)
+    spec = ham10000.spec(size_px=federated_dataset.SIZES_PX["ham10000"], stand_in=True)
     choices = presets.suggested(spec).choices(evaluated=False)
     choices["dp_sgd"] = replace(choices["dp_sgd"], steps=1, noise_multiplier=20.0)
     del choices["rounds"]

@@ -21,14 +21,13 @@ from pydantic import TypeAdapter, ValidationError
 from datasites import private_files
 from syft_code import canonical
 from syft_code.errors import InvalidInput, require
+from syft_code.models.devices import Precision
 from syft_code.runtime import durable_files, encoder_files
 
 ROUND_LIMIT_S = 6 * 3600.0
 LONGEST_S = 30 * 86_400.0
 MOST_PROCESSES = 64
-Device = Literal["cpu", "cuda"]
 WantedDevice = Literal["auto", "cpu", "cuda"]
-Precision = Literal["float32", "bf16"]
 
 
 @canonical.message

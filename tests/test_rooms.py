@@ -307,6 +307,28 @@ def test_these_files_import_by_name_and_no_others() -> None:
     assert importing == IMPORT_BY_NAME
 
 
+def test_no_list_of_words_and_no_table_is_written_twice_under_one_name() -> None:
+    seen: dict[tuple[str, str], str] = {}
+    for module, path in MODULES.items():
+        for name, value in tables(ast.parse(path.read_text())):
+            other = seen.setdefault((name, ast.dump(value)), module)
+            assert other == module, f"{module} and {other} both write {name}: import it"
+
+
+def tables(tree: ast.Module) -> Iterator[tuple[str, ast.expr]]:
+    """A module's `Literal` types, and its tables of two entries or more."""
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            name, value = node.targets[0].id, node.value
+        elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value:
+            name, value = node.target.id, node.value
+        else:
+            continue
+        is_literal = isinstance(value, ast.Subscript) and ast.unparse(value.value) == "Literal"
+        if is_literal or (isinstance(value, ast.Dict) and len(value.keys) > 1):
+            yield name, value
+
+
 def test_no_public_class_name_stands_in_two_files() -> None:
     seen: dict[str, Path] = {}
     for path in MODULES.values():

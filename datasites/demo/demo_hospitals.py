@@ -23,6 +23,7 @@ from datasites.data.cohort_file import SplitCohort
 from datasites.data.folders.reading import Reading
 from datasites.data.readers import Kind
 from datasites.demo import partitioners, stand_ins
+from datasites.demo.federated_dataset import SIZES_PX
 from datasites.owner.owner import Owner
 from datasites.owner.publishing import Declaration
 from datasites.site import SiteSettings
@@ -45,8 +46,6 @@ ASSETS: dict[Kind, str] = {
     "table": "table",
     "images": "pictures",
 }
-SIZES_PX: dict[Kind, int] = {"ham10000": 32, "brats": 48, "lgg": 48}
-"""Of pictures; the others have a schema."""
 FEW_PATIENTS = 10
 """With fewer, a demo's hospital holds nobody out."""
 

@@ -15,7 +15,7 @@ from typing import Any, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from datasites.data import cohort_remarks, contained_reading, patient_hashing
+from datasites.data import cohort_remarks, contained_reading, patient_hashing, readers
 from datasites.data.folders.reading import Reading
 from datasites.data.readers import Kind
 from datasites.data.train_test_split import HELD_OUT
@@ -26,6 +26,7 @@ from syft_code.recipes.recipe import DataSpec
 
 Mask = NDArray[np.bool_]
 SIZES_PX: dict[Kind, int] = {"ham10000": 32, "brats": 48, "lgg": 48}
+"""Of pictures in demos and experiments; a kind with a schema has none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)
@@ -142,7 +143,7 @@ def _read(kind: Kind, data: str, asked: Options) -> Reading:
     found = contained_reading.read(
         kind,
         folder,
-        size_px=asked.size_px or SIZES_PX.get(kind, 32),
+        size_px=asked.size_px or SIZES_PX.get(kind, readers.SIZE_PX),
         slices_per_patient=asked.slices_per_patient,
         neighbours=asked.neighbours,
         facts=asked.facts,

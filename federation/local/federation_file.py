@@ -26,9 +26,10 @@ from pydantic_core import ErrorDetails
 
 from datasites.data.readers import Kind
 from datasites.data.train_test_split import HELD_OUT
-from datasites.site import MOST_PROCESSES, Precision, WantedDevice
+from datasites.site import MOST_PROCESSES, WantedDevice
 from syft_code import canonical, toml_text
 from syft_code.errors import InvalidInput, require
+from syft_code.models.devices import Precision
 from syft_code.plans.catalogue import LARGEST_DELTA, LEAST_DELTA
 from syft_code.plans.roster import NAME
 from syft_code.runtime.cli_output import plain, quoted

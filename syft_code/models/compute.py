@@ -8,14 +8,11 @@ added there, so its bytes do not depend on the device.
 import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 
 from syft_code.errors import TrainingFailed, require
-
-Device = Literal["cpu", "cuda"]
-Precision = Literal["float32", "bf16"]
+from syft_code.models.devices import Device, Precision
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

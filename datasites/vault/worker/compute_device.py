@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from datasites.sandbox import offers
 from datasites.sandbox.spec import Spec, cuda_paths, nvidia_devices, python_paths
 from datasites.sandbox.template import Template
-from datasites.site import Device, WantedDevice
+from datasites.site import WantedDevice
 from syft_code.errors import Unavailable
+from syft_code.models.devices import Device
 
 ADDRESS_SPACE_BYTES = 1 << 47
 """All of it: CUDA sets addresses aside for the memory of machine and device."""

@@ -5,8 +5,8 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from datasites.protocol import vault_api
-from datasites.site import Device, Precision
 from syft_code import canonical
+from syft_code.models.devices import Device, Precision
 from syft_code.plans.messages import Purpose
 
 

@@ -21,7 +21,7 @@ from datasites.protocol.framing import Readable
 from datasites.sandbox import offers
 from datasites.sandbox.spec import Spec, cuda_paths, python_paths
 from datasites.sandbox.template import Template, Worker
-from datasites.site import ROUND_LIMIT_S, Device, Precision
+from datasites.site import ROUND_LIMIT_S
 from datasites.vault.worker import compute_device
 from datasites.vault.worker.job_messages import (
     EncodingJob,
@@ -31,6 +31,7 @@ from datasites.vault.worker.job_messages import (
     TrainingJob,
 )
 from syft_code.errors import InvalidMessage, TrainingFailed
+from syft_code.models.devices import Device, Precision
 from syft_code.plans.plan import Plan
 from syft_code.plans.plan_parts import Engine
 from syft_code.recipes.recipe import front

@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from datasites.sandbox.spec import is_nvidia_device
 from datasites.sandbox.system_calls import (
     LANDLOCK_ADD,
     LANDLOCK_CREATE,
@@ -22,7 +23,6 @@ _VERSION, _PATH_BENEATH = 1, 1
 _EXECUTE, _WRITE_FILE, _READ_FILE, _READ_DIR, _IOCTL = 1 << 0, 1 << 1, 1 << 2, 1 << 3, 1 << 15
 _FIRST_RIGHTS = (1 << 13) - 1
 _LATER_RIGHTS = {2: 1 << 13, 3: 1 << 14, 5: 1 << 15}  # refer, truncate, ioctl on devices
-NVIDIA = "/dev/nvidia"
 _TCP_FROM, _SCOPES_FROM = 4, 6
 _TCP, _SCOPES = 0b11, 0b11  # bind and connect; abstract sockets and signals
 
@@ -47,7 +47,7 @@ def version() -> int:
 def restrict(readable: Iterable[str]) -> None:
     """Leave reading beneath these paths, and nothing else; no TCP, no signals, as far as it knows.
 
-    A device of NVIDIA's driver among them may be written to and asked with ioctl, too.
+    A node of NVIDIA's driver that a computation needs may be written to and asked with ioctl, too.
     """
     known = version()
     files = _FIRST_RIGHTS
@@ -73,7 +73,7 @@ def restrict(readable: Iterable[str]) -> None:
 def _allow(ruleset: int, path: str, *, written: int) -> None:
     folder = os.open(path, os.O_PATH | os.O_CLOEXEC)
     rights = _READ_FILE | _EXECUTE | (_READ_DIR if Path(path).is_dir() else 0)
-    rights |= written if path.startswith(NVIDIA) else 0
+    rights |= written if is_nvidia_device(path) else 0
     try:
         beneath = _Beneath(allowed=rights, folder=folder)
         call(LANDLOCK_ADD, ruleset, _PATH_BENEATH, ctypes.byref(beneath), 0)

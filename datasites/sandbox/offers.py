@@ -1,5 +1,6 @@
 """What this machine offers to contain a process, found out by doing it, and what is used of it."""
 
+import contextlib
 import functools
 import os
 import tempfile
@@ -22,6 +23,8 @@ NO_WALLS = (
 )
 _ENTRY = "datasites.sandbox.offers:answer"
 _BYTES = 1 << 30
+SILENCE_S = 120.0
+"""A tried process loads its libraries, perhaps PyTorch and CUDA; one that is silent for longer never speaks."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,21 +93,35 @@ def _failure(one: Mechanism) -> str:
         memory_bytes=_BYTES,
         log_bytes=1 << 20,
     )
+    try:
+        said, words = answer_of(spec)
+    except (ConsiliumError, OSError) as problem:
+        return str(problem)
+    return "" if said == b"contained" else words or "the process inside was not contained"
+
+
+def answer_of(spec: Spec) -> tuple[bytes, str]:
+    """What a contained process answers to a job that hands it nothing, and its last printed line.
+
+    Raises:
+        OSError: if it can't be started.
+        Unavailable: if the mechanism's program is missing.
+    """
     with tempfile.TemporaryFile() as log:
-        try:
-            template = Template(spec, log)
-        except (ConsiliumError, OSError) as problem:
-            return str(problem)
+        template = Template(spec, log, silence_s=SILENCE_S)
+        late = ""
         try:
             worker = template.worker()
-            worker.ready()
-            worker.hand_over(None)
-            said = worker.answers.read()
-            worker.close()
+            with contextlib.closing(worker):
+                worker.ready()
+                worker.hand_over(None)
+                said = worker.answers.read()
+        except TimeoutError:
+            said, late = b"", f"it said nothing for {SILENCE_S:g} s"
         except (OSError, EOFError):
             said = b""
         finally:
             template.kill()
         log.seek(0)
         words = log.read().decode(errors="replace").strip().rsplit("\n", 1)[-1]
-    return "" if said == b"contained" else words or "the process inside was not contained"
+    return said, late or words

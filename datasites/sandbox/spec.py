@@ -3,6 +3,7 @@
 import glob
 import json
 import os
+import re
 import sys
 import sysconfig
 from dataclasses import asdict, dataclass
@@ -19,7 +20,8 @@ _PROCESSOR = (
 )
 """Without them torch takes the processor for one without vectors, and is slower."""
 _DEVICES = ("/dev/null", "/dev/zero", "/dev/urandom", "/dev/random")
-_NVIDIA = "/dev/nvidia*"
+_NVIDIA = re.compile("/dev/nvidia(ctl|-uvm|[0-9]+)")
+"""What a computation opens; not the nodes for displays, for tools and for changing how a card is shared."""
 _NVIDIA_FACTS = ("/proc/driver/nvidia", "/proc/devices")
 CODE = Path(__file__).parents[2]
 """The folder on Python's path that our packages stand in."""
@@ -76,8 +78,17 @@ def python_paths() -> tuple[str, ...]:
 
 
 def nvidia_devices() -> tuple[str, ...]:
-    """The nodes of NVIDIA's driver on this machine."""
-    return tuple(sorted(glob.glob(_NVIDIA)))
+    """The nodes of NVIDIA's driver on this machine that a computation needs."""
+    return tuple(sorted(filter(is_nvidia_device, glob.glob("/dev/*"))))
+
+
+def is_nvidia_device(path: str) -> bool:
+    """Whether a computation on a CUDA device opens this node.
+
+    >>> is_nvidia_device("/dev/nvidia0"), is_nvidia_device("/dev/nvidia-modeset")
+    (True, False)
+    """
+    return bool(_NVIDIA.fullmatch(path))
 
 
 def cuda_paths() -> tuple[str, ...]:

@@ -19,6 +19,7 @@ from datasites.sandbox.spec import CODE, Spec
 from syft_code.errors import Unavailable
 
 BUBBLEWRAP = "bwrap"
+_KILL_S = 10.0
 _ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
@@ -97,12 +98,16 @@ class Template:
     Does not protect: against a hole in the kernel, or what a processor tells through its timing.
     """
 
-    def __init__(self, spec: Spec, log: IO[bytes]) -> None:
-        """Start it; it loads libraries meanwhile. Raise `OSError` if there is no such program."""
+    def __init__(self, spec: Spec, log: IO[bytes], *, silence_s: float | None = None) -> None:
+        """Start it; it loads libraries meanwhile. Raise `OSError` if there is no such program.
+
+        Whoever waits for its word, or a worker's, longer than `silence_s` gets `TimeoutError`.
+        """
         words = command(spec)
         with contextlib.ExitStack() as failed:
             self._line, theirs = socket.socketpair()
             failed.enter_context(self._line)
+            self._line.settimeout(silence_s)
             with theirs:
                 self.process = subprocess.Popen(
                     words,
@@ -128,6 +133,7 @@ class Template:
         """Another worker, on its way; raise `EOFError` or `OSError` if there can be none any more."""
         self.ready()
         ours, theirs = socket.socketpair()
+        ours.settimeout(self._line.gettimeout())
         with theirs, contextlib.ExitStack() as failed:
             failed.callback(ours.close)
             printed = failed.enter_context(contextlib.closing(_Printed(self._log, self._log_bytes)))
@@ -147,11 +153,12 @@ class Template:
         return self.process.poll() is None
 
     def kill(self) -> None:
-        """End it and all of its workers."""
+        """End it and all of its workers; one that is stuck in a driver ends when that lets go of it."""
         self._line.close()
         self._log.close()
         self.process.kill()
-        self.process.wait()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(timeout=_KILL_S)
 
 
 def command(spec: Spec) -> list[str]:

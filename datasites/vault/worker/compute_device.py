@@ -5,12 +5,10 @@ cuda    a CUDA device behind weaker walls ("cuda" in `sandbox.seccomp`), else th
 auto    a CUDA device if a contained process can use it, else the processor
 """
 
-import tempfile
 from dataclasses import dataclass
 
 from datasites.sandbox import offers
 from datasites.sandbox.spec import Spec, cuda_paths, nvidia_devices, python_paths
-from datasites.sandbox.template import Template
 from datasites.site import WantedDevice
 from syft_code.errors import Unavailable
 from syft_code.models.devices import Device
@@ -50,20 +48,7 @@ def cuda_failure() -> str:
     """Why a contained process can't use a CUDA device here; empty if it can."""
     if not nvidia_devices():
         return "this machine shows no NVIDIA device"
-    with tempfile.TemporaryFile() as log:
-        template = Template(_spec(), log)
-        try:
-            worker = template.worker()
-            worker.ready()
-            worker.hand_over(None)
-            said = worker.answers.read()
-            worker.close()
-        except (OSError, EOFError):
-            said = b""
-        finally:
-            template.kill()
-        log.seek(0)
-        words = log.read().decode(errors="replace").strip().rsplit("\n", 1)[-1]
+    said, words = offers.answer_of(_spec())
     return "" if said else f"the try failed ({words[:_SHOWN] or 'without a word'})"
 
 

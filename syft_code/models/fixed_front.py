@@ -9,7 +9,7 @@ picture and on public numbers, so adding or removing a patient changes nothing o
 
 import functools
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -25,10 +25,8 @@ from syft_code.cohort import Cohort, Images
 from syft_code.errors import InvalidData, require
 from syft_code.models import encoder_networks, encoder_weights
 from syft_code.models.threads import one_thread
-from syft_code.recipes.encoders import Encoder, FixedLayer, Projection, encoder
+from syft_code.recipes.encoders import PICTURES_AT_ONCE, Encoder, FixedLayer, Projection, encoder
 
-AT_ONCE = 4
-"""Pictures that an encoder looks at together: their maps stay near the processor."""
 ROWS_AT_ONCE = 1024
 EPSILON = 1e-6
 MOST_AXES_BYTES = 2**26
@@ -57,7 +55,7 @@ def encoded(
     """
     _check_file(layer, file)
     compute = _looking(layer, file) if isinstance(layer, Encoder) else _projecting(layer, file)
-    step = AT_ONCE if isinstance(layer, Encoder) else ROWS_AT_ONCE
+    step = PICTURES_AT_ONCE if isinstance(layer, Encoder) else ROWS_AT_ONCE
     features = np.empty((len(images), layer.features, 1, 1), dtype=np.float32)
     with one_thread(), torch.inference_mode():
         for start in range(0, len(images), step):
@@ -201,13 +199,3 @@ def _drawn_axes(
     orthogonal, triangle = np.linalg.qr(drawn)
     axes = (orthogonal * np.sign(np.diag(triangle))).T
     return np.ascontiguousarray(axes, np.float32), np.zeros(features, np.float32)
-
-
-def steps(layers: tuple[FixedLayer, ...]) -> Iterator[tuple[FixedLayer, ...]]:
-    """A front's layers as they are computed: the first alone, then the first two.
-
-    >>> [len(step) for step in steps((Projection(features=2), Projection(features=1)))]
-    [1, 2]
-    """
-    for end in range(1, len(layers) + 1):
-        yield layers[:end]

@@ -10,6 +10,7 @@ to count. Source of the stages: `models.encoder_networks`.
 import functools
 import math
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -20,6 +21,8 @@ from syft_code.errors import require
 
 LEAST_PX, MOST_PX = 32, 512
 MOST_AXES = 1024
+PICTURES_AT_ONCE = 4
+"""That an encoder looks at together: their maps stay near the processor."""
 EncoderName = Literal[
     "efficientnet-lite0",
     "efficientnet-lite1",
@@ -109,6 +112,16 @@ class Projection:
 
 
 FixedLayer = Encoder | Projection
+
+
+def steps(layers: tuple[FixedLayer, ...]) -> Iterator[tuple[FixedLayer, ...]]:
+    """A front's layers as they are computed: the first alone, then the first two.
+
+    >>> [len(step) for step in steps((Projection(features=2), Projection(features=1)))]
+    [1, 2]
+    """
+    for end in range(1, len(layers) + 1):
+        yield layers[:end]
 
 
 def _check_sha256(name: str, value: str) -> None:

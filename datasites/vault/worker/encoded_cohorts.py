@@ -22,9 +22,8 @@ from datasites.vault.worker.job_messages import EncodingJob
 from datasites.vault.worker.training_worker import TrainingWorker
 from syft_code import canonical
 from syft_code.errors import Unavailable
-from syft_code.models import fixed_front
 from syft_code.plans.plan import Plan
-from syft_code.recipes.encoders import FixedLayer
+from syft_code.recipes.encoders import PICTURES_AT_ONCE, FixedLayer, steps
 from syft_code.recipes.recipe import front
 from syft_code.runtime import durable_files, encoder_files
 from syft_code.runtime.encoder_files import EncoderFiles
@@ -69,7 +68,7 @@ class EncodedCohorts:
             TrainingFailed: if the contained process ended before it was done.
         """
         before = cohort
-        for place, layers in enumerate(fixed_front.steps(front(plan.recipe.model))):
+        for place, layers in enumerate(steps(front(plan.recipe.model))):
             stem = f"{cohort.sha256}.{_key(layers)}"
             before = self._known(stem) or self._computed(plan, place, before, stem)
         return before
@@ -139,7 +138,7 @@ def _told(layer: FixedLayer, pictures: int) -> Callable[[int], None]:
     """Progress, for the owner's log alone: the number of pictures is private."""
 
     def tell(done: int) -> None:
-        if done % TOLD_EVERY < fixed_front.AT_ONCE or done == pictures:
+        if done % TOLD_EVERY < PICTURES_AT_ONCE or done == pictures:
             LOG.info("%s: %d of %d pictures", layer.kind, done, pictures)
 
     return tell

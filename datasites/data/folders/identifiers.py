@@ -188,7 +188,7 @@ def _require_apart(
     open_groups = [(key, group) for key, group in groups.items() if len(group) > 1]
     if not open_groups:
         return
-    key, group = open_groups[0]
+    _key, group = open_groups[0]
     one, *others = group
     other = max(others, key=lambda name: len(_needed(one, name, asked)))
     needed = _needed(one, other, asked)

@@ -157,7 +157,7 @@ def _person(text: str, rule: PersonRule, *, where: Callable[[], str]) -> str:
                 "name or the pattern."
             )
         name = match["person"]
-    return _without(name, rule.same)
+    return without(name, rule.same)
 
 
 def _fault(name: str) -> str:
@@ -184,7 +184,7 @@ def _require_apart(
     """Refuse names that are one but for what the owner has not spoken of, be it several things at once."""
     groups: dict[str, dict[str, int]] = {}
     for i, name in enumerate(names):
-        groups.setdefault(_without(name, asked), {}).setdefault(name, i)
+        groups.setdefault(without(name, asked), {}).setdefault(name, i)
     open_groups = [(key, group) for key, group in groups.items() if len(group) > 1]
     if not open_groups:
         return
@@ -198,7 +198,7 @@ def _require_apart(
         f"{where(group[other])}: '{printable(one)}' and '{printable(other)}' differ by "
         f"{' and by '.join(_SAID[difference] for difference in needed)} alone ({many:,} such "
         f"{'group' if many == 1 else 'groups'}), and may be one person. Say which in {mapping}: [persons] same = "
-        f"[{listed}] if each group is one person (here '{printable(_without(one, needed))}'), different = [{listed}] "
+        f"[{listed}] if each group is one person (here '{printable(without(one, needed))}'), different = [{listed}] "
         "if not."
     )
 
@@ -208,13 +208,17 @@ def _needed(one: str, other: str, asked: Sequence[Difference]) -> tuple[Differen
     needed = tuple(asked)
     for difference in asked:
         fewer = tuple(kept for kept in needed if kept != difference)
-        if _without(one, fewer) == _without(other, fewer):
+        if without(one, fewer) == without(other, fewer):
             needed = fewer
     return needed
 
 
-def _without(name: str, differences: Sequence[Difference]) -> str:
-    """A name without them, in an order of our own: what is cut off last may have had leading zeros."""
+def without(name: str, differences: Sequence[Difference]) -> str:
+    """A normal name without them, in an order of our own: what is cut off last may have had leading zeros.
+
+    >>> without("P-007_scan1", ("case", "leading_zeros", "scan_number"))
+    'p-7'
+    """
     if "case" in differences:
         name = name.casefold()
     if "leading_zeros" in differences and "0" in name:

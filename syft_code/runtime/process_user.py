@@ -6,7 +6,7 @@ No such number needs a name in /etc/passwd. Only root gives a process or a file 
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,10 +42,8 @@ class ProcessUser:
             InvalidInput: if it, or a folder on the way to it, is a link.
         """
         with opened(self.home.parent) as parent:
-            try:
+            with suppress(FileExistsError):
                 os.mkdir(self.home.name, mode=0o700, dir_fd=parent)
-            except FileExistsError:
-                pass
         give(self.home, user=self.number, group=self.number)
         set_folder(self.home, user=self.number, group=self.number, mode=0o700)
 

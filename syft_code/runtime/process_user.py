@@ -41,9 +41,8 @@ class ProcessUser:
         Raises:
             InvalidInput: if it, or a folder on the way to it, is a link.
         """
-        with opened(self.home.parent) as parent:
-            with suppress(FileExistsError):
-                os.mkdir(self.home.name, mode=0o700, dir_fd=parent)
+        with opened(self.home.parent) as parent, suppress(FileExistsError):
+            os.mkdir(self.home.name, mode=0o700, dir_fd=parent)
         give(self.home, user=self.number, group=self.number)
         set_folder(self.home, user=self.number, group=self.number, mode=0o700)
 

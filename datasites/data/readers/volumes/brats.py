@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from datasites.data.folders import safe_files
+from datasites.data.folders import identifiers, safe_files
+from datasites.data.folders.identifiers import Difference, PersonRule
 from datasites.data.folders.reading import Reading, counted
 from datasites.data.folders.threads import in_threads
 from datasites.data.readers.volumes import (
@@ -33,6 +34,7 @@ from syft_code.errors import InvalidData, require
 from syft_code.recipes.recipe import DataSpec
 
 MOST_NEIGHBOURS = 1  # a slice has 16 channels at most
+_SPELLINGS: tuple[Difference, ...] = ("case", "leading_zeros")
 _SCORED = {"core": "TC and WT", "edema": "WT", "enhancing": "ET, TC and WT"}
 """The regions of a score that hold a class: enhancing tumour, tumour core, whole tumour."""
 
@@ -50,6 +52,7 @@ class Slices:
     stored_labels: frozenset[int]
     patient_id: str
     placed: bool
+    ignored: int
 
 
 def channels(neighbours: int) -> tuple[str, ...]:
@@ -138,7 +141,7 @@ def read(
         )
 
     parts = in_threads(cut_one, range(len(counts)), done=lambda count: progress(count, len(counts)))
-    _require_apart(found.cases, parts)
+    _require_apart(found.cases, parts, names.persons)
     remarks = (*_remarks(found.cases, parts, names), *found.remarks)
     patients = sorted(time_points)
     number = {patient: index for index, patient in enumerate(patients)}
@@ -179,6 +182,7 @@ def cut(
         stored_labels=whole.stored_labels,
         patient_id=whole.patient_id,
         placed=whole.placed,
+        ignored=whole.ignored,
     )
 
 
@@ -240,16 +244,22 @@ class _Shelf:
         return self._images[:end], self._labels[:end]
 
 
-def _require_apart(found: Sequence[BratsCase], parts: Sequence[Slices]) -> None:
-    """Two people can't have one identifier in their DICOM headers."""
-    owner: dict[str, BratsCase] = {}
+def _require_apart(found: Sequence[BratsCase], parts: Sequence[Slices], rule: PersonRule) -> None:
+    """Two people can't have one identifier in their DICOM headers, nor two spellings of one."""
+    spellings = tuple(one for one in _SPELLINGS if one not in rule.different)
+    owner: dict[str, tuple[BratsCase, str]] = {}
     for case, part in zip(found, parts, strict=True):
-        first = owner.setdefault(part.patient_id, case) if part.patient_id else case
+        if not part.patient_id:
+            continue
+        key = identifiers.without(part.patient_id, spellings)
+        first, before = owner.setdefault(key, (case, part.patient_id))
+        alike = "" if before == part.patient_id else " but for capital letters or leading zeros"
         require(
             first.patient == case.patient,
             f"{first.where} and '{safe_files.printable(case.name)}' must be two people, and their DICOM headers "
-            "have the same PatientID. Name their folders by a [persons] rule that makes them one, or say "
-            f'patient_id = "placeholder" in {MAPPING_FILE!r} if it names nobody.',
+            f"have the same PatientID{alike}. Name their folders by a [persons] rule that makes them one, or say "
+            f'patient_id = "placeholder" in {MAPPING_FILE!r} if it names nobody'
+            f"{', or [persons] different if they are two' if alike else ''}.",
             error=InvalidData,
         )
 
@@ -274,6 +284,12 @@ def _remarks(
         one, many = "{} case does not", "{} cases do not"
         remarks.append(
             f"{counted(lost, one, many)} say how the patient lies (no sform, no qform): right and left are a guess there."
+        )
+    ignored = sum(part.ignored for part in parts)
+    if ignored:
+        one, many = "{} DICOM series is", "{} DICOM series are"
+        remarks.append(
+            f"{counted(ignored, one, many)} left out, as {MAPPING_FILE!r} says (ignore)."
         )
     return (*remarks, *_label_remarks(found, parts, names))
 

@@ -34,7 +34,7 @@ class CaseVolumes:
     Shapes: every image and `classes` (uint8) `[x, y, z]`. `stored_labels` are the values that the mask
     uses for anything but background; `patient_id` is what DICOM headers say, "" if nothing; `placed` says
     whether every file tells how it lies. `grid` is the volume whose voxels all the others share. Of a case
-    without a mask `classes` are background throughout.
+    without a mask `classes` are background throughout. `ignored` counts the DICOM series that the owner leaves out.
     """
 
     images: dict[str, NDArray[Any]]
@@ -43,6 +43,7 @@ class CaseVolumes:
     stored_labels: frozenset[int]
     patient_id: str
     placed: bool
+    ignored: int
 
 
 def read(root: Path, case: BratsCase, mapping: VolumeMapping) -> CaseVolumes:
@@ -51,7 +52,7 @@ def read(root: Path, case: BratsCase, mapping: VolumeMapping) -> CaseVolumes:
     Raises:
         InvalidData: naming the case or the file, and the reason.
     """
-    series = _series(root, case, mapping)
+    series, ignored = _series(root, case, mapping)
     images = _nifti_images(root, case, mapping) | {
         name: dicom.volume(one) for name, one in series.items()
     }
@@ -81,6 +82,7 @@ def read(root: Path, case: BratsCase, mapping: VolumeMapping) -> CaseVolumes:
         stored_labels=stored,
         patient_id=next(iter(ids), "") if not mapping.patient_id else "",
         placed=all(volume.placed for volume in volumes.values()),
+        ignored=ignored,
     )
 
 
@@ -121,11 +123,13 @@ def _nifti_images(root: Path, case: BratsCase, mapping: VolumeMapping) -> dict[s
     }
 
 
-def _series(root: Path, case: BratsCase, mapping: VolumeMapping) -> dict[str, Series]:
-    """The DICOM series of a case by modality: each of them is one, or the owner leaves it out."""
+def _series(root: Path, case: BratsCase, mapping: VolumeMapping) -> tuple[dict[str, Series], int]:
+    """The DICOM series of a case by modality, each of them one; and how many the owner leaves out."""
     groups: dict[str, list[Series]] = {}
+    ignored = 0
     for series in dicom.series_of(root, case.dicom):
         if mapping.ignores(series.description) and series.description:
+            ignored += 1
             continue
         groups.setdefault(_modality(series, case, mapping), []).append(series)
     for name, several in groups.items():
@@ -135,7 +139,7 @@ def _series(root: Path, case: BratsCase, mapping: VolumeMapping) -> dict[str, Se
             f"all but one (ignore in {MAPPING_FILE!r}, or other patterns under [series]).",
             error=InvalidData,
         )
-    return {name: several[0] for name, several in groups.items()}
+    return {name: several[0] for name, several in groups.items()}, ignored
 
 
 def _modality(series: Series, case: BratsCase, mapping: VolumeMapping) -> str:
@@ -143,7 +147,7 @@ def _modality(series: Series, case: BratsCase, mapping: VolumeMapping) -> str:
     known = own or tuple(
         dict.fromkeys(
             name
-            for word in (series.description, Path(series.folder).name)
+            for word in (series.description, series.folder.name)
             if (name := training_folders.modality_of(word)) and name not in mapping.series
         )
     )

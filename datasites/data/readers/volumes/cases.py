@@ -15,6 +15,7 @@ from pathlib import Path
 
 from datasites.data.folders import identifiers, inventory, safe_files
 from datasites.data.folders.identifiers import PersonRule
+from datasites.data.folders.reading import counted
 from datasites.data.readers.volumes import editions, training_folders, unread
 from datasites.data.readers.volumes.brats_case import BratsCase
 from datasites.data.readers.volumes.editions import BRATS_2013_TO_2021, MASK, Edition
@@ -23,7 +24,7 @@ from datasites.data.readers.volumes.mapping import MAPPING_FILE, VolumeMapping
 from syft_code.errors import InvalidData, require
 
 _ONE_PERSON = re.compile(
-    r"(?P<person>BraTS-[A-Z]+-\d{5})-\d{3}|(?P<case>BraTS20_\w+_\d{3}|BraTS2021_\d{5})",
+    r"(?P<person>BraTS-[A-Z]+-\d+)-\d+|(?P<case>BraTS20_\w+_\d{3}|BraTS2021_\d{5})",
     re.IGNORECASE,
 )
 """Published names whose numbers at the end are known to be of time points, or of persons."""
@@ -58,6 +59,7 @@ def find(root: Path, mapping: VolumeMapping) -> FoundCases:
         training = training_folders.find(root, mapping)
         search.require_all_known(training.taken, bystanders=training_folders.BYSTANDERS)
         cases, remarks = training.cases(), list(training.remarks)
+        search.ignored = sum(map(search.ignores, inventory.files(root)))
     else:
         search.visit(root)
         search.require_all_known(search.taken())
@@ -70,10 +72,14 @@ def find(root: Path, mapping: VolumeMapping) -> FoundCases:
         error=InvalidData,
     )
     if search.ignored:
-        remarks.append(f"{search.ignored:,} files are left out, as {MAPPING_FILE!r} says (ignore).")
+        one, many = "{} file is", "{} files are"
+        remarks.append(
+            f"{counted(search.ignored, one, many)} left out, as {MAPPING_FILE!r} says (ignore)."
+        )
     cases.sort(key=lambda case: case.name)
     _require_names(cases)
-    return FoundCases(cases=_with_persons(cases, mapping.persons), remarks=tuple(remarks))
+    found, merged = _with_persons(cases, mapping.persons)
+    return FoundCases(cases=found, remarks=(*remarks, *merged))
 
 
 def stands_by(root: Path, path: Path) -> bool:
@@ -101,7 +107,7 @@ class _Search:
         for entry in entries:
             if entry.is_dir():
                 continue
-            if self._ignored(entry):
+            if self.ignores(entry):
                 self.ignored += 1
             elif nifti.is_nifti(entry) and path != self.root and (what := self._what(entry)):
                 folder.named.append(what)
@@ -162,7 +168,8 @@ class _Search:
             return None
         return known[0], path, known[1]
 
-    def _ignored(self, path: Path) -> bool:
+    def ignores(self, path: Path) -> bool:
+        """Whether the owner leaves out a file of this name or path."""
         return self.mapping.ignores(path.name) or self.mapping.ignores(
             path.relative_to(self.root).as_posix()
         )
@@ -179,7 +186,7 @@ class _Search:
     def _require_filled(self, path: Path, entries: Sequence[Path]) -> None:
         """A folder without a file that is read may be a case whose files were lost."""
         require(
-            path == self.root or any(self._ignored(entry) for entry in entries),
+            path == self.root or any(self.ignores(entry) for entry in entries),
             f"{safe_files.shown(self.root, path)!r} must hold files of a case, and holds none. Put them there or "
             "remove the folder.",
             error=InvalidData,
@@ -264,8 +271,10 @@ def _require_names(cases: Sequence[BratsCase]) -> None:
         names.add(case.name)
 
 
-def _with_persons(cases: Sequence[BratsCase], rule: PersonRule) -> list[BratsCase]:
-    """Each case with its person; names that are published tell theirs, others as the owner says."""
+def _with_persons(
+    cases: Sequence[BratsCase], rule: PersonRule
+) -> tuple[list[BratsCase], tuple[str, ...]]:
+    """Each case with its person, and a remark on the owner's word; names that are published tell theirs."""
     matches = [_ONE_PERSON.fullmatch(case.name) for case in cases]
     known = [(match["person"] or match["case"]) if match else "" for match in matches]
     asked = [index for index, name in enumerate(known) if not name]
@@ -279,16 +288,13 @@ def _with_persons(cases: Sequence[BratsCase], rule: PersonRule) -> list[BratsCas
         where=lambda i: where(asked[i]),
         mapping=MAPPING_FILE,
     )
+    merged = identifiers.remarks([cases[index].name for index in asked], found, rule)
     for index, person in zip(asked, found, strict=True):
         known[index] = person
     # Published names and others must be told apart, too; their last numbers are settled by now.
     spelling = PersonRule(
-        same=tuple(one for one in rule.same if one == "case"),
-        different=(
-            "leading_zeros",
-            "scan_number",
-            *(one for one in rule.different if one == "case"),
-        ),
+        same=tuple(one for one in rule.same if one != "scan_number"),
+        different=("scan_number", *(one for one in rule.different if one != "scan_number")),
     )
     known = identifiers.persons(known, spelling, where=where, mapping=MAPPING_FILE)
-    return [case.of(person) for case, person in zip(cases, known, strict=True)]
+    return [case.of(person) for case, person in zip(cases, known, strict=True)], merged

@@ -48,6 +48,7 @@ class Slices:
     stored_labels: frozenset[int]
     patient_id: str
     placed: bool
+    contents: dict[str, bytes]
 
 
 def channels(neighbours: int) -> tuple[str, ...]:
@@ -137,7 +138,8 @@ def read(
 
     parts = in_threads(cut_one, range(len(counts)), done=lambda count: progress(count, len(counts)))
     _require_apart(found.cases, parts)
-    remarks = (*_remarks(found.cases, parts, names), *found.remarks)
+    copies = _copies(found.cases, parts)
+    remarks = (*_remarks(found.cases, parts, names), *copies, *found.remarks)
     patients = sorted(time_points)
     number = {patient: index for index, patient in enumerate(patients)}
     numbers = np.array([number[case.patient] for case in found.cases], dtype=np.int32)
@@ -194,6 +196,7 @@ def cut(
         stored_labels=whole.stored_labels,
         patient_id=whole.patient_id,
         placed=whole.placed,
+        contents=whole.contents,
     )
 
 
@@ -238,6 +241,33 @@ def _require_apart(found: Sequence[BratsCase], parts: Sequence[Slices]) -> None:
         )
 
 
+def _copies(found: Sequence[BratsCase], parts: Sequence[Slices]) -> tuple[str, ...]:
+    """A volume of two people is a file in the wrong place; one that a person has twice is remarked."""
+    first: dict[bytes, tuple[BratsCase, str]] = {}
+    twice = []
+    for case, part in zip(found, parts, strict=True):
+        for name, content in part.contents.items():
+            other, its_name = first.setdefault(content, (case, name))
+            require(
+                other.patient == case.patient,
+                f"{other.where} and '{safe_files.printable(case.name)}' must be of two people, and {its_name} of the "
+                f"one is {name} of the other, the same picture throughout. Put the right file in its place, or leave "
+                f"one of them out (ignore in {MAPPING_FILE!r}).",
+                error=InvalidData,
+            )
+            if (other, its_name) != (case, name):
+                twice.append((other, its_name, case, name))
+    if not twice:
+        return ()
+    other, its_name, case, name = twice[0]
+    one, many = "{} volume is a copy", "{} volumes are copies"
+    return (
+        f"{counted(len(twice), one, many)} of another of the same person: {name} of "
+        f"'{safe_files.printable(case.name)}' is {its_name} of '{safe_files.printable(other.name)}'. Check which of the "
+        "two it is.",
+    )
+
+
 def _remarks(
     found: Sequence[BratsCase], parts: Sequence[Slices], names: VolumeMapping
 ) -> tuple[str, ...]:
@@ -276,7 +306,7 @@ def _label_remarks(
         )
     cavities = sum(
         case.edition != ""
-        and editions.is_post_treatment(case.name)
+        and editions.is_post_treatment(case.folder)
         and editions.CAVITY in part.stored_labels
         for case, part in pairs
     )

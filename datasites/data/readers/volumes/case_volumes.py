@@ -25,6 +25,7 @@ from syft_code.errors import InvalidData, require
 
 ROUNDING = 1e-3
 """Masks are also stored as floats such as 0.99999997."""
+MOST_LABELS = 256
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)
@@ -33,13 +34,14 @@ class CaseVolumes:
 
     Shapes: every image and `classes` (uint8) `[x, y, z]`. `stored_labels` are the values that the mask
     uses for anything but background; `patient_id` is what DICOM headers say, "" if nothing; `placed` says
-    whether every file tells how it lies.
+    whether every file tells how it lies. `contents` are digests of the images, equal in copies.
     """
 
     images: dict[str, NDArray[Any]]
     classes: NDArray[np.uint8]
     spacing_mm: tuple[float, float, float]
     stored_labels: frozenset[int]
+    contents: dict[str, bytes]
     patient_id: str
     placed: bool
 
@@ -60,8 +62,13 @@ def read(root: Path, case: BratsCase, mapping: VolumeMapping) -> CaseVolumes:
         _require_flat(volume, case, name)
         require(
             mask.same_grid(volume),
-            f"{case.where} must have all its files on one grid, and the mask's and {name}'s shapes or affines "
-            "differ. Register them to one another.",
+            f"{case.where} must have all its files on one grid, and {_apart(mask, volume, name)}",
+            error=InvalidData,
+        )
+        require(
+            not _shows_mask(volume.voxels, mask.voxels),
+            f"{case.where} must have an image of the patient as its {name}, and that is the mask again: within each "
+            "label, and outside them, it has one value. Put the image in its place.",
             error=InvalidData,
         )
     classes, stored = _classes(mask.voxels, case)
@@ -76,6 +83,7 @@ def read(root: Path, case: BratsCase, mapping: VolumeMapping) -> CaseVolumes:
         classes=classes,
         spacing_mm=mask.spacing_mm,
         stored_labels=stored,
+        contents={name: volume.content for name, volume in images.items()},
         patient_id=next(iter(ids), "") if not mapping.patient_id else "",
         placed=mask.placed and all(volume.placed for volume in images.values()),
     )
@@ -88,6 +96,33 @@ def _require_flat(volume: Volume, case: BratsCase, name: str) -> None:
         "several volumes in one file. Take out the one that is meant.",
         error=InvalidData,
     )
+
+
+def _apart(mask: Volume, image: Volume, name: str) -> str:
+    """How the grids of two volumes differ, and the way out."""
+    shapes = [" x ".join(map(str, one.voxels.shape)) for one in (mask, image)]
+    if shapes[0] != shapes[1]:
+        return (
+            f"the mask's shape is {shapes[0]}, {name}'s {shapes[1]}. If a slice was lost, export the whole {name} "
+            "again; else register them to one another."
+        )
+    return f"the mask's and {name}'s affines differ. Register them to one another."
+
+
+def _shows_mask(voxels: NDArray[Any], mask: NDArray[Any]) -> bool:
+    """Whether an image says no more than the mask; what it shows outside the labels is looked at last."""
+    tumour = mask != 0
+    inside = voxels[tumour]
+    if not inside.size:
+        return False
+    labels = mask[tumour]
+    regions = (inside[labels == value] for value in np.unique(labels)[:MOST_LABELS])
+    if not all(bool(region.min() == region.max()) for region in regions):
+        return False
+    outside = voxels[~tumour]
+    if outside.size and outside.min() != outside.max():
+        return False
+    return bool((inside != voxels[0, 0, 0]).any())  # a constant image is another fault
 
 
 def _nifti_images(root: Path, case: BratsCase, mapping: VolumeMapping) -> dict[str, Volume]:
@@ -171,10 +206,16 @@ def _classes(voxels: NDArray[Any], case: BratsCase) -> tuple[NDArray[np.uint8], 
     classes = np.zeros(voxels.shape, dtype=np.uint8)
     classes[inside] = table[whole.astype(np.intp)]
     tumour = int(np.count_nonzero(classes))
+    if not tumour and stored:
+        raise InvalidData(
+            f"{case.where} must have a mask with tumour, and all that it has counts as background: "
+            f"{', '.join(map(str, sorted(stored)))}. Leave the case out (ignore in {MAPPING_FILE!r}), or give its values "
+            "there under [labels]."
+        )
     require(
         0 < tumour < voxels.size,
         f"{case.where} must have a mask with tumour and background, and it is "
-        f"{'tumour throughout' if tumour else 'empty'}. Replace its mask or remove the case.",
+        f"{'tumour throughout' if tumour else 'empty'}. Replace its mask or leave the case out.",
         error=InvalidData,
     )
     return classes, frozenset(stored)

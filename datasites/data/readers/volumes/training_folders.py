@@ -80,6 +80,7 @@ def find(root: Path, mapping: VolumeMapping) -> Training:
         return [
             BratsCase(
                 name=name,
+                place=name,
                 patient="",
                 edition=edition,
                 labels=labels,

@@ -82,7 +82,7 @@ class VolumeMapping:
             error=InvalidData,
         )
         require(
-            all(name.isdecimal() and len(name) <= 4 for name in self.channels),
+            all(name.isascii() and name.isdecimal() and len(name) <= 4 for name in self.channels),
             "channels: must be named by their number, from 0 on.",
             error=InvalidData,
         )

@@ -85,6 +85,14 @@ COMMANDS = {
         load=lambda: import_module("federation.cli.certificate_commands").app(),
         text="Whether a model is the one that hospitals and researcher signed for.",
     ),
+    "predict": LazyCommand(
+        load=lambda: import_module("federation.prediction.commands").predict,
+        text="Ask a trained model about pictures, a CSV or cases that it has never seen.",
+    ),
+    "model": LazyCommand(
+        load=lambda: import_module("federation.prediction.commands").model_app(),
+        text="A trained model in another form: ONNX.",
+    ),
     "study": LazyCommand(
         load=lambda: import_module("federation.cli.study_commands").app(_datasets()),
         text="Prepare a study.",

@@ -90,7 +90,8 @@ def by_role() -> dict[str, float]:
 @contextlib.contextmanager
 def federation(state: Path, *, kind: Kind, hospitals: int, port: int) -> Iterator[FederationConfig]:
     """A running federation with drawn patients, published and with a researcher."""
-    config = federation_file.default(first_port=port, hospitals=hospitals, epsilon=1e6, kind=kind)
+    names = [f"hospital-{number}" for number in range(1, hospitals + 1)]
+    config = federation_file.default(first_port=port, names=names, epsilon=1e6, kind=kind)
     config = replace(config, hospital=tuple(replace(one, delta=1e-3) for one in config.hospital))
     with provisioning.running_federation(config, state):
         provisioning.provision(config, state, say=lambda sentence: None)

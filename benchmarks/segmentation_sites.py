@@ -45,6 +45,11 @@ class Lacking:
         """The first is the one that lacks something."""
         return self.whole.names
 
+    @property
+    def remarks(self) -> Sequence[str]:
+        """As before."""
+        return self.whole.remarks
+
     def declared(self, name: str) -> int:
         """As before."""
         return self.whole.declared(name)

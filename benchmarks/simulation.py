@@ -77,6 +77,10 @@ class OnDisk:
     def names(self) -> Sequence[str]:
         return simulated_roster.names(self.count)
 
+    @property
+    def remarks(self) -> Sequence[str]:
+        return ()
+
     def declared(self, name: str) -> int:
         return PATIENTS[_cohort(name)]
 

@@ -57,7 +57,7 @@ def delete_except(folder: Path, kept: Collection[str]) -> None:
 def signing_key(path: Path) -> SigningKey:
     """The Ed25519 key kept in a file; made by the operating system's generator if there is none."""
     if not path.exists():
-        write_durably(path, bytes(SigningKey.generate()))
+        write_durably(path, bytes(SigningKey.generate()), for_the_folders_user=True)
     seed = read_required(path)
     if len(seed) != 32:
         raise InvalidData(f"The key file {path} must hold 32 bytes, it holds {len(seed)}.")

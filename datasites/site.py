@@ -169,14 +169,22 @@ def create(home: Path, settings: SiteSettings, *, policy: str = "") -> Site:
         private_files.private_folder(folder)
     owner_key = private_files.signing_key(site.owner / "key")
     if not (site.owner / "salt").exists():
-        durable_files.write_durably(site.owner / "salt", secrets.token_bytes(32))
-    durable_files.write_durably(site.vault / "owner.pub", owner_key.verify_key.encode())
+        durable_files.write_durably(
+            site.owner / "salt", secrets.token_bytes(32), for_the_folders_user=True
+        )
+    durable_files.write_durably(
+        site.vault / "owner.pub", owner_key.verify_key.encode(), for_the_folders_user=True
+    )
     _choose_account(site)
     if not (home / "desk.uid").exists():
-        durable_files.write_durably(home / "desk.uid", uuid.uuid4().hex.encode("ascii"))
+        durable_files.write_durably(
+            home / "desk.uid", uuid.uuid4().hex.encode("ascii"), for_the_folders_user=True
+        )
     if policy and not site.policy.exists():
-        durable_files.write_durably(site.policy, policy.encode("utf-8"))
-    durable_files.write_durably(home / "site.json", canonical.encode(settings))
+        durable_files.write_durably(site.policy, policy.encode("utf-8"), for_the_folders_user=True)
+    durable_files.write_durably(
+        home / "site.json", canonical.encode(settings), for_the_folders_user=True
+    )
     return site
 
 
@@ -184,13 +192,17 @@ def _choose_account(site: Site) -> None:
     """The owner's password and key at the front desk, which is told them before its first start."""
     password = site.owner / "password"
     if not password.exists():
-        durable_files.write_durably(password, secrets.token_urlsafe(24).encode("ascii"))
+        durable_files.write_durably(
+            password, secrets.token_urlsafe(24).encode("ascii"), for_the_folders_user=True
+        )
     account = OwnerAccount(
         password=password.read_text(encoding="ascii"),
         signing_key=private_files.signing_key(site.owner / "account").encode().hex(),
     )
     if not (site.desk / "syft.db").exists():
-        durable_files.write_durably(site.desk_account, canonical.encode(account))
+        durable_files.write_durably(
+            site.desk_account, canonical.encode(account), for_the_folders_user=True
+        )
 
 
 def _check_whole(home: Path) -> None:

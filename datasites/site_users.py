@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from datasites.site import Site
+from syft_code.runtime import process_user
 from syft_code.runtime.process_user import ProcessUser
 
 FIRST_USER = 60_800
@@ -59,18 +60,36 @@ class SiteUsers:
         return cls(group=first, owner=owner, vault=vault, desk=desk)
 
     def give_folders(self, site: Site) -> None:
-        """Give each of the three its folder; the hospital's stays root's, so none moves another's."""
+        """Give each of the three its folder; the hospital's stays root's, so none moves another's.
+
+        Raises:
+            InvalidInput: if one of the names is a link, or a file has a second name elsewhere.
+        """
         for user in (self.owner, self.vault, self.desk):
             user.give_home()
-        os.chown(site.vault, self.vault.number, self.group)
-        site.vault.chmod(0o710)
+        process_user.set_folder(site.vault, user=self.vault.number, group=self.group, mode=0o710)
         for name in ("site.json", "desk.uid"):
-            os.chown(site.home / name, 0, self.group)
-            (site.home / name).chmod(0o640)
+            process_user.set_file(site.home / name, user=0, group=self.group, mode=0o640)
         if site.policy.exists():
-            os.chown(site.policy, self.owner.number, self.owner.number)
-        os.chown(site.home, 0, self.group)
-        site.home.chmod(SHARED)
+            owner = self.owner.number
+            process_user.set_file(site.policy, user=owner, group=owner, mode=0o600)
+        process_user.set_folder(site.home, user=0, group=self.group, mode=SHARED)
+
+
+def require_no_links(site: Site) -> None:
+    """Raise `InvalidInput` if a name in a hospital's folder that root writes or hands over is a link."""
+    names = (
+        "owner",
+        "vault",
+        "desk",
+        "site.json",
+        "desk.uid",
+        "policy.toml",
+        "vault-process.log",
+        "desk-process.log",
+    )
+    for path in (site.home, *(site.home / name for name in names)):
+        process_user.require_no_link(path)
 
 
 def obstacle(numbers: Sequence[int], places: Mapping[str, Path]) -> str:

@@ -102,6 +102,11 @@ MAY_IMPORT: dict[str, set[str]] = {
         "federation.certificate", "federation.evaluation", "federation.researcher",
         "syft_code.*",
     },
+    # A file must be read for a model as it was for its training, and by the same code.
+    "federation.prediction": {
+        "datasites.data.readers", "federation.certificate", "federation.evaluation",
+        "federation.reporting", "syft_code.*",
+    },
     "federation.experiments": {
         "federation.evaluation", "federation.reporting", "federation.simulation",
         "federation.strategy", "syft_code.*",

@@ -67,8 +67,8 @@ def check(
         cli_output.document(_facts(found) | {"written": _text(written), "pictures": _text(drawn)})
     elif found.reading is not None or found.survey is not None:
         cli_output.sentence("\n".join(_lines(found, written, drawn)))
-    if found.reading is None and written is None:
-        raise InvalidData(found.refusal + _way_on(found))
+    if found.reading is None:
+        raise InvalidData(found.refusal + ("" if written else _way_on(found)))
 
 
 def _draw(found: FolderCheck, path: Path) -> Path | None:

@@ -2,8 +2,9 @@
 
     cohort, its public shape ─▶ sentences: what it is, how many, what to do
 
-A remark counts patients, so it is as private as they are: it is said to the owner, kept with the
-cohort in the vault (`cohort_file`), and goes nowhere else. Nothing is refused here: the owner decides.
+A remark counts patients, names none, and is as private as they are: it is said to the owner and kept with
+the cohort in the vault (`cohort_file`); an experiment, whose data one person has, keeps it with its results.
+Nothing is refused here: the owner decides.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

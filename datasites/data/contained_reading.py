@@ -254,7 +254,10 @@ def _reading(found: FolderRead, body: bytes, spec: DataSpec) -> Reading:
         patient_ids = _as_texts(arrays.pop("id_bytes"), arrays.pop("id_ends"))
         sites = _as_texts(arrays.pop("site_bytes"), arrays.pop("site_ends"))
         of_patient = arrays.pop("site_of_patient").tolist()
-        site = tuple([printable(sites[at]) for at in of_patient])
+        shown = [printable(one) for one in sites]
+        if len(set(shown)) != len(set(sites)):
+            raise ValueError("two sites would have one name")
+        site = tuple([shown[at] for at in of_patient])
         cells = cohort_file.cells_of(arrays)
         cohort = Cohort(**{name: arrays[name] for name in arrays.keys() - {"columns", "cells"}})
     except (SafetensorError, TypeError, KeyError, ValueError, IndexError):

@@ -6,6 +6,7 @@
 Nothing here reaches the vault, the front desk or anybody else.
 """
 
+import os
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -112,7 +113,7 @@ def kind_of(text: str) -> Kind:
 
 
 def write_mapping(check: FolderCheck) -> Path:
-    """Write the first mapping beside the data, for the owner to edit; nothing is ever overwritten.
+    """Write the first mapping beside the data, for the owner alone (mode 0600); nothing is ever overwritten.
 
     Raises:
         InvalidInput: if the kind takes none, there is one, or the folder can't be written.
@@ -129,7 +130,8 @@ def write_mapping(check: FolderCheck) -> Path:
             f"{check.mapping!r} is there already and is yours: edit it, or move it away for another first one."
         )
     try:
-        with path.open("x", encoding="utf-8") as file:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             file.write(check.survey.mapping)
     except OSError as problem:
         raise InvalidInput(

@@ -105,7 +105,9 @@ class Owner:
         missing = self._vault.perform(owner_actions.AdoptPolicy(policy=wanted)).missing
         if not missing:
             page = self._site.owner / "terms.json"  # a vault that lost its ledger does not start
-            durable_files.write_durably(page, canonical.encode(wanted.terms))
+            durable_files.write_durably(
+                page, canonical.encode(wanted.terms), for_the_folders_user=True
+            )
         return decisions.rule_change(self.name, "The policy", missing)
 
     def policy(self) -> SitePolicy:

@@ -27,7 +27,9 @@ class RefusedPlans:
         """Remember it; of very many the newest."""
         known = [*self._read().items(), (plan_hash, sentence)]
         record = {"version": self._version, "plans": dict(known[-MOST_REMEMBERED:])}
-        durable_files.write_durably(self._path, json.dumps(record).encode())
+        durable_files.write_durably(
+            self._path, json.dumps(record).encode(), for_the_folders_user=True
+        )
 
     def _read(self) -> dict[str, str]:
         """None if there is no file, or another than this version writes."""

@@ -72,7 +72,7 @@ def create(home: Path, *, name: str, hosts: Sequence[str]) -> None:
         "tls.crt": _certificate(tls_key, name=name, hosts=hosts),
     }
     for file, data in contents.items():
-        write_durably(staging / file, data)
+        write_durably(staging / file, data, for_the_folders_user=True)
 
 
 def commit(home: Path) -> None:
@@ -136,7 +136,7 @@ def fingerprint(certificate: str) -> str:
 def publish(home: Path, identity: Identity, *, address: str) -> Aggregator:
     """Write `public.json`, which a researcher puts into a plan."""
     entry = identity.public(address)
-    write_durably(home / PUBLIC, canonical.encode(entry))
+    write_durably(home / PUBLIC, canonical.encode(entry), for_the_folders_user=True)
     return entry
 
 

@@ -19,11 +19,13 @@ from nacl.signing import SigningKey
 
 from federation.certificate import (
     disclosure_statements,
+    model_card,
     privacy_cost,
     second_accountant,
     signed_file,
     statements,
 )
+from federation.certificate.model_card import CARD_FILE, DEMO_ONLY
 from federation.certificate.statements import WEIGHTS_IN
 from federation.certificate.verification import FORMAT, Certificate, facts_of_plan
 from federation.evaluation import exact_metrics, model_file
@@ -38,7 +40,6 @@ from syft_code.recipes.recipe import parameter_count
 from syft_code.runtime.durable_files import write_durably
 
 RELATION = "add or remove one patient"
-DEMO_ONLY = "possible only in a demo that owns all the data"
 OWNER_ONLY = (
     "Exact figures of real data, which no epsilon protects: for the owner of the data alone. Only "
     "the user who wrote this file may read it; don't pass it on."
@@ -121,13 +122,18 @@ def certificate(
 def write(path: Path, content: Certificate, *, key: SigningKey) -> str:
     """Researcher: countersign a certificate, write its file, and return the file's SHA-256.
 
-    Guarantee: one with exact figures of real data only its writer may read (mode 0600).
+    Its model card is written beside it (`model_card`), for everybody to read.
+
+    Guarantee: one with exact figures of real data only its writer may read (mode 0600); none of them
+        stands in the card.
     """
     data = signed_file.encode(content, key)
+    card = model_card.text(content)
     if OWNER_ONLY in content["utility"].get(DEMO_ONLY, {}).values():
         write_durably(path, data)
     else:
         path.write_bytes(data)
+    path.with_name(CARD_FILE).write_text(card, encoding="utf-8")
     return canonical.sha256(data)
 
 

@@ -12,17 +12,10 @@ from typing import Annotated, Any
 
 import typer
 
-from federation.certificate import signed_file, statements, verification
-from federation.certificate.verification import Certificate, PublicKeys
-from syft_code import canonical
-from syft_code.errors import InvalidInput, require
-from syft_code.runtime.cli_input import quoted_path, read_file
+from federation.certificate import file_check, statements
+from federation.certificate.file_check import BESIDE
+from federation.certificate.verification import Certificate
 from syft_code.runtime.cli_output import Command
-
-MAX_MODEL_BYTES = 2**36
-MAX_CERTIFICATE_BYTES = 2**28
-MAX_KEYS_BYTES = 2**20
-BESIDE = "certificate.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,34 +128,8 @@ def check(model: Path, certificate: Path, keys: Path | None) -> CertificateCheck
     Raises:
         InvalidInput: if a file is missing, or the keys are none.
     """
-    known = None if keys is None else _keys(keys)
-    start = read_file(model, "model", MAX_MODEL_BYTES)[:9]
-    require(
-        start[:1] != b"{" or start[8:] == b"{",
-        f"MODEL must be the model's .safetensors file, and {quoted_path(model)} is JSON: name the "
-        "model, and its certificate with --certificate.",
-        error=InvalidInput,
-    )
-    data = read_file(certificate, "certificate", MAX_CERTIFICATE_BYTES)
-    try:
-        content = signed_file.decode(data)
-    except InvalidInput as problem:
-        return CertificateCheck(
-            content=None, problems=(str(problem),), keys_given=known is not None
-        )
-    problems = verification.check(content, model=model, keys=known)
-    return CertificateCheck(content=content, problems=tuple(problems), keys_given=known is not None)
-
-
-def _keys(path: Path) -> PublicKeys:
-    data = read_file(path, "file of keys", MAX_KEYS_BYTES)
-    what = f"file of keys ({quoted_path(path)})"
-    try:
-        form = canonical.encode(canonical.loads(data))
-    except (ValueError, RecursionError):
-        raise InvalidInput(f"The {what} must be JSON, and is not.") from None
-    keys: PublicKeys = canonical.parse(PublicKeys, form, what=what, error=InvalidInput)
-    return keys
+    content, problems = file_check.check(model, certificate, keys)
+    return CertificateCheck(content=content, problems=problems, keys_given=keys is not None)
 
 
 def _worst(own: dict[str, Any]) -> str:

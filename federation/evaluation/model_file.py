@@ -23,8 +23,8 @@ from syft_code.recipes.recipe import DataSpec, Recipe
 METADATA = "consilium"
 """One metadata key, since safetensors writes several in any order: equal models, equal bytes."""
 HOW_TO_LOAD = (
-    "from federation import model_file; network = model_file.load(path).network(). Without "
-    "Consilium: the tensors are PyTorch parameters, in the order that 'order' gives."
+    "from federation.prediction import trained_model; model = trained_model.load(path); or `consilium "
+    "predict`. Without Consilium: the tensors are PyTorch parameters, in the order that 'order' gives."
 )
 
 

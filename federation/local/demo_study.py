@@ -24,7 +24,7 @@ from syft_code.errors import Refused
 from syft_code.metrics import scoring
 
 STAND_IN_NOTICE = "[yellow]STAND-IN DATA: synthetic, no patient, no medical meaning.[/]"
-WRITTEN = ("model.safetensors", "certificate.json", "report.html")
+WRITTEN = ("model.safetensors", "model_card.md", "certificate.json", "report.html")
 
 
 class DemoStudy:

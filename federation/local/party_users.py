@@ -41,7 +41,7 @@ READS_ALL = "whoever takes over one of them reads the keys and the patients of a
 ONE_USER = (
     f"All parties are one user: {READS_ALL} Started as root, each process gets a user of its own."
 )
-_LISTED = 0o755
+_LISTED, _CLOSED = 0o755, 0o700
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,14 +68,28 @@ class PartyUsers:
         """All of them."""
         return range(self.first, self.first + NUMBERS * len(self.hospitals) + len(self.aggregators))
 
+    def require_no_links(self) -> None:
+        """Raise `InvalidInput` if a name that root hands over or writes is a link, before anything is changed."""
+        for folder in (self.state, self.state / HOSPITALS, self.state / AGGREGATORS):
+            process_user.require_no_link(folder)
+        for name in self.hospitals:
+            site_users.require_no_links(Site(self.state / HOSPITALS / name))
+        for name in self.aggregators:
+            home = self.state / AGGREGATORS / name
+            for path in (home, home.with_suffix(".toml"), home.with_suffix(".log")):
+                process_user.require_no_link(path)
+
     def prepare(self) -> None:
-        """Let each find its folder, and give those that lie there to their users."""
+        """Let each find its folder, and give those that lie there to their users, from the top down."""
         for folder in (self.state, self.state / HOSPITALS, self.state / AGGREGATORS):
             folder.mkdir(exist_ok=True)
-            os.chown(folder, 0, 0)
-            folder.chmod(_LISTED)
+            process_user.set_folder(folder, user=0, group=0, mode=_LISTED)
+        self.require_no_links()  # from now on nobody else puts one there
         for name in self.hospitals:
             site = Site(self.state / HOSPITALS / name)
+            if site.home.exists():
+                process_user.set_folder(site.home, user=0, group=0, mode=_CLOSED)
+                site_users.require_no_links(site)
             if (site.home / "desk.uid").exists():
                 self.hospital(name).give_folders(site)
         for name in self.aggregators:
@@ -94,19 +108,22 @@ def choose(config: FederationConfig, state: Path, *, first: int) -> Choice:
     """Whether the parties in a folder, which is there, get users of their own; then it is prepared.
 
     Raises:
-        InvalidInput: if there can be no user with so low or so high a number.
+        InvalidInput: if there can be no user with so low or so high a number, if root would follow a
+            link, or if parties that had users of their own can't have them any more.
     """
     place = state.resolve()
     hospitals = _names([entry.name for entry in config.hospital], place / HOSPITALS)
     aggregators = _names([entry.name for entry in config.aggregator], place / AGGREGATORS)
     users = PartyUsers(state=place, first=first, hospitals=hospitals, aggregators=aggregators)
     require_number(first)
+    if os.geteuid() == 0:
+        users.require_no_links()
     choice = _choice(users)
     if choice.users is not None:
         choice.users.prepare()
     elif os.geteuid() == 0 and _were_given(place):
         process_user.give(place, user=0, group=0)
-        place.chmod(0o700)
+        process_user.set_folder(place, user=0, group=0, mode=_CLOSED)
     return choice
 
 
@@ -131,6 +148,11 @@ def _choice(users: PartyUsers) -> Choice:
     if not users.first:
         return Choice(users=None, sentence=f"All parties are one user, as you asked: {READS_ALL}")
     why = site_users.obstacle(users.numbers, {"the parties' folder": users.state})
+    if why and _were_given(users.state):
+        raise InvalidInput(
+            f"The parties in {users.state} were users of their own when they last ran, and can't be now, since {why}. "
+            f"{MEND} Or say --first-user 0 to go on as one user: {READS_ALL}"
+        )
     if why:
         sentence = f"All parties are one user, since {why}: {READS_ALL} {MEND}"
         return Choice(users=None, sentence=sentence)

@@ -114,7 +114,7 @@ class LstmModule(nn.Module):
         self, series: Float[Tensor, "batch 1 hours vitals"]
     ) -> Float[Tensor, "batch units 1 1"]:
         entering = functional.linear(series[:, 0], self.weight_ih, self.bias)
-        hidden = cell = entering.new_zeros(len(series), self.weight_hh.shape[1])
+        hidden = cell = entering.new_zeros(series.shape[0], self.weight_hh.shape[1])
         for hour in entering.unbind(1):
             gates = torch.addmm(hour, hidden, self.weight_hh.t())
             keep, forget, candidate, show = gates.chunk(4, dim=1)

@@ -12,6 +12,7 @@ from datasites.protocol import vault_api
 from datasites.site import Site, SiteSettings
 from datasites.site_users import FIRST_USER, SiteUsers
 from datasites.vault import vault_process
+from syft_code.errors import InvalidInput
 from syft_code.runtime import durable_files, process_user
 from syft_code.runtime.process_user import ProcessUser
 from tests.other_users import acting_as, can_read, needs_root, open_folder
@@ -132,11 +133,13 @@ def test_the_front_desk_and_the_owner_reach_the_vaults_socket_and_a_neighbour_do
 
 
 @needs_root
-def test_what_root_writes_belongs_to_whoever_has_the_folder(
+def test_a_partys_file_that_root_writes_belongs_to_who_has_the_folder(
     two: dict[str, tuple[Site, SiteUsers]],
 ) -> None:
     ours, users = two["north"]
-    durable_files.write_durably(ours.owner / "terms.json", b"{}")
+    durable_files.write_durably(ours.owner / "mine.png", b"x")
+    assert (ours.owner / "mine.png").stat().st_uid == 0, "only a party's file is the party's"
+    durable_files.write_durably(ours.owner / "terms.json", b"{}", for_the_folders_user=True)
     found = (ours.owner / "terms.json").stat()
     assert (found.st_uid, found.st_mode & 0o777) == (users.owner.number, 0o600)
 
@@ -207,3 +210,69 @@ def test_a_python_that_can_not_work_as_another_user_is_told_of(
     assert "can't run Python here" in site_users._failure(FIRST_USER, [])
     broken.chmod(0o755)
     assert "can't work here (ImportError: no numpy)" in site_users._failure(FIRST_USER, [])
+
+
+@needs_root
+@pytest.mark.parametrize("name", ["site.json", "desk.uid", "policy.toml", "vault", "owner", "desk"])
+def test_a_link_in_a_hospitals_folder_gives_nothing_away_that_lies_elsewhere(
+    folder: Path, name: str
+) -> None:
+    elsewhere = folder / "elsewhere"
+    elsewhere.mkdir(mode=0o711)
+    (elsewhere / "file").write_bytes(b"secret")
+    (elsewhere / "file").chmod(0o604)
+    ours = hospital(folder, "north")
+    (ours.home / name).rename(ours.home / "aside")
+    is_folder = (ours.home / "aside").is_dir()
+    (ours.home / name).symlink_to(elsewhere if is_folder else elsewhere / "file")
+    with pytest.raises(InvalidInput, match=f"{name} "):
+        SiteUsers.of(ours, FIRST_USER).give_folders(ours)
+    for path, mode in ((elsewhere, 0o711), (elsewhere / "file", 0o604)):
+        found = path.stat()
+        assert (found.st_uid, found.st_gid, found.st_mode & 0o777) == (0, 0, mode)
+    with pytest.raises(InvalidInput, match="must lie where it seems to"):
+        site_users.require_no_links(ours)
+
+
+@needs_root
+def test_a_file_with_a_second_name_is_not_given_away(folder: Path) -> None:
+    (folder / "elsewhere").write_bytes(b"secret")
+    ours = hospital(folder, "north")
+    (ours.home / "site.json").unlink()
+    os.link(folder / "elsewhere", ours.home / "site.json")
+    with pytest.raises(InvalidInput, match="must be a file with one name"):
+        SiteUsers.of(ours, FIRST_USER).give_folders(ours)
+    assert (folder / "elsewhere").stat().st_gid == 0
+
+
+@needs_root
+def test_a_link_on_the_way_to_a_folder_is_not_followed(folder: Path) -> None:
+    (folder / "elsewhere" / "north").mkdir(parents=True)
+    (folder / "hospitals").symlink_to("elsewhere")
+    user = ProcessUser(number=FIRST_USER, home=folder / "hospitals" / "north")
+    with pytest.raises(InvalidInput, match="is a link or no folder"):
+        user.give_home()
+    assert (folder / "elsewhere" / "north").stat().st_uid == 0
+
+
+def test_a_partys_process_has_none_of_the_starters_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = {
+        "PATH": "/bin",
+        "LC_ALL": "C",
+        "https_proxy": "http://p",
+        "OMP_NUM_THREADS": "1",
+        "CONSILIUM_TRACE": "/t",
+    }
+    lost = (
+        "AWS_SECRET_ACCESS_KEY",
+        "SSH_AUTH_SOCK",
+        "PYTHONPATH",
+        "LD_PRELOAD",
+        "XDG_RUNTIME_DIR",
+        "GITHUB_TOKEN",
+    )
+    for name, value in (kept | dict.fromkeys(lost, "secret")).items():
+        monkeypatch.setenv(name, value)
+    found = ProcessUser(number=7, home=Path("/home/of/7")).environment()
+    assert found.items() >= (kept | {"HOME": "/home/of/7", "USER": "7"}).items()
+    assert not {*lost} & found.keys() and "secret" not in found.values()

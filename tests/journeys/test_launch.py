@@ -321,7 +321,8 @@ def test_a_demo_with_a_small_budget_ends_with_what_is_left_and_keeps_what_it_has
     assert len(ended.stderr.splitlines()) == 1, "no warning and no stray print"
     (folder,) = out.iterdir()
     left = {path.name for path in folder.iterdir()}
-    kept = {"model.safetensors", "certificate.json", "report.html", "evidence.html"}
+    kept = {"model.safetensors", "model_card.md", "certificate.json", "report.html"}
+    kept |= {"evidence.html"}
     assert left == kept, "no patient is kept"
     content = certificate.read(folder / "certificate.json")
     assert verification.check(content) == []

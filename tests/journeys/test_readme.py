@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from datasites.owner.owner import Owner
+from federation.prediction import trained_model
 from tests.conftest import Live
 
 ROOT = Path(__file__).parents[2]
@@ -47,3 +49,7 @@ def test_the_readmes_python_trains_against_a_live_federation(
     names["researcher"].close()
     assert [len(record.trained) for record in outcome.rounds] == [len(owners)]
     assert "Round 2 needs 3 hospitals" in outcome.stopped, "the owners allowed one round"
+    Image.new("RGB", (40, 32), (180, 120, 130)).save(tmp_path / "new.png")
+    model = trained_model.load(tmp_path / "model.safetensors")
+    assert "STAND-INS" in model.standing and study in (tmp_path / "model_card.md").read_text()
+    assert model.probabilities(tmp_path / "new.png").values.shape == (1, 7)

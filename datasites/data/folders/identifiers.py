@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Literal
 
+from datasites.data.folders.reading import counted
 from datasites.data.folders.safe_files import printable
 from syft_code import canonical
 from syft_code.errors import InvalidData, require
@@ -22,33 +23,31 @@ Difference = Literal["case", "leading_zeros", "scan_number"]
 
 LONGEST = 200
 LONGEST_PATTERN = 200
-_MISSING = frozenset(
-    {
-        "na",
-        "n/a",
-        "n.a.",
-        "nan",
-        "null",
-        "none",
-        "nil",
-        "unknown",
-        "missing",
-        "not available",
-        "tbd",
-        "x",
-        "xx",
-        "xxx",
-    }
-) | frozenset({"#n/a", "#na", "#ref!", "#value!", "#name?", "#null!", "#div/0!"})
-_EXPONENT = re.compile(r"[+-]?\d+([.,]\d+)?[eE]\+\d+")
+MISSING = frozenset(
+    {"", "?", ".", "-", "--", "na", "n/a", "n.a.", "nan", "null", "none", "nil", "unknown", "missing", "not available",
+     "#n/a", "#na", "#ref!", "#value!", "#name?", "#null!", "#div/0!"}
+)  # fmt: skip
+"""Words of a cell that says nothing, in small letters."""
+_NOBODY = MISSING | {"tbd", "x", "xx", "xxx"}
+_EXPONENT = re.compile(r"[+-]?(\d+([.,]\d+)?[eE]\+|\d+[.,]\d+[eE]-?)\d+")
 _WHOLE = re.compile(r"([+-]?\d+)[.]0+")
 _ZEROS = re.compile(r"(?<!\d)0+(?=\d)")
+_DATE = r"\d{4}[-_. ]\d{1,2}[-_. ]\d{1,2}|\d{1,2}[-_. ]\d{1,2}[-_. ]\d{4}"
+_WORDS = "scan|visit|ses|session|time|tp|fu|v|t"
+_DATED = re.compile(
+    rf"(?P<person>.+?)[-_. ]*[-_. (\[](?:{_WORDS})?[-_. ]*(?:{_DATE})[)\]]?", re.IGNORECASE
+)
 _SCAN = re.compile(
-    r"(?P<person>.*\d.*?|.+?(?=[-_. ]+(?:scan|visit|ses|session|time|tp|fu|v|t)))"
-    r"[-_. ]+(?:scan|visit|ses|session|time|tp|fu|v|t)?[-_. ]*\d{1,8}",
+    rf"(?P<person>.*\d.*?|.+?(?=[-_. (\[]+(?:{_WORDS})))"
+    rf"(?:[-_. ]+(?:{_WORDS})?[-_. ]*0*\d{{1,8}}|[-_. ]+(?:{_WORDS})[-_. ]*\d{{1,8}}[a-z]"
+    rf"|[-_. ]*[(\[][-_. ]*(?:{_WORDS})?[-_. ]*\d{{1,8}}[)\]])",
     re.IGNORECASE,
 )
-_MARKS = frozenset("-_. ")
+_UNSEEN = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\ufe00-\ufe0f\U000e0100-\U000e01ef]"
+)
+"""Characters without a shape that Unicode does not call formats."""
+_MARKS = frozenset("-_. ([")
 _SAID: dict[Difference, str] = {
     "case": "capital letters",
     "leading_zeros": "leading zeros",
@@ -86,16 +85,34 @@ class PersonRule:
 
 
 def normal(text: str) -> str:
-    """One spelling: composed characters (NFC), no space around, one space within, 12 for 12.0.
+    """One spelling: of characters that look alike one (NFKC), of dashes `-`, no unseen ones, 12 for 12.0.
 
-    >>> normal(" 12.0 "), normal("A  1"), normal("007")
-    ('12', 'A 1', '007')
+    Space around is cut off, and within is one. Letters that only look alike, as those of two
+    alphabets, stay two.
+
+    >>> normal(" 12.0 "), normal("A  1"), normal("007"), normal("P\u20111")
+    ('12', 'A 1', '007', 'P-1')
     """
-    text = " ".join(
-        unicodedata.normalize("NFC", text).replace("\u200b", "").replace("\ufeff", "").split()
-    )
+    if not (text.isascii() and text.isprintable()):
+        kept = map(_plain_character, _UNSEEN.sub("", unicodedata.normalize("NFKC", text)))
+        text = unicodedata.normalize("NFC", "".join(kept))
+    text = " ".join(text.split())
     whole = _WHOLE.fullmatch(text)
     return whole[1] if whole else text
+
+
+def _plain_character(char: str) -> str:
+    """A dash as `-`, a digit of any script as 0 to 9; nothing for a character without a shape."""
+    match unicodedata.category(char):
+        case "Pd":
+            return "-"
+        case "Nd":
+            return str(unicodedata.decimal(char))
+        case "Cf":
+            return ""
+        case "Cc":
+            return " " if char.isspace() else ""
+    return "-" if char == "\u2212" else char
 
 
 def persons(
@@ -114,10 +131,18 @@ def persons(
             owner must say whether they are one person.
     """
     names = [_person(text, rule, where=partial(where, i)) for i, text in enumerate(identifiers)]
-    for difference in _SAID:
-        if difference not in (*rule.same, *rule.different):
-            _require_apart(names, difference, where=where, mapping=mapping)
+    asked = [one for one in _SAID if one not in (*rule.same, *rule.different)]
+    _require_apart(names, asked, where=where, mapping=mapping)
     return names
+
+
+def remarks(identifiers: Sequence[str], found: Sequence[str], rule: PersonRule) -> tuple[str, ...]:
+    """How many persons the owner's word has made of how many identifiers; private, as all counts are."""
+    before, after = len(set(map(normal, identifiers))), len(set(found))
+    if not (rule.same or rule.pattern) or after == before:
+        return ()
+    one, many = "{} person", "{} persons"
+    return (f"{before:,} identifiers are {counted(after, one, many)} by [persons].",)
 
 
 def _person(text: str, rule: PersonRule, *, where: Callable[[], str]) -> str:
@@ -132,14 +157,12 @@ def _person(text: str, rule: PersonRule, *, where: Callable[[], str]) -> str:
                 "name or the pattern."
             )
         name = match["person"]
-    for difference in rule.same:
-        name = _without(name, difference)
-    return name
+    return without(name, rule.same)
 
 
 def _fault(name: str) -> str:
     """Why a text names nobody, as the end of a sentence."""
-    if name.casefold() in _MISSING or not any(map(str.isalnum, name)):
+    if name.casefold() in _NOBODY or not any(map(str.isalnum, name)):
         return f", and '{printable(name)}' is what stands for a missing value. Fill it in or remove it."
     if _EXPONENT.fullmatch(name):
         return (
@@ -153,38 +176,62 @@ def _fault(name: str) -> str:
 
 def _require_apart(
     names: Sequence[str],
-    difference: Difference,
+    asked: Sequence[Difference],
     *,
     where: Callable[[int], str],
     mapping: str,
 ) -> None:
-    first: dict[str, tuple[str, int]] = {}
-    pairs: dict[str, tuple[int, int]] = {}
+    """Refuse names that are one but for what the owner has not spoken of, be it several things at once."""
+    groups: dict[str, dict[str, int]] = {}
     for i, name in enumerate(names):
-        found, at = first.setdefault(_without(name, difference), (name, i))
-        if found != name:
-            pairs.setdefault(_without(name, difference), (at, i))
-    if not pairs:
+        groups.setdefault(without(name, asked), {}).setdefault(name, i)
+    open_groups = [(key, group) for key, group in groups.items() if len(group) > 1]
+    if not open_groups:
         return
-    one, other = next(iter(pairs.values()))
+    _key, group = open_groups[0]
+    one, *others = group
+    other = max(others, key=lambda name: len(_needed(one, name, asked)))
+    needed = _needed(one, other, asked)
+    listed = ", ".join(f'"{difference}"' for difference in needed)
+    many = len(open_groups)
     raise InvalidData(
-        f"{where(other)}: '{printable(names[one])}' and '{printable(names[other])}' differ by {_SAID[difference]} "
-        f"alone ({len(pairs):,} such {'group' if len(pairs) == 1 else 'groups'}), and may be one person. Say "
-        f'which in {mapping}: [persons] same = ["{difference}"] if each group is one person, '
-        f'different = ["{difference}"] if not.'
+        f"{where(group[other])}: '{printable(one)}' and '{printable(other)}' differ by "
+        f"{' and by '.join(_SAID[difference] for difference in needed)} alone ({many:,} such "
+        f"{'group' if many == 1 else 'groups'}), and may be one person. Say which in {mapping}: [persons] same = "
+        f"[{listed}] if each group is one person (here '{printable(without(one, needed))}'), different = [{listed}] "
+        "if not."
     )
 
 
-def _without(name: str, difference: Difference) -> str:
-    match difference:
-        case "case":
-            return name.casefold()
-        case "leading_zeros":
-            return _ZEROS.sub("", name) if "0" in name else name
-        case "scan_number":
-            # Millions of names: few of them can have a scan's number, and the pattern is slow.
-            found = _SCAN.fullmatch(name) if name[-1:].isdigit() and _MARKS & {*name} else None
-            return found["person"] if found else name
+def _needed(one: str, other: str, asked: Sequence[Difference]) -> tuple[Difference, ...]:
+    """The differences between two names, each of which alone would keep them apart."""
+    needed = tuple(asked)
+    for difference in asked:
+        fewer = tuple(kept for kept in needed if kept != difference)
+        if without(one, fewer) == without(other, fewer):
+            needed = fewer
+    return needed
+
+
+def without(name: str, differences: Sequence[Difference]) -> str:
+    """A normal name without them, in an order of our own: what is cut off last may have had leading zeros.
+
+    >>> without("P-007_scan1", ("case", "leading_zeros", "scan_number"))
+    'p-7'
+    """
+    if "case" in differences:
+        name = name.casefold()
+    if "leading_zeros" in differences and "0" in name:
+        name = _ZEROS.sub("", name)
+    # Millions of names: few of them can have a scan's number, and the pattern is slow.
+    if "scan_number" in differences and _MARKS & {*name} and _may_count(name):
+        found = _DATED.fullmatch(name) or _SCAN.fullmatch(name)
+        name = found["person"] if found else name
+    return name
+
+
+def _may_count(name: str) -> bool:
+    return name[-1] in ")]" or any(char.isdigit() for char in name[-2:])
 
 
 def _compiled(pattern: str) -> re.Pattern[str]:

@@ -5,35 +5,28 @@ vanish without a word. So a reader says at the end of its search which files it 
 module looks for all others.
 """
 
+import os
 from collections.abc import Callable, Iterable, Iterator
 from fnmatch import fnmatchcase
 from pathlib import Path
 
 from datasites.data.folders import safe_files
+from datasites.data.folders.reading import counted
 from datasites.data.folders.safe_files import STAND_IN_MARKER
 from syft_code.errors import InvalidData, require
 
+_TEXTS = ("", ".txt", ".md", ".rst", ".pdf", ".html", ".cff", ".bib")
 BYSTANDERS = (
     STAND_IN_MARKER,
-    "readme",
-    "readme.*",
-    "licen[cs]e",
-    "licen[cs]e.*",
+    *(f"{name}{ending}" for name in ("readme", "licen[cs]e", "copying", "citation", "attribution", "changelog") for ending in _TEXTS),
     "licen[cs]e*.txt",
-    "copying",
-    "copying.*",
-    "citation",
-    "citation.*",
-    "attribution",
-    "attribution.*",
-    "changelog",
-    "changelog.*",
-    "md5sum*",
-    "sha256sum*",
+    *(f"{name}{ending}" for name in ("md5sum", "md5sums", "sha256sum", "sha256sums") for ending in ("", ".txt")),
     "thumbs.db",
     "desktop.ini",
-)
-"""Names that every reader leaves alone, in small letters; hidden files are left alone, too."""
+)  # fmt: skip
+"""Names that every reader leaves alone, in small letters; hidden files are left alone and counted, too."""
+_OF_NOBODY = ("._*", ".DS_Store")
+"""Hidden files that an archive or a file browser leaves behind."""
 MOST_DEPTH = 16
 NAMED = 3
 """A refusal names so many files and counts the others."""
@@ -81,6 +74,27 @@ def files(root: Path) -> Iterator[Path]:
     return _files(root, root, MOST_DEPTH)
 
 
+def hidden_remarks(root: Path) -> tuple[str, ...]:
+    """How many files no reader sees, since their names or their folders' begin with a dot; private."""
+    count = sum(
+        _is_hidden(Path(place).relative_to(root) / name)
+        for place, _, names in os.walk(root)
+        for name in names
+    )
+    one, many = "{} file is", "{} files are"
+    end = (
+        "hidden (a name that begins with a dot) and was left out."
+        if count == 1
+        else "hidden (names that begin with a dot) and were left out."
+    )
+    return (f"{counted(count, one, many)} {end}",) if count else ()
+
+
+def _is_hidden(path: Path) -> bool:
+    is_left_behind = any(fnmatchcase(path.name, one) for one in _OF_NOBODY)
+    return not is_left_behind and any(part.startswith(".") for part in path.parts)
+
+
 def _files(root: Path, folder: Path, depth: int) -> Iterator[Path]:
     require(
         depth > 0,
@@ -89,6 +103,11 @@ def _files(root: Path, folder: Path, depth: int) -> Iterator[Path]:
     )
     for path in safe_files.entries(root, folder):
         if path.is_dir():
+            require(
+                not (path.is_symlink() and folder.resolve().is_relative_to(path.resolve())),
+                f"{safe_files.shown(root, path)!r} is a link to a folder that it lies in: a circle. Remove the link.",
+                error=InvalidData,
+            )
             yield from _files(root, path, depth - 1)
         else:
             yield path

@@ -7,9 +7,11 @@ Start with `read` below, then `tabular/tables.py`.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
+from datasites.data.folders import inventory
 from datasites.data.folders.reading import Reading
 from datasites.data.folders.safe_files import STAND_IN_MARKER, open_folder
 from datasites.data.readers.images import (
@@ -60,7 +62,24 @@ def read(
         InvalidData: naming the first file that is not acceptable, and why.
     """
     root = open_folder(folder)
-    stand_in = stand_in or _marked(root)
+    found = _read(
+        kind, root, size_px=size_px, slices_per_patient=slices_per_patient, neighbours=neighbours,
+        stand_in=stand_in or _marked(root), facts=facts, progress=progress,
+    )  # fmt: skip
+    return replace(found, remarks=(*found.remarks, *inventory.hidden_remarks(root)))
+
+
+def _read(
+    kind: Kind,
+    root: Path,
+    *,
+    size_px: int,
+    slices_per_patient: int,
+    neighbours: int,
+    stand_in: bool,
+    facts: bool,
+    progress: Callable[[int, int], None],
+) -> Reading:
     match kind:
         case "ham10000":
             return ham10000.read(root, size_px=size_px, stand_in=stand_in, facts=facts)

@@ -175,8 +175,11 @@ def test_a_first_mapping_is_written_once_and_edited_by_its_owner(tmp_path: Path)
     assert "For a first images.toml to edit, say --write." in said
     assert not (folder / "images.toml").exists()
     png = tmp_path / "cases.png"
-    said = told(folder, "--write", "--pictures", png)
-    assert "Wrote images.toml into the folder" in said
+    found = checked(folder, "--write", "--pictures", png)
+    assert "Wrote images.toml into the folder" in found.stdout
+    assert found.exit_code == 1 and found.stderr.count("\n") == 1
+    assert "'images.toml' must lie in the folder" in found.stderr, "a draft does not hide why"
+    assert (folder / "images.toml").stat().st_mode & 0o777 == 0o600
     assert png.stat().st_mode & 0o777 == 0o600
     with Image.open(png) as picture:
         assert picture.format == "PNG" and picture.height >= case_pictures.TILE_PX
@@ -188,7 +191,7 @@ def test_a_first_mapping_is_written_once_and_edited_by_its_owner(tmp_path: Path)
 def test_a_table_gets_a_first_schema_in_which_no_patient_stands(tmp_path: Path) -> None:
     rows = "".join(f"id-{n},{40 + n % 9},{'yes' if n % 2 else 'no'}\n" for n in range(60))
     (tmp_path / "t.csv").write_text(f"pid,age,ill\n{rows}")
-    assert "Wrote schema.toml" in told(tmp_path, "--write")
+    assert "Wrote schema.toml" in checked(tmp_path, "--write").stdout
     schema = (tmp_path / "schema.toml").read_text()
     assert "id-7" not in schema and 'column = "pid"' not in schema and "age" in schema
     assert "'schema.toml'" in refusal(tmp_path), "what only the owner knows is still open"
@@ -213,7 +216,7 @@ def test_dicom_series_are_described_until_their_owner_says_what_the_mask_means(
     for seed in range(2):
         scans.write_dicom_case(folder / f"P00{seed}", scans.head(seed), PatientID=f"MRN{seed}")
     found = checked(folder, "--write")
-    assert found.exit_code == 0 and "DICOM files are of series called" in found.stdout
+    assert found.exit_code == 1 and "DICOM files are of series called" in found.stdout
     assert "MRN" not in found.stdout
     (folder / "volumes.toml").write_text(scans.LABELS)
     assert "2 patients (" in told(folder)

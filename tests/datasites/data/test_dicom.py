@@ -241,3 +241,78 @@ def test_a_series_is_left_out_when_the_owner_says_so(folder: Path) -> None:
     assert "'Localizer'" in refusal(folder)
     (folder / "volumes.toml").write_text('ignore = ["localizer*"]\n' + scans.LABELS)
     assert scans.same(scans.read_brats(folder), expected)
+
+
+@pytest.mark.parametrize(
+    "tags",
+    [
+        {"BurnedInAnnotation": "YES"},
+        {"Modality": "SEG"},
+        {"PhotometricInterpretation": "RGB", "SamplesPerPixel": 3},
+        {"NumberOfFrames": "7"},
+    ],
+)
+def test_a_series_that_can_not_be_read_is_left_out_and_counted_when_the_owner_says_so(
+    tags: dict[str, object], folder: Path
+) -> None:
+    expected = scans.read_brats(folder)
+    scans.write_series(folder / "P001" / "T1x", scans.head(5)["t1"], description="screenshot")
+    rewrite(folder / "P001" / "T1x", **tags)
+    (folder / "volumes.toml").write_text('ignore = ["screenshot"]\n' + scans.LABELS)
+    reading = scans.read_brats(folder)
+    assert scans.same(reading, expected)
+    assert "1 DICOM series is left out, as 'volumes.toml' says (ignore)." in reading.remarks
+
+
+def test_a_compressed_series_is_left_out_when_the_owner_says_so(folder: Path) -> None:
+    scans.write_series(folder / "P001" / "extra", scans.head(5)["t1"], description="localizer")
+    for path in (folder / "P001" / "extra").iterdir():
+        data = path.read_bytes()
+        path.write_bytes(data.replace(b"1.2.840.10008.1.2.1\0", b"1.2.840.10008.1.2.5\0", 1))
+    (folder / "volumes.toml").write_text('ignore = ["loc*"]\n' + scans.LABELS)
+    assert scans.read_brats(folder).cohort.patients == 2
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [("MRN007", "mrn007"), ("0007", "7"), ("P\u20111", "P-1")]
+)
+def test_two_spellings_of_a_patient_in_the_headers_are_one(
+    one: str, other: str, folder: Path
+) -> None:
+    for case, number in (("P001", one), ("Q002", other)):
+        for series in (folder / case).glob("*/"):
+            rewrite(series, PatientID=number, SpecificCharacterSet="ISO_IR 192")
+    said = refusal(folder)
+    assert "have the same PatientID" in said and one not in said and other not in said
+    if one.isascii():
+        (folder / "volumes.toml").write_text(
+            scans.LABELS + '[persons]\ndifferent = ["case", "leading_zeros"]\n'
+        )
+        assert scans.read_brats(folder).cohort.patients == 2
+
+
+def test_a_folders_name_counts_however_long_the_path_to_it(folder: Path) -> None:
+    """Cut to what a sentence shows, `t1ce` would be `t1`."""
+    deep = folder / "P001" / ("d" * (120 - len("P001/") - len("/t1")))
+    deep.mkdir()
+    (folder / "P001" / "T1").rename(deep / "t1ce")
+    rewrite(deep / "t1ce", SeriesDescription="AX POST GD")
+    remarks = scans.read_brats(folder).remarks
+    assert "1 case has no t1: that channel is zero there." in remarks
+    assert "1 case has no t1ce: that channel is zero there." in remarks, "the other case"
+
+
+@pytest.mark.parametrize(
+    ("description", "tags"),
+    [
+        ("Li Wu brain", {"PatientName": "Li^Wu", "PatientID": "", "PatientBirthDate": ""}),
+        ("head 03.02.1951", {}),
+        ("head 3 02/03/51", {}),
+    ],
+)
+def test_short_names_and_dates_in_other_notations_are_seen_too(
+    description: str, tags: dict[str, object], folder: Path
+) -> None:
+    rewrite(folder / "P001" / "T1", SeriesDescription=description, **tags)
+    (folder / "P001" / "T1").rename(folder / "P001" / "x")
+    assert "'without a description'" in refusal(folder)

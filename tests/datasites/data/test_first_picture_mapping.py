@@ -1,5 +1,6 @@
 """A first images.toml is read back, and reads the folder that it was made for."""
 
+import re
 import tomllib
 from pathlib import Path
 
@@ -12,13 +13,17 @@ from tests.datasites.data.picture_folders import ham, mapped, refusal, write
 
 
 def made(folder: Path) -> picture_mapping.PictureMapping:
+    """The first mapping, which nobody can read, and after its owner has answered each CHECK."""
     text = first_mapping.first_mapping(folder)
+    (folder / "images.toml").write_text(text, encoding="utf-8")
+    assert "label: there must be one of" in refusal(lambda: read("images", folder, size_px=8))
+    text = re.sub(r"^# (columns?|classes|folders|leave_out) = ", r"\1 = ", text, flags=re.MULTILINE)
     (folder / "images.toml").write_text(text, encoding="utf-8")
     return picture_mapping.parse(text.encode())
 
 
 def test_of_a_table_with_persons_sites_and_labels(tmp_path: Path) -> None:
-    folder = ham(tmp_path / "d")
+    folder = ham(tmp_path / "d", images=10)
     table = folder / "HAM10000_metadata.csv"
     table.write_text(
         table.read_text().replace("\n", ",vienna\n").replace("dx,vienna", "dx,dataset")
@@ -27,7 +32,7 @@ def test_of_a_table_with_persons_sites_and_labels(tmp_path: Path) -> None:
     assert (mapping.file, mapping.person, mapping.site) == ("image_id", "lesion_id", "dataset")
     assert mapping.label.column == "dx" and mapping.label.classes == ("mel", "nv")
     reading = read("images", folder, size_px=8)
-    assert reading.cohort.patients == 6 and set(reading.site) == {"vienna"}
+    assert reading.cohort.patients == 10 and set(reading.site) == {"vienna"}
 
 
 def test_of_one_hot_columns(tmp_path: Path) -> None:
@@ -45,10 +50,11 @@ def test_of_one_hot_columns(tmp_path: Path) -> None:
 def test_of_folders(tmp_path: Path) -> None:
     write(tmp_path / "d", ("x_mask.png",), start=9)
     (tmp_path / "d" / "sizes.csv").write_text("width\n3\n")
-    write(tmp_path / "d", ("train/NORMAL/aé.png", 'train/SICK "x"/b.png', "test/NORMAL/c.png"))
+    names = [f"{split}/NORMAL/é{split}{n}a.png" for split in ("train", "test") for n in range(3)]
+    write(tmp_path / "d", [*names, *(f'train/SICK "x"/b{n}a.png' for n in range(5))], start=20)
     assert made(tmp_path / "d").label.folders == ("NORMAL", 'SICK "x"')
     reading = read("images", tmp_path / "d", size_px=8)
-    assert reading.cohort.patients == 3
+    assert reading.cohort.patients == 11
     assert "1 picture is under ignore and was left out." in reading.remarks
 
 
@@ -58,6 +64,25 @@ def test_of_what_tells_no_classes_there_are_gaps_to_fill_in(tmp_path: Path, tabl
     text = first_mapping.first_mapping(mapped(tmp_path / "d", "", table))
     assert '"..."' in text
     assert "label" in tomllib.loads(text)
+
+
+def test_folders_named_by_patients_and_a_finding_of_one_person_stand_nowhere(
+    tmp_path: Path,
+) -> None:
+    people = ("Mueller_Hans", "Smith_Jane", "Rossi_Ada")
+    write(tmp_path / "d", [f"{name}/{name[0]}{n}x.png" for name in people for n in range(2)])
+    text = first_mapping.first_mapping(tmp_path / "d")
+    assert not [name for name in people if name in text] and '"..."' in text
+    rows = [f"a{n}.png,P{n % 12}x,{'normal' if n % 2 else 'mass'}" for n in range(30)]
+    rows += [f"b{n}.png,Qx,seen in Mrs Smith" for n in range(6)]
+    write(tmp_path / "e", [row.partition(",")[0] for row in rows])
+    folder = mapped(tmp_path / "e", "", "\n".join(["image,patient_id,finding", *rows]) + "\n")
+    text = first_mapping.first_mapping(folder)
+    assert "Smith" not in text, "six pictures, one person"
+    assert (
+        '["mass", "normal"]' in text
+        and "1 more words of the column, each of fewer than 5 persons" in text
+    )
 
 
 def test_no_picture_is_said(tmp_path: Path) -> None:

@@ -44,6 +44,18 @@ def test_nothing_of_a_patient_stands_in_it_but_common_words_of_categories(folder
     assert 'ignore = ["Husten", "Text"]' in text
 
 
+def test_a_word_of_many_rows_of_one_person_is_not_written(tmp_path: Path) -> None:
+    rows = [
+        f"P{who}x,{'Hinterwald' if who == 0 else 'Stadt'},{10 + at}"
+        for who in range(6)
+        for at in range(9)
+    ]
+    (tmp_path / "t.csv").write_text("\n".join(["patient_id,village,hb", *rows]) + "\n")
+    assert "Hinterwald" not in first_mapping(tmp_path)
+    (tmp_path / "t.csv").write_text("\n".join(["row,village,hb", *rows]) + "\n")
+    assert "Hinterwald" in first_mapping(tmp_path), "without persons each row is one"
+
+
 def test_it_is_read_once_the_owner_has_named_label_and_limits(folder: Path) -> None:
     (folder / "schema.toml").write_text(first_mapping(folder), encoding="utf-8")
     with pytest.raises(InvalidData, match=r"In 'schema\.toml', label"):

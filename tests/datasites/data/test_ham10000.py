@@ -57,9 +57,12 @@ def change(folder: Path, index: int, **fields: str) -> None:
     write_table(folder, rows)
 
 
-def only_part_1(folder: Path) -> None:
-    """The pictures of the second folder are not there."""
+def only_part_1(folder: Path, rows: list[dict[str, str]]) -> None:
+    """The pictures of the second folder are not there, nor those of the first that no row names."""
     shutil.rmtree(folder / PART_2)
+    for path in (folder / PART_1).iterdir():
+        if path.stem not in {row["image_id"] for row in rows}:
+            path.unlink()
 
 
 def first_image(folder: Path) -> Path:
@@ -101,7 +104,7 @@ def test_the_middle_square_is_kept_and_the_channels_are_red_green_blue(folder: P
     pixels[64:, 64:192] = (0, 0, 255)
     rows = table(folder)[:1]
     write_table(folder, rows)
-    only_part_1(folder)
+    only_part_1(folder, rows)
     path = folder / PART_1 / f"{rows[0]['image_id']}.jpg"
     Image.fromarray(pixels).save(path, quality=95, subsampling=0)
     image = read("ham10000", folder, size_px=16).cohort.images[0].astype(int)
@@ -130,7 +133,7 @@ def test_a_lesion_seen_at_two_sites_goes_to_the_one_with_more_images(folder: Pat
     rows = table(folder)[:3]
     same = {"lesion_id": rows[0]["lesion_id"], "dx": rows[0]["dx"]}
     sites = ("vienna_dias", "rosendahl", "rosendahl")
-    only_part_1(folder)
+    only_part_1(folder, rows)
     write_table(folder, [r | same | {"dataset": s} for r, s in zip(rows, sites, strict=True)])
     reading = read("ham10000", folder, size_px=32)
     assert reading.site == ("rosendahl",)
@@ -150,14 +153,15 @@ def test_all_images_may_lie_in_a_single_folder(folder: Path) -> None:
     assert np.array_equal(before.cohort.images, after.cohort.images)
 
 
-def test_rows_without_image_and_images_without_row_are_counted(folder: Path) -> None:
+def test_rows_without_image_are_counted_and_images_without_row_refused(folder: Path) -> None:
     rows = table(folder)
     first_image(folder).unlink()
-    write_table(folder, rows[:-2])
     reading = read("ham10000", folder, size_px=32)
-    assert len(reading.cohort.images) == len(rows) - 3
+    assert len(reading.cohort.images) == len(rows) - 1
     assert "1 row has no image and was left out." in reading.remarks
-    assert "2 images have no row and were left out." in reading.remarks
+    write_table(folder, rows[:-2])
+    with pytest.raises(InvalidData, match=r"ISIC_.*would be left out: the first has no row in"):
+        read("ham10000", folder, size_px=32)
 
 
 def test_what_training_does_not_need_may_be_missing(folder: Path) -> None:

@@ -1,8 +1,13 @@
 """Who is one person, and who is to be asked about."""
 
-import pytest
+import re
+from collections.abc import Callable
 
-from datasites.data.folders.identifiers import PersonRule, normal, persons
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from datasites.data.folders.identifiers import Difference, PersonRule, normal, persons, remarks
 from syft_code.errors import InvalidData
 
 
@@ -70,3 +75,103 @@ def test_a_pattern_names_the_person_within_a_name() -> None:
 def test_a_pattern_without_a_person_is_refused(pattern: str) -> None:
     with pytest.raises(InvalidData, match="pattern must be a regular expression"):
         PersonRule(pattern=pattern)
+
+
+@pytest.mark.parametrize(
+    "other",
+    ["P\u20111", "P\u22121", "\uff30-1", "P-\uff11", "P-\u200d1", "P\u00ad-1", "P-1\ufe0f", "P-\u0661", "P-1\u202c"],
+)  # fmt: skip
+def test_characters_that_look_alike_or_are_unseen_are_one_spelling(other: str) -> None:
+    assert normal(other) == normal("P-1")
+
+
+@pytest.mark.parametrize("name", ["1.23457e11", "1,2E5", "1.2E-05", "12E+3"])
+def test_a_number_that_a_spreadsheet_rounded_names_nobody_in_any_notation(name: str) -> None:
+    with pytest.raises(InvalidData, match="spreadsheet has rounded"):
+        _persons(name)
+
+
+def test_hexadecimal_identifiers_are_no_rounded_numbers() -> None:
+    assert _persons("12e5", "4E11", "a1e-5") == ["12e5", "4E11", "a1e-5"]
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("P1 (1)", "P1 (2)"),
+        ("P1(1)", "P1"),
+        ("P1[1]", "P1[2]"),
+        ("P1_2019-01-03", "P1_2020-02-04"),
+        ("P1_03.01.2019", "P1 4.2.2020"),
+        ("ada 2019-01-03", "ada 2020-02-04"),
+        ("P1_scan1b", "P1_scan2b"),
+    ],
+)
+def test_dates_copies_and_lettered_scans_are_asked_about(one: str, other: str) -> None:
+    with pytest.raises(InvalidData, match=r'same = \["scan_number"\]'):
+        _persons(one, other)
+    assert len(set(_persons(one, other, rule=PersonRule(same=("scan_number",))))) == 1
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "needed"),
+    [
+        ("P-007", "p-7", '"case", "leading_zeros"'),
+        ("P1_scan1", "p1_scan2", '"case", "scan_number"'),
+        ("P01_1", "P1_2", '"leading_zeros", "scan_number"'),
+        ("P-001_scan01", "p-1_scan2", '"case", "leading_zeros", "scan_number"'),
+    ],
+)
+def test_two_spellings_that_differ_in_several_ways_are_asked_about(
+    one: str, other: str, needed: str
+) -> None:
+    with pytest.raises(InvalidData) as refusal:
+        _persons(one, other)
+    assert f"same = [{needed}]" in str(refusal.value)
+
+
+CHANGES: dict[Difference, Callable[[str], str]] = {
+    "case": str.swapcase,
+    "leading_zeros": lambda name: re.sub(r"(\d+)", r"00\1", name, count=1),
+    "scan_number": lambda name: f"{name}_scan2",
+}
+
+
+@given(
+    st.from_regex(r"[a-z]{1,4}-?[1-9][0-9]{0,3}", fullmatch=True),
+    st.sets(st.sampled_from(sorted(CHANGES)), min_size=1),
+    st.sets(st.sampled_from(sorted(CHANGES))),
+)
+def test_no_two_changes_together_make_a_second_person_unasked(
+    name: str, changes: set[Difference], declared: set[Difference]
+) -> None:
+    """What is undeclared is asked about; once all of it is `same`, there is one person."""
+    other = name
+    for change in sorted(changes, reverse=True):
+        other = CHANGES[change](other)
+    rule = PersonRule(same=tuple(sorted(declared)))
+    if changes <= declared:
+        assert len(set(_persons(name, other, rule=rule))) == 1
+        return
+    with pytest.raises(InvalidData) as refusal:
+        _persons(name, other, rule=rule)
+    assert all(f'"{change}"' in str(refusal.value) for change in changes - declared)
+
+
+def test_the_order_in_which_differences_are_named_makes_no_other_person() -> None:
+    rule = PersonRule(same=("scan_number", "leading_zeros"))
+    assert len(set(_persons("P-001_1", "P-1_2", rule=rule))) == 1
+
+
+def test_a_question_shows_what_one_person_would_be_called() -> None:
+    with pytest.raises(InvalidData, match=r"is one person \(here 'site1'\)"):
+        _persons("site1-0001", "site1-0002")
+
+
+def test_a_remark_counts_the_persons_that_the_owners_word_has_made() -> None:
+    names, rule = ["site1-0001", "site1-0002", "site2-0001"], PersonRule(same=("scan_number",))
+    assert remarks(names, _persons(*names, rule=rule), rule) == (
+        "3 identifiers are 2 persons by [persons].",
+    )
+    rule = PersonRule(different=("scan_number",))
+    assert remarks(names, _persons(*names, rule=rule), rule) == ()

@@ -146,6 +146,40 @@ def test_of_several_findings_one_is_read_by_choice(tmp_path: Path) -> None:
     assert "is empty" in refusal(lambda: pictures(mapped(tmp_path / "d", toml, empty)))
 
 
+@pytest.mark.parametrize("spelt", ["EDEMA|Mass", "edema", "Mass| E dema"])
+def test_a_finding_that_is_spelt_otherwise_is_no_negative(spelt: str, tmp_path: Path) -> None:
+    toml = TABLE.replace("positive =", 'separator = "|"\npresent = "Edema"\npositive =')
+    rows = (
+        ROWS.replace("pneumonia", "Edema")
+        .replace("70", "70")
+        .replace("D.PNG,p3x,south,normal", f"D.PNG,p3x,south,{spelt}")
+    )
+    write(tmp_path / "d", NAMES)
+    text = refusal(lambda: pictures(mapped(tmp_path / "d", toml, rows)))
+    assert "row 5" in text and "as present does ('Edema')" in text
+
+
+def test_a_name_that_several_pictures_have_is_no_person(tmp_path: Path) -> None:
+    """CheXpert: `train/patient1/study1/view1.png`."""
+    toml = FOLDERS.split("[persons]")[0]
+    write(
+        tmp_path / "d", ("NORMAL/p1x/view1.png", "NORMAL/p2x/view1.png", "PNEUMONIA/p3x/other.png")
+    )
+    folder = mapped(tmp_path / "d", toml)
+    text = refusal(lambda: pictures(folder))
+    assert "'view1' is the name of another, too" in text and 'person_in = "folder"' in text
+    mapped(folder, toml.replace("[label]", 'person_in = "folder"\n[label]', 1))
+    assert pictures(folder).patient_ids == ("p1x", "p2x", "p3x")
+    mapped(folder, toml.replace("[label]", 'person_in = "name"\n[label]', 1))
+    assert pictures(folder).cohort.patients == 2
+
+
+def test_two_sites_never_become_one_by_their_length(tmp_path: Path) -> None:
+    folder = chest(tmp_path / "d")
+    mapped(folder, TABLE, ROWS.replace("north", "s" * 130 + "1").replace("south", "s" * 130 + "2"))
+    assert "a site must be named in at most" in refusal(lambda: pictures(folder))
+
+
 def test_labels_to_leave_out_are_counted_and_their_pictures_known(tmp_path: Path) -> None:
     toml = TABLE.replace('positive = "pneumonia"', 'leave_out = ["unsure"]')
     rows = ROWS.replace("70", "70").replace("D.PNG,p3x,south,normal", "D.PNG,p3x,south,unsure")

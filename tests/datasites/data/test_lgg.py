@@ -87,15 +87,13 @@ def test_masks_decide_nothing_about_which_slices_are_read(folder: Path) -> None:
     assert np.array_equal(before.cohort.images, after.cohort.images)
 
 
-def test_a_sequence_that_flair_stands_for_is_named(folder: Path) -> None:
+def test_a_sequence_that_flair_stands_for_is_counted_and_no_case_named(folder: Path) -> None:
     for path in case(folder, 3).glob("*[0-9].tif"):
         with Image.open(path) as picture:
             image = np.asarray(picture).copy()
         image[..., 2] = image[..., 1]
         Image.fromarray(image).save(path)
-    assert gliomas(folder).remarks[2:] == (
-        "1 case has FLAIR in place of post-contrast: TCGA_DU_0003_20000101.",
-    )
+    assert gliomas(folder).remarks[2:] == ("1 case has FLAIR in place of post-contrast.",)
 
 
 def test_cases_may_lie_in_a_folder_below(folder: Path, tmp_path: Path) -> None:
@@ -178,10 +176,6 @@ def test_the_real_cases_are_read() -> None:
     reading = readers.read("lgg", REAL, size_px=32, slices_per_patient=4, facts=True)
     assert Counter(reading.site) == {"DU": 36, "HT": 27, "CS": 13, "FG": 11, "EZ": 1}
     assert reading.cohort.images.shape == (352, 3, 32, 32)
-    assert reading.remarks[1].startswith(
-        "5 cases have FLAIR in place of pre-contrast: TCGA_DU_7013"
-    )
-    assert reading.remarks[2].startswith(
-        "8 cases have FLAIR in place of post-contrast: TCGA_DU_6407"
-    )
+    assert reading.remarks[1] == "5 cases have FLAIR in place of pre-contrast."
+    assert reading.remarks[2] == "8 cases have FLAIR in place of post-contrast."
     assert reading.spec.classes == lgg.CLASSES

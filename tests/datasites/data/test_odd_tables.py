@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from datasites.data import cohort_remarks
 from datasites.data.readers import read
 from datasites.data.readers.csv_files import cell_numbers, csv_table
 from datasites.data.readers.csv_files.csv_text import CsvFormat
@@ -230,8 +231,8 @@ def test_a_site_is_not_what_a_spelling_says(tmp_path: Path) -> None:
     top = SITED + 'sites = { berlin = "Berlin" }\n'
     assert read("table", put(tmp_path, lower, top=top)).site == ("Berlin", "Ulm", "Berlin")
     assert "site must name the site" in said(put(tmp_path, SITES.replace("Ulm", " "), top=SITED))
-    bell = SITES.replace("Ulm", "Ulm\x07")
-    assert "printable" in said(put(tmp_path, bell, top=SITED))
+    private = SITES.replace("Ulm", "Ulm\ue000")
+    assert "printable" in said(put(tmp_path, private, top=SITED))
 
 
 @pytest.mark.parametrize("what", ["p1", "P01"])
@@ -296,13 +297,21 @@ def test_a_pipe_and_a_link_in_a_circle_are_refused(tmp_path: Path) -> None:
     said(tmp_path)
 
 
-def test_columns_that_teach_nothing_are_remarked_on(tmp_path: Path) -> None:
+def test_columns_that_teach_nothing_are_remarked_on_once(tmp_path: Path) -> None:
     rows = "pid,age,sex,y\nP1,50,?,no\nP2,50,?,yes\nP3,50.0,?,no\n"
     columns = AGE + SEX + 'missing = ["?"]\n'
-    remarks = read("table", put(tmp_path, rows, columns=columns)).remarks
-    assert remarks[0] == "Missing in every row, and so of no use: sex."
-    assert remarks[1] == "The same in every row, and so of no use: age."
-    assert remarks[2].startswith("3 of 3 rows say in every column what a row of another class says")
+    reading = read("table", put(tmp_path, rows, columns=columns))
+    remarks = [*reading.remarks, *cohort_remarks.remarks(reading.cohort, reading.spec)]
+    for what in ("sex", "age", "3 of 3 rows"):
+        assert sum(what in remark for remark in remarks) == 1, what
+
+
+def test_how_many_persons_the_owners_word_makes_is_remarked_on(tmp_path: Path) -> None:
+    rows = "pid,age,sex,y\nP1_1,50,f,no\nP1_2,51,f,no\nP2_1,52,m,yes\n"
+    folder = put(tmp_path, rows, columns=AGE + SEX)
+    text = (folder / "schema.toml").read_text()
+    (folder / "schema.toml").write_text('persons = { same = ["scan_number"] }\n' + text)
+    assert "3 identifiers are 2 persons by [persons]." in read("table", folder).remarks
 
 
 TORN = ['a,"b"c\n1,2\n', 'a,b\n"1,2\n', 'a,b\n1,2"\n', 'a,b\n""1"",2\n', 'a,b\n1, "2"\n']

@@ -393,7 +393,7 @@ BROKEN_TRAINING: dict[str, tuple[Callable[[Path], object], str, str]] = {
     "an image of no channel": (
         lambda f: save(nnunet(f, REGIONS) / "imagesTr" / "A001_0004.nii.gz", head(0)["t1"]), "A001_0004", "a channel"),
     "an image is missing": (
-        lambda f: (nnunet(f, REGIONS) / "imagesTr" / "A001_0002.nii.gz").unlink(), "A001", "each of the 4 channels"),
+        lambda f: (nnunet(f, REGIONS) / "imagesTr" / "A001_0002.nii.gz").unlink(), "A001", "has none for 0002 (t2)"),
     "a mask is missing": (
         lambda f: (nnunet(f, REGIONS) / "labelsTr" / "A001.nii.gz").unlink(), "A001_0000", "after a mask"),
     "a mask of another format": (
@@ -512,3 +512,21 @@ def test_half_a_head_lost_in_nan_is_refused(folder: Path) -> None:
     voxels[:7] = np.nan
     save(path_of(folder, "t1"), voxels)
     assert "must have one background, and has two" in refusal(folder)
+
+
+def test_what_a_training_folder_leaves_out_is_counted(tmp_path: Path) -> None:
+    nnunet(tmp_path, {"background": 0, "NCR": 1, "ED": 2, "ET": 3})
+    (tmp_path / "volumes.toml").write_text('ignore = ["A001*"]\n')
+    assert "5 files are left out, as 'volumes.toml' says (ignore)." in read_brats(tmp_path).remarks
+
+
+def test_names_that_differ_in_several_ways_are_asked_about_published_or_not(tmp_path: Path) -> None:
+    write_case(tmp_path / "a" / "Pat-007", head(0))
+    write_case(tmp_path / "a" / "pat-7", head(1))
+    assert 'same = ["case", "leading_zeros"]' in refusal(tmp_path / "a")
+    new = {"labels": (1, 2, 3)}
+    write_case(tmp_path / "b" / "BraTS-GLI-00007-000", head(0, **new), NEW)
+    write_case(tmp_path / "b" / "brats-gli-7-001", head(1, **new), NEW)
+    assert 'same = ["case", "leading_zeros"]' in refusal(tmp_path / "b")
+    (tmp_path / "b" / "volumes.toml").write_text('[persons]\nsame = ["case", "leading_zeros"]\n')
+    assert read_brats(tmp_path / "b").cohort.patients == 1

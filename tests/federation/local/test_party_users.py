@@ -120,6 +120,45 @@ def test_one_user_and_users_of_their_own_follow_each_other_in_one_folder(state: 
     assert again[f"hospitals/{name}/vault"] == (0, 0o700) and again["."] == (0, 0o700)
 
 
+@needs_root
+@pytest.mark.usefixtures("can")
+def test_parties_that_had_users_of_their_own_never_become_one_user_unasked(
+    state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made(CONFIG, state, first=FIRST_USER)
+    before = {path: path.lstat().st_uid for path in state.rglob("*")}
+    monkeypatch.setattr(site_users, "obstacle", lambda numbers, places: "there is no room")
+    with pytest.raises(
+        InvalidInput, match=r"since there is no room.*--first-user 0 to go on as one"
+    ):
+        party_users.choose(CONFIG, state, first=FIRST_USER)
+    assert {path: path.lstat().st_uid for path in state.rglob("*")} == before
+    assert "as you asked" in party_users.choose(CONFIG, state, first=0).sentence
+
+
+@needs_root
+@pytest.mark.usefixtures("can")
+@pytest.mark.parametrize("first", [0, FIRST_USER])
+@pytest.mark.parametrize(
+    "name", ["hospitals", "aggregators", "hospitals/x", "hospitals/x/site.json", "hospitals/x/vault-process.log", "aggregators/a.log"]
+)  # fmt: skip
+def test_a_parties_folder_with_a_planted_link_is_refused_before_anything_is_changed(
+    state: Path, name: str, first: int
+) -> None:
+    place, elsewhere = state / "s", state / "elsewhere"
+    (elsewhere / "x").mkdir(parents=True)
+    (place / name).parent.mkdir(parents=True)
+    (place / "aggregators" / "a").mkdir(
+        parents=True, exist_ok=True
+    ) if name != "aggregators" else None
+    (place / name).symlink_to(elsewhere)
+    for path in (place, elsewhere):
+        os.chown(path, 1234, 1234)
+    with pytest.raises(InvalidInput, match="must lie where it seems to"):
+        party_users.choose(CONFIG, place, first=first)
+    assert {path.stat().st_uid for path in (place, elsewhere)} == {1234}
+
+
 START = """
 import json, sys
 from pathlib import Path

@@ -122,7 +122,7 @@ def parse(
     found = _parsed(text, name, form, header, list(kept))
     require(
         found.num_rows <= MAX_ROWS,
-        f"{name!r} must have at most {MAX_ROWS:,} rows. Split the table.",
+        f"{name!r} must have at most {MAX_ROWS:,} rows, and has {found.num_rows:,}. Split the table.",
         error=InvalidData,
     )
     rows = found.num_rows

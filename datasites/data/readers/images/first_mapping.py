@@ -1,13 +1,14 @@
 """A first `images.toml` for a folder of pictures, for its owner to check and to mend.
 
-What is guessed from names and words is marked so; nothing of it counts before the owner says so.
-A mapping is public: the words that stand for classes become so, and no other cell of the table.
+What is guessed from names and words is marked so. What would become public, the classes, is written
+as comments alone: a first mapping can't be read before its owner has edited it. A word is a class
+only if enough persons have it (without persons, pictures).
 """
 
 import json
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from datasites.data.readers.csv_files.cell_numbers import plain
 from datasites.data.readers.images import lgg_cases, picture_files, pictures
 from datasites.data.readers.images.picture_mapping import MAPPING_FILE
 from datasites.data.readers.tabular.csv_rows import Row
+from datasites.data.readers.tabular.first_mapping import LEAST_PERSONS
 from syft_code.errors import InvalidData
 
 PREVIEW_PX = 128
@@ -29,6 +31,7 @@ _OUTLINES = ("_mask", "_segmentation")
 _SPLITS = frozenset(
     {"train", "training", "val", "valid", "validation", "test", "testing", "images"}
 )
+_CHECK = "# CHECK, and take out the # before the line"
 _LABELS = ("label", "class", "diagnosis", "dx", "finding", "grade", "level", "target", "disease")
 _PERSONS = ("patient", "person", "subject", "lesion", "case")
 _SITES = ("hospital", "site", "centre", "center", "institution", "dataset", "attribution")
@@ -41,9 +44,18 @@ class _Table:
     name: str
     rows: list[Row]
     file: str
+    person: str = ""
 
     def cells(self, column: str) -> list[str]:
         return [row.cells[column] for row in self.rows]
+
+    def common(self, column: str) -> tuple[list[str], int]:
+        """The words of a column that enough persons have, and how many others there are."""
+        persons = map(normal, self.cells(self.person)) if self.person else range(len(self.rows))
+        pairs = set(zip(map(plain, self.cells(column)), persons, strict=True))
+        counts = Counter(word for word, _ in pairs)
+        common = sorted(word for word, count in counts.items() if count >= LEAST_PERSONS and word)
+        return common, len(counts.keys() - {"", *common})
 
 
 def first_mapping(root: Path) -> str:
@@ -169,6 +181,7 @@ def _of_table(table: _Table) -> list[str]:
     person = _called(columns, _PERSONS)
     site = _called([name for name in columns if name != person], _SITES)
     left = [name for name in columns if name not in (person, site)]
+    table = replace(table, person=person)
     lines = [
         f"table = {_toml(table.name)}",
         f"file = {_toml(table.file)}  # the column that names the pictures",
@@ -186,10 +199,9 @@ def _of_table(table: _Table) -> list[str]:
     if site:
         lines.append(f"site = {_toml(site)}  # guessed: the hospital, for splits by true site")
     lines += ["", "[label]", *_label(table, left)]
-    others = [name for name in left if not any(_toml(name) in line for line in lines)]
-    if others:
-        names = ", ".join(map(safe_files.printable, others[:20]))
-        lines += ["", f"# Not read: {names}.", *_FACT, *_PERSON_RULE]
+    if left:
+        names = ", ".join(map(safe_files.printable, left[:20]))
+        lines += ["", f"# Read only if the mapping names them: {names}.", *_FACT, *_PERSON_RULE]
     return [*lines, ""]
 
 
@@ -211,18 +223,24 @@ _PERSON_RULE = (
 def _label(table: _Table, columns: Sequence[str]) -> list[str]:
     hot = _one_hot(table, columns)
     if hot:
-        return [f"columns = {_toml(hot)}  # guessed: one of them is 1 in each row", f"# positive = {_toml(hot[0])}"]  # fmt: skip
+        return [f"# columns = {_toml(hot)}  {_CHECK}: one of them is 1 in each row", f"# positive = {_toml(hot[0])}"]  # fmt: skip
     column = _called(columns, _LABELS) or _few_words(table, columns)
     if not column:
-        return ['column = "..."  # no column seems to hold classes', 'classes = ["...", "..."]']
-    words = [word for word, _ in Counter(map(plain, table.cells(column))).most_common(MOST_CLASSES)]
-    known = sorted(word for word in words if word)
+        return [f'# column = "..."  {_CHECK}: no column seems to hold classes', '# classes = ["...", "..."]']  # fmt: skip
+    common, others = table.common(column)
+    known = common[:MOST_CLASSES]
     lines = [
-        f"column = {_toml(column)}  # guessed",
-        f"classes = {_toml(known)}  # these words become public",
+        f"# column = {_toml(column)}  {_CHECK}: guessed",
+        f"# classes = {_toml(known)}  {_CHECK}: these words become public",
         f"# positive = {_toml(known[0] if known else '')}  # whose area under the curve is reported",
     ]
-    return lines + (['leave_out = [""]  # rows without a label'] if "" in words else [])
+    if others or len(common) > MOST_CLASSES:
+        lines.append(
+            f"# {others + len(common) - len(known):,} more words of the column, each of fewer than {LEAST_PERSONS} "
+            f"{'persons' if table.person else 'pictures'} or past the first {MOST_CLASSES}, are not written here."
+        )
+    empty = "" in map(plain, table.cells(column))
+    return lines + (['# leave_out = [""]  # rows without a label'] if empty else [])
 
 
 def _one_hot(table: _Table, columns: Sequence[str]) -> list[str]:
@@ -235,7 +253,8 @@ def _one_hot(table: _Table, columns: Sequence[str]) -> list[str]:
 
 def _few_words(table: _Table, columns: Sequence[str]) -> str:
     for name in columns:
-        if 2 <= len(set(map(plain, table.cells(name)))) <= min(MOST_CLASSES, len(table.rows) // 2):
+        common, others = table.common(name)
+        if len(common) >= 2 and len(common) + others <= min(MOST_CLASSES, len(table.rows) // 2):
             return name
     return ""
 
@@ -255,7 +274,8 @@ def _of_folders(root: Path, found: Sequence[Path]) -> list[str]:
         parts = path.relative_to(root).parts[:-1]
         inner = [part for part in parts if part.lower() not in _SPLITS]
         names[inner[-1] if inner else ""] += 1
-    classes = sorted(normal(name) for name in names if name)
+    classes = sorted(name for name, count in names.items() if name and count >= LEAST_PERSONS)
+    others = len(names.keys() - {"", *classes})
     lines = [
         'patient_unit = "picture"  # say what counts as one patient',
         '# person_in = "folder"  # if the folder is named by the person; else the file\'s name counts',
@@ -263,10 +283,12 @@ def _of_folders(root: Path, found: Sequence[Path]) -> list[str]:
         "[label]",
     ]
     if not 2 <= len(classes) <= MOST_CLASSES:
-        return [*lines, 'folders = ["...", "..."]  # no folders seem to be classes', *_PATTERN]
+        return [*lines, f'# folders = ["...", "..."]  {_CHECK}: no folders seem to be classes', *_PATTERN]  # fmt: skip
+    more = f"# {others:,} more folders, each of fewer than {LEAST_PERSONS} pictures, are not written here."
     return [
         *lines,
-        f"folders = {_toml(classes)}  # guessed; these words become public",
+        f"# folders = {_toml(classes)}  {_CHECK}: guessed; these words become public, so none may name a person",
+        *[more] * bool(others),
         f"# positive = {_toml(classes[0])}  # whose area under the curve is reported",
         *_PATTERN,
     ]

@@ -145,24 +145,31 @@ def _search(root: Path) -> _Folder:
             if pictures.is_picture(path) and not path.stem.lower().endswith("_segmentation")
         ),
     )
-    inventory.require_all_known(
-        root,
-        (*there.by_name.values(), *there.copies),
-        bystanders=BYSTANDERS,
-        reason=pictures.why_unread,
-        way_out="Export it, unpack it, or move it out of the folder",
-    )
     named = {row.image_id for row in rows}
+    none = (
+        f"{name!r} names {len(rows):,} images and none of them is there. Put ISIC_*.jpg into "
+        f"{IMAGE_FOLDERS[0]!r}."
+    )
+    known = {key: path for key, path in there.by_name.items() if key in named}
+    copies = [path for path in there.copies if path.stem in named]
     require(
-        bool(named & there.by_name.keys()),
-        f"{name!r} names {len(rows):,} images and none of them is there. "
-        f"Put ISIC_*.jpg into {IMAGE_FOLDERS[0]!r}.",
+        bool(known) or not there.by_name,
+        none,
         error=InvalidData,
     )
-    unnamed = [path for key, path in there.by_name.items() if key not in named]
-    read = [path for key, path in there.by_name.items() if key in named]
-    picture_files.require_no_folder_unseen(root, unnamed, read, table=name)
-    return _Folder(table=name, rows=rows, pictures=dict(there.by_name), copies=len(there.copies))
+    inventory.require_all_known(
+        root,
+        (*known.values(), *copies),
+        bystanders=BYSTANDERS,
+        reason=lambda path: pictures.why_unread(path) or f"has no row in {name!r}",
+        way_out="Export it, unpack it, add its row, or move it out of the folder",
+    )
+    require(
+        bool(known),
+        none,
+        error=InvalidData,
+    )
+    return _Folder(table=name, rows=rows, pictures=known, copies=len(copies))
 
 
 def _table(root: Path, files: Sequence[Path]) -> tuple[str, list[Row]]:
@@ -266,11 +273,6 @@ def _remarks(there: _Folder, *, kept: int) -> tuple[str, ...]:
             len(there.rows) - kept,
             "{} row has no image and was left out.",
             "{} rows have no image and were left out.",
-        ),
-        (
-            len(there.pictures) - kept,
-            "{} image has no row and was left out.",
-            "{} images have no row and were left out.",
         ),
         (
             there.copies,

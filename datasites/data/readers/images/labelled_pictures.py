@@ -22,7 +22,7 @@ from datasites.data.readers.images.picture_mapping import (
     PictureLabel,
     PictureMapping,
 )
-from datasites.data.readers.tabular import feature_coding
+from datasites.data.readers.tabular import feature_coding, table_schema
 from datasites.data.readers.tabular.csv_rows import Row
 from syft_code.cohort import Cohort
 from syft_code.errors import InvalidData, require
@@ -70,7 +70,8 @@ def read(
     require(8 <= size_px <= 512, f"size_px must be 8 to 512, got {size_px}.", error=InvalidData)
     spec = mapping.spec(size_px=size_px, stand_in=stand_in, facts=facts)
     there = _entries(root, mapping)
-    entries, differing = _one_class_each(_named(there.read, mapping), mapping.label)
+    named = _named(there.read, mapping)
+    entries, differing = _one_class_each(named, mapping.label)
     entries = sorted(entries, key=lambda entry: (entry.person, str(entry.path)))
     found = pictures.decode_all(
         root, [entry.path for entry in entries], size_px=size_px, channels=spec.channels
@@ -96,6 +97,11 @@ def read(
         spec=spec,
         remarks=(
             *_remarks(there, mapping, differing=differing, at_two_sites=at_two_sites),
+            *identifiers.remarks(
+                [entry.person for entry in there.read],
+                [entry.person for entry in named],
+                mapping.persons,
+            ),
             *pictures.remarks(found, size_px=size_px),
         ),
     )
@@ -199,15 +205,26 @@ def _entry(root: Path, path: Path, mapping: PictureMapping, row: Row | None) -> 
     if row and mapping.person:
         person = row.cells[mapping.person]
     else:
-        person = path.stem if mapping.person_in == "name" else path.parent.name
+        person = path.parent.name if mapping.person_in == "folder" else path.stem
     return _Entry(
         path=path,
         label=_label(root, path, mapping.label, row),
         person=person,
-        site=safe_files.printable(identifiers.normal(site)),
+        site=_site(site, where),
         where=where,
         row=row,
     )
+
+
+def _site(text: str, where: str) -> str:
+    site = identifiers.normal(text)
+    require(
+        not site or table_schema.is_site(site),
+        f"{where}: a site must be named in at most {table_schema.LONGEST_SITE} printable characters, got "
+        f"'{safe_files.printable(site)}' of {len(site):,}. Mend it.",
+        error=InvalidData,
+    )
+    return site
 
 
 def _label(root: Path, path: Path, label: PictureLabel, row: Row | None) -> int:
@@ -229,7 +246,21 @@ def _label(root: Path, path: Path, label: PictureLabel, row: Row | None) -> int:
         "the empty word under leave_out.",
         error=InvalidData,
     )
-    return int(plain(label.present) in findings)
+    present = plain(label.present)
+    other = next(
+        (one for one in findings if one != present and _folded(one) == _folded(present)), None
+    )
+    require(
+        other is None,
+        f"{row.where}: {label.column} must spell what is looked for as present does ('{safe_files.printable(present)}'), "
+        f"and says '{safe_files.printable(other or '')}'. Mend the row: it would count as without it.",
+        error=InvalidData,
+    )
+    return int(present in findings)
+
+
+def _folded(word: str) -> str:
+    return "".join(identifiers.normal(word).casefold().split())
 
 
 def _word(row: Row, label: PictureLabel) -> int:
@@ -269,6 +300,8 @@ def _folder(root: Path, path: Path, folders: Sequence[str], what: str) -> str:
 
 def _named(entries: list[_Entry], mapping: PictureMapping) -> list[_Entry]:
     """The entries with the person that each identifier names."""
+    if _counts_alone(mapping):
+        _require_names_apart(entries)
     persons = identifiers.persons(
         [entry.person for entry in entries],
         mapping.persons,
@@ -276,6 +309,25 @@ def _named(entries: list[_Entry], mapping: PictureMapping) -> list[_Entry]:
         mapping=MAPPING_FILE,
     )
     return [replace(entry, person=person) for entry, person in zip(entries, persons, strict=True)]
+
+
+def _counts_alone(mapping: PictureMapping) -> bool:
+    return not (mapping.person or mapping.person_in or mapping.persons.pattern)
+
+
+def _require_names_apart(entries: Sequence[_Entry]) -> None:
+    """Where the mapping names no persons, a name that several pictures have (`view1.png`) is nobody's."""
+    first: dict[str, _Entry] = {}
+    for entry in entries:
+        other = first.setdefault(identifiers.normal(entry.person), entry)
+        require(
+            other is entry,
+            f"{entry.where}: each picture counts as one patient by its file's name, and "
+            f"'{safe_files.printable(entry.person)}' is the name of another, too ({other.where}). Say in {MAPPING_FILE} "
+            'whose they are: person_in = "folder", person_in = "name" if the same name is the same person, or a '
+            "pattern under [persons].",
+            error=InvalidData,
+        )
 
 
 def _one_class_each(entries: list[_Entry], label: PictureLabel) -> tuple[list[_Entry], int]:
@@ -302,7 +354,7 @@ def _one_class_each(entries: list[_Entry], label: PictureLabel) -> tuple[list[_E
 def _remarks(
     there: _Entries, mapping: PictureMapping, *, differing: int, at_two_sites: int
 ) -> tuple[str, ...]:
-    alone = not mapping.person and mapping.person_in == "name" and not mapping.persons.pattern
+    alone = _counts_alone(mapping) and not mapping.persons.same
     first = ("Each picture counts as one patient: the mapping names no persons.",) if alone else ()
     counts = (
         (there.no_picture, "row has no picture and was", "rows have no picture and were"),

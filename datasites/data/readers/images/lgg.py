@@ -2,7 +2,7 @@
 
 Axial slices of three channels, each standardised case by case, and a mask of two classes. One
 person is `TCGA_<institution>_<patient>`, with all of their scans; the institution is the site. A
-sequence that a case lacks is replaced by FLAIR, as it is published: a remark says in which cases.
+sequence that a case lacks is replaced by FLAIR, as it is published: a remark says in how many cases.
 
 Slices are chosen from the images alone, never from the masks.
 """
@@ -36,7 +36,6 @@ PUBLISHED = {"age": "age_at_initial_pathologic", "gender": "gender"}
 """Our names of facts, and those of `data.csv`."""
 CLIP = 5.0  # standard deviations
 MIN_HEAD = 0.1  # a slice counts if it has this share of the head's area in the widest slice
-NAMED = 9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)
@@ -224,16 +223,12 @@ def _remarks(
     if persons < len(cases):
         remarks.append(f"They have {len(cases):,} scans: those of one patient count together.")
     for name in CHANNELS:
-        mine = [c.name for c, part in zip(cases, parts, strict=True) if name in part.replaced]
-        if mine:
-            shown = ", ".join(mine[:NAMED]) + (
-                f" and {len(mine) - NAMED:,} more" if mine[NAMED:] else ""
-            )
+        if replaced := sum(name in part.replaced for part in parts):
             remarks.append(
                 counted(
-                    len(mine),
-                    f"{{}} case has FLAIR in place of {name}: {shown}.",
-                    f"{{}} cases have FLAIR in place of {name}: {shown}.",
+                    replaced,
+                    f"{{}} case has FLAIR in place of {name}.",
+                    f"{{}} cases have FLAIR in place of {name}.",
                 )
             )
     return tuple(remarks)

@@ -146,27 +146,6 @@ def site_remarks(number: int, one: str, many: str) -> tuple[str, ...]:
     )
 
 
-def require_no_folder_unseen(
-    root: Path, unnamed: Sequence[Path], named: Iterable[Path], *, table: str
-) -> None:
-    """Refuse a folder of pictures of which the table names none: it is not of this data set.
-
-    Raises:
-        InvalidData: naming the folder and how many pictures it holds.
-    """
-    known = {path.parent for path in named}
-    strange = [path for path in unnamed if path.parent not in known]
-    if not strange:
-        return
-    folder = strange[0].parent
-    count = sum(path.parent == folder for path in strange)
-    where = "The folder itself" if folder == root else repr(safe_files.shown(root, folder))
-    raise InvalidData(
-        f"{where} must hold pictures that {table!r} names, and it names none of the {count:,} there, "
-        f"such as {strange[0].name!r}. Check their names, or move them out of the folder."
-    )
-
-
 def _content(root: Path, path: Path) -> bytes:
     data = safe_files.read_bytes(root, path, limit_bytes=pictures.MAX_IMAGE_BYTES)
     return hashlib.sha256(data).digest()

@@ -26,20 +26,17 @@
 Everything in it is public. docs/data.md explains each field.
 """
 
-import json
 from dataclasses import field
 from pathlib import Path
 from typing import Literal
 
-from pydantic import TypeAdapter, ValidationError
-
-from datasites.data.folders import safe_files
+from datasites.data.folders import safe_files, toml_files
 from datasites.data.folders.identifiers import PersonRule
 from datasites.data.readers.csv_files.cell_numbers import plain
 from datasites.data.readers.images.pictures import COLOURS, GREY
 from datasites.data.readers.tabular import feature_coding
 from datasites.data.readers.tabular.schema_columns import Column
-from syft_code import canonical, toml_text
+from syft_code import canonical
 from syft_code.errors import InvalidData, require
 from syft_code.recipes.recipe import MOST_CLASSES, DataSpec
 
@@ -127,7 +124,8 @@ class PictureMapping:
     """The whole of `images.toml`.
 
     `file`, `person` and `site` name columns of `table`; `person_in` says where a picture's
-    identifier stands if no column has it: in its file's `name` or in the name of its `folder`.
+    identifier stands if no column has it: in its file's `name` or in the name of its `folder`; where
+    nothing says it, each picture is one person, and no two may have one name.
     `site_folders` are folders that are sites. `ignore` are patterns of files not to read
     (`fnmatch`, of a name or, with "/", of a path), counted where they are pictures.
     """
@@ -139,7 +137,7 @@ class PictureMapping:
     delimiter: Literal["", ",", ";", "\t", "|"] = ""
     file: str = ""
     person: str = ""
-    person_in: Literal["name", "folder"] = "name"
+    person_in: Literal["", "name", "folder"] = ""
     site: str = ""
     site_folders: tuple[str, ...] = ()
     colour: bool = True
@@ -232,19 +230,7 @@ def parse(data: bytes) -> PictureMapping:
     Raises:
         InvalidData: with one sentence that names the field.
     """
-    try:
-        as_json = json.dumps(toml_text.loads(data.decode("utf-8")), default=str)
-    except UnicodeDecodeError:
-        raise InvalidData(f"{MAPPING_FILE!r} must be UTF-8 text. Save it again.") from None
-    except (ValueError, RecursionError) as problem:  # huge numbers, too; RecursionError: of JSON
-        raise InvalidData(f"{MAPPING_FILE!r} must be TOML; {problem}.") from None
-    try:
-        found: PictureMapping = TypeAdapter(PictureMapping).validate_json(as_json)
-    except ValidationError as problem:
-        raise InvalidData(f"In {MAPPING_FILE!r}, {canonical.first_problem(problem)}.") from None
-    except InvalidData as problem:
-        raise InvalidData(f"In {MAPPING_FILE!r}, {problem}") from None
-    return found
+    return toml_files.parse(PictureMapping, data, name=MAPPING_FILE)
 
 
 def _require(holds: bool, sentence: str) -> None:

@@ -14,8 +14,10 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from datasites.data.folders import safe_files
+from datasites.data.folders.identifiers import MISSING, normal
 from datasites.data.folders.reading import counted
 from datasites.data.readers.csv_files import cell_numbers, csv_table, csv_text
 from datasites.data.readers.csv_files.cell_numbers import plain
@@ -34,27 +36,8 @@ from syft_code.errors import InvalidData, require
 MOST_CATEGORIES = 20
 """A column with more words is no category at first."""
 _SAMPLE_LINES = 50
-_GONE = frozenset(
-    {
-        "",
-        "?",
-        "na",
-        "n/a",
-        "n.a.",
-        "nan",
-        "null",
-        "none",
-        "nil",
-        ".",
-        "-",
-        "--",
-        "#n/a",
-        "missing",
-        "unknown",
-    }
-)
-LEAST_ROWS = 5
-"""A word of fewer rows is not written down: it may be one person's."""
+LEAST_PERSONS = 5
+"""A word of fewer is not written down: it may tell of one of them."""
 _PATIENT = re.compile(
     r".*(patient|subject|person|participant).*|(case|pat|pt|record|study)?[ _.-]*(id|nr|no|number)|pid|mrn",
     re.IGNORECASE,
@@ -65,7 +48,7 @@ _SITE = re.compile(
 _HEAD = """\
 # A first schema, made from what lies in the folder. Edit it: each CHECK is yours to answer.
 # It holds no row and no identifier of a patient, and no limit is taken from patients. The words of categories
-# are those of the cells, if enough rows have them: all hospitals of a study see them, so none may tell of one
+# are those of the cells, if enough persons have them: all hospitals of a study see them, so none may tell of one
 # person.
 # What each field means: docs/data.md.
 """
@@ -204,28 +187,52 @@ def _decimal(table: Table, form: CsvFormat) -> cell_numbers.Decimal:
 
 def _columns(table: Table, form: CsvFormat) -> list[_Found]:
     found: list[_Found] = []
+    persons = _persons_of_rows(table)
     for name, words in table.columns.items():
         if not name:
             continue
         kinds = {one.kind for one in found}
-        found.append(_column(name, words, form, taken=kinds))
+        found.append(_column(name, words, form, persons=persons, taken=kinds))
     return found
 
 
-def _column(name: str, words: Words, form: CsvFormat, *, taken: set[str]) -> _Found:
+def _persons_of_rows(table: Table) -> NDArray[np.int64]:
+    """A number of the person of each row, by the column that may name persons; else of the row."""
+    name = next((name for name in table.columns if name and _PATIENT.fullmatch(name)), None)
+    if name is None:
+        return np.arange(table.rows)
+    words = table.columns[name]
+    _, number = np.unique([normal(text) for text in words.texts.to_pylist()], return_inverse=True)
+    return np.asarray(number, dtype=np.int64)[words.codes]
+
+
+def _persons_by_word(
+    few: Sequence[str], words: Words, form: CsvFormat, persons: NDArray[np.int64]
+) -> Counter[str]:
+    """How many persons have each word of a column that has few."""
+    if len(words.texts) > len(few):
+        return Counter()
+    spellings = [plain(text, form.decimal) for text in few]
+    known = sorted(set(spellings))
+    code = np.array([known.index(word) for word in spellings], dtype=np.int64)[words.codes]
+    pairs = np.unique(np.stack([code, persons]), axis=1)
+    counts = np.bincount(pairs[0], minlength=len(known)).tolist()
+    return Counter(dict(zip(known, counts, strict=True)))
+
+
+def _column(
+    name: str, words: Words, form: CsvFormat, *, persons: NDArray[np.int64], taken: set[str]
+) -> _Found:
     texts = words.texts
     trimmed = pc.utf8_trim_whitespace(texts)
     few = [text.strip() for text in texts[: 10 * MOST_CATEGORIES].to_pylist()]
-    gone = tuple(dict.fromkeys(text for text in few if text.casefold() in _GONE))
+    gone = tuple(dict.fromkeys(text for text in few if text.casefold() in MISSING))
     missing = pc.is_in(trimmed, pa.array(gone, pa.string())).to_numpy(zero_copy_only=False)
     value = cell_numbers.parse(texts, decimal=form.decimal)[~missing]
-    rows: Counter[str] = Counter()
-    if len(texts) <= len(few):
-        for text, count in zip(few, np.bincount(words.codes, minlength=len(few)), strict=True):
-            rows[plain(text, form.decimal)] += int(count)
+    having = _persons_by_word(few, words, form, persons)
     for word in gone:
-        rows.pop(plain(word, form.decimal), None)
-    common = tuple(sorted(word for word, count in rows.items() if count >= LEAST_ROWS))
+        having.pop(plain(word, form.decimal), None)
+    common = tuple(sorted(word for word, count in having.items() if count >= LEAST_PERSONS))
     measured = not np.isnan(value).any() and (len(np.unique(value)) > 5 or bool((value % 1).any()))
     kind = "text"
     if "patient" not in taken and _PATIENT.fullmatch(name):
@@ -234,13 +241,13 @@ def _column(name: str, words: Words, form: CsvFormat, *, taken: set[str]) -> _Fo
         kind = "site"
     elif measured or np.count_nonzero(~np.isnan(value)) > max(5, 0.8 * len(value)):
         kind = "number"
-    elif len(common) >= 2 and len(rows) <= MOST_CATEGORIES:
+    elif len(common) >= 2 and len(having) <= MOST_CATEGORIES:
         kind = "category"
     return _Found(
         name=name,
         kind=kind,
         words=common if kind == "category" else (),
-        rare=len(rows) - len(common) if kind == "category" else 0,
+        rare=len(having) - len(common) if kind == "category" else 0,
         gone=gone,
         missing_rows=int(np.count_nonzero(missing[words.codes])),
     )
@@ -316,7 +323,7 @@ def _category_lines(found: _Found) -> list[str]:
     lines = [f"values = {_list(list(dict.fromkeys(ours.values())))}    # CHECK: public"]
     if found.rare:
         lines.append(
-            f"# CHECK: {found.rare} more, each in fewer than {LEAST_ROWS} rows, are not written here; add them."
+            f"# CHECK: {found.rare} more, each of fewer than {LEAST_PERSONS} persons, are not written here; add them."
         )
     if other:
         pairs = ", ".join(f"{_toml(word)} = {_toml(own)}" for word, own in other.items())

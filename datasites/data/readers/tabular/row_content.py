@@ -76,17 +76,6 @@ def hashed(*texts: str) -> int:
     return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "big")
 
 
-def contradictory(said: Mapping[str, Said], found: Numbers) -> int:
-    """How many rows say in all columns what a row of another class says."""
-    _, of_row = _alike(list(said.values()))
-    groups = int(of_row.max(initial=-1)) + 1
-    lowest = np.full(groups, np.iinfo(np.int64).max)
-    highest = np.full(groups, -1)
-    np.minimum.at(lowest, of_row, found)
-    np.maximum.at(highest, of_row, found)
-    return int(np.count_nonzero((lowest < highest)[of_row]))
-
-
 def _alike(columns: Sequence[Said]) -> tuple[Numbers, Numbers]:
     """The first row of each group of rows that say the same, and int `[rows]` the group of each."""
     keys = np.zeros(len(columns[0].codes), dtype=np.int64)

@@ -24,21 +24,20 @@ Every number here is public and comes from publications or from the device that 
 none is ever taken from a hospital's patients. docs/data.md explains each field.
 """
 
-import json
 from collections.abc import Iterator
 from dataclasses import field
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Field
 
-from datasites.data.folders import safe_files
+from datasites.data.folders import safe_files, toml_files
 from datasites.data.folders.identifiers import PersonRule
 from datasites.data.readers.csv_files.cell_numbers import Decimal
 from datasites.data.readers.csv_files.csv_text import CsvFormat, Delimiter, Encoding, in_file
 from datasites.data.readers.tabular.schema_columns import Column, Label, Source, is_name
-from syft_code import canonical, toml_text
+from syft_code import canonical
 from syft_code.canonical import ShortText
 from syft_code.errors import InvalidData, require
 
@@ -209,19 +208,7 @@ def parse(data: bytes, *, name: str) -> Schema:
     Raises:
         InvalidData: with one sentence that names the file and the field.
     """
-    try:
-        as_json = json.dumps(toml_text.loads(data.decode("utf-8")), default=str)
-    except UnicodeDecodeError:
-        raise InvalidData(f"{name!r} must be UTF-8 text. Save it again.") from None
-    except (ValueError, RecursionError) as problem:  # huge numbers, too; RecursionError: of JSON
-        raise InvalidData(f"{name!r} must be TOML; {problem}.") from None
-    try:
-        found: Schema = TypeAdapter(Schema).validate_json(as_json)
-    except ValidationError as problem:
-        raise InvalidData(f"In {name!r}, {canonical.first_problem(problem)}.") from None
-    except InvalidData as problem:
-        raise InvalidData(f"In {name!r}, {problem}") from None
-    return found
+    return toml_files.parse(Schema, data, name=name)
 
 
 def _require(holds: bool, sentence: str) -> None:

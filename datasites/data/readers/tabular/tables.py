@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from datasites.data.folders import safe_files
+from datasites.data.folders import identifiers, safe_files
 from datasites.data.folders.reading import Cells, Reading, counted
 from datasites.data.readers.csv_files.cell_numbers import plain
 from datasites.data.readers.csv_files.csv_table import Table
@@ -37,8 +37,6 @@ from syft_code.recipes.recipe import DataSpec
 
 COLUMN_BREAK = ", "
 """Between the names of a series' columns in the name of its one channel."""
-_NAMED = 5
-"""A remark names so many columns and counts the others."""
 
 
 def spec(schema: Schema, *, stand_in: bool) -> DataSpec:
@@ -87,7 +85,7 @@ def read(folder: Path, schema: Schema, *, own: bool = True, stand_in: bool = Fal
         patient_ids=who.names,
         site=people.site_of_each(table, who, schema),
         spec=spec(schema, stand_in=stand_in),
-        remarks=(*rows.remarks, *_remarks(table, parsed, said, classes[who.of_row], schema)),
+        remarks=(*rows.remarks, *_remarks(parsed, schema)),
         cells=cells,
         named=bool(schema.patient),
     )
@@ -124,6 +122,8 @@ def _with_a_class(table: Table, schema: Schema, label: Label) -> _Rows:
         table, found = _kept(table, found, found != people.UNKNOWN, label, remarks)
         return _Rows(table=table, who=None, classes=found, remarks=tuple(remarks))
     who = people.persons(table, schema)
+    texts = table.columns[in_file(schema.patient)].texts.to_pylist()
+    remarks += identifiers.remarks(texts, who.names, schema.persons)
     each = people.class_of_each(table, who, found, label)
     known = each[who.of_row] != people.UNKNOWN
     table, found = _kept(table, found, known, label, remarks)
@@ -211,13 +211,7 @@ def _about_empty(table: Table) -> list[str]:
     return remarks
 
 
-def _remarks(
-    table: Table,
-    parsed: Sequence[Parsed],
-    said: Mapping[str, Said],
-    classes: Numbers,
-    schema: Schema,
-) -> list[str]:
+def _remarks(parsed: Sequence[Parsed], schema: Schema) -> list[str]:
     """What the owner should know before anything is published."""
     remarks = []
     if not schema.patient:
@@ -232,26 +226,4 @@ def _remarks(
                     "{} numbers lay outside their limits and were moved to them.",
                 )
             )
-    missing = [one.column.name for one in parsed if one.gone.all()]
-    constant = [
-        one.column.name
-        for one in parsed
-        if table.rows > 1
-        and one.column.name not in missing
-        and len(set(said[one.column.name].texts)) == 1
-    ]
-    remarks += _of_columns("Missing in every row, and so of no use", missing)
-    remarks += _of_columns("The same in every row, and so of no use", constant)
-    if schema.kind == "table":
-        facts = {one.column.name: said[one.column.name] for one in parsed}
-        if torn := row_content.contradictory(facts, classes):
-            remarks.append(
-                f"{torn:,} of {table.rows:,} rows say in every column what a row of another class says: no "
-                "model tells them apart."
-            )
     return remarks
-
-
-def _of_columns(what: str, names: Sequence[str]) -> list[str]:
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return [f"{what}: {', '.join(names[:_NAMED])}{more}."] if names else []

@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from datasites.data.folders import safe_files
+from datasites.data.folders import identifiers, safe_files
+from datasites.data.folders.identifiers import Difference, PersonRule
 from datasites.data.folders.reading import Reading, counted
 from datasites.data.folders.threads import in_threads
 from datasites.data.readers.volumes import (
@@ -24,13 +25,16 @@ from datasites.data.readers.volumes import (
     slicing,
 )
 from datasites.data.readers.volumes.brats_case import BratsCase
+from datasites.data.readers.volumes.case_volumes import CaseVolumes
 from datasites.data.readers.volumes.editions import BRATS_2013_TO_2021
 from datasites.data.readers.volumes.mapping import CLASSES, MAPPING_FILE, MODALITIES, VolumeMapping
+from datasites.data.readers.volumes.slicing import Frame
 from syft_code.cohort import Cohort
 from syft_code.errors import InvalidData, require
 from syft_code.recipes.recipe import DataSpec
 
 MOST_NEIGHBOURS = 1  # a slice has 16 channels at most
+_SPELLINGS: tuple[Difference, ...] = ("case", "leading_zeros")
 _SCORED = {"core": "TC and WT", "edema": "WT", "enhancing": "ET, TC and WT"}
 """The regions of a score that hold a class: enhancing tumour, tumour core, whole tumour."""
 
@@ -49,6 +53,7 @@ class Slices:
     patient_id: str
     placed: bool
     contents: dict[str, bytes]
+    ignored: int
 
 
 def channels(neighbours: int) -> tuple[str, ...]:
@@ -137,7 +142,7 @@ def read(
         )
 
     parts = in_threads(cut_one, range(len(counts)), done=lambda count: progress(count, len(counts)))
-    _require_apart(found.cases, parts)
+    _require_apart(found.cases, parts, names.persons)
     copies = _copies(found.cases, parts)
     remarks = (*_remarks(found.cases, parts, names), *copies, *found.remarks)
     patients = sorted(time_points)
@@ -170,12 +175,36 @@ def cut(
         InvalidData: naming the case or the file, and the reason.
     """
     whole = case_volumes.read(root, case, names)
+    images, frame = images_of(case, whole, size_px=size_px, count=count, neighbours=neighbours)
+    labels = [slicing.resized(whole.classes[:, :, z], frame, size_px) for z in frame.z]
+    return Slices(
+        images=images,
+        labels=np.stack(labels),
+        missing=tuple(name for name in MODALITIES if name not in whole.images),
+        stored_labels=whole.stored_labels,
+        patient_id=whole.patient_id,
+        placed=whole.placed,
+        ignored=whole.ignored,
+        contents=whole.contents,
+    )
+
+
+def images_of(
+    case: BratsCase, whole: CaseVolumes, *, size_px: int, count: int | None, neighbours: int
+) -> tuple[NDArray[np.float16], Frame]:
+    """A case's slices, standardised, and where they were cut; with no count all that show any brain.
+
+    Shapes: float16 `[slices, channels, size, size]`.
+    Raises:
+        InvalidData: naming the case and the modality, and the reason.
+    """
     brains = {
         name: slicing.brain_of(voxels, f"{case.where}, {name},")
         for name, voxels in whole.images.items()
     }
-    frame = slicing.frame_of(np.logical_or.reduce(list(brains.values())), whole.spacing_mm, count)
-    channels = [
+    brain = np.logical_or.reduce(list(brains.values()))
+    frame = slicing.frame_of(brain, whole.grid.spacing_mm, count)
+    parts = [
         slicing.channels_of(
             whole.images[name],
             brains[name],
@@ -188,16 +217,7 @@ def cut(
         else np.zeros((len(frame.z), 2 * neighbours + 1, size_px, size_px), dtype=np.float16)
         for name in MODALITIES
     ]
-    labels = [slicing.resized(whole.classes[:, :, z], frame, size_px) for z in frame.z]
-    return Slices(
-        images=np.concatenate(channels, axis=1),
-        labels=np.stack(labels),
-        missing=tuple(name for name in MODALITIES if name not in whole.images),
-        stored_labels=whole.stored_labels,
-        patient_id=whole.patient_id,
-        placed=whole.placed,
-        contents=whole.contents,
-    )
+    return np.concatenate(parts, axis=1), frame
 
 
 class _Shelf:
@@ -227,16 +247,22 @@ class _Shelf:
         return self._images[:end], self._labels[:end]
 
 
-def _require_apart(found: Sequence[BratsCase], parts: Sequence[Slices]) -> None:
-    """Two people can't have one identifier in their DICOM headers."""
-    owner: dict[str, BratsCase] = {}
+def _require_apart(found: Sequence[BratsCase], parts: Sequence[Slices], rule: PersonRule) -> None:
+    """Two people can't have one identifier in their DICOM headers, nor two spellings of one."""
+    spellings = tuple(one for one in _SPELLINGS if one not in rule.different)
+    owner: dict[str, tuple[BratsCase, str]] = {}
     for case, part in zip(found, parts, strict=True):
-        first = owner.setdefault(part.patient_id, case) if part.patient_id else case
+        if not part.patient_id:
+            continue
+        key = identifiers.without(part.patient_id, spellings)
+        first, before = owner.setdefault(key, (case, part.patient_id))
+        alike = "" if before == part.patient_id else " but for capital letters or leading zeros"
         require(
             first.patient == case.patient,
             f"{first.where} and '{safe_files.printable(case.name)}' must be two people, and their DICOM headers "
-            "have the same PatientID. Name their folders by a [persons] rule that makes them one, or say "
-            f'patient_id = "placeholder" in {MAPPING_FILE!r} if it names nobody.',
+            f"have the same PatientID{alike}. Name their folders by a [persons] rule that makes them one, or say "
+            f'patient_id = "placeholder" in {MAPPING_FILE!r} if it names nobody'
+            f"{', or [persons] different if they are two' if alike else ''}.",
             error=InvalidData,
         )
 
@@ -288,6 +314,12 @@ def _remarks(
         one, many = "{} case does not", "{} cases do not"
         remarks.append(
             f"{counted(lost, one, many)} say how the patient lies (no sform, no qform): right and left are a guess there."
+        )
+    ignored = sum(part.ignored for part in parts)
+    if ignored:
+        one, many = "{} DICOM series is", "{} DICOM series are"
+        remarks.append(
+            f"{counted(ignored, one, many)} left out, as {MAPPING_FILE!r} says (ignore)."
         )
     return (*remarks, *_label_remarks(found, parts, names))
 

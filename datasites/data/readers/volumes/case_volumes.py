@@ -34,44 +34,44 @@ class CaseVolumes:
 
     Shapes: every image and `classes` (uint8) `[x, y, z]`. `stored_labels` are the values that the mask
     uses for anything but background; `patient_id` is what DICOM headers say, "" if nothing; `placed` says
-    whether every file tells how it lies. `contents` are digests of the images, equal in copies.
+    whether every file tells how it lies. `grid` is the volume whose voxels all the others share. Of a case
+    without a mask `classes` are background throughout. `contents` are digests of the images, equal in copies;
+    `ignored` counts the DICOM series that the owner leaves out.
     """
 
     images: dict[str, NDArray[Any]]
     classes: NDArray[np.uint8]
-    spacing_mm: tuple[float, float, float]
+    grid: Volume
     stored_labels: frozenset[int]
     contents: dict[str, bytes]
     patient_id: str
     placed: bool
+    ignored: int
 
 
 def read(root: Path, case: BratsCase, mapping: VolumeMapping) -> CaseVolumes:
-    """All volumes of a case, checked.
+    """All volumes of a case, checked; its mask, if it has one.
 
     Raises:
         InvalidData: naming the case or the file, and the reason.
     """
-    mask = nifti.read(root, case.files[MASK], mask=True, placement=mapping.affine)
-    _require_flat(mask, case, MASK)
-    series = _series(root, case, mapping)
+    series, ignored = _series(root, case, mapping)
     images = _nifti_images(root, case, mapping) | {
         name: dicom.volume(one) for name, one in series.items()
     }
-    for name, volume in images.items():
+    volumes = _mask(root, case, mapping) | images
+    first, grid = next(iter(volumes.items()))
+    for name, volume in volumes.items():
         _require_flat(volume, case, name)
         require(
-            mask.same_grid(volume),
-            f"{case.where} must have all its files on one grid, and {_apart(mask, volume, name)}",
+            grid.same_grid(volume),
+            f"{case.where} must have all its files on one grid, and {_apart((first, grid), (name, volume))}",
             error=InvalidData,
         )
-        require(
-            not _shows_mask(volume.voxels, mask.voxels),
-            f"{case.where} must have an image of the patient as its {name}, and that is the mask again: within each "
-            "label, and outside them, it has one value. Put the image in its place.",
-            error=InvalidData,
-        )
-    classes, stored = _classes(mask.voxels, case)
+    classes, stored = np.zeros(grid.voxels.shape, dtype=np.uint8), frozenset[int]()
+    if MASK in volumes:
+        _require_no_mask_as_image(images, volumes[MASK], case)
+        classes, stored = _classes(volumes[MASK].voxels, case)
     ids = dicom.patient_ids(list(series.values()))
     require(
         len(ids) <= 1,
@@ -81,12 +81,19 @@ def read(root: Path, case: BratsCase, mapping: VolumeMapping) -> CaseVolumes:
     return CaseVolumes(
         images={name: images[name].voxels for name in MODALITIES if name in images},
         classes=classes,
-        spacing_mm=mask.spacing_mm,
+        grid=grid,
         stored_labels=stored,
         contents={name: volume.content for name, volume in images.items()},
         patient_id=next(iter(ids), "") if not mapping.patient_id else "",
-        placed=mask.placed and all(volume.placed for volume in images.values()),
+        placed=all(volume.placed for volume in volumes.values()),
+        ignored=ignored,
     )
+
+
+def _mask(root: Path, case: BratsCase, mapping: VolumeMapping) -> dict[str, Volume]:
+    if MASK not in case.files:
+        return {}
+    return {MASK: nifti.read(root, case.files[MASK], mask=True, placement=mapping.affine)}
 
 
 def _require_flat(volume: Volume, case: BratsCase, name: str) -> None:
@@ -98,15 +105,26 @@ def _require_flat(volume: Volume, case: BratsCase, name: str) -> None:
     )
 
 
-def _apart(mask: Volume, image: Volume, name: str) -> str:
+def _apart(one: tuple[str, Volume], other: tuple[str, Volume]) -> str:
     """How the grids of two volumes differ, and the way out."""
-    shapes = [" x ".join(map(str, one.voxels.shape)) for one in (mask, image)]
+    names = (one[0], other[0])
+    shapes = [" x ".join(map(str, volume.voxels.shape)) for _, volume in (one, other)]
     if shapes[0] != shapes[1]:
         return (
-            f"the mask's shape is {shapes[0]}, {name}'s {shapes[1]}. If a slice was lost, export the whole {name} "
-            "again; else register them to one another."
+            f"the {names[0]}'s shape is {shapes[0]}, {names[1]}'s {shapes[1]}. If a slice was lost, export the whole "
+            "series again; else register them to one another."
         )
-    return f"the mask's and {name}'s affines differ. Register them to one another."
+    return f"the {names[0]}'s and {names[1]}'s affines differ. Register them to one another."
+
+
+def _require_no_mask_as_image(images: dict[str, Volume], mask: Volume, case: BratsCase) -> None:
+    for name, volume in images.items():
+        require(
+            not _shows_mask(volume.voxels, mask.voxels),
+            f"{case.where} must have an image of the patient as its {name}, and that is the mask again: within each "
+            "label, and outside them, it has one value. Put the image in its place.",
+            error=InvalidData,
+        )
 
 
 def _shows_mask(voxels: NDArray[Any], mask: NDArray[Any]) -> bool:
@@ -147,11 +165,13 @@ def _nifti_images(root: Path, case: BratsCase, mapping: VolumeMapping) -> dict[s
     }
 
 
-def _series(root: Path, case: BratsCase, mapping: VolumeMapping) -> dict[str, Series]:
-    """The DICOM series of a case by modality: each of them is one, or the owner leaves it out."""
+def _series(root: Path, case: BratsCase, mapping: VolumeMapping) -> tuple[dict[str, Series], int]:
+    """The DICOM series of a case by modality, each of them one; and how many the owner leaves out."""
     groups: dict[str, list[Series]] = {}
+    ignored = 0
     for series in dicom.series_of(root, case.dicom):
         if mapping.ignores(series.description) and series.description:
+            ignored += 1
             continue
         groups.setdefault(_modality(series, case, mapping), []).append(series)
     for name, several in groups.items():
@@ -161,7 +181,7 @@ def _series(root: Path, case: BratsCase, mapping: VolumeMapping) -> dict[str, Se
             f"all but one (ignore in {MAPPING_FILE!r}, or other patterns under [series]).",
             error=InvalidData,
         )
-    return {name: several[0] for name, several in groups.items()}
+    return {name: several[0] for name, several in groups.items()}, ignored
 
 
 def _modality(series: Series, case: BratsCase, mapping: VolumeMapping) -> str:
@@ -169,7 +189,7 @@ def _modality(series: Series, case: BratsCase, mapping: VolumeMapping) -> str:
     known = own or tuple(
         dict.fromkeys(
             name
-            for word in (series.description, Path(series.folder).name)
+            for word in (series.description, series.folder.name)
             if (name := training_folders.modality_of(word)) and name not in mapping.series
         )
     )

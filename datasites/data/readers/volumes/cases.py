@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from datasites.data.folders import identifiers, inventory, safe_files
+from datasites.data.folders.reading import counted
 from datasites.data.readers.volumes import editions, persons, training_folders
 from datasites.data.readers.volumes.brats_case import BratsCase
 from datasites.data.readers.volumes.editions import BRATS_2013_TO_2021, MASK, Edition
@@ -49,6 +50,7 @@ def find(root: Path, mapping: VolumeMapping) -> FoundCases:
         training = training_folders.find(root, mapping)
         search.require_all_known(training.taken, bystanders=training_folders.BYSTANDERS)
         cases, remarks = training.cases(), list(training.remarks)
+        search.ignored = sum(map(search.ignores, inventory.files(root)))
     else:
         search.visit(root)
         search.require_all_known(search.taken())
@@ -61,13 +63,16 @@ def find(root: Path, mapping: VolumeMapping) -> FoundCases:
         error=InvalidData,
     )
     if search.ignored:
-        remarks.append(f"{search.ignored:,} files are left out, as {MAPPING_FILE!r} says (ignore).")
+        one, many = "{} file is", "{} files are"
+        remarks.append(
+            f"{counted(search.ignored, one, many)} left out, as {MAPPING_FILE!r} says (ignore)."
+        )
     cases = sorted(persons.named(cases), key=lambda case: case.name)
     _require_names(cases)
-    who = persons.of(cases, mapping.persons)
+    who, merged = persons.of(cases, mapping.persons)
     return FoundCases(
         cases=[case.of(person) for case, person in zip(cases, who, strict=True)],
-        remarks=tuple(remarks),
+        remarks=(*remarks, *merged),
     )
 
 
@@ -96,7 +101,7 @@ class _Search:
         for entry in entries:
             if entry.is_dir():
                 continue
-            if self._ignored(entry):
+            if self.ignores(entry):
                 self.ignored += 1
             elif nifti.is_nifti(entry) and path != self.root and (what := self._what(entry)):
                 folder.named.append(what)
@@ -157,7 +162,8 @@ class _Search:
             return None
         return known[0], path, known[1]
 
-    def _ignored(self, path: Path) -> bool:
+    def ignores(self, path: Path) -> bool:
+        """Whether the owner leaves out a file of this name or path."""
         return self.mapping.ignores(path.name) or self.mapping.ignores(
             path.relative_to(self.root).as_posix()
         )
@@ -174,7 +180,7 @@ class _Search:
     def _require_filled(self, path: Path, entries: Sequence[Path]) -> None:
         """A folder without a file that is read may be a case whose files were lost."""
         require(
-            path == self.root or any(self._ignored(entry) for entry in entries),
+            path == self.root or any(self.ignores(entry) for entry in entries),
             f"{safe_files.shown(self.root, path)!r} must hold files of a case, and holds none. Put them there or "
             "remove the folder.",
             error=InvalidData,

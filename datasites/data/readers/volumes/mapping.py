@@ -19,19 +19,18 @@ It is the owner's word, as a schema is: no part of it is computed from patients,
 asset does not depend on it.
 """
 
-import json
 import re
 from dataclasses import field
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Field
 
-from datasites.data.folders import safe_files
+from datasites.data.folders import safe_files, toml_files
 from datasites.data.folders.identifiers import PersonRule
 from datasites.data.readers.volumes.formats import nifti
-from syft_code import canonical, toml_text
+from syft_code import canonical
 from syft_code.errors import InvalidData, require
 
 MAPPING_FILE = "volumes.toml"
@@ -163,16 +162,4 @@ def parse(data: bytes) -> VolumeMapping:
     Raises:
         InvalidData: with one sentence that names the field.
     """
-    try:
-        as_json = json.dumps(toml_text.loads(data.decode("utf-8")), default=str)
-    except UnicodeDecodeError:
-        raise InvalidData(f"{MAPPING_FILE!r} must be UTF-8 text. Save it again.") from None
-    except (ValueError, RecursionError) as problem:
-        raise InvalidData(f"{MAPPING_FILE!r} must be TOML; {problem}.") from None
-    try:
-        found: VolumeMapping = TypeAdapter(VolumeMapping).validate_json(as_json)
-    except ValidationError as problem:
-        raise InvalidData(f"In {MAPPING_FILE!r}, {canonical.first_problem(problem)}.") from None
-    except InvalidData as problem:
-        raise InvalidData(f"In {MAPPING_FILE!r}, {problem}") from None
-    return found
+    return toml_files.parse(VolumeMapping, data, name=MAPPING_FILE)

@@ -22,7 +22,7 @@ from datasites.data.readers.volumes.mapping import MAPPING_FILE
 from syft_code.errors import InvalidData, require
 
 _ONE_PERSON = re.compile(
-    r"(?P<brats>BraTS-[A-Z]+-\d{5})-\d{3}(?:\D.*)?|(?P<case>BraTS20_\w+_\d{3}|BraTS2021_\d{5})"
+    r"(?P<brats>BraTS-[A-Z]+-\d+)-\d+(?:\D.*)?|(?P<case>BraTS20_\w+_\d{3}|BraTS2021_\d{5})"
     r"|(?P<bids>sub-[A-Z0-9]+)_ses-[A-Z0-9]+|(?P<ucsf>UCSF-PDGM-\d{3,4})(?:_FU\d+[a-z]*)?(?:_nifti)?"
     r"|(?P<upenn>UPENN-GBM-\d{5})_\d{2}",
     re.IGNORECASE,
@@ -52,8 +52,8 @@ def named(cases: Sequence[BratsCase]) -> list[BratsCase]:
     return [case.called(case.place) if count[case.name] > 1 else case for case in cases]
 
 
-def of(cases: Sequence[BratsCase], rule: PersonRule) -> list[str]:
-    """The person of each case; published names tell theirs, others as the owner says.
+def of(cases: Sequence[BratsCase], rule: PersonRule) -> tuple[list[str], tuple[str, ...]]:
+    """The person of each case, and remarks on the owner's word; published names tell theirs.
 
     Raises:
         InvalidData: naming cases of which the owner must say whether they are one person.
@@ -64,8 +64,9 @@ def of(cases: Sequence[BratsCase], rule: PersonRule) -> list[str]:
     if not rule.pattern:
         _require_plain_folders([cases[index] for index in asked])
         _require_plain_names([cases[index] for index in asked], known)
+    texts = [cases[i].place if "/" in rule.pattern else cases[i].folder for i in asked]
     found = identifiers.persons(
-        [cases[index].place if "/" in rule.pattern else cases[index].folder for index in asked],
+        texts,
         rule,
         where=lambda i: cases[asked[i]].where,
         mapping=MAPPING_FILE,
@@ -74,16 +75,13 @@ def of(cases: Sequence[BratsCase], rule: PersonRule) -> list[str]:
         known[index] = person
     # Published names and others must be told apart, too; their last numbers are settled by now.
     spelling = PersonRule(
-        same=tuple(one for one in rule.same if one == "case"),
-        different=(
-            "leading_zeros",
-            "scan_number",
-            *(one for one in rule.different if one == "case"),
-        ),
+        same=tuple(one for one in rule.same if one != "scan_number"),
+        different=("scan_number", *(one for one in rule.different if one != "scan_number")),
     )
-    return identifiers.persons(
+    known = identifiers.persons(
         known, spelling, where=lambda i: cases[i].where, mapping=MAPPING_FILE
     )
+    return known, identifiers.remarks(texts, found, rule)
 
 
 def _require_plain_folders(cases: Sequence[BratsCase]) -> None:

@@ -49,11 +49,16 @@ def brain_of(voxels: NDArray[Any], what: str) -> NDArray[np.bool_]:
     return brain
 
 
-def frame_of(brain: NDArray[np.bool_], spacing_mm: tuple[float, float, float], count: int) -> Frame:
-    """Slices evenly over the brain, and the smallest square around it (in mm, not in voxels)."""
+def frame_of(
+    brain: NDArray[np.bool_], spacing_mm: tuple[float, float, float], count: int | None
+) -> Frame:
+    """Slices evenly over the brain, and the smallest square around it (in mm, not in voxels).
+
+    With no count these are all slices that show any of the brain, else those with enough of it.
+    """
     area = np.count_nonzero(brain, axis=(0, 1))
-    z = np.flatnonzero(area >= MIN_BRAIN * area.max())
-    count = min(count, len(z))
+    z = np.flatnonzero(area > 0 if count is None else area >= MIN_BRAIN * area.max())
+    count = len(z) if count is None else min(count, len(z))
     chosen = z[((np.arange(count) + 0.5) * len(z) / count).astype(int)]
     x = np.flatnonzero(brain.any(axis=(1, 2)))
     y = np.flatnonzero(brain.any(axis=(0, 2)))
@@ -119,3 +124,38 @@ def resized(plane: NDArray[Any], frame: Frame, size_px: int) -> NDArray[Any]:
     top, bottom = deep + pad - frame.front, deep + pad - frame.back
     box = (frame.left + pad, top, frame.right + pad, bottom)
     return np.asarray(picture.resize((size_px, size_px), filter_, box=box))
+
+
+def restored(
+    scores: NDArray[np.float32], frame: Frame, shape: tuple[int, int, int]
+) -> NDArray[np.uint8]:
+    """The class of each voxel of a whole volume, from what a network says of the frame's slices.
+
+    Scores are spread over the square that `resized` cut, linearly between the middles of pixels,
+    before the highest is taken; outside of the square and of the slices is the first class.
+    Shapes: `scores` `[slices, classes, size, size]`, in the order of `frame.z`; `shape` and what comes back
+    `[x, y, z]`.
+    """
+    wide, deep, _ = shape
+    size_px = scores.shape[-1]
+    across = _spread(frame.left, frame.right, wide, size_px)
+    down = _spread(frame.front, frame.back, deep, size_px)
+    inside = np.outer(across.any(axis=1), down.any(axis=1))
+    found = np.zeros(shape, dtype=np.uint8)
+    for z, planes in zip(frame.z, scores, strict=True):
+        found[:, :, z] = np.where(inside, (down @ planes @ across.T).argmax(axis=0).T, 0)
+    return found
+
+
+def _spread(start: float, end: float, voxels: int, pixels: int) -> NDArray[np.float32]:
+    """How much of each pixel each voxel takes, `[voxels, pixels]`; nothing outside of the square."""
+    place = (np.arange(voxels) + 0.5 - start) / (end - start)
+    at = np.clip(place * pixels - 0.5, 0, pixels - 1)
+    first = np.minimum(at.astype(np.int64), max(pixels - 2, 0))
+    part = (at - first).astype(np.float32)
+    weights = np.zeros((voxels, pixels), dtype=np.float32)
+    rows = np.arange(voxels)
+    weights[rows, first] += 1 - part
+    weights[rows, np.minimum(first + 1, pixels - 1)] += part
+    weights[(place < 0) | (place > 1)] = 0
+    return weights

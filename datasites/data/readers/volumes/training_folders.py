@@ -170,12 +170,13 @@ def _single(
         )
         if match and channels[int(match["number"])] != NOTHING:
             found[match["case"]][channels[int(match["number"])]] = path
-    wanted = len(set(channels) - {NOTHING})
+    wanted = [name for name in channels if name != NOTHING]
     for name, files in found.items():
+        lacking = [f"{channels.index(one):04} ({one})" for one in wanted if one not in files]
         require(
-            len(files) == wanted + 1,
-            f"The case '{safe_files.printable(name)}' must have an image for each of the {len(channels)} channels of "
-            f"{DESCRIPTION!r} in {IMAGES!r}, and has not. Add it or remove the case.",
+            not lacking,
+            f"The case '{safe_files.printable(name)}' must have an image for each channel of {DESCRIPTION!r} in "
+            f"{IMAGES!r}, and has none for {' and '.join(lacking)}. Add it or remove the case.",
             error=InvalidData,
         )
     return found

@@ -2,13 +2,13 @@
 
 Spacing, order and orientation come from the headers alone (part 3, C.7.6.2), never from file names.
 A series is read if its slices are one even stack of uncompressed gray pictures; anything else is
-refused with the reason. No tag that names a person stands in any sentence or leaves this module,
-but for the identifier by which two cases are found to be one person.
+refused with the reason, once it is known that its owner does not leave it out. No tag that names a
+person stands in any sentence or leaves this module, but for the identifier by which two cases are
+found to be one person; a series' description does, unless a word of such a tag is seen in it.
 """
 
 import io
 import logging
-import re
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 from pydicom.filereader import read_dataset
 from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
-from datasites.data.folders import safe_files
+from datasites.data.folders import identifiers, safe_files
+from datasites.data.readers.volumes.formats import private_words
 from datasites.data.readers.volumes.formats.volume import (
     MAX_SHIFT_VOXELS,
     Volume,
@@ -58,12 +59,17 @@ warnings.filterwarnings("ignore", module=r"pydicom\.")
 class Series:
     """The slices of one series of a case, in the order of the files. Private throughout.
 
-    `description` is what the scanner calls it, "" where that could name the patient.
+    `description` is what the scanner calls it, "" where a word of the patient's is seen in it; `folder`
+    is where its first file lies, and `shown_folder` how a sentence says that. `names` are the files' as
+    sentences say them; `stored` are the transfer syntaxes.
     """
 
     description: str
-    folder: str
+    folder: Path
+    shown_folder: str
     patient_id: str
+    names: tuple[str, ...]
+    stored: tuple[str, ...]
     slices: tuple[Any, ...]
     files: tuple[Path, ...]
 
@@ -71,7 +77,7 @@ class Series:
     def shown(self) -> str:
         """How a sentence names it."""
         what = safe_files.printable(self.description) or "without a description"
-        return f"'{what}' ({len(self.files):,} files in '{self.folder}')"
+        return f"'{what}' ({len(self.files):,} files in '{self.shown_folder}')"
 
 
 def is_dicom(root: Path, path: Path) -> bool:
@@ -83,33 +89,42 @@ def is_dicom(root: Path, path: Path) -> bool:
 def series_of(root: Path, files: Iterable[Path]) -> list[Series]:
     """The series that files of one case make, by their UID, sorted by description.
 
+    Whether they can be read is asked by `volume`: a series may be one that its owner leaves out.
+
     Raises:
-        InvalidData: naming the first file that is no plain picture of a series.
+        InvalidData: naming the first file that is no DICOM file of a series.
     """
-    groups: dict[str, list[tuple[Path, Any]]] = {}
+    groups: dict[str, list[tuple[Path, Any, str]]] = {}
     for path in files:
-        header = _header(root, path)
-        groups.setdefault(str(header.SeriesInstanceUID), []).append((path, header))
-    found = [
-        Series(
-            description=_description(group[0][1]),
-            folder=safe_files.shown(root, group[0][0].parent),
-            patient_id=str(group[0][1].get("PatientID") or "").strip(),
-            slices=tuple(header for _, header in group),
-            files=tuple(path for path, _ in group),
-        )
-        for group in groups.values()
-    ]
-    return sorted(found, key=lambda series: (series.description, series.folder))
+        header, syntax = _header(root, path)
+        groups.setdefault(str(header.SeriesInstanceUID), []).append((path, header, syntax))
+    found = [_series(root, group) for group in groups.values()]
+    return sorted(found, key=lambda series: (series.description, str(series.folder)))
+
+
+def _series(root: Path, group: Sequence[tuple[Path, Any, str]]) -> Series:
+    first, header, _ = group[0]
+    return Series(
+        description=private_words.description(header),
+        folder=first.parent,
+        shown_folder=safe_files.shown(root, first.parent),
+        patient_id=identifiers.normal(str(header.get("PatientID") or "")),
+        names=tuple(safe_files.shown(root, path) for path, _, _ in group),
+        stored=tuple(syntax for _, _, syntax in group),
+        slices=tuple(header for _, header, _ in group),
+        files=tuple(path for path, _, _ in group),
+    )
 
 
 def volume(series: Series) -> Volume:
     """The volume of a series, its slices in the order in which they lie in the patient.
 
     Raises:
-        InvalidData: if the slices are not one even stack, with the reason.
+        InvalidData: if the slices are not one even stack of plain pictures, with the reason.
     """
     slices = series.slices
+    for header, syntax, file in zip(slices, series.stored, series.names, strict=True):
+        _require_plain_picture(header, syntax, file)
     _require_alike(series)
     row, column = _directions(slices[0], series)
     normal = np.cross(row, column)
@@ -133,7 +148,7 @@ def volume(series: Series) -> Volume:
     )
     affine[:3, 3] = first
     affine[:2] *= -1  # from left, posterior, superior to right, anterior, superior
-    name = f"{series.folder}, {series.description}".rstrip(", ")
+    name = f"{series.shown_folder}, {series.description}".rstrip(", ")
     require_sound(affine, safe_files.printable(name))
     planes = [_pixels(slices[index], series).T for index in order]
     return turned(
@@ -141,8 +156,8 @@ def volume(series: Series) -> Volume:
     )
 
 
-def _header(root: Path, path: Path) -> Any:
-    """All tags that are asked for; whatever pydicom says of a broken file may hold its content."""
+def _header(root: Path, path: Path) -> tuple[Any, str]:
+    """All tags that are asked for, and how the file is stored; what pydicom says of a broken file may hold its content."""
     name = safe_files.shown(root, path)
     data = safe_files.read_bytes(root, path, limit_bytes=MAX_FILE_BYTES)
     syntax = _transfer_syntax(data)
@@ -151,12 +166,7 @@ def _header(root: Path, path: Path) -> Any:
         f"{name!r} must be a DICOM file that says how it is stored, and is cut short or damaged. Export it again.",
         error=InvalidData,
     )
-    require(
-        syntax in _PLAIN,
-        f"{name!r} must be uncompressed DICOM (little endian), and is stored as '{safe_files.printable(_said(syntax))}'. "
-        "Decompress it, for instance with gdcmconv --raw or dcmconv.",
-        error=InvalidData,
-    )
+    require("deflate" not in _said(syntax).lower(), _compressed(name, syntax), error=InvalidData)
     try:
         dataset = pydicom.dcmread(io.BytesIO(data), specific_tags=list(_TAGS))
         for tag in _TAGS:
@@ -168,8 +178,14 @@ def _header(root: Path, path: Path) -> Any:
         f"{name!r} must be a whole DICOM file of a series, and is cut short or damaged. Export it again.",
         error=InvalidData,
     )
-    _require_plain_picture(dataset, name)
-    return dataset
+    return dataset, syntax
+
+
+def _compressed(name: str, syntax: str) -> str:
+    return (
+        f"{name!r} must be uncompressed DICOM (little endian), and is stored as '{safe_files.printable(_said(syntax))}'. "
+        "Decompress it, for instance with gdcmconv --raw or dcmconv, or leave it out."
+    )
 
 
 def _transfer_syntax(data: bytes) -> str:
@@ -186,8 +202,9 @@ def _said(syntax: str) -> str:
     return UID(syntax).name if syntax else "unknown"
 
 
-def _require_plain_picture(header: Any, name: str) -> None:
+def _require_plain_picture(header: Any, syntax: str, name: str) -> None:
     modality = header.get("Modality")
+    require(syntax in _PLAIN, _compressed(name, syntax), error=InvalidData)
     require(
         modality != "SEG",
         f"{name!r} is a DICOM segmentation, and a mask must be NIfTI on the grid of its series. Convert it, for "
@@ -216,25 +233,22 @@ def _require_plain_picture(header: Any, name: str) -> None:
         and header.get("PhotometricInterpretation") == "MONOCHROME2"
         and header.get("BitsAllocated") in (8, 16)
         and header.get("PixelRepresentation") in (0, 1),
-        f"{name!r} must be a gray picture of 8 or 16 bits (MONOCHROME2), and is not. Move it out of the folder.",
+        f"{name!r} must be a gray picture of 8 or 16 bits (MONOCHROME2), and is "
+        f"{safe_files.printable(str(header.get('PhotometricInterpretation')), most=24)} with "
+        f"{safe_files.printable(str(header.get('SamplesPerPixel')), most=8)} x "
+        f"{safe_files.printable(str(header.get('BitsAllocated')), most=8)} bits. Leave it out (ignore in 'volumes.toml').",
         error=InvalidData,
     )
-
-
-def _description(header: Any) -> str:
-    """The series' description, unless a word of the patient's name, number or birth date is in it."""
-    text = str(header.get("SeriesDescription") or "").strip()
-    private = " ".join(
-        str(header.get(tag) or "") for tag in ("PatientName", "PatientID", "PatientBirthDate")
-    )
-    words = {word for word in re.split(r"[\W_]+", private.lower()) if len(word) >= 3}
-    return "" if any(word in text.lower() for word in words) else text
 
 
 def _require_alike(series: Series) -> None:
     """One size, one orientation, one scale, one patient throughout."""
     slices = series.slices
-    _require(2 <= len(slices) <= MAX_SLICES, series, f"have 2 to {MAX_SLICES} slices. Leave it out")
+    _require(
+        2 <= len(slices) <= MAX_SLICES,
+        series,
+        f"have 2 to {MAX_SLICES} slices, and has {len(slices):,}. Leave it out",
+    )
     for tag, many in (
         ("PatientID", "is of several patients"),
         ("Rows", "has pictures of several sizes"),
@@ -256,10 +270,11 @@ def _require_alike(series: Series) -> None:
         series,
         f"say where its slices lie, and lacks {', '.join(missing)}. Export it again",
     )
+    rows, columns = int(slices[0].Rows), int(slices[0].Columns)
     _require(
-        all(1 <= int(slices[0].get(tag)) <= MAX_EDGE for tag in ("Rows", "Columns")),
+        min(rows, columns) >= 1 and max(rows, columns) <= MAX_EDGE,
         series,
-        f"have pictures of at most {MAX_EDGE} x {MAX_EDGE}. Leave it out",
+        f"have pictures of at most {MAX_EDGE} x {MAX_EDGE}, and its are {columns:,} x {rows:,}. Leave it out",
     )
 
 

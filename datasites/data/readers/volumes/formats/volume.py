@@ -7,7 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from nibabel.orientations import apply_orientation, inv_ornt_aff, io_orientation
+from nibabel.orientations import (
+    apply_orientation,
+    inv_ornt_aff,
+    io_orientation,
+    ornt_transform,
+)
 from numpy.typing import NDArray
 from scipy import ndimage
 
@@ -27,11 +32,13 @@ class Volume:
     """Finite voxels, axes turned to RAS: x to the right, y to the front, z to the top.
 
     Shapes: `voxels` `[x, y, z]` or `[x, y, z, channel]`. Units: `affine` from voxel to mm. `placed` says
-    whether the file tells how it lies; else right and left are taken as NIfTI's default has them.
+    whether the file tells how it lies; else right and left are taken as NIfTI's default has them. `turn` is
+    nibabel's orientation of the axes as they are stored.
     """
 
     voxels: NDArray[Any]
     affine: NDArray[np.float64]
+    turn: NDArray[np.float64]
     placed: bool = True
 
     @property
@@ -53,6 +60,14 @@ class Volume:
             shift_voxels(self.affine, other.affine, shape) <= MAX_SHIFT_VOXELS
         )
 
+    def as_stored(self, voxels: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.float64]]:
+        """Voxels of this grid and its affine with the axes as the file has them."""
+        back = ornt_transform(  # type: ignore[no-untyped-call]
+            np.array([[0, 1], [1, 1], [2, 1]]), self.turn
+        )
+        stored = apply_orientation(voxels, back)  # type: ignore[no-untyped-call]
+        return stored, self.affine @ inv_ornt_aff(back, voxels.shape[:3])  # type: ignore[no-untyped-call]
+
 
 def shift_voxels(
     one: NDArray[np.float64], other: NDArray[np.float64], shape: tuple[int, ...]
@@ -73,6 +88,7 @@ def turned(voxels: NDArray[Any], affine: NDArray[np.float64], *, placed: bool = 
     return Volume(
         voxels=apply_orientation(voxels, turn),  # type: ignore[no-untyped-call]
         affine=affine @ inv_ornt_aff(turn, voxels.shape[:3]),  # type: ignore[no-untyped-call]
+        turn=turn,
         placed=placed,
     )
 

@@ -4,7 +4,7 @@ In 2.5-D a slice also has its neighbours' channels: "t1-1" is T1 one slice furth
 one further up. At the end of a volume the last slice stands for the one that is not there.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -51,6 +51,7 @@ class Slices:
     missing: tuple[str, ...]
     stored_labels: frozenset[int]
     patient_id: str
+    bearers: frozenset[bytes]
     placed: bool
     contents: dict[str, bytes]
     ignored: int
@@ -143,6 +144,7 @@ def read(
 
     parts = in_threads(cut_one, range(len(counts)), done=lambda count: progress(count, len(counts)))
     _require_apart(found.cases, parts, names.persons)
+    _require_other_names(found.cases, parts)
     copies = _copies(found.cases, parts)
     remarks = (*_remarks(found.cases, parts, names), *copies, *found.remarks)
     patients = sorted(time_points)
@@ -183,6 +185,7 @@ def cut(
         missing=tuple(name for name in MODALITIES if name not in whole.images),
         stored_labels=whole.stored_labels,
         patient_id=whole.patient_id,
+        bearers=whole.bearers,
         placed=whole.placed,
         ignored=whole.ignored,
         contents=whole.contents,
@@ -265,6 +268,22 @@ def _require_apart(found: Sequence[BratsCase], parts: Sequence[Slices], rule: Pe
             f"{', or [persons] different if they are two' if alike else ''}.",
             error=InvalidData,
         )
+
+
+def _require_other_names(found: Sequence[BratsCase], parts: Sequence[Slices]) -> None:
+    """Two people can't have one name and birth date in their DICOM headers, unless PatientID tells them apart."""
+    bearers: dict[bytes, list[tuple[BratsCase, str]]] = defaultdict(list)
+    for case, part in zip(found, parts, strict=True):
+        for key in part.bearers:
+            for other, its_id in bearers[key]:
+                require(
+                    other.patient == case.patient or bool(its_id and part.patient_id),
+                    f"{other.where} and '{safe_files.printable(case.name)}' must be two people, and their DICOM headers "
+                    "have one name and birth date. Name their folders by a [persons] rule that makes them one, or say "
+                    f'patient_id = "placeholder" in {MAPPING_FILE!r} if the headers name nobody.',
+                    error=InvalidData,
+                )
+            bearers[key].append((case, part.patient_id))
 
 
 def _copies(found: Sequence[BratsCase], parts: Sequence[Slices]) -> tuple[str, ...]:

@@ -1,5 +1,7 @@
 """The volumes of one case in memory: its images by modality and its mask, all on one grid."""
 
+import itertools
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,6 +28,10 @@ from syft_code.errors import InvalidData, require
 ROUNDING = 1e-3
 """Masks are also stored as floats such as 0.99999997."""
 MOST_LABELS = 256
+_CONTRAST = re.compile(
+    r"(?:^|[\W_])(?:post|gd|gad\w*|contrast\w*|kontrast\w*|km|ce)(?=$|[\W_])|[+] ?c\b|\bc[+]",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)
@@ -33,7 +39,8 @@ class CaseVolumes:
     """Images by modality, and the class (0 to 3) of each voxel. Private throughout.
 
     Shapes: every image and `classes` (uint8) `[x, y, z]`. `stored_labels` are the values that the mask
-    uses for anything but background; `patient_id` is what DICOM headers say, "" if nothing; `placed` says
+    uses for anything but background; `patient_id` is what DICOM headers say, "" if nothing, and
+    `bearers` digests of the names and birth dates there; `placed` says
     whether every file tells how it lies. `grid` is the volume whose voxels all the others share. Of a case
     without a mask `classes` are background throughout. `contents` are digests of the images, equal in copies;
     `ignored` counts the DICOM series that the owner leaves out.
@@ -45,6 +52,7 @@ class CaseVolumes:
     stored_labels: frozenset[int]
     contents: dict[str, bytes]
     patient_id: str
+    bearers: frozenset[bytes]
     placed: bool
     ignored: int
 
@@ -72,19 +80,15 @@ def read(root: Path, case: BratsCase, mapping: VolumeMapping) -> CaseVolumes:
     if MASK in volumes:
         _require_no_mask_as_image(images, volumes[MASK], case)
         classes, stored = _classes(volumes[MASK].voxels, case)
-    ids = dicom.patient_ids(list(series.values()))
-    require(
-        len(ids) <= 1,
-        f"{case.where} must be of one patient, and its DICOM series are of {len(ids)} (PatientID). Sort them apart.",
-        error=InvalidData,
-    )
+    ids, bearers = _patient(case, list(series.values()), mapping)
     return CaseVolumes(
         images={name: images[name].voxels for name in MODALITIES if name in images},
         classes=classes,
         grid=grid,
         stored_labels=stored,
         contents={name: volume.content for name, volume in images.items()},
-        patient_id=next(iter(ids), "") if not mapping.patient_id else "",
+        patient_id=next(iter(ids), ""),
+        bearers=bearers,
         placed=all(volume.placed for volume in volumes.values()),
         ignored=ignored,
     )
@@ -103,6 +107,28 @@ def _require_flat(volume: Volume, case: BratsCase, name: str) -> None:
         "several volumes in one file. Take out the one that is meant.",
         error=InvalidData,
     )
+
+
+def _patient(
+    case: BratsCase, series: Sequence[Series], mapping: VolumeMapping
+) -> tuple[set[str], frozenset[bytes]]:
+    """The PatientID of a case's series, and digests of names with birth dates; nothing if both are placeholders."""
+    ids = dicom.patient_ids(series)
+    require(
+        len(ids) <= 1,
+        f"{case.where} must be of one patient, and its DICOM series are of {len(ids)} (PatientID). Sort them apart.",
+        error=InvalidData,
+    )
+    if mapping.patient_id:
+        return set(), frozenset()
+    bearers = {bearer for one in series for bearer in one.bearers}
+    require(
+        not any(one.differs(other) for one, other in itertools.combinations(bearers, 2)),
+        f"{case.where} must be of one patient, and names or birth dates in its DICOM headers differ. Sort its series "
+        f'apart, or say patient_id = "placeholder" in {MAPPING_FILE!r} if its headers name nobody.',
+        error=InvalidData,
+    )
+    return ids, frozenset(bearer.key for bearer in bearers) - {b""}
 
 
 def _apart(one: tuple[str, Volume], other: tuple[str, Volume]) -> str:
@@ -168,11 +194,19 @@ def _nifti_images(root: Path, case: BratsCase, mapping: VolumeMapping) -> dict[s
 def _series(root: Path, case: BratsCase, mapping: VolumeMapping) -> tuple[dict[str, Series], int]:
     """The DICOM series of a case by modality, each of them one; and how many the owner leaves out."""
     groups: dict[str, list[Series]] = {}
+    uids: dict[str, Series] = {}
     ignored = 0
     for series in dicom.series_of(root, case.dicom):
         if mapping.ignores(series.description) and series.description:
             ignored += 1
             continue
+        other = uids.setdefault(series.uid, series)
+        require(
+            other is series,
+            f"{case.where} must have series of one description each, and {other.shown} and {series.shown} have one "
+            f"SeriesInstanceUID. Export them as series of their own, or leave one out (ignore in {MAPPING_FILE!r}).",
+            error=InvalidData,
+        )
         groups.setdefault(_modality(series, case, mapping), []).append(series)
     for name, several in groups.items():
         require(
@@ -199,6 +233,13 @@ def _modality(series: Series, case: BratsCase, mapping: VolumeMapping) -> str:
             f"{case.where} must have series of known modalities, and {series.shown} {why}. Name it by its "
             f'description under [series] in {MAPPING_FILE!r} (t1 = ["*MPRAGE*"]), or leave it out with ignore.'
         )
+    said = f"{series.description} {series.folder.name}"
+    require(
+        bool(own) or known[0] != "t1" or not (series.has_contrast_agent or _CONTRAST.search(said)),
+        f"{case.where} must say whether {series.shown} is T1 before or after contrast: its header or description names "
+        f'an agent. Say it by its description under [series] in {MAPPING_FILE!r} (t1ce = ["T1*"]).',
+        error=InvalidData,
+    )
     return known[0]
 
 

@@ -160,8 +160,11 @@ def _shows_mask(voxels: NDArray[Any], mask: NDArray[Any]) -> bool:
     if not inside.size:
         return False
     labels = mask[tumour]
-    regions = (inside[labels == value] for value in np.unique(labels)[:MOST_LABELS])
-    if not all(bool(region.min() == region.max()) for region in regions):
+    values = np.unique(labels)
+    regions = (inside[labels == value] for value in values)
+    if len(values) > MOST_LABELS or not all(
+        bool(region.min() == region.max()) for region in regions
+    ):
         return False
     outside = voxels[~tumour]
     if outside.size and outside.min() != outside.max():

@@ -87,7 +87,7 @@ def of(cases: Sequence[BratsCase], rule: PersonRule) -> tuple[list[str], tuple[s
 def _require_plain_folders(cases: Sequence[BratsCase]) -> None:
     """Refuse cases of which a folder above may be the person."""
     paths = [PurePosixPath(case.place) for case in cases]
-    shared = _shared_parents(paths)
+    shared, itself_a_case = _shared_parents(paths), set(paths)
     inside = Counter(parent for path in paths for parent in path.parents)
     repeated = Counter(case.folder for case in cases)
     for case, path in zip(cases, paths, strict=True):
@@ -95,10 +95,13 @@ def _require_plain_folders(cases: Sequence[BratsCase]) -> None:
         may_be_a_person = [
             parent
             for parent in above
-            if parent not in shared
-            and inside[parent] > 1
-            and any(map(str.isdigit, parent.name))
-            and not _YEAR.fullmatch(parent.name)
+            if parent in itself_a_case
+            or (
+                parent not in shared
+                and inside[parent] > 1
+                and any(map(str.isdigit, parent.name))
+                and not _YEAR.fullmatch(parent.name)
+            )
         ]
         is_visit = bool(above) and _LOOKS_LIKE_A_VISIT.fullmatch(case.folder) is not None
         if not (repeated[case.folder] > 1 or may_be_a_person or is_visit):
@@ -111,16 +114,9 @@ def _require_plain_folders(cases: Sequence[BratsCase]) -> None:
         raise InvalidData(
             f"'{printable(case.place)}' must say which folder of it names the person, and {why}. Say it in "
             f"{MAPPING_FILE!r}, for paths from the data folder on: [persons] pattern = "
-            f"'{_pattern(len(path.parts), person=len(path.parts) - 1)}' if it is the folder above, "
-            f"'{_pattern(len(path.parts), person=len(path.parts))}' if it is the case's own, '(?P<person>.+/.+)' "
-            "if each case is a person."
+            f"'{'[^/]+/' * (len(path.parts) - 2)}(?P<person>[^/]+)(/.*)?' if it is the folder above, "
+            "'(.*/)?(?P<person>[^/]+)' if it is the case's own, '(?P<person>(.*/)?[^/]+)' if each case is a person."
         )
-
-
-def _pattern(parts: int, *, person: int) -> str:
-    """A regular expression for paths of so many folders whose n-th names the person."""
-    before, after = "[^/]+/" * (person - 1), "/[^/]+" * (parts - person)
-    return f"{before}(?P<person>[^/]+){after}"
 
 
 def _shared_parents(paths: Sequence[PurePosixPath]) -> set[PurePosixPath]:

@@ -93,6 +93,19 @@ def test_a_folder_is_of_the_kind_that_its_names_say(
     assert recognition.recognise(tmp_path) == kind
 
 
+@pytest.mark.timeout(20)
+def test_a_maze_of_links_is_searched_once(tmp_path: Path) -> None:
+    for level in range(13):
+        (tmp_path / f"d{level:02}").mkdir()
+    for level in range(12):
+        for link in range(8):
+            (tmp_path / f"d{level:02}" / f"to{link}").symlink_to(f"../d{level + 1:02}")
+    assert recognition.recognise(tmp_path) is None
+    (tmp_path / "d12" / "x_t1.nii.gz").touch()
+    (tmp_path / "d12" / "around").symlink_to(tmp_path)
+    assert recognition.recognise(tmp_path) == "brats"
+
+
 def test_what_was_found_is_counted_for_the_owner_alone(tmp_path: Path) -> None:
     stand_ins.write("heart", tmp_path / "heart", patients=60, seed=0)
     before = sorted((tmp_path / "heart").iterdir())

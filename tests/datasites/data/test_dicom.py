@@ -1,5 +1,6 @@
 """DICOM series read as the same volumes in NIfTI are, or refused with a reason that names nobody."""
 
+import pickle
 import re
 import shutil
 from collections.abc import Callable
@@ -10,6 +11,7 @@ import pydicom
 import pytest
 from pydicom.uid import JPEG2000Lossless
 
+from datasites.data.readers.volumes.formats import dicom
 from syft_code.errors import InvalidData
 from tests.datasites.data import scans
 
@@ -316,3 +318,86 @@ def test_short_names_and_dates_in_other_notations_are_seen_too(
     rewrite(folder / "P001" / "T1", SeriesDescription=description, **tags)
     (folder / "P001" / "T1").rename(folder / "P001" / "x")
     assert "'without a description'" in refusal(folder)
+
+
+# Who it is, and what was measured, by all that the headers say.
+
+
+def named(folder: Path, case: str, number: int, **tags: object) -> None:
+    scans.write_dicom_case(folder / case, scan(number), **tags)
+
+
+def test_a_name_with_a_birth_date_in_two_cases_is_one_person(tmp_path: Path) -> None:
+    named(tmp_path, "A", 0, PatientID="", PatientName="Zimmerwald^Janina")
+    named(tmp_path, "B", 1, PatientID="", PatientName="JANINA ZIMMERWALD^")
+    (tmp_path / "volumes.toml").write_text(scans.LABELS)
+    assert "have one name and birth date" in refusal(tmp_path)
+    (tmp_path / "volumes.toml").write_text('patient_id = "placeholder"\n' + scans.LABELS)
+    assert scans.read_brats(tmp_path).patient_ids == ("A", "B")
+    (tmp_path / "volumes.toml").write_text(scans.LABELS)
+    for case in "AB":
+        for series in (tmp_path / case).glob("*/"):
+            rewrite(series, PatientBirthDate="")
+    assert scans.read_brats(tmp_path).patient_ids == ("A", "B")  # a name alone may be of two
+
+
+@pytest.mark.parametrize(
+    "tags",
+    [
+        {"PatientName": "Roe^Rick"},
+        {"PatientBirthDate": "19600101"},
+        {"PatientName": "Roe^Rick", "PatientID": ""},
+    ],
+)
+def test_series_of_two_people_in_a_case_are_seen_by_name_or_birth_date(
+    tags: dict[str, object], folder: Path
+) -> None:
+    rewrite(folder / "P001" / "T1", **tags)
+    text = refusal(folder)
+    assert "must be of one patient" in text and "names or birth dates" in text
+    assert "roe" not in text.lower() and "1960" not in text
+
+
+def test_another_spelling_of_a_name_is_no_other_person(folder: Path) -> None:
+    rewrite(folder / "P001" / "T1", PatientName="ZIMMERWALD^JANINA^M")
+    assert scans.read_brats(folder).patient_ids == ("P001", "Q002")
+
+
+def test_one_series_of_two_descriptions_is_refused(folder: Path) -> None:
+    for number in range(4):
+        rewrite(folder / T1, only=number, SeriesDescription="FLAIR2")
+    assert "have one SeriesInstanceUID" in refusal(folder) or "'FLAIR2'" in refusal(folder)
+    uid = pydicom.dcmread(first(folder)).SeriesInstanceUID
+    rewrite(folder / T1, SeriesDescription="t1")
+    rewrite(folder / "P001" / "FLAIR", SeriesInstanceUID=uid)
+    assert "have one SeriesInstanceUID" in refusal(folder)
+
+
+@pytest.mark.parametrize(
+    "tags",
+    [
+        {"SeriesDescription": "T1 AX POST GD"},
+        {"SeriesDescription": "t1+C ax"},
+        {"ContrastBolusAgent": "Gadovist"},
+    ],
+)
+def test_t1_with_an_agent_is_not_read_as_t1_unasked(tags: dict[str, object], folder: Path) -> None:
+    rewrite(folder / T1, **tags)
+    assert "before or after contrast" in refusal(folder)
+    (folder / "volumes.toml").write_text(
+        scans.LABELS + '[series]\nt1ce = ["t1*p*", "t1+c*"]\nt1 = ["t1"]\n'
+    )
+    assert scans.read_brats(folder).patient_ids == ("P001", "Q002")
+
+
+def test_pixels_are_not_kept_beside_the_headers(folder: Path) -> None:
+    root = folder.resolve()
+    series = dicom.series_of(root, sorted((root / T1).iterdir()))
+    headers = pickle.dumps(series[0].slices)
+    for path in (root / T1).iterdir():
+        big = pydicom.dcmread(path)
+        big.Rows = big.Columns = 256
+        big.PixelData = bytes(2 * 256 * 256)
+        big.save_as(path)
+    again = dicom.series_of(root, sorted((root / T1).iterdir()))
+    assert len(pickle.dumps(again[0].slices)) < len(headers) + 100

@@ -1,5 +1,6 @@
 """Folders of volumes as hospitals have them: each file is read, stands by, or is named with the reason."""
 
+import gzip
 import json
 import os
 import shutil
@@ -215,7 +216,7 @@ REFUSED: dict[str, tuple[Callable[[Path], object], str, str]] = {
     "NaN in the head": (hole, "B002_t1", "NaN (not a number) at 2 places"),
     "NaN throughout": (all_nan, "B002_t1", "NaN (not a number) throughout"),
     "NIfTI-2": (second_header, "B002_t1", "is NIfTI-2"),
-    "an empty file": (lambda f: path_of(f, "t1").write_bytes(b""), "B002_t1", "compressed (gzip) or plain"),
+    "an empty file": (lambda f: path_of(f, "t1").write_bytes(b""), "B002_t1", "is empty"),
     "affines a tenth apart": (
         lambda f: save(path_of(f, "seg"), head(1)["seg"], moved(shift=0.1)), SECOND, "one grid"),
     "sform against qform": (lambda f: both_affines(f, "seg", mirrored()), "B002_seg", "sform and qform differ"),
@@ -366,7 +367,7 @@ def test_nnunets_layout_is_read_by_its_dataset_json(
     save(root / "imagesTs" / "C003_0000.nii.gz", head(2)["t1"])
     reading = read_brats(root)
     assert same(reading, expected) and reading.patient_ids == (FIRST, SECOND)
-    assert "1 file in 'imagesTs' have no mask and are left out." in reading.remarks
+    assert "1 file in 'imagesTs' has no mask and is left out." in reading.remarks
 
 
 def test_the_owners_channels_and_labels_go_before_dataset_json(
@@ -439,6 +440,78 @@ def test_an_odd_file_is_read_whole_or_named(name: str) -> None:
         assert reading.cohort.images.any(axis=(2, 3)).all()  # no channel is zero
         assert reading.cohort.patients == 3
     assert SAID[name] in said
+
+
+def test_test_images_with_masks_are_left_out_for_what_they_are(tmp_path: Path) -> None:
+    root = nnunet(tmp_path, REGIONS)
+    save(root / "imagesTs" / "C003_0000.nii.gz", head(2)["t1"])
+    save(root / "labelsTs" / "C003.nii.gz", head(2)["seg"])
+    said = " ".join(read_brats(root).remarks)
+    assert "1 file in 'imagesTs', of a test set with masks in 'labelsTs', is left out." in said
+    assert "1 mask in 'labelsTs' is left out" in said and "no mask" not in said
+
+
+def test_a_channel_in_other_digits_takes_no_image_s_place(tmp_path: Path) -> None:
+    root = nnunet(tmp_path, REGIONS)
+    name = "A001_\u0660\u0660\u0660\u0660.nii.gz"
+    save(root / "imagesTr" / name, head(3)["t1"])
+    assert f"'{name}' must be named X_0000.nii.gz" in refusal(root)
+
+
+def twice_compressed(data: bytes) -> bytes:
+    return gzip.compress(data)
+
+
+def analyze(data: bytes) -> bytes:
+    plain = bytearray(gzip.decompress(data))
+    plain[344:348] = bytes(4)
+    return bytes(plain)
+
+
+OTHER_FILES: dict[str, tuple[Callable[[bytes], bytes], str]] = {
+    "a pointer": (
+        lambda _: b"version https://git-lfs.github.com/spec/v1\noid sha256:aa\n" * 9,
+        "git lfs pull",
+    ),
+    "a short pointer": (lambda _: b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
+    "nothing": (lambda _: b"", "is empty"),
+    "a page": (lambda _: b"<!DOCTYPE html><html>sign in</html>" * 20, "is a web page"),
+    "a zip": (lambda _: b"PK\x03\x04" + bytes(500), "is a zip archive"),
+    "gzip of gzip": (twice_compressed, "is compressed twice"),
+    "Analyze": (analyze, "is Analyze"),
+    "more behind": (lambda data: data + b"junk", "other bytes follow its end"),
+    "cut": (lambda data: data[:-30], "is cut short"),
+}
+
+
+@pytest.mark.parametrize("what", OTHER_FILES)
+def test_what_lies_under_the_name_of_nifti_is_said(what: str, folder: Path) -> None:
+    change, says = OTHER_FILES[what]
+    path = path_of(folder, "t1")
+    path.write_bytes(change(path.read_bytes()))
+    text = refusal(folder)
+    assert says in text and "B002_t1.nii.gz" in text and "Convert" not in text, text
+
+
+def test_a_mask_of_a_cavity_alone_is_not_called_empty(folder: Path) -> None:
+    scan = head(1, labels=(1, 2, 3))
+    scan["seg"] = np.where(scan["seg"] > 0, 4, 0).astype(np.uint8)
+    in_style(folder, "BraTS-GLI-00007-101", scan)
+    text = refusal(folder)
+    assert "counts as background: 4" in text and "empty" not in text
+
+
+def test_a_lost_slice_is_not_called_a_shift(folder: Path) -> None:
+    save(path_of(folder, "t1"), head(1)["t1"][..., :-1])
+    text = refusal(folder)
+    assert "the mask's shape is 14 x 12 x 8, t1's 14 x 12 x 7. If a slice was lost" in text
+
+
+def test_half_a_head_lost_in_nan_is_refused(folder: Path) -> None:
+    voxels = head(1)["t1"].astype(np.float32)
+    voxels[:7] = np.nan
+    save(path_of(folder, "t1"), voxels)
+    assert "must have one background, and has two" in refusal(folder)
 
 
 def test_what_a_training_folder_leaves_out_is_counted(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ In 2.5-D a slice also has its neighbours' channels: "t1-1" is T1 one slice furth
 one further up. At the end of a volume the last slice stands for the one that is not there.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -51,7 +51,9 @@ class Slices:
     missing: tuple[str, ...]
     stored_labels: frozenset[int]
     patient_id: str
+    bearers: frozenset[bytes]
     placed: bool
+    contents: dict[str, bytes]
     ignored: int
 
 
@@ -142,7 +144,9 @@ def read(
 
     parts = in_threads(cut_one, range(len(counts)), done=lambda count: progress(count, len(counts)))
     _require_apart(found.cases, parts, names.persons)
-    remarks = (*_remarks(found.cases, parts, names), *found.remarks)
+    _require_other_names(found.cases, parts)
+    copies = _copies(found.cases, parts)
+    remarks = (*_remarks(found.cases, parts, names), *copies, *found.remarks)
     patients = sorted(time_points)
     number = {patient: index for index, patient in enumerate(patients)}
     numbers = np.array([number[case.patient] for case in found.cases], dtype=np.int32)
@@ -181,8 +185,10 @@ def cut(
         missing=tuple(name for name in MODALITIES if name not in whole.images),
         stored_labels=whole.stored_labels,
         patient_id=whole.patient_id,
+        bearers=whole.bearers,
         placed=whole.placed,
         ignored=whole.ignored,
+        contents=whole.contents,
     )
 
 
@@ -264,6 +270,49 @@ def _require_apart(found: Sequence[BratsCase], parts: Sequence[Slices], rule: Pe
         )
 
 
+def _require_other_names(found: Sequence[BratsCase], parts: Sequence[Slices]) -> None:
+    """Two people can't have one name and birth date in their DICOM headers, unless PatientID tells them apart."""
+    bearers: dict[bytes, list[tuple[BratsCase, str]]] = defaultdict(list)
+    for case, part in zip(found, parts, strict=True):
+        for key in part.bearers:
+            for other, its_id in bearers[key]:
+                require(
+                    other.patient == case.patient or bool(its_id and part.patient_id),
+                    f"{other.where} and '{safe_files.printable(case.name)}' must be two people, and their DICOM headers "
+                    "have one name and birth date. Name their folders by a [persons] rule that makes them one, or say "
+                    f'patient_id = "placeholder" in {MAPPING_FILE!r} if the headers name nobody.',
+                    error=InvalidData,
+                )
+            bearers[key].append((case, part.patient_id))
+
+
+def _copies(found: Sequence[BratsCase], parts: Sequence[Slices]) -> tuple[str, ...]:
+    """A volume of two people is a file in the wrong place; one that a person has twice is remarked."""
+    first: dict[bytes, tuple[BratsCase, str]] = {}
+    twice = []
+    for case, part in zip(found, parts, strict=True):
+        for name, content in part.contents.items():
+            other, its_name = first.setdefault(content, (case, name))
+            require(
+                other.patient == case.patient,
+                f"{other.where} and '{safe_files.printable(case.name)}' must be of two people, and {its_name} of the "
+                f"one is {name} of the other, the same picture throughout. Put the right file in its place, or leave "
+                f"one of them out (ignore in {MAPPING_FILE!r}).",
+                error=InvalidData,
+            )
+            if (other, its_name) != (case, name):
+                twice.append((other, its_name, case, name))
+    if not twice:
+        return ()
+    other, its_name, case, name = twice[0]
+    one, many = "{} volume is a copy", "{} volumes are copies"
+    return (
+        f"{counted(len(twice), one, many)} of another of the same person: {name} of "
+        f"'{safe_files.printable(case.name)}' is {its_name} of '{safe_files.printable(other.name)}'. Check which of the "
+        "two it is.",
+    )
+
+
 def _remarks(
     found: Sequence[BratsCase], parts: Sequence[Slices], names: VolumeMapping
 ) -> tuple[str, ...]:
@@ -308,7 +357,7 @@ def _label_remarks(
         )
     cavities = sum(
         case.edition != ""
-        and editions.is_post_treatment(case.name)
+        and editions.is_post_treatment(case.folder)
         and editions.CAVITY in part.stored_labels
         for case, part in pairs
     )

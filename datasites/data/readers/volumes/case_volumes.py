@@ -1,5 +1,7 @@
 """The volumes of one case in memory: its images by modality and its mask, all on one grid."""
 
+import itertools
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,6 +27,11 @@ from syft_code.errors import InvalidData, require
 
 ROUNDING = 1e-3
 """Masks are also stored as floats such as 0.99999997."""
+MOST_LABELS = 256
+_CONTRAST = re.compile(
+    r"(?:^|[\W_])(?:post|gd|gad\w*|contrast\w*|kontrast\w*|km|ce)(?=$|[\W_])|[+] ?c\b|\bc[+]",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)
@@ -32,16 +39,20 @@ class CaseVolumes:
     """Images by modality, and the class (0 to 3) of each voxel. Private throughout.
 
     Shapes: every image and `classes` (uint8) `[x, y, z]`. `stored_labels` are the values that the mask
-    uses for anything but background; `patient_id` is what DICOM headers say, "" if nothing; `placed` says
+    uses for anything but background; `patient_id` is what DICOM headers say, "" if nothing, and
+    `bearers` digests of the names and birth dates there; `placed` says
     whether every file tells how it lies. `grid` is the volume whose voxels all the others share. Of a case
-    without a mask `classes` are background throughout. `ignored` counts the DICOM series that the owner leaves out.
+    without a mask `classes` are background throughout. `contents` are digests of the images, equal in copies;
+    `ignored` counts the DICOM series that the owner leaves out.
     """
 
     images: dict[str, NDArray[Any]]
     classes: NDArray[np.uint8]
     grid: Volume
     stored_labels: frozenset[int]
+    contents: dict[str, bytes]
     patient_id: str
+    bearers: frozenset[bytes]
     placed: bool
     ignored: int
 
@@ -62,25 +73,22 @@ def read(root: Path, case: BratsCase, mapping: VolumeMapping) -> CaseVolumes:
         _require_flat(volume, case, name)
         require(
             grid.same_grid(volume),
-            f"{case.where} must have all its files on one grid, and the {first}'s and {name}'s shapes or affines "
-            "differ. Register them to one another.",
+            f"{case.where} must have all its files on one grid, and {_apart((first, grid), (name, volume))}",
             error=InvalidData,
         )
     classes, stored = np.zeros(grid.voxels.shape, dtype=np.uint8), frozenset[int]()
     if MASK in volumes:
+        _require_no_mask_as_image(images, volumes[MASK], case)
         classes, stored = _classes(volumes[MASK].voxels, case)
-    ids = dicom.patient_ids(list(series.values()))
-    require(
-        len(ids) <= 1,
-        f"{case.where} must be of one patient, and its DICOM series are of {len(ids)} (PatientID). Sort them apart.",
-        error=InvalidData,
-    )
+    ids, bearers = _patient(case, list(series.values()), mapping)
     return CaseVolumes(
         images={name: images[name].voxels for name in MODALITIES if name in images},
         classes=classes,
         grid=grid,
         stored_labels=stored,
-        patient_id=next(iter(ids), "") if not mapping.patient_id else "",
+        contents={name: volume.content for name, volume in images.items()},
+        patient_id=next(iter(ids), ""),
+        bearers=bearers,
         placed=all(volume.placed for volume in volumes.values()),
         ignored=ignored,
     )
@@ -99,6 +107,69 @@ def _require_flat(volume: Volume, case: BratsCase, name: str) -> None:
         "several volumes in one file. Take out the one that is meant.",
         error=InvalidData,
     )
+
+
+def _patient(
+    case: BratsCase, series: Sequence[Series], mapping: VolumeMapping
+) -> tuple[set[str], frozenset[bytes]]:
+    """The PatientID of a case's series, and digests of names with birth dates; nothing if both are placeholders."""
+    ids = dicom.patient_ids(series)
+    require(
+        len(ids) <= 1,
+        f"{case.where} must be of one patient, and its DICOM series are of {len(ids)} (PatientID). Sort them apart.",
+        error=InvalidData,
+    )
+    if mapping.patient_id:
+        return set(), frozenset()
+    bearers = {bearer for one in series for bearer in one.bearers}
+    require(
+        not any(one.differs(other) for one, other in itertools.combinations(bearers, 2)),
+        f"{case.where} must be of one patient, and names or birth dates in its DICOM headers differ. Sort its series "
+        f'apart, or say patient_id = "placeholder" in {MAPPING_FILE!r} if its headers name nobody.',
+        error=InvalidData,
+    )
+    return ids, frozenset(bearer.key for bearer in bearers) - {b""}
+
+
+def _apart(one: tuple[str, Volume], other: tuple[str, Volume]) -> str:
+    """How the grids of two volumes differ, and the way out."""
+    names = (one[0], other[0])
+    shapes = [" x ".join(map(str, volume.voxels.shape)) for _, volume in (one, other)]
+    if shapes[0] != shapes[1]:
+        return (
+            f"the {names[0]}'s shape is {shapes[0]}, {names[1]}'s {shapes[1]}. If a slice was lost, export the whole "
+            "series again; else register them to one another."
+        )
+    return f"the {names[0]}'s and {names[1]}'s affines differ. Register them to one another."
+
+
+def _require_no_mask_as_image(images: dict[str, Volume], mask: Volume, case: BratsCase) -> None:
+    for name, volume in images.items():
+        require(
+            not _shows_mask(volume.voxels, mask.voxels),
+            f"{case.where} must have an image of the patient as its {name}, and that is the mask again: within each "
+            "label, and outside them, it has one value. Put the image in its place.",
+            error=InvalidData,
+        )
+
+
+def _shows_mask(voxels: NDArray[Any], mask: NDArray[Any]) -> bool:
+    """Whether an image says no more than the mask; what it shows outside the labels is looked at last."""
+    tumour = mask != 0
+    inside = voxels[tumour]
+    if not inside.size:
+        return False
+    labels = mask[tumour]
+    values = np.unique(labels)
+    regions = (inside[labels == value] for value in values)
+    if len(values) > MOST_LABELS or not all(
+        bool(region.min() == region.max()) for region in regions
+    ):
+        return False
+    outside = voxels[~tumour]
+    if outside.size and outside.min() != outside.max():
+        return False
+    return bool((inside != voxels[0, 0, 0]).any())  # a constant image is another fault
 
 
 def _nifti_images(root: Path, case: BratsCase, mapping: VolumeMapping) -> dict[str, Volume]:
@@ -126,11 +197,19 @@ def _nifti_images(root: Path, case: BratsCase, mapping: VolumeMapping) -> dict[s
 def _series(root: Path, case: BratsCase, mapping: VolumeMapping) -> tuple[dict[str, Series], int]:
     """The DICOM series of a case by modality, each of them one; and how many the owner leaves out."""
     groups: dict[str, list[Series]] = {}
+    uids: dict[str, Series] = {}
     ignored = 0
     for series in dicom.series_of(root, case.dicom):
         if mapping.ignores(series.description) and series.description:
             ignored += 1
             continue
+        other = uids.setdefault(series.uid, series)
+        require(
+            other is series,
+            f"{case.where} must have series of one description each, and {other.shown} and {series.shown} have one "
+            f"SeriesInstanceUID. Export them as series of their own, or leave one out (ignore in {MAPPING_FILE!r}).",
+            error=InvalidData,
+        )
         groups.setdefault(_modality(series, case, mapping), []).append(series)
     for name, several in groups.items():
         require(
@@ -157,6 +236,13 @@ def _modality(series: Series, case: BratsCase, mapping: VolumeMapping) -> str:
             f"{case.where} must have series of known modalities, and {series.shown} {why}. Name it by its "
             f'description under [series] in {MAPPING_FILE!r} (t1 = ["*MPRAGE*"]), or leave it out with ignore.'
         )
+    said = f"{series.description} {series.folder.name}"
+    require(
+        bool(own) or known[0] != "t1" or not (series.has_contrast_agent or _CONTRAST.search(said)),
+        f"{case.where} must say whether {series.shown} is T1 before or after contrast: its header or description names "
+        f'an agent. Say it by its description under [series] in {MAPPING_FILE!r} (t1ce = ["T1*"]).',
+        error=InvalidData,
+    )
     return known[0]
 
 
@@ -184,10 +270,16 @@ def _classes(voxels: NDArray[Any], case: BratsCase) -> tuple[NDArray[np.uint8], 
     classes = np.zeros(voxels.shape, dtype=np.uint8)
     classes[inside] = table[whole.astype(np.intp)]
     tumour = int(np.count_nonzero(classes))
+    if not tumour and stored:
+        raise InvalidData(
+            f"{case.where} must have a mask with tumour, and all that it has counts as background: "
+            f"{', '.join(map(str, sorted(stored)))}. Leave the case out (ignore in {MAPPING_FILE!r}), or give its values "
+            "there under [labels]."
+        )
     require(
         0 < tumour < voxels.size,
         f"{case.where} must have a mask with tumour and background, and it is "
-        f"{'tumour throughout' if tumour else 'empty'}. Replace its mask or remove the case.",
+        f"{'tumour throughout' if tumour else 'empty'}. Replace its mask or leave the case out.",
         error=InvalidData,
     )
     return classes, frozenset(stored)

@@ -4,30 +4,21 @@
 
 A case is a folder with NIfTI files in it, at any depth, or a pair of files in `imagesTr` and
 `labelsTr` (`training_folders`). DICOM files belong to the nearest folder above them that has a mask.
-In names of 2023 on (`BraTS-GLI-00007-001`) the last number is a time point: all time points of a
-subject are one patient. Who is one person elsewhere is asked (`identifiers`).
+All time points of a person are one patient (`persons`).
 """
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from datasites.data.folders import identifiers, inventory, safe_files
-from datasites.data.folders.identifiers import PersonRule
 from datasites.data.folders.reading import counted
-from datasites.data.readers.volumes import editions, training_folders, unread
+from datasites.data.readers.volumes import editions, persons, training_folders
 from datasites.data.readers.volumes.brats_case import BratsCase
 from datasites.data.readers.volumes.editions import BRATS_2013_TO_2021, MASK, Edition
-from datasites.data.readers.volumes.formats import dicom, nifti
+from datasites.data.readers.volumes.formats import dicom, nifti, unread
 from datasites.data.readers.volumes.mapping import MAPPING_FILE, VolumeMapping
 from syft_code.errors import InvalidData, require
-
-_ONE_PERSON = re.compile(
-    r"(?P<person>BraTS-[A-Z]+-\d+)-\d+|(?P<case>BraTS20_\w+_\d{3}|BraTS2021_\d{5})",
-    re.IGNORECASE,
-)
-"""Published names whose numbers at the end are known to be of time points, or of persons."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)
@@ -76,10 +67,13 @@ def find(root: Path, mapping: VolumeMapping) -> FoundCases:
         remarks.append(
             f"{counted(search.ignored, one, many)} left out, as {MAPPING_FILE!r} says (ignore)."
         )
-    cases.sort(key=lambda case: case.name)
+    cases = sorted(persons.named(cases), key=lambda case: case.name)
     _require_names(cases)
-    found, merged = _with_persons(cases, mapping.persons)
-    return FoundCases(cases=found, remarks=(*remarks, *merged))
+    who, merged = persons.of(cases, mapping.persons)
+    return FoundCases(
+        cases=[case.of(person) for case, person in zip(cases, who, strict=True)],
+        remarks=(*remarks, *merged),
+    )
 
 
 def stands_by(root: Path, path: Path) -> bool:
@@ -198,13 +192,10 @@ def _case(root: Path, folder: _Folder, mapping: VolumeMapping) -> BratsCase:
     where = safe_files.shown(root, folder.path)
     files: dict[str, Path] = {}
     for content, path, _ in folder.named:
-        require(
-            content not in files,
-            f"{where!r} must have one file for {content}, and has two. Remove "
-            f"'{safe_files.printable(path.name)}' or '{safe_files.printable(files.get(content, path).name)}'.",
-            error=InvalidData,
-        )
+        if content in files:
+            raise InvalidData(_two_files(root, folder, mapping, files[content], path, content))
         files[content] = path
+    _require_one_stem(where, folder, mapping)
     said = {edition.title: (edition, path) for _, path, edition in folder.named if edition}
     if len(said) > 1:
         one, other = (f"'{safe_files.printable(path.name)}'" for _, path in said.values())
@@ -227,12 +218,62 @@ def _case(root: Path, folder: _Folder, mapping: VolumeMapping) -> BratsCase:
     )
     return BratsCase(
         name=folder.path.name,
+        place=folder.path.relative_to(root).as_posix(),
         patient="",
         edition=edition.title if edition and mapping.classes is None else "",
         labels=_labels(where, folder, edition, mapping),
         files=files,
         dicom=tuple(folder.dicom),
     )
+
+
+def _two_files(
+    root: Path, folder: _Folder, mapping: VolumeMapping, one: Path, other: Path, content: str
+) -> str:
+    """Why a case can't have two files for one modality, and which of three reasons it may have."""
+    stems = {_stem(path, edition, mapping).casefold() for _, path, edition in folder.named} - {""}
+    ways_out = [
+        f'leave one out in {MAPPING_FILE!r} (ignore = ["{safe_files.shown(root, other)}"])',
+    ]
+    if mapping.content_of(one) or mapping.content_of(other):
+        ways_out.insert(0, f"narrow the patterns of {content} under [files] in {MAPPING_FILE!r}")
+    if len(stems) > 1:
+        ways_out.append("put each case in a folder of its own if they are of two")
+    return (
+        f"'{safe_files.shown(root, folder.path)}' must have one file for {content}, and has two: "
+        f"'{safe_files.printable(one.name)}' and '{safe_files.printable(other.name)}'. Say which is meant: "
+        f"{', or '.join(ways_out)}."
+    )
+
+
+def _require_one_stem(where: str, folder: _Folder, mapping: VolumeMapping) -> None:
+    """What stands before the endings names a case: two of them may be two people."""
+    first: tuple[str, Path] | None = None
+    for content, path, edition in folder.named:
+        stem = _stem(path, edition, mapping)
+        if not stem:
+            continue
+        first = first or (stem, path)
+        name = safe_files.printable(path.name)
+        require(
+            stem.casefold() == first[0].casefold(),
+            f"{where!r} must hold files of one case, and '{safe_files.printable(first[1].name)}' and '{name}' begin "
+            "with two names. Put each case in a folder of its own; or, if both are of this one, give this file's name "
+            f"under [files] in {MAPPING_FILE!r}, beside what else is {content} there: {content} = "
+            f'[{_usual_pattern(content, edition)}"{name}"].',
+            error=InvalidData,
+        )
+
+
+def _stem(path: Path, edition: Edition | None, mapping: VolumeMapping) -> str:
+    """What names the case in a file's name, "" if nothing is known to."""
+    stem = editions.stem_of(path) if edition else mapping.stem_of(path)
+    return stem.rstrip("-_. ")
+
+
+def _usual_pattern(content: str, edition: Edition | None) -> str:
+    """That of the edition, which the owner's own would go before."""
+    return f'"*{edition.ending_of(content)}.nii*", ' if edition else "..., "
 
 
 def _labels(
@@ -255,46 +296,9 @@ def _labels(
 
 
 def _require_names(cases: Sequence[BratsCase]) -> None:
-    names: set[str] = set()
     for case in cases:
-        name = safe_files.printable(case.name)
         require(
             case.name.isprintable() and len(case.name) <= identifiers.LONGEST,
-            f"The case '{name}' must have a name of at most {identifiers.LONGEST} printable characters. Rename it.",
+            f"{case.where} must have a name of at most {identifiers.LONGEST} printable characters. Rename it.",
             error=InvalidData,
         )
-        require(
-            case.name not in names,
-            f"'{name}' must be one case, and there are two folders of that name. Remove one of them.",
-            error=InvalidData,
-        )
-        names.add(case.name)
-
-
-def _with_persons(
-    cases: Sequence[BratsCase], rule: PersonRule
-) -> tuple[list[BratsCase], tuple[str, ...]]:
-    """Each case with its person, and a remark on the owner's word; names that are published tell theirs."""
-    matches = [_ONE_PERSON.fullmatch(case.name) for case in cases]
-    known = [(match["person"] or match["case"]) if match else "" for match in matches]
-    asked = [index for index, name in enumerate(known) if not name]
-
-    def where(index: int) -> str:
-        return f"The case '{safe_files.printable(cases[index].name)}'"
-
-    found = identifiers.persons(
-        [cases[index].name for index in asked],
-        rule,
-        where=lambda i: where(asked[i]),
-        mapping=MAPPING_FILE,
-    )
-    merged = identifiers.remarks([cases[index].name for index in asked], found, rule)
-    for index, person in zip(asked, found, strict=True):
-        known[index] = person
-    # Published names and others must be told apart, too; their last numbers are settled by now.
-    spelling = PersonRule(
-        same=tuple(one for one in rule.same if one != "scan_number"),
-        different=("scan_number", *(one for one in rule.different if one != "scan_number")),
-    )
-    known = identifiers.persons(known, spelling, where=where, mapping=MAPPING_FILE)
-    return [case.of(person) for case, person in zip(cases, known, strict=True)], merged

@@ -23,6 +23,7 @@ from datasites.data.readers.volumes.formats import nifti
 MASK = "mask"
 CAVITY = 4
 _WORD = re.compile(r".+(?P<word>[_-][A-Za-z0-9]+)")
+_OF_ANOTHER_STEM = "W39_1998.09.19_Segm"
 _POST_TREATMENT = re.compile(r"BraTS-GLI-\d{5}-[1-9]\d{2}", re.IGNORECASE)
 _CHILDREN = re.compile(r"BraTS-PED-.*", re.IGNORECASE)
 
@@ -73,6 +74,17 @@ def content_of(path: Path) -> tuple[str, Edition] | None:
         if word in edition.endings:
             return edition.endings[word], edition
     return None
+
+
+def stem_of(path: Path) -> str:
+    """What stands before the ending that says what a file holds, "" if it is known not to name its case.
+
+    >>> stem_of(Path("P1_t1ce.nii.gz")), stem_of(Path("W39_1998.09.19_Segm.nii"))
+    ('P1', '')
+    """
+    name = nifti.stem(path)
+    match = _WORD.fullmatch(name)
+    return name[: match.start("word")] if match and name != _OF_ANOTHER_STEM else ""
 
 
 def labels_of(edition: Edition, case: str) -> dict[int, int] | None:

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from datasites.data.folders import safe_files
 from datasites.data.folders.reading import counted
 from datasites.data.folders.safe_files import printable
-from datasites.data.readers.volumes import brats, cases, editions, mapping, training_folders, unread
+from datasites.data.readers.volumes import brats, cases, editions, mapping, training_folders
 from datasites.data.readers.volumes.editions import MASK
-from datasites.data.readers.volumes.formats import dicom, nifti
+from datasites.data.readers.volumes.formats import dicom, nifti, unread
 from datasites.data.readers.volumes.mapping import MODALITIES
 from syft_code.errors import InvalidData
 

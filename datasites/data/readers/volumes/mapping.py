@@ -19,6 +19,7 @@ It is the owner's word, as a schema is: no part of it is computed from patients,
 asset does not depend on it.
 """
 
+import re
 from dataclasses import field
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -28,6 +29,7 @@ from pydantic import Field
 
 from datasites.data.folders import safe_files, toml_files
 from datasites.data.folders.identifiers import PersonRule
+from datasites.data.readers.volumes.formats import nifti
 from syft_code import canonical
 from syft_code.errors import InvalidData, require
 
@@ -44,6 +46,7 @@ CLASSES: tuple[Region, ...] = ("background", "core", "edema", "enhancing")
 MODALITIES: tuple[Modality, ...] = ("t1", "t1ce", "t2", "flair")
 Label = Annotated[int, Field(ge=0, le=HIGHEST_LABEL)]
 Pattern = Annotated[str, Field(min_length=1, max_length=200)]
+_ENDING = re.compile(r"(?:\.nii[.a-z*?]*|\.\*)$")
 
 
 @canonical.message
@@ -78,7 +81,7 @@ class VolumeMapping:
             error=InvalidData,
         )
         require(
-            all(name.isdecimal() and len(name) <= 4 for name in self.channels),
+            all(name.isascii() and name.isdecimal() and len(name) <= 4 for name in self.channels),
             "channels: must be named by their number, from 0 on.",
             error=InvalidData,
         )
@@ -99,6 +102,27 @@ class VolumeMapping:
         return tuple(
             content for content, patterns in self.files.items() if matches(path.name, patterns)
         )
+
+    def stem_of(self, path: Path) -> str:
+        """What the one * of the pattern stands for that makes a file what it is; "" if there is no such pattern.
+
+        >>> VolumeMapping(files={"t1": ("*_pre.nii*",)}).stem_of(Path("P1_pre.nii.gz"))
+        'P1'
+        """
+        patterns = [
+            pattern.lower()
+            for patterns in self.files.values()
+            for pattern in patterns
+            if matches(path.name, (pattern,))
+        ]
+        stems = set()
+        for pattern in patterns:
+            before, star, after = _ENDING.sub("", pattern).partition("*")
+            if not star or any(char in before + after for char in "*?["):
+                return ""
+            name = nifti.stem(path).lower()
+            stems.add(name[len(before) : len(name) - len(after)])
+        return stems.pop() if len(stems) == 1 else ""
 
     def modalities_of(self, description: str) -> tuple[str, ...]:
         """What the owner says a series is; more than one is a fault of the mapping."""

@@ -25,12 +25,13 @@ from datasites.data.readers.volumes.formats import nifti
 from datasites.data.readers.volumes.mapping import MAPPING_FILE, NOTHING, VolumeMapping
 from syft_code.errors import InvalidData, require
 
-IMAGES, MASKS, TEST_IMAGES, DESCRIPTION = "imagesTr", "labelsTr", "imagesTs", "dataset.json"
+IMAGES, MASKS, DESCRIPTION = "imagesTr", "labelsTr", "dataset.json"
+TEST_IMAGES, TEST_MASKS = "imagesTs", "labelsTs"
 BYSTANDERS = ("imagests/*", "labelsts/*", "dataset_fingerprint.json", "splits_final.json")
-"""What has no mask, or is made by training."""
+"""Test cases, which are left out with a remark, and what is made by training."""
 _MAX_JSON_BYTES = 4 * 2**20
 _MOST_CHANNELS = 16
-_CHANNEL = re.compile(r"(?P<case>.+)_(?P<number>\d{4})")
+_CHANNEL = re.compile(r"(?P<case>.+)_(?P<number>[0-9]{4})")
 _MODALITY_WORDS = {
     "t1": ("t1", "t1w", "t1n", "t1 weighted"),
     "t1ce": ("t1ce", "t1c", "t1gd", "t1wce", "t1 ce", "t1 gd", "t1post", "t1w gd"),
@@ -80,6 +81,7 @@ def find(root: Path, mapping: VolumeMapping) -> Training:
         return [
             BratsCase(
                 name=name,
+                place=name,
                 patient="",
                 edition=edition,
                 labels=labels,
@@ -124,7 +126,7 @@ def channel_names(root: Path) -> dict[str, str]:
 def _named_channels(description: dict[str, Any]) -> dict[str, str]:
     written = description.get("channel_names", description.get("modality"))
     pairs = written.items() if isinstance(written, dict) else ()
-    return {number: str(word) for number, word in pairs if number.isdecimal() and len(number) <= 4}
+    return {number: str(word) for number, word in pairs if _is_number(number, most=4)}
 
 
 def _volumes(root: Path, folder: str, mapping: VolumeMapping) -> dict[str, Path]:
@@ -263,11 +265,16 @@ def _classes_of(written: dict[str, Any]) -> dict[int, int] | None:
 
 def _name_and_values(key: str, value: object) -> tuple[str, set[int]] | None:
     """`"edema": 2`, `"whole tumor": [1, 2, 3]`, or as of old `"2": "edema"`."""
-    if isinstance(value, str) and key.isdecimal() and len(key) <= 3:
+    if isinstance(value, str) and _is_number(key, most=3):
         return _plain(value), {int(key)}
     stored = value if isinstance(value, list) else [value]
     whole = all(isinstance(one, int) and 0 <= one <= 255 for one in stored)
     return (_plain(key), set(stored)) if whole and stored else None
+
+
+def _is_number(text: str, *, most: int) -> bool:
+    """Digits from 0 to 9 alone, so that no two spellings are one number."""
+    return text.isascii() and text.isdecimal() and len(text) <= most
 
 
 def _plain(word: object) -> str:
@@ -277,9 +284,21 @@ def _plain(word: object) -> str:
 
 
 def _remarks(root: Path) -> tuple[str, ...]:
-    folder = root / TEST_IMAGES
-    left = safe_files.entries(root, folder) if folder.is_dir() else []
-    if not left:
-        return ()
-    one, many = "{} file", "{} files"
-    return (f"{counted(len(left), one, many)} in {TEST_IMAGES!r} have no mask and are left out.",)
+    images, masks = (
+        len(safe_files.entries(root, root / folder)) if (root / folder).is_dir() else 0
+        for folder in (TEST_IMAGES, TEST_MASKS)
+    )
+    remarks = []
+    if images:
+        end = f"in {TEST_IMAGES!r} {'have' if images > 1 else 'has'} no mask and"
+        if masks:
+            end = f"in {TEST_IMAGES!r}, of a test set with masks in {TEST_MASKS!r},"
+        remarks.append(
+            f"{counted(images, '{} file', '{} files')} {end} {'are' if images > 1 else 'is'} left out."
+        )
+    if masks:
+        remarks.append(
+            f"{counted(masks, '{} mask', '{} masks')} in {TEST_MASKS!r} {'are' if masks > 1 else 'is'} left out, with "
+            f"their images: move both to {IMAGES!r} and {MASKS!r} to have them read."
+        )
+    return tuple(remarks)

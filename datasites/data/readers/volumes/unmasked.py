@@ -9,10 +9,10 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from datasites.data.folders import inventory, safe_files
-from datasites.data.readers.volumes import editions, unread
+from datasites.data.readers.volumes import editions
 from datasites.data.readers.volumes.brats_case import BratsCase
 from datasites.data.readers.volumes.editions import MASK
-from datasites.data.readers.volumes.formats import nifti
+from datasites.data.readers.volumes.formats import nifti, unread
 from datasites.data.readers.volumes.mapping import MAPPING_FILE, VolumeMapping
 from syft_code.errors import InvalidData, require
 
@@ -70,7 +70,7 @@ def _case(root: Path, name: str, paths: Iterable[Path], names: VolumeMapping) ->
         )
         files[content] = path
     files.pop(MASK, None)
-    case = BratsCase(name=name, patient="", edition="", labels={}, files=files)
+    case = BratsCase(name=name, place=name, patient="", edition="", labels={}, files=files)
     require(
         bool(files),
         f"{case.where} must have at least one image, and has none. Add it or take the case out.",

@@ -19,10 +19,10 @@ import numpy as np
 import pydicom
 from numpy.typing import NDArray
 from pydicom.filereader import read_dataset
-from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from datasites.data.folders import identifiers, safe_files
-from datasites.data.readers.volumes.formats import private_words
+from datasites.data.readers.volumes.formats import plain_picture, private_words, same_person
+from datasites.data.readers.volumes.formats.same_person import Bearer
 from datasites.data.readers.volumes.formats.volume import (
     MAX_SHIFT_VOXELS,
     Volume,
@@ -40,12 +40,12 @@ MAX_META_BYTES = 2**16
 PARALLEL = 1e-4
 UNEVEN = 0.01
 """Two gaps between slices that differ by less than this share are one."""
-_PLAIN = (ImplicitVRLittleEndian, ExplicitVRLittleEndian)
+_NO_AGENT = ("", "none", "no", "n", "0", "without")
 _TAGS = (
     "SOPClassUID", "Modality", "SeriesInstanceUID", "SeriesDescription", "ImageOrientationPatient",
     "ImagePositionPatient", "PixelSpacing", "Rows", "Columns", "SamplesPerPixel", "BitsAllocated", "BitsStored", "HighBit",
     "PixelRepresentation", "PhotometricInterpretation", "NumberOfFrames", "RescaleSlope", "RescaleIntercept",
-    "BurnedInAnnotation", "PatientID", "PatientName", "PatientBirthDate", "PixelData",
+    "BurnedInAnnotation", "ContrastBolusAgent", "PatientID", "PatientName", "PatientBirthDate", "PixelData",
 )  # fmt: skip
 _GEOMETRY = ("ImageOrientationPatient", "ImagePositionPatient", "PixelSpacing", "Rows", "Columns")
 
@@ -61,13 +61,17 @@ class Series:
 
     `description` is what the scanner calls it, "" where a word of the patient's is seen in it; `folder`
     is where its first file lies, and `shown_folder` how a sentence says that. `names` are the files' as
-    sentences say them; `stored` are the transfer syntaxes.
+    sentences say them; `stored` are the transfer syntaxes; `slices` are headers without pixels.
     """
 
+    root: Path
+    uid: str
     description: str
     folder: Path
     shown_folder: str
     patient_id: str
+    bearers: frozenset[Bearer]
+    has_contrast_agent: bool
     names: tuple[str, ...]
     stored: tuple[str, ...]
     slices: tuple[Any, ...]
@@ -87,28 +91,34 @@ def is_dicom(root: Path, path: Path) -> bool:
 
 
 def series_of(root: Path, files: Iterable[Path]) -> list[Series]:
-    """The series that files of one case make, by their UID, sorted by description.
+    """The series that files of one case make, by UID and description, sorted by description.
 
     Whether they can be read is asked by `volume`: a series may be one that its owner leaves out.
 
     Raises:
         InvalidData: naming the first file that is no DICOM file of a series.
     """
-    groups: dict[str, list[tuple[Path, Any, str]]] = {}
+    groups: dict[tuple[str, str], list[tuple[Path, Any, str]]] = {}
     for path in files:
         header, syntax = _header(root, path)
-        groups.setdefault(str(header.SeriesInstanceUID), []).append((path, header, syntax))
+        key = str(header.SeriesInstanceUID), str(header.get("SeriesDescription") or "").strip()
+        groups.setdefault(key, []).append((path, header, syntax))
     found = [_series(root, group) for group in groups.values()]
     return sorted(found, key=lambda series: (series.description, str(series.folder)))
 
 
 def _series(root: Path, group: Sequence[tuple[Path, Any, str]]) -> Series:
     first, header, _ = group[0]
+    agent = str(header.get("ContrastBolusAgent") or "").strip().lower()
     return Series(
+        root=root,
+        uid=str(header.SeriesInstanceUID),
         description=private_words.description(header),
         folder=first.parent,
         shown_folder=safe_files.shown(root, first.parent),
         patient_id=identifiers.normal(str(header.get("PatientID") or "")),
+        bearers=frozenset(same_person.bearer(one) for _, one, _ in group),
+        has_contrast_agent=agent not in _NO_AGENT,
         names=tuple(safe_files.shown(root, path) for path, _, _ in group),
         stored=tuple(syntax for _, _, syntax in group),
         slices=tuple(header for _, header, _ in group),
@@ -123,8 +133,13 @@ def volume(series: Series) -> Volume:
         InvalidData: if the slices are not one even stack of plain pictures, with the reason.
     """
     slices = series.slices
+    _require(
+        len(slices) <= MAX_SLICES,
+        series,
+        f"have 2 to {MAX_SLICES} slices, and has {len(slices):,}. Leave it out",
+    )
     for header, syntax, file in zip(slices, series.stored, series.names, strict=True):
-        _require_plain_picture(header, syntax, file)
+        plain_picture.require_plain(header, syntax, file)
     _require_alike(series)
     row, column = _directions(slices[0], series)
     normal = np.cross(row, column)
@@ -150,14 +165,27 @@ def volume(series: Series) -> Volume:
     affine[:2] *= -1  # from left, posterior, superior to right, anterior, superior
     name = f"{series.shown_folder}, {series.description}".rstrip(", ")
     require_sound(affine, safe_files.printable(name))
-    planes = [_pixels(slices[index], series).T for index in order]
-    return turned(
-        _scaled(np.stack(planes, axis=2), slices[0], series, safe_files.printable(name)), affine
-    )
+    voxels = np.empty((int(slices[0].Columns), int(slices[0].Rows), len(slices)), _kind(slices[0]))
+    for z, index in enumerate(order):
+        voxels[:, :, z] = _pixels(slices[index], series, series.files[index]).T
+    return turned(_scaled(voxels, slices[0], series, safe_files.printable(name)), affine)
 
 
 def _header(root: Path, path: Path) -> tuple[Any, str]:
-    """All tags that are asked for, and how the file is stored; what pydicom says of a broken file may hold its content."""
+    """All tags that are asked for but for the pixels themselves, and how the file is stored."""
+    whole, syntax = _dataset(root, path)
+    # What was read holds on to the file's bytes: of a case's thousand files only the headers are kept.
+    header = pydicom.Dataset()
+    for tag in _TAGS:
+        if tag in whole:
+            header.add(whole[tag])
+    if header.get("PixelData") is not None:
+        header.PixelData = b""
+    return header, syntax
+
+
+def _dataset(root: Path, path: Path) -> tuple[Any, str]:
+    """A file with its pixels, and how it is stored; what pydicom says of a broken file may hold its content."""
     name = safe_files.shown(root, path)
     data = safe_files.read_bytes(root, path, limit_bytes=MAX_FILE_BYTES)
     syntax = _transfer_syntax(data)
@@ -166,7 +194,7 @@ def _header(root: Path, path: Path) -> tuple[Any, str]:
         f"{name!r} must be a DICOM file that says how it is stored, and is cut short or damaged. Export it again.",
         error=InvalidData,
     )
-    require("deflate" not in _said(syntax).lower(), _compressed(name, syntax), error=InvalidData)
+    plain_picture.require_no_deflate(syntax, name)
     try:
         dataset = pydicom.dcmread(io.BytesIO(data), specific_tags=list(_TAGS))
         for tag in _TAGS:
@@ -181,13 +209,6 @@ def _header(root: Path, path: Path) -> tuple[Any, str]:
     return dataset, syntax
 
 
-def _compressed(name: str, syntax: str) -> str:
-    return (
-        f"{name!r} must be uncompressed DICOM (little endian), and is stored as '{safe_files.printable(_said(syntax))}'. "
-        "Decompress it, for instance with gdcmconv --raw or dcmconv, or leave it out."
-    )
-
-
 def _transfer_syntax(data: bytes) -> str:
     """Read before all else: a deflated file would be unpacked to any size."""
     start = io.BytesIO(data[PREAMBLE_BYTES + 4 : PREAMBLE_BYTES + 4 + MAX_META_BYTES])
@@ -198,54 +219,11 @@ def _transfer_syntax(data: bytes) -> str:
         return ""
 
 
-def _said(syntax: str) -> str:
-    return UID(syntax).name if syntax else "unknown"
-
-
-def _require_plain_picture(header: Any, syntax: str, name: str) -> None:
-    modality = header.get("Modality")
-    require(syntax in _PLAIN, _compressed(name, syntax), error=InvalidData)
-    require(
-        modality != "SEG",
-        f"{name!r} is a DICOM segmentation, and a mask must be NIfTI on the grid of its series. Convert it, for "
-        "instance with segimage2itkimage of dcmqi.",
-        error=InvalidData,
-    )
-    require(
-        header.get("PixelData") is not None,
-        f"{name!r} must be a slice with pixels, and is DICOM without any"
-        f"{f' ({safe_files.printable(str(modality), most=16)})' if modality else ''}. Move it out of the folder.",
-        error=InvalidData,
-    )
-    require(
-        str(header.get("BurnedInAnnotation") or "").upper() != "YES",
-        f"{name!r} must show no writing, and its header says that there is some in the picture (BurnedInAnnotation), "
-        "which may name the patient. Leave the series out (ignore in 'volumes.toml'), or remove the writing.",
-        error=InvalidData,
-    )
-    require(
-        int(header.get("NumberOfFrames") or 1) == 1,
-        f"{name!r} must be one slice, and has several frames (enhanced DICOM). Convert it to NIfTI with dcm2niix.",
-        error=InvalidData,
-    )
-    require(
-        header.get("SamplesPerPixel") == 1
-        and header.get("PhotometricInterpretation") == "MONOCHROME2"
-        and header.get("BitsAllocated") in (8, 16)
-        and header.get("PixelRepresentation") in (0, 1),
-        f"{name!r} must be a gray picture of 8 or 16 bits (MONOCHROME2), and is "
-        f"{safe_files.printable(str(header.get('PhotometricInterpretation')), most=24)} with "
-        f"{safe_files.printable(str(header.get('SamplesPerPixel')), most=8)} x "
-        f"{safe_files.printable(str(header.get('BitsAllocated')), most=8)} bits. Leave it out (ignore in 'volumes.toml').",
-        error=InvalidData,
-    )
-
-
 def _require_alike(series: Series) -> None:
     """One size, one orientation, one scale, one patient throughout."""
     slices = series.slices
     _require(
-        2 <= len(slices) <= MAX_SLICES,
+        len(slices) >= 2,
         series,
         f"have 2 to {MAX_SLICES} slices, and has {len(slices):,}. Leave it out",
     )
@@ -256,6 +234,7 @@ def _require_alike(series: Series) -> None:
         ("PixelSpacing", "has several pixel spacings"),
         ("RescaleSlope", "mixes rescale slopes"),
         ("RescaleIntercept", "mixes rescale intercepts"),
+        ("BitsAllocated", "mixes bit depths"),
         ("BitsStored", "mixes bit depths"),
         ("PixelRepresentation", "mixes signed and unsigned numbers"),
     ):
@@ -324,12 +303,16 @@ def _numbers(header: Any, tag: str, count: int) -> list[float]:
     return values if len(values) == count else [float("nan")] * count
 
 
-def _pixels(header: Any, series: Series) -> NDArray[Any]:
-    """`[row, column]`, as stored."""
-    kind = np.dtype(f"<{'iu'[header.PixelRepresentation == 0]}{header.BitsAllocated // 8}")
+def _kind(header: Any) -> np.dtype[Any]:
+    return np.dtype(f"<{'iu'[header.PixelRepresentation == 0]}{header.BitsAllocated // 8}")
+
+
+def _pixels(header: Any, series: Series, path: Path) -> NDArray[Any]:
+    """`[row, column]`, as stored; read from the file, so that one slice at a time is in memory twice."""
+    kind = _kind(header)
     shape = (int(header.Rows), int(header.Columns))
     size_bytes = shape[0] * shape[1] * kind.itemsize
-    data = bytes(header.PixelData)
+    data = bytes(_dataset(series.root, path)[0].get("PixelData") or b"")
     _require(
         size_bytes <= len(data) <= size_bytes + 1,
         series,

@@ -39,6 +39,15 @@ MAX_OFFSET_BYTES = 2**20
 MAX_CONFLICT_VOXELS = 0.1
 
 _GZIP = b"\x1f\x8b"
+_WEB_PAGE = "is a web page: one to sign in, or of an error, was saved. Download the file again"
+_OTHER_FILES = {
+    b"version https://git-lfs": "is Git LFS's pointer to one. Fetch the file itself (git lfs pull)",
+    b"<!doctype": _WEB_PAGE,
+    b"<html": _WEB_PAGE,
+    b"pk\x03\x04": "is a zip archive. Unpack it",
+    _GZIP: "is compressed twice. Unpack it once (gunzip)",
+}
+"""What lies under a NIfTI file's name, by its first bytes (in small letters), as the end of a sentence."""
 _NUMBER_CODES = frozenset({2, 4, 8, 16, 64, 256, 512, 768, 1024, 1280})
 """NIfTI's integers of 8 to 64 bits and floats of 32 and 64; no complex, no colour."""
 
@@ -95,10 +104,16 @@ def _start(stored: bytes, size_bytes: int, *, name: str) -> bytes:
     try:
         with gzip.GzipFile(fileobj=io.BytesIO(stored)) as stream:
             return stream.read(size_bytes)
+    except gzip.BadGzipFile as problem:
+        # The first bytes were those of gzip: what is none follows it.
+        follows = str(problem).startswith("Not a gzipped file")
+        what = "other bytes follow its end" if follows else "is damaged (its checksum is another)"
+        raise InvalidData(
+            f"{name!r} must be a whole gzip file, and {what}. Replace it by a whole copy."
+        ) from None
     except (EOFError, OSError, zlib.error):
         raise InvalidData(
-            f"{name!r} must be a whole gzip file, and is cut short or damaged. "
-            "Replace it by a whole copy."
+            f"{name!r} must be a whole gzip file, and is cut short or damaged. Replace it by a whole copy."
         ) from None
 
 
@@ -110,8 +125,22 @@ def _header(start: bytes, name: str) -> Any:
     sentence = (
         f"{name!r} must be a NIfTI-1 file of real numbers, and {what}. Convert it to NIfTI-1."
     )
+    for beginning, known in _OTHER_FILES.items():
+        if start[: len(beginning)].lower() == beginning:
+            raise InvalidData(f"{name!r} must be a NIfTI-1 file, and {known}.")
+    require(
+        bool(start),
+        f"{name!r} must be a NIfTI-1 file, and is empty. Copy it again.",
+        error=InvalidData,
+    )
     require(len(start) == HEADER_BYTES, sentence, error=InvalidData)
     header = Nifti1Header(binaryblock=start, check=False)  # type: ignore[no-untyped-call]
+    require(
+        header["magic"].item() not in (b"", b"ni1") or int(header["sizeof_hdr"]) != HEADER_BYTES,
+        f"{name!r} must be a NIfTI-1 file with header and voxels in one, and is Analyze or a half of a pair of NIfTI "
+        "files. Join both in one .nii.gz with fslchfiletype or nibabel.",
+        error=InvalidData,
+    )
     require(
         int(header["sizeof_hdr"]) == HEADER_BYTES
         and header["magic"].item() == b"n+1"

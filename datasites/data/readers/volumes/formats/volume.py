@@ -1,5 +1,6 @@
 """A volume as every reader gives it: finite voxels, axes turned to RAS, and where they lie."""
 
+import hashlib
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -45,6 +46,12 @@ class Volume:
         """The size of a voxel along x, y and z."""
         x, y, z = np.linalg.norm(self.affine[:3, :3], axis=0).tolist()
         return x, y, z
+
+    @property
+    def content(self) -> bytes:
+        """A digest of every second voxel along each axis, alike in all copies of a volume, however stored."""
+        voxels = np.ascontiguousarray(self.voxels[::2, ::2, ::2], dtype=np.float32)
+        return hashlib.sha256(repr(self.voxels.shape).encode() + voxels.tobytes()).digest()
 
     def same_grid(self, other: "Volume") -> bool:
         """Whether both have the same voxels at the same places, to a hundredth of a voxel."""
@@ -140,7 +147,23 @@ def without_nan(voxels: NDArray[Any], name: str, *, mask: bool) -> NDArray[Any]:
         f"{holes or count:,} places that are no background. Replace them by what was measured.",
         error=InvalidData,
     )
+    if not mask:
+        _require_one_background(voxels, name)
     return np.where(nan, 0 if mask else np.nanmin(voxels) - 1, voxels).astype(voxels.dtype)
+
+
+def _require_one_background(voxels: NDArray[Any], name: str) -> None:
+    """Where NaN is background, nothing else is: a part of the head may have been lost in the one."""
+    outside = border(voxels)
+    values, counts = np.unique(outside[~np.isnan(outside)], return_counts=True)
+    most = int(counts.max(initial=0))
+    require(
+        most < MIN_BORDER * len(outside),
+        f"{name!r} must have one background, and has two, NaN (not a number) and "
+        f"{values[counts.argmax()] if most else 0:g}: a part of the head may be lost. Replace the file, or give its "
+        "background one value.",
+        error=InvalidData,
+    )
 
 
 def require_usual(ends: Sequence[float], name: str) -> None:

@@ -108,6 +108,7 @@ def first_mapping(root: Path) -> str:
         "",
         "# [persons]                   # if several cases are of one person",
         "# pattern = '(?P<person>P\\d+)_scan\\d+'   # the part of a case's name that says who it is",
+        "# pattern = '(?P<person>[^/]+)(/.*)?'      # with a /: of paths, for P1/2019, P1/2020",
         '# same = ["scan_number"]      # or: what does not make two people (case, leading_zeros, scan_number)',
     ]
     return "\n".join(lines) + "\n"

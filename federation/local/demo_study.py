@@ -10,6 +10,7 @@ from pathlib import Path
 from nacl.signing import SigningKey
 from rich.console import Console
 
+from federation.evaluation.encoded_pictures import EncodedPictures
 from federation.evaluation.exact_metrics import HospitalCohorts
 from federation.local import demo_results
 from federation.local.supervisor import Say
@@ -80,8 +81,12 @@ class DemoStudy:
         samples: Cohort,
         budgets: Mapping[str, float],
         key: SigningKey,
+        pictures: EncodedPictures,
     ) -> None:
-        """Compare with the baselines, write what stays, print the figures; `key` signs."""
+        """Compare with the baselines, write what stays, print the figures; `key` signs.
+
+        `pictures` is where an encoder's features of patients are kept meanwhile.
+        """
         if not outcome.rounds:
             raise Refused(" ".join((outcome.stopped, *outcome.reasons)))
         self.say("Comparing with pooled training and with each hospital alone")
@@ -93,6 +98,7 @@ class DemoStudy:
             samples=samples,
             budgets=budgets,
             key=key,
+            pictures=pictures,
         )
         self._console.print(demo_results.table(outcome, found))
         unfound = scoring.never_found(found.exact, outcome.plan.data)

@@ -14,6 +14,7 @@ from federation.evaluation.encoded_pictures import EncodedPictures
 from federation.evaluation.exact_metrics import HospitalCohorts
 from federation.local import demo_results
 from federation.local.supervisor import Say
+from federation.reporting import noised_figures
 from federation.reporting.progress_bar import Display
 from federation.researcher.outcome import Outcome, RoundRecord
 from federation.researcher.session import Researcher
@@ -101,9 +102,13 @@ class DemoStudy:
             pictures=pictures,
         )
         self._console.print(demo_results.table(outcome, found))
-        unfound = scoring.never_found(found.exact, outcome.plan.data)
-        if unfound:
-            self._console.print(unfound, highlight=False, markup=False, soft_wrap=True)
+        data = outcome.plan.data
+        for sentence in (
+            scoring.never_found(found.exact, data),
+            noised_figures.below_a_lone_hospital(found.exact, found.baselines, data),
+        ):
+            if sentence:
+                self._console.print(sentence, highlight=False, markup=False, soft_wrap=True)
         self.notice()
         for name in WRITTEN:
             self._console.print(f"  {self._folder / name}", highlight=False)

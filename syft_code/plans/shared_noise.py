@@ -32,6 +32,8 @@ _LEAST_BOUND_BITS = -19
 """With 64 fraction bits, the most that a plan may have, a smaller bound is worth no more."""
 MOST_FRACTION_BITS = 64
 _LARGEST_BOUND = 2.0**64
+_HUGE = Fraction(10) ** 300
+"""What float64 still holds: more need not be told apart."""
 PATIENTS_FACTOR = 2
 """A sum is cut to so many times what the declared patients can come to: more are never drawn
 unless an owner declared too few."""
@@ -128,14 +130,14 @@ class NoiseGrid:
         require(
             self.variance >= LEAST_STD**2,
             f"A hospital's share of the noise must be at least {LEAST_STD} steps of the fixed point, "
-            f"got {math.sqrt(self.variance):.0f}: use {sharing.fraction_bits + bits} fraction bits "
+            f"got {math.isqrt(self.variance)}: use {sharing.fraction_bits + bits} fraction bits "
             "or more.",
         )
         noise = MOST_DEVIATIONS * (math.isqrt(self.variance) + 1) + 1
         whole = PATIENTS_FACTOR * Fraction(dp.max_grad_norm) * self.scale * self.most_patients
         whole += Fraction(noise * self.most_patients, least_patients)
         bound = Fraction(sharing.bound) * Fraction(2) ** sharing.fraction_bits
-        needed = float(whole / Fraction(2) ** sharing.fraction_bits)
+        needed = float(min(whole / Fraction(2) ** sharing.fraction_bits, _HUGE))
         require(
             whole <= bound,
             f"With shared noise each update must fit the sharing bound whatever the patients are, and "

@@ -24,6 +24,8 @@ from syft_code.arrays import Weights
 from syft_code.cohort import Cohort
 from syft_code.errors import Refused
 from syft_code.metrics import scoring
+from syft_code.plans.plan import Plan
+from syft_code.privacy import accounting
 
 STAND_IN_NOTICE = "[yellow]STAND-IN DATA: synthetic, no patient, no medical meaning.[/]"
 WRITTEN = ("model.safetensors", "model_card.md", "certificate.json", "report.html")
@@ -48,12 +50,15 @@ class DemoStudy:
         """The study that is suggested for such data, submitted to every hospital."""
         cards = researcher.catalogue()
         choices = presets.suggested(cards[0].spec)
-        least = max(terms.min_hospitals for terms in researcher.terms().values())
+        terms = researcher.terms().values()
+        least = max(one.min_hospitals for one in terms)
         study = researcher.study(
             study=name,
             asset=asset,
             **choices.choices(evaluated=sum(card.held_out for card in cards) >= least),
         )
+        if study.plan.shared_noise is not None:
+            self.say(_two_epsilons(study.plan, delta=min(one.delta for one in terms)))
         self.say("The researcher submits one code request to every hospital")
         study.submit()
         return study
@@ -112,3 +117,12 @@ class DemoStudy:
         self.notice()
         for name in WRITTEN:
             self._console.print(f"  {self._folder / name}", highlight=False)
+
+
+def _two_epsilons(plan: Plan, *, delta: float) -> str:
+    events = accounting.plan_events(plan)
+    return (
+        f"Noise is shared: all of the plan costs a patient epsilon {accounting.epsilon(events, delta=delta):.2f} "
+        f"as the sums show it, and {accounting.epsilon_alone(events, delta=delta):.2f} if all other "
+        "hospitals collude"
+    )

@@ -17,7 +17,7 @@ from federation.local.demo_results import DemoResults
 from federation.reporting.noised_figures import below_a_lone_hospital
 from federation.strategy.noise_sharing import with_shared_noise
 from syft_code.metrics import segmentation
-from syft_code.plans.plan_parts import DpSgd, Sgd
+from syft_code.plans.plan_parts import DpSgd, Evaluation, Sgd
 from syft_code.plans.shared_noise import SharedNoise
 from syft_code.runtime.encoder_files import EncoderFiles
 from tests import encoders
@@ -104,6 +104,15 @@ def test_a_federation_below_a_lone_hospital_is_said_with_what_one_run_can_tell()
     dice = [dict.fromkeys(segmentation.regions(BRAIN), figure) for figure in (0.1, 0.5)]
     best = dataclasses.replace(others[1], metrics=dice[1])
     assert "luck" in below_a_lone_hospital(dice[0], [best], BRAIN)
+
+
+def test_a_long_studys_line_is_measured_at_some_rounds_the_evaluated_and_the_last() -> None:
+    plan = dataclasses.replace(
+        shared_plan(), rounds=60, evaluation=Evaluation(noise_multiplier=1.0, after_rounds=(31,))
+    )
+    assert demo_results._measured_rounds(plan, 60) == {*range(5, 61, 5), 31}
+    short = dataclasses.replace(shared_plan(), rounds=3)
+    assert demo_results._measured_rounds(short, 3) == {1, 2, 3}
 
 
 def test_the_sampling_error_is_the_spread_of_redrawn_patients() -> None:

@@ -1,7 +1,6 @@
 """Drawn pictures: skin lesions and brains that no patient ever had.
 
-A class shows in colour, outline and texture, with wide scatter; melanoma and nevus
-overlap on purpose. Pure functions of a random generator; stand-ins and mocks use them.
+A class shows in colour, outline and texture, with some scatter, so that a model has something to learn. Pure functions of a random generator; stand-ins and mocks use them.
 """
 
 from dataclasses import dataclass
@@ -33,13 +32,13 @@ class Look:
 
 # fmt: off
 LOOKS = {
-    "akiec": Look(colour=(200, 132, 118), radius=0.44, jagged=0.13, softness=0.11, mottle=13, speckle=16),
-    "bcc": Look(colour=(190, 138, 132), radius=0.39, jagged=0.11, softness=0.10, mottle=22, speckle=8),
-    "bkl": Look(colour=(160, 112, 88), radius=0.46, jagged=0.11, softness=0.05, mottle=13, speckle=12),
-    "df": Look(colour=(176, 124, 106), radius=0.37, jagged=0.06, softness=0.11, mottle=9, speckle=6, ring=0.18),
-    "mel": Look(colour=(130, 87, 73), radius=0.47, jagged=0.15, softness=0.07, mottle=19, speckle=8),
-    "nv": Look(colour=(144, 97, 77), radius=0.40, jagged=0.10, softness=0.07, mottle=13, speckle=6),
-    "vasc": Look(colour=(154, 66, 80), radius=0.34, jagged=0.08, softness=0.07, mottle=15, speckle=5),
+    "akiec": Look(colour=(206, 120, 98), radius=0.44, jagged=0.13, softness=0.11, mottle=13, speckle=16),
+    "bcc": Look(colour=(208, 150, 160), radius=0.39, jagged=0.11, softness=0.10, mottle=22, speckle=8),
+    "bkl": Look(colour=(172, 126, 78), radius=0.46, jagged=0.11, softness=0.05, mottle=13, speckle=12),
+    "df": Look(colour=(170, 118, 128), radius=0.37, jagged=0.06, softness=0.11, mottle=9, speckle=6, ring=0.18),
+    "mel": Look(colour=(88, 62, 70), radius=0.47, jagged=0.15, softness=0.07, mottle=19, speckle=8),
+    "nv": Look(colour=(128, 86, 62), radius=0.40, jagged=0.10, softness=0.07, mottle=13, speckle=6),
+    "vasc": Look(colour=(168, 44, 72), radius=0.34, jagged=0.08, softness=0.07, mottle=15, speckle=5),
 }
 # fmt: on
 _SKIN: Colour = (222, 176, 156)
@@ -81,7 +80,7 @@ def lesion(
     texture = look.mottle * body.lognormal(0, 0.6) * clouds(body, (x, y), pitch=4.0)
     texture = texture + look.speckle * body.lognormal(0, 0.6) * clouds(body, (x, y), pitch=22.0)
     texture = texture + 255 * look.ring * np.clip(1 - distance / edge, 0, 1)
-    shade = np.array(look.colour) + body.normal(0, 22) + body.normal(0, 11, 3)
+    shade = np.array(look.colour) + body.normal(0, 9) + body.normal(0, 5, 3)
     skin = np.array(_SKIN) + body.normal(0, 8) + body.normal(0, 4, 3)
     picture = skin + inside[..., None] * (shade + texture[..., None] - skin)
     picture = picture * np.array(cast) + view.normal(0, 6) + view.normal(0, 4, picture.shape)

@@ -23,7 +23,7 @@ from syft_code.errors import InvalidData, InvalidInput, require
 
 Kind = Literal["ham10000", "brats", "lgg", "heart", "symptoms", "vitals"]
 DEFAULT_PATIENTS: dict[Kind, int] = {
-    "ham10000": 1600,
+    "ham10000": 3200,
     "brats": 240,
     "lgg": 88,
     "heart": 920,

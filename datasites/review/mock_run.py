@@ -139,10 +139,9 @@ class _Bench:
             self._evaluation_s = round_time.seconds_an_evaluation(
                 time.monotonic() - began, self._held_out, most_patients=self._hospital.patients
             )
-        try:
-            self._perform(
-                replace(plan, dp_sgd=replace(dp, steps=TIMED_STEPS, sample_rate=1.0)), "train"
-            )
+        timed = replace(dp, steps=TIMED_STEPS, sample_rate=1.0)
+        try:  # shared noise takes one step a round; a step takes as long with a hospital's own
+            self._perform(replace(plan, dp_sgd=timed, shared_noise=None), "train")
         except ConsiliumError:
             return  # the plan itself ran; only the estimate is missing
         everybody = self._seconds_a_step()

@@ -46,6 +46,7 @@ from syft_code.secret_sharing import robust
 
 ADAM_LEARNING_RATES: dict[str, float] = {"classification": 2e-3, "segmentation": 1e-2}
 """By task: at 2e-3 a narrow U-Net is far from its end when it stops (docs/segmentation.md)."""
+BEST_ALONE = "Best single hospital"
 BATCH_SLICES = 32
 LEAST_EPOCHS, MOST_EPOCHS = 8, 40
 LEAST_STEPS = 200
@@ -160,7 +161,7 @@ def _begin_worker(parent_pid: int) -> None:
 
 def _best(baselines: Sequence[Baseline], data: DataSpec) -> Baseline:
     best = max(baselines, key=lambda one: np.nan_to_num(main_metric(one.metrics, data), nan=-1.0))
-    return replace(best, name=f"Best single hospital: {best.name}")
+    return replace(best, name=f"{BEST_ALONE}: {best.name}")
 
 
 def _baseline(

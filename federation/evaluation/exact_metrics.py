@@ -23,6 +23,9 @@ ON_TRAINING_PATIENTS = "on_training_patients"
 NOISE_ERROR = "noise_error/"
 """Prefix of how far the plan's evaluation noise throws a figure, as a root mean square."""
 
+SAMPLING_ERROR = "sampling_error"
+"""The main metric's standard error, since only so many patients of each class are held out."""
+
 Figures = dict[str, float]
 
 
@@ -65,7 +68,7 @@ def exact(plan: Plan, weights: Weights, hospitals: Sequence[HospitalCohorts]) ->
     """Figures of a model without noise, over all held-out patients.
 
     The keys are those of `evaluation_sums.exact` (and `mean_dice`); `<hospital>/<main metric>`;
-    `noise_error/<figure>`, how far the plan's evaluation noise throws it; `patients`; and
+    `noise_error/<figure>`, how far the plan's evaluation noise throws it; `sampling_error`; `patients`; and
     `on_training_patients`, which is 1 where no hospital holds anybody out, so that the figures
     say how well the model fits the patients it was trained on. What `of_cohort` leaves out is left
     out here.
@@ -76,6 +79,7 @@ def exact(plan: Plan, weights: Weights, hospitals: Sequence[HospitalCohorts]) ->
     everyone = together(list(cohorts.values()))
     require(everyone.patients > 0, "There must be a patient to evaluate.", error=InvalidInput)
     figures = of_cohort(model, everyone, plan.data)
+    figures |= _sampling_error(figures, everyone, plan.data)
     if held_out:
         figures |= _noise_errors(model, everyone, plan, hospitals=len(hospitals))
     for name, cohort in cohorts.items():
@@ -125,6 +129,23 @@ def _noise_errors(model: nn.Module, cohort: Cohort, plan: Plan, *, hospitals: in
     )
     errors = noise_errors.noise_errors(sums, plan.data, noise_std=scale)
     return {f"{NOISE_ERROR}{name}": error for name, error in errors.items()}
+
+
+def _sampling_error(figures: Figures, cohort: Cohort, data: DataSpec) -> Figures:
+    """Of a mean of recalls r over K classes with n patients each: the root of sum r (1 - r) / n, over K.
+
+    A patient with slices of several classes counts in each. For segmentation there is none.
+    """
+    recalls = {
+        number: figures[f"recall_{name}"]
+        for number, name in enumerate(data.classes)
+        if f"recall_{name}" in figures
+    }
+    if data.task != "classification" or "balanced_accuracy" not in figures:
+        return {}
+    patients = {k: len(np.unique(cohort.patient[cohort.labels == k])) for k in recalls}
+    variance = sum(recall * (1 - recall) / patients[k] for k, recall in recalls.items())
+    return {SAMPLING_ERROR: math.sqrt(variance) / len(recalls)}
 
 
 def _with_main(figures: Figures, data: DataSpec) -> Figures:

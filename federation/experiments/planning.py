@@ -19,6 +19,7 @@ from federation.simulation import simulated_roster
 from federation.simulation.hospital_data import HospitalData
 from federation.simulation.simulated_roster import LEAST_HOSPITALS
 from federation.simulation.simulation import without_privacy
+from federation.strategy.noise_sharing import with_shared_noise
 from federation.strategy.presets import suggested
 from syft_code import canonical
 from syft_code.errors import InvalidInput, InvalidPlan, require
@@ -26,6 +27,7 @@ from syft_code.local_training import broadcast
 from syft_code.models import networks
 from syft_code.plans.plan import Plan
 from syft_code.plans.plan_parts import Sharing
+from syft_code.plans.shared_noise import SharedNoise
 from syft_code.privacy import accounting
 from syft_code.recipes.recipe import DataSpec, Recipe
 
@@ -46,6 +48,7 @@ def plan(cell: Cell, hospitals: HospitalData, *, whole: bool = True) -> Plan:
     fields = _fields(cell, hospitals.spec)
     fields = {name: None if value == LEFT_OUT else value for name, value in fields.items()}
     fields["dp_sgd"] = merged({"noise_multiplier": 1.0}, fields["dp_sgd"])
+    stated_sharing = fields.get("sharing", {})
     entries = simulated_roster.hospitals(hospitals)
     start = start_weights(cell, recipe(cell, hospitals.spec), hospitals.spec)
     fields |= {
@@ -56,16 +59,19 @@ def plan(cell: Cell, hospitals: HospitalData, *, whole: bool = True) -> Plan:
         "aggregators": simulated_roster.aggregators(),
         "min_hospitals": fields.get("min_hospitals", LEAST_HOSPITALS) if whole else LEAST_HOSPITALS,
         "start_sha256": broadcast.sha256(start),
-        "sharing": _sharing(fields.get("sharing", {}), len(entries)),
+        "sharing": _sharing(stated_sharing, len(entries)),
     }
-    if not whole:
-        fields["shared_noise"] = None
+    shared = fields.pop("shared_noise", None)
     found = _parsed(fields)
     if cell.epsilon == "none":
         return without_privacy(found)
-    if cell.epsilon == "clipped":
+    if cell.epsilon != "clipped":
+        found = noised(found, epsilon=float(cell.epsilon), delta=cell.delta)
+    if shared is None or not whole:
         return found
-    return noised(found, epsilon=float(cell.epsilon), delta=cell.delta)
+    return with_shared_noise(
+        found, _validated(SharedNoise, shared), keep_sharing=bool(stated_sharing)
+    )
 
 
 def recipe(cell: Cell, data: DataSpec) -> Recipe:
@@ -156,8 +162,11 @@ def _format(path: Path) -> str:
 
 
 def _suggested(spec: DataSpec) -> dict[str, Any]:
-    """The suggestion for such data, as the fields of a plan; without evaluations."""
-    choices = suggested(spec).choices(evaluated=False)
+    """The suggestion for such data, as the fields of a plan; without evaluations.
+
+    Noise is each hospital's own unless an experiment says otherwise: figures say which it was.
+    """
+    choices = suggested(spec).choices(evaluated=False) | {"shared_noise": None}
     found: dict[str, Any] = canonical.loads(canonical.encode(choices))
     return found
 

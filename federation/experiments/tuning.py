@@ -36,6 +36,7 @@ from syft_code.arrays import Weights
 from syft_code.errors import InvalidInput, require
 from syft_code.local_training.broadcast import PublicVectors
 from syft_code.plans.plan import Plan
+from syft_code.plans.shared_noise import SharedNoise
 
 EXTRA_SPLITS = 2
 """So many other splits of the patients each of the finalists is tried on."""
@@ -49,6 +50,8 @@ MOST_WORK = 3.0
 SAMPLE_RATES = (0.05, 0.1, 0.2, 0.3, 0.5, 1.0)
 STEPS = (2, 4, 8, 16, 32)
 ROUNDS = (4, 8, 16, 32)
+ONE_STEP_ROUNDS = (25, 50, 100, 200)
+"""Where noise is shared, a round has one step."""
 HOSPITAL_FILES = ("site.json", "vault.db")
 """A folder with one of them belongs to a hospital."""
 PRIVATE = (
@@ -210,22 +213,23 @@ def candidates(wanted: Search, hospitals: HospitalData) -> list[Settings]:
         )
     ]
     rng = random.Random(wanted.seed)  # noqa: S311 (no secret: which settings are tried)
+    one_step = start.shared_noise is not None
     while len(found) < wanted.candidates:
-        one = _drawn(rng, found[0])
+        one = _drawn(rng, found[0], one_step=one_step)
         if one.work <= MOST_WORK * found[0].work:
             found.append(one)
     return found
 
 
-def _drawn(rng: random.Random, start: Settings) -> Settings:
+def _drawn(rng: random.Random, start: Settings, *, one_step: bool) -> Settings:
     clip = start.max_grad_norm * 10 ** rng.uniform(-1.0, 0.5)
     moved = start.learning_rate * start.max_grad_norm * 10 ** rng.uniform(-0.7, 0.7)
     return Settings(
         learning_rate=_short(moved / clip),
         max_grad_norm=_short(clip),
         sample_rate=rng.choice(SAMPLE_RATES),
-        steps=rng.choice(STEPS),
-        rounds=rng.choice(ROUNDS),
+        steps=1 if one_step else rng.choice(STEPS),
+        rounds=rng.choice(ONE_STEP_ROUNDS if one_step else ROUNDS),
     )
 
 
@@ -260,7 +264,7 @@ class _Bench:
             data=self._wanted.data,
             options=tuple(sorted(self._wanted.options.items())),
             delta=self._wanted.delta,
-            changes=json.dumps(_changes(settings)),
+            changes=json.dumps(_changes(settings, suggested(self.hospitals.spec).shared_noise)),
             start="",
             start_sha256="",
             evaluate_every=0,
@@ -269,10 +273,16 @@ class _Bench:
         return _Trial(cell, settings, self.hospitals)
 
 
-def _changes(settings: Settings) -> dict[str, object]:
+def _changes(settings: Settings, shared: SharedNoise | None) -> dict[str, object]:
+    """The settings as changes to the suggestion, whose noise is shared or not."""
     fields = asdict(settings)
     rate, rounds = fields.pop("learning_rate"), fields.pop("rounds")
-    return {"dp_sgd": fields, "optimizer": {"learning_rate": rate}, "rounds": rounds}
+    found: dict[str, object] = {
+        "dp_sgd": fields,
+        "optimizer": {"learning_rate": rate},
+        "rounds": rounds,
+    }
+    return found if shared is None else found | {"shared_noise": asdict(shared)}
 
 
 class _Trial:

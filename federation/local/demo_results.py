@@ -4,7 +4,7 @@ Exact figures and baselines need the patients of all hospitals in one place. Onl
 plays every party can have them, and everything here says so.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,15 +14,19 @@ from rich.table import Table
 from federation.certificate import certificate
 from federation.evaluation import baselines, exact_metrics, model_file
 from federation.evaluation.baselines import Baseline
+from federation.evaluation.encoded_pictures import EncodedPictures
 from federation.evaluation.exact_metrics import Figures, HospitalCohorts
 from federation.reporting import noised_figures, plots, report
 from federation.researcher.outcome import Outcome
 from syft_code.arrays import Weights
 from syft_code.cohort import Cohort
 from syft_code.models import feature_cache
+from syft_code.plans.plan import Plan
 from syft_code.recipes.recipe import DataSpec
 
 WORKERS = 2
+MEASURED_ROUNDS = 12
+"""A report's line has about so many points: each costs a look at everybody's held-out patients."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,17 +46,29 @@ def write(
     samples: Cohort | None,
     budgets: Mapping[str, float],
     key: SigningKey,
+    pictures: EncodedPictures,
     on_baseline: Callable[[Baseline], None] = lambda baseline: None,
 ) -> DemoResults:
     """Compare with the baselines and write model.safetensors, certificate.json, report.html.
 
-    `key` is the researcher's. `samples` are public or stand-in slices: no picture of a patient goes into a report.
+    `key` is the researcher's. `pictures` keeps what an encoder says of patients: it must lie where
+    patients may, and go with them. `samples` are public or stand-in slices: no picture of a patient goes into a report.
     """
     plan = outcome.plan
     model_file.write(folder / "model.safetensors", plan, outcome.weights)
+    hospitals = [
+        HospitalCohorts(
+            name=one.name,
+            training=pictures.cohort(one.training, plan.recipe.model),
+            held_out=pictures.cohort(one.held_out, plan.recipe.model),
+        )
+        for one in hospitals
+    ]
     with feature_cache.switched_on():
+        measured = _measured_rounds(plan, len(weights_by_round))
         exact_by_round = [
-            exact_metrics.exact(plan, weights, hospitals) for weights in weights_by_round
+            exact_metrics.exact(plan, weights, hospitals) if number in measured else {}
+            for number, weights in enumerate(weights_by_round, start=1)
         ]
     delta = max(max(record.delta.values()) for record in outcome.rounds)
     others = baselines.compare(plan, hospitals, workers=WORKERS, delta=delta, on_done=on_baseline)
@@ -70,32 +86,44 @@ def write(
     return DemoResults(exact=exact_by_round[-1], baselines=tuple(others))
 
 
+def _measured_rounds(plan: Plan, rounds: int) -> set[int]:
+    """The rounds that exact figures are worked out for: some along the way, the evaluated ones, the last."""
+    step = -(-rounds // MEASURED_ROUNDS)
+    return {*range(rounds, 0, -step), *plan.rounds_of("evaluate")}
+
+
 def table(outcome: Outcome, found: DemoResults) -> Table:
     """The federated model beside the baselines: exact figures, as only a demo has them."""
     data, last = outcome.plan.data, outcome.rounds[-1]
+    shared = outcome.plan.shared_noise is not None
     shown = _shown(data)
     drawn = Table(
         "Model",
         "ε of a patient",
+        *(("ε if all others collude",) if shared else ()),
         *(name.replace("_", " ") for name in shown),
         title="Exact figures on held-out patients: possible only in a demo, which owns all data",
     )
-    spent = max(max(record.epsilon.values()) for record in outcome.rounds)
-    exact = [noised_figures.exactly(found.exact, key, data) for key in shown]
+
+    def add(name: str, spent: str, alone: str, cells: Iterable[str]) -> None:
+        drawn.add_row(name, spent, *((alone,) if shared else ()), *cells)
+
+    spent = f"{max(max(record.epsilon.values()) for record in outcome.rounds):.2f}"
+    alone = f"{max(max(record.epsilon_alone.values()) for record in outcome.rounds):.2f}"
     if last.metrics:
-        cells = (noised_figures.noised(last, key, data) for key in shown)
-        drawn.add_row("Federated, as the researcher sees it (noised)", f"{spent:.2f}", *cells)
+        seen = (noised_figures.noised(last, key, data) for key in shown)
+        add("Federated, as the researcher sees it (noised)", spent, alone, seen)
         drawn.caption = noised_figures.PLUS_MINUS
-    drawn.add_row("Federated, this run, exactly", f"{spent:.2f}", *exact)
+    exact = (noised_figures.exactly(found.exact, key, data) for key in shown)
+    add("Federated, this run, exactly", spent, alone, exact)
     chance = [noised_figures.chance_level(key, data) for key in shown]
     if any(level is not None for level in chance):
         levels = ("" if level is None else f"{level:.3f}" for level in chance)
-        drawn.add_row("Chance: the level of guessing", "", *levels)
+        add("Chance: the level of guessing", "", "", levels)
     for one in found.baselines:
         cost = "no limit" if one.epsilon is None else f"{one.epsilon:.2f}"
-        drawn.add_row(
-            one.name, cost, *(noised_figures.exactly(one.metrics, key, data) for key in shown)
-        )
+        cells = (noised_figures.exactly(one.metrics, key, data) for key in shown)
+        add(one.name, cost, cost, cells)
     return drawn
 
 

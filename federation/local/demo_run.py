@@ -15,6 +15,7 @@ from datasites.data.folders.reading import Reading
 from datasites.data.readers import Kind
 from datasites.demo import demo_hospitals, partitioners
 from datasites.demo.demo_hospitals import Part
+from federation.evaluation.encoded_pictures import EncodedPictures
 from federation.evaluation.exact_metrics import HospitalCohorts
 from federation.local import provisioning
 from federation.local.demo_study import DemoStudy
@@ -27,8 +28,11 @@ from federation.researcher.outcome import Outcome
 from federation.researcher.session import Researcher
 from syft_code.arrays import Weights
 from syft_code.errors import InvalidInput, Refused, Unavailable
+from syft_code.runtime.encoder_files import FOLDER as ENCODERS
+from syft_code.runtime.encoder_files import EncoderFiles
 
 STATE = "federation"
+FEATURES = "features"
 
 
 @contextlib.contextmanager
@@ -90,6 +94,7 @@ def play(
         samples=mock_cohort.draw(reading.spec, seed=1, slices=12),
         budgets={entry.name: entry.epsilon for entry in config.hospital},
         key=key,
+        pictures=EncodedPictures(folder / STATE / FEATURES, EncoderFiles(Path(ENCODERS))),
     )
     if outcome.stopped:
         raise Refused(" ".join((outcome.stopped, *outcome.reasons)))

@@ -10,9 +10,11 @@ from pathlib import Path
 from nacl.signing import SigningKey
 from rich.console import Console
 
+from federation.evaluation.encoded_pictures import EncodedPictures
 from federation.evaluation.exact_metrics import HospitalCohorts
 from federation.local import demo_results
 from federation.local.supervisor import Say
+from federation.reporting import noised_figures
 from federation.reporting.progress_bar import Display
 from federation.researcher.outcome import Outcome, RoundRecord
 from federation.researcher.session import Researcher
@@ -22,6 +24,8 @@ from syft_code.arrays import Weights
 from syft_code.cohort import Cohort
 from syft_code.errors import Refused
 from syft_code.metrics import scoring
+from syft_code.plans.plan import Plan
+from syft_code.privacy import accounting
 
 STAND_IN_NOTICE = "[yellow]STAND-IN DATA: synthetic, no patient, no medical meaning.[/]"
 WRITTEN = ("model.safetensors", "model_card.md", "certificate.json", "report.html")
@@ -46,12 +50,15 @@ class DemoStudy:
         """The study that is suggested for such data, submitted to every hospital."""
         cards = researcher.catalogue()
         choices = presets.suggested(cards[0].spec)
-        least = max(terms.min_hospitals for terms in researcher.terms().values())
+        terms = researcher.terms().values()
+        least = max(one.min_hospitals for one in terms)
         study = researcher.study(
             study=name,
             asset=asset,
             **choices.choices(evaluated=sum(card.held_out for card in cards) >= least),
         )
+        if study.plan.shared_noise is not None:
+            self.say(_two_epsilons(study.plan, delta=min(one.delta for one in terms)))
         self.say("The researcher submits one code request to every hospital")
         study.submit()
         return study
@@ -80,8 +87,12 @@ class DemoStudy:
         samples: Cohort,
         budgets: Mapping[str, float],
         key: SigningKey,
+        pictures: EncodedPictures,
     ) -> None:
-        """Compare with the baselines, write what stays, print the figures; `key` signs."""
+        """Compare with the baselines, write what stays, print the figures; `key` signs.
+
+        `pictures` is where an encoder's features of patients are kept meanwhile.
+        """
         if not outcome.rounds:
             raise Refused(" ".join((outcome.stopped, *outcome.reasons)))
         self.say("Comparing with pooled training and with each hospital alone")
@@ -93,11 +104,25 @@ class DemoStudy:
             samples=samples,
             budgets=budgets,
             key=key,
+            pictures=pictures,
         )
         self._console.print(demo_results.table(outcome, found))
-        unfound = scoring.never_found(found.exact, outcome.plan.data)
-        if unfound:
-            self._console.print(unfound, highlight=False, markup=False, soft_wrap=True)
+        data = outcome.plan.data
+        for sentence in (
+            scoring.never_found(found.exact, data),
+            noised_figures.below_a_lone_hospital(found.exact, found.baselines, data),
+        ):
+            if sentence:
+                self._console.print(sentence, highlight=False, markup=False, soft_wrap=True)
         self.notice()
         for name in WRITTEN:
             self._console.print(f"  {self._folder / name}", highlight=False)
+
+
+def _two_epsilons(plan: Plan, *, delta: float) -> str:
+    events = accounting.plan_events(plan)
+    return (
+        f"Noise is shared: all of the plan costs a patient epsilon {accounting.epsilon(events, delta=delta):.2f} "
+        f"as the sums show it, and {accounting.epsilon_alone(events, delta=delta):.2f} if all other "
+        "hospitals collude"
+    )

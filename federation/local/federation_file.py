@@ -7,6 +7,7 @@
     kind = "ham10000"           # or "brats", "lgg", "heart", "symptoms", "vitals", "table", "images"
     patients = 250              # with data: the training patients that its owner declares
     epsilon = 8.0
+    epsilon_alone = 20.0        # optional, as epsilon: the bound if all other hospitals collude
     delta = 1e-5
 
     [[aggregator]]
@@ -66,6 +67,7 @@ class HospitalEntry:
     lacks: tuple[str, ...] = ()
     min_noise_multiplier: Positive = 0.3
     min_patients: Annotated[int, Field(ge=1)] = 1
+    epsilon_alone: Positive | None = None
     tell_researchers: bool = False
     round_limit_s: Positive = 6 * 3600.0
     training_processes: Annotated[int, Field(ge=1, le=MOST_PROCESSES)] = 1
@@ -117,6 +119,9 @@ class FederationConfig:
 MOST_FAULTS = 8
 _CONFIG = TypeAdapter(FederationConfig)
 DEFAULT_EPSILON = 8.0
+ALONE_FACTOR = 2.5
+"""A default hospital's `epsilon_alone` ÷ its epsilon: shared noise over three or four hospitals of which one
+may collude needs 1.4 to 2.2."""
 DEFAULT_DELTA = 1e-5
 DEFAULT_HOSPITALS: dict[Kind, tuple[str, ...]] = {
     "ham10000": ("vidir-molemax", "vidir-modern", "rosendahl", "vienna-dias"),
@@ -152,6 +157,7 @@ def default(
                 name=name,
                 port=first_port + i,
                 epsilon=epsilon,
+                epsilon_alone=ALONE_FACTOR * epsilon,
                 delta=DEFAULT_DELTA,
                 kind=kind,
                 tell_researchers=tell_researchers,

@@ -166,5 +166,6 @@ def policy(config: FederationConfig, entry: HospitalEntry) -> SitePolicy:
         min_noise_multiplier=entry.min_noise_multiplier,
         min_patients=entry.min_patients,
         min_hospitals=config.min_hospitals,
+        epsilon_alone=entry.epsilon_alone,
     )
     return SitePolicy(terms=terms, tell_researchers=entry.tell_researchers)

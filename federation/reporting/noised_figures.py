@@ -1,9 +1,10 @@
 """Figures that were paid for, each with its error bar: 0.252 ± 0.041."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from federation.evaluation.exact_metrics import main_metric, main_name
+from federation.evaluation.baselines import BEST_ALONE, Baseline
+from federation.evaluation.exact_metrics import PATIENTS, SAMPLING_ERROR, main_metric, main_name
 from federation.researcher.outcome import Outcome, RoundRecord
 from syft_code.metrics import noise_errors, scoring
 from syft_code.metrics.noise_errors import NOT_MEASURABLE
@@ -45,6 +46,27 @@ def never_found(outcome: Outcome) -> str:
     """`scoring.never_found` of the last evaluation, as the researcher sees it."""
     last = next((one for one in reversed(outcome.rounds) if one.metrics), None)
     return scoring.never_found(last.metrics, outcome.plan.data, last.errors) if last else ""
+
+
+def below_a_lone_hospital(
+    exact: Mapping[str, float], baselines: Sequence[Baseline], data: DataSpec
+) -> str:
+    """What one run can tell, if a hospital by itself did as well as the federation in it; else ""."""
+    ours, name = main_metric(exact, data), main_name(data).replace("_", " ")
+    best = [main_metric(one.metrics, data) for one in baselines if one.name.startswith(BEST_ALONE)]
+    if not best or not max(best) >= ours:
+        return ""
+    apart, patients = max(best) - ours, exact.get(PATIENTS, 0)
+    error = exact.get(SAMPLING_ERROR)
+    told = (
+        "cannot tell so small a difference from luck"
+        if error is None
+        else f"tells differences of about {2 * math.sqrt(2) * error:.3f} and more (two standard errors)"
+    )
+    return (
+        f"The federated model's {name} lies {apart:.3f} below the best single hospital's in this run; one "
+        f"run over {patients:,.0f} held-out patients {told}: look at several runs before you conclude."
+    )
 
 
 def chance_level(name: str, data: DataSpec) -> float | None:

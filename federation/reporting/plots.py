@@ -124,9 +124,12 @@ def utility(
     for axis, name in zip(axes, names, strict=True):
         _noised(axis, outcome, name)
         if exact_by_round:
-            ys = [value(one, name, data) for one in exact_by_round]
+            measured = [
+                (r.round, one) for r, one in zip(rounds, exact_by_round, strict=True) if one
+            ]
+            ys = [value(one, name, data) for _, one in measured]
             label = "Federated, exact (demo only)"
-            axis.plot([r.round for r in rounds], ys, color=VERMILLION, lw=1.6, label=label)
+            axis.plot([number for number, _ in measured], ys, color=VERMILLION, lw=1.6, label=label)
         for baseline, (colour, dashes) in zip(baselines, BASELINE_LOOKS, strict=False):
             level = value(baseline.metrics, name, data)
             axis.axhline(level, color=colour, linestyle=dashes, lw=1.6, label=baseline.name)

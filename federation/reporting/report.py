@@ -112,6 +112,9 @@ def _model(
         "utility": plots.utility(outcome, exact, baselines),
         "plus_minus": noised_figures.PLUS_MINUS if any(r.metrics for r in outcome.rounds) else "",
         "unevaluated": [r.unevaluated for r in outcome.rounds if r.unevaluated],
+        "below_a_lone_hospital": noised_figures.below_a_lone_hospital(
+            final, baselines, outcome.plan.data
+        ),
         "never_found": scoring.never_found(final, outcome.plan.data)
         or noised_figures.never_found(outcome),
         "exact": bool(exact),
@@ -140,6 +143,9 @@ def _key_figures(
     if stated:
         deltas = ", ".join(sorted({delta_text(own["delta"]) for own in stated}))
         more = f"largest of {len(stated)} hospitals, per patient, delta {deltas}"
+        if outcome.plan.shared_noise is not None:
+            worst = max(own["epsilon_alone"] for own in stated)
+            more += f"; {at_least(worst)} if all other hospitals collude, since noise is shared"
         entries.append(("Epsilon spent", at_least(_largest(certificate)), more))
     patients = sum(hospital.patients for hospital in outcome.plan.hospitals)
     hospitals = f"{len(stated)} of {len(outcome.plan.hospitals)}"

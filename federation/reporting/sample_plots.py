@@ -10,6 +10,7 @@ from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from federation.evaluation import encoded_pictures
 from federation.reporting.plots import STYLE, Plot
 from federation.researcher.outcome import Outcome
 from syft_code.cohort import Cohort
@@ -26,13 +27,25 @@ RIGHT, WRONG = "#065F46", "#9A3412"
 
 
 def samples(outcome: Outcome, cohort: Cohort) -> Plot:
-    """Pictures with what is true and what the model says, a patient at most once."""
+    """Pictures with what is true and what the model says, a patient at most once.
+
+    Raises:
+        Unavailable: if the plan has an encoder whose file is not on this machine.
+    """
     data = outcome.plan.data
     chosen = _choose(cohort, data)
     images, labels = cohort.images[chosen], cohort.labels[chosen]
+    shown = Cohort(
+        images=images,
+        labels=labels,
+        patient=np.arange(len(chosen), dtype=np.int32),
+        facts=cohort.facts[chosen],
+    )
+    model = outcome.plan.recipe.model
+    seen = encoded_pictures.usual().cohort(shown, model)  # these pictures are anybody's
     network = networks.build(outcome.plan.recipe, data, outcome.weights)
     with torch.no_grad():
-        scores = network(*networks.inputs(images, cohort.facts[chosen])).softmax(1).numpy()
+        scores = network(*networks.inputs(seen.images, seen.facts)).softmax(1).numpy()
     with mpl.rc_context(STYLE | {"axes.grid": False, "axes.titleweight": "normal"}):
         if data.task == "classification":
             return _lesions(images, labels, scores, data)

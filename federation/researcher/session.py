@@ -13,6 +13,7 @@ from federation.researcher import release_schedule
 from federation.researcher.credentials import Credentials, HospitalLogin
 from federation.researcher.study import Study
 from federation.researcher.syft_client import HospitalClient
+from federation.strategy import noise_sharing
 from federation.transport.aggregator_client import AggregatorClient
 from syft_code.errors import InvalidInput, Refused, Unavailable, require
 from syft_code.local_training.broadcast import PublicVectors
@@ -92,7 +93,9 @@ class Researcher:
         optimizer, rounds, and as wished min_hospitals, evaluation and sharing. Without
         min_hospitals it is the most that any of these hospitals' terms ask for. With `epsilon` the
         noise of dp_sgd and evaluation is replaced by the least that keeps the whole study within
-        it at the smallest delta of these terms, and that all of them allow. Without a `release_schedule` one is
+        it at the smallest delta of these terms, and that all of them allow. With `shared_noise` and no
+        `sharing`, the ring and the fixed point follow from the plan's public numbers
+        (`noise_sharing.with_shared_noise`). Without a `release_schedule` one is
         made from a run of seconds on the mock; `release_schedule=None` lets results leave when they are
         ready. `public` are the start weights that `start_sha256` names, and the vectors that
         `continual` names.
@@ -110,6 +113,7 @@ class Researcher:
         hospitals = [h for h in self.hospitals if h.name in offering]
         terms = [hospital.terms() for hospital in hospitals]
         least = max(one.min_hospitals for one in terms)
+        shared = choices.pop("shared_noise", None)
         plan = Plan(
             researcher_key=self.key.verify_key.encode().hex(),
             data=cards[0].spec,
@@ -118,12 +122,14 @@ class Researcher:
             min_hospitals=choices.pop("min_hospitals", least),
             **choices,
         )
+        least_noise = max(one.min_noise_multiplier for one in terms) if epsilon is not None else 0.0
         if epsilon is not None:
             plan = accounting.within(
-                plan,
-                epsilon,
-                delta=min(one.delta for one in terms),
-                least_noise=max(one.min_noise_multiplier for one in terms),
+                plan, epsilon, delta=min(one.delta for one in terms), least_noise=least_noise
+            )
+        if shared is not None:
+            plan = noise_sharing.with_shared_noise(
+                plan, shared, least_noise=least_noise, keep_sharing="sharing" in choices
             )
         if "release_schedule" not in choices:
             plan = replace(plan, release_schedule=release_schedule.from_mock(plan, hospitals))

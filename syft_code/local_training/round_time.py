@@ -106,6 +106,8 @@ def _tick(work_s: float) -> float:
 def _training_s(plan: Plan, mock: Cohort) -> float:
     _, everybody_s = _timed(plan, mock, sample_rate=1.0)
     around_s, as_planned_s = _timed(plan, mock, sample_rate=plan.dp_sgd.sample_rate)
+    if plan.shared_noise is not None:
+        around_s = max(around_s, _planned_s(plan, mock))
     return around_s + seconds_a_round(
         plan.dp_sgd,
         plan.most_patients,
@@ -116,9 +118,12 @@ def _training_s(plan: Plan, mock: Cohort) -> float:
 
 
 def _timed(plan: Plan, mock: Cohort, *, sample_rate: float) -> tuple[float, float]:
-    """Seconds around the steps of a training, and of one step: the median without the first."""
+    """Seconds around the steps of a training, and of one step: the median without the first.
+
+    With shared noise a round has one step, so that several are timed with a hospital's own noise.
+    """
     dp = replace(plan.dp_sgd, sample_rate=sample_rate, steps=1 + TIMED_STEPS)
-    timed, moments = replace(plan, dp_sgd=dp), [time.monotonic()]
+    timed, moments = replace(plan, dp_sgd=dp, shared_noise=None), [time.monotonic()]
     local_round.train(
         timed,
         plan.hospitals[0].name,
@@ -130,6 +135,20 @@ def _timed(plan: Plan, mock: Cohort, *, sample_rate: float) -> tuple[float, floa
     )
     step_s = statistics.median(np.diff(moments[1:]).tolist())
     return max(0.0, time.monotonic() - moments[0] - dp.steps * step_s), step_s
+
+
+def _planned_s(plan: Plan, mock: Cohort) -> float:
+    """Seconds of a whole round as planned, a shared noise's whole numbers among it."""
+    began = time.monotonic()
+    local_round.train(
+        plan,
+        plan.hospitals[0].name,
+        mock,
+        sent=first_broadcast(plan, "train").joined(),
+        kept=np.zeros(VectorLayout.of(plan).kept_length("train")),
+        randomness=NoiseSource.from_os(),
+    )
+    return time.monotonic() - began
 
 
 def _evaluation_s(plan: Plan, mock: Cohort) -> float:

@@ -12,6 +12,7 @@ learning with secure aggregation", arXiv 2102.06387.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -25,6 +26,14 @@ LARGEST_STEPS = 2.0**45
 """So many steps float64 multiplies to 2^-8 of one, and gives back unchanged."""
 MOST_DEVIATIONS = 20
 """No noise that is drawn lies further out (`privacy.discrete_gaussian`)."""
+_ROUNDING = 1.001
+"""Room for what rounding adds to an update, of the million numbers that a plan may have."""
+_LEAST_BOUND_BITS = -19
+"""With 64 fraction bits, the most that a plan may have, a smaller bound is worth no more."""
+MOST_FRACTION_BITS = 64
+_LARGEST_BOUND = 2.0**64
+_HUGE = Fraction(10) ** 300
+"""What float64 still holds: more need not be told apart."""
 PATIENTS_FACTOR = 2
 """A sum is cut to so many times what the declared patients can come to: more are never drawn
 unless an owner declared too few."""
@@ -121,14 +130,14 @@ class NoiseGrid:
         require(
             self.variance >= LEAST_STD**2,
             f"A hospital's share of the noise must be at least {LEAST_STD} steps of the fixed point, "
-            f"got {math.sqrt(self.variance):.0f}: use {sharing.fraction_bits + bits} fraction bits "
+            f"got {math.isqrt(self.variance)}: use {sharing.fraction_bits + bits} fraction bits "
             "or more.",
         )
         noise = MOST_DEVIATIONS * (math.isqrt(self.variance) + 1) + 1
         whole = PATIENTS_FACTOR * Fraction(dp.max_grad_norm) * self.scale * self.most_patients
         whole += Fraction(noise * self.most_patients, least_patients)
         bound = Fraction(sharing.bound) * Fraction(2) ** sharing.fraction_bits
-        needed = float(whole / Fraction(2) ** sharing.fraction_bits)
+        needed = float(min(whole / Fraction(2) ** sharing.fraction_bits, _HUGE))
         require(
             whole <= bound,
             f"With shared noise each update must fit the sharing bound whatever the patients are, and "
@@ -140,6 +149,27 @@ class NoiseGrid:
             f"With shared noise, bound x 2^fraction_bits may be at most 2^45, got {float(bound):.3g}: "
             "use fewer fraction bits or a smaller bound.",
         )
+
+
+def fitting_sharing(dp: DpSgd, optimizer: Sgd, *, patients: Sequence[int], honest: int) -> Sharing:
+    """The ring and the fixed point that suit a plan with shared noise: the finest that fit its updates.
+
+    `patients` are the declared numbers of all hospitals. The bound is the power of two above what any
+    update may reach, and a step of the fixed point is as small as float64 still counts exactly.
+
+    >>> dp = DpSgd(noise_multiplier=4.6, max_grad_norm=20.0, sample_rate=0.5, steps=1)
+    >>> found = fitting_sharing(dp, Sgd(learning_rate=0.5), patients=[176, 2500], honest=3)
+    >>> found.ring_bits, found.fraction_bits, found.bound
+    (64, 39, 64.0)
+    """
+    rate = optimizer.learning_rate / dp.sample_rate * dp.max_grad_norm
+    noise = MOST_DEVIATIONS * dp.noise_multiplier / math.sqrt(max(honest, 1)) / min(patients)
+    reach = min(_ROUNDING * rate * (PATIENTS_FACTOR + noise), _LARGEST_BOUND)
+    bits = max(math.ceil(math.log2(reach)), _LEAST_BOUND_BITS)
+    largest = round(math.log2(LARGEST_STEPS))
+    return Sharing(
+        ring_bits=64, fraction_bits=min(largest - bits, MOST_FRACTION_BITS), bound=2.0**bits
+    )
 
 
 def _root_above(number: int) -> int:

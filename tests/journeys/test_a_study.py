@@ -27,6 +27,7 @@ from syft_code.plans.algorithms import FedAdam, Scaffold
 from syft_code.plans.messages import RoundCall, ShareHeader
 from syft_code.plans.plan import Plan
 from syft_code.plans.plan_parts import Compression, DpSgd, Evaluation, ReleaseSchedule, Sgd, Sharing
+from syft_code.plans.shared_noise import SharedNoise
 from syft_code.privacy import accounting
 from syft_code.privacy.accounting import Event
 from syft_code.recipes.architectures import LayerStack
@@ -296,6 +297,38 @@ def test_other_ways_to_share_run_through_the_same_parties(
     if study.plan.local_norms:
         shared = compression.spread(study.plan, 1, np.ones(VectorLayout.of(study.plan).sent_count))
         assert set(moved) <= set(np.flatnonzero(shared)), "normalisation stays in its hospital"
+    assert verification.check(certificate.certificate(outcome)) == []
+
+
+def test_shared_noise_runs_through_the_same_parties_and_both_epsilons_are_paid(
+    live: Live, researcher: Researcher
+) -> None:
+    """Ring and fixed point are nobody's to choose: they follow from the plan's public numbers."""
+    step = DpSgd(noise_multiplier=2.0, max_grad_norm=1.0, sample_rate=0.5, steps=1)
+    study = new_study(
+        researcher, evaluation=None, dp_sgd=step, shared_noise=SharedNoise(colluding=1)
+    )
+    assert study.plan.sharing.ring_bits == 64
+    before = live.owner(0).ledger_summary("skin-lesions")
+    study.submit()
+    for position in range(len(live.homes)):
+        owner = live.owner(position)
+        owner.approve(owner.requests()[-1])
+    study.wait_for_approval(timeout_s=30)
+    outcome = study.train()
+    assert not outcome.stopped
+    assert [len(record.trained) for record in outcome.rounds] == [4, 4]
+    events = accounting.plan_events(study.plan)
+    last = outcome.rounds[-1]
+    for name, told in last.epsilon.items():
+        assert told == pytest.approx(accounting.epsilon(events, delta=1e-5))
+        worst = accounting.epsilon_alone(events, delta=1e-5)
+        assert last.epsilon_alone[name] == pytest.approx(worst)
+        assert worst > told
+    after = live.owner(0).ledger_summary("skin-lesions")
+    assert after.spent_epsilon_alone - after.spent_epsilon > (
+        before.spent_epsilon_alone - before.spent_epsilon
+    )
     assert verification.check(certificate.certificate(outcome)) == []
 
 

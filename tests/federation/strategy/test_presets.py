@@ -6,11 +6,13 @@ import pytest
 
 from federation.local import federation_file, provisioning
 from federation.strategy import presets
+from federation.strategy.noise_sharing import with_shared_noise
 from policies import site_policy
 from policies.decision import AskOwner
 from policies.rules import PolicyCase, review
 from syft_code.plans.plan import Plan
 from syft_code.plans.plan_parts import ReleaseSchedule
+from syft_code.plans.shared_noise import SharedNoise
 from syft_code.privacy import accounting
 from syft_code.recipes.architectures import Fusion, UNet
 from syft_code.recipes.recipe import DataSpec, layer_parameters, parameter_count
@@ -26,7 +28,10 @@ DATA = [SKIN_32, SKIN_FACTS, replace(SKIN, height_px=4), BRAIN, BRAIN_FACTS, TAB
 
 
 def planned(data: DataSpec, suggestion: presets.Suggestion, *, evaluated: bool = True) -> Plan:
-    return plan(data=data, **suggestion.choices(evaluated=evaluated))
+    choices = suggestion.choices(evaluated=evaluated)
+    shared = choices.pop("shared_noise")
+    agreed = plan(data=data, **choices)
+    return agreed if shared is None else with_shared_noise(agreed, shared)
 
 
 @pytest.mark.parametrize("data", DATA)
@@ -97,24 +102,15 @@ def test_classes_weigh_one_over_their_share_so_that_all_count_the_same() -> None
     assert presets.suggested(replace(SKIN_32, classes=("a", "b"))).recipe.loss.class_weights == ()
 
 
-def test_no_noise_of_a_small_hospital_can_pass_the_bound_of_sharing() -> None:
-    """Its coordinates' noise would; the whole update is cut to a norm that can't."""
-    chosen = presets.suggested(SKIN_32)
-    agreed = planned(SKIN_32, chosen)
-    assert 6 * _deviation(chosen, patients=12) > agreed.sharing.bound
-    assert agreed.max_update_norm is not None
-    assert agreed.max_update_norm <= agreed.sharing.bound
+@pytest.mark.parametrize("data", [SKIN_32, SKIN_FACTS, TABLE, SERIES])
+def test_noise_is_shared_where_a_round_is_one_step_and_the_second_figure_is_what_is_said(
+    data,
+) -> None:
+    agreed = planned(data, presets.suggested(data), evaluated=False)
+    assert agreed.shared_noise == SharedNoise(colluding=1)
+    worst = accounting.epsilon_alone(accounting.plan_events(agreed), delta=1e-5)
+    assert f"{worst:.1f} if all other" in " ".join((_made_by(data).__doc__ or "").split())
 
 
-def test_the_noise_of_a_hospital_with_350_patients_is_not_cut() -> None:
-    chosen = presets.suggested(SKIN_32)
-    noise = _deviation(chosen, patients=350) * parameter_count(chosen.recipe, SKIN_32) ** 0.5
-    assert noise < planned(SKIN_32, chosen).max_update_norm
-
-
-def _deviation(chosen: presets.Suggestion, *, patients: int) -> float:
-    """Of one coordinate's noise in a round: momentum m makes of T steps a sum of gains s_k."""
-    dp, sgd = chosen.dp_sgd, chosen.optimizer
-    step = sgd.learning_rate * dp.noise_multiplier * dp.max_grad_norm / (dp.sample_rate * patients)
-    gains = [sum(sgd.momentum**k for k in range(n)) for n in range(1, dp.steps + 1)]
-    return step * sum(gain**2 for gain in gains) ** 0.5
+def _made_by(data: DataSpec) -> object:
+    return {"table": presets.table, "series": presets.series}.get(data.kind, presets.skin)

@@ -10,7 +10,7 @@ from syft_code.local_training import round_time
 from syft_code.plans.algorithms import Scaffold
 from syft_code.plans.plan import Plan
 from syft_code.plans.plan_parts import Compression, DpSgd
-from tests.plans import plan
+from tests.plans import plan, shared_noise_plan
 
 PLAN = plan()
 MANY = tuple(replace(one, patients=100_000) for one in PLAN.hospitals)
@@ -91,6 +91,10 @@ def test_ticks_are_fewer_where_all_of_them_would_take_longer_than_hospitals_wait
 
 def test_a_plan_without_evaluation_has_the_shortest_tick_for_it() -> None:
     assert round_time.release_schedule(replace(PLAN, evaluation=None), mock()).evaluate_s == 0.2
+
+
+def test_a_plan_with_shared_noise_can_be_timed_although_its_round_has_one_step() -> None:
+    assert round_time.release_schedule(shared_noise_plan(), mock()).train_s > 0
 
 
 @pytest.mark.parametrize(

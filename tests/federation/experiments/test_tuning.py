@@ -25,7 +25,7 @@ WANTED = Search(study="toy", epsilon=4.0, candidates=4, limit_s=600.0)
 
 @pytest.fixture(autouse=True)
 def few_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A suggestion of three rounds, so that a whole search takes seconds."""
+    """A suggestion of three rounds and two steps, each hospital with its own noise, so that a whole search takes seconds."""
     start = suggested(toy.SPEC)
     dp = replace(start.dp_sgd, max_grad_norm=1.0, sample_rate=0.5, steps=2)
     small = replace(
@@ -34,6 +34,7 @@ def few_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
         optimizer=replace(start.optimizer, learning_rate=0.3),
         rounds=3,
         evaluation=Evaluation(noise_multiplier=1.0, after_rounds=(3,)),
+        shared_noise=None,
     )
     for module in (tuning, tuning.planning):
         monkeypatch.setattr(module, "suggested", lambda data: small)

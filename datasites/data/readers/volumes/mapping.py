@@ -104,10 +104,10 @@ class VolumeMapping:
         )
 
     def stem_of(self, path: Path) -> str:
-        """What the one * of the pattern stands for that makes a file what it is; "" if there is no such pattern.
+        """What the one * stands for in the pattern that makes a file what it is, in small letters; "" without one.
 
         >>> VolumeMapping(files={"t1": ("*_pre.nii*",)}).stem_of(Path("P1_pre.nii.gz"))
-        'P1'
+        'p1'
         """
         patterns = [
             pattern.lower()

@@ -28,7 +28,12 @@ MISSING = frozenset(
      "#n/a", "#na", "#ref!", "#value!", "#name?", "#null!", "#div/0!"}
 )  # fmt: skip
 """Words of a cell that says nothing, in small letters."""
-_NOBODY = MISSING | {"tbd", "x", "xx", "xxx"}
+_NOBODY = MISSING | {
+    "tbd", "tba", "x", "xx", "xxx", "k.a.", "unbekannt", "leer", "(leer)", "inconnu", "desconocido", "sconosciuto",
+    "(blank)", "blank", "<na>", "nat", "undefined", "not known", "anonymous", "anonym", "n.d.", "no id",
+    "#nv", "#num!", "#zahl!", "#wert!", "#bezug!",
+}  # fmt: skip
+"""Also what spreadsheets and registries of other languages write in place of a name."""
 _EXPONENT = re.compile(r"[+-]?(\d+([.,]\d+)?[eE]\+|\d+[.,]\d+[eE]-?)\d+")
 _WHOLE = re.compile(r"([+-]?\d+)[.]0+")
 _ZEROS = re.compile(r"(?<!\d)0+(?=\d)")

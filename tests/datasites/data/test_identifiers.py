@@ -25,7 +25,27 @@ def test_spellings_of_one_identifier_are_one_person(one: str, other: str) -> Non
     assert normal(one) == normal(other)
 
 
-@pytest.mark.parametrize("name", ["", " ", "NA", "n/a", "NaN", "?", "--", "#N/A", "null", "\u200b"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        " ",
+        "NA",
+        "n/a",
+        "NaN",
+        "?",
+        "--",
+        "#N/A",
+        "null",
+        "\u200b",
+        "k.A.",
+        "#NV",
+        "#ZAHL!",
+        "(blank)",
+        "<NA>",
+        "Unbekannt",
+    ],
+)
 def test_a_missing_value_names_nobody(name: str) -> None:
     with pytest.raises(InvalidData, match=r"row 3.*missing value"):
         _persons("A", name)

@@ -174,6 +174,14 @@ def test_a_name_that_several_pictures_have_is_no_person(tmp_path: Path) -> None:
     assert pictures(folder).cohort.patients == 2
 
 
+def test_a_number_that_two_sites_gave_is_not_one_person(tmp_path: Path) -> None:
+    write(tmp_path / "d", NAMES)
+    folder = mapped(tmp_path / "d", TABLE, ROWS.replace("b,p1x,north", "b,p1x,south"))
+    said = refusal(lambda: pictures(folder))
+    assert "'p1x' is of 'south' here and 'north' before" in said
+    assert "identifiers of their own" in said
+
+
 def test_two_sites_never_become_one_by_their_length(tmp_path: Path) -> None:
     folder = chest(tmp_path / "d")
     mapped(folder, TABLE, ROWS.replace("north", "s" * 130 + "1").replace("south", "s" * 130 + "2"))
@@ -214,7 +222,7 @@ def test_a_person_of_two_classes_is_refused_or_keeps_the_last(tmp_path: Path) ->
 
 def test_who_is_one_person_is_the_owners_word(tmp_path: Path) -> None:
     folder = chest(tmp_path / "d")
-    mapped(folder, TABLE, ROWS.replace("p3x", "P1X"))
+    mapped(folder, TABLE, ROWS.replace("p3x,south", "P1X,north"))
     assert 'same = ["case"]' in refusal(lambda: pictures(folder))
     mapped(folder, TABLE + '[persons]\nsame = ["case"]\n')
     assert pictures(folder).patient_ids == ("p1x", "p2x")

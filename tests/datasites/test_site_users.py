@@ -169,8 +169,8 @@ def test_a_process_gets_of_roots_variables_those_that_it_needs_and_no_secret(
         "OMP_NUM_THREADS": "2", "CONSILIUM_UNCONTAINED": "patients-may-be-read", "CONSILIUM_TRACE": "/t",
     }  # fmt: skip
     secret = {
-        "AWS_SECRET_ACCESS_KEY": "k", "SSH_AUTH_SOCK": "/root/a", "PYTHONPATH": "/root/code",
-        "LD_PRELOAD": "/root/a.so", "HTTPS_PROXY": "http://root:word@proxy", "TMPDIR": "/root/tmp",
+        "AWS_SECRET_ACCESS_KEY": "k", "SSH_AUTH_SOCK": "/home/starter/a", "PYTHONPATH": "/home/starter/code",
+        "LD_PRELOAD": "/home/starter/a.so", "HTTPS_PROXY": "http://root:word@proxy", "TMPDIR": "/home/starter/tmp",
         "XDG_RUNTIME_DIR": "/run/user/0", "LOGNAME": "root", "USER": "root", "HOME": "/root", "PATHS": "x",
     }  # fmt: skip
     for name, value in (kept | secret).items():

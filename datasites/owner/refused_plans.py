@@ -30,7 +30,7 @@ class RefusedPlans:
         durable_files.write_durably(self._path, json.dumps(record).encode(), owned_as_folder=True)
 
     def _read(self) -> dict[str, str]:
-        """None if there is no file, or another than this version writes."""
+        """Nothing if there is no file, or another than this version writes."""
         try:
             record = json.loads(self._path.read_bytes())
             if record["version"] == self._version:

@@ -12,6 +12,7 @@ from syft_code import canonical
 from syft_code.privacy import accounting
 from syft_code.privacy.accounting import DpSgdEvent, GaussianEvent
 
+PAID_FOR = "What was paid for"
 REMARKS = "Remarks on its patients, for you alone"
 
 
@@ -37,57 +38,54 @@ class LedgerCard:
         ledger = self.ledger
         budget, spent = ledger.budget, ledger.spent_epsilon
         left = max(round(budget.epsilon - spent, 2), 0.0)
-        counted = Counter(ledger.events)
+        alone = max(round(budget.alone - ledger.spent_epsilon_alone, 2), 0.0)
         return Card(
             title=f"{ledger.asset} at {self.hospital}",
             verdicts=(
-                ("good" if left else "bad", "Something is left" if left else "All is spent"),
+                ("good", "Something is left") if left and alone else ("bad", "All is spent"),
             ),
             figures=(
                 (f"ε {spent:.2f}", "spent, for ever"),
                 (f"ε {left:.2f}", "left") if left else (f"ε {left:.2f}", "left", "bad"),
                 (f"ε {budget.epsilon:.2f}", f"budget, at delta {budget.delta:g}"),
             ),
-            sections=(
-                Section(
-                    title="Counts together",
-                    rows=(
-                        (
-                            "If all other hospitals collude",
-                            f"epsilon {ledger.spent_epsilon_alone:.2f} is spent of "
-                            f"{budget.alone:.2f}; the figures above are what sums show",
-                        ),
-                        (
-                            "Shares patients with",
-                            ", ".join(ledger.sharing) or "no other asset of this hospital",
-                        ),
-                        ("May run now", ", ".join(ledger.in_force) or "no plan"),
-                    ),
+            sections=(self._counts_together(), self._paid_for(), *self._remarked()),
+        )
+
+    def _counts_together(self) -> Section:
+        ledger = self.ledger
+        alone = (
+            f"epsilon {ledger.spent_epsilon_alone:.2f} is spent of {ledger.budget.alone:.2f}; the figures "
+            "above are what sums show"
+        )
+        return Section(
+            title="Counts together",
+            rows=(
+                ("If all other hospitals collude", alone),
+                (
+                    "Shares patients with",
+                    ", ".join(ledger.sharing) or "no other asset of this hospital",
                 ),
-                Section(
-                    title="What was paid for",
-                    prose="What is left is a subtraction; whether a plan fits is worked out from "
-                    "all of these together."
-                    if counted
-                    else "Nothing yet.",
-                    head=("times", "release", "of") if counted else (),
-                    rows=tuple(
-                        (str(times), *describe_event(text)) for text, times in counted.items()
-                    ),
-                ),
-                *(
-                    (
-                        Section(
-                            title=REMARKS,
-                            head=("remark",),
-                            rows=tuple((one,) for one in self.remarks),
-                        ),
-                    )
-                    if self.remarks
-                    else ()
-                ),
+                ("May run now", ", ".join(ledger.in_force) or "no plan"),
             ),
         )
+
+    def _paid_for(self) -> Section:
+        counted = Counter(self.ledger.events)
+        if not counted:
+            return Section(title=PAID_FOR, prose="Nothing yet.")
+        return Section(
+            title=PAID_FOR,
+            prose="What is left is a subtraction; whether a plan fits is worked out from all of these together.",
+            head=("times", "release", "of"),
+            rows=tuple((str(times), *describe_event(text)) for text, times in counted.items()),
+        )
+
+    def _remarked(self) -> tuple[Section, ...]:
+        if not self.remarks:
+            return ()
+        rows = tuple((one,) for one in self.remarks)
+        return (Section(title=REMARKS, head=("remark",), rows=rows),)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

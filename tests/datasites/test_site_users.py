@@ -171,7 +171,7 @@ def test_a_process_gets_of_roots_variables_those_that_it_needs_and_no_secret(
     secret = {
         "AWS_SECRET_ACCESS_KEY": "k", "SSH_AUTH_SOCK": "/home/starter/a", "PYTHONPATH": "/home/starter/code",
         "LD_PRELOAD": "/home/starter/a.so", "HTTPS_PROXY": "http://root:word@proxy", "TMPDIR": "/home/starter/tmp",
-        "XDG_RUNTIME_DIR": "/run/user/0", "LOGNAME": "root", "USER": "root", "HOME": "/root", "PATHS": "x",
+        "XDG_RUNTIME_DIR": "/run/user/0", "LOGNAME": "root", "USER": "root", "HOME": "/home/starter", "PATHS": "x",
     }  # fmt: skip
     for name, value in (kept | secret).items():
         monkeypatch.setenv(name, value)

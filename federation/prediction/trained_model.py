@@ -166,6 +166,11 @@ def load(
         Refused: if the certificate does not hold; the sentence says what.
     """
     path = Path(model)
+    require(
+        path.is_file(),
+        f"A model must be a file such as model.safetensors, and {str(path)!r} is none: check its name.",
+        error=InvalidInput,
+    )
     if unchecked:
         require(
             certificate is None and keys is None,
@@ -175,7 +180,7 @@ def load(
         return TrainedModel(saved=model_file.load(path), standing=UNCHECKED)
     beside = path.parent / BESIDE if certificate is None else Path(certificate)
     require(
-        certificate is not None or beside.exists() or not path.exists(),
+        certificate is not None or beside.exists(),
         f"A model must have its certificate, and no {BESIDE!r} lies beside this one: put it there, name it "
         "with certificate, or say unchecked if you trust the file for another reason.",
         error=InvalidInput,

@@ -36,6 +36,8 @@ from syft_code.errors import InvalidData, require
 MOST_CATEGORIES = 20
 """A column with more words is no category at first."""
 _SAMPLE_LINES = 50
+FEW_ROWS = 5
+"""Of so many rows nothing is guessed: digits may be a code as well as a measurement."""
 LEAST_PERSONS = 5
 """A word of fewer is not written down: it may tell of one of them."""
 _PATIENT = re.compile(
@@ -233,13 +235,15 @@ def _column(
     for word in gone:
         having.pop(plain(word, form.decimal), None)
     common = tuple(sorted(word for word, count in having.items() if count >= LEAST_PERSONS))
-    measured = not np.isnan(value).any() and (len(np.unique(value)) > 5 or bool((value % 1).any()))
+    measured = not np.isnan(value).any() and (
+        len(np.unique(value)) > FEW_ROWS or bool((value % 1).any())
+    )
     kind = "text"
     if "patient" not in taken and _PATIENT.fullmatch(name):
         kind = "patient"
     elif "site" not in taken and _SITE.fullmatch(name):
         kind = "site"
-    elif measured or np.count_nonzero(~np.isnan(value)) > max(5, 0.8 * len(value)):
+    elif measured or np.count_nonzero(~np.isnan(value)) > max(FEW_ROWS, 0.8 * len(value)):
         kind = "number"
     elif len(common) >= 2 and len(having) <= MOST_CATEGORIES:
         kind = "category"
@@ -261,7 +265,9 @@ def _sentence(found: _Found, rows: int) -> str:
         "site": "may name the hospitals",
         "number": "numbers",
         "category": f"{len(found.words) + found.rare} words",
-        "text": "neither numbers nor a few common words",
+        "text": "neither numbers nor a few common words"
+        if rows > FEW_ROWS
+        else "too few rows to tell what it is",
     }[found.kind]
     gone = counted(found.missing_rows, ", missing in {} row", ", missing in {} rows")
     return f"{name}: {said}{gone if found.missing_rows else ''}{' (all)' if found.missing_rows == rows else ''}."

@@ -25,7 +25,7 @@ from federation.evaluation import encoded_pictures, pretraining
 from federation.evaluation.pretraining import PretrainingSettings
 from federation.strategy import presets
 from syft_code import canonical
-from syft_code.models import fixed_front
+from syft_code.models import frozen_features
 from syft_code.recipes.architectures import Fusion
 from syft_code.recipes.encoders import Encoder, Projection
 from syft_code.recipes.recipe import Recipe
@@ -71,7 +71,7 @@ def main(
 
 
 def _projection(rows: NDArray[np.float32], count: int) -> Projection:
-    axes = fixed_front.principal_axes(rows, count)
+    axes = frozen_features.principal_axes(rows, count)
     path = Path(FOLDER) / f"skin_axes_{count}.safetensors"
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(axes)

@@ -29,7 +29,7 @@ from datasites.vault.worker.training_worker import ENDED, TrainingWorker
 from syft_code import canonical
 from syft_code.errors import ConsiliumError
 from syft_code.local_training import client_update, round_time
-from syft_code.models import fixed_front
+from syft_code.models import frozen_features
 from syft_code.plans.messages import Purpose
 from syft_code.plans.plan import Plan
 from syft_code.recipes.recipe import front
@@ -101,7 +101,7 @@ class _Bench:
         spec, version = self._plan.data, self._hospital.asset_version
         fit = MOST_PIXELS // max(1, spec.height_px * spec.width_px)
         drawn = mock_cohort.draw(spec, seed=version, slices=max(LEAST_SLICES, min(slices, fit)))
-        cohort = fixed_front.with_drawn_features(drawn, front(self._plan.recipe.model))
+        cohort = frozen_features.with_drawn_features(drawn, front(self._plan.recipe.model))
         self._split = SplitCohort(
             cohort=cohort,
             held_out=np.arange(1, cohort.patients + 1) % HELD_OUT_EVERY == 0,

@@ -22,7 +22,7 @@ from safetensors.numpy import load, save
 
 from syft_code import canonical
 from syft_code.cohort import Cohort, Images
-from syft_code.models import fixed_front
+from syft_code.models import frozen_features
 from syft_code.recipes.architectures import Architecture
 from syft_code.recipes.encoders import Encoder, FixedLayer
 from syft_code.recipes.recipe import front
@@ -65,14 +65,14 @@ class EncodedPictures:
         sha256 = layer.file_sha256
         file = self._encoders.read(sha256, called=layer.title) if sha256 else b""
         if not isinstance(layer, Encoder) or not len(images):
-            return fixed_front.encoded(layer, images, file)
+            return frozen_features.encoded(layer, images, file)
         keys = [_key(picture) for picture in images]
         path = self._folder / f"{canonical.sha256(canonical.encode(layer))[:32]}.safetensors"
         with self._alone(path):
             known = _read(path, layer.features)
             new = list({key: place for place, key in enumerate(keys) if key not in known}.values())
             if new:
-                rows = fixed_front.encoded(layer, images[new], file, on_done=on_done)
+                rows = frozen_features.encoded(layer, images[new], file, on_done=on_done)
                 known |= {keys[place]: row for place, row in zip(new, rows, strict=True)}
                 _write(path, known)
         return np.stack([known[key] for key in keys])

@@ -22,7 +22,7 @@ from federation.evaluation import model_file
 from federation.evaluation.model_file import SavedModel
 from syft_code.cohort import Images
 from syft_code.errors import InvalidInput, Refused, require
-from syft_code.models import fixed_front, networks
+from syft_code.models import frozen_features, networks
 from syft_code.models.threads import one_thread
 from syft_code.recipes.recipe import front
 from syft_code.runtime.encoder_files import FOLDER, EncoderFiles
@@ -144,7 +144,7 @@ class TrainedModel:
         for layer in front(self.saved.recipe.model):
             sha256 = layer.file_sha256
             file = self.encoders.read(sha256, called=layer.title) if sha256 else b""
-            images = fixed_front.encoded(layer, images, file)
+            images = frozen_features.encoded(layer, images, file)
         return images
 
 

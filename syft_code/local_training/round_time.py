@@ -13,7 +13,7 @@ import numpy as np
 from syft_code.cohort import Cohort
 from syft_code.local_training import local_round
 from syft_code.local_training.broadcast import Broadcast
-from syft_code.models import fixed_front
+from syft_code.models import frozen_features
 from syft_code.models.threads import one_thread
 from syft_code.plans.messages import Purpose
 from syft_code.plans.plan import Plan
@@ -71,7 +71,7 @@ def release_schedule(plan: Plan, mock: Cohort, *, slowness: float = 1.0) -> Rele
     take. `slowness` says how much longer a hospital's machine takes than this one. What an encoder says
     of the pictures is there before a round begins, so it takes no part.
     """
-    mock = fixed_front.with_drawn_features(mock, front(plan.recipe.model))
+    mock = frozen_features.with_drawn_features(mock, front(plan.recipe.model))
     with one_thread():
         train_s = _training_s(plan, mock) + _sealing_s(plan)
         evaluate_s = _evaluation_s(plan, mock) if plan.evaluation is not None else 0.0

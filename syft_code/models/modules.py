@@ -77,7 +77,7 @@ class Prefix(nn.Module):
 
 
 class FrontOutput(nn.Module):
-    """Where an encoder or a projection stands: its features come in already (`fixed_front`)."""
+    """Where an encoder or a projection stands: its features come in already (`frozen_features`)."""
 
     def __init__(self, features: int) -> None:
         super().__init__()
@@ -88,7 +88,7 @@ class FrontOutput(nn.Module):
             entering.shape[1:] == (self.features, 1, 1),
             f"This network must be given the {self.features} features of its front for each picture, "
             f"got {' x '.join(map(str, entering.shape[1:]))}: encode the pictures first, by "
-            "fixed_front.encoded.",
+            "frozen_features.encoded.",
             error=InvalidData,
         )
         return entering

@@ -105,7 +105,7 @@ def inputs(
 
     uint8 images: RGB less the published mean, over the published deviation; with other than
     three channels from 0..255 to -1..1. float16: as they stand, standardised by the reader. float32:
-    as they stand, the features of an encoder (`fixed_front.encoded`). Data
+    as they stand, the features of an encoder (`frozen_features.encoded`). Data
     without pixels have images of no channels. Facts stay as they are; without any they are
     `[slices, 0]`.
 

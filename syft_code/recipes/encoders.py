@@ -2,7 +2,7 @@
 
     picture ─ Encoder ─▶ a row of features ─ Projection ─▶ a shorter row ─ what is trained ─▶ ...
 
-Both are computed once for each picture, before any training (`models.fixed_front`), from files that
+Both are computed once for each picture, before any training (`models.frozen_features`), from files that
 all hospitals have and a plan names by their hash. Here they are plain numbers, and no torch is needed
 to count. Source of the stages: `models.encoder_networks`.
 """

@@ -20,7 +20,7 @@ from syft_code import canonical
 from syft_code.errors import ConsiliumError, TrainingFailed, require
 from syft_code.learning.ranks import Group, Line
 from syft_code.local_training import local_round
-from syft_code.models import fixed_front
+from syft_code.models import frozen_features
 from syft_code.models.compute import Compute
 from syft_code.plans.plan import Plan
 from syft_code.privacy.noise import NoiseSource
@@ -78,13 +78,13 @@ def encode(
 ) -> bytes:
     """What one layer of a plan's front says of each picture, as float32 bytes; for the vault alone.
 
-    Guarantee: that of `fixed_front.encoded`.
+    Guarantee: that of `frozen_features.encoded`.
     """
     plan = Plan.decode(job.plan.encode())
     _check_cohort(cohort, job.cohort_sha256)
     split = cohort_file.unpack(cohort, plan.data, features=_features(plan, job.place))
     layer = front(plan.recipe.model)[job.place]
-    features = fixed_front.encoded(layer, split.cohort.images, file, on_done=on_done)
+    features = frozen_features.encoded(layer, split.cohort.images, file, on_done=on_done)
     return features.astype("<f4").tobytes()
 
 

@@ -21,7 +21,7 @@ from syft_code import canonical
 from syft_code.cohort import Cohort
 from syft_code.errors import InvalidData, TrainingFailed
 from syft_code.local_training import round_time
-from syft_code.models import encoder_networks, encoder_weights, fixed_front
+from syft_code.models import encoder_networks, encoder_weights, frozen_features
 from syft_code.plans.messages import PURPOSES, Purpose
 from syft_code.plans.plan import Plan
 from syft_code.plans.plan_parts import DpSgd, Engine, Evaluation, Sgd
@@ -82,7 +82,7 @@ def _encoding() -> None:
     )
     features = job_runner.encode(job, packed, cohort)
     rows = np.frombuffer(features, "<f4").reshape(2 * PATIENTS, -1, 1, 1)
-    fixed_front.encoded(layers[1], rows, b"")
+    frozen_features.encoded(layers[1], rows, b"")
 
 
 def small_rounds_with_opacus() -> None:

@@ -16,7 +16,7 @@ from federation.strategy.server_optimizer import ServerState
 from syft_code.cohort import Cohort
 from syft_code.errors import Unavailable
 from syft_code.local_training.broadcast import PublicVectors
-from syft_code.models import fixed_front
+from syft_code.models import frozen_features
 from syft_code.plans.plan_parts import Sgd
 from syft_code.runtime.encoder_files import EncoderFiles
 from tests import encoders
@@ -55,9 +55,9 @@ def test_a_picture_is_encoded_once_also_among_others_and_by_another_process(
     assert done == [3, 3]
     np.testing.assert_allclose(every.images[:3], first.images, atol=1e-6)
     layers = MODEL.image  # type: ignore[union-attr]
-    features = fixed_front.encoded(layers[0], whole.images, FILE)
+    features = frozen_features.encoded(layers[0], whole.images, FILE)
     np.testing.assert_allclose(
-        every.images, fixed_front.encoded(layers[1], features, b""), atol=1e-3
+        every.images, frozen_features.encoded(layers[1], features, b""), atol=1e-3
     )
 
 

@@ -19,7 +19,7 @@ from federation.evaluation import model_file
 from federation.prediction import predictions, trained_model
 from federation.prediction.trained_model import TrainedModel
 from syft_code.errors import ConsiliumError, InvalidData, InvalidInput, Refused, Unavailable
-from syft_code.models import fixed_front, networks
+from syft_code.models import frozen_features, networks
 from syft_code.recipes.architectures import Fusion, LayerStack, UNet
 from syft_code.recipes.layers import Activation, Conv, GlobalAverage, Linear, Lstm
 from syft_code.recipes.recipe import CrossEntropy, Recipe, front
@@ -231,7 +231,7 @@ def test_an_encoder_looks_at_a_picture_first(skin_demo, tmp_path: Path) -> None:
     )
     images = unlabelled.slices(picture, data).images
     for layer, file in zip(front(recipe.model), (weights, b""), strict=True):
-        images = fixed_front.encoded(layer, images, file)
+        images = frozen_features.encoded(layer, images, file)
     with torch.inference_mode():
         logits = model.network()(*networks.inputs(images, np.zeros((1, 0), np.float32)))
     assert np.allclose(found.values, logits.softmax(1).numpy(), atol=1e-5)

@@ -14,7 +14,7 @@ from datasites.vault import round_executor
 from datasites.vault.vault import Vault
 from datasites.vault.worker.job_messages import EncodingJob, TrainingJob
 from syft_code.errors import Unavailable
-from syft_code.models import fixed_front
+from syft_code.models import frozen_features
 from syft_code.plans.plan import Plan
 from syft_code.recipes.architectures import LayerStack
 from syft_code.recipes.encoders import Encoder
@@ -84,8 +84,10 @@ def test_each_picture_is_encoded_once_and_every_round_trains_on_the_features(
     said = cohort_file.unpack(jobs[2][1].read_bytes(), plan.data, features=AXES)
     pictures = cohort().cohort.images
     layers = plan.recipe.model.layers  # type: ignore[union-attr]
-    first = fixed_front.encoded(layers[0], pictures, FILE)
-    np.testing.assert_array_equal(said.cohort.images, fixed_front.encoded(layers[1], first, b""))
+    first = frozen_features.encoded(layers[0], pictures, FILE)
+    np.testing.assert_array_equal(
+        said.cohort.images, frozen_features.encoded(layers[1], first, b"")
+    )
 
 
 def test_features_lie_in_the_vaults_folder_alone_for_its_user_alone(

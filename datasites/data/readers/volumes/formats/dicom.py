@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from pydicom.filereader import read_dataset
 
 from datasites.data.folders import identifiers, safe_files
-from datasites.data.readers.volumes.formats import plain_picture, private_words, same_person
+from datasites.data.readers.volumes.formats import plain_picture, same_person, series_description
 from datasites.data.readers.volumes.formats.same_person import Bearer
 from datasites.data.readers.volumes.formats.volume import (
     MAX_SHIFT_VOXELS,
@@ -113,7 +113,7 @@ def _series(root: Path, group: Sequence[tuple[Path, Any, str]]) -> Series:
     return Series(
         root=root,
         uid=str(header.SeriesInstanceUID),
-        description=private_words.description(header),
+        description=series_description.description(header),
         folder=first.parent,
         shown_folder=safe_files.shown(root, first.parent),
         patient_id=identifiers.normal(str(header.get("PatientID") or "")),

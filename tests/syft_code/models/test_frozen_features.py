@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from syft_code import canonical
 from syft_code.errors import InvalidData
-from syft_code.models import encoder_networks, encoder_weights, fixed_front
+from syft_code.models import encoder_networks, encoder_weights, frozen_features
 from syft_code.recipes.encoders import Projection
 from syft_code.runtime.encoder_files import PACKAGES, EncoderFiles
 from tests import encoders
@@ -36,19 +36,19 @@ def pattern() -> torch.Tensor:
 
 
 def test_features_are_standardised_in_each_picture_and_know_no_neighbour() -> None:
-    together = fixed_front.encoded(LAYER, PICTURES, FILE)
+    together = frozen_features.encoded(LAYER, PICTURES, FILE)
     assert together.shape == (5, 2056, 1, 1)
     np.testing.assert_allclose(together.mean(1), 0.0, atol=1e-5)
     np.testing.assert_allclose(together.std(1), 1.0, atol=1e-4)
     for number in range(5):
-        alone = fixed_front.encoded(LAYER, PICTURES[number : number + 1], FILE)
+        alone = frozen_features.encoded(LAYER, PICTURES[number : number + 1], FILE)
         np.testing.assert_allclose(alone[0], together[number], atol=2e-3)
-    np.testing.assert_array_equal(fixed_front.encoded(LAYER, PICTURES, FILE), together)
+    np.testing.assert_array_equal(frozen_features.encoded(LAYER, PICTURES, FILE), together)
 
 
 def test_the_last_map_alone_is_the_last_part_before_standardising() -> None:
     last = encoders.layer(FILE, pool="last")
-    assert fixed_front.encoded(last, PICTURES[:1], FILE).shape == (1, 1280, 1, 1)
+    assert frozen_features.encoded(last, PICTURES[:1], FILE).shape == (1, 1280, 1, 1)
 
 
 def test_a_converted_file_gives_the_same_features_as_the_published_one() -> None:
@@ -56,8 +56,8 @@ def test_a_converted_file_gives_the_same_features_as_the_published_one() -> None
     converted = encoders.layer(packed)
     assert converted.weights_sha256 != LAYER.weights_sha256
     np.testing.assert_array_equal(
-        fixed_front.encoded(converted, PICTURES[:2], packed),
-        fixed_front.encoded(LAYER, PICTURES[:2], FILE),
+        frozen_features.encoded(converted, PICTURES[:2], packed),
+        frozen_features.encoded(LAYER, PICTURES[:2], FILE),
     )
 
 
@@ -138,7 +138,7 @@ def test_a_file_that_is_no_encoder_is_one_sentence_and_runs_nothing(
     write, words = BROKEN[case]
     data = write(tmp_path / "harm")
     with pytest.raises(InvalidData, match=words):
-        fixed_front.encoded(encoders.layer(data), PICTURES[:1], data)
+        frozen_features.encoded(encoders.layer(data), PICTURES[:1], data)
     assert not list(tmp_path.iterdir())
 
 
@@ -151,18 +151,18 @@ def test_any_bytes_are_refused_in_a_sentence(data: bytes) -> None:
 def test_another_file_than_the_plans_is_refused() -> None:
     other = encoders.file(seed=1)
     with pytest.raises(InvalidData, match="not the same file at all hospitals"):
-        fixed_front.encoded(LAYER, PICTURES[:1], other)
+        frozen_features.encoded(LAYER, PICTURES[:1], other)
 
 
 def test_drawn_axes_are_orthogonal_follow_from_the_seed_and_leave_a_mean_square_of_1() -> None:
     rows = np.random.default_rng(1).standard_normal((6, 50, 1, 1)).astype(np.float32)
     first, again, other = (
-        fixed_front.encoded(Projection(features=8, seed=seed), rows, b"") for seed in (3, 3, 4)
+        frozen_features.encoded(Projection(features=8, seed=seed), rows, b"") for seed in (3, 3, 4)
     )
     np.testing.assert_array_equal(first, again)
     assert not np.allclose(first, other)
     np.testing.assert_allclose((first**2).mean(1), 1.0, rtol=1e-5)
-    whole = fixed_front.encoded(Projection(features=50, seed=3), rows, b"")
+    whole = frozen_features.encoded(Projection(features=50, seed=3), rows, b"")
     unit = rows / np.sqrt((rows**2).mean(1, keepdims=True))
     np.testing.assert_allclose(
         whole[:, :, 0, 0] @ whole[:, :, 0, 0].T, unit[:, :, 0, 0] @ unit[:, :, 0, 0].T, atol=1e-3
@@ -173,9 +173,9 @@ def test_learned_axes_are_the_principal_ones_of_the_public_pictures() -> None:
     random = np.random.default_rng(2)
     rows = random.standard_normal((200, 10)).astype(np.float32) * np.linspace(5, 0.1, 10)
     rows = (rows + 3.0).astype(np.float32)
-    file = fixed_front.principal_axes(rows, 3)
+    file = frozen_features.principal_axes(rows, 3)
     layer = Projection(features=3, axes_sha256=canonical.sha256(file))
-    along = fixed_front.encoded(layer, rows[:, :, None, None], file)[:, :, 0, 0]
+    along = frozen_features.encoded(layer, rows[:, :, None, None], file)[:, :, 0, 0]
     centred = rows - rows.mean(0)
     values, vectors = np.linalg.eigh(np.cov(centred.T))
     wanted = centred @ vectors[:, values.argsort()[::-1][:3]]
@@ -188,19 +188,19 @@ def test_learned_axes_are_the_principal_ones_of_the_public_pictures() -> None:
     [
         b"",
         b"x" * 40,
-        fixed_front.pack_axes(np.zeros((3, 9), np.float32), np.zeros(9, np.float32)),
-        fixed_front.pack_axes(np.full((3, 10), np.nan, np.float32), np.zeros(10, np.float32)),
+        frozen_features.pack_axes(np.zeros((3, 9), np.float32), np.zeros(9, np.float32)),
+        frozen_features.pack_axes(np.full((3, 10), np.nan, np.float32), np.zeros(10, np.float32)),
     ],
 )
 def test_a_file_that_holds_no_axes_for_these_features_is_refused(file: bytes) -> None:
     layer = Projection(features=3, axes_sha256=canonical.sha256(file))
     with pytest.raises(InvalidData, match="safetensors with 3 axes of 10 finite"):
-        fixed_front.encoded(layer, np.ones((2, 10, 1, 1), np.float32), file)
+        frozen_features.encoded(layer, np.ones((2, 10, 1, 1), np.float32), file)
 
 
 def test_there_must_be_more_public_pictures_than_axes() -> None:
     with pytest.raises(InvalidData, match="more public pictures than axes"):
-        fixed_front.principal_axes(np.zeros((3, 10), np.float32), 3)
+        frozen_features.principal_axes(np.zeros((3, 10), np.float32), 3)
 
 
 def test_the_real_weights_give_what_their_own_package_computes() -> None:

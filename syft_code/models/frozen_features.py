@@ -181,7 +181,7 @@ def _axes(
         and bool(np.isfinite(axes).all() and np.isfinite(mean).all()),
         f"The file of a projection must be safetensors with {layer.features} axes of {features} finite "
         "numbers and their mean, float32, and this one is not: write it with "
-        "fixed_front.principal_axes.",
+        "frozen_features.principal_axes.",
         error=InvalidData,
     )
     return axes, mean

@@ -32,7 +32,6 @@ from syft_code.local_training import client_update, round_time
 from syft_code.models import frozen_features
 from syft_code.plans.messages import Purpose
 from syft_code.plans.plan import Plan
-from syft_code.recipes.recipe import front
 from syft_code.runtime import durable_files
 from syft_code.secret_sharing.vector_layout import VectorLayout
 
@@ -101,7 +100,7 @@ class _Bench:
         spec, version = self._plan.data, self._hospital.asset_version
         fit = MOST_PIXELS // max(1, spec.height_px * spec.width_px)
         drawn = mock_cohort.draw(spec, seed=version, slices=max(LEAST_SLICES, min(slices, fit)))
-        cohort = frozen_features.with_drawn_features(drawn, front(self._plan.recipe.model))
+        cohort = frozen_features.of_mock(drawn, self._plan.computed_once)
         self._split = SplitCohort(
             cohort=cohort,
             held_out=np.arange(1, cohort.patients + 1) % HELD_OUT_EVERY == 0,

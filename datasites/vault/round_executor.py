@@ -20,7 +20,6 @@ from datasites.vault.vault_files import VaultFiles
 from datasites.vault.worker.training_worker import TrainingWorker
 from syft_code.errors import ConsiliumError, InvalidInput, TrainingFailed
 from syft_code.plans.plan import Plan
-from syft_code.recipes.recipe import front
 from syft_code.runtime import trace
 
 LOG = logging.getLogger("consilium.vault")
@@ -79,8 +78,8 @@ class RoundExecutor:
         self._queue.submit(action)
 
     def encode_ahead(self, plan: Plan, asset: str) -> None:
-        """Have a plan's front look at an asset before the first round; what goes wrong goes to the log."""
-        if front(plan.recipe.model):
+        """Have a plan's fixed layers look at an asset before the first round; errors go to the log."""
+        if plan.computed_once:
             self.after_rounds(lambda: self._encode(plan, asset))
 
     def _encode(self, plan: Plan, asset: str) -> None:

@@ -19,7 +19,6 @@ from syft_code.plans.messages import Purpose
 from syft_code.plans.plan import Plan
 from syft_code.plans.plan_parts import LONGEST_TICK_S, USUAL_TICKS, DpSgd, ReleaseSchedule
 from syft_code.privacy.noise import NoiseSource
-from syft_code.recipes.recipe import front
 from syft_code.secret_sharing import envelope, keystream, sharing
 from syft_code.secret_sharing.vector_layout import VectorLayout
 
@@ -68,10 +67,10 @@ def release_schedule(plan: Plan, mock: Cohort, *, slowness: float = 1.0) -> Rele
     """Ticks that a round's work fits into at the largest hospital of a plan, with room.
 
     Works on the mock in this process, with one thread, for as long as a few steps and an evaluation
-    take. `slowness` says how much longer a hospital's machine takes than this one. What an encoder says
+    take. `slowness` says how much longer a hospital's machine takes than this one. What fixed layers say
     of the pictures is there before a round begins, so it takes no part.
     """
-    mock = frozen_features.with_drawn_features(mock, front(plan.recipe.model))
+    mock = frozen_features.of_mock(mock, plan.computed_once)
     with one_thread():
         train_s = _training_s(plan, mock) + _sealing_s(plan)
         evaluate_s = _evaluation_s(plan, mock) if plan.evaluation is not None else 0.0

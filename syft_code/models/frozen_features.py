@@ -1,6 +1,7 @@
-"""What stands ahead of all training and never changes: a public encoder, and a projection after it.
+"""What stands ahead of all training and never changes: an encoder and a projection, or wavelets.
 
     pictures ─ Encoder, a file ─▶ features ─ Projection, a file or a seed ─▶ fewer ─▶ the network's input
+             ─ Scattering ─▶ means over space ─▶ the same
 
 Each layer is asked about each picture once, and what it says stands in the place of the pictures from
 then on: in a cohort beside a vault's own, or in a simulation's memory. All of it is arithmetic on one
@@ -23,10 +24,13 @@ from torch.nn import functional
 
 from syft_code.cohort import Cohort, Images
 from syft_code.errors import InvalidData, require
-from syft_code.models import encoder_networks, encoder_weights
+from syft_code.models import encoder_networks, encoder_weights, networks
+from syft_code.models.scattering import ScatteringTransform
 from syft_code.models.threads import one_thread
-from syft_code.recipes.encoders import PICTURES_AT_ONCE, Encoder, FixedLayer, Projection, encoder
+from syft_code.recipes.encoders import PICTURES_AT_ONCE, Encoder, Projection, encoder
+from syft_code.recipes.layers import KeptLayer, Scattering
 
+SCATTERED_AT_ONCE = 32
 ROWS_AT_ONCE = 1024
 EPSILON = 1e-6
 MOST_AXES_BYTES = 2**26
@@ -35,7 +39,7 @@ Row = Float[Tensor, "batch features"]
 
 
 def encoded(
-    layer: FixedLayer,
+    layer: KeptLayer,
     images: Images,
     file: bytes,
     *,
@@ -43,8 +47,8 @@ def encoded(
 ) -> NDArray[np.float32]:
     """What one layer of a front says of each picture; `on_done` hears how many are done.
 
-    Shapes: images uint8 or float16 `[slices, 3, height, width]` for an encoder, float32
-    `[slices, features, 1, 1]` for a projection; gives float32 `[slices, features, 1, 1]`. `file` holds
+    Shapes: images uint8 or float16 `[slices, channels, height, width]` for an encoder (three
+    channels) or a scattering layer, float32 `[slices, features, 1, 1]` for a projection; gives float32 `[slices, features, 1, 1]`. `file` holds
     the bytes that the layer's `file_sha256` names, nothing if it names none.
 
     Guarantee: a picture's features follow from the picture, the layer and the file. Whatever stands
@@ -54,24 +58,33 @@ def encoded(
         InvalidData: if the file is not the one that the layer names, or does not hold what it needs.
     """
     _check_file(layer, file)
-    compute = _looking(layer, file) if isinstance(layer, Encoder) else _projecting(layer, file)
-    step = PICTURES_AT_ONCE if isinstance(layer, Encoder) else ROWS_AT_ONCE
-    features = np.empty((len(images), layer.features, 1, 1), dtype=np.float32)
+    match layer:
+        case Encoder():
+            compute, at_once, count = _looking(layer, file), PICTURES_AT_ONCE, layer.features
+        case Projection():
+            compute, at_once, count = _projecting(layer, file), ROWS_AT_ONCE, layer.features
+        case Scattering():
+            compute, at_once = _scattering(layer, *images.shape[2:]), SCATTERED_AT_ONCE
+            count = layer.paths * images.shape[1]
+    features = np.empty((len(images), count, 1, 1), dtype=np.float32)
     with one_thread(), torch.inference_mode():
-        for start in range(0, len(images), step):
-            part = images[start : start + step]
-            features[start : start + step, :, 0, 0] = compute(part).numpy()
+        for start in range(0, len(images), at_once):
+            part = images[start : start + at_once]
+            features[start : start + at_once, :, 0, 0] = compute(part).numpy()
             on_done(start + len(part))
     return features
 
 
-def with_drawn_features(cohort: Cohort, layers: Sequence[FixedLayer]) -> Cohort:
-    """A mock with features of a front's shape and size, drawn: for trying out what comes after it."""
+def of_mock(mock: Cohort, layers: Sequence[KeptLayer]) -> Cohort:
+    """A mock as what comes after some layers is tried out on it: an encoder's features are drawn."""
     if not layers:
-        return cohort
-    shape = (len(cohort.images), layers[-1].features, 1, 1)
+        return mock
+    last = layers[-1]
+    if isinstance(last, Scattering):
+        return replace(mock, images=encoded(last, mock.images, b""))
+    shape = (len(mock.images), last.features, 1, 1)
     drawn = np.random.default_rng(0).standard_normal(shape)
-    return replace(cohort, images=drawn.astype(np.float32))
+    return replace(mock, images=drawn.astype(np.float32))
 
 
 def pack_axes(axes: NDArray[np.float32], mean: NDArray[np.float32]) -> bytes:
@@ -104,7 +117,7 @@ def principal_axes(rows: NDArray[np.float32], count: int) -> bytes:
     return pack_axes((axes[:count] * signs[:, None]).astype(np.float32), mean.astype(np.float32))
 
 
-def _check_file(layer: FixedLayer, file: bytes) -> None:
+def _check_file(layer: KeptLayer, file: bytes) -> None:
     wanted = layer.file_sha256
     require(
         hashlib.sha256(file).hexdigest() == wanted if wanted else not file,
@@ -150,6 +163,22 @@ def _standardised(rows: Row) -> Row:
     roots = rows.sign() * rows.abs().sqrt()
     centred = roots - roots.mean(1, keepdim=True)
     return centred / centred.square().mean(1, keepdim=True).sqrt().clamp(min=EPSILON)
+
+
+def _scattering(layer: Scattering, height: int, width: int) -> Callable[[Images], Row]:
+    transform = ScatteringTransform(
+        height=height,
+        width=width,
+        scales=layer.scales,
+        angles=layer.angles,
+        groups=layer.groups,
+    )
+
+    def scatter(images: Images) -> Row:
+        maps = transform(networks.pixels(images))
+        return functional.adaptive_avg_pool2d(maps, 1).flatten(1)
+
+    return scatter
 
 
 def _projecting(layer: Projection, file: bytes) -> Callable[[Images], Row]:

@@ -105,7 +105,7 @@ def inputs(
 
     uint8 images: RGB less the published mean, over the published deviation; with other than
     three channels from 0..255 to -1..1. float16: as they stand, standardised by the reader. float32:
-    as they stand, the features of an encoder (`frozen_features.encoded`). Data
+    as they stand, what fixed layers say of a picture (`frozen_features.encoded`). Data
     without pixels have images of no channels. Facts stay as they are; without any they are
     `[slices, 0]`.
 
@@ -118,10 +118,11 @@ def inputs(
         f"got {facts.dtype} of the shape {facts.shape}.",
         error=InvalidData,
     )
-    return _pixels(images), torch.from_numpy(facts)
+    return pixels(images), torch.from_numpy(facts)
 
 
-def _pixels(images: Images) -> Float[Tensor, "batch channels height width"]:
+def pixels(images: Images) -> Float[Tensor, "batch channels height width"]:
+    """Images alone, as `inputs` gives them."""
     require(
         images.dtype in (np.uint8, np.float16, np.float32) and images.ndim == 4,
         "Images must be uint8, float16 or encoded float32 [slices, channels, height, width], "

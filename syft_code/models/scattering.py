@@ -43,7 +43,8 @@ class ScatteringTransform(nn.Module):
 
     Shapes: `[batch, channels, height, width]` becomes `[batch, channels * paths, height ÷ 2^scales,
     width ÷ 2^scales]`, rounded down. The paths of a channel stand together: order 0, order 1 by
-    scale and angle, order 2 by the first wavelet and then the second.
+    scale and angle, order 2 by the first wavelet and then the second. Features of one place are the
+    means over space that a hospital has kept (`frozen_features`): they pass as they are.
     """
 
     def __init__(self, *, height: int, width: int, scales: int, angles: int, groups: int) -> None:
@@ -54,6 +55,8 @@ class ScatteringTransform(nn.Module):
     def forward(
         self, pixels: Float[Tensor, "batch channels height width"]
     ) -> Float[Tensor, "batch features rows columns"]:
+        if pixels.shape[2:] == (1, 1):
+            return pixels
         mean, deviation = (
             torch.from_numpy(numbers).to(pixels).view(-1, 1, 1)
             for numbers in path_constants(*self.size, self.scales, self.angles)

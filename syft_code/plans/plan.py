@@ -45,12 +45,13 @@ from syft_code.plans.roster import (
 from syft_code.plans.shared_noise import NoiseGrid, SharedNoise
 from syft_code.recipes import local_norms
 from syft_code.recipes.architectures import LayerStack, UNet
-from syft_code.recipes.layers import Layer, Lstm
+from syft_code.recipes.layers import KeptLayer, Layer, Lstm
 from syft_code.recipes.recipe import (
     MAX_PARAMETERS,
     DataSpec,
     Recipe,
     check_activations,
+    computed_once,
     front,
     parameter_count,
     require_recipe,
@@ -170,6 +171,11 @@ class Plan:
     def most_patients(self) -> int:
         """The largest declared number of patients: a hospital's weight is its own ÷ this one."""
         return max(hospital.patients for hospital in self.hospitals)
+
+    @property
+    def computed_once(self) -> tuple[KeptLayer, ...]:
+        """What each hospital computes once for each picture, and trains on from then on."""
+        return computed_once(self.recipe.model, augmented=self.augmentation is not None)
 
     @property
     def noise_grid(self) -> NoiseGrid | None:

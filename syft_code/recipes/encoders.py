@@ -12,7 +12,7 @@ import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import Field
 
@@ -112,10 +112,11 @@ class Projection:
 
 
 FixedLayer = Encoder | Projection
+AnyLayer = TypeVar("AnyLayer")
 
 
-def steps(layers: tuple[FixedLayer, ...]) -> Iterator[tuple[FixedLayer, ...]]:
-    """A front's layers as they are computed: the first alone, then the first two.
+def steps(layers: tuple[AnyLayer, ...]) -> Iterator[tuple[AnyLayer, ...]]:
+    """Layers as they are computed: the first alone, then the first two.
 
     >>> [len(step) for step in steps((Projection(features=2), Projection(features=1)))]
     [1, 2]

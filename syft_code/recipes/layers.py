@@ -103,6 +103,16 @@ class Scattering:
     kind: Literal["scattering"] = "scattering"
 
     @property
+    def file_sha256(self) -> str:
+        """It needs no file."""
+        return ""
+
+    @property
+    def title(self) -> str:
+        """What a sentence calls it."""
+        return "the scattering layer"
+
+    @property
     def paths(self) -> int:
         """How many numbers each channel becomes at each place.
 
@@ -127,6 +137,7 @@ Layer = Annotated[
     Field(discriminator="kind"),
 ]
 Layers = Annotated[tuple[Layer, ...], canonical.at_most(MAX_LAYERS)]
+KeptLayer = FixedLayer | Scattering
 
 
 def apply(layers: Layers, entering: Shape, *, of: str = "") -> tuple[Shape, list[int]]:
@@ -154,6 +165,23 @@ def front(layers: Layers) -> tuple[FixedLayer, ...]:
     """The first layers that are computed once for each picture, before any training."""
     fixed = itertools.takewhile(lambda layer: isinstance(layer, Encoder | Projection), layers)
     return tuple(layer for layer in fixed if isinstance(layer, Encoder | Projection))
+
+
+def computed_once(layers: Layers) -> tuple[KeptLayer, ...]:
+    """What a hospital computes once for each picture, and keeps: the front, or means of wavelets.
+
+    A scattering layer is worth it where the mean over space follows: its means are few, its maps larger
+    than the picture.
+
+    >>> computed_once((Scattering(), GlobalAverage(), Activation())) == (Scattering(),)
+    True
+    >>> computed_once((Scattering(), Linear(features=3)))
+    ()
+    """
+    match layers:
+        case (Scattering() as scattering, GlobalAverage(), *_):
+            return (scattering,)
+    return front(layers)
 
 
 def activations(layers: Layers, entering: Shape) -> int:
@@ -243,7 +271,10 @@ def _after_group_norm(layer: GroupNorm, shape: Shape, where: str) -> tuple[Shape
 
 
 def _after_scattering(layer: Scattering, shape: Shape, where: str) -> Shape:
+    """Means over space that were computed once pass as they are."""
     channels, height, width = shape
+    if (height, width) == (1, 1):
+        return shape
     factor: int = 2**layer.scales
     require(
         min(height, width) > factor,

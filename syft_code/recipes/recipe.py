@@ -21,6 +21,7 @@ from syft_code.recipes.layers import (
     Conv,
     GlobalAverage,
     GroupNorm,
+    KeptLayer,
     Layer,
     Linear,
     Lstm,
@@ -50,6 +51,8 @@ __all__ = [
     "Recipe",
     "Scattering",
     "UNet",
+    "computed_once",
+    "features_after",
     "front",
     "input_shape",
     "layer_parameters",
@@ -280,17 +283,31 @@ def pixel_shape(data: DataSpec) -> Shape:
 
 
 def front(model: Architecture) -> tuple[FixedLayer, ...]:
-    """What is computed once for each picture, before any training: an encoder, a projection, or nothing."""
+    """What stands ahead of the network: an encoder, a projection after it, or nothing."""
     return layers.front(_on_pixels(model))
 
 
-def input_shape(recipe: Recipe, data: DataSpec, *, after: int | None = None) -> Shape:
-    """What the network sees of a picture: its pixels, or what the front has made of it.
+def computed_once(model: Architecture, *, augmented: bool) -> tuple[KeptLayer, ...]:
+    """What a hospital computes once for each picture, before any training (`layers.computed_once`).
 
-    With `after`, the shape after so many of the front's layers.
+    Nothing where augmentation makes new pictures in each step.
     """
-    shape, fixed = pixel_shape(data), front(recipe.model)
-    for layer in fixed if after is None else fixed[:after]:
+    return () if augmented else layers.computed_once(_on_pixels(model))
+
+
+def features_after(fixed: tuple[KeptLayer, ...], data: DataSpec) -> int:
+    """How many numbers a picture is after some layers that are computed once."""
+    return _after(fixed, data)[0]
+
+
+def input_shape(recipe: Recipe, data: DataSpec) -> Shape:
+    """What the network sees of a picture: its pixels, or what the front has made of it."""
+    return _after(front(recipe.model), data)
+
+
+def _after(fixed: tuple[KeptLayer, ...], data: DataSpec) -> Shape:
+    shape = pixel_shape(data)
+    for layer in fixed:
         shape, _ = layers.after(layer, shape)
     return shape
 
@@ -302,7 +319,7 @@ def _on_pixels(model: Architecture) -> tuple[Layer, ...]:
 
 
 def _check_first_layer(model: Architecture, data: DataSpec) -> None:
-    """Hours are no picture and a picture has no hours."""
+    """Hours are no picture and a picture has no hours; one pixel has no waves."""
     kinds = {layer.kind for layer in _on_pixels(model)}
     require(
         data.kind == "series" or "lstm" not in kinds,
@@ -312,4 +329,8 @@ def _check_first_layer(model: Architecture, data: DataSpec) -> None:
         data.kind != "series" or not kinds & {"scattering", "encoder"},
         "A scattering layer or an encoder must look at pictures, and these data are a series: use an "
         "lstm.",
+    )
+    require(
+        (data.height_px, data.width_px) != (1, 1) or "scattering" not in kinds,
+        "A scattering layer must look at pictures of more than one pixel.",
     )

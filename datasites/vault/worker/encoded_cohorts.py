@@ -1,6 +1,7 @@
-"""What a plan's front says of a cohort, kept beside it: computed once, and gone with it.
+"""What a plan's fixed layers say of a cohort, kept beside it: computed once, and gone with it.
 
     cohort ─ encoder, in a contained process ─▶ file ─ projection ─▶ file ─▶ a round trains on this
+           ─ means of wavelets, in the same  ─▶ file ─▶
 
 A file is a cohort's, with features in the place of pictures; its name holds the hashes of the cohort,
 of the layers and of its own bytes. It lies in the vault's folder, as private as the cohort itself. It
@@ -23,8 +24,8 @@ from datasites.vault.worker.training_worker import TrainingWorker
 from syft_code import canonical
 from syft_code.errors import Unavailable
 from syft_code.plans.plan import Plan
-from syft_code.recipes.encoders import PICTURES_AT_ONCE, FixedLayer, steps
-from syft_code.recipes.recipe import front
+from syft_code.recipes.encoders import PICTURES_AT_ONCE, steps
+from syft_code.recipes.layers import KeptLayer
 from syft_code.runtime import durable_files, encoder_files
 from syft_code.runtime.encoder_files import EncoderFiles
 
@@ -51,24 +52,24 @@ class EncodedCohorts:
         self._checked: dict[Path, tuple[int, int]] = {}
 
     def check(self, plan: Plan) -> None:
-        """Raise `Unavailable` unless every file that the plan's front needs is on this machine."""
-        for layer in front(plan.recipe.model):
+        """Raise `Unavailable` unless every file that the plan's layers need is on this machine."""
+        for layer in plan.computed_once:
             sha256 = layer.file_sha256
             if sha256 and not self._encoders.has(sha256):
                 raise Unavailable(encoder_files.missing(sha256, called=layer.title))
 
     def of(self, plan: Plan, cohort: CohortOnDisk) -> CohortOnDisk:
-        """What the plan trains on: the cohort itself, or what the plan's front says of it.
+        """What the plan trains on: the cohort itself, or what the plan's fixed layers say of it.
 
-        Takes as long as the encoder needs the first time, and no time after that.
+        Takes as long as those need the first time, and no time after that.
 
         Raises:
-            Unavailable: if a file of the front is not on this machine.
+            Unavailable: if a file of a layer is not on this machine.
             InvalidData: if it does not hold what the plan's layer needs.
             TrainingFailed: if the contained process ended before it was done.
         """
         before = cohort
-        for place, layers in enumerate(steps(front(plan.recipe.model))):
+        for place, layers in enumerate(steps(plan.computed_once)):
             stem = f"{cohort.sha256}.{_key(layers)}"
             before = self._known(stem) or self._computed(plan, place, before, stem)
         return before
@@ -86,7 +87,7 @@ class EncodedCohorts:
         kept = [path.name for path in self._folder.iterdir() if path.name.split(".")[0] in cohorts]
         private_files.delete_except(self._folder, kept)
 
-    def _file(self, layer: FixedLayer) -> bytes:
+    def _file(self, layer: KeptLayer) -> bytes:
         sha256 = layer.file_sha256
         return self._encoders.read(sha256, called=layer.title) if sha256 else b""
 
@@ -109,7 +110,7 @@ class EncodedCohorts:
         return True
 
     def _computed(self, plan: Plan, place: int, before: CohortOnDisk, stem: str) -> CohortOnDisk:
-        layer, whole = front(plan.recipe.model)[place], cohort_file.without_images(before.path)
+        layer, whole = plan.computed_once[place], cohort_file.without_images(before.path)
         job = EncodingJob(
             plan=plan.encode().decode(),
             place=place,
@@ -119,7 +120,7 @@ class EncodedCohorts:
         raw = self._worker.run(
             job, self._file(layer), before.path, on_step=_told(layer, job.pictures)
         )
-        features = np.frombuffer(raw, "<f4").reshape(job.pictures, layer.features, 1, 1)
+        features = np.frombuffer(raw, "<f4").reshape(job.pictures, -1, 1, 1)
         encoded = replace(whole, cohort=replace(whole.cohort, images=features))
         return self._keep(stem, cohort_file.pack(encoded))
 
@@ -130,11 +131,11 @@ class EncodedCohorts:
         return CohortOnDisk(path, digest)
 
 
-def _key(layers: tuple[FixedLayer, ...]) -> str:
+def _key(layers: tuple[KeptLayer, ...]) -> str:
     return canonical.sha256(canonical.encode(list(layers)))[:32]
 
 
-def _told(layer: FixedLayer, pictures: int) -> Callable[[int], None]:
+def _told(layer: KeptLayer, pictures: int) -> Callable[[int], None]:
     """Progress, for the owner's log alone: the number of pictures is private."""
 
     def tell(done: int) -> None:

@@ -24,7 +24,7 @@ from syft_code.models import frozen_features
 from syft_code.models.compute import Compute
 from syft_code.plans.plan import Plan
 from syft_code.privacy.noise import NoiseSource
-from syft_code.recipes.recipe import front, input_shape
+from syft_code.recipes.recipe import features_after
 from syft_code.secret_sharing.vector_layout import VectorLayout
 
 
@@ -45,7 +45,7 @@ def perform(
     torch.set_num_threads(job.threads)
     plan = Plan.decode(job.plan.encode())
     _check_cohort(cohort, job.cohort_sha256)
-    encoded = _features(plan, len(front(plan.recipe.model)))
+    encoded = _features(plan, len(plan.computed_once))
     split = cohort_file.unpack(cohort, plan.data, features=encoded)
     sent, stored = _divided(plan, job, body)
     randomness = NoiseSource.from_os()
@@ -76,21 +76,21 @@ def encode(
     *,
     on_done: Callable[[int], None] = lambda pictures: None,
 ) -> bytes:
-    """What one layer of a plan's front says of each picture, as float32 bytes; for the vault alone.
+    """What one of a plan's fixed layers says of each picture, as float32 bytes; for the vault alone.
 
     Guarantee: that of `frozen_features.encoded`.
     """
     plan = Plan.decode(job.plan.encode())
     _check_cohort(cohort, job.cohort_sha256)
     split = cohort_file.unpack(cohort, plan.data, features=_features(plan, job.place))
-    layer = front(plan.recipe.model)[job.place]
+    layer = plan.computed_once[job.place]
     features = frozen_features.encoded(layer, split.cohort.images, file, on_done=on_done)
     return features.astype("<f4").tobytes()
 
 
 def _features(plan: Plan, layers: int) -> int | None:
-    """How many numbers a picture is after so many layers of the front; None of pixels."""
-    return input_shape(plan.recipe, plan.data, after=layers)[0] if layers else None
+    """How many numbers a picture is after so many of the fixed layers; None of pixels."""
+    return features_after(plan.computed_once[:layers], plan.data) if layers else None
 
 
 def _check_cohort(cohort: bytes, sha256: str) -> None:

@@ -34,7 +34,7 @@ from syft_code.errors import InvalidMessage, TrainingFailed
 from syft_code.models.devices import Device, Precision
 from syft_code.plans.plan import Plan
 from syft_code.plans.plan_parts import Engine
-from syft_code.recipes.recipe import front
+from syft_code.recipes.recipe import features_after
 from syft_code.secret_sharing.vector_layout import VectorLayout
 
 START_LIMIT_S = 180.0
@@ -307,7 +307,8 @@ def _converse(
 def _result_bytes(job: TrainingJob | EncodingJob) -> int:
     plan = Plan.decode(job.plan.encode())
     if isinstance(job, EncodingJob):
-        return 4 * job.pictures * front(plan.recipe.model)[job.place].features
+        fixed = plan.computed_once[: job.place + 1]
+        return 4 * job.pictures * features_after(fixed, plan.data)
     return 8 * VectorLayout.of(plan).result_length(job.purpose)
 
 

@@ -4,6 +4,7 @@ import io
 import os
 import pickle
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +15,14 @@ from hypothesis import strategies as st
 
 from syft_code import canonical
 from syft_code.errors import InvalidData
-from syft_code.models import encoder_networks, encoder_weights, frozen_features
+from syft_code.models import encoder_networks, encoder_weights, frozen_features, networks
+from syft_code.recipes.architectures import LayerStack
 from syft_code.recipes.encoders import Projection
+from syft_code.recipes.layers import GlobalAverage, Linear, Scattering
+from syft_code.recipes.recipe import CrossEntropy, Recipe, computed_once, features_after
 from syft_code.runtime.encoder_files import PACKAGES, EncoderFiles
 from tests import encoders
+from tests.plans import SKIN
 
 FILE = encoders.file()
 LAYER = encoders.layer(FILE)
@@ -49,6 +54,26 @@ def test_features_are_standardised_in_each_picture_and_know_no_neighbour() -> No
 def test_the_last_map_alone_is_the_last_part_before_standardising() -> None:
     last = encoders.layer(FILE, pool="last")
     assert frozen_features.encoded(last, PICTURES[:1], FILE).shape == (1, 1280, 1, 1)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float16])
+@pytest.mark.parametrize("groups", [0, 3])
+def test_a_network_says_the_same_of_kept_means_of_wavelets_as_of_pictures(
+    dtype: type[np.generic], groups: int
+) -> None:
+    spec = replace(SKIN, height_px=20, width_px=20)
+    layers = (Scattering(scales=2, angles=3, groups=groups), GlobalAverage(), Linear(features=4))
+    recipe = Recipe(model=LayerStack(layers=layers), loss=CrossEntropy())
+    network = networks.build(recipe, spec)
+    pictures = PICTURES.astype(dtype)
+    facts = np.zeros((len(pictures), len(spec.facts)), np.float32)
+    (layer,) = computed_once(recipe.model, augmented=False)
+    kept = frozen_features.encoded(layer, pictures, b"")
+    assert kept.shape == (len(pictures), features_after((layer,), spec), 1, 1)
+    np.testing.assert_array_equal(
+        network(*networks.inputs(kept, facts)).detach(),
+        network(*networks.inputs(pictures, facts)).detach(),
+    )
 
 
 def test_a_converted_file_gives_the_same_features_as_the_published_one() -> None:

@@ -78,6 +78,11 @@ def test_a_recipe_that_fits_its_data_passes_and_survives_json(model, data) -> No
         (LayerStack(layers=(Lstm(units=2),)), TABLE, "An lstm must read a series"),
         (LayerStack(layers=(Lstm(units=2),)), SKIN, "these data are ham10000"),
         (LayerStack(layers=(Scattering(),)), SERIES, "must look at pictures"),
+        (
+            LayerStack(layers=(Scattering(),)),
+            replace(SKIN, height_px=1, width_px=1),
+            "pictures of more than one pixel",
+        ),
         (LayerStack(layers=(Activation(), Lstm(units=2))), SERIES, "must be the first layer"),
         (LayerStack(layers=(Conv(channels=3), Scattering())), SKIN, "must be the first layer"),
         (Fusion(image=(Activation(), Scattering())), SKIN_FACTS, "but is image layer 2"),

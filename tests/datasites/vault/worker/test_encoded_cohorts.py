@@ -16,8 +16,10 @@ from datasites.vault.worker.job_messages import EncodingJob, TrainingJob
 from syft_code.errors import Unavailable
 from syft_code.models import frozen_features
 from syft_code.plans.plan import Plan
+from syft_code.plans.plan_parts import Augmentation
 from syft_code.recipes.architectures import LayerStack
 from syft_code.recipes.encoders import Encoder
+from syft_code.recipes.layers import GlobalAverage, Layer, Linear, Scattering
 from syft_code.recipes.recipe import CrossEntropy, Recipe
 from syft_code.runtime import encoder_files
 from tests import encoders
@@ -88,6 +90,43 @@ def test_each_picture_is_encoded_once_and_every_round_trains_on_the_features(
     np.testing.assert_array_equal(
         said.cohort.images, frozen_features.encoded(layers[1], first, b"")
     )
+
+
+def scattered(*then: Layer) -> Recipe:
+    layers = (Scattering(scales=1, angles=2), *then)
+    return Recipe(model=LayerStack(layers=layers), loss=CrossEntropy())
+
+
+def test_the_means_of_wavelets_are_computed_once_and_trained_on(
+    hospital: OneHospital, vault: Vault, jobs: list[Any]
+) -> None:
+    plan = hospital.plan(recipe=scattered(GlobalAverage()))
+    hospital.perform(vault, approval(plan))
+    assert [trained(hospital, vault, plan, number) for number in (1, 2)] == ["done", "done"]
+    assert [type(job) for job, _ in jobs] == [EncodingJob, TrainingJob, TrainingJob]
+    (path,) = encoded_files(hospital)
+    assert jobs[1][1] == jobs[2][1] == path
+    np.testing.assert_array_equal(
+        features(path), frozen_features.encoded(plan.computed_once[0], cohort().cohort.images, b"")
+    )
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"recipe": scattered(Linear(features=3))},
+        {"recipe": scattered(GlobalAverage()), "augmentation": Augmentation(flips=True)},
+    ],
+    ids=["maps that are used", "views that are new in each step"],
+)
+def test_wavelets_are_computed_in_a_round_where_their_means_are_not_enough(
+    hospital: OneHospital, vault: Vault, jobs: list[Any], changes: dict[str, Any]
+) -> None:
+    plan = hospital.plan(**changes)
+    hospital.perform(vault, approval(plan))
+    assert trained(hospital, vault, plan, 1) == "done"
+    assert [type(job) for job, _ in jobs] == [TrainingJob]
+    assert encoded_files(hospital) == []
 
 
 def test_features_lie_in_the_vaults_folder_alone_for_its_user_alone(

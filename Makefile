@@ -10,8 +10,8 @@ CONSILIUM := $(VENV)/bin/consilium
 PYTHON ?= $(shell command -v python3.11 || command -v python3 || command -v python)
 STUDY ?= ham10000
 
-# Two workers, a thread each; what shares a federation or a file stays in one of them.
-PYTEST := OMP_NUM_THREADS=1 $(PY) -m pytest -q --numprocesses 2 --dist loadgroup --no-loadscope-reorder
+# Three workers, a thread each, since many tests wait; what shares a federation or a file stays in one of them.
+PYTEST := OMP_NUM_THREADS=1 $(PY) -m pytest -q --numprocesses 3 --dist loadgroup --no-loadscope-reorder
 
 .PHONY: demo up lab test test-fast test-all check bench-peers clean
 

@@ -176,6 +176,7 @@ def leaving(ages):
 """
 
 
+@pytest.mark.slow
 def test_s7_approved_code_takes_the_server_down_there_and_never_enters_it_here(
     ours: OurSite, tmp_path: Path
 ) -> None:

@@ -60,6 +60,7 @@ def keys_in(database: Path) -> dict[str, SyftSigningKey]:
     return {email: SyftSigningKey.from_string(key) for email, key in rows}
 
 
+@pytest.mark.slow
 def test_s12_a_thief_of_account_keys_owns_everything_there_and_nothing_here(
     plain: PlainSite, ours: OurSite
 ) -> None:
@@ -115,6 +116,7 @@ def assert_worthless(ours: OurSite, stolen: list[SyftSigningKey]) -> None:
     assert ours.owner.ledger_summary("skin-lesions") == before
 
 
+@pytest.mark.slow
 def test_s13_the_root_key_follows_from_the_name_there_and_is_nobodys_here(
     ours: OurSite, tmp_path: Path
 ) -> None:

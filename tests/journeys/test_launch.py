@@ -279,6 +279,7 @@ def test_a_reset_comes_after_every_check_and_never_while_a_federation_runs(
     assert (state / "researcher.json").read_text() == "{}"
 
 
+@pytest.mark.slow
 def test_an_interrupted_demo_leaves_no_copy_of_anybodys_data(tmp_path: Path) -> None:
     data, out, said = tmp_path / "data", tmp_path / "runs", tmp_path / "said"
     stand_ins.write("heart", data, patients=120, seed=3)

@@ -92,6 +92,7 @@ def test_a_reader_reads_libraries_and_nothing_else(machine: Host, mechanism: Mec
         assert place.outlived() == {}
 
 
+@pytest.mark.slow
 def test_without_walls_they_get_in(machine: Host) -> None:
     """The control: an attack that never works says nothing about a wall.
 

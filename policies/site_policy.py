@@ -10,7 +10,7 @@
     min_patients = 10
     min_hospitals = 3
     min_aggregators = 2            # how many must put their pieces together to open a sum
-    recipes = ["layers", "fusion", "unet"]
+    recipes = ["layers", "fusion", "unet", "encoder_decoder"]
     approvers = 1                  # 2: the two-person rule
     most_ticks = 8                 # optional, 8: ticks that a plan's release schedule may have; 0: no schedule needed
     tell_researchers = false       # whether researchers read why this hospital takes no part

@@ -46,6 +46,8 @@ def message(kind: type[T]) -> type[T]:
 )
 def plan_part(kind: type[T]) -> type[T]:
     """The same for a part of a plan without rules of its own: its types are checked in Python too."""
+    if "__post_init__" in vars(kind):
+        raise TypeError(f"{kind.__name__} has rules of its own: make it a message.")
     kind.__post_init__ = require_types  # type: ignore[attr-defined]
     return message(kind)
 

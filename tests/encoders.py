@@ -8,9 +8,10 @@ from torch import Tensor
 
 from syft_code import canonical
 from syft_code.models import encoder_networks
-from syft_code.recipes.architectures import Fusion, LayerStack
+from syft_code.recipes.architectures import EncoderDecoder, Fusion, LayerStack
 from syft_code.recipes.encoders import Encoder, EncoderName, Projection
-from syft_code.recipes.recipe import CrossEntropy, Recipe
+from syft_code.recipes.layers import Layer
+from syft_code.recipes.recipe import CrossEntropy, DataSpec, DiceCrossEntropy, Recipe
 
 NAME: EncoderName = "efficientnet-lite0"
 
@@ -58,3 +59,21 @@ def recipe(data: bytes, *, axes: int = 0, facts: bool = False) -> Recipe:
     front = (layer(data), *((Projection(features=axes, seed=5),) if axes else ()))
     model = Fusion(image=front) if facts else LayerStack(layers=front)
     return Recipe(model=model, loss=CrossEntropy())
+
+
+GLIOMA = DataSpec(
+    kind="lgg",
+    task="segmentation",
+    channels=("pre-contrast", "flair", "post-contrast"),
+    height_px=24,
+    width_px=20,
+    classes=("background", "abnormality"),
+    patient_unit="patient",
+    stand_in=True,
+)
+
+
+def decoder(data: bytes, *layers: Layer) -> Recipe:
+    """A decoder of some layers on the maps of this file."""
+    model = EncoderDecoder(encoder=layer(data, pool="maps"), layers=layers)
+    return Recipe(model=model, loss=DiceCrossEntropy())

@@ -15,7 +15,7 @@ from syft_code.plans.algorithms import (
 )
 from syft_code.plans.plan import Plan
 from syft_code.plans.plan_parts import Augmentation
-from syft_code.recipes.architectures import Architecture, Fusion, LayerStack, UNet
+from syft_code.recipes.architectures import Architecture, EncoderDecoder, Fusion, LayerStack, UNet
 from syft_code.recipes.encoders import Encoder, Projection
 from syft_code.recipes.layers import (
     Activation,
@@ -178,6 +178,9 @@ def _model(model: Architecture) -> str:
                 f"the image through {_layers(image) or 'nothing'}; the facts through "
                 f"{_layers(facts) or 'nothing'}; both side by side through {after}linear to the classes"
             )
+        case EncoderDecoder(encoder=encoder, layers=layers):
+            after = f"{_layers(layers)}, " if layers else ""
+            return f"the maps of {_layer(encoder)}; on them {after}a convolution of one pixel to the classes"
         case LayerStack():
             return f"{_layers(model.layers)}, linear to the classes"
 

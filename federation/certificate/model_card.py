@@ -64,6 +64,7 @@ def _architecture(plan: Plan) -> str:
         "layers": "layer stack",
         "fusion": "pictures and facts brought together",
         "unet": "U-Net",
+        "encoder_decoder": "decoder on the maps of a public encoder",
     }
     return kinds[plan.recipe.model.kind]
 

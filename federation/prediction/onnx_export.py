@@ -13,7 +13,7 @@ import torch
 
 from federation.evaluation.model_file import SavedModel
 from syft_code.errors import InvalidInput, Unavailable, require
-from syft_code.recipes.architectures import Architecture, LayerStack, UNet
+from syft_code.recipes.architectures import Architecture, EncoderDecoder, LayerStack, UNet
 from syft_code.recipes.layers import Layer
 from syft_code.recipes.recipe import pixel_shape
 from syft_code.runtime.durable_files import write_durably
@@ -77,4 +77,6 @@ def _layers(model: Architecture) -> tuple[Layer, ...]:
         return ()
     if isinstance(model, LayerStack):
         return model.layers
+    if isinstance(model, EncoderDecoder):
+        return (model.encoder, *model.layers)
     return (*model.image, *model.facts, *model.head)

@@ -78,14 +78,34 @@ def means(
     name: EncoderName, weights: Weights, pixels: Float[Tensor, "batch 3 height width"]
 ) -> list[Float[Tensor, "batch channels"]]:
     """The mean over space after each tap of a network, the last map's at the end."""
-    known = encoder(name)
-    features, found = pixels, []
-    chain = blocks(name)
-    for number, block in enumerate(chain):
+    taps, last = encoder(name).taps, len(blocks(name)) - 1
+    return [
+        features.mean((2, 3))
+        for number, features in _after_blocks(name, weights, pixels)
+        if number - 1 in taps or number == last
+    ]
+
+
+def maps(
+    name: EncoderName, weights: Weights, pixels: Float[Tensor, "batch 3 height width"]
+) -> Iterator[Float[Tensor, "batch channels _ _"]]:
+    """The last map of each size, the finest first; the head is not asked."""
+    last = encoder(name).last_blocks
+    for number, features in _after_blocks(name, weights, pixels):
+        if number - 1 in last:
+            yield features
+        if number - 1 == last[-1]:
+            return
+
+
+def _after_blocks(
+    name: EncoderName, weights: Weights, pixels: Tensor
+) -> Iterator[tuple[int, Tensor]]:
+    """The map after each block, its stem's first."""
+    known, features = encoder(name), pixels
+    for number, block in enumerate(blocks(name)):
         features = _through(block, weights, features, known.same_padding, known.bounded)
-        if number - 1 in known.taps or number == len(chain) - 1:
-            found.append(features.mean((2, 3)))
-    return found
+        yield number, features
 
 
 def _through(

@@ -132,11 +132,25 @@ def _looking(layer: Encoder, file: bytes) -> Callable[[Images], Row]:
 
     def look(images: Images) -> Row:
         pixels = _pictures(layer, images)
+        if layer.pool == "maps":
+            return _maps(layer, weights, pixels)
         means = encoder_networks.means(layer.name, weights, pixels)
         row = torch.cat(means if layer.pool == "stages" else means[-1:], dim=1)
         return _standardised(row)
 
     return look
+
+
+def _maps(layer: Encoder, weights: encoder_networks.Weights, pixels: Tensor) -> Row:
+    """The picture on the grid, and each map, standardised over the channels of a place; in one row."""
+    grid = (layer.grid_px, layer.grid_px)
+    kept = [functional.adaptive_avg_pool2d(pixels, grid)]
+    for features in encoder_networks.maps(layer.name, weights, pixels):
+        large = features.shape[2] > layer.grid_px
+        kept.append(
+            _standardised(functional.adaptive_avg_pool2d(features, grid) if large else features)
+        )
+    return torch.cat([one.flatten(1) for one in kept], dim=1)
 
 
 def _pictures(layer: Encoder, images: Images) -> Float[Tensor, "batch 3 height width"]:
@@ -158,8 +172,8 @@ def _pictures(layer: Encoder, images: Images) -> Float[Tensor, "batch 3 height w
     return (pixels / 255.0 - mean) / deviation
 
 
-def _standardised(rows: Row) -> Row:
-    """Signed roots, then mean 0 and deviation 1 in each picture's row."""
+def _standardised(rows: Float[Tensor, "batch features ..."]) -> Float[Tensor, "batch features ..."]:
+    """Signed roots, then mean 0 and deviation 1 in each picture's row, or at each place of a map."""
     roots = rows.sign() * rows.abs().sqrt()
     centred = roots - roots.mean(1, keepdim=True)
     return centred / centred.square().mean(1, keepdim=True).sqrt().clamp(min=EPSILON)

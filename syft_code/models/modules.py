@@ -16,7 +16,7 @@ from syft_code.errors import InvalidData, require
 from syft_code.models import feature_cache
 from syft_code.models.scattering import ScatteringTransform
 from syft_code.recipes import layers
-from syft_code.recipes.architectures import Fusion, LayerStack, UNet
+from syft_code.recipes.architectures import EncoderDecoder, Fusion, LayerStack, UNet
 from syft_code.recipes.encoders import Encoder, Projection
 from syft_code.recipes.layers import (
     Activation,
@@ -84,14 +84,42 @@ class FrontOutput(nn.Module):
         self.features = features
 
     def forward(self, entering: Float[Tensor, "batch ..."]) -> Float[Tensor, "batch ..."]:
-        require(
-            entering.shape[1:] == (self.features, 1, 1),
-            f"This network must be given the {self.features} features of its front for each picture, "
-            f"got {' x '.join(map(str, entering.shape[1:]))}: encode the pictures first, by "
-            "frozen_features.encoded.",
-            error=InvalidData,
-        )
+        _require_features(entering, self.features)
         return entering
+
+
+class MapsOutput(nn.Module):
+    """Where an encoder with maps stands: they come in as one row, and leave side by side on its grid."""
+
+    def __init__(self, layer: Encoder) -> None:
+        super().__init__()
+        self.features, self.maps, self.grid_px = layer.features, layer.maps, layer.grid_px
+
+    def forward(self, entering: Float[Tensor, "batch ..."]) -> Float[Tensor, "batch ..."]:
+        _require_features(entering, self.features)
+        sizes = [channels * side**2 for channels, side in self.maps]
+        parts = torch.split(entering.flatten(1), sizes, dim=1)
+        maps = (
+            part.unflatten(1, (channels, side, side))
+            for part, (channels, side) in zip(parts, self.maps, strict=True)
+        )
+        return torch.cat([_enlarged(one, (self.grid_px, self.grid_px)) for one in maps], dim=1)
+
+
+class DecoderNetwork(nn.Module):
+    """What is trained of an encoder-decoder: layers on the maps, and a convolution of one pixel."""
+
+    def __init__(self, model: EncoderDecoder, *, size: tuple[int, int], classes: int) -> None:
+        super().__init__()
+        built, shape = _chain(model.layers, model.maps)
+        self.maps = MapsOutput(model.encoder)
+        self.layers = nn.Sequential(*built, nn.Conv2d(shape[0], classes, 1))
+        self.size = size
+
+    def forward(
+        self, pixels: Float[Tensor, "batch ..."], facts: Float[Tensor, "batch facts"]
+    ) -> Float[Tensor, "batch classes height width"]:
+        return _enlarged(self.layers(self.maps(pixels)), self.size)
 
 
 class LstmModule(nn.Module):
@@ -161,6 +189,20 @@ class UNetwork(nn.Module):
             features = merge(torch.cat([skipped.pop(), up(features)], dim=1))
         logits: Tensor = self.head(features)
         return logits
+
+
+def _require_features(entering: Tensor, features: int) -> None:
+    require(
+        entering.shape[1:] == (features, 1, 1),
+        f"This network must be given the {features} features of its front for each picture, "
+        f"got {' x '.join(map(str, entering.shape[1:]))}: encode the pictures first, by "
+        "frozen_features.encoded.",
+        error=InvalidData,
+    )
+
+
+def _enlarged(maps: Tensor, size: tuple[int, int]) -> Tensor:
+    return functional.interpolate(maps, size=size, mode="bilinear", align_corners=False)
 
 
 def stack(model: LayerStack, *, pixels: Shape, facts: int, classes: int) -> Stack:

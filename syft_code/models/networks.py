@@ -16,9 +16,17 @@ from torch.nn import functional
 from syft_code.cohort import Images
 from syft_code.errors import InvalidData, InvalidMessage, require
 from syft_code.models import modules
-from syft_code.models.modules import FilmModule, FusedModule, LstmModule, Prefix, Stack, UNetwork
+from syft_code.models.modules import (
+    DecoderNetwork,
+    FilmModule,
+    FusedModule,
+    LstmModule,
+    Prefix,
+    Stack,
+    UNetwork,
+)
 from syft_code.models.scattering import ScatteringTransform
-from syft_code.recipes.architectures import Fusion, UNet
+from syft_code.recipes.architectures import EncoderDecoder, Fusion, UNet
 from syft_code.recipes.recipe import CrossEntropy, DataSpec, Recipe, pixel_shape
 
 LAST_LAYER_SCALE = 0.1
@@ -220,6 +228,9 @@ def _skeleton(recipe: Recipe, data: DataSpec) -> nn.Module:
             case UNet():
                 channels = len(data.channels)
                 return UNetwork(recipe.model, channels=channels, facts=facts, classes=classes)
+            case EncoderDecoder():
+                size = (data.height_px, data.width_px)
+                return DecoderNetwork(recipe.model, size=size, classes=classes)
             case Fusion():
                 return modules.fused(recipe.model, pixels=pixels, facts=facts, classes=classes)
             case _:

@@ -9,7 +9,7 @@ from syft_code.plans.plan_parts import MOST_TICKS, USUAL_TICKS
 from syft_code.plans.roster import MOST_AGGREGATORS
 from syft_code.recipes.recipe import DataSpec
 
-ModelKind = Literal["layers", "fusion", "unet"]
+ModelKind = Literal["layers", "fusion", "unet", "encoder_decoder"]
 LEAST_DELTA, LARGEST_DELTA = 1e-15, 0.01
 """Accountants are exact down to the one; past the other, delta itself gives patients away."""
 LEAST_HOSPITALS = 3
@@ -60,7 +60,7 @@ class Terms:
     min_aggregators: int = LEAST_AGGREGATORS
     study_epsilon: float | None = None
     researcher_epsilon: float | None = None
-    recipes: tuple[ModelKind, ...] = ("layers", "fusion", "unet")
+    recipes: tuple[ModelKind, ...] = ("layers", "fusion", "unet", "encoder_decoder")
     approvers: int = 1
     most_ticks: int = USUAL_TICKS
     epsilon_alone: float | None = None

@@ -44,7 +44,7 @@ from syft_code.plans.roster import (
 )
 from syft_code.plans.shared_noise import NoiseGrid, SharedNoise
 from syft_code.recipes import local_norms
-from syft_code.recipes.architectures import LayerStack, UNet
+from syft_code.recipes.architectures import Fusion, LayerStack
 from syft_code.recipes.layers import KeptLayer, Layer, Lstm
 from syft_code.recipes.recipe import (
     MAX_PARAMETERS,
@@ -276,7 +276,7 @@ def _trains_lstm(plan: Plan) -> bool:
     """Whether an lstm is trained: it is the first layer wherever it stands, or there is none."""
     model = plan.recipe.model
     first: tuple[Layer, ...] = ()
-    if not isinstance(model, UNet):
+    if isinstance(model, LayerStack | Fusion):
         first = model.layers if isinstance(model, LayerStack) else model.image
     return plan.frozen_layers == 0 and any(isinstance(layer, Lstm) for layer in first)
 

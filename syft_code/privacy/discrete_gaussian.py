@@ -1,7 +1,9 @@
 """Gaussian noise on whole numbers: what hospitals add to sums that are shared.
 
-    variance < 2^24     inversion of the cumulative distribution: a table of 128-bit thresholds
-    variance >= 2^24    x + 128 y: x from such a table, y of the variance that is left / 128^2
+    variance < 2^18     inversion of the cumulative distribution: a table of 128-bit thresholds
+    variance >= 2^18    x + 16 y: x from such a table, y of the variance that is left / 16^2
+
+A table is small, since each training makes its own: a contained process trains once.
 
 The discrete Gaussian of variance parameter v takes k with a probability proportional to
 exp(-k^2 / 2 v). Its sums stay discrete Gaussians but for nothing that shows, and noise on whole
@@ -25,10 +27,10 @@ from numpy.typing import NDArray
 from syft_code.errors import TrainingFailed, require
 
 LARGEST_VARIANCE = 2**80
-TABLE_VARIANCE = 1 << 24
-"""Up to here one table is made: of at most 111,000 numbers."""
-FACTOR = 128
-LOW_VARIANCE = 1 << 22
+TABLE_VARIANCE = 1 << 18
+"""Up to here one table is made: of at most 14,000 numbers."""
+FACTOR = 16
+LOW_VARIANCE = 1 << 16
 """Of x, at least: its deviation is 16 times `FACTOR`."""
 REACH = 13.5
 """Standard deviations that a table reaches: a number outside has a probability below 2^-133."""
@@ -47,15 +49,15 @@ def sample(variance: int, size: int, words: Words) -> NDArray[np.int64]:
 
     Guarantee: each number's distribution is within 2^-107 in total variation of the exact one, and
         none lies further out than `MOST_DEVIATIONS` standard deviations.
-      Proof. A table's N < 2^17 probabilities are multiples of 2^-128, each within 2^-127 of the
+      Proof. A table's N < 2^14 probabilities are multiples of 2^-128, each within 2^-127 of the
         exact one: thresholds are rounded down, and the 288-bit weights are off by parts below
         2^-150 where they count. What a table leaves out is below 2^-133: total variation below
-        2^-110, and six parts add up to less than 2^-107. For x + 128 y of variances v and w, with
-        u = v + 128^2 w, the sum over y of exp(-(k - 128 y)^2 / 2 v - y^2 / 2 w) is exp(-k^2 / 2 u)
-        times the sum of a Gaussian of variance 128^2 v w / u over a shifted lattice of step 128. By
+        2^-113, and nine parts add up to less than 2^-109. For x + 16 y of variances v and w, with
+        u = v + 16^2 w, the sum over y of exp(-(k - 16 y)^2 / 2 v - y^2 / 2 w) is exp(-k^2 / 2 u)
+        times the sum of a Gaussian of variance 16^2 v w / u over a shifted lattice of step 16. By
         Poisson's summation formula that is the same for all k but for a factor
-        1 +- 3 exp(-2 pi^2 v w / u), and v >= 2^22, w >= 768 give v w / u >= 192: 1 +- 10^-1600. Up
-        to variance 2^80 there are at most six parts.
+        1 +- 3 exp(-2 pi^2 v w / u), and v >= 2^16, w >= 768 give v w / u >= 192: 1 +- 10^-1600. Up
+        to variance 2^80 there are at most nine parts.
     Source: see the module; the time that it takes does not depend on anything but the noise.
 
     Raises:
@@ -63,7 +65,7 @@ def sample(variance: int, size: int, words: Words) -> NDArray[np.int64]:
 
     >>> from syft_code.privacy.noise import NoiseSource
     >>> sample(1 << 26, 3, NoiseSource.from_key(bytes(32)).words).tolist()
-    [1088, -1265, -9153]
+    [952, -1406, -10520]
     """
     require(
         1 <= variance <= LARGEST_VARIANCE,

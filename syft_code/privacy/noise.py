@@ -146,7 +146,7 @@ class NoiseSource:
         after it, which is the caller's to count in the sensitivity.
 
         >>> NoiseSource.from_key(bytes(32)).add_discrete_noise(np.array([0.4, 7.0]), variance=1 << 26)
-        array([4928., 1046.])
+        array([4888.,  953.])
         """
         drawn = discrete_gaussian.sample(variance, len(exact), self.words)
         noised: NDArray[np.float64] = np.rint(exact)

@@ -16,7 +16,8 @@ from pydantic import Field
 from syft_code import canonical
 from syft_code.errors import require
 from syft_code.recipes import layers
-from syft_code.recipes.layers import Layers, Shape, Width
+from syft_code.recipes.encoders import Encoder
+from syft_code.recipes.layers import Activation, Conv, GroupNorm, Layers, Shape, Width
 
 MOST_LEVELS = 6
 _OF_A_LEVEL = 16
@@ -65,7 +66,43 @@ class UNet:
     kind: Literal["unet"] = "unet"
 
 
-Architecture = Annotated[LayerStack | UNet | Fusion, Field(discriminator="kind")]
+@canonical.message
+class EncoderDecoder:
+    """A public encoder's maps on one grid, and a small decoder over them that alone is trained.
+
+    The maps of all sizes are enlarged to the encoder's `grid_px` and stand side by side, the picture's
+    own channels first. The decoder's layers stand on them; a convolution of one pixel to the classes is
+    added at the end, and its answer is enlarged to the slice. Without any layer the decoder is a
+    logistic regression at each place.
+
+    Source: Hariharan et al. 2015, "Hypercolumns", arXiv 1411.5752, with a frozen network.
+    """
+
+    encoder: Encoder
+    layers: Layers = ()
+    kind: Literal["encoder_decoder"] = "encoder_decoder"
+
+    def __post_init__(self) -> None:
+        canonical.require_types(self)
+        require(
+            self.encoder.pool == "maps",
+            f'The encoder of an encoder-decoder must have the pool "maps", got "{self.encoder.pool}".',
+        )
+        require(
+            all(isinstance(layer, Conv | GroupNorm | Activation) for layer in self.layers)
+            and all(layer.stride == 1 for layer in self.layers if isinstance(layer, Conv)),
+            "A decoder's layers must be convolutions of stride 1, group_norm and activation, so that its "
+            "answer has a place for each of the encoder's.",
+        )
+
+    @property
+    def maps(self) -> Shape:
+        """What the decoder stands on."""
+        side_px = self.encoder.grid_px
+        return (sum(channels for channels, _ in self.encoder.maps), side_px, side_px)
+
+
+Architecture = Annotated[LayerStack | UNet | Fusion | EncoderDecoder, Field(discriminator="kind")]
 
 
 def parameters(model: Architecture, *, pixels: Shape, facts: int, classes: int) -> list[int]:
@@ -81,6 +118,10 @@ def parameters(model: Architecture, *, pixels: Shape, facts: int, classes: int) 
             return _of_unet(model, pixels, facts, classes)
         case Fusion():
             counts = _of_fusion(model, pixels, facts, classes)
+        case EncoderDecoder():
+            layers.after(model.encoder, pixels, "the encoder")
+            shape, counts = layers.apply(model.layers, model.maps)
+            counts.append((shape[0] + 1) * classes)
         case _:
             counts = _of_stack(model, pixels or (facts,), classes)
     return [count for count in counts if count]
@@ -104,6 +145,8 @@ def activations(model: Architecture, *, pixels: Shape, facts: int) -> int:
                 + layers.activations(model.facts, (facts,))
                 + layers.activations(model.head, both)
             )
+        case EncoderDecoder(layers=decoder, maps=maps):
+            return math.prod(maps) + layers.activations(decoder, maps)
         case _:
             return layers.activations(model.layers, pixels or (facts,))
 

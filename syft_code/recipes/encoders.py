@@ -8,6 +8,7 @@ to count. Source of the stages: `models.encoder_networks`.
 """
 
 import functools
+import itertools
 import math
 import re
 from collections.abc import Iterator
@@ -35,21 +36,23 @@ EncoderName = Literal[
     "resnet50",
 ]
 Family = Literal["efficientnet-lite", "mobilenet", "resnet"]
-Pool = Literal["last", "stages"]
-STEM_CHANNELS = 32
+Pool = Literal["last", "stages", "maps"]
+CHANNELS, STEM_CHANNELS = 3, 32
+GRID_STRIDE = 4
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _HEAD = 1280
 _BATCH_NORM_EPSILON = {"efficientnet-lite": 1e-3, "mobilenet": 1e-5, "resnet": 1e-5}
 
 
-@canonical.plan_part
+@canonical.message
 class Encoder:
     """A public network that nobody here trains, and what it says of a picture.
 
     It is the first layer. The picture is brought to `input_px` by bilinear interpolation. With `pool`
     "last" the means over space of the network's last map are taken, with "stages" also those after
     its later stages (`KnownEncoder.taps`). Each number becomes the root of its size with its sign, then
-    all numbers of one picture are put to mean 0 and deviation 1. `weights_sha256` is of the file that
+    all numbers of one picture are put to mean 0 and deviation 1; with "maps", which an `EncoderDecoder`
+    stands on, all numbers of one place of a map. `weights_sha256` is of the file that
     the weights come from. No patient had a part in any of it, so it costs no privacy.
     """
 
@@ -60,12 +63,30 @@ class Encoder:
     kind: Literal["encoder"] = "encoder"
 
     def __post_init__(self) -> None:
+        canonical.require_types(self)
         _check_sha256("weights_sha256", self.weights_sha256)
 
     @property
     def features(self) -> int:
         """How many numbers a picture becomes."""
+        if self.pool == "maps":
+            return sum(channels * side_px**2 for channels, side_px in self.maps)
         return encoder(self.name).features(self.pool)
+
+    @property
+    def grid_px(self) -> int:
+        """The side of the finest map that is kept, a quarter of the picture's."""
+        return -(-self.input_px // GRID_STRIDE)
+
+    @property
+    def maps(self) -> tuple[tuple[int, int], ...]:
+        """Channels and side of what is kept with "maps": the picture, and the last map of each size.
+
+        Larger ones are brought to the grid.
+        """
+        pixels = (CHANNELS, self.grid_px)
+        of_network = encoder(self.name).maps(self.input_px)
+        return (pixels, *((channels, min(side, self.grid_px)) for channels, side in of_network))
 
     @property
     def file_sha256(self) -> str:
@@ -78,7 +99,7 @@ class Encoder:
         return f"the encoder {self.name}"
 
 
-@canonical.plan_part
+@canonical.message
 class Projection:
     """Features along fixed axes, each picture's row put to a mean square of 1.
 
@@ -93,6 +114,7 @@ class Projection:
     kind: Literal["projection"] = "projection"
 
     def __post_init__(self) -> None:
+        canonical.require_types(self)
         if self.axes_sha256:
             _check_sha256("axes_sha256", self.axes_sha256)
         require(
@@ -158,6 +180,27 @@ class KnownEncoder:
     head: int
     mean: tuple[float, float, float]
     deviation: tuple[float, float, float]
+
+    @property
+    def last_blocks(self) -> tuple[int, ...]:
+        """Of each size of map the last block, from 0; the head is not among them."""
+        ends = itertools.accumulate(stage.blocks for stage in self.stages)
+        strides = [*(stage.stride for stage in self.stages[1:]), 2]
+        return tuple(end - 1 for end, after in zip(ends, strides, strict=True) if after == 2)
+
+    def maps(self, input_px: int) -> tuple[tuple[int, int], ...]:
+        """Channels and side in pixels of the last map of each size, of a picture `input_px` wide.
+
+        >>> encoder("efficientnet-lite0").maps(128)
+        ((16, 64), (24, 32), (40, 16), (112, 8), (320, 4))
+        """
+        side = -(-input_px // (4 if self.family == "resnet" else 2))
+        found = []
+        for stage, after in itertools.zip_longest(self.stages, self.stages[1:]):
+            side = -(-side // stage.stride)
+            if after is None or after.stride == 2:
+                found.append((stage.channels, side))
+        return tuple(found)
 
     @property
     def bounded(self) -> bool:

@@ -151,6 +151,10 @@ def apply(layers: Layers, entering: Shape, *, of: str = "") -> tuple[Shape, list
         where = f"{of}layer {position} ({layer.kind})"
         if isinstance(layer, Lstm | Scattering | Encoder):
             require(position == 1, f"An {layer.kind} must be the first layer, but is {where}.")
+        require(
+            not (isinstance(layer, Encoder) and layer.pool == "maps"),
+            f'An encoder with the pool "maps" must stand in an encoder-decoder, but is {where}.',
+        )
         if isinstance(layer, Projection):
             require(
                 position == 2 and isinstance(layers[0], Encoder),

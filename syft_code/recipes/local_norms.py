@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from syft_code.errors import require
-from syft_code.recipes.architectures import Architecture, Fusion, LayerStack, UNet
+from syft_code.recipes.architectures import Architecture, EncoderDecoder, Fusion, LayerStack, UNet
 from syft_code.recipes.layers import Conv, GroupNorm, Linear, Lstm
 from syft_code.recipes.recipe import DataSpec, Recipe, layer_parameters
 
@@ -36,7 +36,7 @@ def norm_layers(model: Architecture) -> list[bool]:
             return [*_BLOCK * len(widths), *([False] if facts else []), *up, False]
         case Fusion(image=image, facts=numbers, head=head):
             layers = (*image, *numbers, *head)
-        case LayerStack():
+        case LayerStack() | EncoderDecoder():
             layers = model.layers
     have = [layer for layer in layers if isinstance(layer, Conv | GroupNorm | Linear | Lstm)]
     return [*(isinstance(layer, GroupNorm) for layer in have), False]

@@ -14,7 +14,7 @@ from pydantic import Field
 from syft_code import canonical
 from syft_code.errors import require
 from syft_code.recipes import architectures, layers
-from syft_code.recipes.architectures import Architecture, Fusion, LayerStack, UNet
+from syft_code.recipes.architectures import Architecture, EncoderDecoder, Fusion, LayerStack, UNet
 from syft_code.recipes.encoders import Encoder, FixedLayer, Projection
 from syft_code.recipes.layers import (
     Activation,
@@ -38,6 +38,7 @@ __all__ = [
     "DataSpec",
     "DiceCrossEntropy",
     "Encoder",
+    "EncoderDecoder",
     "Fusion",
     "GlobalAverage",
     "GroupNorm",
@@ -205,8 +206,8 @@ class Recipe:
 
     def __post_init__(self) -> None:
         require(
-            isinstance(self.model, LayerStack | Fusion | UNet),
-            f"A recipe's model must be a LayerStack, a Fusion or a UNet, got {_kind(self.model)}. "
+            isinstance(self.model, LayerStack | Fusion | UNet | EncoderDecoder),
+            f"A recipe's model must be a LayerStack, a Fusion, a UNet or an EncoderDecoder, got {_kind(self.model)}. "
             f"{HOW_TO_WRITE}",
         )
         canonical.require_types(self)
@@ -218,13 +219,14 @@ class Recipe:
             weights in (0, len(data.classes)),
             f"class_weights must be empty or one a class ({len(data.classes)}), got {weights}.",
         )
+        of_places = isinstance(self.model, UNet | EncoderDecoder)
         if data.task == "classification":
             require(
-                not isinstance(self.model, UNet) and isinstance(self.loss, CrossEntropy),
+                not of_places and isinstance(self.loss, CrossEntropy),
                 "A classification recipe must be a layer stack or a fusion, with cross_entropy.",
             )
         else:
-            require(isinstance(self.model, UNet), "A segmentation recipe must be a U-Net.")
+            require(of_places, "A segmentation recipe must be a U-Net or an encoder-decoder.")
         _check_first_layer(self.model, data)
         count = parameter_count(self, data)
         require(
@@ -262,7 +264,7 @@ def layer_parameters(recipe: Recipe, data: DataSpec) -> list[int]:
 def activation_count(recipe: Recipe, data: DataSpec) -> int:
     """How many numbers the recipe's network makes of one slice, the logits among them."""
     pixels = input_shape(recipe, data)
-    places = math.prod(pixels[1:]) if data.task == "segmentation" else 1
+    places = math.prod(pixel_shape(data)[1:]) if data.task == "segmentation" else 1
     inside = architectures.activations(recipe.model, pixels=pixels, facts=len(data.facts))
     return inside + len(data.classes) * places
 
@@ -313,9 +315,15 @@ def _after(fixed: tuple[KeptLayer, ...], data: DataSpec) -> Shape:
 
 
 def _on_pixels(model: Architecture) -> tuple[Layer, ...]:
-    if isinstance(model, UNet):
-        return ()
-    return model.layers if isinstance(model, LayerStack) else model.image
+    match model:
+        case UNet():
+            return ()
+        case EncoderDecoder():
+            return (model.encoder, *model.layers)
+        case Fusion():
+            return model.image
+        case LayerStack():
+            return model.layers
 
 
 def _check_first_layer(model: Architecture, data: DataSpec) -> None:

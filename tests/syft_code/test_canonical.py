@@ -177,3 +177,15 @@ def test_of_very_many_problems_only_their_number_is_told() -> None:
     text = b"{" + b",".join(b'"%x":0' % number for number in range(2000)) + b"}"
     with pytest.raises(InvalidMessage, match=r"in the whole: 2,\d+ problems"):
         canonical.parse(Signed, text, what="message")
+
+
+def test_a_plan_part_with_rules_of_its_own_is_a_message() -> None:
+    """`plan_part` would put them aside."""
+    with pytest.raises(TypeError, match="has rules of its own: make it a message"):
+
+        @canonical.plan_part
+        class Part:
+            number: int
+
+            def __post_init__(self) -> None:
+                raise InvalidPlan("never asked")

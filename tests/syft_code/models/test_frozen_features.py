@@ -3,6 +3,7 @@
 import io
 import os
 import pickle
+import typing
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,12 +13,19 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch.nn import functional
 
 from syft_code import canonical
 from syft_code.errors import InvalidData
-from syft_code.models import encoder_networks, encoder_weights, frozen_features, networks
+from syft_code.models import (
+    encoder_networks,
+    encoder_weights,
+    frozen_features,
+    modules,
+    networks,
+)
 from syft_code.recipes.architectures import LayerStack
-from syft_code.recipes.encoders import Projection
+from syft_code.recipes.encoders import EncoderName, Projection, encoder
 from syft_code.recipes.layers import GlobalAverage, Linear, Scattering
 from syft_code.recipes.recipe import CrossEntropy, Recipe, computed_once, features_after
 from syft_code.runtime.encoder_files import PACKAGES, EncoderFiles
@@ -74,6 +82,45 @@ def test_a_network_says_the_same_of_kept_means_of_wavelets_as_of_pictures(
         network(*networks.inputs(kept, facts)).detach(),
         network(*networks.inputs(pictures, facts)).detach(),
     )
+
+
+def test_maps_are_the_picture_and_the_last_map_of_each_size_standardised_at_each_place() -> None:
+    layer = encoders.layer(FILE, pool="maps")
+    scans = np.random.default_rng(1).standard_normal((3, 3, 24, 20)).astype(np.float16)
+    rows = frozen_features.encoded(layer, scans, FILE)
+    assert layer.maps == ((3, 8), (16, 8), (24, 8), (40, 4), (112, 2), (320, 1))
+    assert rows.shape == (3, layer.features, 1, 1)
+    maps = modules.MapsOutput(layer)(torch.from_numpy(rows))
+    assert maps.shape == (3, 3 + 16 + 24 + 40 + 112 + 320, 8, 8)
+    np.testing.assert_allclose(maps[:, 3:19].mean(1), 0.0, atol=1e-5)
+    np.testing.assert_allclose(maps[:, 3:19].std(1, correction=0), 1.0, atol=1e-3)
+    pixels = functional.interpolate(
+        torch.from_numpy(scans.astype(np.float32)), (32, 32), mode="bilinear"
+    )
+    torch.testing.assert_close(maps[:, :3], functional.avg_pool2d(pixels, 4))
+    alone = frozen_features.encoded(layer, scans[1:2], FILE)
+    np.testing.assert_allclose(alone[0], rows[1], atol=2e-3)
+
+
+def test_the_last_map_of_a_network_has_the_mean_that_the_head_stands_on() -> None:
+    weights = encoder_weights.read(FILE, encoders.NAME)
+    pixels = torch.randn((2, 3, 40, 40), generator=torch.Generator().manual_seed(0))
+    maps = list(encoder_networks.maps(encoders.NAME, weights, pixels))
+    sizes = [(one.shape[1], one.shape[2]) for one in maps]
+    assert sizes == list(encoder(encoders.NAME).maps(40))
+    means = encoder_networks.means(encoders.NAME, weights, pixels)
+    torch.testing.assert_close(maps[-1].mean((2, 3)), means[-2])
+
+
+@pytest.mark.parametrize("name", typing.get_args(EncoderName))
+def test_every_networks_maps_have_the_sizes_that_are_counted_without_it(name: EncoderName) -> None:
+    weights = {
+        f"{of.name}.{end}": torch.zeros(shape)
+        for of in encoder_networks.convolutions(name)
+        for end, shape in (("weight", of.shape), ("bias", (of.outputs,)))
+    }
+    maps = encoder_networks.maps(name, weights, torch.zeros((1, 3, 37, 37)))
+    assert [(one.shape[1], one.shape[2]) for one in maps] == list(encoder(name).maps(37))
 
 
 def test_a_converted_file_gives_the_same_features_as_the_published_one() -> None:

@@ -19,7 +19,7 @@ KEY = b"d" * 32
 def test_known_answers_of_a_known_key() -> None:
     assert sample(5, 8, NoiseSource.from_key(bytes(32)).words).tolist() == [0, 0, 1, 0, 0, -3, 0, 0]
     large = sample(1 << 60, 2, NoiseSource.from_key(bytes(32)).words)
-    assert large.tolist() == [-129_392_320, 105_100_303]
+    assert large.tolist() == [-1_059_848_808, 52_687_842]
 
 
 @pytest.mark.parametrize("variance", [1, 2, 7, 100])
@@ -31,7 +31,9 @@ def test_small_variances_have_the_probabilities_of_the_definition(variance: int)
     _holds_chi_square(drawn, places, chances / chances.sum())
 
 
-@pytest.mark.parametrize("variance", [1 << 20, (1 << 24) - 1, 1 << 24, (1 << 24) + 16_383, 1 << 60])
+@pytest.mark.parametrize(
+    "variance", [1 << 16, (1 << 18) - 1, 1 << 18, (1 << 18) + 255, 1 << 60, 1 << 80]
+)
 def test_large_variances_are_those_of_a_gaussian_in_bins(variance: int) -> None:
     drawn = sample(variance, 200_000, NoiseSource.from_key(KEY).words) / math.sqrt(variance)
     assert stats.kstest(drawn, "norm").pvalue > 1e-3
@@ -39,11 +41,11 @@ def test_large_variances_are_those_of_a_gaussian_in_bins(variance: int) -> None:
     assert drawn.var() == pytest.approx(1.0, abs=0.02)
 
 
-@pytest.mark.parametrize("variance", [1 << 24, (1 << 26) + 77])
+@pytest.mark.parametrize("variance", [1 << 18, (1 << 20) + 77])
 def test_the_last_digits_of_two_parts_are_uniform(variance: int) -> None:
-    """Were the finer part too narrow, multiples of 128 would stand out."""
+    """Were the finer part too narrow, multiples of 16 would stand out."""
     drawn = sample(variance, 200_000, NoiseSource.from_key(KEY).words)
-    assert stats.chisquare(np.bincount(drawn % 128, minlength=128)).pvalue > 1e-3
+    assert stats.chisquare(np.bincount(drawn % 16, minlength=16)).pvalue > 1e-3
 
 
 @pytest.mark.parametrize("variance", [3, 40])

@@ -11,7 +11,8 @@ from syft_code import canonical
 from syft_code.errors import InvalidInput, InvalidPlan
 from syft_code.models import networks
 from syft_code.plans.plan_parts import Augmentation, Compression, DpSgd, Sharing
-from syft_code.recipes.architectures import Architecture, Fusion, LayerStack, UNet
+from syft_code.recipes.architectures import Architecture, EncoderDecoder, Fusion, LayerStack, UNet
+from syft_code.recipes.encoders import Encoder
 from syft_code.recipes.layers import (
     Activation,
     Conv,
@@ -19,6 +20,7 @@ from syft_code.recipes.layers import (
     GroupNorm,
     Linear,
     Lstm,
+    Pool,
     Scattering,
 )
 from syft_code.recipes.recipe import (
@@ -31,6 +33,7 @@ from syft_code.recipes.recipe import (
     parameter_count,
     trained_count,
 )
+from tests.encoders import GLIOMA
 from tests.plans import plan
 from tests.shapes import BRAIN, SERIES, SKIN, SKIN_FACTS, TABLE
 
@@ -38,10 +41,13 @@ CONV = LayerStack(layers=(Conv(channels=4),))
 FUSION = Fusion(
     image=(Conv(channels=4), Activation()), facts=(Linear(features=6), Activation()), head=()
 )
+ENCODER = Encoder(name="resnet18", weights_sha256="ab" * 32, input_px=64, pool="maps")
+MAPS = EncoderDecoder(encoder=ENCODER, layers=(Conv(channels=4), GroupNorm(groups=2)))
 
 
 def recipe(model: Architecture) -> Recipe:
-    loss = DiceCrossEntropy() if isinstance(model, UNet) else CrossEntropy()
+    mapped = isinstance(model, UNet | EncoderDecoder)
+    loss = DiceCrossEntropy() if mapped else CrossEntropy()
     return Recipe(model=model, loss=loss)
 
 
@@ -60,6 +66,7 @@ def recipe(model: Architecture) -> Recipe:
         (UNet(widths=(4, 8)), BRAIN),
         (UNet(widths=(4, 8)), replace(BRAIN, facts=("age",))),
         (UNet(widths=(4, 8), facts=True), replace(BRAIN, facts=("age",))),
+        (MAPS, GLIOMA),
         (UNet(widths=(8, 8)), replace(BRAIN, channels=tuple(f"c{i}" for i in range(12)))),
     ],
 )
@@ -98,11 +105,35 @@ def test_a_recipe_that_fits_its_data_passes_and_survives_json(model, data) -> No
         (UNet(widths=(4, 6)), BRAIN, "must be a multiple of its 4 groups"),
         (UNet(widths=(4,)), BRAIN, "2 to 6 levels, got 1"),
         (UNet(widths=(4, 4, 4, 4, 4)), BRAIN, "multiples of 16"),
+        (MAPS, BRAIN, "In the encoder there must be three channels, red, green and blue, got 4"),
+        (MAPS, SKIN, "must be a layer stack or a fusion"),
+        (LayerStack(layers=(MAPS.encoder,)), SKIN, 'with the pool "maps" must stand in an enc'),
     ],
 )
 def test_a_recipe_that_does_not_fit_says_why(model, data, sentence) -> None:
     with pytest.raises(InvalidPlan, match=sentence):
         recipe(model).check(data)
+
+
+@pytest.mark.parametrize(
+    "layers", [(Pool(),), (Conv(channels=4, stride=2),), (GlobalAverage(),), (ENCODER,)]
+)
+def test_a_decoder_keeps_the_places_of_its_maps(layers) -> None:
+    with pytest.raises(InvalidPlan, match="A decoder's layers must be convolutions of stride 1"):
+        EncoderDecoder(encoder=ENCODER, layers=layers)
+
+
+def test_a_decoder_stands_on_maps() -> None:
+    with pytest.raises(InvalidPlan, match='must have the pool "maps", got "stages"'):
+        EncoderDecoder(encoder=replace(ENCODER, pool="stages"))
+
+
+def test_what_a_decoder_holds_of_a_slice_is_counted() -> None:
+    channels = 3 + 64 + 128 + 256 + 512
+    assert MAPS.maps == (channels, 16, 16)
+    assert layer_parameters(recipe(MAPS), GLIOMA) == [(channels * 9 + 1) * 4, 8, 10]
+    numbers = (channels + 4 + 4) * 16**2 + 2 * GLIOMA.height_px * GLIOMA.width_px
+    assert activation_count(recipe(MAPS), GLIOMA) == numbers
 
 
 def test_too_many_parameters_are_refused_with_their_number() -> None:

@@ -100,7 +100,7 @@ class MapsOutput(nn.Module):
         sizes = [channels * side**2 for channels, side in self.maps]
         parts = torch.split(entering.flatten(1), sizes, dim=1)
         maps = (
-            part.unflatten(1, (channels, side, side))
+            part.reshape(-1, channels, side, side)
             for part, (channels, side) in zip(parts, self.maps, strict=True)
         )
         return torch.cat([_enlarged(one, (self.grid_px, self.grid_px)) for one in maps], dim=1)

@@ -109,6 +109,8 @@ def _dp_sgd(plan: Plan, patients: int) -> str:
             f" in the sum, of which {plan.noise_multiplier_alone:.3g} is this hospital's own, as whole "
             "steps of the fixed point"
         )
+    if dp.slices > 1:
+        words += f"; a patient's gradient is the mean over {dp.slices} slices, clipped once"
     if dp.engine == "opacus":
         words += ", per-sample gradients by Opacus"
     if dp.adaptive is None:

@@ -31,7 +31,7 @@ from syft_code.learning.distillation import Teacher
 from syft_code.learning.gradient_factors import Clipped, PatientGradients
 from syft_code.learning.per_sample_gradients import WatchedGradients
 from syft_code.learning.proximal import ProximalTerm
-from syft_code.learning.ranks import ClippedSums, Group
+from syft_code.learning.ranks import ClippedSums, Drawn, Group
 from syft_code.models import networks
 from syft_code.models.compute import HERE, Compute
 from syft_code.plans.plan_parts import Augmentation, DpSgd, Engine, Sgd
@@ -107,8 +107,8 @@ def train(
     split between them (`ranks`); the first one draws, adds noise and returns the update, the others
     return zeros.
 
-    A patient's gradient is the mean over the views of one of its slices (`augmentation`), of a loss
-    that a `teacher` may have a term in. Each noised mean gradient g becomes g + the proximal term +
+    A patient's gradient is the mean over the views (`augmentation`) of `dp.slices` of its slices, of a
+    loss that a `teacher` may have a term in. Each noised mean gradient g becomes g + the proximal term +
     the correction; momentum is of g + the proximal term. `on_step` is called with 1, 2, ... after
     each step; its argument does not depend on the data. When it is called does: a stopwatch on a
     step sees how many patients were drawn. `compute` says where the gradients are computed and in what
@@ -143,6 +143,7 @@ def train(
         randomness=randomness,
         engine=run.dp.engine,
         compute=compute,
+        slices=run.dp.slices,
     )
     if group is None:
         return _descend(descent, patients, own, run, randomness, on_step)
@@ -168,8 +169,8 @@ def _descend(
     clip = ClipNorm.first(run.dp, moved=run.clip_moved)
     expected = run.dp.sample_rate * run.declared_patients
     for step in range(1, run.dp.steps + 1):
-        # 1 Take a random sample: Poisson, then one slice of each patient.
-        sample = patients.sample(run.dp.sample_rate, randomness)
+        # 1 Take a random sample: Poisson, then slices of each patient.
+        sample = patients.sample(run.dp, randomness)
         # 2, 3 Compute the gradient of each patient, clip it. An empty sample gives zeros.
         total, unclipped = gradients.clipped_sum(sample, clip.norm)
         if run.grid is not None:
@@ -232,7 +233,7 @@ def clipped_sum(
     gradients = _Gradients(
         model, cohort, task, frozen=frozen, randomness=randomness, engine=engine, compute=compute
     )
-    return gradients.clipped_sum(np.arange(len(cohort.images)), max_grad_norm).total
+    return gradients.clipped_sum(np.arange(len(cohort.images))[:, None], max_grad_norm).total
 
 
 def _patient_gradients(
@@ -265,6 +266,7 @@ class _Gradients:
         randomness: NoiseSource | None,
         engine: Engine,
         compute: Compute,
+        slices: int = 1,
     ) -> None:
         prefix, rest = networks.split_prefix(model, frozen)
         before = 0 if prefix is None else sum(p.numel() for p in prefix.parameters())
@@ -278,10 +280,10 @@ class _Gradients:
             randomness=randomness,
             device=compute.device,
         )
-        self._views = task.views
-        inputs = task.views * max(1, math.prod(cohort.images.shape[1:]))
+        self._views = slices * task.views
+        inputs = self._views * max(1, math.prod(cohort.images.shape[1:]))
         shape = cohort.images.shape[1:]
-        made = task.views * architectures.activations(
+        made = self._views * architectures.activations(
             task.recipe.model, pixels=shape if shape[0] else (), facts=cohort.facts.shape[1]
         )
         most = min(
@@ -289,19 +291,19 @@ class _Gradients:
             CHUNK_NUMBERS // max(1, self._patients.written),
             CHUNK_ACTIVATIONS // max(1, made),
         )
-        self._chunk = max(1, min(MAX_CHUNK, self._patients.at_once // task.views, most))
+        self._chunk = max(1, min(MAX_CHUNK, self._patients.at_once // self._views, most))
 
-    def clipped_sum(self, chosen: NDArray[np.int64], max_grad_norm: float) -> Clipped:
-        """Over chunks of about equal size, or of one size, filled up with slices that do not count."""
+    def clipped_sum(self, chosen: Drawn, max_grad_norm: float) -> Clipped:
+        """Over chunks of about equal size, or of one size, filled up with patients that do not count."""
         count = -(-len(chosen) // self._chunk)
         if self._compute.fixed_chunks and count:
-            filled = np.resize(chosen, count * self._chunk)
+            filled = np.resize(chosen, (count * self._chunk, chosen.shape[1]))
         else:
             filled = chosen
         chunks = np.array_split(filled, count) if count else []
         with self._compute.deterministic():
             return self._patients.clipped_sum(
-                map(self._batches, chunks),
+                (self._batches(chunk.reshape(-1)) for chunk in chunks),
                 max_grad_norm=max_grad_norm,
                 views=self._views,
                 patients=len(chosen),
@@ -316,12 +318,12 @@ class _SlicesOfPatients:
         self._counts: NDArray[np.int64] = np.bincount(cohort.patient).astype(np.int64)
         self._first = np.cumsum(self._counts) - self._counts
 
-    def sample(self, sample_rate: float, randomness: NoiseSource) -> NDArray[np.int64]:
-        """Draw each patient with probability `sample_rate`, and one slice of each drawn one."""
-        drawn = randomness.uniform(len(self._counts)) < sample_rate
-        offset = randomness.choice(self._counts[drawn])
-        chosen: NDArray[np.int64] = self._by_patient[self._first[drawn] + offset]
-        return chosen
+    def sample(self, dp: DpSgd, randomness: NoiseSource) -> Drawn:
+        """Draw each patient with probability `dp.sample_rate`, and slices of each drawn one, any twice."""
+        drawn = randomness.uniform(len(self._counts)) < dp.sample_rate
+        offset = randomness.choice(self._counts[drawn].repeat(dp.slices))
+        chosen: Drawn = self._by_patient[self._first[drawn].repeat(dp.slices) + offset]
+        return chosen.reshape(-1, dp.slices)
 
 
 class _Descent:

@@ -61,12 +61,16 @@ class Group:
     lines: Sequence[Line]
 
 
+Drawn = NDArray[np.int64]
+"""Slices `[patients, slices]`: a row for each drawn patient."""
+
+
 @runtime_checkable
 class ClippedSums(Protocol):
-    """The clipped gradients of some slices of a cohort, added up."""
+    """The clipped gradients of some patients of a cohort, added up."""
 
-    def clipped_sum(self, chosen: NDArray[np.int64], max_grad_norm: float) -> Clipped:
-        """Over the slices that were drawn."""
+    def clipped_sum(self, chosen: Drawn, max_grad_norm: float) -> Clipped:
+        """Over the patients that were drawn."""
         ...
 
 
@@ -82,8 +86,8 @@ class LeadingRank:
         self._model = model
         self._group = group
 
-    def clipped_sum(self, chosen: NDArray[np.int64], max_grad_norm: float) -> Clipped:
-        """Over the slices that were drawn, wherever.
+    def clipped_sum(self, chosen: Drawn, max_grad_norm: float) -> Clipped:
+        """Over the patients that were drawn, wherever.
 
         Raises:
             TrainingFailed: if another rank has ended.
@@ -91,8 +95,8 @@ class LeadingRank:
         weights = networks.to_vector(self._model)
         with _in_words():
             for line in self._group.lines:
-                line.send(np.array([float(len(chosen)), max_grad_norm]))
-                line.send(chosen)
+                line.send(np.array([*map(float, chosen.shape), max_grad_norm]))
+                line.send(chosen.reshape(-1))
                 line.send(weights)
         mine = self._own.clipped_sum(_part(chosen, self._group), max_grad_norm)
         total, unclipped = mine.total.double(), mine.unclipped
@@ -106,7 +110,7 @@ class LeadingRank:
         """Let the other ranks go, those that are left: the training is over, or has failed here."""
         for line in self._group.lines:
             with suppress(OSError, ValueError):
-                line.send(np.array([_OVER, 0.0]))
+                line.send(np.array([_OVER, 0.0, 0.0]))
 
 
 def leads(group: Group) -> bool:
@@ -123,20 +127,21 @@ def follow(own: ClippedSums, model: nn.Module, group: Group) -> None:
     (line,) = group.lines
     while True:
         with _in_words():
-            count, max_grad_norm = line.receive("<f8", 2)
-            if count == _OVER:
+            patients, slices, max_grad_norm = line.receive("<f8", 3)
+            if patients == _OVER:
                 return
-            chosen = line.receive("<i8", int(count)).astype(np.int64)
+            flat = line.receive("<i8", int(patients) * int(slices)).astype(np.int64)
             weights = line.receive("<f4", sum(p.numel() for p in model.parameters()))
         networks.from_vector(model, weights.astype(np.float32))
+        chosen = flat.reshape(int(patients), int(slices))
         mine = own.clipped_sum(_part(chosen, group), float(max_grad_norm))
         with _in_words():
             line.send(mine.total.double().numpy())
             line.send(np.array([mine.unclipped], "<i8"))
 
 
-def _part(chosen: NDArray[np.int64], group: Group) -> NDArray[np.int64]:
-    """Every n-th of the drawn slices is this rank's."""
+def _part(chosen: Drawn, group: Group) -> Drawn:
+    """Every n-th of the drawn patients is this rank's."""
     return chosen[group.rank :: group.size]
 
 

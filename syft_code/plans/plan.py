@@ -255,7 +255,7 @@ def _check_training(plan: Plan) -> None:
         "step: leave out one of the two.",
     )
     views = 1 if plan.augmentation is None else plan.augmentation.views
-    check_activations(plan.recipe, plan.data, views=views)
+    check_activations(plan.recipe, plan.data, views=plan.dp_sgd.slices * views)
     require(
         plan.dp_sgd.engine == "consilium" or not _trains_lstm(plan),
         'Opacus has no rule for the gradients of this lstm: set engine to "consilium", or freeze '

@@ -11,6 +11,7 @@ from syft_code.recipes.recipe import DataSpec
 
 MOST_ROUNDS = 1000
 MOST_VIEWS = 64
+MOST_SLICES = 64
 MOST_SHIFT_PX = 64
 LEAST_NOISE, MOST_NOISE, LEAST_RATE = 1e-30, 1e30, 1e-9
 """Past these an accountant's numbers no longer fit; all that anybody plans lies far inside."""
@@ -70,7 +71,9 @@ class DpSgd:
     Poisson probability with which one patient is drawn in one step. With `adaptive` the clip norm
     starts at `max_grad_norm` and `noise_multiplier` is that of a whole step, the gradient's and
     the count's noise together. `engine` computes the gradient of each patient; sampling, clipping
-    and noise are the same for each engine, and so is the price.
+    and noise are the same for each engine, and so is the price. A patient's gradient is the mean
+    over `slices` of its slices, each drawn from all of them: clipped as one, so that the price is that of
+    one slice.
     """
 
     noise_multiplier: float
@@ -79,10 +82,15 @@ class DpSgd:
     steps: int
     adaptive: AdaptiveClip | None = None
     engine: Engine = "consilium"
+    slices: int = 1
 
     def __post_init__(self) -> None:
         canonical.require_types(self)
         _check_noise("noise_multiplier", self.noise_multiplier)
+        require(
+            1 <= self.slices <= MOST_SLICES,
+            f"A patient's gradient must be the mean over 1 to {MOST_SLICES} slices, got {self.slices}.",
+        )
         require(
             math.isfinite(self.max_grad_norm) and self.max_grad_norm > 0,
             f"max_grad_norm must be a finite number above 0, got {self.max_grad_norm}.",

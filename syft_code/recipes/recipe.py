@@ -270,12 +270,12 @@ def activation_count(recipe: Recipe, data: DataSpec) -> int:
 
 
 def check_activations(recipe: Recipe, data: DataSpec, *, views: int) -> None:
-    """Raise `InvalidPlan` if what a network makes of so many views of a slice fits no memory."""
+    """Raise `InvalidPlan` if what a network makes of a patient's so many views fits no memory."""
     count = views * activation_count(recipe, data)
     require(
         count <= MAX_ACTIVATIONS,
-        f"A network may make at most {MAX_ACTIVATIONS:,} numbers of the views of one slice, and "
-        f"this one makes {count:,}: use fewer views, fewer or narrower layers, or smaller pictures.",
+        f"A network may make at most {MAX_ACTIVATIONS:,} numbers of one patient's slices and views, and "
+        f"this one makes {count:,}: use fewer of them, fewer or narrower layers, or smaller pictures.",
     )
 
 

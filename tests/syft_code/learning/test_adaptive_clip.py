@@ -162,7 +162,7 @@ def test_the_norm_finds_the_median_of_the_gradients() -> None:
         compute=HERE,
     )
     for _ in range(120):
-        _, unclipped = gradients.clipped_sum(np.arange(200), clip.norm)
+        _, unclipped = gradients.clipped_sum(np.arange(200)[:, None], clip.norm)
         assert unclipped == (lengths <= clip.norm).sum()
         count = source.add_noise(np.array([unclipped - 100.0]), std=5.0)
         clip.follow(float(count[0]), expected=200.0)

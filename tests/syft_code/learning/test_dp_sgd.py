@@ -15,6 +15,7 @@ from syft_code.learning.distillation import Teacher
 from syft_code.learning.dp_sgd import TrainingRun
 from syft_code.learning.proximal import ProximalTerm
 from syft_code.models import networks
+from syft_code.models.compute import HERE
 from syft_code.plans.plan_parts import Augmentation, DpSgd, Sgd
 from syft_code.privacy.noise import NoiseSource, grid_step, on_grid
 from syft_code.recipes.recipe import layer_parameters
@@ -408,13 +409,53 @@ def test_training_with_little_noise_lowers_the_loss() -> None:
     np.testing.assert_allclose(networks.to_vector(model), weights + update, atol=1e-5)
 
 
-def test_a_patient_counts_once_however_many_slices_it_has() -> None:
-    dp = DpSgd(noise_multiplier=1e-9, max_grad_norm=0.01, sample_rate=1.0, steps=1)
+@pytest.mark.parametrize("slices", [1, 5])
+def test_a_patient_counts_once_however_many_slices_it_has(slices: int) -> None:
+    dp = DpSgd(noise_multiplier=1e-9, max_grad_norm=0.01, sample_rate=1.0, steps=1, slices=slices)
     update = run(a_cohort(SKIN, 1, slices_each=12), dp, declared=1)
     assert float(np.linalg.norm(update)) == pytest.approx(0.5 * 0.01, rel=1e-4)
 
 
-def test_patients_and_their_slices_are_drawn_evenly() -> None:
+def test_a_patients_gradient_is_the_mean_over_slices_that_are_drawn_from_its_own() -> None:
+    cohort = Cohort(
+        images=np.zeros((5, 3, 16, 16), dtype=np.uint8),
+        labels=np.zeros(5, dtype=np.uint8),
+        patient=np.array([0, 1, 1, 1, 1], dtype=np.int32),
+    )
+    dp = DpSgd(noise_multiplier=1.0, max_grad_norm=1.0, sample_rate=1.0, steps=1, slices=4)
+    chosen = dp_sgd._SlicesOfPatients(cohort).sample(dp, NoiseSource.from_key(b"s" * 32))
+    assert chosen.shape == (2, 4)
+    assert set(chosen[0]) == {0} and set(chosen[1]) <= {1, 2, 3, 4} and len(set(chosen[1])) > 1
+
+
+@pytest.mark.parametrize("case", ["every layer of a stack", "U-Net with facts, Dice", "table"])
+def test_slices_of_a_patient_are_clipped_as_one(case: str) -> None:
+    recipe, data = CASES[case]
+    cohort = a_cohort(data, 6)
+    rows = slow_gradients(a_model(recipe, data), cohort, recipe=recipe, views=3)
+    bound = median_norm(rows)
+    gradients = dp_sgd._Gradients(
+        a_model(recipe, data),
+        cohort,
+        dp_sgd.Task(recipe=recipe),
+        frozen=0,
+        randomness=None,
+        engine="consilium",
+        compute=HERE,
+        slices=3,
+    )
+    found = gradients.clipped_sum(np.arange(6).reshape(2, 3), bound).total
+    torch.testing.assert_close(found, clip_and_add(rows, bound), rtol=1e-4, atol=1e-5 * bound)
+
+
+@pytest.mark.parametrize("slices", [0, 65])
+def test_a_gradient_is_the_mean_over_some_slices(slices: int) -> None:
+    with pytest.raises(InvalidPlan, match=f"the mean over 1 to 64 slices, got {slices}"):
+        DpSgd(noise_multiplier=1.0, max_grad_norm=1.0, sample_rate=0.3, steps=1, slices=slices)
+
+
+@pytest.mark.parametrize(("slices_each", "place"), [(1, 0), (3, 2)])
+def test_patients_and_their_slices_are_drawn_evenly(slices_each: int, place: int) -> None:
     cohort = Cohort(
         images=np.zeros((6, 3, 16, 16), dtype=np.uint8),
         labels=np.zeros(6, dtype=np.uint8),
@@ -422,7 +463,10 @@ def test_patients_and_their_slices_are_drawn_evenly() -> None:
     )
     slices = dp_sgd._SlicesOfPatients(cohort)
     source = NoiseSource.from_key(b"s" * 32)
-    drawn = [slices.sample(0.3, source) for _ in range(20_000)]
+    dp = DpSgd(
+        noise_multiplier=1.0, max_grad_norm=1.0, sample_rate=0.3, steps=1, slices=slices_each
+    )
+    drawn = [slices.sample(dp, source)[:, place] for _ in range(20_000)]
     for one in drawn:
         assert len(np.unique(cohort.patient[one])) == len(one)
     often = np.bincount(np.concatenate(drawn), minlength=6) / len(drawn)

@@ -103,9 +103,10 @@ def others(training: TrainingRun, count: int = 2) -> Iterator[Others]:
     [
         {},
         {"sample_rate": 0.01},  # mostly empty batches
+        {"slices": 3},
         {"adaptive": AdaptiveClip(quantile=0.5, learning_rate=0.3, count_noise_multiplier=4.0)},
     ],
-    ids=["plain", "empty batches", "adaptive clip"],
+    ids=["plain", "empty batches", "slices", "adaptive clip"],
 )
 def test_several_processes_give_the_update_of_one(changes: dict[str, object], count: int) -> None:
     training = run(**changes)

@@ -127,6 +127,13 @@ def test_a_folder_can_name_a_person(tmp_path: Path) -> None:
     assert reading.remarks == ()
 
 
+def test_a_folder_of_a_class_or_a_site_names_nobody(tmp_path: Path) -> None:
+    toml = FOLDERS.split("[persons]")[0].replace("[label]", 'person_in = "folder"\n[label]')
+    write(tmp_path / "d", ("NORMAL/kx/1.png", "PNEUMONIA/1.png"))
+    text = refusal(lambda: pictures(mapped(tmp_path / "d", toml)))
+    assert "'PNEUMONIA/1.png': with person_in" in text and "names a class or a site" in text
+
+
 def test_one_hot_columns_are_classes(tmp_path: Path) -> None:
     write(tmp_path / "d", [f"ISIC_{n}.png" for n in range(3)])
     rows = "isic_id,patient_id,MEL,NV,BCC\nISIC_0,IP_1,1.0,0.0,0\nISIC_1,IP_2,0,1,0\nISIC_2,IP_3,0,0,1\n"

@@ -199,18 +199,30 @@ def _entry(root: Path, path: Path, mapping: PictureMapping, row: Row | None) -> 
     site = row.cells[mapping.site] if row and mapping.site else ""
     if mapping.site_folders:
         site = _folder(root, path, mapping.site_folders, "a site")
-    if row and mapping.person:
-        person = row.cells[mapping.person]
-    else:
-        person = path.parent.name if mapping.person_in == "folder" else path.stem
     return _Entry(
         path=path,
         label=_label(root, path, mapping.label, row),
-        person=person,
+        person=row.cells[mapping.person]
+        if row and mapping.person
+        else _person(mapping, path, where),
         site=_site(site, where),
         where=where,
         row=row,
     )
+
+
+def _person(mapping: PictureMapping, path: Path, where: str) -> str:
+    if mapping.person_in != "folder":
+        return path.stem
+    folder = path.parent.name
+    require(
+        folder not in (*mapping.label.folders, *mapping.site_folders),
+        f'{where}: with person_in = "folder" a picture must lie in a folder of its person, and '
+        f"'{safe_files.printable(folder)}' names a class or a site. Give each person a folder, or take "
+        'person_in = "name".',
+        error=InvalidData,
+    )
+    return folder
 
 
 def _site(text: str, where: str) -> str:

@@ -20,7 +20,7 @@ class Cohort:
     """Slices and the patients that they belong to. Never printed, logged or serialised.
 
     Shapes: `images` uint8 (0 to 255) or float16 (standardised) `[slices, channels, height,
-    width]`, `[slices, 0, 0, 0]` for a table, or, once an encoder has looked at them, float32
+    width]`, `[slices, 0, 0, 0]` for a table, or, once fixed layers have looked at them, float32
     `[slices, features, 1, 1]`; `labels` uint8 `[slices]` or `[slices, height,
     width]`; `patient` int32 `[slices]`, from 0 to the number of patients - 1, every one of them
     present; `facts` float32 `[slices, facts]`, finite, `[slices, 0]` if none are given.

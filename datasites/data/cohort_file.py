@@ -117,7 +117,7 @@ def cells_of(found: Mapping[str, NDArray[Any]]) -> Cells | None:
 def unpack(data: bytes, spec: DataSpec, *, features: int | None = None) -> SplitCohort:
     """Read a cohort and check it against its public shape.
 
-    With `features` it is one whose pictures an encoder has looked at: so many numbers each.
+    With `features` it is one whose pictures fixed layers have looked at: so many numbers each.
 
     Raises:
         InvalidData: with one sentence that names what differs.

@@ -100,7 +100,7 @@ class _Bench:
         spec, version = self._plan.data, self._hospital.asset_version
         fit = MOST_PIXELS // max(1, spec.height_px * spec.width_px)
         drawn = mock_cohort.draw(spec, seed=version, slices=max(LEAST_SLICES, min(slices, fit)))
-        cohort = frozen_features.of_mock(drawn, self._plan.computed_once)
+        cohort = frozen_features.with_drawn_features(drawn, self._plan.kept_features())
         self._split = SplitCohort(
             cohort=cohort,
             held_out=np.arange(1, cohort.patients + 1) % HELD_OUT_EVERY == 0,

@@ -214,7 +214,7 @@ def _layer(layer: Layer) -> str:
         case Encoder():
             return (
                 f"the public encoder {layer.name} (weights with the hash {short(layer.weights_sha256)}, "
-                f"pictures at {layer.input_px} px, {layer.features:,} features), which no round changes"
+                f"pictures at {layer.input_px} px, {layer.features:,} numbers of each), which no round changes"
             )
         case Projection():
             axes = (

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from torch import nn
 
-from federation.evaluation import exact_metrics
+from federation.evaluation import exact_metrics, subgroups
 from federation.evaluation.exact_metrics import together
 from federation.simulation.hospital_data import HospitalData
 from syft_code.arrays import Weights
@@ -16,18 +16,21 @@ from syft_code.plans.plan import Plan
 from syft_code.recipes.recipe import DataSpec
 
 EVERYONE = ""
+_GROUP = "group, "
 LESS_IS_BETTER = ("hd95",)
 """Beginnings of the names of figures in which less is better; in all others more is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetricRow:
-    """One figure. `site` is where its patients were held out, "" for everybody's.
+    """One figure. `site` is where its patients were held out, or their group, "" for everybody's.
 
     scope: federated; pooled; alone (trained at `trained_at`, everybody's patients); local only (the
-    same model on its own hospital's patients); and, derived from these, best single site (the best
-    of "alone", chosen on the patients that it is measured on, which favours it) and worst site
-    (federated or pooled models where they do worst).
+    same model on its own hospital's patients); group (federated or pooled models on the patients that
+    a fact names, `subgroups`); and, derived from these, best single site (the best
+    of "alone", chosen on the patients that it is measured on, which favours it), worst site and worst
+    group (federated or pooled models where they do worst), and gap (between the best group and the
+    worst one of one fact).
     """
 
     scope: str
@@ -63,9 +66,14 @@ def rows(
         return _means(at_sites) + at_sites
     all_held_out = together([everyone.held_out(name) for name in everyone.names])
     network = _network(plan, delivered(trained_at if alone else everyone.names[0]))
+    groups: list[MetricRow] = []
+    if not alone:
+        for name, cohort in subgroups.of(all_held_out, plan.data).items():
+            groups += _figures(network, cohort, plan.data, f"group, {scope}", name, number, "")
     return [
         *_figures(network, all_held_out, plan.data, scope, EVERYONE, number, named),
         *at_sites,
+        *groups,
     ]
 
 
@@ -111,7 +119,7 @@ def _figures(
 
 
 def derived(rows: Sequence[MetricRow]) -> list[MetricRow]:
-    """The best single site and the worst site, figure by figure."""
+    """The best single site, the worst site, the worst group and the gap, figure by figure."""
     found: list[MetricRow] = []
     for metric, number in sorted({(row.metric, row.round) for row in rows}):
         these = [row for row in rows if (row.metric, row.round) == (metric, number)]
@@ -122,7 +130,25 @@ def derived(rows: Sequence[MetricRow]) -> list[MetricRow]:
         if sites:
             worst = _best(sites, least=True)
             found.append(replace(worst, scope=f"worst site, {worst.scope}"))
+        for scope in sorted({row.scope for row in these if row.scope.startswith(_GROUP)}):
+            groups = [row for row in these if row.scope == scope]
+            worst = _best(groups, least=True)
+            found += [replace(worst, scope=f"worst {worst.scope}"), *_largest_gap(groups)]
     return found
+
+
+def _largest_gap(groups: Sequence[MetricRow]) -> list[MetricRow]:
+    """Between the best and the worst group of one fact, of the fact where it is largest; or nothing."""
+    gaps = []
+    for fact in dict.fromkeys(subgroups.fact(row.site) for row in groups):
+        of_fact = [row for row in groups if subgroups.fact(row.site) == fact]
+        values = [row.value for row in of_fact]
+        if len(values) > 1:
+            scope = f"gap, {groups[0].scope.removeprefix(_GROUP)}"
+            patients = sum(row.patients for row in of_fact)
+            gap = replace(groups[0], scope=scope, site=fact, patients=patients)
+            gaps.append(replace(gap, value=max(values) - min(values)))
+    return [max(gaps, key=lambda row: row.value)] if gaps else []
 
 
 def _best(rows: Sequence[MetricRow], *, least: bool = False) -> MetricRow:

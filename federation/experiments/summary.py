@@ -19,8 +19,12 @@ ROWS = (
     ("best single site", "best single site"),
     ("local only", "local only, mean of sites"),
     ("worst site, pooled", "pooled, worst site"),
+    ("worst group, pooled", "pooled, worst group"),
+    ("gap, pooled", "pooled, gap between groups"),
     ("federated", "federated"),
     ("worst site, federated", "federated, worst site"),
+    ("worst group, federated", "federated, worst group"),
+    ("gap, federated", "federated, gap between groups"),
 )
 """Scopes in the order of the table, and what it calls them."""
 
@@ -44,7 +48,7 @@ def by_seed(rows: Sequence[Record], scope: str, metric: str) -> dict[int, float]
 def _is_main(row: Record) -> bool:
     return (
         row["scope"] == "local only"
-        or row["scope"].startswith(("worst", "best"))
+        or row["scope"].startswith(("worst", "best", "gap"))
         or not row["site"]
     )
 

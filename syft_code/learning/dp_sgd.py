@@ -170,7 +170,7 @@ def _descend(
     expected = run.dp.sample_rate * run.declared_patients
     for step in range(1, run.dp.steps + 1):
         # 1 Take a random sample: Poisson, then slices of each patient.
-        sample = patients.sample(run.dp, randomness)
+        sample = patients.sample(run.dp.sample_rate, randomness, slices=run.dp.slices)
         # 2, 3 Compute the gradient of each patient, clip it. An empty sample gives zeros.
         total, unclipped = gradients.clipped_sum(sample, clip.norm)
         if run.grid is not None:
@@ -318,12 +318,12 @@ class _SlicesOfPatients:
         self._counts: NDArray[np.int64] = np.bincount(cohort.patient).astype(np.int64)
         self._first = np.cumsum(self._counts) - self._counts
 
-    def sample(self, dp: DpSgd, randomness: NoiseSource) -> Drawn:
-        """Draw each patient with probability `dp.sample_rate`, and slices of each drawn one, any twice."""
-        drawn = randomness.uniform(len(self._counts)) < dp.sample_rate
-        offset = randomness.choice(self._counts[drawn].repeat(dp.slices))
-        chosen: Drawn = self._by_patient[self._first[drawn].repeat(dp.slices) + offset]
-        return chosen.reshape(-1, dp.slices)
+    def sample(self, sample_rate: float, randomness: NoiseSource, *, slices: int) -> Drawn:
+        """Draw each patient with probability `sample_rate`, and `slices` of each, with replacement."""
+        drawn = randomness.uniform(len(self._counts)) < sample_rate
+        offset = randomness.choice(self._counts[drawn].repeat(slices))
+        chosen: Drawn = self._by_patient[self._first[drawn].repeat(slices) + offset]
+        return chosen.reshape(-1, slices)
 
 
 class _Descent:

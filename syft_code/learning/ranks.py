@@ -1,7 +1,7 @@
 """One hospital's training on several processes: a batch's slices split, clipped sums added up.
 
     rank 0   draws the patients ─▶ all ranks: weights, who was drawn, the clip norm
-             every n-th slice   ─▶ clipped sum ─┐
+             every n-th patient   ─▶ clipped sum ─┐
     rank 1   the others         ─▶ clipped sum ─┴▶ rank 0: one sum, noise once, one step
 
 All ranks are of one hospital and hold its cohort; what travels between them is as private as it is. So

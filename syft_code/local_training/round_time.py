@@ -68,9 +68,9 @@ def release_schedule(plan: Plan, mock: Cohort, *, slowness: float = 1.0) -> Rele
 
     Works on the mock in this process, with one thread, for as long as a few steps and an evaluation
     take. `slowness` says how much longer a hospital's machine takes than this one. What fixed layers say
-    of the pictures is there before a round begins, so it takes no part.
+    of the pictures is computed before a round, so its time does not count.
     """
-    mock = frozen_features.of_mock(mock, plan.computed_once)
+    mock = frozen_features.with_drawn_features(mock, plan.kept_features())
     with one_thread():
         train_s = _training_s(plan, mock) + _sealing_s(plan)
         evaluate_s = _evaluation_s(plan, mock) if plan.evaluation is not None else 0.0

@@ -10,7 +10,7 @@ picture and on public numbers, so adding or removing a patient changes nothing o
 
 import functools
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -27,7 +27,7 @@ from syft_code.errors import InvalidData, require
 from syft_code.models import encoder_networks, encoder_weights, networks
 from syft_code.models.scattering import ScatteringTransform
 from syft_code.models.threads import one_thread
-from syft_code.recipes.encoders import PICTURES_AT_ONCE, Encoder, Projection, encoder
+from syft_code.recipes.encoders import Encoder, Projection, encoder
 from syft_code.recipes.layers import KeptLayer, Scattering
 
 SCATTERED_AT_ONCE = 32
@@ -51,8 +51,9 @@ def encoded(
     channels) or a scattering layer, float32 `[slices, features, 1, 1]` for a projection; gives float32 `[slices, features, 1, 1]`. `file` holds
     the bytes that the layer's `file_sha256` names, nothing if it names none.
 
-    Guarantee: a picture's features follow from the picture, the layer and the file. Whatever stands
-    beside it in `images` changes them by rounding at most.
+    Guarantee: a picture's features follow from the picture, the layer and the file alone, bit for
+    bit: an encoder looks at one picture at a time. A projection's rows may differ by rounding, whose
+    size nothing after it raises.
 
     Raises:
         InvalidData: if the file is not the one that the layer names, or does not hold what it needs.
@@ -60,7 +61,7 @@ def encoded(
     _check_file(layer, file)
     match layer:
         case Encoder():
-            compute, at_once, count = _looking(layer, file), PICTURES_AT_ONCE, layer.features
+            compute, at_once, count = _looking(layer, file), 1, layer.features
         case Projection():
             compute, at_once, count = _projecting(layer, file), ROWS_AT_ONCE, layer.features
         case Scattering():
@@ -75,16 +76,13 @@ def encoded(
     return features
 
 
-def of_mock(mock: Cohort, layers: Sequence[KeptLayer]) -> Cohort:
-    """A mock as what comes after some layers is tried out on it: an encoder's features are drawn."""
-    if not layers:
+def with_drawn_features(mock: Cohort, features: int | None) -> Cohort:
+    """A mock with so many drawn features a picture, to try out what comes after fixed layers."""
+    if features is None:
         return mock
-    last = layers[-1]
-    if isinstance(last, Scattering):
-        return replace(mock, images=encoded(last, mock.images, b""))
-    shape = (len(mock.images), last.features, 1, 1)
-    drawn = np.random.default_rng(0).standard_normal(shape)
-    return replace(mock, images=drawn.astype(np.float32))
+    shape = (len(mock.images), features, 1, 1)
+    drawn = np.random.default_rng(0).standard_normal(shape, dtype=np.float32)
+    return replace(mock, images=drawn)
 
 
 def pack_axes(axes: NDArray[np.float32], mean: NDArray[np.float32]) -> bytes:

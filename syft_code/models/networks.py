@@ -184,7 +184,8 @@ def split_prefix(model: nn.Module, frozen: int) -> tuple[nn.Module | None, nn.Mo
     be computed once, without gradients. The rest shares its parameters with the model, in the same
     order; its own first `frozen` less those of the prefix stay too. A fusion has a prefix in both
     branches. The prefix is None, and the rest the model itself, where there is nothing to gain: no
-    first layer is frozen or a scattering layer, or the model is a U-Net.
+    first layer is frozen or a scattering layer, or the model is a U-Net or
+    an encoder-decoder.
 
     Shapes: a prefix takes what a network takes and gives two tensors, slices along the first axis.
     """

@@ -52,6 +52,7 @@ from syft_code.recipes.recipe import (
     Recipe,
     check_activations,
     computed_once,
+    features_after,
     front,
     parameter_count,
     require_recipe,
@@ -105,7 +106,7 @@ class Plan:
     averaging: float | None = None
     release_schedule: ReleaseSchedule | None = None
     shared_noise: SharedNoise | None = None
-    format: Annotated[int, Field(ge=6, le=6)] = 6
+    format: Annotated[int, Field(ge=7, le=7)] = 7
 
     def __post_init__(self) -> None:
         require_recipe(self.recipe)
@@ -176,6 +177,11 @@ class Plan:
     def computed_once(self) -> tuple[KeptLayer, ...]:
         """What each hospital computes once for each picture, and trains on from then on."""
         return computed_once(self.recipe.model, augmented=self.augmentation is not None)
+
+    def kept_features(self, layers: int | None = None) -> int | None:
+        """How many numbers a picture is after so many of these layers, or all; None of pixels."""
+        fixed = self.computed_once[:layers]
+        return features_after(fixed, self.data) if fixed else None
 
     @property
     def noise_grid(self) -> NoiseGrid | None:

@@ -72,8 +72,8 @@ class DpSgd:
     starts at `max_grad_norm` and `noise_multiplier` is that of a whole step, the gradient's and
     the count's noise together. `engine` computes the gradient of each patient; sampling, clipping
     and noise are the same for each engine, and so is the price. A patient's gradient is the mean
-    over `slices` of its slices, each drawn from all of them: clipped as one, so that the price is that of
-    one slice.
+    over `slices` of its slices, drawn with replacement; the mean is clipped once, so it costs what one
+    slice costs.
     """
 
     noise_multiplier: float

@@ -35,8 +35,8 @@ LOW_VARIANCE = 1 << 16
 REACH = 13.5
 """Standard deviations that a table reaches: a number outside has a probability below 2^-133."""
 MOST_DEVIATIONS = 20.0
-"""No number that is drawn lies further out, whatever the variance from 2^10 on: 13.5 times the
-parts' deviations, added up, and what is rounded up."""
+"""No number that is drawn lies further out: the reaches of a sum's tables come to 18.95 standard
+deviations at most."""
 Words = Callable[[int], NDArray[np.uint64]]
 """So many words of 64 random bits: `NoiseSource.words`."""
 _WEIGHT_BITS = 288
@@ -93,7 +93,7 @@ class _Table:
 
     @classmethod
     def of(cls, variance: int) -> "_Table":
-        """Made once for a variance: a study has the same in each round."""
+        """Made once for a variance in each process."""
         return _table(variance)
 
     def sample(self, size: int, words: Words) -> NDArray[np.int64]:
@@ -111,7 +111,7 @@ class _Table:
         return drawn
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=16)
 def _table(variance: int) -> _Table:
     return _Table(variance)
 

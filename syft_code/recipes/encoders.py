@@ -22,8 +22,6 @@ from syft_code.errors import require
 
 LEAST_PX, MOST_PX = 32, 512
 MOST_AXES = 1024
-PICTURES_AT_ONCE = 4
-"""That an encoder looks at together: their maps stay near the processor."""
 EncoderName = Literal[
     "efficientnet-lite0",
     "efficientnet-lite1",
@@ -182,11 +180,16 @@ class KnownEncoder:
     deviation: tuple[float, float, float]
 
     @property
+    def last_stages(self) -> tuple[int, ...]:
+        """Of each size of map the last stage, from 0."""
+        strides = [*(stage.stride for stage in self.stages[1:]), 2]
+        return tuple(number for number, after in enumerate(strides) if after == 2)
+
+    @property
     def last_blocks(self) -> tuple[int, ...]:
         """Of each size of map the last block, from 0; the head is not among them."""
-        ends = itertools.accumulate(stage.blocks for stage in self.stages)
-        strides = [*(stage.stride for stage in self.stages[1:]), 2]
-        return tuple(end - 1 for end, after in zip(ends, strides, strict=True) if after == 2)
+        ends = list(itertools.accumulate(stage.blocks for stage in self.stages))
+        return tuple(ends[number] - 1 for number in self.last_stages)
 
     def maps(self, input_px: int) -> tuple[tuple[int, int], ...]:
         """Channels and side in pixels of the last map of each size, of a picture `input_px` wide.
@@ -194,13 +197,11 @@ class KnownEncoder:
         >>> encoder("efficientnet-lite0").maps(128)
         ((16, 64), (24, 32), (40, 16), (112, 8), (320, 4))
         """
-        side = -(-input_px // (4 if self.family == "resnet" else 2))
-        found = []
-        for stage, after in itertools.zip_longest(self.stages, self.stages[1:]):
+        side, sides = -(-input_px // (4 if self.family == "resnet" else 2)), []
+        for stage in self.stages:
             side = -(-side // stage.stride)
-            if after is None or after.stride == 2:
-                found.append((stage.channels, side))
-        return tuple(found)
+            sides.append(side)
+        return tuple((self.stages[n].channels, sides[n]) for n in self.last_stages)
 
     @property
     def bounded(self) -> bool:

@@ -250,6 +250,11 @@ def _after_pixels(layer: Layer, shape: Shape, where: str) -> tuple[Shape, int]:
                 channels == 3,
                 f"In {where} there must be three channels, red, green and blue, got {channels}.",
             )
+            require(
+                layer.features <= MAX_FIXED_NUMBERS,
+                f"In {where} at most {MAX_FIXED_NUMBERS:,} numbers may come of one image, got "
+                f"{layer.features:,}: use a smaller input_px, or another pool.",
+            )
             return (layer.features, 1, 1), 0
         case Projection():
             require(

@@ -39,7 +39,7 @@ def plan(
     if hidden:
         layers = [{"kind": "linear", "features": features} for features in hidden]
     return {
-        "format": 6,
+        "format": 7,
         "study": study,
         "researcher_key": second.public(SIGN_SEEDS["researcher"]),
         "data": {
@@ -65,6 +65,7 @@ def plan(
             "steps": 1,
             "adaptive": None,
             "engine": "consilium",
+            "slices": 1,
         },
         "optimizer": {"learning_rate": 0.1, "momentum": 0.0},
         "rounds": 2,

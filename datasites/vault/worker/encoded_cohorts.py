@@ -24,12 +24,14 @@ from datasites.vault.worker.training_worker import TrainingWorker
 from syft_code import canonical
 from syft_code.errors import Unavailable
 from syft_code.plans.plan import Plan
-from syft_code.recipes.encoders import PICTURES_AT_ONCE, steps
+from syft_code.recipes.encoders import steps
 from syft_code.recipes.layers import KeptLayer
 from syft_code.runtime import durable_files, encoder_files
 from syft_code.runtime.encoder_files import EncoderFiles
 
 LOG = logging.getLogger("consilium.vault")
+FEATURES = 1
+"""Raised with each change of the code that makes features (`frozen_features`): old files go."""
 TOLD_EVERY = 256
 """Pictures between two lines of the owner's log."""
 _ENDING = ".safetensors"
@@ -120,7 +122,8 @@ class EncodedCohorts:
         raw = self._worker.run(
             job, self._file(layer), before.path, on_step=_told(layer, job.pictures)
         )
-        features = np.frombuffer(raw, "<f4").reshape(job.pictures, -1, 1, 1)
+        shape = (job.pictures, plan.kept_features(place + 1) or 0, 1, 1)
+        features = np.frombuffer(raw, "<f4").reshape(shape)
         encoded = replace(whole, cohort=replace(whole.cohort, images=features))
         return self._keep(stem, cohort_file.pack(encoded))
 
@@ -132,14 +135,14 @@ class EncodedCohorts:
 
 
 def _key(layers: tuple[KeptLayer, ...]) -> str:
-    return canonical.sha256(canonical.encode(list(layers)))[:32]
+    return canonical.sha256(canonical.encode([FEATURES, *layers]))[:32]
 
 
 def _told(layer: KeptLayer, pictures: int) -> Callable[[int], None]:
     """Progress, for the owner's log alone: the number of pictures is private."""
 
     def tell(done: int) -> None:
-        if done % TOLD_EVERY < PICTURES_AT_ONCE or done == pictures:
+        if done % TOLD_EVERY == 0 or done == pictures:
             LOG.info("%s: %d of %d pictures", layer.kind, done, pictures)
 
     return tell

@@ -24,7 +24,6 @@ from syft_code.models import frozen_features
 from syft_code.models.compute import Compute
 from syft_code.plans.plan import Plan
 from syft_code.privacy.noise import NoiseSource
-from syft_code.recipes.recipe import features_after
 from syft_code.secret_sharing.vector_layout import VectorLayout
 
 
@@ -45,8 +44,7 @@ def perform(
     torch.set_num_threads(job.threads)
     plan = Plan.decode(job.plan.encode())
     _check_cohort(cohort, job.cohort_sha256)
-    encoded = _features(plan, len(plan.computed_once))
-    split = cohort_file.unpack(cohort, plan.data, features=encoded)
+    split = cohort_file.unpack(cohort, plan.data, features=plan.kept_features())
     sent, stored = _divided(plan, job, body)
     randomness = NoiseSource.from_os()
     if job.purpose == "train":
@@ -82,15 +80,10 @@ def encode(
     """
     plan = Plan.decode(job.plan.encode())
     _check_cohort(cohort, job.cohort_sha256)
-    split = cohort_file.unpack(cohort, plan.data, features=_features(plan, job.place))
+    split = cohort_file.unpack(cohort, plan.data, features=plan.kept_features(job.place))
     layer = plan.computed_once[job.place]
     features = frozen_features.encoded(layer, split.cohort.images, file, on_done=on_done)
-    return features.astype("<f4").tobytes()
-
-
-def _features(plan: Plan, layers: int) -> int | None:
-    """How many numbers a picture is after so many of the fixed layers; None of pixels."""
-    return features_after(plan.computed_once[:layers], plan.data) if layers else None
+    return features.astype("<f4", copy=False).tobytes()
 
 
 def _check_cohort(cohort: bytes, sha256: str) -> None:

@@ -34,7 +34,6 @@ from syft_code.errors import InvalidMessage, TrainingFailed
 from syft_code.models.devices import Device, Precision
 from syft_code.plans.plan import Plan
 from syft_code.plans.plan_parts import Engine
-from syft_code.recipes.recipe import features_after
 from syft_code.secret_sharing.vector_layout import VectorLayout
 
 START_LIMIT_S = 180.0
@@ -307,8 +306,7 @@ def _converse(
 def _result_bytes(job: TrainingJob | EncodingJob) -> int:
     plan = Plan.decode(job.plan.encode())
     if isinstance(job, EncodingJob):
-        fixed = plan.computed_once[: job.place + 1]
-        return 4 * job.pictures * features_after(fixed, plan.data)
+        return 4 * job.pictures * (plan.kept_features(job.place + 1) or 0)
     return 8 * VectorLayout.of(plan).result_length(job.purpose)
 
 

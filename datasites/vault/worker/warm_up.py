@@ -26,7 +26,7 @@ from syft_code.plans.messages import PURPOSES, Purpose
 from syft_code.plans.plan import Plan
 from syft_code.plans.plan_parts import DpSgd, Engine, Evaluation, Sgd
 from syft_code.plans.roster import Aggregator, Hospital
-from syft_code.recipes.architectures import LayerStack, UNet
+from syft_code.recipes.architectures import EncoderDecoder, LayerStack, UNet
 from syft_code.recipes.encoders import LEAST_PX, Encoder, EncoderName, Projection
 from syft_code.recipes.layers import (
     Activation,
@@ -40,7 +40,7 @@ from syft_code.recipes.layers import (
 )
 from syft_code.recipes.recipe import CrossEntropy, DataSpec, DiceCrossEntropy, Recipe
 
-DataKind = Literal["ham10000", "brats", "table", "series"]
+DataKind = Literal["ham10000", "brats", "lgg", "table", "series"]
 PATIENTS = 4
 SMALLEST: EncoderName = "efficientnet-lite0"
 _KEYS = [f"{number:064x}" for number in range(8)]
@@ -83,6 +83,9 @@ def _encoding() -> None:
     features = job_runner.encode(job, packed, cohort)
     rows = np.frombuffer(features, "<f4").reshape(2 * PATIENTS, -1, 1, 1)
     frozen_features.encoded(layers[1], rows, b"")
+    pictures = cohort_file.unpack(cohort, data).cohort.images
+    for layer in (_maps(layers[0].file_sha256), Scattering(angles=4)):
+        frozen_features.encoded(layer, pictures, packed if isinstance(layer, Encoder) else b"")
 
 
 def small_rounds_with_opacus() -> None:
@@ -97,7 +100,8 @@ def examples(*, engine: Engine = "consilium") -> Iterator[tuple[Plan, bytes]]:
     """A plan of each kind of network that the engine may train, and a cohort's file for it."""
     for recipe, data in _kinds():
         if engine == "consilium" or data.kind != "series":
-            yield _plan(recipe, data, engine=engine), _cohort(data)
+            plan = _plan(recipe, data, engine=engine)
+            yield plan, _cohort(data, features=plan.kept_features())
 
 
 def _kinds() -> Iterator[tuple[Recipe, DataSpec]]:
@@ -112,7 +116,12 @@ def _kinds() -> Iterator[tuple[Recipe, DataSpec]]:
         (Recipe(model=LayerStack(layers=(Linear(features=4),)), loss=classify), _spec("table", 0)),
         (Recipe(model=LayerStack(layers=(Lstm(units=4),)), loss=classify), _spec("series", 1, 4)),
         (Recipe(model=UNet(widths=(4, 8)), loss=segment), _spec("brats", 2, 16)),
+        (Recipe(model=EncoderDecoder(encoder=_maps("0" * 64)), loss=segment), _spec("lgg", 3, 16)),
     )
+
+
+def _maps(sha256: str) -> Encoder:
+    return Encoder(name=SMALLEST, weights_sha256=sha256, input_px=LEAST_PX, pool="maps")
 
 
 def job_of(plan: Plan, purpose: Purpose, cohort: bytes) -> tuple[TrainingJob, bytes]:
@@ -176,7 +185,7 @@ def _plan(recipe: Recipe, data: DataSpec, *, engine: Engine = "consilium") -> Pl
 def _spec(kind: DataKind, channels: int, size_px: int = 0) -> DataSpec:
     return DataSpec(
         kind=kind,
-        task="segmentation" if kind == "brats" else "classification",
+        task="segmentation" if kind in ("brats", "lgg") else "classification",
         channels=tuple(f"c{number}" for number in range(channels)),
         height_px=size_px,
         width_px=size_px,
@@ -187,7 +196,7 @@ def _spec(kind: DataKind, channels: int, size_px: int = 0) -> DataSpec:
     )
 
 
-def _cohort(data: DataSpec) -> bytes:
+def _cohort(data: DataSpec, *, features: int | None = None) -> bytes:
     """Patients of noise, every other one held out, as a vault keeps them."""
     random = np.random.default_rng(0)
     shape = (2 * PATIENTS, len(data.channels), data.height_px, data.width_px)
@@ -202,7 +211,7 @@ def _cohort(data: DataSpec) -> bytes:
     )
     return cohort_file.pack(
         SplitCohort(
-            cohort=cohort,
+            cohort=frozen_features.with_drawn_features(cohort, features),
             held_out=np.arange(2 * PATIENTS) % 2 == 1,
             tokens=patient_hashing.tokens([str(n) for n in range(2 * PATIENTS)], bytes(32)),
             split_rule="warm-up",

@@ -279,6 +279,24 @@ def test_best_and_worst_are_the_other_way_round_for_a_distance() -> None:
     }
 
 
+def test_the_worst_group_and_the_largest_gap_are_of_one_fact() -> None:
+    groups = {"sex=f": 0.8, "sex=m": 0.7, "age, lower third": 0.6, "age, upper third": 0.65}
+    rows = [row("group, federated", name, value) for name, value in groups.items()]
+    worst, gap = cell_metrics.derived(rows)
+    assert (worst.scope, worst.site, worst.value) == (
+        "worst group, federated",
+        "age, lower third",
+        0.6,
+    )
+    assert (gap.scope, gap.site) == ("gap, federated", "sex")
+    assert gap.value == pytest.approx(0.1)
+
+
+def test_a_fact_with_one_group_that_is_large_enough_has_no_gap() -> None:
+    (worst,) = cell_metrics.derived([row("group, federated", "sex=f", 0.8)])
+    assert worst.scope == "worst group, federated"
+
+
 def test_with_local_normalisation_each_site_is_measured_with_its_own_model(tmp_path: Path) -> None:
     text = toy.TOML.replace(
         'layers = [{ kind = "linear", features = 3 }]',
@@ -333,7 +351,8 @@ def test_the_table_has_every_scope_and_is_the_same_as_csv_and_parquet(uninterrup
         assert {k: "" if v is None else str(v) for k, v in other.items()} == one
     assert {r["scope"] for r in rows} == {
         "pooled", "alone", "local only", "best single site", "federated",
-        "worst site, federated", "worst site, pooled",
+        "worst site, federated", "worst site, pooled", "group, federated", "group, pooled",
+        "worst group, federated", "worst group, pooled",
     }  # fmt: skip
     assert {r["stand_in"] for r in rows} == {"True"}
     assert {r["round"] for r in rows} == {"2", "4"}

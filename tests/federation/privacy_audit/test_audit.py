@@ -36,7 +36,7 @@ def sampling_at(patch: pytest.MonkeyPatch, factor: float) -> None:
     patch.setattr(
         dp_sgd._SlicesOfPatients,
         "sample",
-        lambda self, rate, source: sample(self, factor * rate, source),
+        lambda self, rate, source, *, slices: sample(self, factor * rate, source, slices=slices),
     )
 
 

@@ -272,7 +272,7 @@ def test_terms_stand_beside_the_cards(someone: Researcher) -> None:
     assert oslo["epsilon in all, for ever"] == "8" and oslo["at delta"] == "1e-05"
     assert oslo["epsilon of one study"] == "6"
     assert lisbon["epsilon of one study"] == "no cap of its own"
-    assert (oslo["models"], lisbon["models"]) == ("layers", "layers, fusion, unet")
+    assert (oslo["models"], lisbon["models"]) == ("layers", "layers, fusion, unet, encoder_decoder")
     assert (oslo["people who must approve"], lisbon["least hospitals in a sum"]) == (2, 4)
     assert lisbon["declared training patients"] == 40
     assert len(notebook_views._asked(TERMS)) == len(dataclasses.fields(Terms)), (

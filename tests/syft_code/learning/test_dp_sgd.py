@@ -15,10 +15,10 @@ from syft_code.learning.distillation import Teacher
 from syft_code.learning.dp_sgd import TrainingRun
 from syft_code.learning.proximal import ProximalTerm
 from syft_code.models import networks
-from syft_code.models.compute import HERE
-from syft_code.plans.plan_parts import Augmentation, DpSgd, Sgd
+from syft_code.models.compute import HERE, Compute
+from syft_code.plans.plan_parts import Augmentation, DpSgd, Engine, Sgd
 from syft_code.privacy.noise import NoiseSource, grid_step, on_grid
-from syft_code.recipes.recipe import layer_parameters
+from syft_code.recipes.recipe import DataSpec, Recipe, layer_parameters
 from tests.gradients import (
     BRAIN,
     CASES,
@@ -422,30 +422,65 @@ def test_a_patients_gradient_is_the_mean_over_slices_that_are_drawn_from_its_own
         labels=np.zeros(5, dtype=np.uint8),
         patient=np.array([0, 1, 1, 1, 1], dtype=np.int32),
     )
-    dp = DpSgd(noise_multiplier=1.0, max_grad_norm=1.0, sample_rate=1.0, steps=1, slices=4)
-    chosen = dp_sgd._SlicesOfPatients(cohort).sample(dp, NoiseSource.from_key(b"s" * 32))
+    source = NoiseSource.from_key(b"s" * 32)
+    chosen = dp_sgd._SlicesOfPatients(cohort).sample(1.0, source, slices=4)
     assert chosen.shape == (2, 4)
     assert set(chosen[0]) == {0} and set(chosen[1]) <= {1, 2, 3, 4} and len(set(chosen[1])) > 1
 
 
+@pytest.mark.parametrize("engine", ["consilium", "opacus"])
 @pytest.mark.parametrize("case", ["every layer of a stack", "U-Net with facts, Dice", "table"])
-def test_slices_of_a_patient_are_clipped_as_one(case: str) -> None:
+def test_slices_of_a_patient_are_clipped_and_counted_as_one(case: str, engine: Engine) -> None:
     recipe, data = CASES[case]
-    cohort = a_cohort(data, 6)
+    cohort = a_cohort(data, 9)
     rows = slow_gradients(a_model(recipe, data), cohort, recipe=recipe, views=3)
-    bound = median_norm(rows)
-    gradients = dp_sgd._Gradients(
+    bound = 1.01 * median_norm(rows)
+    gradients = _of_slices(recipe, data, cohort, engine=engine)
+    found = gradients.clipped_sum(np.arange(9).reshape(3, 3), bound)
+    torch.testing.assert_close(
+        found.total, clip_and_add(rows, bound), rtol=1e-4, atol=1e-5 * bound, check_dtype=False
+    )
+    assert found.unclipped == int((rows.norm(dim=1) <= bound).sum()) < 3
+
+
+@pytest.mark.parametrize("views", [1, 2])
+@pytest.mark.parametrize("compute", [HERE, Compute(precision="bf16")], ids=["float32", "bf16"])
+def test_one_patient_moves_a_sum_of_many_slices_by_the_clip_norm_at_most(
+    compute: Compute, views: int
+) -> None:
+    recipe, data = CASES["every layer of a stack"]
+    cohort = a_cohort(data, 40)
+    chosen = np.arange(40).reshape(10, 4)
+    task = dp_sgd.Task(recipe=recipe, augmentation=Augmentation(views=views, flips=True))
+    sums = [
+        _of_slices(recipe, data, cohort, compute=compute, task=task, slices=4)
+        .clipped_sum(those, 0.01)
+        .total.double()
+        for those in (chosen, chosen[:-1])
+    ]
+    assert 0.005 < float((sums[0] - sums[1]).norm()) <= 1.0001 * 0.01
+
+
+def _of_slices(
+    recipe: Recipe,
+    data: DataSpec,
+    cohort: Cohort,
+    *,
+    engine: Engine = "consilium",
+    compute: Compute = HERE,
+    task: dp_sgd.Task | None = None,
+    slices: int = 3,
+) -> dp_sgd._Gradients:
+    return dp_sgd._Gradients(
         a_model(recipe, data),
         cohort,
-        dp_sgd.Task(recipe=recipe),
+        task or dp_sgd.Task(recipe=recipe),
         frozen=0,
-        randomness=None,
-        engine="consilium",
-        compute=HERE,
-        slices=3,
+        randomness=NoiseSource.from_key(b"v" * 32),
+        engine=engine,
+        compute=compute,
+        slices=slices,
     )
-    found = gradients.clipped_sum(np.arange(6).reshape(2, 3), bound).total
-    torch.testing.assert_close(found, clip_and_add(rows, bound), rtol=1e-4, atol=1e-5 * bound)
 
 
 @pytest.mark.parametrize("slices", [0, 65])
@@ -463,10 +498,7 @@ def test_patients_and_their_slices_are_drawn_evenly(slices_each: int, place: int
     )
     slices = dp_sgd._SlicesOfPatients(cohort)
     source = NoiseSource.from_key(b"s" * 32)
-    dp = DpSgd(
-        noise_multiplier=1.0, max_grad_norm=1.0, sample_rate=0.3, steps=1, slices=slices_each
-    )
-    drawn = [slices.sample(dp, source)[:, place] for _ in range(20_000)]
+    drawn = [slices.sample(0.3, source, slices=slices_each)[:, place] for _ in range(20_000)]
     for one in drawn:
         assert len(np.unique(cohort.patient[one])) == len(one)
     often = np.bincount(np.concatenate(drawn), minlength=6) / len(drawn)

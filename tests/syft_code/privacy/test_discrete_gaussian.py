@@ -41,6 +41,21 @@ def test_large_variances_are_those_of_a_gaussian_in_bins(variance: int) -> None:
     assert drawn.var() == pytest.approx(1.0, abs=0.02)
 
 
+VARIANCES = [
+    *range(1, 40), 1023, (1 << 18) - 1,
+    *(2**power + more for power in range(18, 80) for more in (0, 1, 255, 65_535)), 2**80,
+]  # fmt: skip
+"""Of one table, and of two to nine."""
+
+
+@pytest.mark.parametrize("bits", [0, 2**64 - 1])
+def test_no_words_draw_a_number_further_out_than_is_said(bits: int) -> None:
+    """The extremes that a table can give are those of words of zeros and of ones alone."""
+    for variance in VARIANCES:
+        (drawn,) = sample(variance, 1, lambda size: np.full(size, bits, dtype=np.uint64))
+        assert abs(int(drawn)) <= MOST_DEVIATIONS * math.sqrt(variance), variance
+
+
 @pytest.mark.parametrize("variance", [1 << 18, (1 << 20) + 77])
 def test_the_last_digits_of_two_parts_are_uniform(variance: int) -> None:
     """Were the finer part too narrow, multiples of 16 would stand out."""

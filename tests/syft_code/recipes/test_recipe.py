@@ -42,6 +42,7 @@ FUSION = Fusion(
     image=(Conv(channels=4), Activation()), facts=(Linear(features=6), Activation()), head=()
 )
 ENCODER = Encoder(name="resnet18", weights_sha256="ab" * 32, input_px=64, pool="maps")
+LARGE = replace(ENCODER, name="resnet50", input_px=512)
 MAPS = EncoderDecoder(encoder=ENCODER, layers=(Conv(channels=4), GroupNorm(groups=2)))
 
 
@@ -107,6 +108,7 @@ def test_a_recipe_that_fits_its_data_passes_and_survives_json(model, data) -> No
         (UNet(widths=(4, 4, 4, 4, 4)), BRAIN, "multiples of 16"),
         (MAPS, BRAIN, "In the encoder there must be three channels, red, green and blue, got 4"),
         (MAPS, SKIN, "must be a layer stack or a fusion"),
+        (EncoderDecoder(encoder=LARGE), GLIOMA, "at most 1,000,000 numbers may come of one image"),
         (LayerStack(layers=(MAPS.encoder,)), SKIN, 'with the pool "maps" must stand in an enc'),
     ],
 )
@@ -267,5 +269,5 @@ def test_each_view_of_a_slice_counts() -> None:
     medium = recipe(LayerStack(layers=(Conv(channels=256), GlobalAverage())))
     data = replace(SKIN, height_px=128, width_px=128)
     assert plan(data=data, recipe=medium, augmentation=Augmentation(views=60, flips=True))
-    with pytest.raises(InvalidPlan, match="use fewer views"):
+    with pytest.raises(InvalidPlan, match="use fewer of them"):
         plan(data=data, recipe=medium, augmentation=Augmentation(views=64, flips=True))

@@ -2,9 +2,8 @@
 
     python -m benchmarks.public_axes --data FOLDER_OF_HAM10000
 
-    encoders/skin_axes_32.safetensors          the first 32 principal axes of an encoder's features,
-    encoders/skin_axes_512.safetensors         and the first 512
-    runs/start/public_axes_SEED.safetensors    a head learned on 32 of them, a file for each seed
+    encoders/skin_axes_128.safetensors         the first 128 principal axes of an encoder's features
+    runs/start/public_axes_SEED.safetensors    a head learned on them, a file for each seed
 
 The site is that of `pretrain`, regarded as public; the experiment leaves all of its lesions out.
 """
@@ -31,7 +30,7 @@ from syft_code.recipes.encoders import Encoder, Projection
 from syft_code.recipes.recipe import Recipe
 from syft_code.runtime.encoder_files import FOLDER, PACKAGES
 
-AXES, MOST_AXES = 32, 512
+AXES = 128
 SIZE_PX = 112
 SEEDS = (0, 1, 2, 3, 4)
 HEAD = PretrainingSettings(epochs=30, learning_rate=2e-3)
@@ -50,7 +49,7 @@ def main(
     encoder = Encoder(name="efficientnet-lite0", weights_sha256=PACKAGES[0].sha256)
     pictures = encoded_pictures.usual()
     rows = pictures.cohort(public.cohort, Fusion(image=(encoder,))).images[:, :, 0, 0]
-    projection = [_projection(rows.astype(np.float32), count) for count in (MOST_AXES, AXES)][-1]
+    projection = _projection(rows.astype(np.float32))
     loss = presets.ham10000_recipe(public.spec).loss
     recipe = Recipe(model=Fusion(image=(encoder, projection)), loss=loss)
     cohort = pictures.cohort(public.cohort, recipe.model)
@@ -70,13 +69,13 @@ def main(
         typer.echo(f"{file}: {pretraining.save(file, learnt)}")
 
 
-def _projection(rows: NDArray[np.float32], count: int) -> Projection:
-    axes = frozen_features.principal_axes(rows, count)
-    path = Path(FOLDER) / f"skin_axes_{count}.safetensors"
+def _projection(rows: NDArray[np.float32]) -> Projection:
+    axes = frozen_features.principal_axes(rows, AXES)
+    path = Path(FOLDER) / f"skin_axes_{AXES}.safetensors"
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(axes)
     typer.echo(f"{path}: {canonical.sha256(axes)}")
-    return Projection(features=count, axes_sha256=canonical.sha256(axes))
+    return Projection(features=AXES, axes_sha256=canonical.sha256(axes))
 
 
 if __name__ == "__main__":

@@ -89,7 +89,7 @@ def means(
 def maps(
     name: EncoderName, weights: Weights, pixels: Float[Tensor, "batch 3 height width"]
 ) -> Iterator[Float[Tensor, "batch channels _ _"]]:
-    """The last map of each size, the finest first; the head is not asked."""
+    """The last map of each size but the coarsest, the finest first."""
     last = encoder(name).last_blocks
     for number, features in _after_blocks(name, weights, pixels):
         if number - 1 in last:

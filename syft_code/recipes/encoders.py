@@ -80,7 +80,8 @@ class Encoder:
     def maps(self) -> tuple[tuple[int, int], ...]:
         """Channels and side of what is kept with "maps": the picture, and the last map of each size.
 
-        Larger ones are brought to the grid.
+        Larger ones are brought to the grid. The coarsest, which hardly tells one place from the next
+        and has the most channels, is left out.
         """
         pixels = (CHANNELS, self.grid_px)
         of_network = encoder(self.name).maps(self.input_px)
@@ -181,21 +182,21 @@ class KnownEncoder:
 
     @property
     def last_stages(self) -> tuple[int, ...]:
-        """Of each size of map the last stage, from 0."""
-        strides = [*(stage.stride for stage in self.stages[1:]), 2]
+        """Of each size of map but the coarsest the last stage, from 0."""
+        strides = [stage.stride for stage in self.stages[1:]]
         return tuple(number for number, after in enumerate(strides) if after == 2)
 
     @property
     def last_blocks(self) -> tuple[int, ...]:
-        """Of each size of map the last block, from 0; the head is not among them."""
+        """Of each size of map but the coarsest the last block, from 0."""
         ends = list(itertools.accumulate(stage.blocks for stage in self.stages))
         return tuple(ends[number] - 1 for number in self.last_stages)
 
     def maps(self, input_px: int) -> tuple[tuple[int, int], ...]:
-        """Channels and side in pixels of the last map of each size, of a picture `input_px` wide.
+        """Channels and side in pixels of the last map of each size but the coarsest.
 
         >>> encoder("efficientnet-lite0").maps(128)
-        ((16, 64), (24, 32), (40, 16), (112, 8), (320, 4))
+        ((16, 64), (24, 32), (40, 16), (112, 8))
         """
         side, sides = -(-input_px // (4 if self.family == "resnet" else 2)), []
         for stage in self.stages:

@@ -88,10 +88,10 @@ def test_maps_are_the_picture_and_the_last_map_of_each_size_standardised_at_each
     layer = encoders.layer(FILE, pool="maps")
     scans = np.random.default_rng(1).standard_normal((3, 3, 24, 20)).astype(np.float16)
     rows = frozen_features.encoded(layer, scans, FILE)
-    assert layer.maps == ((3, 8), (16, 8), (24, 8), (40, 4), (112, 2), (320, 1))
+    assert layer.maps == ((3, 8), (16, 8), (24, 8), (40, 4), (112, 2))
     assert rows.shape == (3, layer.features, 1, 1)
     maps = modules.MapsOutput(layer)(torch.from_numpy(rows))
-    assert maps.shape == (3, 3 + 16 + 24 + 40 + 112 + 320, 8, 8)
+    assert maps.shape == (3, 3 + 16 + 24 + 40 + 112, 8, 8)
     np.testing.assert_allclose(maps[:, 3:19].mean(1), 0.0, atol=1e-5)
     np.testing.assert_allclose(maps[:, 3:19].std(1, correction=0), 1.0, atol=1e-3)
     pixels = functional.interpolate(
@@ -102,14 +102,14 @@ def test_maps_are_the_picture_and_the_last_map_of_each_size_standardised_at_each
     np.testing.assert_array_equal(alone[0], rows[1])
 
 
-def test_the_last_map_of_a_network_has_the_mean_that_the_head_stands_on() -> None:
+def test_a_map_has_the_mean_that_the_pool_of_stages_takes_after_the_same_block() -> None:
     weights = encoder_weights.read(FILE, encoders.NAME)
     pixels = torch.randn((2, 3, 40, 40), generator=torch.Generator().manual_seed(0))
     maps = list(encoder_networks.maps(encoders.NAME, weights, pixels))
     sizes = [(one.shape[1], one.shape[2]) for one in maps]
     assert sizes == list(encoder(encoders.NAME).maps(40))
     means = encoder_networks.means(encoders.NAME, weights, pixels)
-    torch.testing.assert_close(maps[-1].mean((2, 3)), means[-2])
+    torch.testing.assert_close(maps[-1].mean((2, 3)), means[2])
 
 
 @pytest.mark.parametrize("name", typing.get_args(EncoderName))

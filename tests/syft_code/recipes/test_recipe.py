@@ -131,7 +131,7 @@ def test_a_decoder_stands_on_maps() -> None:
 
 
 def test_what_a_decoder_holds_of_a_slice_is_counted() -> None:
-    channels = 3 + 64 + 128 + 256 + 512
+    channels = 3 + 64 + 128 + 256
     assert MAPS.maps == (channels, 16, 16)
     assert layer_parameters(recipe(MAPS), GLIOMA) == [(channels * 9 + 1) * 4, 8, 10]
     numbers = (channels + 4 + 4) * 16**2 + 2 * GLIOMA.height_px * GLIOMA.width_px

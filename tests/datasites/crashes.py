@@ -50,8 +50,9 @@ from tests.plans import parties
 
 KILLS_OF_A_HOSPITAL = 20
 """Then another hospital begins, with an empty folder."""
-ORPHAN_S = 5.0
-"""A training process that outlives its vault by this much is one that was left behind."""
+ORPHAN_S = 15.0
+"""A training process that outlives its vault by this much is one that was left behind. One that still
+loads its libraries, on a busy machine for seconds, looks up when it has."""
 PATIENTS = 40
 KINDS: tuple[dict[str, Any], ...] = (
     {"algorithm": Scaffold()},

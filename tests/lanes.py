@@ -15,8 +15,16 @@ FOLDERS = ("tests/faults/", "tests/hostile/", "tests/journeys/")
 """All tests here work with servers."""
 FIXTURES = frozenset({"hurried", "line", "lines", "live", "operate", "party", "two", "vault"})
 """Each of these starts one."""
-GROUPS = ("live", "tests/hostile/", "tests/federation/experiments/")
-"""The longest: they begin, each in one worker; what they share is started once."""
+GROUPS = (
+    "tests/datasites/test_site_users.py",
+    "live",
+    "tests/hostile/",
+    "tests/federation/experiments/",
+)
+"""They begin, each in one worker; what they share is started once. First who forks for other users,
+before a worker holds a federation's clients: a fork beside their threads once ended a worker. Then the
+longest.
+"""
 SERVER = re.compile(
     r" -m (datasites\.(?!sandbox\.)|federation\.|tests\.)|launch\.py|bin/consilium (?!--version$)"
 )

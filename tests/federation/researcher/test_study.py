@@ -247,8 +247,11 @@ def test_a_researcher_who_is_stopped_in_the_middle_of_a_round_goes_on_in_a_new_p
         return act(*given, **named)
 
     monkeypatch.setattr(second, call, fatal)
+    before = set(threading.enumerate())
     with pytest.raises(Killed):
         parties.study.train()
+    for thread in set(threading.enumerate()) - before:
+        thread.join(10)  # a process that is killed leaves no thread behind
     outcome = parties.new_process().train()
     assert outcome.stopped == ""
     assert [record.absent for record in outcome.rounds] == [0, 0, 0]

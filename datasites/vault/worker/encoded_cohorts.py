@@ -30,7 +30,7 @@ from syft_code.runtime import durable_files, encoder_files
 from syft_code.runtime.encoder_files import EncoderFiles
 
 LOG = logging.getLogger("consilium.vault")
-FEATURES = 1
+FEATURES_VERSION = 1
 """Raised with each change of the code that makes features (`frozen_features`): old files go."""
 TOLD_EVERY = 256
 """Pictures between two lines of the owner's log."""
@@ -135,7 +135,7 @@ class EncodedCohorts:
 
 
 def _key(layers: tuple[KeptLayer, ...]) -> str:
-    return canonical.sha256(canonical.encode([FEATURES, *layers]))[:32]
+    return canonical.sha256(canonical.encode([FEATURES_VERSION, *layers]))[:32]
 
 
 def _told(layer: KeptLayer, pictures: int) -> Callable[[int], None]:

@@ -11,17 +11,17 @@ import asyncio
 import socket
 import struct
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Literal
 
+from tests.waiting import PATIENCE_S, until
+
 Direction = Literal["up", "down"]
 How = Literal["reset", "end", "hold", "flip"]
 READ_BYTES = 256 * 1024
-PATIENCE_S = 60.0
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
@@ -194,11 +194,3 @@ def line(target: str) -> Iterator[Line]:
         yield made
     finally:
         made.close()
-
-
-def until(holds: Callable[[], bool], *, within_s: float = PATIENCE_S) -> None:
-    """Wait until something holds."""
-    give_up = time.monotonic() + within_s
-    while not holds():
-        assert time.monotonic() < give_up, "what the test waits for did not happen"
-        time.sleep(0.01)

@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import free_ports
-from tests.faults.line import until
 from tests.faults.strangers import strangers
+from tests.waiting import until
 
 ROOT = Path(__file__).parents[2]
 STOPPED_S = 30.0

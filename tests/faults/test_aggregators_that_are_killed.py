@@ -13,7 +13,7 @@ from federation.transport.aggregator_client import AggregatorClient
 from federation.transport.growing_file import GrowingFile
 from syft_code import canonical
 from syft_code.plans.messages import Signed
-from tests.faults.line import Line, until
+from tests.faults.line import Line
 from tests.faults.parties import (
     FOUR,
     LONG,
@@ -24,6 +24,7 @@ from tests.faults.parties import (
     make_plan,
     plain_sum,
 )
+from tests.waiting import until
 
 Carry = Callable[..., Carrier]
 

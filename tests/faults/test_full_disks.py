@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from syft_code.errors import Unavailable
-from tests.faults.line import until
 from tests.faults.parties import (
     FOUR,
     LONG,
@@ -23,6 +22,7 @@ from tests.faults.parties import (
     call_for,
     make_plan,
 )
+from tests.waiting import until
 
 DISK_BYTES = 320 * MIB
 FULL = "disk must have room for this and has not: its operator must make room"

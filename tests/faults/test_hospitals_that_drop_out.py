@@ -6,8 +6,8 @@ import pytest
 
 from federation.researcher.collector import best_set
 from syft_code.errors import Refused, Unavailable
-from tests.faults.line import until
 from tests.faults.parties import FOUR, LONG, THREE, Carrier, Party, call_for, make_plan
+from tests.waiting import until
 
 Carry = Callable[..., Carrier]
 both_schemes = pytest.mark.parametrize("needed", [None, 2], ids=["all of 3", "2 of 3"])

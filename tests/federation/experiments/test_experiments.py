@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -42,6 +41,7 @@ from syft_code.plans.algorithms import Scaffold
 from syft_code.privacy import accounting
 from syft_code.recipes.architectures import LayerStack
 from tests.federation.experiments import toy
+from tests.waiting import until
 
 pytestmark = pytest.mark.thorough
 
@@ -439,13 +439,13 @@ def test_an_experiment_that_is_stopped_goes_on_and_ends_with_the_same_bytes(
         stderr=subprocess.DEVNULL,
     ) as process:
         try:
-            wait_until(lambda: "round 1/4" in underway(out))
+            until(lambda: "round 1/4" in underway(out), within_s=ENDS_S)
             workers = children(process.pid)
             process.send_signal(how)
             process.wait(timeout=ENDS_S)
         finally:
             process.kill()
-    wait_until(lambda: not any(map(alive, workers)))  # or they would write on
+    until(lambda: not any(map(alive, workers)), within_s=ENDS_S)  # or they would write on
     assert underway(out) and list(out.glob("cells/*.json"))
     assert not (out / "results.csv").exists()
     finish(file, out)
@@ -482,13 +482,6 @@ def alive(pid: int) -> bool:
         return "State:\tZ" not in Path(f"/proc/{pid}/status").read_text()
     except OSError:
         return False
-
-
-def wait_until(holds) -> None:  # type: ignore[no-untyped-def]
-    deadline = time.monotonic() + ENDS_S
-    while not holds():
-        assert time.monotonic() < deadline, "it must come to pass"
-        time.sleep(0.02)
 
 
 @pytest.mark.parametrize("what", ["torn", "of another plan"])

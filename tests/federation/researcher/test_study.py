@@ -43,6 +43,7 @@ from tests.federation.stand_in_parties import (
     Turn,
     federation,
 )
+from tests.waiting import until
 
 REFUSALS: dict[str, dict[str, object]] = {
     "undecided or denied": {"raises": {("train", 2): NotApproved(NO_PART)}},
@@ -250,8 +251,7 @@ def test_a_researcher_who_is_stopped_in_the_middle_of_a_round_goes_on_in_a_new_p
     before = set(threading.enumerate())
     with pytest.raises(Killed):
         parties.study.train()
-    for thread in set(threading.enumerate()) - before:
-        thread.join(10)  # a process that is killed leaves no thread behind
+    until(lambda: before.issuperset(threading.enumerate()))  # a killed process leaves no thread
     outcome = parties.new_process().train()
     assert outcome.stopped == ""
     assert [record.absent for record in outcome.rounds] == [0, 0, 0]

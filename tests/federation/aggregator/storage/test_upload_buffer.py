@@ -2,8 +2,7 @@
 
 import resource
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -31,6 +30,7 @@ from tests.federation.live_aggregators import (
     make_plan,
     make_shares,
 )
+from tests.waiting import until
 
 MIB = 1024 * 1024
 PEER = Played.new("agg-0")
@@ -55,13 +55,6 @@ def plan_with(party: Party, study: str, *, features: int = 50) -> Plan:
 
 def share_of(plan: Plan, hospital: str = "north") -> SealedShare:
     return make_shares(plan, hospital)[1]
-
-
-def wait_until(holds: Callable[[], bool], *, timeout_s: float = 30) -> None:
-    give_up_s = time.monotonic() + timeout_s
-    while not holds():
-        assert time.monotonic() < give_up_s, "it must happen"
-        time.sleep(0.005)
 
 
 def dripping(
@@ -119,7 +112,7 @@ def test_a_kill_in_the_middle_of_an_upload_costs_the_missing_bytes_only(
     share, never = share_of(plan), threading.Event()
     with ThreadPoolExecutor(1) as pool:
         upload = pool.submit(line.send, dripping(share, go_on=never, step=100_000))
-        wait_until(lambda: any(path.stat().st_size >= 200_000 for path in party.files("incoming")))
+        until(lambda: any(path.stat().st_size >= 200_000 for path in party.files("incoming")))
         party.stop()
         never.set()
         with pytest.raises(Unavailable):
@@ -226,7 +219,7 @@ def test_a_line_that_went_silent_gives_way_to_a_new_one(party: Party, line: Line
     share, never = share_of(plan), threading.Event()
     with ThreadPoolExecutor(1) as pool, lines_to([party]) as (other,):
         silent = pool.submit(other.send, dripping(share, go_on=never, step=1000))
-        wait_until(lambda: any(path.stat().st_size >= 2000 for path in party.files("incoming")))
+        until(lambda: any(path.stat().st_size >= 2000 for path in party.files("incoming")))
         here = line.received(share)
         assert here == aggregator_api.ReceivedBytes(size_bytes=2000, whole=False)
         assert line.upload(share, here.size_bytes).whole
@@ -307,7 +300,7 @@ def test_a_kill_in_the_middle_of_a_sum_changes_nothing(party: Party, line: Line)
     choices = [PEER.choose(call, party=1), line.choose(call)]
     with ThreadPoolExecutor(1) as pool:
         asked = pool.submit(lambda: line.release(call, choices, piece=2))
-        wait_until(lambda: any(path.suffix == ".new" for path in party.files("incoming")))
+        until(lambda: any(path.suffix == ".new" for path in party.files("incoming")))
         party.stop()
         with pytest.raises(Unavailable):
             asked.result()

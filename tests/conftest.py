@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from datasites.demo import stand_ins
 from datasites.owner.owner import Owner
@@ -19,6 +20,8 @@ from tests.datasites import templates
 
 SHARED = Path(__file__).resolve().parents[1] / ".." / "shared" / "data"
 LESIONS = 240
+settings.register_profile("consilium")  # a machine may be busy: no example is timed
+settings.load_profile("consilium")
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
@@ -75,17 +78,24 @@ PORTS = 2_500
 """To each worker its own, below those that the system gives to clients."""
 
 
+_given: set[int] = set()
+
+
 def free_ports(count: int) -> int:
-    """The first of so many neighbouring ports that nobody listens on."""
+    """The first of so many neighbouring ports that nobody listens on, and that no test was given before."""
     worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 4
     lowest = 21_000 + worker * PORTS
-    for first in random.sample(range(lowest, lowest + PORTS - count, count), 20):
+    for first in random.sample(range(lowest, lowest + PORTS - count), 200):
+        wanted = range(first, first + count)
+        if not _given.isdisjoint(wanted):
+            continue
         try:
-            for port in range(first, first + count):
+            for port in wanted:
                 with socket.socket() as probe:
                     probe.bind(("127.0.0.1", port))
         except OSError:
             continue
+        _given.update(wanted)
         return first
     raise RuntimeError("no free ports on this machine")
 

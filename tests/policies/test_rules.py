@@ -235,7 +235,7 @@ def test_both_bounds_hold_of_everything_together() -> None:
     assert isinstance(refusal, Deny) and f"of {six:.2f}, since noise is shared" in refusal.reason
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(
     st.lists(st.tuples(st.sampled_from([0.8, 1.0, 2.0]), st.integers(1, 8)), max_size=8),
     st.floats(0.5, 10.0),

@@ -174,6 +174,5 @@ TestHospital = Hospital.TestCase
 TestHospital.settings = settings(
     max_examples=12,
     stateful_step_count=25,
-    deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )

@@ -16,7 +16,7 @@ PICTURES = {name for name, (_, data) in CASES.items() if data.kind not in ("tabl
 ANYHOW = Augmentation(views=3, flips=True, shift_px=2, intensity=0.2)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     case=st.sampled_from(sorted(CASES)),
     patients=st.integers(1, 5),

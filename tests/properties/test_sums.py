@@ -139,7 +139,7 @@ def signed(total: sharing.Ring, one: Round) -> list[int]:
     return [*total[:length].view(f"<i{total.itemsize}").tolist(), *total[length:].tolist()]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.data(), rounds())
 def test_any_hospitals_and_any_needed_aggregators_give_the_plain_sum(
     data: st.DataObject, one: Round
@@ -152,7 +152,7 @@ def test_any_hospitals_and_any_needed_aggregators_give_the_plain_sum(
     assert weight == sum(one.weights[hospital] for hospital in hospitals)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.data(), rounds(), st.integers(2, 6))
 def test_the_sums_of_disjoint_groups_add_up_to_the_sum_of_all(
     data: st.DataObject, one: Round, count: int
@@ -166,7 +166,7 @@ def test_the_sums_of_disjoint_groups_add_up_to_the_sum_of_all(
     assert np.array_equal(sharing.unshard(parts), opened(one, hospitals, data))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.data(), rounds(weighted=False))
 def test_the_error_is_half_a_step_a_hospital(data: st.DataObject, one: Round) -> None:
     """Exactly so, in fractions; read as float64 it may be off by that format's rounding too."""
@@ -180,7 +180,7 @@ def test_the_error_is_half_a_step_a_hospital(data: st.DataObject, one: Round) ->
         assert decoded[place] == float(whole) * float(step)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(rounds())
 def test_a_weight_costs_the_rounding_of_two_products_more(one: Round) -> None:
     """The factor in the values' own precision, and the product with it."""
@@ -193,7 +193,7 @@ def test_a_weight_costs_the_rounding_of_two_products_more(one: Round) -> None:
             assert abs(whole[place] * step - exact) <= step / 2 + abs(exact) * unit * 2
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     BITS,
     st.integers(1, 1000),
@@ -220,7 +220,7 @@ def test_the_aligned_worst_case_never_wraps(
     assert total.view(f"i{bits // 8}").tolist() == [exact, -exact]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(BITS, st.data())
 def test_digits_of_weights_never_wrap(bits: int, data: st.DataObject) -> None:
     """Also if all hospitals have the largest weight."""

@@ -164,7 +164,7 @@ def drawn(table: list[list[str]], form: tuple[str, str, str, str, int]) -> tuple
     return sheet, f'delimiter = "{written}"\ndecimal = "{decimal}"\nencoding = "{encoding}"\n'
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(table=rows, form=forms, change=st.sampled_from([*READ]))
 def test_what_a_schema_describes_is_read_whole(
     table: list[list[str]], form: tuple[str, str, str, str, int], change: str
@@ -180,7 +180,7 @@ def test_what_a_schema_describes_is_read_whole(
         assert facts[2 + WORDS[row[2]]] == 1 and sum(facts[2:]) == 1
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(table=rows, form=forms, change=st.sampled_from([*REFUSED]))
 def test_what_it_does_not_describe_is_refused_by_name(
     table: list[list[str]], form: tuple[str, str, str, str, int], change: str

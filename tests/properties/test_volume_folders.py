@@ -75,7 +75,7 @@ def capitals(text: str, upper: list[bool]) -> str:
     )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     what=st.sampled_from((*MODALITIES, "seg")),
     link=st.sampled_from("_-. "),
@@ -108,7 +108,7 @@ def test_a_file_under_another_name_is_read_or_named(
         assert same(found, expected)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     what=st.sampled_from((*MODALITIES, "seg")),
     row=st.integers(0, 2),
@@ -133,7 +133,7 @@ def test_affines_are_one_grid_below_a_hundredth_of_a_voxel_and_no_other(
         assert isinstance(found, str) and f"'{CASE}' must have all its files on one grid" in found
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     what=st.sampled_from(MODALITIES),
     around=st.booleans(),
@@ -164,7 +164,7 @@ def test_nan_is_background_or_named(
         assert around
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     order=st.permutations(range(SHAPE[2])),
     dropped=st.none() | st.integers(0, SHAPE[2] - 1),

@@ -608,9 +608,7 @@ def test_a_file_that_promises_too_much_is_not_unpacked(
     assert 0 < sum(unpacked) < 5_000_000
 
 
-@settings(
-    max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(flips=st.lists(st.tuples(st.integers(0, 351), st.integers(0, 255)), min_size=1, max_size=12))
 @example(flips=[(320, 1), (323, 127)])  # a signalling NaN in the affine
 def test_a_damaged_header_gives_a_sound_volume_or_a_refusal(

@@ -354,9 +354,7 @@ def test_an_image_bomb_is_never_decoded(folder: Path, monkeypatch: pytest.Monkey
         pictures.decode(data, name="x.jpg", size_px=32)
 
 
-@settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(cut=st.floats(0, 1), flips=st.lists(st.tuples(st.floats(0, 0.999), st.integers(0, 255))))
 def test_a_damaged_jpeg_gives_pixels_or_a_refusal_and_nothing_else(
     cut: float, flips: list[tuple[float, int]], original: Path

@@ -312,9 +312,7 @@ def test_a_mapping_that_says_nothing_clear_is_refused(what: str) -> None:
     assert "images.toml" in text and says in text
 
 
-@settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_folders_with_one_thing_changed_are_read_whole_or_refused(data, tmp_path_factory) -> None:
     folder = chest(tmp_path_factory.mktemp("l") / "d")

@@ -139,9 +139,7 @@ def test_a_broken_copy_is_refused_with_its_reason(what: str, folder: Path) -> No
     assert says.lower() in refusal(lambda: gliomas(folder, facts=True)).lower()
 
 
-@settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_a_damaged_tiff_gives_pixels_or_a_refusal(data) -> None:
     stored = bytearray(

@@ -136,9 +136,7 @@ def test_png_beside_jpeg_is_read(tmp_path: Path) -> None:
     assert images(folder).cohort.patients == 6
 
 
-@settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_a_folder_with_one_thing_changed_is_read_whole_or_refused(data, tmp_path_factory) -> None:
     """Whatever name a file gets, each picture is read, counted in a remark, or the folder refused."""

@@ -103,7 +103,7 @@ def test_a_png_bomb_is_refused_by_its_header(monkeypatch: pytest.MonkeyPatch) ->
     assert "60,000 x 60,000" in refusal(lambda: decoded(bytes(data)))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.data())
 def test_damaged_bytes_give_pixels_or_a_refusal(data) -> None:
     exif = Image.Exif()

@@ -33,7 +33,7 @@ def test_a_grid_is_given_back_as_its_file_has_it(
     assert np.array_equal(voxels, stored) and np.allclose(back, affine)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     shape=st.tuples(*[st.integers(16, 40)] * 2, st.integers(2, 6)),
     spacing=st.tuples(*[st.floats(0.7, 1.5)] * 3),

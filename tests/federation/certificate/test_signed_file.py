@@ -69,7 +69,7 @@ def test_a_broken_certificate_is_refused_with_its_sentence(case) -> None:
 # --- every byte ---
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     place=st.floats(0, 1, exclude_max=True), bits=st.integers(1, 255), way=st.sampled_from("xid")
 )
@@ -82,7 +82,7 @@ def test_any_changed_byte_of_a_certificate_is_found(data, place, bits, way) -> N
         signed_file.decode(changed)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     place=st.floats(0, 1, exclude_max=True), bits=st.integers(1, 255), way=st.sampled_from("xid")
 )

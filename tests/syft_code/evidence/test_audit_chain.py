@@ -21,7 +21,7 @@ KEY = SigningKey(b"k" * 32)
 THIEF = SigningKey(b"t" * 32)
 VERIFY_KEY = bytes(KEY.verify_key).hex()
 COUNT = 8
-QUICK = settings(deadline=None, max_examples=60)  # what a busy machine does in a second
+QUICK = settings(max_examples=60)  # what a busy machine does in a second
 SALT = "5a" * 16
 
 
@@ -390,7 +390,7 @@ ANCHORS = st.builds(
 )
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(
     st.one_of(
         st.binary(),

@@ -54,7 +54,7 @@ def uniforms(seed: int, images, augmentation: Augmentation):
     return random.random((len(images) * augmentation.views, numbers(images)))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(augmentation=anything, seed=seeds, dtype=st.sampled_from(["uint8", "float16"]))
 def test_types_shapes_and_ranges_stay(augmentation: Augmentation, seed: int, dtype: str) -> None:
     images, labels = pictures(seed, dtype=dtype)
@@ -70,7 +70,7 @@ def test_types_shapes_and_ranges_stay(augmentation: Augmentation, seed: int, dty
     assert np.array_equal(images, before[0]) and np.array_equal(labels, before[1])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(augmentation=anything, seed=seeds, dtype=st.sampled_from(["uint8", "float16"]))
 def test_a_label_map_goes_where_its_picture_goes(
     augmentation: Augmentation, seed: int, dtype: str
@@ -86,7 +86,7 @@ def test_a_label_map_goes_where_its_picture_goes(
     assert np.array_equal(new[:, 0], truth.astype(new.dtype) * (60 if dtype == "uint8" else 1))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(augmentation=anything, seed=seeds, dtype=st.sampled_from(["uint8", "float16"]))
 def test_no_slice_has_a_say_in_another_ones_view(
     augmentation: Augmentation, seed: int, dtype: str

@@ -45,7 +45,7 @@ def some_figures(low: float, high: float):
     )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.data())
 def test_one_more_patient_changes_the_sums_by_at_most_the_sensitivity(data) -> None:
     dice = data.draw(some_figures(0, 1))
@@ -72,7 +72,7 @@ def test_moving_values_by_a_half_saves_four_tenths_of_the_noise() -> None:
     assert segmentation.sensitivity(BRATS) < 0.6 * plain
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     hnp.arrays(np.float64, (5, 3), elements=st.floats(0, 1)),
     hnp.arrays(np.float64, (5, 3), elements=st.floats(0, 300)),

@@ -65,7 +65,7 @@ def brains(labels, patient) -> Cohort:
     )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.data())
 def test_hd95_is_that_of_all_pairs_of_surface_voxels(data) -> None:
     shape = data.draw(SHAPES)

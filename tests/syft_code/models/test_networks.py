@@ -326,7 +326,7 @@ def any_recipe(draw: st.DrawFn) -> tuple[Recipe, DataSpec]:
     return Recipe(model=LayerStack(layers=layers), loss=CrossEntropy()), data
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 @given(any_recipe())
 def test_any_recipe_is_refused_or_becomes_the_network_that_was_counted(drawn) -> None:
     recipe, data = drawn
@@ -347,7 +347,7 @@ def test_any_recipe_is_refused_or_becomes_the_network_that_was_counted(drawn) ->
     assert bool(torch.isfinite(logits).all())
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(any_recipe(), st.integers(0, 100))
 def test_prefix_and_rest_are_the_network_and_only_the_rest_is_trained(drawn, frozen) -> None:
     recipe, data = drawn

@@ -58,7 +58,7 @@ def test_training_and_held_out_patients_compose_in_parallel() -> None:
     assert both == max(alone)
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(st.integers(1, 6))
 def test_more_events_never_cost_less(count: int) -> None:
     event = DpSgdEvent(noise_multiplier=1.2, sample_rate=0.2, steps=5)

@@ -68,14 +68,14 @@ def test_different_releases_are_composed_at_any_delta(delta: float) -> None:
     assert fine * (1 - 1e-6) <= ours <= fine * 1.005
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.permutations([(2.0, 0.1, 3), (5.0, 0.3, 9), (12.0, 1.0, 7), (3.0, 0.05, 1)]))
 def test_the_order_of_a_ledger_changes_no_digit(numbers: list[tuple[float, float, int]]) -> None:
     ordered = loss_distributions.epsilon(_releases(*sorted(numbers)), delta=1e-5)
     assert loss_distributions.epsilon(_releases(*numbers), delta=1e-5) == ordered
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.floats(0.7, 50), st.floats(0.01, 1), st.integers(1, 300))
 def test_the_quick_bound_is_never_below(sigma: float, rate: float, count: int) -> None:
     releases = _releases((sigma, rate, count))

@@ -51,7 +51,7 @@ def test_the_known_groups_are_drawn(case: dict[str, Any]) -> None:
     assert [list(group) for group in drawn] == case["groups"]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.data(), st.integers(3, 5), st.integers(3, 6))
 def test_groups_divide_the_set_and_none_is_too_small(
     data: st.DataObject, least: int, planned: int

@@ -1,7 +1,6 @@
 import math
 from collections.abc import Callable
 
-import hypothesis
 import numpy as np
 import pytest
 from hypothesis import given
@@ -16,7 +15,6 @@ from syft_code.secret_sharing.robust import BLOCK, RULES, clip_update, combine
 Rows = NDArray[np.float64]
 
 EVERY_RULE = pytest.mark.parametrize("rule", list(RULES))
-UNHURRIED = hypothesis.settings(deadline=None)
 LEAST = {"median": 3, "trimmed_mean": 3, "krum": 5, "multi_krum": 5, "geometric_median": 3}
 
 
@@ -102,7 +100,6 @@ def test_the_geometric_median_of_mostly_equal_rows_is_that_row() -> None:
 
 
 @EVERY_RULE
-@UNHURRIED
 @given(some=some_rows(), order=st.randoms(use_true_random=False))
 def test_the_order_of_the_groups_does_not_matter(rule: RobustRule, some, order) -> None:  # type: ignore[no-untyped-def]
     rows, tolerated = some
@@ -112,7 +109,6 @@ def test_the_order_of_the_groups_does_not_matter(rule: RobustRule, some, order) 
 
 
 @EVERY_RULE
-@UNHURRIED
 @given(some=some_rows(), shift=st.floats(-10, 10), factor=st.floats(0.01, 100))
 def test_who_moves_and_scales_all_rows_moves_and_scales_the_result(  # type: ignore[no-untyped-def]
     rule: RobustRule, some, shift: float, factor: float
@@ -125,7 +121,6 @@ def test_who_moves_and_scales_all_rows_moves_and_scales_the_result(  # type: ign
 
 
 @EVERY_RULE
-@UNHURRIED
 @given(some=some_rows())
 def test_rows_that_agree_are_the_result(rule: RobustRule, some) -> None:  # type: ignore[no-untyped-def]
     rows, tolerated = some
@@ -133,7 +128,6 @@ def test_rows_that_agree_are_the_result(rule: RobustRule, some) -> None:  # type
     assert close(combine(same, settings(rule, len(rows), tolerated)), rows[0], rows)
 
 
-@UNHURRIED
 @given(some=some_rows(), bad=st.sampled_from([1e30, -1e30, 0.0, 1.0]))
 @pytest.mark.parametrize("rule", ["median", "trimmed_mean"])
 def test_the_median_and_the_trimmed_mean_stay_between_the_good_rows(  # type: ignore[no-untyped-def]
@@ -148,7 +142,6 @@ def test_the_median_and_the_trimmed_mean_stay_between_the_good_rows(  # type: ig
 
 
 @EVERY_RULE
-@UNHURRIED
 @given(some=some_rows(), size=st.sampled_from([1e3, 1e9, 1e30, 2.0**255]), split=st.booleans())
 def test_tolerated_bad_rows_of_any_size_leave_the_result_near_the_good_rows(  # type: ignore[no-untyped-def]
     rule: RobustRule, some, size: float, split: bool
@@ -245,7 +238,6 @@ def test_a_short_update_keeps_every_number() -> None:
     assert clip_update(np.zeros(3), 1e-9).tolist() == [0.0, 0.0, 0.0]
 
 
-@UNHURRIED
 @given(
     st.integers(1, 300), st.floats(1e-6, 1e6), st.floats(1e-6, 1e6), st.sampled_from(["f4", "f8"])
 )

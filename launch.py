@@ -9,7 +9,7 @@ from types import FrameType
 from typing import Any
 
 from syft_code.errors import ConsiliumError
-from syft_code.runtime.cli_output import Command, LazyCommand, application, plain
+from syft_code.runtime.cli_output import Command, LazyCommand, application, exit_code, plain
 
 
 def _datasets() -> Any:
@@ -45,6 +45,10 @@ COMMANDS = {
     "requests": LazyCommand(
         load=lambda: import_module("datasites.cli.request_commands").app,
         text="Look at code requests, and decide on them.",
+    ),
+    "owner": LazyCommand(
+        load=lambda: import_module("datasites.cli.pages_command").owner,
+        text="The pages of a hospital's owner in a browser: look, and decide.",
     ),
     "ledger": LazyCommand(
         load=lambda: import_module("datasites.cli.ledger_commands").ledger,
@@ -117,7 +121,7 @@ app = application(
 
 
 def main() -> None:
-    """Run a command; an error that was raised on purpose is one sentence and exit code 1."""
+    """Run a command; an error that was raised on purpose is one sentence and exit code 1 or 2."""
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:  # nohup has it so
             signal.signal(number, _interrupt)
@@ -125,7 +129,8 @@ def main() -> None:
     try:
         app()
     except ConsiliumError as problem:
-        sys.exit(plain(str(problem)))
+        print(plain(str(problem)), file=sys.stderr)  # noqa: T201
+        sys.exit(exit_code(problem))
 
 
 def interrupt_again(ignored: "sys.UnraisableHookArgs") -> None:

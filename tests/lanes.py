@@ -20,6 +20,7 @@ GROUPS = (
     "live",
     "tests/hostile/",
     "tests/federation/experiments/",
+    "tests/datasites/cli/",
 )
 """They begin, each in one worker; what they share is started once. First who forks for other users,
 before a worker holds a federation's clients: a fork beside their threads once ended a worker. Then the

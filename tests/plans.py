@@ -10,6 +10,7 @@ from syft_code.plans.plan import Plan
 from syft_code.plans.plan_parts import DpSgd, Evaluation, Sgd, Sharing
 from syft_code.plans.roster import Aggregator, Hospital
 from syft_code.plans.shared_noise import SharedNoise
+from syft_code.plans.study_purpose import StudyPurpose
 from syft_code.recipes.architectures import LayerStack
 from syft_code.recipes.layers import Activation, Conv, GlobalAverage
 from syft_code.recipes.recipe import CrossEntropy, DataSpec, Recipe
@@ -28,6 +29,12 @@ SKIN = DataSpec(
 TINY = Recipe(
     model=LayerStack(layers=(Conv(channels=4, stride=2), Activation(), GlobalAverage())),
     loss=CrossEntropy(),
+)
+PURPOSE = StudyPurpose(
+    aim="Tell melanoma early.",
+    people=("Ada Lovelace",),
+    institution="University of X",
+    contact="privacy@x.example",
 )
 
 

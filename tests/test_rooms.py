@@ -73,9 +73,10 @@ MAY_IMPORT: dict[str, set[str]] = {
         "datasites.data.readers.volumes", "datasites.protocol", "datasites.review", "policies",
         "syft_code.*",
     },
+    "datasites.owner_pages": {"datasites.owner", "datasites.review", "syft_code.*"},
     "datasites.cli": {
-        "datasites", "datasites.sandbox", "datasites.desk.storage", "datasites.owner", "datasites.protocol",
-        "datasites.review", "datasites.vault.worker", "policies", "syft_code.*",
+        "datasites", "datasites.sandbox", "datasites.desk.storage", "datasites.owner", "datasites.owner_pages",
+        "datasites.protocol", "datasites.review", "datasites.vault.worker", "policies", "syft_code.*",
     },
     "datasites.demo": {
         "datasites", "datasites.data", "datasites.data.folders", "datasites.data.readers.*", "datasites.owner", "policies",
@@ -92,7 +93,10 @@ MAY_IMPORT: dict[str, set[str]] = {
         "federation.aggregator", "federation.aggregator.storage", "federation.transport",
         "syft_code.*",
     },
-    "federation.researcher": {"federation.strategy", "federation.transport", "syft_code.*"},
+    "federation.researcher.storage": {"syft_code.*"},
+    "federation.researcher": {
+        "federation.researcher.storage", "federation.strategy", "federation.transport", "syft_code.*",
+    },
     "federation.evaluation": {"federation.strategy", "syft_code.*"},
     "federation.simulation": {"federation.evaluation", "federation.strategy", "syft_code.*"},
     "federation.certificate": {
@@ -100,7 +104,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "federation.reporting": {
         "federation.certificate", "federation.evaluation", "federation.researcher",
-        "syft_code.*",
+        "federation.researcher.storage", "syft_code.*",
     },
     # A file must be read for a model as it was for its training, and by the same code.
     "federation.prediction": {
@@ -111,6 +115,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "federation.evaluation", "federation.reporting", "federation.simulation",
         "federation.strategy", "syft_code.*",
     },
+    "federation.tutorial": {"datasites.data", "syft_code.*"},
     "federation.privacy_audit": {"federation.evaluation", "federation.simulation", "syft_code.*"},
     "federation.cli": {
         "federation.certificate", "federation.evaluation", "federation.experiments",

@@ -1,7 +1,6 @@
 """`requests`: look at code requests and decide on them. Needs the vault and the front desk."""
 
 import json
-import math
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,12 +8,12 @@ from typing import Annotated, Any
 import typer
 
 from datasites import site_processes
-from datasites.cli import options, request_selection
+from datasites.cli import options
 from datasites.cli.options import STATE, Keys, Name, State
-from datasites.cli.request_selection import SeenRequests, chosen, facts, plan_hash, to_decide
-from datasites.owner import decisions
+from datasites.owner import decisions, request_selection
 from datasites.owner.decisions import ApprovalDraft
 from datasites.owner.owner import APPROVAL_DAYS, Owner
+from datasites.owner.request_selection import SeenRequests, chosen, facts, plan_hash, to_decide
 from datasites.review.evidence import Evidence
 from syft_code.errors import InvalidInput, require
 from syft_code.plans.roster import HEX_KEY
@@ -22,7 +21,6 @@ from syft_code.runtime import cli_output
 from syft_code.runtime.cli_output import AsJson, Command
 
 app = typer.Typer(no_args_is_help=True, help="Look at code requests, and decide on them.")
-MAX_DAYS = 3650.0
 Id = Annotated[
     str,
     typer.Argument(
@@ -109,7 +107,7 @@ def approve(
     expires_unix_s, stops (where the plan ends early; empty if it does not), missing_signatures,
     in_force. Of what is approved already: decision "already approved", and null limits.
     """
-    _check_limits(days, epsilon)
+    decisions.check_limits(days=days, epsilon=epsilon)
     require(
         yes or is_terminal(),
         "Without a terminal nobody is asked whether they are sure: read what there is to know with "
@@ -210,19 +208,6 @@ def revoke(
     signed = owner.revoke(evidence, why, tell_researcher=tell)
     answer = _decision("revoke", owner.name, evidence) | {"told_researcher": tell}
     _tell(answer, str(signed), as_json=as_json)
-
-
-def _check_limits(days: float | None, epsilon: float | None) -> None:
-    require(
-        days is None or 0 < days <= MAX_DAYS,
-        f"--days must be a number above 0 and at most {MAX_DAYS:g}, got {days}.",
-        error=InvalidInput,
-    )
-    require(
-        epsilon is None or (math.isfinite(epsilon) and epsilon > 0),
-        f"--epsilon must be a finite number above 0, got {epsilon}.",
-        error=InvalidInput,
-    )
 
 
 def _shown(owner: Owner, home: Path, wanted: str, seen: SeenRequests) -> Evidence | None:

@@ -3,15 +3,18 @@
 A notebook shows the same sentences as the command line.
 """
 
+import math
 from dataclasses import dataclass
 
 from datasites.review.evidence import Evidence
 from datasites.review.ledger_card import format_time
 from policies.site_policy import Budget
+from syft_code.errors import InvalidInput, require
 from syft_code.plans.plan import Plan
 from syft_code.runtime import cli_output
 from syft_code.runtime.cli_output import SHORT
 
+MAX_DAYS = 3650.0
 AGAIN = "It is in force already; this signature takes the place of yours."
 
 
@@ -99,6 +102,20 @@ class SignedDecision:
         return self.sentence
 
     __repr__ = __str__
+
+
+def check_limits(*, days: float | None, epsilon: float | None) -> None:
+    """Raise `InvalidInput` unless an approval may have these limits."""
+    require(
+        days is None or 0 < days <= MAX_DAYS,
+        f"The days of an approval must be a number above 0 and at most {MAX_DAYS:g}, got {days}.",
+        error=InvalidInput,
+    )
+    require(
+        epsilon is None or (math.isfinite(epsilon) and epsilon > 0),
+        f"The epsilon of an approval must be a finite number above 0, got {epsilon}.",
+        error=InvalidInput,
+    )
 
 
 def rule_change(hospital: str, what: str, missing: int) -> SignedDecision:

@@ -289,9 +289,11 @@ class Owner:
         """What `approve` would sign with these limits, and at which round the plan would stop.
 
         Raises:
+            InvalidInput: if an approval can't have such limits.
             NotApproved: if there is no plan to approve, or the plan would stop early and `anyway`
                 does not say that this is meant.
         """
+        decisions.check_limits(days=days, epsilon=epsilon)
         plan = evidence.plan
         if plan is None:
             raise NotApproved(f"This request can't be approved: {evidence.problem}")

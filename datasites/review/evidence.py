@@ -135,7 +135,7 @@ class Evidence:
     def brief(self) -> str:
         """Its head as lines of text: where it stands, and what it costs."""
         card = self._card()
-        return replace(card, sections=card.sections[:2]).text()
+        return replace(card, sections=card.sections[:3]).text()
 
     def page(self) -> str:
         """The card as a web page of its own."""
@@ -218,6 +218,7 @@ class Evidence:
     ) -> tuple[Section, ...]:
         before = self.last_approved
         return (
+            plan_card.purpose(plan),
             self._asked(),
             *self._notes(),
             plan_card.privacy(plan, ledger, state),

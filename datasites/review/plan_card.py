@@ -17,6 +17,25 @@ LEAST_ROOM = 1.2
 OTHER_CODE = "The code is NOT the one fixed function that a request may carry: deny it."
 
 
+def purpose(plan: Plan) -> Section:
+    """What the study is for, in the researcher's words."""
+    title, said = "What it is for", plan.purpose
+    if said is None:
+        rows = (("Not said", "the plan names no purpose: ask the researcher before you decide"),)
+        return Section(title=title, rows=rows)
+    return Section(
+        title=title,
+        prose="In the researcher's words, which nobody has checked. They are a part of what you sign.",
+        rows=(
+            ("Aim", said.aim),
+            ("Who answers for it", ", ".join(said.people)),
+            ("Institution", said.institution),
+            ("Ethics approval", said.ethics_approval or "none is named"),
+            ("Data protection contact", said.contact),
+        ),
+    )
+
+
 def privacy(plan: Plan, ledger: LedgerSummary, state: PlanStatus) -> Section:
     """What the plan would cost the patients, and whose else it counts for."""
     budget = ledger.budget

@@ -52,6 +52,12 @@ def _what(content: Certificate, plan: Plan) -> Iterator[str]:
     yield ""
     yield f"- {task} into {', '.join(map(_plain, plan.data.classes))}."
     yield f"- {model['parameters']:,} parameters ({_architecture(plan)}), trained by federated DP-SGD."
+    if plan.purpose is not None:
+        yield f"- Made for: {_plain(plan.purpose.aim)}"
+        people = ", ".join(map(_plain, plan.purpose.people))
+        yield f"- By {people}, {_plain(plan.purpose.institution)}; contact {_plain(plan.purpose.contact)}."
+        approval = _plain(plan.purpose.ethics_approval) or "none is named"
+        yield f"- Ethics approval: {approval}."
     yield f"- Made {content['created'][:10]} with {content['product']}."
     yield f"- SHA-256 of the model's file: `{model['file_sha256']}`."
     yield f"- {content['delivered']}"

@@ -16,6 +16,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from datasites.demo import demo_hospitals, played_owners
 from datasites.site_users import FIRST_USER
 from federation.local import (
     aggregator_processes,
@@ -30,6 +31,7 @@ from federation.local.party_users import FirstUser
 from federation.local.supervisor import MAX_START_S, START_TIMEOUT_S, StartTimeout
 from syft_code.errors import InvalidInput, require
 from syft_code.runtime.cli_input import require_positive
+from syft_code.runtime.cli_output import quoted
 
 ROOT = Path(__file__).parents[2]
 NOTEBOOKS = (
@@ -50,6 +52,12 @@ FirstPort = Annotated[
 Reset = Annotated[
     bool, typer.Option("--reset", help="Delete what the folder's federation keeps, ledgers too.")
 ]
+Follow = Annotated[
+    str,
+    typer.Option(
+        help="You are this hospital's owner; the others are played, and approve what you approve."
+    ),
+]
 Yes = Annotated[bool, typer.Option("--yes", help="Don't ask whether to reset.")]
 
 
@@ -63,6 +71,15 @@ class Start:
     yes: bool
     timeout_s: float
     first_user: int
+    follow: str
+
+    def __post_init__(self) -> None:
+        names = [entry.name for entry in self.config.hospital]
+        require(
+            self.follow in ("", *names),
+            f"--follow must be one of the hospitals {', '.join(names)}, got {quoted(self.follow)}.",
+            error=InvalidInput,
+        )
 
 
 def up(
@@ -73,6 +90,7 @@ def up(
     first_port: FirstPort = None,
     first_user: FirstUser = FIRST_USER,
     start_timeout: StartTimeout = START_TIMEOUT_S,
+    follow: Follow = "",
 ) -> None:
     """Start hospitals and aggregators side by side, and stop them on Ctrl-C."""
     start = Start(
@@ -82,8 +100,13 @@ def up(
         yes=yes,
         timeout_s=start_timeout,
         first_user=first_user,
+        follow=follow,
     )
-    with _until_interrupted(), _started(start):
+    with (
+        _until_interrupted(),
+        _started(start),
+        _played(start),
+    ):
         _print(f"Researcher's credentials: {state / state_folder.CREDENTIALS}. Stop with Ctrl-C.")
         threading.Event().wait()
 
@@ -96,6 +119,7 @@ def lab(
     first_port: FirstPort = None,
     first_user: FirstUser = FIRST_USER,
     start_timeout: StartTimeout = START_TIMEOUT_S,
+    follow: Follow = "",
     browser: Annotated[bool, typer.Option(help="Open a browser.")] = True,
 ) -> None:
     """Start the federation and JupyterLab on the two notebooks."""
@@ -106,13 +130,19 @@ def lab(
         yes=yes,
         timeout_s=start_timeout,
         first_user=first_user,
+        follow=follow,
     )
     command = [sys.executable, "-m", "jupyterlab", "--ServerApp.log_level=ERROR"]
     command += [f"--LabApp.default_url=/lab/tree/{NOTEBOOKS[0]}"]
     command += [] if browser else ["--no-browser"]
     command += ["--allow-root"] if os.geteuid() == 0 else []
     environment = os.environ | {"CONSILIUM_STATE": str(state.resolve())}
-    with _until_interrupted(), _started(start):
+    environment |= {"CONSILIUM_HOSPITAL": follow} if follow else {}
+    with (
+        _until_interrupted(),
+        _started(start),
+        _played(start),
+    ):
         for notebook in NOTEBOOKS:
             _print(f"Notebook: {notebook}")
         _print("JupyterLab prints its address below. Stop with Ctrl-C.")
@@ -166,6 +196,14 @@ def _started(start: Start) -> Iterator[None]:
             provisioning.provision(start.config, start.state, say=say)
             console.print(aggregator_processes.table(start.config, choice))
             yield
+
+
+def _played(start: Start) -> contextlib.AbstractContextManager[None]:
+    """The owners of all hospitals but the learner's own, if there is a learner."""
+    if not start.follow:
+        return contextlib.nullcontext()
+    owners = demo_hospitals.owners(provisioning.hospitals(start.config, start.state))
+    return played_owners.following(start.follow, owners, say=_print)
 
 
 def _config(federation: Path | None, first_port: int | None) -> FederationConfig:

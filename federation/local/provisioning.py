@@ -19,7 +19,7 @@ from federation.local.federation_file import FederationConfig, HospitalEntry
 from federation.local.party_users import PartyUsers
 from federation.local.state_folder import CREDENTIALS, HOSPITALS, RESEARCHER_KEY, STAND_INS
 from federation.local.supervisor import START_TIMEOUT_S, Say
-from federation.researcher.credentials import Credentials, HospitalLogin
+from federation.researcher.storage.credentials import Credentials, HospitalLogin
 from federation.transport.retry import retry_while_progressing
 from policies.site_policy import SitePolicy
 from syft_code.errors import InvalidInput, Unavailable, require

@@ -1,7 +1,7 @@
 """What a researcher looks at in a notebook: catalogue and terms as a table, a mock as pictures."""
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 
 import matplotlib as mpl
@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from federation.reporting import noised_figures
 from federation.reporting.plots import STYLE, Plot, epsilon, words
 from federation.researcher.outcome import Outcome
+from federation.researcher.storage.kept_studies import KeptStudy
 from syft_code.cohort import Cohort
 from syft_code.errors import InvalidInput, require
 from syft_code.plans.catalogue import AssetCard, Terms
@@ -19,7 +20,7 @@ from syft_code.plans.notes import Note
 from syft_code.plans.plan import Plan
 from syft_code.recipes.recipe import parameter_count
 
-__all__ = ["Plot", "catalogue", "epsilon", "figures", "mock", "notes", "plan"]
+__all__ = ["Plot", "catalogue", "epsilon", "figures", "mock", "notes", "plan", "studies"]
 COLUMNS = 8
 
 
@@ -82,6 +83,23 @@ def notes(pairs: Sequence[tuple[str, Note]]) -> pd.DataFrame:
         for hospital, note in pairs
     ]
     return pd.DataFrame(rows, columns=["hospital", "who", "said", "when (UTC)"])
+
+
+def studies(kept: Iterable[KeptStudy]) -> pd.DataFrame:
+    """One row a study that was submitted from here: how far it came, what it cost, what stopped it."""
+    rows = [
+        {
+            "study": one.plan.study,
+            "asset": one.plan.hospitals[0].asset,
+            "plan hash": one.plan.hash[:12],
+            "rounds": f"{one.progress.rounds} of {one.plan.rounds}",
+            "epsilon": f"{one.progress.epsilon:.2f}",
+            "stopped": one.progress.stopped,
+        }
+        for one in kept
+    ]
+    names = ("study", "asset", "plan hash", "rounds", "epsilon", "stopped")
+    return pd.DataFrame(rows, columns=names).set_index("study")
 
 
 def plan(study: Plan) -> pd.DataFrame:

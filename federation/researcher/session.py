@@ -10,7 +10,8 @@ from typing import Any
 from nacl.signing import SigningKey
 
 from federation.researcher import release_schedule
-from federation.researcher.credentials import Credentials, HospitalLogin
+from federation.researcher.storage.credentials import Credentials, HospitalLogin
+from federation.researcher.storage.kept_studies import FOLDER, KeptStudies, KeptStudy
 from federation.researcher.study import Study
 from federation.researcher.syft_client import HospitalClient
 from federation.strategy import noise_sharing
@@ -22,12 +23,12 @@ from syft_code.plans.plan import Plan
 from syft_code.plans.roster import Hospital
 from syft_code.privacy import accounting
 
-THEIR_OWN = frozenset({"researcher_key", "data", "hospitals", "aggregators", "format"})
+THEIR_OWN = frozenset({"study", "researcher_key", "data", "hospitals", "aggregators", "format"})
 """Fields of a plan that follow from the credentials and the catalogue."""
 
 
 class Researcher:
-    """A researcher, logged in at every hospital that answers.
+    """A researcher, logged in at every hospital that answers; without `studies` none is kept on disk.
 
     Raises:
         Unavailable: if none does.
@@ -36,9 +37,10 @@ class Researcher:
     >>> researcher = Researcher.connect("federation_state/researcher.json")  # doctest: +SKIP
     """
 
-    def __init__(self, credentials: Credentials) -> None:
+    def __init__(self, credentials: Credentials, *, studies: KeptStudies | None = None) -> None:
         self.key = SigningKey(bytes.fromhex(credentials.signing_key))
         self._aggregators = credentials.aggregators
+        self._studies = studies
         with ThreadPoolExecutor(len(credentials.accounts)) as pool:
             self._known = list(pool.map(_reach, credentials.accounts))
         require(
@@ -51,8 +53,9 @@ class Researcher:
 
     @classmethod
     def connect(cls, path: str | Path) -> "Researcher":
-        """Log in everywhere with a credentials file."""
-        return cls(Credentials.load(Path(path)))
+        """Log in everywhere with a credentials file; studies are kept in a folder beside it."""
+        file = Path(path)
+        return cls(Credentials.load(file), studies=KeptStudies(file.parent / FOLDER))
 
     @property
     def hospitals(self) -> list[HospitalClient]:
@@ -81,15 +84,19 @@ class Researcher:
 
     def study(
         self,
+        study: str,
         *,
-        asset: str,
+        asset: str = "",
         epsilon: float | None = None,
         public: PublicVectors | None = None,
         **choices: Any,
     ) -> Study:
-        """Write a plan over one asset that several hospitals offer, and make a study of it.
+        """A study by its name: a new one over one asset that several hospitals offer, or one that is kept.
 
-        `choices` are the fields of `Plan` that are the researcher's: study, recipe, dp_sgd,
+        With the name alone a study that was submitted from here goes on, also after a restart; so it
+        does where all choices are those that it was made with.
+
+        `choices` are the fields of `Plan` that are the researcher's: recipe, dp_sgd,
         optimizer, rounds, and as wished min_hospitals, evaluation and sharing. Without
         min_hospitals it is the most that any of these hospitals' terms ask for. With `epsilon` the
         noise of dp_sgd and evaluation is replaced by the least that keeps the whole study within
@@ -99,8 +106,45 @@ class Researcher:
         made from a run of seconds on the mock; `release_schedule=None` lets results leave when they are
         ready. `public` are the start weights that `start_sha256` names, and the vectors that
         `continual` names.
+
+        Raises:
+            InvalidInput: if there is no such study, or a submitted one of this name has other choices.
+            InvalidPlan: if a choice is not one.
+            Refused: if no hospital offers the asset, or they offer it in different shapes.
         """
+        kept = self._studies.find(study) if self._studies else None
+        if not asset and not choices:
+            if kept is None:
+                raise InvalidInput(
+                    f"There must be a study {study!r} that was submitted from here, and there is none: "
+                    "`researcher.studies()` lists them; a new one needs an asset and a plan."
+                )
+            return self.resume(kept.plan, public=kept.public)
         _check_names(choices)
+        hospitals, plan = self._planned(asset, epsilon, choices | {"study": study})
+        if kept is not None:
+            schedule = choices.get("release_schedule", kept.plan.release_schedule)
+            require(
+                replace(plan, release_schedule=schedule) == kept.plan,
+                f"A study {study!r} was submitted with another plan (choices, versions of assets or the "
+                "hospitals that answer now differ), and an approval is for exact bytes: go on with that "
+                f"one by researcher.study({study!r}), or give this one another name.",
+                error=InvalidInput,
+            )
+            return self.resume(kept.plan, public=kept.public)
+        if "release_schedule" not in choices:
+            plan = replace(plan, release_schedule=release_schedule.from_mock(plan, hospitals))
+        read_back = Plan.decode(plan.encode())  # as every party will, which is strict about types
+        return self._study(read_back, hospitals, self.aggregators, public)
+
+    def studies(self) -> list[KeptStudy]:
+        """All studies that were submitted from here, the oldest first, each with how far it came."""
+        return list(self._studies or ())
+
+    def _planned(
+        self, asset: str, epsilon: float | None, choices: dict[str, Any]
+    ) -> tuple[list[HospitalClient], Plan]:
+        """The hospitals that offer an asset, and the plan over it, without a schedule of its own."""
         cards = [card for card in self.catalogue() if card.asset == asset]
         if not cards:
             raise Refused(f"No hospital offers an asset {asset!r}: see the catalogue.")
@@ -112,15 +156,13 @@ class Researcher:
         offering = {card.hospital for card in cards}
         hospitals = [h for h in self.hospitals if h.name in offering]
         terms = [hospital.terms() for hospital in hospitals]
-        least = max(one.min_hospitals for one in terms)
         shared = choices.pop("shared_noise", None)
         plan = Plan(
             researcher_key=self.key.verify_key.encode().hex(),
             data=cards[0].spec,
             hospitals=tuple(_entry(card) for card in cards),
             aggregators=self._aggregators,
-            min_hospitals=choices.pop("min_hospitals", least),
-            **choices,
+            **({"min_hospitals": max(one.min_hospitals for one in terms)} | choices),
         )
         least_noise = max(one.min_noise_multiplier for one in terms) if epsilon is not None else 0.0
         if epsilon is not None:
@@ -131,15 +173,22 @@ class Researcher:
             plan = noise_sharing.with_shared_noise(
                 plan, shared, least_noise=least_noise, keep_sharing="sharing" in choices
             )
-        if "release_schedule" not in choices:
-            plan = replace(plan, release_schedule=release_schedule.from_mock(plan, hospitals))
-        read_back = Plan.decode(plan.encode())  # as every party will, which is strict about types
+        return hospitals, plan
+
+    def _study(
+        self,
+        plan: Plan,
+        hospitals: list[HospitalClient],
+        aggregators: list[AggregatorClient],
+        public: PublicVectors | None,
+    ) -> Study:
         return Study(
-            read_back,
+            plan,
             hospitals=hospitals,
-            aggregators=self.aggregators,
+            aggregators=aggregators,
             key=self.key,
             public=public,
+            kept=self._studies.new(plan, public or PublicVectors()) if self._studies else None,
         )
 
     def resume(self, plan: Plan, *, public: PublicVectors | None = None) -> Study:
@@ -160,19 +209,18 @@ class Researcher:
             "each of its hospitals: use the credentials with which it was made.",
             error=InvalidInput,
         )
-        return Study(
+        return self._study(
             plan,
-            hospitals=[known[entry.name] for entry in plan.hospitals],
-            aggregators=[keys[entry.verify_key] for entry in plan.aggregators],
-            key=self.key,
-            public=public,
+            [known[entry.name] for entry in plan.hospitals],
+            [keys[entry.verify_key] for entry in plan.aggregators],
+            public,
         )
 
 
 def _check_names(choices: Mapping[str, Any]) -> None:
     """Raise `InvalidPlan` unless these are fields of a plan that are the researcher's to choose."""
     fields = {f.name for f in dataclasses.fields(Plan)} - THEIR_OWN
-    lacking = sorted({"study", "recipe", "dp_sgd", "optimizer", "rounds"} - choices.keys())
+    lacking = sorted({"recipe", "dp_sgd", "optimizer", "rounds"} - choices.keys())
     unknown = sorted(choices.keys() - fields)
     require(
         not lacking and not unknown,

@@ -11,6 +11,7 @@ from federation.researcher.collector import Collector
 from federation.researcher.outcome import Outcome, RoundRecord
 from federation.researcher.relay import OnProgress, Relay, map_parallel, reasons_of
 from federation.researcher.rounds import RoundLoop
+from federation.researcher.storage.kept_studies import KeptStudy, Progress
 from federation.researcher.syft_client import HospitalClient
 from federation.strategy.server_optimizer import ServerState
 from federation.transport.aggregator_client import AggregatorClient
@@ -29,7 +30,8 @@ GO_ON = "When that is mended, call train() again: the study goes on from there."
 class Study:
     """One plan with the hospitals and aggregators of its roster.
 
-    `public` are the vectors that the plan names by their hash: start weights, an earlier task's.
+    `public` are the vectors that the plan names by their hash: start weights, an earlier task's. `kept`
+    is where it is kept on the researcher's disk, if anywhere.
     """
 
     def __init__(
@@ -41,8 +43,10 @@ class Study:
         key: SigningKey,
         patience_s: float = PATIENCE_S,
         public: PublicVectors | None = None,
+        kept: KeptStudy | None = None,
     ) -> None:
         self.plan = plan
+        self._kept = kept
         self._first = ServerState.first(plan, public)
         self._hospitals = list(hospitals)
         self._aggregators = list(aggregators)
@@ -57,6 +61,8 @@ class Study:
         Raises:
             Unavailable: if fewer hospitals than `min_hospitals` took the request.
         """
+        if self._kept:
+            self._kept.keep()
         answers = map_parallel(self._hospitals, lambda hospital: hospital.submit(self.plan))
         reached = sum(1 for _, answer in answers if not isinstance(answer, ConsiliumError))
         least, reasons = self.plan.min_hospitals, reasons_of(answers)
@@ -178,6 +184,7 @@ class Study:
             try:
                 model, record = training.round(number, model)
             except ConsiliumError as problem:
+                self._note(records, _why(problem))
                 return Outcome(
                     plan=self.plan,
                     weights=model.delivered,
@@ -186,8 +193,15 @@ class Study:
                     reasons=training.reasons,
                 )
             records.append(replace(record, seconds=time.monotonic() - began))
+            self._note(records)
             on_round(records[-1], model.delivered)
         return Outcome(plan=self.plan, weights=model.delivered, rounds=tuple(records))
+
+    def _note(self, records: Sequence[RoundRecord], stopped: str = "") -> None:
+        """Keep on disk how far it came."""
+        if self._kept:
+            epsilon = max(records[-1].epsilon.values(), default=0.0) if records else 0.0
+            self._kept.note(Progress(rounds=len(records), epsilon=epsilon, stopped=stopped))
 
 
 def _why(problem: ConsiliumError) -> str:

@@ -18,7 +18,7 @@ import httpx
 import numpy as np
 
 from federation.researcher.blob_client import BlobClient
-from federation.researcher.credentials import HospitalLogin
+from federation.researcher.storage.credentials import HospitalLogin
 from syft_code import canonical, errors
 from syft_code.cohort import Cohort
 from syft_code.errors import (

@@ -43,6 +43,7 @@ from syft_code.plans.roster import (
     Hospital,
 )
 from syft_code.plans.shared_noise import NoiseGrid, SharedNoise
+from syft_code.plans.study_purpose import StudyPurpose
 from syft_code.recipes import local_norms
 from syft_code.recipes.architectures import Fusion, LayerStack
 from syft_code.recipes.layers import KeptLayer, Layer, Lstm
@@ -76,7 +77,8 @@ class Plan:
     which the first round starts; without it they are drawn from the plan's hash. `averaging` is the
     decay of the moving average of the rounds' models that is evaluated and delivered. Without a
     `release_schedule` results leave when they are ready, and the time that the work took shows. With
-    `shared_noise` each hospital adds a part of the noise that `dp_sgd` names, else all of it.
+    `shared_noise` each hospital adds a part of the noise that `dp_sgd` names, else all of it. `purpose`
+    is what it is for, in the researcher's words.
 
     Raises:
         InvalidPlan: with one sentence, if any part is not acceptable.
@@ -106,7 +108,8 @@ class Plan:
     averaging: float | None = None
     release_schedule: ReleaseSchedule | None = None
     shared_noise: SharedNoise | None = None
-    format: Annotated[int, Field(ge=7, le=7)] = 7
+    purpose: StudyPurpose | None = None
+    format: Annotated[int, Field(ge=8, le=8)] = 8
 
     def __post_init__(self) -> None:
         require_recipe(self.recipe)

@@ -1,5 +1,6 @@
 """How a command speaks: sentences and tables for people, one JSON document for machines."""
 
+import functools
 import json
 import math
 import sys
@@ -27,7 +28,7 @@ SHORT = 12
 
 
 class Command(TyperCommand):
-    """A command whose refusals are one sentence on standard error, and exit code 1."""
+    """A command whose refusals are one sentence on standard error: exit code 2 for wrong input, else 1."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -41,7 +42,12 @@ class Command(TyperCommand):
             return super().invoke(ctx)
         except ConsiliumError as problem:
             typer.echo(plain(str(problem)), err=True)
-            raise typer.Exit(1) from None
+            raise typer.Exit(exit_code(problem)) from None
+
+
+def exit_code(problem: ConsiliumError) -> int:
+    """2 where what was given must be mended, as click has it; 1 where somebody says no or is away."""
+    return 2 if isinstance(problem, InvalidInput) else 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +78,32 @@ def application(commands: Mapping[str, LazyCommand], *, text: str) -> typer.Type
 
     class InOrder(TyperGroup):
         listing = False
+
+        def main(
+            self,
+            args: Sequence[str] | None = None,
+            prog_name: str | None = None,
+            complete_var: str | None = None,
+            standalone_mode: bool = True,
+            windows_expand_args: bool = True,
+            **extra: Any,
+        ) -> Any:
+            """Run it; a command that is written wrongly is one sentence, too."""
+            run = functools.partial(
+                super().main, args, prog_name, complete_var, False, windows_expand_args, **extra
+            )
+            if not standalone_mode:
+                return run()
+            try:
+                sys.exit(run() or 0)
+            except click.UsageError as problem:
+                words = plain(" ".join(problem.format_message().split())).rstrip(".")
+                path = problem.ctx.command_path if problem.ctx else DISTRIBUTION
+                typer.echo(f"{words}: see `{path} --help`.", err=True)
+                sys.exit(2)
+            except click.Abort:
+                typer.echo("Stopped.", err=True)
+                sys.exit(1)
 
         def list_commands(self, ctx: click.Context) -> list[str]:
             return list(commands)

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from datasites import private_files, site, site_users
-from datasites.cli.request_selection import SeenRequests
 from datasites.owner.refused_plans import RefusedPlans
+from datasites.owner.request_selection import SeenRequests
 from datasites.protocol import vault_api
 from datasites.site import Site, SiteSettings
 from datasites.site_users import FIRST_USER, SiteUsers

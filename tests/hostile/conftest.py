@@ -19,7 +19,7 @@ from datasites.owner.owner import Owner
 from datasites.owner.publishing import Declaration
 from datasites.site import Site, SiteSettings
 from federation.local.supervisor import running
-from federation.researcher.credentials import HospitalLogin
+from federation.researcher.storage.credentials import HospitalLogin
 from federation.researcher.syft_client import HospitalClient
 from syft_code.evidence import http_signatures
 from syft_code.plans import traveller

@@ -39,7 +39,7 @@ def plan(
     if hidden:
         layers = [{"kind": "linear", "features": features} for features in hidden]
     return {
-        "format": 7,
+        "format": 8,
         "study": study,
         "researcher_key": second.public(SIGN_SEEDS["researcher"]),
         "data": {
@@ -86,6 +86,7 @@ def plan(
         "averaging": None,
         "release_schedule": {"train_s": 0.5, "evaluate_s": 1.0, "ticks": 8},
         "shared_noise": None,
+        "purpose": None,
     }
 
 

@@ -1,145 +1,33 @@
 """The owner's commands say what the notebook says: to people in words, to programs as JSON."""
 
 import json
-import secrets
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
-from click.testing import Result
 from nacl.signing import SigningKey
-from typer.testing import CliRunner
 
-import launch
-from datasites import site, site_processes
-from datasites.cli import ledger_commands, request_commands, request_selection
+from datasites.cli import ledger_commands, request_commands
+from datasites.owner import request_selection
 from datasites.owner.owner import Owner
-from datasites.owner.publishing import Declaration
 from datasites.protocol import vault_api
 from datasites.protocol.code_request import CodeRequest
 from datasites.review.evidence import Evidence
-from datasites.site import SiteSettings
-from federation.local.supervisor import running
-from federation.researcher.credentials import HospitalLogin
+from federation.researcher.storage.credentials import HospitalLogin
 from federation.researcher.syft_client import HospitalClient
 from policies import site_policy
 from policies.site_policy import Budget
 from syft_code.errors import InvalidInput, InvalidMessage, Refused
 from syft_code.evidence import audit_chain
 from syft_code.plans import key_fingerprint, traveller
-from syft_code.plans.plan import Plan
-from syft_code.plans.roster import Hospital
-from syft_code.runtime import cli_output, durable_files
-from tests.conftest import free_ports
-from tests.datasites.hospitals import cohort, policy
-from tests.plans import NEWCOMER, SKIN, Keys, parties, plan, public
+from syft_code.runtime import cli_output
+from tests.datasites.command_line import Ours, place, refusal, run, worked
+from tests.datasites.hospitals import policy
+from tests.plans import NEWCOMER, parties, public
 
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(400)]
-RUNNER = CliRunner(mix_stderr=False)
 NONSENSE = ("", "zz", "../../etc/passwd", "\x1b[2J", "é" * 10_000, "\udcff", "--", "[red]x[/]")
 DESK_WORDS = ("front desk of south", "consilium up", "datasites.desk.desk_process --home")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Ours:
-    """north, whose vault and front desk run; south, whose vault runs; east, where nothing does."""
-
-    state: Path
-    alice: HospitalClient
-    template: Plan
-
-    @property
-    def north(self) -> Owner:
-        return Owner(self.state / "hospitals" / "north")
-
-    def asked(self) -> Plan:
-        """Let alice ask for one more study."""
-        wanted = replace(self.template, study=f"study-{secrets.token_hex(4)}")
-        self.alice.submit(wanted)
-        return wanted
-
-    def run(self, *words: object, at: str = "north", answer: str = "") -> Result:
-        """A command as a person types it."""
-        return run(*words, "--state", self.state, "--hospital", at, answer=answer)
-
-    def told(self, *words: object, at: str = "north") -> str:
-        """What a command that must work says to people."""
-        return worked(self.run(*words, at=at))
-
-    def json(self, *words: object, at: str = "north") -> Any:
-        """What a command that must work says to programs: one document, nothing else."""
-        return json.loads(worked(self.run(*words, "--json", at=at)))
-
-    def refusal(self, *words: object, at: str = "north") -> str:
-        """The one sentence of a command that must be refused."""
-        return refusal(self.run(*words, at=at))
-
-
-def run(*words: object, answer: str = "") -> Result:
-    found: Result = RUNNER.invoke(launch.app, [str(word) for word in words], input=answer)
-    return found
-
-
-def worked(result: Result) -> str:
-    assert (result.exit_code, result.stderr) == (0, ""), (result.stderr, result.exception)
-    return result.stdout
-
-
-def refusal(result: Result) -> str:
-    """One sentence on standard error, exit code 1, nothing on standard output."""
-    assert isinstance(result.exception, SystemExit), repr(result.exception)
-    assert (result.exit_code, result.stdout) == (1, "")
-    said = result.stderr
-    assert said.endswith((".\n", "`.\n", "]\n")) and said.count("\n") == 1, said
-    assert 20 < len(said) < 700, said
-    assert "Traceback" not in said and "\x1b" not in said
-    return said
-
-
-def place(state: Path, name: str) -> site.Site:
-    text = site_policy.text(policy(min_patients=5))
-    made = site.create(
-        state / "hospitals" / name, SiteSettings(name=name, port=free_ports(1)), policy=text
-    )
-    durable_files.write_durably(made.owner / "salt", bytes(32))  # of the tokens in `cohort`
-    return made
-
-
-def entry_of(owner: Owner) -> Hospital:
-    card = owner.publish(
-        cohort(), spec=SKIN, asset="skin-lesions", declared=Declaration(patients=30)
-    )
-    return Hospital(
-        name=owner.name,
-        verify_key=card.verify_key,
-        asset=card.asset,
-        asset_version=card.version,
-        patients=card.patients,
-    )
-
-
-@pytest.fixture(scope="module")
-def ours(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ours]:
-    state = tmp_path_factory.mktemp("state")
-    north, south, _ = (place(state, name) for name in ("north", "south", "east"))
-    with running(
-        [*site_processes.parties(north), site_processes.parties(south)[0]], start_timeout_s=180
-    ):
-        owner = Owner(north.home)
-        owner.adopt_policy()
-        keys = Keys()
-        template = plan(keys, hospitals=(entry_of(owner), *plan(keys).hospitals[1:]))
-        for party in parties(template):
-            owner.add_party(party, words=party.words)
-        email = "alice@example.org"
-        account = HospitalLogin(
-            hospital="north", url=owner.settings.url, email=email, password=owner.invite(email)
-        )
-        alice = HospitalClient(account)
-        yield Ours(state=state, alice=alice, template=template)
-        alice.close()
 
 
 # --- which hospital, and what must run -------------------------------------------------------
@@ -366,9 +254,9 @@ def test_what_is_wrong_with_a_request_is_said_before_anything_is_signed(ours: Ou
 @pytest.mark.parametrize("wrong", ["nan", "inf", "-1", "0"])
 def test_limits_that_cannot_be_are_one_sentence(ours: Ours, option: str, wrong: str) -> None:
     said = ours.refusal("requests", "approve", "latest", f"{option}={wrong}", "--yes")
-    assert said.startswith(f"{option} must be a ")
+    assert said.startswith(f"The {option[2:]} of an approval must be a ")
     assert f"got {wrong}" in said
-    assert "--days must be" in ours.refusal(
+    assert "days of an approval must be" in ours.refusal(
         "requests", "approve", "latest", "--days", "1e300", "--yes"
     )
     assert "holds none" in ours.refusal(

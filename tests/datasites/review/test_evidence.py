@@ -61,7 +61,7 @@ from syft_code.recipes.layers import (
 from syft_code.recipes.recipe import CrossEntropy, DiceCrossEntropy, Recipe
 from syft_code.runtime import visible_text
 from tests.datasites.hospitals import RESEARCHER, OneHospital, approval, policy
-from tests.plans import NEWCOMER, Keys, known, plan, shared_noise_plan
+from tests.plans import NEWCOMER, PURPOSE, Keys, known, plan, shared_noise_plan
 
 KEYS = Keys()
 OLD = plan(KEYS, study="first-study")
@@ -253,6 +253,21 @@ def test_what_leaves_nothing_of_a_budget_is_red() -> None:
         assert re.search(rf"<tr style=\"{re.escape(red)}\">\s*<th [^>]*>Left after it", spent), (
             after
         )
+
+
+def test_a_card_opens_with_what_the_study_is_for_in_the_researchers_words() -> None:
+    said = replace(PURPOSE, aim="Tell <b>early</b>.", people=("Ada", "Grace"))
+    asked = replace(PLAN, purpose=said)
+    for shown in (
+        pack(plan=asked)._repr_html_(),
+        pack(plan=asked).text(),
+        pack(plan=asked).brief(),
+    ):
+        words = shown.lower()
+        assert 0 < words.index("what it is for") < words.index("where it stands")
+        assert "ada, grace" in words and "none is named" in words and said.contact in words
+        assert "<b>early" not in words or "<div" not in words, "words of others are no markup"
+    assert "names no purpose" in pack().text()
 
 
 def test_the_brief_is_the_head_and_the_page_is_all() -> None:

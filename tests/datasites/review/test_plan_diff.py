@@ -32,7 +32,7 @@ from syft_code.plans.plan_parts import (
 from syft_code.recipes.architectures import LayerStack
 from syft_code.recipes.layers import Activation, Conv, Pool
 from syft_code.recipes.recipe import CrossEntropy
-from tests.plans import Keys, plan, shared_noise_plan
+from tests.plans import PURPOSE, Keys, plan, shared_noise_plan
 
 KEYS = Keys()
 BEFORE = plan(KEYS)
@@ -178,6 +178,14 @@ CHANGED: dict[str, tuple[object, ...]] = {
         Distillation(weight=1.0, temperature=2.0, reference_sha256="ab" * 32),
     ),
     "sharing": (Sharing(fraction_bits=23), Sharing(needed=2)),
+    "purpose": (
+        PURPOSE,
+        replace(PURPOSE, aim="Another."),
+        replace(PURPOSE, aim="x" * 1000),
+        replace(PURPOSE, aim="x" * 999 + "y"),
+        replace(PURPOSE, people=("Ada", "Grace")),
+        replace(PURPOSE, ethics_approval="EK 1/2026"),
+    ),
     "max_update_norm": (0.5,),
     "frozen_layers": (1,),
     "compression": (

@@ -3,6 +3,7 @@
 import dataclasses
 import socket
 import threading
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,8 +13,9 @@ from nacl.signing import SigningKey
 from datasites.data import mock_cohort
 from federation.reporting import notebook_views
 from federation.researcher import session, syft_client
-from federation.researcher.credentials import Credentials, HospitalLogin
 from federation.researcher.session import Researcher
+from federation.researcher.storage.credentials import Credentials, HospitalLogin
+from federation.researcher.storage.kept_studies import PLAN, PROGRESS, KeptStudies, Progress
 from federation.researcher.syft_client import HospitalClient
 from syft_code import canonical
 from syft_code.cohort import Cohort
@@ -48,6 +50,7 @@ class Desk:
     key: SigningKey
     here: bool = True
     url: str = "http://127.0.0.1:1"
+    requests: list[Plan] = dataclasses.field(default_factory=list)
 
     def catalogue(self) -> list[AssetCard]:
         return [
@@ -67,6 +70,9 @@ class Desk:
 
     def mock(self, asset: str) -> Cohort:
         return mock_cohort.draw(SKIN, seed=1, slices=20)
+
+    def submit(self, asked: Plan) -> None:
+        self.requests.append(asked)
 
 
 @pytest.fixture
@@ -98,13 +104,14 @@ def someone(desks: dict[str, Desk], keys: Keys) -> Researcher:
     return log_in(desks, keys)
 
 
-def log_in(desks: dict[str, Desk], keys: Keys) -> Researcher:
+def log_in(desks: dict[str, Desk], keys: Keys, *, studies: KeptStudies | None = None) -> Researcher:
     return Researcher(
         Credentials(
             accounts=tuple(desks),  # type: ignore[arg-type]
             aggregators=plan(keys).aggregators,
             signing_key=keys.researcher.encode().hex(),
-        )
+        ),
+        studies=studies,
     )
 
 
@@ -226,6 +233,86 @@ def test_a_study_is_taken_up_again_by_its_plan_also_while_a_hospital_is_away(
     longer = dataclasses.replace(plan, hospitals=(*plan.hospitals, stranger))
     with pytest.raises(InvalidInput, match="account at each of its hospitals"):
         again.resume(longer)
+
+
+@pytest.fixture
+def studies(tmp_path: Path) -> KeptStudies:
+    return KeptStudies(tmp_path / "studies")
+
+
+@pytest.mark.parametrize("made", ["by the mock", "none"])
+def test_a_submitted_study_goes_on_by_its_name_and_by_the_same_choices_in_a_new_session(
+    desks: dict[str, Desk], keys: Keys, studies: KeptStudies, made: str
+) -> None:
+    asked = {k: v for k, v in choices().items() if made == "none" or k != "release_schedule"}
+    first = log_in(desks, keys, studies=studies).study(**asked)  # type: ignore[arg-type]
+    assert list(studies) == [], "what went to nobody is not kept"
+    first.submit()
+    again = log_in(desks, keys, studies=studies)
+    assert again.study("s").plan == first.plan
+    assert again.study(**asked).plan == first.plan  # type: ignore[arg-type]
+    assert [one.plan for one in again.studies()] == [first.plan]
+    with pytest.raises(InvalidInput, match="submitted with another plan"):
+        again.study(**(asked | {"rounds": 3}))  # type: ignore[arg-type]
+    del desks["oslo"].requests[:]
+    again.study("s").submit()
+    assert desks["oslo"].requests == [first.plan]
+
+
+def test_a_kept_study_has_the_vectors_that_it_was_made_with(
+    desks: dict[str, Desk], keys: Keys, studies: KeptStudies
+) -> None:
+    start = np.linspace(-1, 1, 147).astype(np.float32)
+    asked = choices() | {"start_sha256": broadcast.sha256(start)}
+    mine = PublicVectors(start=start)
+    log_in(desks, keys, studies=studies).study(**asked, public=mine).submit()  # type: ignore[arg-type]
+    again = log_in(desks, keys, studies=studies).study("s")
+    assert np.array_equal(again._first.weights, start)
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_study_that_is_not_kept_can_not_be_taken_up_by_its_name(
+    desks: dict[str, Desk], keys: Keys, studies: KeptStudies, kept: bool
+) -> None:
+    someone = log_in(desks, keys, studies=studies if kept else None)
+    someone.study(**choices()).submit()  # type: ignore[arg-type]
+    with pytest.raises(InvalidInput, match="submitted from here, and there is none"):
+        someone.study("t")
+    assert len(someone.studies()) == kept
+
+
+@pytest.mark.parametrize("file", [PLAN, PROGRESS])
+@pytest.mark.parametrize("bytes_", [b"", b"{}x", b"\xff"])
+def test_a_kept_study_that_was_damaged_is_said_to_be(
+    desks: dict[str, Desk], keys: Keys, studies: KeptStudies, file: str, bytes_: bytes
+) -> None:
+    someone = log_in(desks, keys, studies=studies)
+    someone.study(**choices()).submit()  # type: ignore[arg-type]
+    (kept,) = studies
+    (kept.folder / file).write_bytes(bytes_)
+    with pytest.raises(InvalidInput, match="can't be read"):
+        notebook_views.studies(someone.studies())
+
+
+@pytest.mark.parametrize("name", ["", "../skin", "/etc", "..", "Skin", "皮膚", "x" * 64])
+def test_no_study_is_looked_for_outside_the_folder(
+    desks: dict[str, Desk], keys: Keys, studies: KeptStudies, name: str
+) -> None:
+    with pytest.raises(InvalidPlan, match="study"):
+        log_in(desks, keys, studies=studies).study(name)
+
+
+def test_the_list_of_studies_says_how_far_each_came(keys: Keys, studies: KeptStudies) -> None:
+    kept = studies.new(plan(keys), PublicVectors())
+    kept.note(Progress(rounds=1))
+    assert not studies.folder.exists(), "nothing is kept before it is submitted"
+    kept.keep()
+    kept.note(Progress(rounds=2, epsilon=1.234, stopped="Too few."))
+    table = notebook_views.studies(studies)
+    (row,) = table.to_dict("records")
+    assert table.index.tolist() == [plan(keys).study]
+    assert (row["rounds"], row["epsilon"]) == (f"2 of {plan(keys).rounds}", "1.23")
+    assert row["stopped"] == "Too few."
 
 
 def account(port: int) -> HospitalLogin:

@@ -306,7 +306,7 @@ def test_scaffold_goes_alone(change: dict[str, Any]) -> None:
         (("format",), 1),
         (("format",), 3),
         (("format",), 6),
-        (("format",), 8),
+        (("format",), 9),
         (("shared_noise",), {"colluding": 0}),
         (("shared_noise",), 1),
         (("dp_sgd", "engine"), "tensorflow"),

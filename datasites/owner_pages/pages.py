@@ -1,0 +1,272 @@
+"""The pages: requests, one request with its card and what may be decided, ledger, rules, log.
+
+    GET  /                                      requests as they stand, again every 15 seconds; budgets
+    GET  /requests/ID                           the card, and forms
+    POST /requests/ID/try                       the same with a run on the mock
+    POST /requests/ID/approve|ask|deny|revoke   what would be signed, to be confirmed
+    POST /confirm/NUMBER                        signed
+    GET  /ledger, /rules, /log
+
+What is wrong is a page with one sentence. One decision or look at a time: the vault answers in turn.
+"""
+
+import threading
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
+from urllib.parse import parse_qsl
+
+from fastapi import Depends, FastAPI, Request
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import HTMLResponse
+from markupsafe import Markup
+
+from datasites.owner import decisions, request_selection
+from datasites.owner.owner import APPROVAL_DAYS, Owner
+from datasites.owner_pages import doorway as doorways
+from datasites.owner_pages.decisions_to_confirm import Decisions, Pending
+from datasites.owner_pages.doorway import ENTER, Doorway
+from datasites.review.evidence import Evidence
+from syft_code.errors import ConsiliumError, InvalidInput, Refused, Unavailable, require
+from syft_code.evidence import audit_chain
+from syft_code.runtime import cli_output, html_templates
+
+Decision = Literal["approve", "ask", "deny", "revoke"]
+Fields = Mapping[str, str]
+REFRESH_S = 15
+SHOWN_ENTRIES = 200
+_STATUS = {InvalidInput: 400, Refused: 403, Unavailable: 503}
+
+
+def build(owner: Owner, doorway: Doorway) -> FastAPI:
+    """The application for one owner, or an approver beside them."""
+    app = FastAPI(openapi_url=None)
+    pages = _Pages(owner, doorway)
+    app.middleware("http")(doorways.guard(doorway, pages.problem))
+    app.add_exception_handler(ConsiliumError, lambda request, problem: pages.problem(problem))
+    app.add_exception_handler(404, lambda request, problem: pages.problem(Refused(_NO_PAGE)))
+    _add_looks(app, pages, doorway)
+    _add_decisions(app, pages, doorway)
+    return app
+
+
+_NO_PAGE = "There is no such page here: go back to the requests."
+
+
+def _add_looks(app: FastAPI, pages: "_Pages", doorway: Doorway) -> None:
+    @app.get(ENTER)
+    def enter(token: str = "") -> HTMLResponse:
+        cookie = doorway.enter(token)
+        answer = pages.page("entered.html.j2")
+        answer.set_cookie(doorways.COOKIE, cookie, httponly=True, samesite="strict")
+        return answer
+
+    @app.get("/")
+    def home() -> HTMLResponse:
+        return pages.home()
+
+    @app.get("/requests/{request_id}")
+    def request_page(request_id: str) -> HTMLResponse:
+        return pages.request(request_id)
+
+    @app.get("/ledger")
+    def ledger() -> HTMLResponse:
+        return pages.ledger()
+
+    @app.get("/rules")
+    def rules() -> HTMLResponse:
+        return pages.rules()
+
+    @app.get("/log")
+    def log() -> HTMLResponse:
+        return pages.log()
+
+
+def _add_decisions(app: FastAPI, pages: "_Pages", doorway: Doorway) -> None:
+    async def form(request: Request) -> Fields:
+        return await _form(request, doorway)
+
+    @app.post("/requests/{request_id}/try")
+    async def try_out(request_id: str, fields: Annotated[Fields, Depends(form)]) -> HTMLResponse:
+        return await run_in_threadpool(pages.request, request_id, tried=True)
+
+    @app.post("/requests/{request_id}/{decision}")
+    async def decide(
+        request_id: str, decision: Decision, fields: Annotated[Fields, Depends(form)]
+    ) -> HTMLResponse:
+        return await run_in_threadpool(pages.show_decision, request_id, decision, fields)
+
+    @app.post("/confirm/{number}")
+    async def confirm(number: str, fields: Annotated[Fields, Depends(form)]) -> HTMLResponse:
+        return await run_in_threadpool(pages.sign, number)
+
+
+async def _form(request: Request, doorway: Doorway) -> Fields:
+    """The fields of a form of ours; raise `Refused` if it is not one."""
+    body = b""
+    async for chunk in request.stream():
+        body += chunk
+        require(
+            len(body) <= doorways.MAX_FORM_BYTES,
+            f"A form may have at most {doorways.MAX_FORM_BYTES:,} bytes: write less.",
+            error=Refused,
+        )
+    try:
+        fields = dict(parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=20))
+    except ValueError:
+        fields = {}
+    doorway.check_form(request, fields.pop("form_key", ""))
+    return fields
+
+
+class _Pages:
+    """What each page shows of one hospital."""
+
+    def __init__(self, owner: Owner, doorway: Doorway) -> None:
+        self._owner, self._doorway = owner, doorway
+        self._decisions = Decisions()
+        self._one_at_a_time = threading.RLock()
+        self._templates = html_templates.environment(__package__)
+
+    def page(self, template: str, *, status: int = 200, **shown: Any) -> HTMLResponse:
+        text = self._templates.get_template(template).render(
+            hospital=self._owner.name, form_key=self._doorway.form_key, **shown
+        )
+        return HTMLResponse(text, status_code=status)
+
+    def problem(self, problem: Exception) -> HTMLResponse:
+        status = next((code for kind, code in _STATUS.items() if isinstance(problem, kind)), 409)
+        return self.page("problem.html.j2", status=status, sentence=str(problem))
+
+    def home(self) -> HTMLResponse:
+        with self._one_at_a_time:
+            requests = [_row(request) for request in self._owner.requests()]
+            assets = self._owner.site_status().assets
+            ledgers = [self._owner.ledger_summary(asset) for asset in assets]
+        now = datetime.now(UTC).strftime("%H:%M:%S UTC")
+        return self.page(
+            "home.html.j2", requests=requests[::-1], ledgers=ledgers, refresh_s=REFRESH_S, now=now
+        )
+
+    def request(self, request_id: str, *, tried: bool = False) -> HTMLResponse:
+        with self._one_at_a_time:
+            evidence = self._weighed(request_id)
+            if tried:
+                evidence = self._owner.examine(evidence)
+            approved = evidence.plan is not None and self._owner.has_approved(evidence)
+        return self.page(
+            "request.html.j2",
+            evidence=evidence,
+            card=_card(evidence),
+            approved=approved,
+            days=f"{APPROVAL_DAYS:g}",
+        )
+
+    def ledger(self) -> HTMLResponse:
+        with self._one_at_a_time:
+            cards = [self._owner.ledger_card(one) for one in self._owner.site_status().assets]
+        return self.page("cards.html.j2", title="Ledger", cards=list(map(_card, cards)))
+
+    def rules(self) -> HTMLResponse:
+        with self._one_at_a_time:
+            cards = [self._owner.policy_card(), self._owner.parties_card()]
+        return self.page("cards.html.j2", title="Rules", cards=list(map(_card, cards)))
+
+    def log(self) -> HTMLResponse:
+        with self._one_at_a_time:
+            entries = audit_chain.entries(self._owner.audit_log())
+        rows = [
+            {
+                "number": entry.number,
+                "hour": datetime.fromtimestamp(entry.at_unix_s, UTC).strftime("%Y-%m-%d %H h"),
+                "kind": entry.kind.replace("_", " "),
+                "facts": ", ".join(f"{name} {value}" for name, value in entry.facts.items()),
+            }
+            for entry in entries[: -SHOWN_ENTRIES - 1 : -1]
+        ]
+        return self.page("log.html.j2", rows=rows, entries=len(entries))
+
+    def show_decision(self, request_id: str, decision: Decision, fields: Fields) -> HTMLResponse:
+        """What would be signed, with a button that signs it."""
+        with self._one_at_a_time:
+            pending = self._drafted(self._weighed(request_id), decision, fields)
+        return self.page("confirm.html.j2", pending=pending, number=self._decisions.add(pending))
+
+    def sign(self, number: str) -> HTMLResponse:
+        pending = self._decisions.take(number)
+        with self._one_at_a_time:
+            signed = pending.sign()
+        return self.page("signed.html.j2", words=str(signed), request_id=pending.request_id)
+
+    def _weighed(self, request_id: str) -> Evidence:
+        for request in self._owner.submitted():
+            if request.request_id == request_id:
+                return self._owner.weigh(request)
+        raise Refused("There is no such request here: go back to the requests.")
+
+    def _drafted(self, evidence: Evidence, decision: Decision, fields: Fields) -> Pending:
+        if decision == "approve":
+            draft = self._owner.draft_approval(
+                evidence,
+                days=_number(fields, "days", float) or APPROVAL_DAYS,
+                epsilon=_number(fields, "epsilon", float),
+                rounds=_number(fields, "rounds", int),
+                anyway="anyway" in fields,
+            )
+            return Pending(
+                words=str(draft),
+                button="Sign this approval",
+                request_id=evidence.request_id,
+                sign=lambda: self._owner.sign_approval(draft),
+            )
+        tell = "tell" in fields
+        act = {"deny": self._owner.deny, "revoke": self._owner.revoke}.get(decision)
+        words = cli_output.paragraph(
+            fields.get("text", ""), what="question" if act is None else "reason"
+        )
+        if act is None:
+            return Pending(
+                words=f"To be asked about {decisions.subject(evidence)}: {words}\nThe researcher reads "
+                "this; the request stays undecided.",
+                button="Send this question",
+                request_id=evidence.request_id,
+                sign=lambda: self._owner.ask(evidence, words),
+            )
+        reads = "The researcher reads the reason." if tell else "The researcher is not told."
+        done = "refused" if decision == "deny" else "taken back"
+        return Pending(
+            words=f"To be {done} at {evidence.hospital}: {decisions.subject(evidence)}.\nReason: "
+            f"{words}\n{reads}",
+            button="Sign this refusal" if decision == "deny" else "Take the approval back",
+            request_id=evidence.request_id,
+            sign=lambda: act(evidence, words, tell_researcher=tell),
+        )
+
+
+def _row(evidence: Evidence) -> dict[str, Any]:
+    """A request as a line of the list."""
+    shown, state, plan = request_selection.facts(evidence), evidence.state, evidence.plan
+    ran = f"{state.rounds_called} of {plan.rounds}" if state and plan else ""
+    return shown | {
+        "short": evidence.request_id[: cli_output.SHORT],
+        "said": evidence.disagreement or shown["vault"] or evidence.problem,
+        "ran": ran,
+        "cost": f"ε {state.study_epsilon:.2f}" if state else "",
+        "after": f"ε {state.after_epsilon:.2f}" if state else "",
+    }
+
+
+def _card(shown: Any) -> Markup:
+    """A card's own HTML, in which each word of others is escaped (`html_card`)."""
+    return Markup(shown._repr_html_())  # noqa: S704
+
+
+def _number(fields: Fields, name: str, kind: Callable[[str], Any]) -> Any:
+    text = fields.get(name, "").strip()
+    if not text:
+        return None
+    try:
+        return kind(text)
+    except ValueError:
+        whole = "a whole number" if kind is int else "a number"
+        raise InvalidInput(f"{name} must be {whole}, got {cli_output.quoted(text)}.") from None

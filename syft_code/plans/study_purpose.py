@@ -1,0 +1,43 @@
+"""What a study is for and who answers for it: what an ethics board reads first."""
+
+from typing import Annotated
+
+from syft_code import canonical
+from syft_code.errors import require
+
+MOST_PEOPLE = 20
+
+
+@canonical.message
+class StudyPurpose:
+    """What a study is for, in the researcher's words.
+
+    It is a part of the plan: the researcher's signature, each owner's approval and the certificate are on
+    it too. `ethics_approval` is a number and who gave it, "" if there is none; `contact` is for
+    questions on data protection. Nobody checks what it says.
+
+    >>> StudyPurpose(aim="Tell melanoma early.", people=("Ada Lovelace",), institution="University of X",
+    ...     ethics_approval="EK 1234/2026, Medical University of X", contact="privacy@x.example").people
+    ('Ada Lovelace',)
+    """
+
+    aim: canonical.ShortText
+    people: Annotated[tuple[canonical.ShortText, ...], canonical.at_most(MOST_PEOPLE)]
+    institution: canonical.ShortText
+    contact: canonical.ShortText
+    ethics_approval: canonical.ShortText = ""
+
+    def __post_init__(self) -> None:
+        canonical.require_types(self)
+        said = {
+            "aim": [self.aim],
+            "people": list(self.people) or [""],
+            "institution": [self.institution],
+            "contact": [self.contact],
+        }
+        lacking = [name for name, texts in said.items() if not all(map(str.strip, texts))]
+        require(
+            not lacking,
+            f"A study's purpose must have words for aim, people, institution and contact, and has "
+            f"none for {', '.join(lacking)}.",
+        )

@@ -1,0 +1,216 @@
+"""The owner's pages: what is decided there is what was shown, and nobody else decides."""
+
+import re
+from collections.abc import Iterator
+from html import unescape
+
+import httpx
+import pytest
+from fastapi.testclient import TestClient
+
+from datasites.owner_pages import decisions_to_confirm, doorway, pages
+from datasites.owner_pages.decisions_to_confirm import Decisions, Pending
+from datasites.owner_pages.doorway import COOKIE, ENTER, MAX_FORM_BYTES, Doorway
+from syft_code.errors import NotApproved
+from tests.datasites.command_line import Ours, refusal, run
+
+pytestmark = [pytest.mark.servers, pytest.mark.timeout(400)]
+PORT = 4711
+HERE = f"http://127.0.0.1:{PORT}"
+
+
+class Browser:
+    """One browser; `let_in` follows the link."""
+
+    def __init__(self, ours: Ours) -> None:
+        self.door = Doorway(port=PORT)
+        self.http = TestClient(pages.build(ours.north, self.door), base_url=HERE)
+
+    def let_in(self) -> "Browser":
+        assert self.http.get(self.door.link).status_code == 200
+        return self
+
+    def look(self, path: str, *, status: int = 200) -> str:
+        answer = self.http.get(path)
+        assert answer.status_code == status, answer.text
+        return unescape(answer.text)
+
+    def send(self, path: str, *, status: int = 200, **fields: str) -> str:
+        """A form of ours."""
+        answer = self.http.post(path, data={"form_key": self.door.form_key} | fields)
+        assert answer.status_code == status, answer.text
+        return unescape(answer.text)
+
+    def confirm(self, shown: str, *, status: int = 200) -> str:
+        (path,) = re.findall(r'action="(/confirm/[^"]+)"', shown)
+        return self.send(path, status=status)
+
+
+@pytest.fixture
+def browser(ours: Ours) -> Iterator[Browser]:
+    yield Browser(ours).let_in()
+
+
+def newest(ours: Ours) -> tuple[str, str]:
+    """The id of a new request, and its plan's hash."""
+    wanted = ours.asked()
+    (evidence,) = [one for one in ours.north.submitted() if one.request.plan_hash == wanted.hash]
+    return evidence.request_id, wanted.hash
+
+
+def state(ours: Ours, plan_hash: str) -> str:
+    (found,) = [
+        one for one in ours.json("requests", "list")["requests"] if one["plan_hash"] == plan_hash
+    ]
+    return str(found["vault"])
+
+
+def test_an_owner_sees_a_new_request_reads_it_approves_it_and_takes_it_back(
+    ours: Ours, browser: Browser
+) -> None:
+    number, plan_hash = newest(ours)
+    home = browser.look("/")
+    assert f"/requests/{number}" in home and 'http-equiv="refresh"' in home
+    assert "<meter" in home and "skin-lesions" in home
+    card = browser.look(f"/requests/{number}")
+    assert "What would leave" in card or "What leaves" in card
+    shown = browser.send(f"/requests/{number}/approve", days="7", epsilon="", rounds="2")
+    assert "at most 2 of 3" in shown and "epsilon: at most 8.00" in shown
+    assert state(ours, plan_hash) == "undecided", "shown is not signed"
+    assert "Signed and in force" in browser.confirm(shown)
+    assert state(ours, plan_hash) == "in force"
+    browser.confirm(shown, status=403)
+    assert "Stop it" in browser.look(f"/requests/{number}")
+    shown = browser.send(f"/requests/{number}/revoke", text="It has changed.", tell="on")
+    assert "It has changed." in shown and "reads the reason" in shown
+    assert "Revoked at north" in browser.confirm(shown)
+    assert state(ours, plan_hash) == "revoked"
+
+
+def test_an_owner_asks_denies_and_tries_out(ours: Ours, browser: Browser) -> None:
+    number, plan_hash = newest(ours)
+    assert "Mock run ok" in browser.send(f"/requests/{number}/try")
+    shown = browser.send(f"/requests/{number}/ask", text="Why <b>two</b> rounds?")
+    assert "Why <b>two</b> rounds?" in shown
+    browser.confirm(shown)
+    assert "Why" in browser.look(f"/requests/{number}")
+    shown = browser.send(f"/requests/{number}/deny", text="Not this year.")
+    assert "is not told" in shown
+    browser.confirm(shown)
+    assert state(ours, plan_hash) == "denied"
+
+
+def test_words_of_others_are_shown_and_never_run(ours: Ours, browser: Browser) -> None:
+    number, _ = newest(ours)
+    text = browser.http.post(
+        f"/requests/{number}/ask",
+        data={"form_key": browser.door.form_key, "text": "<script>alert(1)</script>"},
+    ).text
+    assert "<script" not in text and "&lt;script&gt;" in text
+
+
+@pytest.mark.parametrize("path", ["/ledger", "/rules", "/log"])
+def test_ledger_rules_and_log_are_there_to_be_read(browser: Browser, path: str) -> None:
+    said = browser.look(path)
+    assert {"/ledger": "spent, for ever", "/rules": "The rules of north", "/log": "approve"}[
+        path
+    ] in said
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"days": "soon"}, "days must be a number, got 'soon'"),
+        ({"days": "nan"}, "days of an approval must be"),
+        ({"days": "-1"}, "days of an approval must be"),
+        ({"epsilon": "inf"}, "epsilon of an approval must be"),
+        ({"rounds": "2.5"}, "rounds must be a whole number"),
+        ({"rounds": "4"}, "rounds must lie between 1 and the plan's 3"),
+        ({"epsilon": "0.01"}, "An approval must let the whole plan run"),
+    ],
+)
+def test_limits_that_can_not_be_are_a_sentence_and_nothing_is_signed(
+    ours: Ours, browser: Browser, fields: dict[str, str], words: str
+) -> None:
+    number, plan_hash = newest(ours)
+    status = 403 if "let the whole" in words else 400
+    assert words in browser.send(f"/requests/{number}/approve", status=status, **fields)
+    assert state(ours, plan_hash) == "undecided"
+
+
+@pytest.mark.parametrize("path", ["/", "/ledger", "/rules", "/log", "/requests/x", "/nowhere"])
+def test_who_did_not_come_by_the_link_sees_nothing(ours: Ours, path: str) -> None:
+    stranger = Browser(ours)
+    for cookie in ("", "x", "x" * 43):
+        stranger.http.cookies.set(COOKIE, cookie)
+        answer = stranger.http.get(path)
+        assert answer.status_code == 403 and "works once" in answer.text
+        assert "skin-lesions" not in answer.text
+
+
+def test_the_link_works_once(ours: Ours) -> None:
+    first = Browser(ours).let_in()
+    second = TestClient(first.http.app, base_url=HERE)
+    for token in (first.door.link.partition("=")[2], "", "x", "é"):
+        answer = second.get(ENTER, params={"token": token})
+        assert answer.status_code == 403 and COOKIE not in answer.cookies
+    assert first.http.get("/").status_code == 200
+
+
+def test_a_form_of_another_page_decides_nothing(ours: Ours, browser: Browser) -> None:
+    number, plan_hash = newest(ours)
+    path, key = f"/requests/{number}/approve", browser.door.form_key
+    tries: list[tuple[dict[str, str], dict[str, str]]] = [
+        ({}, {}),
+        ({"form_key": "x"}, {}),
+        ({"form_key": key}, {"origin": "http://evil.example"}),
+        ({"form_key": key}, {"origin": "null"}),
+        ({"form_key": key}, {"host": f"evil.example:{PORT}"}),
+        ({"form_key": key, "days": "9" * MAX_FORM_BYTES}, {}),
+        ({"form_key": key} | {str(one): "" for one in range(30)}, {}),
+    ]
+    for fields, headers in tries:
+        answer = browser.http.post(path, data=fields, headers=headers)
+        assert answer.status_code == 403, (fields, headers)
+        assert "/confirm/" not in answer.text
+    assert state(ours, plan_hash) == "undecided"
+
+
+def test_no_page_is_framed_kept_or_runs_anything(browser: Browser) -> None:
+    for path in ("/", "/nowhere", "/log"):
+        headers = browser.http.get(path).headers
+        assert "script" not in headers["content-security-policy"]
+        assert "default-src 'none'" in headers["content-security-policy"]
+        assert "frame-ancestors 'none'" in headers["content-security-policy"]
+        assert headers["cache-control"] == "no-store"
+        assert headers["x-content-type-options"] == "nosniff"
+    assert doorway.HEADERS.keys() <= browser.http.get("/").headers.keys()
+
+
+def test_what_was_shown_is_signed_within_ten_minutes_and_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def never() -> None:
+        raise AssertionError
+
+    kept = Decisions()
+    one = Pending(words="w", button="b", request_id="r", sign=never)  # type: ignore[arg-type]
+    number = kept.add(one)
+    assert kept.take(number) is one
+    with pytest.raises(NotApproved, match="within ten minutes, and once"):
+        kept.take(number)
+    old = kept.add(one)
+    for _ in range(decisions_to_confirm.MOST):
+        kept.add(one)
+    with pytest.raises(NotApproved):
+        kept.take(old)
+    late = kept.add(one)
+    monkeypatch.setattr(decisions_to_confirm.time, "monotonic", lambda: one.until + 1)
+    with pytest.raises(NotApproved):
+        kept.take(late)
+
+
+def test_a_port_that_is_taken_is_a_sentence(ours: Ours) -> None:
+    port = httpx.URL(ours.north.settings.url).port
+    said = refusal(run("owner", "--state", ours.state, "--hospital", "north", "--port", port))
+    assert "name another with --port" in said

@@ -212,9 +212,11 @@ def _layer(layer: Layer) -> str:
         case GlobalAverage():
             return "global average"
         case Encoder():
+            views = f", means over {layer.views} mirror images and turns" if layer.views > 1 else ""
             return (
                 f"the public encoder {layer.name} (weights with the hash {short(layer.weights_sha256)}, "
-                f"pictures at {layer.input_px} px, {layer.features:,} numbers of each), which no round changes"
+                f"pictures at {layer.input_px} px, {layer.features:,} numbers of each{views}), which no round "
+                "changes"
             )
         case Projection():
             axes = (

@@ -10,7 +10,8 @@ picture and on public numbers, so adding or removing a patient changes nothing o
 
 import functools
 import hashlib
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -132,11 +133,20 @@ def _looking(layer: Encoder, file: bytes) -> Callable[[Images], Row]:
         pixels = _pictures(layer, images)
         if layer.pool == "maps":
             return _maps(layer, weights, pixels)
-        means = encoder_networks.means(layer.name, weights, pixels)
-        row = torch.cat(means if layer.pool == "stages" else means[-1:], dim=1)
-        return _standardised(row)
+        rows = []
+        for view in itertools.islice(_views(pixels), layer.views):
+            means = encoder_networks.means(layer.name, weights, view)
+            rows.append(torch.cat(means if layer.pool == "stages" else means[-1:], dim=1))
+        return _standardised(torch.stack(rows).mean(0))
 
     return look
+
+
+def _views(pixels: Tensor) -> Iterator[Tensor]:
+    """A square picture's symmetries: itself, mirrored left and right, up and down, both; the same transposed."""
+    for picture in (pixels, pixels.transpose(2, 3)):
+        for axes in ((), (3,), (2,), (2, 3)):
+            yield picture.flip(axes).contiguous()
 
 
 def _maps(layer: Encoder, weights: encoder_networks.Weights, pixels: Tensor) -> Row:

@@ -35,6 +35,7 @@ EncoderName = Literal[
 ]
 Family = Literal["efficientnet-lite", "mobilenet", "resnet"]
 Pool = Literal["last", "stages", "maps"]
+Views = Literal[1, 2, 4, 8]
 CHANNELS, STEM_CHANNELS = 3, 32
 GRID_STRIDE = 4
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -50,7 +51,9 @@ class Encoder:
     "last" the means over space of the network's last map are taken, with "stages" also those after
     its later stages (`KnownEncoder.taps`). Each number becomes the root of its size with its sign, then
     all numbers of one picture are put to mean 0 and deviation 1; with "maps", which an `EncoderDecoder`
-    stands on, all numbers of one place of a map. `weights_sha256` is of the file that
+    stands on, all numbers of one place of a map. With `views` the network looks at so many of the picture's
+    mirror images and quarter turns, the picture itself first, and the means are those over all of them; not
+    with "maps", whose places would be mixed. `weights_sha256` is of the file that
     the weights come from. No patient had a part in any of it, so it costs no privacy.
     """
 
@@ -58,11 +61,16 @@ class Encoder:
     weights_sha256: canonical.ShortText
     input_px: Annotated[int, Field(ge=LEAST_PX, le=MOST_PX)] = 224
     pool: Pool = "stages"
+    views: Views = 1
     kind: Literal["encoder"] = "encoder"
 
     def __post_init__(self) -> None:
         canonical.require_types(self)
         _check_sha256("weights_sha256", self.weights_sha256)
+        require(
+            self.views == 1 or self.pool != "maps",
+            f"An encoder must look at one view where its maps are kept, got {self.views} views.",
+        )
 
     @property
     def features(self) -> int:

@@ -13,10 +13,11 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from torch.nn import functional
 
 from syft_code import canonical
-from syft_code.errors import InvalidData
+from syft_code.errors import InvalidData, InvalidPlan
 from syft_code.models import (
     encoder_networks,
     encoder_weights,
@@ -25,7 +26,7 @@ from syft_code.models import (
     networks,
 )
 from syft_code.recipes.architectures import LayerStack
-from syft_code.recipes.encoders import EncoderName, Projection, encoder
+from syft_code.recipes.encoders import EncoderName, Projection, Views, encoder
 from syft_code.recipes.layers import GlobalAverage, Linear, Scattering
 from syft_code.recipes.recipe import CrossEntropy, Recipe, computed_once, features_after
 from syft_code.runtime.encoder_files import PACKAGES, EncoderFiles
@@ -62,6 +63,31 @@ def test_features_are_standardised_in_each_picture_and_know_no_neighbour() -> No
 def test_the_last_map_alone_is_the_last_part_before_standardising() -> None:
     last = encoders.layer(FILE, pool="last")
     assert frozen_features.encoded(last, PICTURES[:1], FILE).shape == (1, 1280, 1, 1)
+
+
+Pixels = NDArray[np.uint8]
+TURNS: list[Callable[[Pixels], Pixels]] = [
+    lambda p: p,
+    lambda p: p[..., ::-1],
+    lambda p: p[..., ::-1, :],
+    lambda p: p[..., ::-1, ::-1],
+    lambda p: p.swapaxes(2, 3),
+]
+
+
+@pytest.mark.parametrize(("views", "alike"), [(1, 1), (2, 2), (4, 4), (8, 5)])
+def test_over_its_views_a_picture_and_its_mirror_images_are_one(views: Views, alike: int) -> None:
+    layer = encoders.layer(FILE, views=views)
+    straight = frozen_features.encoded(layer, PICTURES[:2], FILE)
+    for place, turn in enumerate(TURNS):
+        turned = frozen_features.encoded(layer, np.ascontiguousarray(turn(PICTURES[:2])), FILE)
+        distance = np.abs(turned - straight).mean()
+        assert distance < 5e-3 if place < alike else distance > 2e-2, (place, distance)
+
+
+def test_maps_are_of_one_view() -> None:
+    with pytest.raises(InvalidPlan, match="one view where its maps are kept, got 4"):
+        encoders.layer(FILE, pool="maps", views=4)
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.float16])

@@ -305,7 +305,7 @@ def test_scaffold_goes_alone(change: dict[str, Any]) -> None:
         (("augmentation",), {"views": 2.5}),
         (("format",), 1),
         (("format",), 3),
-        (("format",), 6),
+        (("format",), 7),
         (("format",), 9),
         (("shared_noise",), {"colluding": 0}),
         (("shared_noise",), 1),

@@ -1,0 +1,75 @@
+"""The lessons: short, in plain steps, each runs to its end, and what it says of its own figures holds."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+
+from tests.notebooks.test_notebooks import ROOT, run, text_of
+
+TUTORIAL = ROOT / "researcher_notebooks" / "tutorial"
+LESSONS = sorted(TUTORIAL.glob("*.ipynb"))
+WITH_A_FEDERATION = {"6"}
+ALONE = [path for path in LESSONS if path.name[0] not in WITH_A_FEDERATION]
+MAX_LINES = 10
+
+
+def printed(notebook: Any) -> str:
+    """What its cells print."""
+    outputs = [out for cell in notebook.cells for out in cell.get("outputs", [])]
+    return "".join(out.get("text", "") for out in outputs)
+
+
+@pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
+def test_a_lesson_is_short_and_ends_with_something_to_break(path: Path) -> None:
+    cells = nbformat.read(path, as_version=4).cells
+    assert cells[0].source.startswith(f"# {path.name[0]}. ")
+    assert "**Try to break it:**" in cells[-1].source
+    for cell in cells:
+        if cell.cell_type == "code":
+            lines = [line for line in cell.source.splitlines() if line.strip()]
+            assert len(lines) <= MAX_LINES, cell.source
+            assert not cell.outputs and cell.execution_count is None
+
+
+def test_the_lessons_are_numbered_without_a_gap() -> None:
+    assert [path.name[0] for path in LESSONS] == [str(n) for n in range(1, len(LESSONS) + 1)]
+
+
+@pytest.fixture(scope="module")
+def lessons() -> dict[str, str]:
+    """What each lesson that needs no federation prints, by its number; run once."""
+    found = {}
+    for path in ALONE:
+        done = run(path, {})
+        assert "Traceback" not in text_of(done) and "Warning" not in text_of(done), path
+        found[path.name[0]] = printed(done)
+    return found
+
+
+def numbers(text: str, pattern: str) -> list[float]:
+    return [float(one.replace(",", "")) for one in re.findall(pattern, text)]
+
+
+@pytest.mark.servers  # a kernel is one
+@pytest.mark.timeout(600)
+def test_what_lessons_say_of_their_figures_holds(lessons: dict[str, str]) -> None:
+    alone = numbers(lessons["1"], r"alone: (\.?\d*\.\d+) right")
+    (pooled,) = numbers(lessons["1"], r"pooled: (\d\.\d+) right")
+    assert len(alone) == 4 and pooled >= max(alone) - 0.02 and pooled > min(alone) + 0.02
+    (apart,) = numbers(lessons["2"], r"largest difference: (\S+)\n")
+    assert apart < 1e-12
+    (seen,) = numbers(lessons["3"], r"noise ratio: (\S+) dB")
+    defended = numbers(lessons["3"], r"sigma \S+: (\S+) dB")
+    assert seen > 25 and defended[0] > 20 and max(defended[-2:]) < 12
+    right = numbers(lessons["4"], r"is right (\S+)% of")
+    assert right[0] > 90 and right == sorted(right, reverse=True) and right[-1] < 56
+    (off,) = numbers(lessons["5"], r"off by at most (\S+)\n")
+    assert off < 1e-4
+    drift = numbers(lessons["7"], r"(\d\.\d+) right")
+    assert drift[0] > drift[3] + 0.02, "many steps apart are worse than one step alike"
+    assert drift[4] > drift[3], "SCAFFOLD mends it"
+    attack = numbers(lessons["8"], r"AUC is (\S+) \(")
+    assert attack[0] > 0.6 and attack[-1] < attack[0] - 0.05

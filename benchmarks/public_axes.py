@@ -30,7 +30,7 @@ from syft_code.recipes.encoders import Encoder, Projection
 from syft_code.recipes.recipe import Recipe
 from syft_code.runtime.encoder_files import FOLDER, PACKAGES
 
-AXES = 128
+AXES, VIEWS = 128, 8
 SIZE_PX = 112
 SEEDS = (0, 1, 2, 3, 4)
 HEAD = PretrainingSettings(epochs=30, learning_rate=2e-3)
@@ -46,7 +46,7 @@ def main(
     torch.set_num_threads(1)
     whole = readers.read("ham10000", data, size_px=SIZE_PX, facts=True)
     public = federated_dataset.narrowed(whole, federated_dataset.at_site(whole, PUBLIC_SITE))
-    encoder = Encoder(name="efficientnet-lite0", weights_sha256=PACKAGES[0].sha256)
+    encoder = Encoder(name="efficientnet-lite0", weights_sha256=PACKAGES[0].sha256, views=VIEWS)
     pictures = encoded_pictures.usual()
     rows = pictures.cohort(public.cohort, Fusion(image=(encoder,))).images[:, :, 0, 0]
     projection = _projection(rows.astype(np.float32))

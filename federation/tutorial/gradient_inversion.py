@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from federation.tutorial.pictures import CLASSES, SIDE_PX
+from syft_code.models.threads import one_thread
 
 Gradient = tuple[Tensor, ...]
 CHANNELS = 12
@@ -56,7 +57,7 @@ def defend(observed: Gradient, *, clip: float, sigma: float, seed: int) -> Gradi
 
 
 def reconstruct(
-    model: nn.Module, observed: Gradient, label: int, *, seed: int, steps: int = 300
+    model: nn.Module, observed: Gradient, label: int, *, seed: int, steps: int = 200
 ) -> Tensor:
     """The picture `[1, 3, 32, 32]` whose gradient points where the observed one points.
 
@@ -65,7 +66,9 @@ def reconstruct(
     random = torch.Generator().manual_seed(seed)
     guess = (0.5 + 0.3 * torch.randn((1, 3, SIDE_PX, SIDE_PX), generator=random)).requires_grad_()
     wanted = _unit(observed)
-    optimizer = torch.optim.LBFGS([guess], max_iter=20, history_size=20)
+    optimizer = torch.optim.LBFGS(
+        [guess], max_iter=20, history_size=100, line_search_fn="strong_wolfe"
+    )
 
     def distance() -> Tensor:
         optimizer.zero_grad()
@@ -74,8 +77,9 @@ def reconstruct(
         apart.backward()  # type: ignore[no-untyped-call]
         return apart
 
-    for _ in range(steps // 20):
-        optimizer.step(distance)  # type: ignore[no-untyped-call]
+    with one_thread():
+        for _ in range(steps // 20):
+            optimizer.step(distance)  # type: ignore[no-untyped-call]
     return guess.detach().nan_to_num(0.5).clamp(0, 1)
 
 

@@ -63,13 +63,14 @@ def test_what_lessons_say_of_their_figures_holds(lessons: dict[str, str]) -> Non
     assert apart < 1e-12
     (seen,) = numbers(lessons["3"], r"noise ratio: (\S+) dB")
     defended = numbers(lessons["3"], r"sigma \S+: (\S+) dB")
-    assert seen > 25 and defended[0] > 20 and max(defended[-2:]) < 12
+    assert seen > 24 and defended[0] > seen / 2 + 3 and max(defended[-2:]) < 10
     right = numbers(lessons["4"], r"is right (\S+)% of")
     assert right[0] > 90 and right == sorted(right, reverse=True) and right[-1] < 56
     (off,) = numbers(lessons["5"], r"off by at most (\S+)\n")
     assert off < 1e-4
-    drift = numbers(lessons["7"], r"(\d\.\d+) right")
-    assert drift[0] > drift[3] + 0.02, "many steps apart are worse than one step alike"
-    assert drift[4] > drift[3], "SCAFFOLD mends it"
+    alike, apart, scaffold = numbers(lessons["7"], r"30 x 10: \S+ right, (\S+) from")
+    assert apart > 2 * alike and scaffold < apart / 2, (
+        "hospitals that differ drift, SCAFFOLD mends it"
+    )
     attack = numbers(lessons["8"], r"AUC is (\S+) \(")
-    assert attack[0] > 0.6 and attack[-1] < attack[0] - 0.05
+    assert attack[0] > 0.75 and attack[-1] < 0.6

@@ -17,6 +17,7 @@ from tests.conftest import Live
 ROOT = Path(__file__).parents[2]
 REVIEW = ROOT / "datasites" / "notebooks" / "review_requests.ipynb"
 TRAIN = ROOT / "researcher_notebooks" / "train_a_model.ipynb"
+OWNER = ROOT / "researcher_notebooks" / "tutorial" / "6_be_the_owner.ipynb"
 MAX_CODE_CELLS = 12
 MAX_LINES = 10
 
@@ -59,6 +60,16 @@ def test_a_researcher_trains_while_the_owners_review(live: Live) -> None:
     for notebook in (reviewed, trained[0]):
         for noise in ("Traceback", "Warning", "stderr", "Logged into", "SyftSuccess"):
             assert noise not in text_of(notebook), noise
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.slow
+def test_a_learner_denies_approves_revokes_and_runs_dry(live: Live) -> None:
+    state = {"CONSILIUM_STATE": str(live.state), "CONSILIUM_HOSPITAL": live.owner(0).name}
+    said = text_of(run(OWNER, state))
+    for words in ("names no purpose", "at most 2 of", "Revoked at", "nothing: ", "approve"):
+        assert words in said, words
+    assert "Traceback" not in said
 
 
 @pytest.mark.parametrize("path", [REVIEW, TRAIN], ids=lambda path: path.name)

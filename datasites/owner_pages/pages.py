@@ -11,7 +11,7 @@ What is wrong is a page with one sentence. One decision or look at a time: the v
 """
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 from urllib.parse import parse_qsl
@@ -27,14 +27,16 @@ from datasites.owner_pages import doorway as doorways
 from datasites.owner_pages.decisions_to_confirm import Decisions, Pending
 from datasites.owner_pages.doorway import ENTER, Doorway
 from datasites.review.evidence import Evidence
+from syft_code import canonical
 from syft_code.errors import ConsiliumError, InvalidInput, Refused, Unavailable, require
 from syft_code.evidence import audit_chain
+from syft_code.plans.roster import HEX_KEY
 from syft_code.runtime import cli_output, html_templates
 
 Decision = Literal["approve", "ask", "deny", "revoke"]
 Fields = Mapping[str, str]
 REFRESH_S = 15
-SHOWN_ENTRIES = 200
+SHOWN_ENTRIES, SHOWN_LENGTH = 200, 60
 _STATUS = {InvalidInput: 400, Refused: 403, Unavailable: 503}
 
 
@@ -180,7 +182,7 @@ class _Pages:
                 "number": entry.number,
                 "hour": datetime.fromtimestamp(entry.at_unix_s, UTC).strftime("%Y-%m-%d %H h"),
                 "kind": entry.kind.replace("_", " "),
-                "facts": ", ".join(f"{name} {value}" for name, value in entry.facts.items()),
+                "facts": ", ".join(_facts(entry)),
             }
             for entry in entries[: -SHOWN_ENTRIES - 1 : -1]
         ]
@@ -254,6 +256,20 @@ def _row(evidence: Evidence) -> dict[str, Any]:
         "cost": f"ε {state.study_epsilon:.2f}" if state else "",
         "after": f"ε {state.after_epsilon:.2f}" if state else "",
     }
+
+
+def _facts(entry: audit_chain.Entry) -> Iterator[str]:
+    """What an entry says, in short; the export has all of it."""
+    for name, value in entry.facts.items():
+        try:
+            inside = canonical.loads(value.encode("utf-8", "replace"))
+        except ValueError:
+            inside = value
+        pairs = inside.items() if isinstance(inside, dict) else [(name, value)]
+        for key, text in pairs:
+            words = str(text)
+            most = cli_output.SHORT if HEX_KEY.fullmatch(words) else SHOWN_LENGTH
+            yield f"{key} {words if len(words) <= most else words[:most] + '…'}"
 
 
 def _card(shown: Any) -> Markup:

@@ -1,12 +1,18 @@
 """The owner's pages: what is decided there is what was shown, and nobody else decides."""
 
 import re
+import shutil
+import socket
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from html import unescape
 
 import httpx
 import pytest
+import uvicorn
 from fastapi.testclient import TestClient
+from playwright import sync_api
 
 from datasites.owner_pages import decisions_to_confirm, doorway, pages
 from datasites.owner_pages.decisions_to_confirm import Decisions, Pending
@@ -16,6 +22,7 @@ from tests.datasites.command_line import Ours, refusal, run
 
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(400)]
 PORT = 4711
+CHROMIUM = shutil.which("chromium")
 HERE = f"http://127.0.0.1:{PORT}"
 
 
@@ -112,7 +119,7 @@ def test_words_of_others_are_shown_and_never_run(ours: Ours, browser: Browser) -
 @pytest.mark.parametrize("path", ["/ledger", "/rules", "/log"])
 def test_ledger_rules_and_log_are_there_to_be_read(browser: Browser, path: str) -> None:
     said = browser.look(path)
-    assert {"/ledger": "spent, for ever", "/rules": "The rules of north", "/log": "approve"}[
+    assert {"/ledger": "spent, for ever", "/rules": "The rules of north", "/log": "action: "}[
         path
     ] in said
 
@@ -185,6 +192,61 @@ def test_no_page_is_framed_kept_or_runs_anything(browser: Browser) -> None:
         assert headers["cache-control"] == "no-store"
         assert headers["x-content-type-options"] == "nosniff"
     assert doorway.HEADERS.keys() <= browser.http.get("/").headers.keys()
+
+
+@contextmanager
+def served(ours: Ours) -> Iterator[str]:
+    """The pages over HTTP, as `consilium owner` serves them; gives the link."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        door = Doorway(port=listener.getsockname()[1])
+        config = uvicorn.Config(pages.build(ours.north, door), log_level="warning", ws="none")
+        server = uvicorn.Server(config)
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+        thread.start()
+        try:
+            yield door.link
+        finally:
+            server.should_exit = True
+            thread.join(20)
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine: apt install chromium")
+def test_in_a_browser_a_request_arrives_by_itself_and_is_signed_and_another_is_denied(
+    ours: Ours, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pages, "REFRESH_S", 1)
+    with served(ours) as link, sync_api.sync_playwright() as player:
+        browser = player.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        page = browser.new_page()
+        said: list[str] = []
+        page.on("console", lambda message: said.append(message.text))
+        page.goto(link)
+        page.wait_for_selector("text=Budgets")
+        number, plan_hash = newest(ours)
+        page.wait_for_selector(f"a[href='/requests/{number}']", timeout=20_000)
+        page.click(f"a[href='/requests/{number}']")
+        page.fill("input[name=rounds]", "2")
+        page.click("text=Approve …")
+        page.wait_for_selector("text=at most 2 of 3")
+        assert state(ours, plan_hash) == "undecided"
+        page.click("text=Sign this approval")
+        page.wait_for_selector("text=Signed and in force")
+        assert state(ours, plan_hash) == "in force"
+        other, other_hash = newest(ours)
+        page.goto(f"{link.partition('/enter')[0]}/requests/{other}")
+        page.locator("textarea[aria-label=Reason]").fill("Our board meets in March.")
+        page.click("text=the researcher may read")
+        page.click("text=Deny …")
+        page.click("text=Sign this refusal")
+        page.wait_for_selector("text=The researcher can read why")
+        assert state(ours, other_hash) == "denied"
+        notes = [note.text for note in ours.alice.bulk.notes(other_hash)]
+        assert notes == ["Our board meets in March."]
+        stranger = browser.new_context().new_page()
+        stranger.goto(link)
+        stranger.wait_for_selector("text=works once")
+        assert said == [], "nothing is blocked, and nothing runs"
+        browser.close()
 
 
 def test_what_was_shown_is_signed_within_ten_minutes_and_once(

@@ -1,7 +1,7 @@
 """`experiment`: a grid of simulated studies, by one command.
 
     consilium experiment run FILE.toml --out FOLDER    run what is missing, then report
-    consilium experiment list FILE.toml                the cells, and what each changes
+    consilium experiment list FILE.toml                the cells in a table; --changes: what each changes
     consilium experiment report FILE.toml --out FOLDER     table and figures of what is there
 
 The data of experiments is public, or drawn: what is reported here is exact, and protects nobody.
@@ -9,6 +9,7 @@ The data of experiments is public, or drawn: what is reported here is exact, and
 
 import json
 import os
+from collections import Counter
 from pathlib import Path
 from typing import Annotated
 
@@ -20,6 +21,8 @@ from federation.experiments import mlflow_log, run, spec
 from federation.experiments.cell import cells
 from federation.experiments.run import How
 from federation.experiments.run_cell import Load
+from federation.experiments.spec import epsilon_text
+from syft_code.runtime import cli_output
 from syft_code.runtime.cli_input import make_folder, require_folder
 from syft_code.runtime.cli_output import Command
 
@@ -59,11 +62,28 @@ def app(load: Load) -> typer.Typer:
     return found
 
 
-def list_cells(file: File) -> None:
-    """Print the cells of an experiment, one a line."""
-    for cell in cells(spec.load(file)):
-        changes = json.loads(cell.changes)
-        console.print(f"{cell.key}  {json.dumps(changes)}", highlight=False, soft_wrap=True)
+def list_cells(
+    file: File,
+    changes: Annotated[
+        bool, typer.Option("--changes", help="Each cell's file and what it changes, as JSON lines.")
+    ] = False,
+) -> None:
+    """Show what an experiment would run: its cells, by all but the seed."""
+    found = cells(spec.load(file))
+    if changes:
+        for cell in found:
+            words = {"cell": cell.key, "changes": json.loads(cell.changes)}
+            console.print(json.dumps(words), highlight=False, soft_wrap=True, markup=False)
+        return
+    alike = Counter(
+        (cell.study, cell.algorithm, epsilon_text(cell.epsilon), cell.split, cell.lever)
+        for cell in found
+    )
+    head = ("Study", "Algorithm", "Epsilon", "Split", "Lever", "Seeds")
+    cli_output.table(head, [(*labels, str(seeds)) for labels, seeds in alike.items()])
+    cli_output.sentence(
+        f"{len(found)} cells; --changes says what each changes of the suggested plan."
+    )
 
 
 def report(file: File, out: Out) -> None:

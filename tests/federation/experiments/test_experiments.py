@@ -530,8 +530,13 @@ def test_a_cell_that_fails_ends_the_experiment_and_says_why(tmp_path: Path) -> N
 
 def test_the_commands_list_and_report_what_is_there(uninterrupted: Path, tmp_path: Path) -> None:
     app, file = experiment_commands.app(toy.load), written(tmp_path)
-    listed = CliRunner().invoke(app, ["list", str(file)])
+    listed = CliRunner().invoke(app, ["list", str(file), "--changes"])
     assert listed.exit_code == 0 and listed.output.count("toy_scaffold_8_site_plain_") == 2
+    assert all("changes" in json.loads(line) for line in listed.output.splitlines())
+    table = CliRunner().invoke(app, ["list", str(file)])
+    assert (
+        table.exit_code == 0 and "16 cells" in table.output and "scaffold" in table.output.lower()
+    )
     (tmp_path / "out" / "cells").mkdir(parents=True)
     done = sorted((uninterrupted / "cells").glob("*.json"))[0]
     os.link(done, tmp_path / "out" / "cells" / done.name)

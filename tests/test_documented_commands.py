@@ -13,6 +13,7 @@ import pytest
 import typer
 
 import launch
+from tests import command_tree
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [
@@ -98,17 +99,7 @@ def test_help_lists_the_commands_in_the_order_of_a_first_day_and_no_default_of_n
         found = command.get_command(context, name)
         assert found is not None and found.help, name
         assert found.help.splitlines()[0].startswith(launch.COMMANDS[name].text.split(". ")[0][:40])
-    for leaf in leaves(command):
+    for words, leaf in command_tree.commands():
         for option in leaf.params:
             if isinstance(option, click.Option) and option.default is None:
-                assert not option.show_default, (leaf.name, option.name)
-
-
-def leaves(command: click.Command) -> Iterator[click.Command]:
-    yield command
-    if isinstance(command, click.Group):
-        context = click.Context(command)
-        for name in command.list_commands(context):
-            inner = command.get_command(context, name)
-            assert inner is not None
-            yield from leaves(inner)
+                assert not option.show_default, (words, option.name)

@@ -11,26 +11,9 @@ import pytest
 from typer.testing import CliRunner
 
 import launch
+from tests.command_tree import commands
 
 RUNNER = CliRunner(mix_stderr=False)
-NUMBERS = ("nonsense", "nan", "-1", "1e999", "")
-"""What a number can't be; an option that takes one of them is refused later, or has a word for it."""
-
-
-def commands() -> Iterator[tuple[tuple[str, ...], click.Command]]:
-    """Every command with the words that call it."""
-    for name, lazy in launch.COMMANDS.items():
-        yield from leaves((name,), lazy.command(name))
-
-
-def leaves(
-    words: tuple[str, ...], command: click.Command
-) -> Iterator[tuple[tuple[str, ...], click.Command]]:
-    if isinstance(command, click.Group):
-        for name, below in command.commands.items():
-            yield from leaves((*words, name), below)
-    else:
-        yield words, command
 
 
 COMMANDS = dict(commands())

@@ -24,7 +24,7 @@ def owner(
         int, typer.Option(min=0, max=65_535, help="Where it listens; else any free port.")
     ] = 0,
 ) -> None:
-    """Show requests, budgets, rules and log in a browser, and decide there, without a notebook.
+    """The pages of a hospital's owner in a browser: look, and decide.
 
     Listens on this machine alone. Prints a link that lets one browser in, once; Ctrl-C ends it.
     """

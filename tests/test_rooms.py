@@ -79,8 +79,8 @@ MAY_IMPORT: dict[str, set[str]] = {
         "datasites.protocol", "datasites.review", "datasites.vault.worker", "policies", "syft_code.*",
     },
     "datasites.demo": {
-        "datasites", "datasites.data", "datasites.data.folders", "datasites.data.readers.*", "datasites.owner", "policies",
-        "syft_code.*",
+        "datasites", "datasites.data", "datasites.data.folders", "datasites.data.readers.*", "datasites.owner",
+        "datasites.review", "policies", "syft_code.*",
     },
     "federation": set(),
     "federation.transport": {"syft_code.*"},

@@ -51,7 +51,7 @@ def list_requests(state: State = STATE, name: Name = "", as_json: AsJson = False
     if not requests:
         cli_output.sentence(f"Nobody has asked {owner.name} for anything yet.")
         return
-    columns = ("Request", "Study", "Researcher", "Asset", "State", "Would cost")
+    columns = ("Request", "Study", "Researcher", "Asset", "State", "Costs", "Rounds run")
     cli_output.table(columns, [request_selection.row(request) for request in requests])
 
 
@@ -108,6 +108,7 @@ def approve(
     in_force. Of what is approved already: decision "already approved", and null limits.
     """
     decisions.check_limits(days=days, epsilon=epsilon)
+    options.site(state, name)
     require(
         yes or is_terminal(),
         "Without a terminal nobody is asked whether they are sure: read what there is to know with "

@@ -8,7 +8,9 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 
 from datasites.owner.owner import Owner
+from datasites.review.evidence import Evidence
 from syft_code.errors import ConsiliumError
+from syft_code.plans.plan import Plan
 
 PAUSE_S = 2.0
 Say = Callable[[str], None]
@@ -19,7 +21,7 @@ def following(leader: str, owners: Sequence[Owner], *, say: Say) -> Iterator[Non
     """While the block lasts, all other owners approve what the owner of `leader` approved."""
     say(
         f"You are the owner of {leader}. The other owners are PLAYED: they approve what you approve "
-        "there, a moment later."
+        "there, a moment later, without your limits; what you take back they don't."
     )
     (led,) = [owner for owner in owners if owner.name == leader]
     others = [owner for owner in owners if owner.name != leader]
@@ -36,24 +38,44 @@ def following(leader: str, owners: Sequence[Owner], *, say: Say) -> Iterator[Non
 def _follow(led: Owner, others: Sequence[Owner], say: Say, ended: threading.Event) -> None:
     told: set[str] = set()
     while not ended.wait(PAUSE_S):
-        try:
-            follow_once(led, others, say=say)
-        except ConsiliumError as problem:  # somebody is away: it is tried again
-            if str(problem) not in told:
+        for problem in follow_once(led, others, say=say):  # it is tried again
+            if problem not in told:
                 say(f"PLAYED owners wait: {problem}")
-            told.add(str(problem))
+            told.add(problem)
 
 
-def follow_once(led: Owner, others: Sequence[Owner], *, say: Say) -> None:
-    """Approve at the others what is in force at one and undecided there."""
-    approved = {
-        one.plan.hash
-        for one in led.requests()
-        if one.plan is not None and one.state is not None and one.state.state == "in force"
-    }
+def follow_once(led: Owner, others: Sequence[Owner], *, say: Say) -> list[str]:
+    """Approve at the others what is in force at one and undecided there; gives what did not work, and why."""
+    problems: list[str] = []
+    approved = {plan.hash for _, plan in _of_state(led, "in force", problems)}
     for owner in others if approved else ():
-        for evidence in owner.requests():
-            plan, state = evidence.plan, evidence.state
-            if plan and state and plan.hash in approved and state.state == "undecided":
-                owner.approve(evidence, anyway=True)
-                say(f"PLAYED: the owner of {owner.name} approved study {plan.study}, as you did.")
+        for evidence, plan in _of_state(owner, "undecided", problems):
+            if plan.hash in approved:
+                with _noted(problems):
+                    owner.approve(evidence, anyway=True)
+                    say(
+                        f"PLAYED: the owner of {owner.name} approved study {plan.study}, as you did."
+                    )
+    return problems
+
+
+def _of_state(owner: Owner, state: str, problems: list[str]) -> list[tuple[Evidence, Plan]]:
+    """An owner's requests that the vault says this of."""
+    with _noted(problems):
+        return [
+            (one, one.plan)
+            for one in owner.requests()
+            if one.plan is not None and one.state is not None and one.state.state == state
+        ]
+    return []
+
+
+@contextlib.contextmanager
+def _noted(problems: list[str]) -> Iterator[None]:
+    """What goes wrong at one owner keeps no other from deciding."""
+    try:
+        yield
+    except ConsiliumError as problem:
+        problems.append(str(problem))
+    except Exception as problem:
+        problems.append(f"{type(problem).__name__}: {problem}")

@@ -41,7 +41,7 @@ class ApprovalDraft:
         """The limits in a sentence, and where the plan stops if they end it early."""
         sentence = (
             f"Training rounds: at most {self.rounds} of {self.plan.rounds}; epsilon: at most "
-            f"{self.budget.epsilon:.2f} at delta {self.budget.delta:g} (all of the plan costs "
+            f"{_exact(self.budget.epsilon)} at delta {self.budget.delta:g} (all of the plan costs "
             f"{self._cost}); until {format_time(self.expires_unix_s)}."
         )
         return f"{sentence}\n{self.stops}" if self.stops else sentence
@@ -102,6 +102,16 @@ class SignedDecision:
         return self.sentence
 
     __repr__ = __str__
+
+
+def _exact(epsilon: float) -> str:
+    """An epsilon as it is signed: with two digits after the point, or with as many as it has.
+
+    >>> _exact(8.0), _exact(7.0049)
+    ('8.00', '7.0049')
+    """
+    short = f"{epsilon:.2f}"
+    return short if float(short) == epsilon else repr(epsilon)
 
 
 def check_limits(*, days: float | None, epsilon: float | None) -> None:

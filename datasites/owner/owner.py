@@ -304,7 +304,14 @@ class Owner:
             error=InvalidInput,
         )
         budget = self.policy().budget(plan.hospital(self.name).asset)
-        limit = budget if epsilon is None else replace(budget, epsilon=epsilon)
+        most_epsilon = budget.epsilon if epsilon is None else epsilon
+        require(
+            most_epsilon <= budget.epsilon,
+            f"The epsilon of an approval must be at most the asset's budget of {budget.epsilon:g}, got "
+            f"{most_epsilon:g}.",
+            error=InvalidInput,
+        )
+        limit = replace(budget, epsilon=most_epsilon)
         state = self._status(evidence, plan, budget=limit, rounds=most)
         asked_for = rounds is not None and state.rounds_that_fit == most
         if state.stops and state.verdict != "deny" and not (anyway or asked_for):

@@ -72,7 +72,7 @@ def to_decide(requests: Sequence[Evidence], wanted: str, seen: SeenRequests) -> 
         raise Refused(
             f"'latest' must be a request that you have seen, and request {name[:SHORT]} of "
             f"{request.request.researcher} is new since you last listed them: see it with "
-            f"`consilium requests show {name[:SHORT]} --hospital {request.hospital}`, then decide on it by that id."
+            f"`consilium requests show {name[:SHORT]} --hospital {request.hospital}`, then decide on it."
         )
     return request
 
@@ -103,6 +103,11 @@ def row(evidence: Evidence) -> tuple[str, ...]:
     shown = facts(evidence)
     state = shown["vault"] or evidence.problem
     cost = f"epsilon {shown['study_epsilon']:.2f}" if evidence.state else ""
+    ran = (
+        f"{evidence.state.rounds_called} of {evidence.plan.rounds}"
+        if evidence.state and evidence.plan
+        else ""
+    )
     return (
         evidence.request_id[:SHORT],
         shown["study"] or "no plan",
@@ -110,6 +115,7 @@ def row(evidence: Evidence) -> tuple[str, ...]:
         shown["asset"] or "",
         f"{state} (the front desk says {evidence.status})" if evidence.disagreement else state,
         cost,
+        ran,
     )
 
 

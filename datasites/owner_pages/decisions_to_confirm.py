@@ -14,11 +14,17 @@ MOST = 100
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pending:
-    """One decision: `words` say all of what will be signed, `sign` signs it."""
+    """One decision: `words` say all of what will be signed, `sign` signs it.
+
+    `subject` is the hash of the plan (or the code) that it is on; `standing` is what it rested on when it
+    was shown.
+    """
 
     words: str
     button: str
     request_id: str
+    subject: str
+    standing: tuple[object, ...]
     sign: Callable[[], SignedApproval | SignedDecision]
     until: float = field(default_factory=lambda: time.monotonic() + KEPT_S)
 

@@ -1,10 +1,11 @@
 """Who may open the owner's pages: one browser, by a link that works once.
 
-    terminal ─ link with a token ─▶ GET /enter ─ cookie ─▶ every other page
+    terminal ─ link with a token ─▶ GET /enter ─ cookie ─▶ every other page, below a path of its own
     a form ─ form key, from here ─▶ a decision
 
 The pages listen on this machine alone. Against others on it: the token is the terminal's, and a
-cookie takes its place. Against other pages in the same browser: the host must be ours (DNS
+cookie takes its place; it is bound to a random path, since a browser sends a cookie to every port of a
+machine. Against other pages in the same browser: the host must be ours (DNS
 rebinding), a form must carry a key that only our pages hold (CSRF), and no page of others may frame
 ours; nothing that runs is ever loaded (CSP).
 """
@@ -46,6 +47,7 @@ class Doorway:
     _token: str = field(default_factory=_secret)
     _cookie: str = field(default_factory=_secret)
     form_key: str = field(default_factory=_secret)
+    room: str = field(default_factory=lambda: f"/{_secret()}")
 
     @property
     def link(self) -> str:
@@ -71,7 +73,9 @@ class Doorway:
             f"These pages must be asked for as 127.0.0.1:{self.port}, and this asks for another host.",
             error=Refused,
         )
-        if request.url.path != ENTER:
+        path = request.url.path
+        if path != ENTER:
+            require(path.startswith(f"{self.room}/"), f"{_NOT_HERE}.", error=Refused)
             cookie = request.cookies.get(COOKIE, "")
             require(_same(cookie, self._cookie), f"{_NOT_HERE}.", error=Refused)
 

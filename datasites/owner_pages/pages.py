@@ -1,5 +1,7 @@
 """The pages: requests, one request with its card and what may be decided, ledger, rules, log.
 
+Below a path that nobody else knows (`doorway`):
+
     GET  /                                      requests as they stand, again every 15 seconds; budgets
     GET  /requests/ID                           the card, and forms
     POST /requests/ID/try                       the same with a run on the mock
@@ -10,16 +12,19 @@
 What is wrong is a page with one sentence. One decision or look at a time: the vault answers in turn.
 """
 
+import functools
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 from urllib.parse import parse_qsl
 
-from fastapi import Depends, FastAPI, Request
+from fastapi import APIRouter, Depends, FastAPI, Request
 from fastapi.concurrency import run_in_threadpool
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse
 from markupsafe import Markup
+from starlette.requests import ClientDisconnect
 
 from datasites.owner import decisions, request_selection
 from datasites.owner.owner import APPROVAL_DAYS, Owner
@@ -28,7 +33,14 @@ from datasites.owner_pages.decisions_to_confirm import Decisions, Pending
 from datasites.owner_pages.doorway import ENTER, Doorway
 from datasites.review.evidence import Evidence
 from syft_code import canonical
-from syft_code.errors import ConsiliumError, InvalidInput, Refused, Unavailable, require
+from syft_code.errors import (
+    ConsiliumError,
+    InvalidInput,
+    NotApproved,
+    Refused,
+    Unavailable,
+    require,
+)
 from syft_code.evidence import audit_chain
 from syft_code.plans.roster import HEX_KEY
 from syft_code.runtime import cli_output, html_templates
@@ -44,25 +56,34 @@ def build(owner: Owner, doorway: Doorway) -> FastAPI:
     """The application for one owner, or an approver beside them."""
     app = FastAPI(openapi_url=None)
     pages = _Pages(owner, doorway)
-    app.middleware("http")(doorways.guard(doorway, pages.problem))
+    app.middleware("http")(doorways.guard(doorway, pages.closed))
     app.add_exception_handler(ConsiliumError, lambda request, problem: pages.problem(problem))
-    app.add_exception_handler(404, lambda request, problem: pages.problem(Refused(_NO_PAGE)))
-    _add_looks(app, pages, doorway)
-    _add_decisions(app, pages, doorway)
+    for wrong in (404, 405, RequestValidationError):
+        app.add_exception_handler(wrong, lambda request, problem: pages.problem(Refused(_NO_PAGE)))
+
+    @app.get(ENTER)
+    def enter(token: str = "") -> HTMLResponse:
+        try:
+            cookie = doorway.enter(token)
+        except Refused as problem:
+            return pages.closed(problem)
+        answer = pages.page("entered.html.j2")
+        answer.set_cookie(
+            doorways.COOKIE, cookie, path=doorway.room, httponly=True, samesite="strict"
+        )
+        return answer
+
+    room = APIRouter(prefix=doorway.room)
+    _add_looks(room, pages)
+    _add_decisions(room, pages, doorway)
+    app.include_router(room)
     return app
 
 
 _NO_PAGE = "There is no such page here: go back to the requests."
 
 
-def _add_looks(app: FastAPI, pages: "_Pages", doorway: Doorway) -> None:
-    @app.get(ENTER)
-    def enter(token: str = "") -> HTMLResponse:
-        cookie = doorway.enter(token)
-        answer = pages.page("entered.html.j2")
-        answer.set_cookie(doorways.COOKIE, cookie, httponly=True, samesite="strict")
-        return answer
-
+def _add_looks(app: APIRouter, pages: "_Pages") -> None:
     @app.get("/")
     def home() -> HTMLResponse:
         return pages.home()
@@ -84,7 +105,7 @@ def _add_looks(app: FastAPI, pages: "_Pages", doorway: Doorway) -> None:
         return pages.log()
 
 
-def _add_decisions(app: FastAPI, pages: "_Pages", doorway: Doorway) -> None:
+def _add_decisions(app: APIRouter, pages: "_Pages", doorway: Doorway) -> None:
     async def form(request: Request) -> Fields:
         return await _form(request, doorway)
 
@@ -106,13 +127,16 @@ def _add_decisions(app: FastAPI, pages: "_Pages", doorway: Doorway) -> None:
 async def _form(request: Request, doorway: Doorway) -> Fields:
     """The fields of a form of ours; raise `Refused` if it is not one."""
     body = b""
-    async for chunk in request.stream():
-        body += chunk
-        require(
-            len(body) <= doorways.MAX_FORM_BYTES,
-            f"A form may have at most {doorways.MAX_FORM_BYTES:,} bytes: write less.",
-            error=Refused,
-        )
+    try:
+        async for chunk in request.stream():
+            body += chunk
+            require(
+                len(body) <= doorways.MAX_FORM_BYTES,
+                f"A form may have at most {doorways.MAX_FORM_BYTES:,} bytes: write less.",
+                error=Refused,
+            )
+    except ClientDisconnect:
+        raise Refused("A form must come whole, and this one ended early: send it again.") from None
     try:
         fields = dict(parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=20))
     except ValueError:
@@ -132,9 +156,17 @@ class _Pages:
 
     def page(self, template: str, *, status: int = 200, **shown: Any) -> HTMLResponse:
         text = self._templates.get_template(template).render(
-            hospital=self._owner.name, form_key=self._doorway.form_key, **shown
+            hospital=self._owner.name,
+            root=self._doorway.room,
+            form_key=self._doorway.form_key,
+            **shown,
         )
         return HTMLResponse(text, status_code=status)
+
+    def closed(self, problem: Refused) -> HTMLResponse:
+        """What somebody reads who was not let in: nothing of the hospital."""
+        text = self._templates.get_template("closed.html.j2").render(sentence=str(problem))
+        return HTMLResponse(text, status_code=403)
 
     def problem(self, problem: Exception) -> HTMLResponse:
         status = next((code for kind, code in _STATUS.items() if isinstance(problem, kind)), 409)
@@ -191,12 +223,25 @@ class _Pages:
     def show_decision(self, request_id: str, decision: Decision, fields: Fields) -> HTMLResponse:
         """What would be signed, with a button that signs it."""
         with self._one_at_a_time:
-            pending = self._drafted(self._weighed(request_id), decision, fields)
+            evidence = self._weighed(request_id)
+            require(
+                fields.get("subject", "") == evidence.subject,
+                "What is decided on must be what the card showed, and the front desk gives another plan "
+                "for this request now: open the request again, and read it anew.",
+                error=NotApproved,
+            )
+            pending = self._drafted(evidence, decision, fields)
         return self.page("confirm.html.j2", pending=pending, number=self._decisions.add(pending))
 
     def sign(self, number: str) -> HTMLResponse:
         pending = self._decisions.take(number)
         with self._one_at_a_time:
+            require(
+                self._standing(self._weighed(pending.request_id)) == pending.standing,
+                "What is signed must be what was shown, and since then the request, the rules or a "
+                "decision on it have changed: open the request again, and decide there.",
+                error=NotApproved,
+            )
             signed = pending.sign()
         return self.page("signed.html.j2", words=str(signed), request_id=pending.request_id)
 
@@ -206,41 +251,50 @@ class _Pages:
                 return self._owner.weigh(request)
         raise Refused("There is no such request here: go back to the requests.")
 
+    def _standing(self, evidence: Evidence) -> tuple[object, ...]:
+        """What a decision rests on, to see whether it is still so when it is signed."""
+        state = evidence.state
+        said = (state.state, state.verdict, state.weighed, state.signers) if state else ()
+        return (evidence.subject, evidence.problem, *said, self._owner.site_status().policy)
+
     def _drafted(self, evidence: Evidence, decision: Decision, fields: Fields) -> Pending:
+        pending = functools.partial(
+            Pending,
+            request_id=evidence.request_id,
+            subject=evidence.subject,
+            standing=self._standing(evidence),
+        )
         if decision == "approve":
+            days = _number(fields, "days", float)
             draft = self._owner.draft_approval(
                 evidence,
-                days=_number(fields, "days", float) or APPROVAL_DAYS,
+                days=APPROVAL_DAYS if days is None else days,
                 epsilon=_number(fields, "epsilon", float),
                 rounds=_number(fields, "rounds", int),
                 anyway="anyway" in fields,
             )
-            return Pending(
+            return pending(
                 words=str(draft),
                 button="Sign this approval",
-                request_id=evidence.request_id,
                 sign=lambda: self._owner.sign_approval(draft),
             )
         tell = "tell" in fields
         act = {"deny": self._owner.deny, "revoke": self._owner.revoke}.get(decision)
-        words = cli_output.paragraph(
-            fields.get("text", ""), what="question" if act is None else "reason"
-        )
+        what = "question" if act is None else "reason"
+        words = cli_output.paragraph(fields.get("text", ""), what=what)
         if act is None:
-            return Pending(
+            return pending(
                 words=f"To be asked about {decisions.subject(evidence)}: {words}\nThe researcher reads "
                 "this; the request stays undecided.",
                 button="Send this question",
-                request_id=evidence.request_id,
                 sign=lambda: self._owner.ask(evidence, words),
             )
         reads = "The researcher reads the reason." if tell else "The researcher is not told."
         done = "refused" if decision == "deny" else "taken back"
-        return Pending(
+        return pending(
             words=f"To be {done} at {evidence.hospital}: {decisions.subject(evidence)}.\nReason: "
             f"{words}\n{reads}",
             button="Sign this refusal" if decision == "deny" else "Take the approval back",
-            request_id=evidence.request_id,
             sign=lambda: act(evidence, words, tell_researcher=tell),
         )
 
@@ -263,7 +317,7 @@ def _facts(entry: audit_chain.Entry) -> Iterator[str]:
     for name, value in entry.facts.items():
         try:
             inside = canonical.loads(value.encode("utf-8", "replace"))
-        except ValueError:
+        except (ValueError, RecursionError):
             inside = value
         pairs = inside.items() if isinstance(inside, dict) else [(name, value)]
         for key, text in pairs:

@@ -257,8 +257,8 @@ class Evidence:
         else:
             end = time.time() + self.approval_days * 86_400
             expiry = (
-                f"approve() would give {self.approval_days:g} days, until {ledger_card.format_time(end)}, unless "
-                "you say otherwise"
+                f"an approval would hold for {self.approval_days:g} days, until "
+                f"{ledger_card.format_time(end)}, unless you say otherwise"
             )
         return [
             ("The vault says", f"{state.state}: {state.sentence}".removesuffix(": ")),

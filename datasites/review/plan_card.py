@@ -30,7 +30,7 @@ def purpose(plan: Plan) -> Section:
             ("Aim", said.aim),
             ("Who answers for it", ", ".join(said.people)),
             ("Institution", said.institution),
-            ("Ethics approval", said.ethics_approval or "none is named"),
+            ("Ethics approval", said.ethics_approval.strip() or "none is named"),
             ("Data protection contact", said.contact),
         ),
     )
@@ -219,7 +219,7 @@ def tried_out(mock: MockRun | None) -> Section:
     if mock is None:
         return Section(
             title=title,
-            prose="Not tried out yet: owner.examine(evidence) runs it on the public mock, in a "
+            prose="Not tried out yet: Owner.examine, `requests show` and the page's button run it on the mock, in a "
             "process of its own, and adds time, memory and the result here.",
         )
     rows = [
@@ -261,16 +261,20 @@ def _ticks(mock: MockRun, round_s: float) -> str:
     """What the plan's release schedule gives a round and an evaluation, against what each takes here."""
     if mock.release_schedule is None:
         return "the plan has no release schedule, so the time that a round takes shows"
-    given = f"the plan's release schedule gives it {_tick(mock.release_schedule.train_s, round_s)}"
-    if mock.seconds_an_evaluation is None:
+    given = (
+        f"a tick of the plan's release schedule is {_tick(mock.release_schedule.train_s, round_s)}"
+    )
+    evaluation_s = mock.seconds_an_evaluation
+    if evaluation_s is None:
         return given
-    tick = _tick(mock.release_schedule.evaluate_s, mock.seconds_an_evaluation)
-    return f"{given}, and an evaluation of about {mock.seconds_an_evaluation:.1f} s {tick}"
+    tick = _tick(mock.release_schedule.evaluate_s, evaluation_s)
+    return f"{given}; of an evaluation, which took about {evaluation_s:.1f} s, {tick}"
 
 
 def _tick(tick_s: float, work_s: float) -> str:
     fits = LEAST_ROOM * work_s <= tick_s
-    return f"{tick_s:g} s" + ("" if fits else ", TOO SHORT here: patients decide which tick it is")
+    late = ", TOO SHORT for this machine as busy as it is now: the tick of a result then tells a little"
+    return f"{tick_s:g} s" + ("" if fits else late)
 
 
 def _output(output: Output) -> str:

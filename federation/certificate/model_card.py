@@ -14,11 +14,14 @@ from typing import Any
 from federation.certificate.verification import Certificate
 from syft_code import canonical
 from syft_code.plans.plan import Plan
+from syft_code.runtime.visible_text import visible
 
 CARD_FILE = "model_card.md"
 """Its name beside a certificate."""
 DEMO_ONLY = "possible only in a demo that owns all the data"
 _COUNTS = ("patients", "on_training_patients")
+_LINK = re.compile(r"(https?:|ftp:|mailto:|www|(?<=\S)@|^@|(?<=\s)@)", re.IGNORECASE)
+"""Where a reader of Markdown would make a link or a mention by itself."""
 _MARKUP = re.compile(r"([\\`*_{}\[\]<>#|~])")
 
 
@@ -204,4 +207,5 @@ def _plain(words: object) -> str:
     >>> _plain("a|b" + chr(10) + "<c>")
     'a\\\\|b \\\\<c\\\\>'
     """
-    return _MARKUP.sub(r"\\\1", " ".join(str(words).split()))
+    shown = visible(" ".join(str(words).split())).replace("&", "&amp;")
+    return _LINK.sub(r"\1<!-- -->", _MARKUP.sub(r"\\\1", shown))

@@ -52,7 +52,9 @@ def app(load: Load) -> typer.Typer:
         hospitals: Annotated[int, typer.Option(min=3, help="How many share them.")] = 4,
         tries: Annotated[int, typer.Option(min=1, help="So many settings at most.")] = 24,
         time_limit: Annotated[float, typer.Option(help="Seconds for all of it.")] = 300.0,
-        seed: Annotated[int, typer.Option(help="The same seed tries the same settings.")] = 0,
+        seed: Annotated[
+            int, typer.Option(min=0, help="The same seed tries the same settings.")
+        ] = 0,
     ) -> None:
         """Find learning rate, clip, batch and rounds for an epsilon, on stand-ins or public data."""
         require_positive(epsilon, "--epsilon")

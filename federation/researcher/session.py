@@ -223,9 +223,13 @@ def _check_names(choices: Mapping[str, Any]) -> None:
     lacking = sorted({"recipe", "dp_sgd", "optimizer", "rounds"} - choices.keys())
     unknown = sorted(choices.keys() - fields)
     require(
-        not lacking and not unknown,
-        f"A study must have what a plan asks for: it lacks {', '.join(lacking) or 'nothing'}, and a "
-        f"researcher does not choose {', '.join(unknown)[:200] or 'anything else'}.",
+        not unknown,
+        f"A study must be made of what is a researcher's to choose, which is not {', '.join(unknown)[:200]}.",
+    )
+    require(
+        not lacking,
+        f"A study must have all that a plan asks for, and lacks {', '.join(lacking)}: take "
+        "`**suggested(card.spec).choices()` to begin with; its name alone goes on with one that was submitted.",
     )
 
 

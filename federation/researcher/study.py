@@ -53,6 +53,12 @@ class Study:
         self._key = key
         self._patience_s = patience_s
 
+    def __repr__(self) -> str:
+        return (
+            f"Study {self.plan.study!r}: {self.plan.rounds} rounds over {len(self._hospitals)} hospitals, "
+            f"plan {self.plan.hash[:12]}. status() says who has approved, train() runs it or goes on."
+        )
+
     def submit(self) -> None:
         """Send the code request to every hospital; hospitals decide for themselves.
 
@@ -65,6 +71,8 @@ class Study:
             self._kept.keep()
         answers = map_parallel(self._hospitals, lambda hospital: hospital.submit(self.plan))
         reached = sum(1 for _, answer in answers if not isinstance(answer, ConsiliumError))
+        if self._kept and not reached:
+            self._kept.forget()
         least, reasons = self.plan.min_hospitals, reasons_of(answers)
         require(
             reached >= least,

@@ -34,7 +34,7 @@ def network(*, seed: int) -> nn.Module:
 
 
 def gradient(model: nn.Module, picture: Tensor, label: int, *, graph: bool = False) -> Gradient:
-    """The gradient of the loss on one picture `[1, 3, 32, 32]`, one tensor a parameter."""
+    """The gradient of the loss on one picture `[1, 3, 24, 24]`, one tensor a parameter."""
     loss = functional.cross_entropy(model(picture), torch.tensor([label]))
     return torch.autograd.grad(loss, list(model.parameters()), create_graph=graph)
 
@@ -59,7 +59,7 @@ def defend(observed: Gradient, *, clip: float, sigma: float, seed: int) -> Gradi
 def reconstruct(
     model: nn.Module, observed: Gradient, label: int, *, seed: int, steps: int = 200
 ) -> Tensor:
-    """The picture `[1, 3, 32, 32]` whose gradient points where the observed one points.
+    """The picture `[1, 3, 24, 24]` whose gradient points where the observed one points.
 
     Lengths are not compared, since clipping changes them.
     """

@@ -1,11 +1,15 @@
 """What a study is for and who answers for it: what an ethics board reads first."""
 
+import re
 from typing import Annotated
 
 from syft_code import canonical
 from syft_code.errors import require
 
 MOST_PEOPLE = 20
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_BLANK = frozenset("\u115f\u1160\u3164\uffa0")
+"""Letters by their kind that show nothing."""
 
 
 @canonical.message
@@ -35,9 +39,19 @@ class StudyPurpose:
             "institution": [self.institution],
             "contact": [self.contact],
         }
-        lacking = [name for name, texts in said.items() if not all(map(str.strip, texts))]
+        lacking = [name for name, texts in said.items() if not all(map(_has_words, texts))]
         require(
             not lacking,
             f"A study's purpose must have words for aim, people, institution and contact, and has "
             f"none for {', '.join(lacking)}.",
         )
+        everything = "".join((*said["aim"], *self.people, self.institution, self.contact))
+        require(
+            not _CONTROL.search(everything + self.ethics_approval),
+            "A study's purpose must be plain text on one line each, without control characters.",
+        )
+
+
+def _has_words(text: str) -> bool:
+    """Whether anybody can read something: a letter or a digit that shows."""
+    return any(character.isalnum() and character not in _BLANK for character in text)

@@ -43,6 +43,12 @@ class Command(TyperCommand):
         except ConsiliumError as problem:
             typer.echo(plain(str(problem)), err=True)
             raise typer.Exit(exit_code(problem)) from None
+        except OSError as problem:
+            if problem.filename is None:
+                raise
+            words = f"{quoted(str(problem.filename))} can't be used: {problem.strerror}; check its name."
+            typer.echo(words, err=True)
+            raise typer.Exit(2) from None
 
 
 def exit_code(problem: ConsiliumError) -> int:

@@ -1,5 +1,8 @@
 """Text from outside as people may see it: every character shows."""
 
+BLANK = frozenset("\u115f\u1160\u2800\u3164\uffa0")
+"""Characters that count as printable, and show nothing."""
+
 
 def visible(text: str) -> str:
     """A text on one line whose every character can be seen: others are written as numbers.
@@ -8,6 +11,8 @@ def visible(text: str) -> str:
     'a\\\\u202eb'
     """
     return "".join(
-        c if c.isprintable() or c == "\t" else c.encode("unicode_escape").decode("ascii")
+        c
+        if (c.isprintable() and c not in BLANK) or c == "\t"
+        else c.encode("unicode_escape").decode("ascii")
         for c in text
     )

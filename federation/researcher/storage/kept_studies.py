@@ -7,6 +7,8 @@
 A study is kept when its request goes out. Nothing here is secret but what is not published yet.
 """
 
+import contextlib
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +19,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from syft_code import canonical
-from syft_code.errors import InvalidInput
+from syft_code.errors import InvalidInput, require
 from syft_code.local_training.broadcast import PublicVectors
 from syft_code.plans import roster
 from syft_code.plans.plan import Plan
@@ -49,17 +51,43 @@ class KeptStudy:
     public: PublicVectors
 
     def keep(self) -> None:
-        """Write plan and vectors; what is there already is the same."""
-        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        """Write plan and vectors, unless they are there.
+
+        Raises:
+            InvalidInput: if another plan of this name is kept, or nothing can be written.
+        """
+        plan = self.folder / PLAN
+        try:
+            require(
+                not plan.exists() or plan.read_bytes() == self.plan.encode(),
+                f"Another plan is kept as study {self.plan.study!r}, in {self.folder}: give this one "
+                "another name.",
+                error=InvalidInput,
+            )
+            self._write()
+        except OSError as problem:
+            raise _damaged(self.folder, problem) from None
+
+    def forget(self) -> None:
+        """Delete it: no hospital took its request."""
+        with contextlib.suppress(OSError):
+            for name in (PLAN, PUBLIC, PROGRESS):
+                (self.folder / name).unlink(missing_ok=True)
+            self.folder.rmdir()
+
+    def _write(self) -> None:
+        self.folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.folder.mkdir(exist_ok=True, mode=0o700)
         vectors = {name: getattr(self.public, name) for name in VECTORS}
         if any(vector.size for vector in vectors.values()):
             durable_files.write_durably(self.folder / PUBLIC, save(vectors))
         durable_files.write_durably(self.folder / PLAN, self.plan.encode())
 
     def note(self, progress: Progress) -> None:
-        """Write down how far it came."""
+        """Write down how far it came, where that can be written: a training goes on without it."""
         if self.folder.is_dir():
-            durable_files.write_durably(self.folder / PROGRESS, canonical.encode(progress))
+            with contextlib.suppress(OSError):
+                durable_files.write_durably(self.folder / PROGRESS, canonical.encode(progress))
 
     @property
     def progress(self) -> Progress:
@@ -72,6 +100,8 @@ class KeptStudy:
             data = (self.folder / PROGRESS).read_bytes()
         except FileNotFoundError:
             return Progress()
+        except OSError as problem:
+            raise _damaged(self.folder, problem) from None
         try:
             found: Progress = canonical.parse(Progress, data, what="progress", error=InvalidInput)
         except InvalidInput as problem:
@@ -100,17 +130,26 @@ class KeptStudies:
         return _read(folder) if (folder / PLAN).is_file() else None
 
     def __iter__(self) -> Iterator[KeptStudy]:
-        for path in sorted(self.folder.glob(f"*/{PLAN}"), key=lambda path: path.stat().st_mtime):
-            yield _read(path.parent)
+        """The studies that can be read, the oldest first; of each other one a warning says why not."""
+        files = [path for path in self.folder.glob(f"*/{PLAN}") if path.is_file()]
+        for path in sorted(files, key=lambda path: path.stat().st_mtime):
+            try:
+                kept = _read(path.parent)
+                kept.progress  # noqa: B018 that it can be read
+            except InvalidInput as problem:
+                warnings.warn(str(problem), stacklevel=2)
+            else:
+                yield kept
 
 
 def _read(folder: Path) -> KeptStudy:
     try:
         plan = Plan.decode((folder / PLAN).read_bytes())
+        require(plan.study == folder.name, f"its plan is of study {plan.study!r}")
         path = folder / PUBLIC
         vectors = load(path.read_bytes()) if path.is_file() else {}
         return KeptStudy(folder=folder, plan=plan, public=PublicVectors(**vectors))
-    except (OSError, SafetensorError, TypeError, InvalidInput) as problem:
+    except (OSError, SafetensorError, TypeError, KeyError, ValueError, InvalidInput) as problem:
         raise _damaged(folder, problem) from None
 
 

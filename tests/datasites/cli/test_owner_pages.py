@@ -6,6 +6,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from html import unescape
 
 import httpx
@@ -14,9 +15,11 @@ import uvicorn
 from fastapi.testclient import TestClient
 from playwright import sync_api
 
+from datasites.owner.desk_client import DeskClient
 from datasites.owner_pages import decisions_to_confirm, doorway, pages
 from datasites.owner_pages.decisions_to_confirm import Decisions, Pending
 from datasites.owner_pages.doorway import COOKIE, ENTER, MAX_FORM_BYTES, Doorway
+from datasites.protocol.code_request import CodeRequest
 from syft_code.errors import NotApproved
 from tests.datasites.command_line import Ours, refusal, run
 
@@ -38,18 +41,26 @@ class Browser:
         return self
 
     def look(self, path: str, *, status: int = 200) -> str:
-        answer = self.http.get(path)
+        answer = self.http.get(self.door.room + path)
         assert answer.status_code == status, answer.text
         return unescape(answer.text)
 
+    def fields(self, path: str) -> dict[str, str]:
+        """What a form of the page for this path carries along."""
+        (page,) = re.findall(r"^/requests/[^/]+", path) or [""]
+        found = re.findall(
+            r'name="subject" value="([^"]+)"', self.http.get(self.door.room + page).text
+        )
+        return {"form_key": self.door.form_key, "subject": (found or [""])[0]}
+
     def send(self, path: str, *, status: int = 200, **fields: str) -> str:
         """A form of ours."""
-        answer = self.http.post(path, data={"form_key": self.door.form_key} | fields)
+        answer = self.http.post(self.door.room + path, data=self.fields(path) | fields)
         assert answer.status_code == status, answer.text
         return unescape(answer.text)
 
     def confirm(self, shown: str, *, status: int = 200) -> str:
-        (path,) = re.findall(r'action="(/confirm/[^"]+)"', shown)
+        (path,) = re.findall(r'action="[^"]*(/confirm/[^"]+)"', shown)
         return self.send(path, status=status)
 
 
@@ -109,9 +120,9 @@ def test_an_owner_asks_denies_and_tries_out(ours: Ours, browser: Browser) -> Non
 
 def test_words_of_others_are_shown_and_never_run(ours: Ours, browser: Browser) -> None:
     number, _ = newest(ours)
+    path = f"/requests/{number}/ask"
     text = browser.http.post(
-        f"/requests/{number}/ask",
-        data={"form_key": browser.door.form_key, "text": "<script>alert(1)</script>"},
+        browser.door.room + path, data=browser.fields(path) | {"text": "<script>alert(1)</script>"}
     ).text
     assert "<script" not in text and "&lt;script&gt;" in text
 
@@ -134,6 +145,8 @@ def test_ledger_rules_and_log_are_there_to_be_read(browser: Browser, path: str) 
         ({"rounds": "2.5"}, "rounds must be a whole number"),
         ({"rounds": "4"}, "rounds must lie between 1 and the plan's 3"),
         ({"epsilon": "0.01"}, "An approval must let the whole plan run"),
+        ({"epsilon": "8.01"}, "at most the asset's budget of 8"),
+        ({"days": "0"}, "days of an approval must be"),
     ],
 )
 def test_limits_that_can_not_be_are_a_sentence_and_nothing_is_signed(
@@ -150,9 +163,10 @@ def test_who_did_not_come_by_the_link_sees_nothing(ours: Ours, path: str) -> Non
     stranger = Browser(ours)
     for cookie in ("", "x", "x" * 43):
         stranger.http.cookies.set(COOKIE, cookie)
-        answer = stranger.http.get(path)
-        assert answer.status_code == 403 and "works once" in answer.text
-        assert "skin-lesions" not in answer.text
+        for whole in (path, stranger.door.room + path):
+            answer = stranger.http.get(whole)
+            assert answer.status_code == 403 and "works once" in answer.text
+            assert "north" not in answer.text and stranger.door.room not in answer.text
 
 
 def test_the_link_works_once(ours: Ours) -> None:
@@ -161,12 +175,77 @@ def test_the_link_works_once(ours: Ours) -> None:
     for token in (first.door.link.partition("=")[2], "", "x", "é"):
         answer = second.get(ENTER, params={"token": token})
         assert answer.status_code == 403 and COOKIE not in answer.cookies
-    assert first.http.get("/").status_code == 200
+        assert first.door.room not in answer.text
+    assert "Budgets" in first.look("/")
+
+
+def test_a_cookie_without_its_path_opens_nothing_and_goes_nowhere_else(
+    ours: Ours, browser: Browser
+) -> None:
+    """A browser sends a cookie to every port of a machine: what it is bound to is a path."""
+    (cookie,) = [one for one in browser.http.cookies.jar if one.name == COOKIE]
+    assert cookie.path == browser.door.room and len(cookie.path) > 30
+    thief = TestClient(browser.http.app, base_url=HERE, cookies={COOKIE: cookie.value or ""})
+    for path in ("/", "/requests/x", "/x/requests"):
+        assert thief.get(path).status_code == 403
+    other = Browser(ours)
+    other.http.cookies = browser.http.cookies
+    other.let_in()
+    assert "Budgets" in browser.look("/") and "Budgets" in other.look("/"), "both stay open"
+
+
+def test_another_plan_under_the_same_request_is_not_signed(
+    ours: Ours, browser: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    number, plan_hash = newest(ours)
+    other, other_hash = newest(ours)
+    carried = browser.fields(f"/requests/{number}/approve")
+    shown = browser.send(f"/requests/{number}/approve")
+    given = DeskClient.requests
+
+    def swapped(desk: DeskClient) -> tuple[CodeRequest, ...]:
+        found = {one.id: one for one in given(desk)}
+        return (*found.values(), replace(found[other], id=number))[::-1]
+
+    monkeypatch.setattr(DeskClient, "requests", swapped)
+    path = browser.door.room + f"/requests/{number}/approve"
+    answer = browser.http.post(path, data=carried)
+    assert answer.status_code == 403 and "another plan for this request" in unescape(answer.text)
+    assert "must be what was shown" in browser.confirm(shown, status=403)
+    monkeypatch.undo()
+    assert {state(ours, plan_hash), state(ours, other_hash)} == {"undecided"}
+
+
+def test_what_was_shown_before_another_decision_or_other_rules_is_not_signed(
+    ours: Ours, browser: Browser
+) -> None:
+    number, plan_hash = newest(ours)
+    approval = browser.send(f"/requests/{number}/approve")
+    browser.confirm(browser.send(f"/requests/{number}/deny", text="No."))
+    assert "must be what was shown" in browser.confirm(approval, status=403)
+    assert state(ours, plan_hash) == "denied"
+    number, plan_hash = newest(ours)
+    approval = browser.send(f"/requests/{number}/approve", epsilon="7.5")
+    rules = ours.north.policy()
+    ours.north.adopt_policy(replace(rules, tell_researchers=not rules.tell_researchers))
+    assert "must be what was shown" in browser.confirm(approval, status=403)
+    ours.north.adopt_policy(rules)
+    assert state(ours, plan_hash) == "undecided"
+
+
+def test_a_wrong_method_or_form_is_a_page_with_a_sentence(browser: Browser) -> None:
+    room = browser.door.room
+    for answer in (
+        browser.http.put(f"{room}/log"),
+        browser.http.get(f"{room}/confirm/x"),
+        browser.http.post(f"{room}/requests/x/nope", data={"form_key": browser.door.form_key}),
+    ):
+        assert answer.status_code == 403 and "There is no such page here" in answer.text
 
 
 def test_a_form_of_another_page_decides_nothing(ours: Ours, browser: Browser) -> None:
     number, plan_hash = newest(ours)
-    path, key = f"/requests/{number}/approve", browser.door.form_key
+    path, key = f"{browser.door.room}/requests/{number}/approve", browser.door.form_key
     tries: list[tuple[dict[str, str], dict[str, str]]] = [
         ({}, {}),
         ({"form_key": "x"}, {}),
@@ -184,7 +263,7 @@ def test_a_form_of_another_page_decides_nothing(ours: Ours, browser: Browser) ->
 
 
 def test_no_page_is_framed_kept_or_runs_anything(browser: Browser) -> None:
-    for path in ("/", "/nowhere", "/log"):
+    for path in ("/", browser.door.room + "/nowhere", browser.door.room + "/log"):
         headers = browser.http.get(path).headers
         assert "script" not in headers["content-security-policy"]
         assert "default-src 'none'" in headers["content-security-policy"]
@@ -199,7 +278,8 @@ def served(ours: Ours) -> Iterator[str]:
     """The pages over HTTP, as `consilium owner` serves them; gives the link."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         door = Doorway(port=listener.getsockname()[1])
-        config = uvicorn.Config(pages.build(ours.north, door), log_level="warning", ws="none")
+        app = pages.build(ours.north, door)
+        config = uvicorn.Config(app, log_level="warning", ws="none", loop="asyncio")
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
         thread.start()
@@ -223,8 +303,8 @@ def test_in_a_browser_a_request_arrives_by_itself_and_is_signed_and_another_is_d
         page.goto(link)
         page.wait_for_selector("text=Budgets")
         number, plan_hash = newest(ours)
-        page.wait_for_selector(f"a[href='/requests/{number}']", timeout=20_000)
-        page.click(f"a[href='/requests/{number}']")
+        page.wait_for_selector(f"a[href$='/requests/{number}']", timeout=20_000)
+        page.click(f"a[href$='/requests/{number}']")
         page.fill("input[name=rounds]", "2")
         page.click("text=Approve …")
         page.wait_for_selector("text=at most 2 of 3")
@@ -233,7 +313,7 @@ def test_in_a_browser_a_request_arrives_by_itself_and_is_signed_and_another_is_d
         page.wait_for_selector("text=Signed and in force")
         assert state(ours, plan_hash) == "in force"
         other, other_hash = newest(ours)
-        page.goto(f"{link.partition('/enter')[0]}/requests/{other}")
+        page.goto(f"{page.url.partition('/confirm')[0]}/requests/{other}")
         page.locator("textarea[aria-label=Reason]").fill("Our board meets in March.")
         page.click("text=the researcher may read")
         page.click("text=Deny …")
@@ -256,7 +336,14 @@ def test_what_was_shown_is_signed_within_ten_minutes_and_once(
         raise AssertionError
 
     kept = Decisions()
-    one = Pending(words="w", button="b", request_id="r", sign=never)  # type: ignore[arg-type]
+    one = Pending(
+        words="w",
+        button="b",
+        request_id="r",
+        subject="s",
+        standing=(),
+        sign=never,  # type: ignore[arg-type]
+    )
     number = kept.add(one)
     assert kept.take(number) is one
     with pytest.raises(NotApproved, match="within ten minutes, and once"):

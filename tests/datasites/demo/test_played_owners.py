@@ -5,7 +5,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from datasites.demo import played_owners
-from syft_code.errors import Unavailable
+from syft_code.errors import NotApproved, Unavailable
 from tests.waiting import until
 
 
@@ -16,9 +16,13 @@ class Played:
     name: str
     states: dict[str, str]
     away: bool = False
+    refuses: str = ""
+    broken: bool = False
     approved: list[str] = field(default_factory=list)
 
     def requests(self) -> list[Any]:
+        if self.broken:
+            raise ValueError("broken")
         if self.away:
             raise Unavailable(f"The front desk of {self.name} is away.")
         return [
@@ -32,6 +36,8 @@ class Played:
         ]
 
     def approve(self, evidence: Any, *, anyway: bool) -> None:
+        if evidence.plan.hash == self.refuses:
+            raise NotApproved("The policy forbids it.")
         self.approved.append(evidence.plan.hash)
         self.states[evidence.plan.hash] = "in force"
 
@@ -45,6 +51,17 @@ def test_the_others_approve_what_is_in_force_at_the_first_and_undecided_at_them(
         played_owners.follow_once(led, [one, two], say=said.append)  # type: ignore[arg-type, list-item]
     assert (one.approved, two.approved) == (["1"], [])
     assert said == ["PLAYED: the owner of b approved study of-1, as you did."]
+
+
+def test_what_one_owner_can_not_sign_keeps_nobody_else_from_signing() -> None:
+    led = Played("a", {"bad": "in force", "good": "in force"})
+    one = Played("b", {"bad": "undecided", "good": "undecided"}, refuses="bad")
+    broken = Played("c", {"good": "undecided"}, broken=True)
+    two = Played("d", {"bad": "undecided", "good": "undecided"})
+    said: list[str] = []
+    problems = played_owners.follow_once(led, [one, broken, two], say=said.append)  # type: ignore[arg-type, list-item]
+    assert (one.approved, two.approved) == (["good"], ["bad", "good"])
+    assert problems == ["The policy forbids it.", "ValueError: broken"]
 
 
 def test_somebody_who_is_away_is_waited_for_and_said_once(monkeypatch: Any) -> None:

@@ -206,11 +206,11 @@ WORDS = (
     "stand-in",
     "No code of the researcher runs",
     f"the one fixed function, byte for byte: SHA-256 {traveller.source_sha256(PLAN.hash)}",
-    "owner.examine(evidence)",
+    "Owner.examine, `requests show` and the page's button",
     "Against first-study",
     "asked for now",
     "at least 3 of the 3 hospitals",
-    "approve() would give 30 days",
+    "an approval would hold for 30 days",
     "0 of 1: nobody yet",
     PLAN.hash,
     OLD.hash[:16],
@@ -325,7 +325,7 @@ def test_a_mock_runs_result_is_shown() -> None:
             "147 numbers (1,176 bytes), all finite, L2 norm 1.5; passes the airlock",
         ):
             assert words in text
-        assert "owner.examine" not in text
+        assert "Owner.examine" not in text
 
 
 def test_a_mock_run_that_failed_is_shown_first_and_with_its_sentence() -> None:
@@ -906,11 +906,11 @@ def test_a_tick_that_cuts_into_the_work_is_told() -> None:
     timed = replace(MOCK, seconds_a_round=1.0, seconds_an_evaluation=0.5)
     roomy = ReleaseSchedule(train_s=1.2, evaluate_s=0.6)
     for text in both(pack(mock=replace(timed, release_schedule=roomy))):
-        assert "gives it 1.2 s, and an evaluation of about 0.5 s 0.6 s" in text
+        assert "schedule is 1.2 s; of an evaluation, which took about 0.5 s, 0.6 s" in text
         assert "TOO SHORT" not in text
     for tight in (replace(roomy, train_s=1.1), replace(roomy, evaluate_s=0.55)):
         for text in both(pack(mock=replace(timed, release_schedule=tight))):
-            assert "TOO SHORT here: patients decide which tick it is" in text
+            assert "TOO SHORT for this machine" in text
 
 
 def test_requests_are_weighed_without_a_mock_run(

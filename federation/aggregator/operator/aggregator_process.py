@@ -9,11 +9,17 @@ SIGTERM or SIGINT it takes no new call, lets running ones end within a grace, an
 code 0; it stops with 1 and one sentence if it can't start.
 """
 
+import signal
+
+STOP = {signal.SIGTERM, signal.SIGINT}
+if __name__ == "__main__":
+    # Kept for `sigwait`, before NumPy starts threads: one that does not block a signal may get it.
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOP)
+
 import argparse
 import logging
 import os
 import resource
-import signal
 import sys
 from collections.abc import Sequence
 from contextlib import closing
@@ -33,7 +39,6 @@ from syft_code.runtime.parent_exit import end_with_parent
 
 LOG_BYTES = 10 * 1024 * 1024
 GRACE_S = 5.0
-STOP = {signal.SIGTERM, signal.SIGINT}
 
 log = logging.getLogger("federation.aggregator")  # also as the main module
 
@@ -41,7 +46,6 @@ log = logging.getLogger("federation.aggregator")  # also as the main module
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run an aggregator until it is told to stop; returns the exit code."""
     options = _parser().parse_args(arguments)
-    signal.pthread_sigmask(signal.SIG_BLOCK, STOP)  # kept for `sigwait`: a handler can miss one
     if options.end_with_starter:
         end_with_parent()
     os.umask(0o077)

@@ -43,7 +43,7 @@ def told(folder: Path, *words: object) -> str:
 
 def refusal(folder: Path, *words: object) -> str:
     found = checked(folder, *words)
-    assert found.exit_code == 1
+    assert found.exit_code in (1, 2)
     assert found.stderr.count("\n") == 1 and found.stderr.endswith(".\n"), found.stderr
     return found.stderr
 
@@ -151,7 +151,7 @@ def test_what_cannot_be_done_is_one_sentence_and_nothing_is_written(
     (tmp_path / "old.png").write_text("mine")
     named = {"PNG": tmp_path / "new.png", "OLD": tmp_path / "old.png"}
     found = checked(tmp_path / "heart", *(named.get(word, word) for word in words))
-    assert (found.exit_code, found.stdout) == (1, "")
+    assert found.exit_code in (1, 2) and found.stdout == ""
     assert says in found.stderr and found.stderr.count("\n") == 1
     assert (tmp_path / "old.png").read_text() == "mine" and not (tmp_path / "new.png").exists()
 
@@ -178,7 +178,7 @@ def test_a_first_mapping_is_written_once_and_edited_by_its_owner(tmp_path: Path)
     png = tmp_path / "cases.png"
     found = checked(folder, "--write", "--pictures", png)
     assert "Wrote images.toml into the folder" in found.stdout
-    assert found.exit_code == 1 and found.stderr.count("\n") == 1
+    assert found.exit_code in (1, 2) and found.stderr.count("\n") == 1
     assert "'images.toml' must lie in the folder" in found.stderr, "a draft does not hide why"
     assert (folder / "images.toml").stat().st_mode & 0o777 == 0o600
     assert png.stat().st_mode & 0o777 == 0o600
@@ -221,7 +221,7 @@ def test_dicom_series_are_described_until_their_owner_says_what_the_mask_means(
     for seed in range(2):
         scans.write_dicom_case(folder / f"P00{seed}", scans.head(seed), PatientID=f"MRN{seed}")
     found = checked(folder, "--write")
-    assert found.exit_code == 1 and "DICOM files are of series called" in found.stdout
+    assert found.exit_code in (1, 2) and "DICOM files are of series called" in found.stdout
     assert "MRN" not in found.stdout
     (folder / "volumes.toml").write_text(scans.LABELS)
     assert "2 patients (" in told(folder)

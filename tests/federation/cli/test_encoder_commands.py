@@ -47,11 +47,11 @@ def test_what_can_not_be_is_one_sentence_and_writes_nothing(
     file, out = tmp_path / "file", tmp_path / "out"
     file.write_bytes(encoders.pickled({"conv1.weight": torch.zeros(3)}))
     out.mkdir()
-    assert sentence in said(*(word.format(file=file, out=out) for word in words), code=1)
+    assert sentence in said(*(word.format(file=file, out=out) for word in words), code=2)
     assert not list(out.iterdir())
 
 
 def test_a_folder_of_too_many_files_is_one_sentence(tmp_path: Path) -> None:
     for number in range(MOST_FILES + 1):
         (tmp_path / str(number)).touch()
-    assert "may hold 100 files, and holds 101" in said("list", "--folder", str(tmp_path), code=1)
+    assert "may hold 100 files, and holds 101" in said("list", "--folder", str(tmp_path), code=2)

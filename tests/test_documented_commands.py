@@ -89,6 +89,15 @@ def test_no_document_or_sentence_tells_people_to_run_the_starter_by_its_file() -
         assert "python launch.py" not in path.read_text(encoding="utf-8"), path
 
 
+def test_the_readme_is_short_and_names_every_page() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= 120
+    pages = {path.name for path in (ROOT / "docs").glob("*.md")}
+    texts = [path.read_text(encoding="utf-8") for path in (ROOT / "docs").glob("*.md")] + [text]
+    linked = {name for one in texts for name in re.findall(r"\]\((?:docs/)?([a-z_]+\.md)", one)}
+    assert pages <= linked, pages - linked
+
+
 def test_help_lists_the_commands_in_the_order_of_a_first_day_and_no_default_of_none() -> None:
     command = typer.main.get_command(launch.app)
     assert isinstance(command, click.Group)

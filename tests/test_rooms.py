@@ -95,7 +95,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "federation.researcher.storage": {"syft_code.*"},
     "federation.researcher": {
-        "federation.researcher.storage", "federation.strategy", "federation.transport", "syft_code.*",
+        "federation.researcher.storage", "federation.strategy", "federation.transport", "policies", "syft_code.*",
     },
     "federation.evaluation": {"federation.strategy", "syft_code.*"},
     "federation.simulation": {"federation.evaluation", "federation.strategy", "syft_code.*"},

@@ -2,5 +2,5 @@
 
 Start at `session.Researcher`, then `study.Study`: `rounds` runs a study, `relay` one round at all
 hospitals, `hospital_round` at one, `collector` adds up the aggregators' sums. `syft_client`
-speaks PySyft, `blob_client` plain HTTP beside it. May import `strategy`, `transport`, `syft_code`.
+speaks PySyft, `blob_client` plain HTTP beside it. May import `strategy`, `transport`, `storage`, `policies`, `syft_code`.
 """

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from nacl.signing import SigningKey
 
+from federation.researcher import policy_check
 from federation.researcher.approvals import Approvals
 from federation.researcher.collector import Collector
 from federation.researcher.outcome import Outcome, RoundRecord
@@ -58,6 +59,15 @@ class Study:
             f"Study {self.plan.study!r}: {self.plan.rounds} rounds over {len(self._hospitals)} hospitals, "
             f"plan {self.plan.hash[:12]}. status() says who has approved, train() runs it or goes on."
         )
+
+    def refusals(self) -> dict[str, str]:
+        """What each hospital's public terms would refuse of the plan, and why; empty if none would.
+
+        What is spent already, and whom an owner knows, is the hospital's own and not in it.
+        """
+        answers = map_parallel(self._hospitals, lambda hospital: hospital.terms())
+        terms = {one.name: told for one, told in answers if not isinstance(told, ConsiliumError)}
+        return policy_check.refusals(self.plan, terms)
 
     def submit(self) -> None:
         """Send the code request to every hospital; hospitals decide for themselves.

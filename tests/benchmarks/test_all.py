@@ -20,7 +20,7 @@ def written(folder: Path) -> dict[str, list[str]]:
     return found
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_what_needs_no_server_is_measured_and_written(tmp_path: Path) -> None:
     benchmarks.main(
         ["engine", "sharing", "simulation", "volumes", "reading"], tiny=True, out=tmp_path
@@ -31,7 +31,6 @@ def test_what_needs_no_server_is_measured_and_written(tmp_path: Path) -> None:
 
 
 @pytest.mark.servers
-@pytest.mark.slow
 @pytest.mark.timeout(400)
 def test_a_round_is_measured_through_real_parties(tmp_path: Path) -> None:
     benchmarks.main(["round"], tiny=True, out=tmp_path)

@@ -12,11 +12,13 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
+from datasites.demo import stand_ins
 from tests.conftest import Live
 
 ROOT = Path(__file__).parents[2]
 REVIEW = ROOT / "datasites" / "notebooks" / "review_requests.ipynb"
 TRAIN = ROOT / "researcher_notebooks" / "train_a_model.ipynb"
+PUBLISH = ROOT / "datasites" / "notebooks" / "publish.ipynb"
 OWNER = ROOT / "researcher_notebooks" / "tutorial" / "6_be_the_owner.ipynb"
 MAX_CODE_CELLS = 12
 MAX_LINES = 10
@@ -63,6 +65,25 @@ def test_a_researcher_trains_while_the_owners_review(live: Live) -> None:
 
 
 @pytest.mark.timeout(300)
+def test_an_owner_publishes_a_folder(live: Live, tmp_path: Path) -> None:
+    stand_ins.write("heart", tmp_path / "heart", patients=90, seed=5)
+    owner = live.owner(1)
+    done = run(
+        PUBLISH,
+        {
+            "CONSILIUM_STATE": str(live.state),
+            "CONSILIUM_HOSPITAL": owner.name,
+            "CONSILIUM_DATA": str(tmp_path / "heart"),
+            "CONSILIUM_ASSET": "heart-of-a-notebook",
+        },
+    )
+    said = text_of(done)
+    for words in ("heart: 90 patients", "by class", "held out", "version 1", "Nothing yet."):
+        assert words in said, words
+    assert "Traceback" not in said and "heart-of-a-notebook" in owner.site_status().assets
+
+
+@pytest.mark.timeout(300)
 @pytest.mark.slow
 def test_a_learner_denies_approves_revokes_and_runs_dry(live: Live) -> None:
     state = {"CONSILIUM_STATE": str(live.state), "CONSILIUM_HOSPITAL": live.owner(0).name}
@@ -72,7 +93,7 @@ def test_a_learner_denies_approves_revokes_and_runs_dry(live: Live) -> None:
     assert "Traceback" not in said
 
 
-@pytest.mark.parametrize("path", [REVIEW, TRAIN], ids=lambda path: path.name)
+@pytest.mark.parametrize("path", [REVIEW, TRAIN, PUBLISH], ids=lambda path: path.name)
 def test_a_notebook_is_short_prose_first_and_without_outputs(path: Path) -> None:
     cells = nbformat.read(path, as_version=4).cells
     code = [cell for cell in cells if cell.cell_type == "code"]

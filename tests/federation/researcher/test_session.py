@@ -235,6 +235,30 @@ def test_a_study_is_taken_up_again_by_its_plan_also_while_a_hospital_is_away(
         again.resume(longer)
 
 
+@pytest.mark.parametrize(
+    ("terms", "words"),
+    [
+        ({"min_noise_multiplier": 9.0}, "noise"),
+        ({"recipes": ("unet",)}, "model"),
+        ({"epsilon": 0.5}, "Epsilon would reach"),
+        ({"study_epsilon": 0.5}, "study"),
+        ({"min_patients": 41}, "patients"),
+        ({"min_aggregators": 5}, "aggregators"),
+        ({"min_hospitals": 9}, "hospitals"),
+    ],
+)
+def test_what_terms_would_refuse_is_known_before_anybody_is_asked(
+    desks: dict[str, Desk], someone: Researcher, terms: dict[str, object], words: str
+) -> None:
+    asked = choices() | {"release_schedule": ReleaseSchedule(train_s=1.0, evaluate_s=1.0)}
+    study = someone.study(**asked)  # type: ignore[arg-type]
+    assert study.refusals() == {}
+    desks["oslo"].asked = dataclasses.replace(desks["oslo"].asked, **terms)  # type: ignore[arg-type]
+    (reason,) = study.refusals().values()
+    assert list(study.refusals()) == ["oslo"] and words in reason
+    assert all(not desk.requests for desk in desks.values())
+
+
 @pytest.fixture
 def studies(tmp_path: Path) -> KeptStudies:
     return KeptStudies(tmp_path / "studies")

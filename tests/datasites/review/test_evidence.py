@@ -344,7 +344,7 @@ def test_an_approval_in_force_shows_its_own_end() -> None:
     for text in both(pack("approved", state=state)):
         assert "the approval ends 1970-01-02 00:00 UTC" in text
         assert "1 of 1: owner" in text
-        assert "approve() would" not in text
+        assert "an approval would hold" not in text
 
 
 def test_notes_are_shown_in_order_with_author_and_time() -> None:

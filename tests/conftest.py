@@ -82,22 +82,29 @@ _given: set[int] = set()
 
 
 def free_ports(count: int) -> int:
-    """The first of so many neighbouring ports that nobody listens on, and that no test was given before."""
+    """The first of so many neighbouring ports that nobody listens on.
+
+    No test is given what another was, until all have been given.
+    """
     worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 4
     lowest = 21_000 + worker * PORTS
-    for first in random.sample(range(lowest, lowest + PORTS - count), 200):
-        wanted = range(first, first + count)
-        if not _given.isdisjoint(wanted):
-            continue
-        try:
-            for port in wanted:
-                with socket.socket() as probe:
-                    probe.bind(("127.0.0.1", port))
-        except OSError:
-            continue
-        _given.update(wanted)
-        return first
+    for _ in range(2):
+        for first in random.sample(range(lowest, lowest + PORTS - count), PORTS - count):
+            wanted = range(first, first + count)
+            if _given.isdisjoint(wanted) and all(map(_is_free, wanted)):
+                _given.update(wanted)
+                return first
+        _given.clear()
     raise RuntimeError("no free ports on this machine")
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -120,6 +120,15 @@ def test_one_user_and_users_of_their_own_follow_each_other_in_one_folder(state: 
     assert again[f"hospitals/{name}/vault"] == (0, 0o700) and again["."] == (0, 0o700)
 
 
+def as_it_lies(folder: Path) -> dict[Path, tuple[int, ...]]:
+    """Whose everything below a folder is, and when it changed; reading it is no change."""
+    found = {path: path.lstat() for path in folder.rglob("*")}
+    return {
+        path: (one.st_ino, one.st_mode, one.st_uid, one.st_gid, one.st_mtime_ns, one.st_ctime_ns)
+        for path, one in found.items()
+    }
+
+
 @needs_root
 @pytest.mark.parametrize("reset_mode", [False, True])
 def test_a_federation_that_ran_with_users_of_its_own_is_never_one_user_unless_asked(
@@ -133,12 +142,12 @@ def test_a_federation_that_ran_with_users_of_its_own_is_never_one_user_unless_as
                 (state / "hospitals" / entry.name).chmod(0o700)
     why = "other users can't enter /root, where Python lies"
     monkeypatch.setattr(site_users, "obstacle", lambda numbers, places: why)
-    before = {path: path.lstat() for path in state.rglob("*")}
+    before = as_it_lies(state)
     with pytest.raises(
         Refused, match=f"go on so, since {why}: mend that, or start with --first-user 0"
     ):
         party_users.choose(CONFIG, state, first=FIRST_USER)
-    assert {path: path.lstat() for path in state.rglob("*")} == before
+    assert as_it_lies(state) == before
     again = made(CONFIG, state, first=0)
     assert own.keys() == again.keys() and {uid for uid, _ in again.values()} == {0}
     told_why = told(party_users.choose(CONFIG, state, first=FIRST_USER))
@@ -166,10 +175,10 @@ def test_links_in_a_folder_that_an_ordinary_user_had_are_refused_before_anything
     link.symlink_to(elsewhere)
     for path in (ours, *ours.rglob("*")):
         os.chown(path, user, user, follow_symlinks=False)
-    before = {path: path.lstat() for path in state.rglob("*")}
+    before = as_it_lies(state)
     with pytest.raises(InvalidInput, match=f"'{link.relative_to(ours)}' is one: put the folder"):
         party_users.choose(CONFIG, ours, first=FIRST_USER)
-    assert {path: path.lstat() for path in state.rglob("*")} == before
+    assert as_it_lies(state) == before
 
 
 START = """

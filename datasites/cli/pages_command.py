@@ -9,7 +9,7 @@ import uvicorn
 from datasites.cli import options
 from datasites.cli.options import STATE, Keys, Name, State
 from datasites.owner_pages import pages
-from datasites.owner_pages.doorway import Doorway
+from datasites.owner_pages.page_access import PageAccess
 from syft_code.errors import Unavailable
 from syft_code.runtime import cli_output
 
@@ -30,12 +30,12 @@ def owner(
     """
     decider = options.owner(state, name, keys=keys, desk=True)
     with _listening(port) as listener:
-        doorway = Doorway(port=listener.getsockname()[1])
+        access = PageAccess(port=listener.getsockname()[1])
         cli_output.sentence(
             f"The pages of {decider.name} are open until Ctrl-C. This link works once; open it in a "
-            f"browser on this machine, and give it to nobody:\n{doorway.link}"
+            f"browser on this machine, and give it to nobody:\n{access.link}"
         )
-        app = pages.build(decider, doorway)
+        app = pages.build(decider, access)
         uvicorn.Server(uvicorn.Config(app, log_level="warning", ws="none")).run(sockets=[listener])
 
 

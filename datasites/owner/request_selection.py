@@ -103,11 +103,6 @@ def row(evidence: Evidence) -> tuple[str, ...]:
     shown = facts(evidence)
     state = shown["vault"] or evidence.problem
     cost = f"epsilon {shown['study_epsilon']:.2f}" if evidence.state else ""
-    ran = (
-        f"{evidence.state.rounds_called} of {evidence.plan.rounds}"
-        if evidence.state and evidence.plan
-        else ""
-    )
     return (
         evidence.request_id[:SHORT],
         shown["study"] or "no plan",
@@ -115,8 +110,15 @@ def row(evidence: Evidence) -> tuple[str, ...]:
         shown["asset"] or "",
         f"{state} (the front desk says {evidence.status})" if evidence.disagreement else state,
         cost,
-        ran,
+        rounds_run(evidence),
     )
+
+
+def rounds_run(evidence: Evidence) -> str:
+    """How many of a plan's training rounds were called here; empty if there is no plan."""
+    if evidence.plan is None or evidence.state is None:
+        return ""
+    return f"{evidence.state.rounds_called} of {evidence.plan.rounds}"
 
 
 def plan_hash(evidence: Evidence) -> str:

@@ -1,6 +1,6 @@
 """The pages: requests, one request with its card and what may be decided, ledger, rules, log.
 
-Below a path that nobody else knows (`doorway`):
+Below a path that nobody else knows (`page_access`):
 
     GET  /                                      requests as they stand, again every 15 seconds; budgets
     GET  /requests/ID                           the card, and forms
@@ -28,9 +28,9 @@ from starlette.requests import ClientDisconnect
 
 from datasites.owner import decisions, request_selection
 from datasites.owner.owner import APPROVAL_DAYS, Owner
-from datasites.owner_pages import doorway as doorways
-from datasites.owner_pages.decisions_to_confirm import Decisions, Pending
-from datasites.owner_pages.doorway import ENTER, Doorway
+from datasites.owner_pages import page_access
+from datasites.owner_pages.page_access import ENTER, PageAccess
+from datasites.owner_pages.pending_decisions import PendingDecision, PendingDecisions
 from datasites.review.evidence import Evidence
 from syft_code import canonical
 from syft_code.errors import (
@@ -52,11 +52,11 @@ SHOWN_ENTRIES, SHOWN_LENGTH = 200, 60
 _STATUS = {InvalidInput: 400, Refused: 403, Unavailable: 503}
 
 
-def build(owner: Owner, doorway: Doorway) -> FastAPI:
+def build(owner: Owner, access: PageAccess) -> FastAPI:
     """The application for one owner, or an approver beside them."""
     app = FastAPI(openapi_url=None)
-    pages = _Pages(owner, doorway)
-    app.middleware("http")(doorways.guard(doorway, pages.closed))
+    pages = _Pages(owner, access)
+    app.middleware("http")(page_access.guard(access, pages.closed))
     app.add_exception_handler(ConsiliumError, lambda request, problem: pages.problem(problem))
     for wrong in (404, 405, RequestValidationError):
         app.add_exception_handler(wrong, lambda request, problem: pages.problem(Refused(_NO_PAGE)))
@@ -64,18 +64,18 @@ def build(owner: Owner, doorway: Doorway) -> FastAPI:
     @app.get(ENTER)
     def enter(token: str = "") -> HTMLResponse:
         try:
-            cookie = doorway.enter(token)
+            cookie = access.enter(token)
         except Refused as problem:
             return pages.closed(problem)
         answer = pages.page("entered.html.j2")
         answer.set_cookie(
-            doorways.COOKIE, cookie, path=doorway.room, httponly=True, samesite="strict"
+            page_access.COOKIE, cookie, path=access.path_prefix, httponly=True, samesite="strict"
         )
         return answer
 
-    room = APIRouter(prefix=doorway.room)
+    room = APIRouter(prefix=access.path_prefix)
     _add_looks(room, pages)
-    _add_decisions(room, pages, doorway)
+    _add_decisions(room, pages, access)
     app.include_router(room)
     return app
 
@@ -105,9 +105,9 @@ def _add_looks(app: APIRouter, pages: "_Pages") -> None:
         return pages.log()
 
 
-def _add_decisions(app: APIRouter, pages: "_Pages", doorway: Doorway) -> None:
+def _add_decisions(app: APIRouter, pages: "_Pages", access: PageAccess) -> None:
     async def form(request: Request) -> Fields:
-        return await _form(request, doorway)
+        return await _form(request, access)
 
     @app.post("/requests/{request_id}/try")
     async def try_out(request_id: str, fields: Annotated[Fields, Depends(form)]) -> HTMLResponse:
@@ -124,15 +124,15 @@ def _add_decisions(app: APIRouter, pages: "_Pages", doorway: Doorway) -> None:
         return await run_in_threadpool(pages.sign, number)
 
 
-async def _form(request: Request, doorway: Doorway) -> Fields:
+async def _form(request: Request, access: PageAccess) -> Fields:
     """The fields of a form of ours; raise `Refused` if it is not one."""
     body = b""
     try:
         async for chunk in request.stream():
             body += chunk
             require(
-                len(body) <= doorways.MAX_FORM_BYTES,
-                f"A form may have at most {doorways.MAX_FORM_BYTES:,} bytes: write less.",
+                len(body) <= page_access.MAX_FORM_BYTES,
+                f"A form may have at most {page_access.MAX_FORM_BYTES:,} bytes: write less.",
                 error=Refused,
             )
     except ClientDisconnect:
@@ -141,24 +141,24 @@ async def _form(request: Request, doorway: Doorway) -> Fields:
         fields = dict(parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=20))
     except ValueError:
         fields = {}
-    doorway.check_form(request, fields.pop("form_key", ""))
+    access.check_form(request, fields.pop("form_key", ""))
     return fields
 
 
 class _Pages:
     """What each page shows of one hospital."""
 
-    def __init__(self, owner: Owner, doorway: Doorway) -> None:
-        self._owner, self._doorway = owner, doorway
-        self._decisions = Decisions()
+    def __init__(self, owner: Owner, access: PageAccess) -> None:
+        self._owner, self._access = owner, access
+        self._decisions = PendingDecisions()
         self._one_at_a_time = threading.RLock()
         self._templates = html_templates.environment(__package__)
 
     def page(self, template: str, *, status: int = 200, **shown: Any) -> HTMLResponse:
         text = self._templates.get_template(template).render(
             hospital=self._owner.name,
-            root=self._doorway.room,
-            form_key=self._doorway.form_key,
+            root=self._access.path_prefix,
+            form_key=self._access.form_key,
             **shown,
         )
         return HTMLResponse(text, status_code=status)
@@ -257,9 +257,9 @@ class _Pages:
         said = (state.state, state.verdict, state.weighed, state.signers) if state else ()
         return (evidence.subject, evidence.problem, *said, self._owner.site_status().policy)
 
-    def _drafted(self, evidence: Evidence, decision: Decision, fields: Fields) -> Pending:
+    def _drafted(self, evidence: Evidence, decision: Decision, fields: Fields) -> PendingDecision:
         pending = functools.partial(
-            Pending,
+            PendingDecision,
             request_id=evidence.request_id,
             subject=evidence.subject,
             standing=self._standing(evidence),
@@ -301,12 +301,11 @@ class _Pages:
 
 def _row(evidence: Evidence) -> dict[str, Any]:
     """A request as a line of the list."""
-    shown, state, plan = request_selection.facts(evidence), evidence.state, evidence.plan
-    ran = f"{state.rounds_called} of {plan.rounds}" if state and plan else ""
+    shown, state = request_selection.facts(evidence), evidence.state
     return shown | {
         "short": evidence.request_id[: cli_output.SHORT],
         "said": evidence.disagreement or shown["vault"] or evidence.problem,
-        "ran": ran,
+        "ran": request_selection.rounds_run(evidence),
         "cost": f"ε {state.study_epsilon:.2f}" if state else "",
         "after": f"ε {state.after_epsilon:.2f}" if state else "",
     }

@@ -77,12 +77,11 @@ class Study:
         Raises:
             Unavailable: if fewer hospitals than `min_hospitals` took the request.
         """
-        if self._kept:
-            self._kept.keep()
+        is_new = self._kept is not None and self._kept.keep()
         answers = map_parallel(self._hospitals, lambda hospital: hospital.submit(self.plan))
         reached = sum(1 for _, answer in answers if not isinstance(answer, ConsiliumError))
-        if self._kept and not reached:
-            self._kept.forget()
+        if self._kept and is_new and not reached:
+            self._kept.forget()  # one that went out before stays, however far away they all are now
         least, reasons = self.plan.min_hospitals, reasons_of(answers)
         require(
             reached >= least,

@@ -8,7 +8,7 @@ import termios
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import click
 import typer
@@ -98,18 +98,7 @@ def application(commands: Mapping[str, LazyCommand], *, text: str) -> typer.Type
             run = functools.partial(
                 super().main, args, prog_name, complete_var, False, windows_expand_args, **extra
             )
-            if not standalone_mode:
-                return run()
-            try:
-                sys.exit(run() or 0)
-            except click.UsageError as problem:
-                words = plain(" ".join(problem.format_message().split())).rstrip(".")
-                path = problem.ctx.command_path if problem.ctx else DISTRIBUTION
-                typer.echo(f"{words}: see `{path} --help`.", err=True)
-                sys.exit(2)
-            except click.Abort:
-                typer.echo("Stopped.", err=True)
-                sys.exit(1)
+            return _run_and_exit(run) if standalone_mode else run()
 
         def list_commands(self, ctx: click.Context) -> list[str]:
             return list(commands)
@@ -131,6 +120,20 @@ def application(commands: Mapping[str, LazyCommand], *, text: str) -> typer.Type
     )
     app.callback(help=text)(_version_option)
     return app
+
+
+def _run_and_exit(run: Callable[[], Any]) -> NoReturn:
+    """Run a command line and end the process; what was written wrongly is one sentence, exit code 2."""
+    try:
+        sys.exit(run() or 0)
+    except click.UsageError as problem:
+        words = plain(" ".join(problem.format_message().split())).rstrip(".")
+        path = problem.ctx.command_path if problem.ctx else DISTRIBUTION
+        typer.echo(f"{words}: see `{path} --help`.", err=True)
+        sys.exit(2)
+    except click.Abort:
+        typer.echo("Stopped.", err=True)
+        sys.exit(1)
 
 
 def _print_version(asked: bool) -> None:

@@ -50,23 +50,26 @@ class KeptStudy:
     plan: Plan
     public: PublicVectors
 
-    def keep(self) -> None:
-        """Write plan and vectors, unless they are there.
+    def keep(self) -> bool:
+        """Write plan and vectors, unless they are there; says whether they were not.
 
         Raises:
             InvalidInput: if another plan of this name is kept, or nothing can be written.
         """
         plan = self.folder / PLAN
         try:
+            is_new = not plan.exists()
             require(
-                not plan.exists() or plan.read_bytes() == self.plan.encode(),
+                is_new or plan.read_bytes() == self.plan.encode(),
                 f"Another plan is kept as study {self.plan.study!r}, in {self.folder}: give this one "
                 "another name.",
                 error=InvalidInput,
             )
-            self._write()
+            if is_new:
+                self._write()
         except OSError as problem:
             raise _damaged(self.folder, problem) from None
+        return is_new
 
     def forget(self) -> None:
         """Delete it: no hospital took its request."""

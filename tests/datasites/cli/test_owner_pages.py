@@ -16,9 +16,9 @@ from fastapi.testclient import TestClient
 from playwright import sync_api
 
 from datasites.owner.desk_client import DeskClient
-from datasites.owner_pages import decisions_to_confirm, doorway, pages
-from datasites.owner_pages.decisions_to_confirm import Decisions, Pending
-from datasites.owner_pages.doorway import COOKIE, ENTER, MAX_FORM_BYTES, Doorway
+from datasites.owner_pages import page_access, pages, pending_decisions
+from datasites.owner_pages.page_access import COOKIE, ENTER, MAX_FORM_BYTES, PageAccess
+from datasites.owner_pages.pending_decisions import PendingDecision, PendingDecisions
 from datasites.protocol.code_request import CodeRequest
 from syft_code.errors import NotApproved
 from tests.datasites.command_line import Ours, refusal, run
@@ -33,7 +33,7 @@ class Browser:
     """One browser; `let_in` follows the link."""
 
     def __init__(self, ours: Ours) -> None:
-        self.door = Doorway(port=PORT)
+        self.door = PageAccess(port=PORT)
         self.http = TestClient(pages.build(ours.north, self.door), base_url=HERE)
 
     def let_in(self) -> "Browser":
@@ -41,7 +41,7 @@ class Browser:
         return self
 
     def look(self, path: str, *, status: int = 200) -> str:
-        answer = self.http.get(self.door.room + path)
+        answer = self.http.get(self.door.path_prefix + path)
         assert answer.status_code == status, answer.text
         return unescape(answer.text)
 
@@ -49,13 +49,13 @@ class Browser:
         """What a form of the page for this path carries along."""
         (page,) = re.findall(r"^/requests/[^/]+", path) or [""]
         found = re.findall(
-            r'name="subject" value="([^"]+)"', self.http.get(self.door.room + page).text
+            r'name="subject" value="([^"]+)"', self.http.get(self.door.path_prefix + page).text
         )
         return {"form_key": self.door.form_key, "subject": (found or [""])[0]}
 
     def send(self, path: str, *, status: int = 200, **fields: str) -> str:
         """A form of ours."""
-        answer = self.http.post(self.door.room + path, data=self.fields(path) | fields)
+        answer = self.http.post(self.door.path_prefix + path, data=self.fields(path) | fields)
         assert answer.status_code == status, answer.text
         return unescape(answer.text)
 
@@ -122,7 +122,8 @@ def test_words_of_others_are_shown_and_never_run(ours: Ours, browser: Browser) -
     number, _ = newest(ours)
     path = f"/requests/{number}/ask"
     text = browser.http.post(
-        browser.door.room + path, data=browser.fields(path) | {"text": "<script>alert(1)</script>"}
+        browser.door.path_prefix + path,
+        data=browser.fields(path) | {"text": "<script>alert(1)</script>"},
     ).text
     assert "<script" not in text and "&lt;script&gt;" in text
 
@@ -163,10 +164,10 @@ def test_who_did_not_come_by_the_link_sees_nothing(ours: Ours, path: str) -> Non
     stranger = Browser(ours)
     for cookie in ("", "x", "x" * 43):
         stranger.http.cookies.set(COOKIE, cookie)
-        for whole in (path, stranger.door.room + path):
+        for whole in (path, stranger.door.path_prefix + path):
             answer = stranger.http.get(whole)
             assert answer.status_code == 403 and "works once" in answer.text
-            assert "north" not in answer.text and stranger.door.room not in answer.text
+            assert "north" not in answer.text and stranger.door.path_prefix not in answer.text
 
 
 def test_the_link_works_once(ours: Ours) -> None:
@@ -175,7 +176,7 @@ def test_the_link_works_once(ours: Ours) -> None:
     for token in (first.door.link.partition("=")[2], "", "x", "é"):
         answer = second.get(ENTER, params={"token": token})
         assert answer.status_code == 403 and COOKIE not in answer.cookies
-        assert first.door.room not in answer.text
+        assert first.door.path_prefix not in answer.text
     assert "Budgets" in first.look("/")
 
 
@@ -184,7 +185,7 @@ def test_a_cookie_without_its_path_opens_nothing_and_goes_nowhere_else(
 ) -> None:
     """A browser sends a cookie to every port of a machine: what it is bound to is a path."""
     (cookie,) = [one for one in browser.http.cookies.jar if one.name == COOKIE]
-    assert cookie.path == browser.door.room and len(cookie.path) > 30
+    assert cookie.path == browser.door.path_prefix and len(cookie.path) > 30
     thief = TestClient(browser.http.app, base_url=HERE, cookies={COOKIE: cookie.value or ""})
     for path in ("/", "/requests/x", "/x/requests"):
         assert thief.get(path).status_code == 403
@@ -208,7 +209,7 @@ def test_another_plan_under_the_same_request_is_not_signed(
         return (*found.values(), replace(found[other], id=number))[::-1]
 
     monkeypatch.setattr(DeskClient, "requests", swapped)
-    path = browser.door.room + f"/requests/{number}/approve"
+    path = browser.door.path_prefix + f"/requests/{number}/approve"
     answer = browser.http.post(path, data=carried)
     assert answer.status_code == 403 and "another plan for this request" in unescape(answer.text)
     assert "must be what was shown" in browser.confirm(shown, status=403)
@@ -234,7 +235,7 @@ def test_what_was_shown_before_another_decision_or_other_rules_is_not_signed(
 
 
 def test_a_wrong_method_or_form_is_a_page_with_a_sentence(browser: Browser) -> None:
-    room = browser.door.room
+    room = browser.door.path_prefix
     for answer in (
         browser.http.put(f"{room}/log"),
         browser.http.get(f"{room}/confirm/x"),
@@ -245,7 +246,7 @@ def test_a_wrong_method_or_form_is_a_page_with_a_sentence(browser: Browser) -> N
 
 def test_a_form_of_another_page_decides_nothing(ours: Ours, browser: Browser) -> None:
     number, plan_hash = newest(ours)
-    path, key = f"{browser.door.room}/requests/{number}/approve", browser.door.form_key
+    path, key = f"{browser.door.path_prefix}/requests/{number}/approve", browser.door.form_key
     tries: list[tuple[dict[str, str], dict[str, str]]] = [
         ({}, {}),
         ({"form_key": "x"}, {}),
@@ -263,21 +264,21 @@ def test_a_form_of_another_page_decides_nothing(ours: Ours, browser: Browser) ->
 
 
 def test_no_page_is_framed_kept_or_runs_anything(browser: Browser) -> None:
-    for path in ("/", browser.door.room + "/nowhere", browser.door.room + "/log"):
+    for path in ("/", browser.door.path_prefix + "/nowhere", browser.door.path_prefix + "/log"):
         headers = browser.http.get(path).headers
         assert "script" not in headers["content-security-policy"]
         assert "default-src 'none'" in headers["content-security-policy"]
         assert "frame-ancestors 'none'" in headers["content-security-policy"]
         assert headers["cache-control"] == "no-store"
         assert headers["x-content-type-options"] == "nosniff"
-    assert doorway.HEADERS.keys() <= browser.http.get("/").headers.keys()
+    assert page_access.HEADERS.keys() <= browser.http.get("/").headers.keys()
 
 
 @contextmanager
 def served(ours: Ours) -> Iterator[str]:
     """The pages over HTTP, as `consilium owner` serves them; gives the link."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        door = Doorway(port=listener.getsockname()[1])
+        door = PageAccess(port=listener.getsockname()[1])
         app = pages.build(ours.north, door)
         config = uvicorn.Config(app, log_level="warning", ws="none", loop="asyncio")
         server = uvicorn.Server(config)
@@ -335,8 +336,8 @@ def test_what_was_shown_is_signed_within_ten_minutes_and_once(
     def never() -> None:
         raise AssertionError
 
-    kept = Decisions()
-    one = Pending(
+    kept = PendingDecisions()
+    one = PendingDecision(
         words="w",
         button="b",
         request_id="r",
@@ -349,12 +350,12 @@ def test_what_was_shown_is_signed_within_ten_minutes_and_once(
     with pytest.raises(NotApproved, match="within ten minutes, and once"):
         kept.take(number)
     old = kept.add(one)
-    for _ in range(decisions_to_confirm.MOST):
+    for _ in range(pending_decisions.MOST):
         kept.add(one)
     with pytest.raises(NotApproved):
         kept.take(old)
     late = kept.add(one)
-    monkeypatch.setattr(decisions_to_confirm.time, "monotonic", lambda: one.until + 1)
+    monkeypatch.setattr(pending_decisions.time, "monotonic", lambda: one.until + 1)
     with pytest.raises(NotApproved):
         kept.take(late)
 

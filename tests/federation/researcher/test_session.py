@@ -357,6 +357,20 @@ def test_a_study_that_reached_nobody_is_not_kept(
     assert someone.studies() == [] and not list(studies.folder.iterdir())
 
 
+def test_a_study_that_went_out_stays_kept_when_it_is_submitted_again_and_nobody_answers(
+    desks: dict[str, Desk], keys: Keys, studies: KeptStudies, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(desk: Desk, asked: Plan) -> None:
+        raise Unavailable(f"The front desk of {desk.name} is away.")
+
+    study = log_in(desks, keys, studies=studies).study(**choices())  # type: ignore[arg-type]
+    study.submit()
+    with monkeypatch.context() as offline, pytest.raises(Unavailable, match="reached 0"):
+        offline.setattr(Desk, "submit", away)
+        study.submit()
+    assert log_in(desks, keys, studies=studies).study("s").plan == study.plan
+
+
 @pytest.mark.parametrize("name", ["", "../skin", "/etc", "..", "Skin", "皮膚", "x" * 64])
 def test_no_study_is_looked_for_outside_the_folder(
     desks: dict[str, Desk], keys: Keys, studies: KeptStudies, name: str

@@ -1,4 +1,4 @@
-"""Decisions that were shown and not signed yet: what is signed is what was shown."""
+"""PendingDecisions that were shown and not signed yet: what is signed is what was shown."""
 
 import secrets
 import time
@@ -13,7 +13,7 @@ MOST = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pending:
+class PendingDecision:
     """One decision: `words` say all of what will be signed, `sign` signs it.
 
     `subject` is the hash of the plan (or the code) that it is on; `standing` is what it rested on when it
@@ -30,12 +30,12 @@ class Pending:
 
 
 @dataclass(kw_only=True)
-class Decisions:
+class PendingDecisions:
     """By a random number each, which its confirmation names; for ten minutes, and once."""
 
-    _waiting: dict[str, Pending] = field(default_factory=dict)
+    _waiting: dict[str, PendingDecision] = field(default_factory=dict)
 
-    def add(self, pending: Pending) -> str:
+    def add(self, pending: PendingDecision) -> str:
         """Keep a decision until it is confirmed; the oldest goes when there are too many."""
         while len(self._waiting) >= MOST:
             self._waiting.pop(next(iter(self._waiting)))
@@ -43,7 +43,7 @@ class Decisions:
         self._waiting[number] = pending
         return number
 
-    def take(self, number: str) -> Pending:
+    def take(self, number: str) -> PendingDecision:
         """The decision of this number, which is gone from here on.
 
         Raises:

@@ -40,14 +40,14 @@ def _secret() -> str:
 
 
 @dataclass(kw_only=True)
-class Doorway:
+class PageAccess:
     """The secrets of one start of the pages; `port` is where they listen."""
 
     port: int
     _token: str = field(default_factory=_secret)
     _cookie: str = field(default_factory=_secret)
     form_key: str = field(default_factory=_secret)
-    room: str = field(default_factory=lambda: f"/{_secret()}")
+    path_prefix: str = field(default_factory=lambda: f"/{_secret()}")
 
     @property
     def link(self) -> str:
@@ -75,7 +75,7 @@ class Doorway:
         )
         path = request.url.path
         if path != ENTER:
-            require(path.startswith(f"{self.room}/"), f"{_NOT_HERE}.", error=Refused)
+            require(path.startswith(f"{self.path_prefix}/"), f"{_NOT_HERE}.", error=Refused)
             cookie = request.cookies.get(COOKIE, "")
             require(_same(cookie, self._cookie), f"{_NOT_HERE}.", error=Refused)
 
@@ -93,12 +93,12 @@ class Doorway:
 Next = Callable[[Request], Awaitable[Response]]
 
 
-def guard(doorway: Doorway, problem_page: Callable[[Refused], Response]) -> Callable[..., object]:
-    """A middleware that asks the doorway about each request, and sets the headers of each answer."""
+def guard(access: PageAccess, problem_page: Callable[[Refused], Response]) -> Callable[..., object]:
+    """A middleware that asks the access about each request, and sets the headers of each answer."""
 
     async def middleware(request: Request, go_on: Next) -> Response:
         try:
-            doorway.check(request)
+            access.check(request)
         except Refused as problem:
             answer = problem_page(problem)
         else:

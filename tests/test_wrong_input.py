@@ -116,6 +116,7 @@ LATER = {
     ("experiment", "list", NOWHERE): NOWHERE,
     ("experiment", "report", NOWHERE, "--out", "x"): NOWHERE,
     ("encoder", "convert", NOWHERE, "--name", "resnet18"): NOWHERE,
+    ("encoder", "axes", NOWHERE): NOWHERE,
     ("aggregator", "--config", NOWHERE): NOWHERE,
 }
 

@@ -2,6 +2,7 @@
 
     consilium encoder list [--folder FOLDER]            what is here, with each file's hash
     consilium encoder convert FILE --name NAME --out FOLDER     any state dict of a known network
+    consilium encoder axes MODEL --count 256 --out FOLDER       axes about the mean that a study released
 
 Nothing is fetched from a network: packages come by pip, other files as their hospital lets them in.
 """
@@ -13,10 +14,12 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from federation.evaluation import model_file
+from federation.strategy import feature_mean
 from syft_code import canonical
 from syft_code.errors import InvalidInput
-from syft_code.models import encoder_weights
-from syft_code.recipes.encoders import EncoderName, encoder
+from syft_code.models import encoder_weights, frozen_features
+from syft_code.recipes.encoders import MOST_AXES, MOST_SEED, EncoderName, encoder
 from syft_code.runtime.cli_input import make_folder, quoted_path, read_file, require_folder
 from syft_code.runtime.cli_output import Command
 from syft_code.runtime.durable_files import write_durably
@@ -32,6 +35,7 @@ def app() -> typer.Typer:
     found = typer.Typer(no_args_is_help=True, help=HELP)
     found.command("list", cls=Command)(list_files)
     found.command("convert", cls=Command)(convert)
+    found.command("axes", cls=Command)(axes)
     return found
 
 
@@ -66,11 +70,27 @@ def convert(
     """Write a state dict of torchvision or timm as arrays alone, and print its hash for plans."""
     known = _known(name)
     data = read_file(file, "state dict", MOST_BYTES)
-    packed = encoder_weights.pack(encoder_weights.read(data, known), known)
-    make_folder(out, "--out")
-    sha256 = canonical.sha256(packed)
-    path = out / f"{known}-{sha256[:8]}.safetensors"
-    write_durably(path, packed)
+    _write(out, known, encoder_weights.pack(encoder_weights.read(data, known), known))
+
+
+def axes(
+    model: Annotated[Path, typer.Argument(help="The model.safetensors of a study of a mean.")],
+    count: Annotated[int, typer.Option(help="How many axes.", min=1, max=MOST_AXES)] = 256,
+    seed: Annotated[int, typer.Option(help="That they are drawn from.", min=0, max=MOST_SEED)] = 0,
+    out: Annotated[Path, typer.Option(help="The folder to write to.")] = Path(FOLDER),
+) -> None:
+    """Write a projection's axes, drawn from a seed, about the mean of features that a study released."""
+    found = model_file.load(model)
+    mean = feature_mean.released(found.recipe, found.data, found.weights)
+    _write(out, f"axes-{count}", frozen_features.axes_about(mean, count, seed=seed))
+
+
+def _write(folder: Path, name: str, data: bytes) -> None:
+    """Write a file under its hash, and print it for plans."""
+    make_folder(folder, "--out")
+    sha256 = canonical.sha256(data)
+    path = folder / f"{name}-{sha256[:8]}.safetensors"
+    write_durably(path, data)
     console.print(f"{quoted_path(path)}\n{sha256}", highlight=False, soft_wrap=True)
 
 

@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from federation.experiments.spec import (
+    Changes,
     Epsilon,
     Experiment,
     Option,
@@ -21,7 +21,7 @@ from federation.simulation.participation import Participation
 from syft_code import canonical
 from syft_code.errors import InvalidInput, require
 
-REFERENCES = ("pooled", "alone")
+AXES_ENDING = ".safetensors"
 _NOT_PLAIN = re.compile(r"[^a-z0-9]+")
 
 
@@ -68,7 +68,7 @@ class Cell:
     def check_start(self) -> None:
         """Raise `InvalidInput` unless the start weights are still the bytes that the grid named."""
         require(
-            not self.start or _sha256(self.start) == self.start_sha256,
+            not self.start or _sha256(self.start, "start weights") == self.start_sha256,
             f"{self.start} must stay as it was when the grid began, and has changed: run it again.",
             error=InvalidInput,
         )
@@ -78,7 +78,7 @@ def cells(experiment: Experiment) -> list[Cell]:
     """The whole grid, cells of one study and split next to each other, so that data is read once.
 
     Raises:
-        InvalidInput: if a file of start weights can't be read.
+        InvalidInput: if a file of start weights or of axes can't be read.
     """
     found: dict[str, Cell] = {}
     for study in experiment.study:
@@ -109,6 +109,7 @@ def _cell(
     variant: Variant,
 ) -> Cell:
     start = (lever.start or variant.start).format(seed=seed, study=study.name)
+    changes = _with_axes(_changes(epsilon, experiment, study, variant, lever), seed)
     return Cell(
         study=study.name,
         algorithm=variant.name,
@@ -119,16 +120,16 @@ def _cell(
         data=study.data,
         options=tuple(sorted(study.options.items())),
         delta=experiment.delta,
-        changes=json.dumps(_changes(epsilon, experiment, study, variant, lever), sort_keys=True),
+        changes=json.dumps(changes, sort_keys=True),
         start=start,
-        start_sha256=_sha256(start) if start else "",
+        start_sha256=_sha256(start, "start weights") if start else "",
         evaluate_every=experiment.evaluate_every,
         participation=experiment.participation,
     )
 
 
-def _changes(epsilon: Epsilon, *layers: Experiment | StudyEntry | Variant) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+def _changes(epsilon: Epsilon, *layers: Experiment | StudyEntry | Variant) -> Changes:
+    found: Changes = {}
     for layer in layers:
         found = merged(found, layer.plan)
         for at in layer.at:
@@ -137,10 +138,24 @@ def _changes(epsilon: Epsilon, *layers: Experiment | StudyEntry | Variant) -> di
     return found
 
 
-def _sha256(path: str) -> str:
+def _with_axes(changes: Changes, seed: int) -> Changes:
+    """The same changes with the SHA-256 in the place of each file of a projection's axes."""
+    return {name: _hashed(name, value, seed) for name, value in changes.items()}
+
+
+def _hashed(name: str, value: object, seed: int) -> object:
+    match value:
+        case dict():
+            return _with_axes(value, seed)
+        case list():
+            return [_hashed("", one, seed) for one in value]
+        case str() if name == "axes_sha256" and value.endswith(AXES_ENDING):
+            return _sha256(value.format(seed=seed), "the axes of a projection")
+    return value
+
+
+def _sha256(path: str, what: str) -> str:
     try:
         return canonical.sha256(Path(path).read_bytes())
     except OSError as problem:
-        raise InvalidInput(
-            f"{path} must hold start weights, and can't be read: {problem}."
-        ) from None
+        raise InvalidInput(f"{path} must hold {what}, and can't be read: {problem}.") from None

@@ -1,7 +1,6 @@
 """From a cell and its hospitals to the plan that they would be asked to approve."""
 
 import contextlib
-import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -30,8 +29,6 @@ from syft_code.plans.plan_parts import Sharing
 from syft_code.plans.shared_noise import SharedNoise
 from syft_code.privacy import accounting
 from syft_code.recipes.recipe import DataSpec, Recipe
-
-AXES_ENDING = ".safetensors"
 
 LEFT_OUT = "none"
 """A field of the suggestion that an experiment leaves out: TOML has no word for nothing."""
@@ -81,23 +78,7 @@ def recipe(cell: Cell, data: DataSpec) -> Recipe:
 
 
 def _fields(cell: Cell, data: DataSpec) -> dict[str, Any]:
-    fields = merged(_suggested(data), json.loads(cell.changes))
-    for layer in fields["recipe"]["model"].get("image", ()):
-        axes = layer.get("axes_sha256", "")
-        if axes.endswith(AXES_ENDING):
-            layer["axes_sha256"] = _sha256(Path(axes))
-    return fields
-
-
-def _sha256(path: Path) -> str:
-    """Of axes that were learned on this machine, which an experiment names by their file."""
-    try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError as problem:
-        raise InvalidInput(
-            f"The axes of a projection must be a file, or its SHA-256, and {path} can't be read: "
-            f"{problem.strerror}."
-        ) from None
+    return merged(_suggested(data), json.loads(cell.changes))
 
 
 def noised(plan: Plan, *, epsilon: float, delta: float) -> Plan:

@@ -34,8 +34,8 @@
     plan = { frozen_layers = 1 }
     at = [{ epsilon = 3, plan = { optimizer = { learning_rate = 0.2 } } }]
 
-Everything that has a `plan` may have `at`: changes for one epsilon alone. Changes apply in this
-order: the suggestion for the study's data, `[plan]`, the study's, the algorithm's (or the
+A projection's `axes_sha256` may be a file in its place, and hold {seed} too. Everything that has a
+`plan` may have `at`: changes for one epsilon alone. Changes apply in this order: the suggestion for the study's data, `[plan]`, the study's, the algorithm's (or the
 reference's), the lever's. The noise multiplier is found for each epsilon, and needs no word.
 """
 

@@ -116,6 +116,22 @@ def principal_axes(rows: NDArray[np.float32], count: int) -> bytes:
     return pack_axes((axes[:count] * signs[:, None]).astype(np.float32), mean.astype(np.float32))
 
 
+def axes_about(mean: NDArray[np.float32], count: int, *, seed: int = 0) -> bytes:
+    """The file of a projection on axes drawn from a seed, after this mean is taken off.
+
+    Shapes: mean `[features]`.
+
+    Raises:
+        InvalidData: if there are more axes than features.
+    """
+    require(
+        1 <= count <= len(mean),
+        f"There must be 1 to {len(mean)} axes, as many as features, got {count}.",
+        error=InvalidData,
+    )
+    return pack_axes(_drawn_axes(seed, count, len(mean)), mean)
+
+
 def _check_file(layer: KeptLayer, file: bytes) -> None:
     wanted = layer.file_sha256
     require(
@@ -219,7 +235,7 @@ def _axes(
     layer: Projection, file: bytes, features: int
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     if not layer.axes_sha256:
-        return _drawn_axes(layer, features)
+        return _drawn_axes(layer.seed, layer.features, features), np.zeros(features, np.float32)
     try:
         found = load(file)
     except (SafetensorError, KeyError, ValueError):
@@ -232,21 +248,19 @@ def _axes(
         and bool(np.isfinite(axes).all() and np.isfinite(mean).all()),
         f"The file of a projection must be safetensors with {layer.features} axes of {features} finite "
         "numbers and their mean, float32, and this one is not: write it with "
-        "frozen_features.principal_axes.",
+        "frozen_features.principal_axes, or `consilium encoder axes`.",
         error=InvalidData,
     )
     return axes, mean
 
 
-def _drawn_axes(
-    layer: Projection, features: int
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Orthogonal axes from a public seed.
+def _drawn_axes(seed: int, count: int, features: int) -> NDArray[np.float32]:
+    """Orthogonal axes from a public seed, `[count, features]`.
 
     Source: the Q of a Gaussian matrix's QR decomposition is uniform once R's diagonal is positive
     (Mezzadri 2007, "How to generate random matrices from the classical compact groups").
     """
-    drawn = np.random.default_rng(layer.seed).standard_normal((features, layer.features))
+    drawn = np.random.default_rng(seed).standard_normal((features, count))
     orthogonal, triangle = np.linalg.qr(drawn)
     axes = (orthogonal * np.sign(np.diag(triangle))).T
-    return np.ascontiguousarray(axes, np.float32), np.zeros(features, np.float32)
+    return np.ascontiguousarray(axes, np.float32)

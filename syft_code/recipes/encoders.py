@@ -22,6 +22,7 @@ from syft_code.errors import require
 
 LEAST_PX, MOST_PX = 32, 512
 MOST_AXES = 1024
+MOST_SEED = 2**32 - 1
 EncoderName = Literal[
     "efficientnet-lite0",
     "efficientnet-lite1",
@@ -111,13 +112,13 @@ class Projection:
     """Features along fixed axes, each picture's row put to a mean square of 1.
 
     It stands right after an encoder. With `axes_sha256` the axes are those of a file with that hash,
-    learned from public pictures; without it they are drawn from `seed`, orthogonal to each other.
+    learned from public pictures, or drawn about a mean that a study has released; without it they are drawn from `seed`, orthogonal to each other.
     What privacy costs grows with the number of trained parameters, so fewer axes cost less.
     """
 
     features: Annotated[int, Field(ge=1, le=MOST_AXES)]
     axes_sha256: canonical.ShortText = ""
-    seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = 0
+    seed: Annotated[int, Field(ge=0, le=MOST_SEED)] = 0
     kind: Literal["projection"] = "projection"
 
     def __post_init__(self) -> None:

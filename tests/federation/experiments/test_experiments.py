@@ -1,6 +1,7 @@
 """An experiment's grid, its noise, its rows; and that stopping it changes nothing."""
 
 import csv
+import hashlib
 import io
 import json
 import os
@@ -185,6 +186,25 @@ def test_start_weights_of_a_file_are_where_training_starts(tmp_path: Path) -> No
     np.save(tmp_path / "start_1.npy", np.full(size + 1, 0.25, np.float32))
     with pytest.raises(InvalidInput, match=f"{size} finite numbers"):
         planning.start_weights(cell, drawn.recipe, drawn.data)
+
+
+def test_axes_may_be_a_file_for_each_seed_and_a_cell_is_known_by_their_bytes(
+    tmp_path: Path,
+) -> None:
+    axes = f"axes_sha256 = '{tmp_path}/axes_{{seed}}.safetensors'"
+    layers = f"[{{ kind = 'projection', features = 2, {axes} }}]"
+    plan = f"plan = {{ recipe = {{ model = {{ layers = {layers} }} }} }}"
+    text = f"{toy.TOML}[[algorithm]]\nname = 'along axes'\n{plan}\n"
+    with pytest.raises(InvalidInput, match=r"axes_0.safetensors must hold the axes of a proj"):
+        grid(tmp_path, text)
+    for seed in (0, 1):
+        (tmp_path / f"axes_{seed}.safetensors").write_bytes(bytes([seed]))
+    first = [one for one in grid(tmp_path, text) if one.algorithm == "along axes"]
+    for one in first:
+        assert hashlib.sha256(bytes([one.seed])).hexdigest() in one.changes
+    (tmp_path / "axes_1.safetensors").write_bytes(b"other")
+    again = {one.key for one in grid(tmp_path, text)}
+    assert [one.key in again for one in first] == [one.seed == 0 for one in first]
 
 
 def test_a_file_of_pre_trained_weights_and_a_trained_model_start_a_cell_too(tmp_path: Path) -> None:

@@ -1,0 +1,87 @@
+"""Axes about a mean released under privacy, for `grids/skin_centred_axes.toml`: a file for each seed.
+
+    python -m benchmarks.feature_means
+
+    encoders/skin_centred_SEED.safetensors    256 drawn axes, and the mean that `grids/skin_mean.toml` releases
+
+The study of the mean is simulated as any other, over the same hospitals and the same training patients
+as the seed's cells of the grid, with the noise that its epsilon asks for.
+"""
+
+import contextlib
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+import typer
+from numpy.typing import NDArray
+from pydantic import TypeAdapter
+
+from datasites.demo import federated_dataset
+from federation.evaluation import encoded_pictures
+from federation.experiments import cell, planning, spec
+from federation.experiments.cell import Cell
+from federation.experiments.spec import Experiment
+from federation.simulation import hospital_data as people
+from federation.simulation.hospital_data import HospitalData
+from federation.simulation.randomness import Randomness
+from federation.simulation.simulation import Simulation
+from federation.strategy import feature_mean
+from federation.strategy.server_optimizer import ServerState
+from syft_code.local_training.broadcast import PublicVectors
+from syft_code.models import frozen_features
+from syft_code.privacy import accounting
+from syft_code.recipes.encoders import Encoder
+from syft_code.runtime.encoder_files import FOLDER
+
+GRID = Path(__file__).parent / "grids" / "skin_mean.toml"
+START = Path("runs/start/feature_mean.npy")
+AXES = 256
+RARE = "df"
+"""Of whom few lesions are: they have no part in the mean."""
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command()
+def main() -> None:
+    """Release the mean once for each seed, and write the axes about it."""
+    experiment = spec.load(GRID)
+    study = experiment.study[0]
+    torch.set_num_threads(1)
+    Path(FOLDER).mkdir(exist_ok=True)
+    START.parent.mkdir(parents=True, exist_ok=True)
+    for seed in experiment.seeds:
+        whole = federated_dataset.load(
+            study.name, data=study.data, split=study.splits[0], seed=seed, options=study.options
+        )
+        np.save(START, feature_mean.start(_encoder(experiment), whole.spec, all_answered=RARE))
+        (one,) = cell.cells(replace(experiment, seeds=(seed,)))
+        file = Path(FOLDER) / f"skin_centred_{seed}.safetensors"
+        file.write_bytes(frozen_features.axes_about(_mean(one, whole), AXES))
+        typer.echo(str(file))
+
+
+def _encoder(experiment: Experiment) -> Encoder:
+    (layer,) = experiment.plan["recipe"]["model"]["layers"]
+    found: Encoder = TypeAdapter(Encoder).validate_python(layer)
+    return found
+
+
+def _mean(one: Cell, whole: HospitalData) -> NDArray[np.float32]:
+    """What the cell's one round releases; how many hospitals were in it and the cost are printed."""
+    recipe = planning.recipe(one, whole.spec)
+    hospitals = people.encoded(whole, recipe.model, encoded_pictures.usual())
+    plan = planning.plan(one, hospitals)
+    start = PublicVectors(start=planning.start_weights(one, recipe, whole.spec))
+    simulation = Simulation(plan, hospitals, randomness=Randomness(seed=one.seed, noised=True))
+    with contextlib.closing(simulation):
+        model, facts = simulation.round(1, ServerState.first(plan, start))
+    spent = accounting.epsilon(accounting.plan_events(plan), delta=one.delta)
+    typer.echo(f"seed {one.seed}: a sum of {len(facts.trained)} hospitals, epsilon {spent:.3g}")
+    return feature_mean.released(recipe, whole.spec, model.delivered)
+
+
+if __name__ == "__main__":
+    app()

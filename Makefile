@@ -13,7 +13,7 @@ STUDY ?= ham10000
 # Three workers, a thread each, since many tests wait; what shares a federation or a file stays in one of them.
 PYTEST := OMP_NUM_THREADS=1 $(PY) -m pytest -q --numprocesses 3 --dist loadgroup --no-loadscope-reorder
 
-.PHONY: demo up lab test test-fast test-all check bench-peers clean
+.PHONY: demo up lab test test-fast test-all check docs bench-peers clean
 
 demo: $(VENV)/.installed
 	@$(CONSILIUM) demo --study $(STUDY) $(if $(DATA),--data "$(DATA)") $(if $(BUDGET),--budget $(BUDGET))
@@ -35,6 +35,10 @@ up: $(VENV)/.installed
 
 lab: $(VENV)/.installed
 	@$(CONSILIUM) lab
+
+# The documentation as a site, in build/site; it ends at the first warning.
+docs: $(VENV)/.installed
+	@NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict -q
 
 # Environments of other people's secure aggregation, for `python -m benchmarks.secret_sharing`.
 bench-peers:

@@ -29,6 +29,10 @@ COMMANDS = {
         load=lambda: import_module("federation.local.commands").lab,
         text="Start the federation and JupyterLab on the two notebooks.",
     ),
+    "dpia": LazyCommand(
+        load=lambda: import_module("federation.local.dpia_command").dpia,
+        text="Write a hospital's data protection impact assessment, filled in as far as a file says.",
+    ),
     "stand-ins": LazyCommand(
         load=lambda: import_module("federation.local.dataset_commands").write_stand_ins,
         text="Write synthetic data in the layout of a published data set.",

@@ -31,10 +31,10 @@ check: $(VENV)/.installed
 	@$(VENV)/bin/ruff check -q . && $(VENV)/bin/ruff format -q --check . && $(VENV)/bin/mypy
 
 up: $(VENV)/.installed
-	@$(CONSILIUM) up
+	@$(CONSILIUM) up $(if $(FOLLOW),--follow $(FOLLOW))
 
 lab: $(VENV)/.installed
-	@$(CONSILIUM) lab
+	@$(CONSILIUM) lab $(if $(FOLLOW),--follow $(FOLLOW))
 
 # The documentation as a site, in build/site; it ends at the first warning.
 docs: $(VENV)/.installed

@@ -22,7 +22,7 @@ COMMANDS = {
         text="Start hospitals and aggregators side by side, and stop them on Ctrl-C.",
     ),
     "demo": LazyCommand(
-        load=lambda: import_module("federation.local.demo_command").demo,
+        load=lambda: import_module("federation.local_demo.demo_command").demo,
         text="Play every party once: publish, request, approve, train, evaluate, report.",
     ),
     "lab": LazyCommand(

@@ -2,7 +2,7 @@
 
     python -m benchmarks.feature_means
 
-    encoders/skin_centred_SEED.safetensors    256 drawn axes, and the mean that `grids/skin_mean.toml` releases
+    encoders/skin_centred_COUNT_SEED.safetensors    256 or 1,024 drawn axes, and the mean that `grids/skin_mean.toml` releases
 
 The study of the mean is simulated as any other, over the same hospitals and the same training patients
 as the seed's cells of the grid, with the noise that its epsilon asks for.
@@ -16,7 +16,6 @@ import numpy as np
 import torch
 import typer
 from numpy.typing import NDArray
-from pydantic import TypeAdapter
 
 from datasites.demo import federated_dataset
 from federation.evaluation import encoded_pictures
@@ -29,6 +28,8 @@ from federation.simulation.randomness import Randomness
 from federation.simulation.simulation import Simulation
 from federation.strategy import feature_mean
 from federation.strategy.server_optimizer import ServerState
+from syft_code import canonical
+from syft_code.errors import InvalidInput
 from syft_code.local_training.broadcast import PublicVectors
 from syft_code.models import frozen_features
 from syft_code.privacy import accounting
@@ -37,7 +38,7 @@ from syft_code.runtime.encoder_files import FOLDER
 
 GRID = Path(__file__).parent / "grids" / "skin_mean.toml"
 START = Path("runs/start/feature_mean.npy")
-AXES = 256
+AXES = (256, 1024)
 RARE = "df"
 """Of whom few lesions are: they have no part in the mean."""
 
@@ -58,14 +59,18 @@ def main() -> None:
         )
         np.save(START, feature_mean.start(_encoder(experiment), whole.spec, all_answered=RARE))
         (one,) = cell.cells(replace(experiment, seeds=(seed,)))
-        file = Path(FOLDER) / f"skin_centred_{seed}.safetensors"
-        file.write_bytes(frozen_features.axes_about(_mean(one, whole), AXES))
-        typer.echo(str(file))
+        mean = _mean(one, whole)
+        for count in AXES:
+            file = Path(FOLDER) / f"skin_centred_{count}_{seed}.safetensors"
+            file.write_bytes(frozen_features.axes_about(mean, count))
+            typer.echo(str(file))
 
 
 def _encoder(experiment: Experiment) -> Encoder:
     (layer,) = experiment.plan["recipe"]["model"]["layers"]
-    found: Encoder = TypeAdapter(Encoder).validate_python(layer)
+    found: Encoder = canonical.parse(
+        Encoder, canonical.encode(layer), what="encoder", error=InvalidInput
+    )
     return found
 
 

@@ -20,7 +20,7 @@ from tests.datasites import templates
 
 SHARED = Path(__file__).resolve().parents[1] / ".." / "shared" / "data"
 LESIONS = 240
-settings.register_profile("consilium")  # a machine may be busy: no example is timed
+settings.register_profile("consilium", deadline=None)  # a machine may be busy: no example is timed
 settings.load_profile("consilium")
 
 

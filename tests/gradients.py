@@ -55,7 +55,7 @@ STRIDES = Recipe(
             GlobalAverage(),
         )
     ),
-    loss=CrossEntropy(),
+    loss=CrossEntropy(class_priors=(0.9, 0.09, 0.01)),
 )
 WAVELETS = Recipe(
     model=LayerStack(

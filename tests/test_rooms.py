@@ -119,9 +119,13 @@ MAY_IMPORT: dict[str, set[str]] = {
     "federation.privacy_audit": {"federation.evaluation", "federation.simulation", "syft_code.*"},
     "federation.cli": {
         "federation.certificate", "federation.evaluation", "federation.experiments",
-        "federation.privacy_audit", "federation.transport", "syft_code.*",
+        "federation.privacy_audit", "federation.strategy", "federation.transport", "syft_code.*",
     },
-    "federation.local": {"datasites.*", "federation.*", "policies", "syft_code.*"},
+    "federation.local": {
+        "datasites.*", "federation.aggregator", "federation.reporting", "federation.researcher.storage",
+        "federation.transport", "policies", "syft_code.*",
+    },
+    "federation.local_demo": {"datasites.*", "federation.*", "syft_code.*"},
     "": {"datasites.*", "federation.*", "syft_code.*"},
 }  # fmt: skip
 PYSYFT_FILES = {

@@ -107,7 +107,7 @@ def _rare(counts: NDArray[np.int64], patients: int, spec: DataSpec) -> Iterator[
             f"{positive:,} of {patients:,} patients ({positive / patients:.1%}) are of the class "
             f"'{spec.positive}' that is looked for: a rule that names the likeliest class may never name "
             "it, however well the model ranks the patients. Read AUC and recall together, and ask for a "
-            "plan that weighs the classes (class_weights)."
+            "plan that weighs the classes (class_weights, class_priors)."
         )
 
 

@@ -30,6 +30,7 @@ from datasites.protocol import owner_actions, vault_api
 from datasites.protocol.vault_client import VaultClient
 from datasites.review.evidence import Evidence
 from datasites.review.ledger_card import LedgerCard, PolicyCard
+from datasites.review.log_card import LogCard
 from datasites.review.parties_card import PartiesCard
 from datasites.site import Site
 from policies import site_policy
@@ -44,6 +45,7 @@ from syft_code.errors import (
     Refused,
     require,
 )
+from syft_code.evidence import audit_chain
 from syft_code.plans import key_fingerprint, traveller
 from syft_code.plans.catalogue import AssetCard
 from syft_code.plans.plan import Plan
@@ -450,6 +452,10 @@ class Owner:
         """
         kept = self._vault.read(owner_actions.GetRemarks(asset=asset), vault_api.CohortRemarks)
         return kept.remarks
+
+    def log_card(self) -> LogCard:
+        """What happened here, the newest first."""
+        return LogCard(hospital=self.name, entries=audit_chain.entries(self.audit_log()))
 
     def audit_log(self) -> bytes:
         """The whole audit log, in a form that anybody can check (`syft_code.evidence.audit_chain.verify`)."""

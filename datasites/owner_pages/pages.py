@@ -12,11 +12,9 @@ Below a path that nobody else knows (`page_access`):
 What is wrong is a page with one sentence. One decision or look at a time: the vault answers in turn.
 """
 
-import functools
 import threading
-from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 from urllib.parse import parse_qsl
 
 from fastapi import APIRouter, Depends, FastAPI, Request
@@ -26,29 +24,23 @@ from fastapi.responses import HTMLResponse
 from markupsafe import Markup
 from starlette.requests import ClientDisconnect
 
-from datasites.owner import decisions, request_selection
+from datasites.owner import pending_decision, request_selection
 from datasites.owner.owner import APPROVAL_DAYS, Owner
+from datasites.owner.pending_decision import Decision, Fields
 from datasites.owner_pages import page_access
 from datasites.owner_pages.page_access import ENTER, PageAccess
-from datasites.owner_pages.pending_decisions import PendingDecision, PendingDecisions
+from datasites.owner_pages.pending_decisions import PendingDecisions
 from datasites.review.evidence import Evidence
-from syft_code import canonical
 from syft_code.errors import (
     ConsiliumError,
     InvalidInput,
-    NotApproved,
     Refused,
     Unavailable,
     require,
 )
-from syft_code.evidence import audit_chain
-from syft_code.plans.roster import HEX_KEY
 from syft_code.runtime import cli_output, html_templates
 
-Decision = Literal["approve", "ask", "deny", "revoke"]
-Fields = Mapping[str, str]
 REFRESH_S = 15
-SHOWN_ENTRIES, SHOWN_LENGTH = 200, 60
 _STATUS = {InvalidInput: 400, Refused: 403, Unavailable: 503}
 
 
@@ -184,7 +176,7 @@ class _Pages:
 
     def request(self, request_id: str, *, tried: bool = False) -> HTMLResponse:
         with self._one_at_a_time:
-            evidence = self._weighed(request_id)
+            evidence = pending_decision.weighed(self._owner, request_id)
             if tried:
                 evidence = self._owner.examine(evidence)
             approved = evidence.plan is not None and self._owner.has_approved(evidence)
@@ -208,95 +200,21 @@ class _Pages:
 
     def log(self) -> HTMLResponse:
         with self._one_at_a_time:
-            entries = audit_chain.entries(self._owner.audit_log())
-        rows = [
-            {
-                "number": entry.number,
-                "hour": datetime.fromtimestamp(entry.at_unix_s, UTC).strftime("%Y-%m-%d %H h"),
-                "kind": entry.kind.replace("_", " "),
-                "facts": ", ".join(_facts(entry)),
-            }
-            for entry in entries[: -SHOWN_ENTRIES - 1 : -1]
-        ]
-        return self.page("log.html.j2", rows=rows, entries=len(entries))
+            card = self._owner.log_card()
+        return self.page("cards.html.j2", title="Log", cards=[_card(card)])
 
     def show_decision(self, request_id: str, decision: Decision, fields: Fields) -> HTMLResponse:
         """What would be signed, with a button that signs it."""
         with self._one_at_a_time:
-            evidence = self._weighed(request_id)
-            require(
-                fields.get("subject", "") == evidence.subject,
-                "What is decided on must be what the card showed, and the front desk gives another plan "
-                "for this request now: open the request again, and read it anew.",
-                error=NotApproved,
-            )
-            pending = self._drafted(evidence, decision, fields)
+            evidence = pending_decision.weighed(self._owner, request_id)
+            pending = pending_decision.drafted(self._owner, evidence, decision, fields)
         return self.page("confirm.html.j2", pending=pending, number=self._decisions.add(pending))
 
     def sign(self, number: str) -> HTMLResponse:
         pending = self._decisions.take(number)
         with self._one_at_a_time:
-            require(
-                self._standing(self._weighed(pending.request_id)) == pending.standing,
-                "What is signed must be what was shown, and since then the request, the rules or a "
-                "decision on it have changed: open the request again, and decide there.",
-                error=NotApproved,
-            )
-            signed = pending.sign()
+            signed = pending_decision.signed(self._owner, pending)
         return self.page("signed.html.j2", words=str(signed), request_id=pending.request_id)
-
-    def _weighed(self, request_id: str) -> Evidence:
-        for request in self._owner.submitted():
-            if request.request_id == request_id:
-                return self._owner.weigh(request)
-        raise Refused("There is no such request here: go back to the requests.")
-
-    def _standing(self, evidence: Evidence) -> tuple[object, ...]:
-        """What a decision rests on, to see whether it is still so when it is signed."""
-        state = evidence.state
-        said = (state.state, state.verdict, state.weighed, state.signers) if state else ()
-        return (evidence.subject, evidence.problem, *said, self._owner.site_status().policy)
-
-    def _drafted(self, evidence: Evidence, decision: Decision, fields: Fields) -> PendingDecision:
-        pending = functools.partial(
-            PendingDecision,
-            request_id=evidence.request_id,
-            subject=evidence.subject,
-            standing=self._standing(evidence),
-        )
-        if decision == "approve":
-            days = _number(fields, "days", float)
-            draft = self._owner.draft_approval(
-                evidence,
-                days=APPROVAL_DAYS if days is None else days,
-                epsilon=_number(fields, "epsilon", float),
-                rounds=_number(fields, "rounds", int),
-                anyway="anyway" in fields,
-            )
-            return pending(
-                words=str(draft),
-                button="Sign this approval",
-                sign=lambda: self._owner.sign_approval(draft),
-            )
-        tell = "tell" in fields
-        act = {"deny": self._owner.deny, "revoke": self._owner.revoke}.get(decision)
-        what = "question" if act is None else "reason"
-        words = cli_output.paragraph(fields.get("text", ""), what=what)
-        if act is None:
-            return pending(
-                words=f"To be asked about {decisions.subject(evidence)}: {words}\nThe researcher reads "
-                "this; the request stays undecided.",
-                button="Send this question",
-                sign=lambda: self._owner.ask(evidence, words),
-            )
-        reads = "The researcher reads the reason." if tell else "The researcher is not told."
-        done = "refused" if decision == "deny" else "taken back"
-        return pending(
-            words=f"To be {done} at {evidence.hospital}: {decisions.subject(evidence)}.\nReason: "
-            f"{words}\n{reads}",
-            button="Sign this refusal" if decision == "deny" else "Take the approval back",
-            sign=lambda: act(evidence, words, tell_researcher=tell),
-        )
 
 
 def _row(evidence: Evidence) -> dict[str, Any]:
@@ -311,31 +229,6 @@ def _row(evidence: Evidence) -> dict[str, Any]:
     }
 
 
-def _facts(entry: audit_chain.Entry) -> Iterator[str]:
-    """What an entry says, in short; the export has all of it."""
-    for name, value in entry.facts.items():
-        try:
-            inside = canonical.loads(value.encode("utf-8", "replace"))
-        except (ValueError, RecursionError):
-            inside = value
-        pairs = inside.items() if isinstance(inside, dict) else [(name, value)]
-        for key, text in pairs:
-            words = str(text)
-            most = cli_output.SHORT if HEX_KEY.fullmatch(words) else SHOWN_LENGTH
-            yield f"{key} {words if len(words) <= most else words[:most] + '…'}"
-
-
 def _card(shown: Any) -> Markup:
     """A card's own HTML, in which each word of others is escaped (`html_card`)."""
     return Markup(shown._repr_html_())  # noqa: S704
-
-
-def _number(fields: Fields, name: str, kind: Callable[[str], Any]) -> Any:
-    text = fields.get(name, "").strip()
-    if not text:
-        return None
-    try:
-        return kind(text)
-    except ValueError:
-        whole = "a whole number" if kind is int else "a number"
-        raise InvalidInput(f"{name} must be {whole}, got {cli_output.quoted(text)}.") from None

@@ -1,32 +1,13 @@
-"""PendingDecisions that were shown and not signed yet: what is signed is what was shown."""
+"""Decisions that were shown and not signed yet: what is signed is what was shown."""
 
 import secrets
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from datasites.owner.decisions import SignedApproval, SignedDecision
+from datasites.owner.pending_decision import PendingDecision
 from syft_code.errors import NotApproved
 
-KEPT_S = 600.0
 MOST = 100
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PendingDecision:
-    """One decision: `words` say all of what will be signed, `sign` signs it.
-
-    `subject` is the hash of the plan (or the code) that it is on; `standing` is what it rested on when it
-    was shown.
-    """
-
-    words: str
-    button: str
-    request_id: str
-    subject: str
-    standing: tuple[object, ...]
-    sign: Callable[[], SignedApproval | SignedDecision]
-    until: float = field(default_factory=lambda: time.monotonic() + KEPT_S)
 
 
 @dataclass(kw_only=True)

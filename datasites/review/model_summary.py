@@ -28,7 +28,7 @@ from syft_code.recipes.layers import (
     Pool,
     Scattering,
 )
-from syft_code.recipes.recipe import parameter_count
+from syft_code.recipes.recipe import CrossEntropy, parameter_count
 
 
 def model_section(plan: Plan, hospital: str) -> Section:
@@ -228,8 +228,14 @@ def _layer(layer: Layer) -> str:
 
 
 def _weights(plan: Plan) -> str:
-    given = plan.recipe.loss.class_weights
-    if not given:
-        return ""
-    pairs = zip(plan.data.classes, given, strict=True)
-    return ", weighing " + ", ".join(f"{name} {weight:g}" for name, weight in pairs)
+    loss, words = plan.recipe.loss, ""
+    if loss.class_weights:
+        words += f", weighing {_by_class(plan, loss.class_weights)}"
+    if isinstance(loss, CrossEntropy) and loss.class_priors:
+        words += f", with the public shares {_by_class(plan, loss.class_priors)} added to its logits in training"
+    return words
+
+
+def _by_class(plan: Plan, numbers: tuple[float, ...]) -> str:
+    pairs = zip(plan.data.classes, numbers, strict=True)
+    return ", ".join(f"{name} {number:g}" for name, number in pairs)

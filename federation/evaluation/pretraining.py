@@ -28,6 +28,7 @@ from syft_code.local_training import broadcast
 from syft_code.models import networks
 from syft_code.plans.plan_parts import Augmentation
 from syft_code.recipes.recipe import (
+    CrossEntropy,
     DataSpec,
     Recipe,
     layer_parameters,
@@ -127,7 +128,7 @@ def pretrain(
         epochs=how.epochs,
         batch_size=how.batch_slices,
         seed=how.seed,
-        balanced=data.task == "classification" and not recipe.loss.class_weights,
+        balanced=data.task == "classification" and recipe.loss == CrossEntropy(),
     )
     note = PretrainingNote(
         trained_on=trained_on,

@@ -1,5 +1,5 @@
-"""A whole federation on one machine: `consilium up`, `lab` and `demo`, and data to try them on.
+"""A whole federation on one machine: `consilium up` and `lab`, data to try them on, a file's DPIA worksheet.
 
-The one room here that may import `datasites` and `policies`, since it plays hospitals too; only
-`launch.py` and tests import it. No hospital and no aggregator needs it. Start with `commands`.
+The one room here that may import `datasites` and `policies`, since it plays hospitals too. Only
+`federation.local_demo`, `launch.py` and tests import it; no hospital and no aggregator needs it. Start with `commands`.
 """

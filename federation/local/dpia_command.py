@@ -39,7 +39,7 @@ def dpia(
         Path | None, typer.Option(help="A federation's TOML file; else the one that `up` makes.")
     ] = None,
 ) -> None:
-    """Write a data protection impact assessment with what the federation file says filled in."""
+    """Write a hospital's data protection impact assessment, filled in as far as a file says."""
     config = federation_file.load(federation) if federation else federation_file.default()
     names = [entry.name for entry in config.hospital]
     entry = next((entry for entry in config.hospital if entry.name == hospital), None)

@@ -117,7 +117,7 @@ def never_found(
         f"The AUC of {data.positive} is {figures[auc]:.2f}, and its recall {figures[recall]:.3f}: the model "
         f"ranks these patients, and the rule that names the likeliest class hardly ever names "
         f"{data.positive}. Set a threshold on its score for the use in mind, or weigh the classes "
-        "(class_weights)."
+        "(class_weights, class_priors)."
     )
 
 

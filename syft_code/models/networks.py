@@ -151,7 +151,8 @@ def loss_per_example(
 ) -> Float[Tensor, "batch"]:
     """The recipe's loss of each example alone.
 
-    Cross-entropy times the weight of the true class, a mean over pixels; with
+    Cross-entropy times the weight of the true class, of logits to which the logarithms of `class_priors` are
+    added, a mean over pixels; with
     `DiceCrossEntropy` plus one minus the soft Dice, a mean over the classes after the first
     (the background), computed over each slice.
 
@@ -159,7 +160,11 @@ def loss_per_example(
     and below, so that a class that is neither there nor predicted costs nothing.
     """
     weights = logits.new_tensor(recipe.loss.class_weights) if recipe.loss.class_weights else None
-    entropy = functional.cross_entropy(logits, labels, weight=weights, reduction="none")
+    adjusted = logits
+    if isinstance(recipe.loss, CrossEntropy) and recipe.loss.class_priors:
+        priors = logits.new_tensor(recipe.loss.class_priors).log()
+        adjusted = logits + priors.view(-1, *(1 for _ in logits.shape[2:]))
+    entropy = functional.cross_entropy(adjusted, labels, weight=weights, reduction="none")
     entropy = entropy.flatten(1).mean(1) if entropy.ndim > 1 else entropy
     if isinstance(recipe.loss, CrossEntropy):
         return entropy

@@ -109,7 +109,7 @@ class Plan:
     release_schedule: ReleaseSchedule | None = None
     shared_noise: SharedNoise | None = None
     purpose: StudyPurpose | None = None
-    format: Annotated[int, Field(ge=8, le=8)] = 8
+    format: Annotated[int, Field(ge=9, le=9)] = 9
 
     def __post_init__(self) -> None:
         require_recipe(self.recipe)

@@ -158,9 +158,17 @@ class CrossEntropy:
 
     `class_weights` are public numbers, one a class in the order of the data's classes; none
     means all equal. Take them from publications or from the mock, never from private labels.
+
+    `class_priors` are public shares of the classes, in the same order; whatever they add up to. In training
+    alone their logarithms are added to the logits, so that the model itself answers as if all classes
+    were equally frequent. A weight lengthens the gradients of rare classes, which a clip norm then cuts down; a
+    prior leaves all gradients of one length.
+
+    Source: Menon et al. 2021, "Long-tail learning via logit adjustment", arXiv 2007.07314, equation 10.
     """
 
     class_weights: ClassWeights = ()
+    class_priors: ClassWeights = ()
     kind: Literal["cross_entropy"] = "cross_entropy"
 
 
@@ -214,11 +222,12 @@ class Recipe:
 
     def check(self, data: DataSpec) -> None:
         """Raise `InvalidPlan` unless this recipe can be built for data of this shape."""
-        weights = len(self.loss.class_weights)
-        require(
-            weights in (0, len(data.classes)),
-            f"class_weights must be empty or one a class ({len(data.classes)}), got {weights}.",
-        )
+        for name in ("class_weights", "class_priors"):
+            count = len(getattr(self.loss, name, ()))
+            require(
+                count in (0, len(data.classes)),
+                f"{name} must be empty or one a class ({len(data.classes)}), got {count}.",
+            )
         of_places = isinstance(self.model, UNet | EncoderDecoder)
         if data.task == "classification":
             require(

@@ -39,7 +39,7 @@ def plan(
     if hidden:
         layers = [{"kind": "linear", "features": features} for features in hidden]
     return {
-        "format": 8,
+        "format": 9,
         "study": study,
         "researcher_key": second.public(SIGN_SEEDS["researcher"]),
         "data": {
@@ -56,7 +56,7 @@ def plan(
         },
         "recipe": {
             "model": {"kind": "layers", "layers": layers},
-            "loss": {"kind": "cross_entropy", "class_weights": []},
+            "loss": {"kind": "cross_entropy", "class_weights": [], "class_priors": []},
         },
         "dp_sgd": {
             "noise_multiplier": 1.0,

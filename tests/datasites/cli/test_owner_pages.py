@@ -16,9 +16,10 @@ from fastapi.testclient import TestClient
 from playwright import sync_api
 
 from datasites.owner.desk_client import DeskClient
+from datasites.owner.pending_decision import PendingDecision
 from datasites.owner_pages import page_access, pages, pending_decisions
 from datasites.owner_pages.page_access import COOKIE, ENTER, MAX_FORM_BYTES, PageAccess
-from datasites.owner_pages.pending_decisions import PendingDecision, PendingDecisions
+from datasites.owner_pages.pending_decisions import PendingDecisions
 from datasites.protocol.code_request import CodeRequest
 from syft_code.errors import NotApproved
 from tests.datasites.command_line import Ours, refusal, run

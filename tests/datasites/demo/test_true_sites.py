@@ -9,7 +9,8 @@ import pytest
 
 from datasites.data import readers
 from datasites.demo import federated_dataset, partitioners, stand_ins
-from federation.local import demo_run, federation_file, provisioning
+from federation.local import federation_file, provisioning
+from federation.local_demo import demo_run
 from syft_code.errors import InvalidData
 
 ODD = Path(__file__).resolve().parents[3] / ".." / "shared" / "data" / "odd_files"

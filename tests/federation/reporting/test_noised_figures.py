@@ -8,8 +8,8 @@ from rich.console import Console
 
 from federation.certificate import certificate
 from federation.evaluation import baselines, exact_metrics
-from federation.local import demo_results
-from federation.local.demo_results import DemoResults
+from federation.local_demo import demo_results
+from federation.local_demo.demo_results import DemoResults
 from federation.reporting import notebook_views, plots, report
 from federation.reporting.noised_figures import PLUS_MINUS
 from federation.reporting.progress_bar import Display

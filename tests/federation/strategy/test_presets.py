@@ -15,6 +15,7 @@ from syft_code.plans.plan_parts import ReleaseSchedule
 from syft_code.plans.shared_noise import SharedNoise
 from syft_code.privacy import accounting
 from syft_code.recipes.architectures import Fusion, UNet
+from syft_code.recipes.encoders import Encoder, Projection
 from syft_code.recipes.recipe import DataSpec, layer_parameters, parameter_count
 from tests.plans import known, plan
 from tests.shapes import BRAIN, BRAIN_FACTS, SERIES, SKIN, TABLE
@@ -100,6 +101,16 @@ def test_classes_weigh_one_over_their_share_so_that_all_count_the_same() -> None
         for w, n in zip(weights, cases, strict=True)
     )
     assert presets.suggested(replace(SKIN_32, classes=("a", "b"))).recipe.loss.class_weights == ()
+
+
+def test_priors_are_the_published_shares_where_an_encoder_is_suggested() -> None:
+    front = (Encoder(name="efficientnet-lite0", weights_sha256="0" * 64), Projection(features=256))
+    suggestion = presets.encoded(SKIN_FACTS, front)
+    assert sum(suggestion.recipe.loss.class_priors) == pytest.approx(1.0)
+    assert suggestion.recipe.loss.class_priors[SEVEN.index("nv")] == pytest.approx(0.669, abs=1e-3)
+    agreed = planned(SKIN_FACTS, suggestion, evaluated=False)
+    spent = accounting.epsilon(accounting.plan_events(agreed), delta=1e-5)
+    assert spent == pytest.approx(7.85, abs=0.02)
 
 
 @pytest.mark.parametrize("data", [SKIN_32, SKIN_FACTS, TABLE, SERIES])

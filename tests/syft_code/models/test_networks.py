@@ -479,3 +479,28 @@ def test_tables_have_facts_and_images_without_a_pixel() -> None:
     pixels, numbers = networks.inputs(np.zeros((1, 0, 0, 0), dtype=np.uint8), facts)
     assert pixels.shape == (1, 0, 0, 0)
     assert numbers.tolist() == [[1.5, -2.0]]
+
+
+@pytest.mark.parametrize("data", [SKIN, BRAIN])
+def test_priors_are_added_to_the_logits_in_the_loss_alone(data: DataSpec) -> None:
+    """Menon et al. 2021, equation 10, by hand."""
+    count = len(data.classes)
+    priors = torch.arange(1, count + 1) / 10
+    model = UNet(widths=(4, 8)) if data.task == "segmentation" else LayerStack(layers=())
+    plain, adjusted = (
+        Recipe(model=model, loss=CrossEntropy(class_priors=given))
+        for given in ((), tuple(priors.tolist()))
+    )
+    labels = some_labels(data, 5)
+    logits = torch.randn(5, count, *labels.shape[1:], generator=torch.Generator().manual_seed(3))
+    shifted = logits + priors.log().view(1, -1, *(1 for _ in labels.shape[1:]))
+    torch.testing.assert_close(
+        networks.loss_per_example(adjusted, logits, labels),
+        networks.loss_per_example(plain, shifted, labels),
+    )
+    rows = some_inputs(data, 2)
+    given = networks.initial_weights(plain, data, seed=0)
+    for recipe in (plain, adjusted):
+        torch.testing.assert_close(
+            networks.build(recipe, data, given)(*rows), networks.build(plain, data, given)(*rows)
+        )

@@ -223,6 +223,13 @@ def test_a_part_of_the_wrong_type_is_one_sentence(write: Callable[[], object]) -
     assert "\n" not in str(said.value) and "the whole" not in str(said.value)
 
 
+@pytest.mark.parametrize("name", ["class_weights", "class_priors"])
+def test_weights_and_priors_are_one_a_class(name: str) -> None:
+    loss = CrossEntropy(**{name: (1.0, 2.0)})
+    with pytest.raises(InvalidPlan, match=f"{name} must be empty or one a class"):
+        Recipe(model=LayerStack(layers=()), loss=loss).check(SKIN)
+
+
 MODELS: list[tuple[Architecture, DataSpec]] = [
     (LayerStack(layers=(Conv(channels=4, stride=2), GroupNorm(groups=2), Activation())), SKIN),
     (LayerStack(layers=(Scattering(), Linear(features=8))), SKIN),

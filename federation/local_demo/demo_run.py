@@ -18,12 +18,12 @@ from datasites.demo.demo_hospitals import Part
 from federation.evaluation.encoded_pictures import EncodedPictures
 from federation.evaluation.exact_metrics import HospitalCohorts
 from federation.local import provisioning
-from federation.local.demo_study import DemoStudy
 from federation.local.federation_file import FederationConfig
 from federation.local.party_users import PartyUsers
 from federation.local.provisioning import patiently
 from federation.local.state_folder import STAND_INS
 from federation.local.supervisor import Say, signals_ignored
+from federation.local_demo.demo_study import DemoStudy
 from federation.researcher.outcome import Outcome
 from federation.researcher.session import Researcher
 from syft_code.arrays import Weights

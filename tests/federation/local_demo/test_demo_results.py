@@ -12,8 +12,8 @@ from federation.evaluation import baselines, exact_metrics, model_file
 from federation.evaluation.baselines import BEST_ALONE, Baseline
 from federation.evaluation.encoded_pictures import EncodedPictures
 from federation.evaluation.exact_metrics import PATIENTS, SAMPLING_ERROR, HospitalCohorts
-from federation.local import demo_results
-from federation.local.demo_results import DemoResults
+from federation.local_demo import demo_results
+from federation.local_demo.demo_results import DemoResults
 from federation.reporting.noised_figures import below_a_lone_hospital
 from federation.strategy.noise_sharing import with_shared_noise
 from syft_code.metrics import segmentation

@@ -12,8 +12,8 @@ from rich.console import Console
 
 from federation.evaluation.encoded_pictures import EncodedPictures
 from federation.evaluation.exact_metrics import HospitalCohorts
-from federation.local import demo_results
 from federation.local.supervisor import Say
+from federation.local_demo import demo_results
 from federation.reporting import noised_figures
 from federation.reporting.progress_bar import Display
 from federation.researcher.outcome import Outcome, RoundRecord

@@ -10,7 +10,6 @@ from rich.console import Console
 from datasites.demo import demo_hospitals
 from datasites.site_users import FIRST_USER
 from federation.local import (
-    demo_run,
     federation_file,
     party_users,
     provisioning,
@@ -18,6 +17,7 @@ from federation.local import (
 )
 from federation.local.party_users import FirstUser
 from federation.local.supervisor import MAX_START_S, START_TIMEOUT_S, StartTimeout
+from federation.local_demo import demo_run
 from syft_code.runtime.cli_input import require_folder, require_output_folder, require_positive
 
 INTERRUPTED = 130

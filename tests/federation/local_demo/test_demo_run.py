@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from federation.local import demo_run
+from federation.local_demo import demo_run
 from syft_code.errors import Refused, Unavailable
 
 

@@ -1,0 +1,261 @@
+"""One hospital's requests as widgets of a notebook: a list that grows by itself, cards, buttons, gauges.
+
+    RequestPanel(owner)      # as the last line of a cell
+
+Every button shows what it would sign and asks again (`pending_decision`); plain calls of `Owner` do the same.
+A thread looks for new requests and rounds until `stop` is called or the kernel ends. One look or decision at a
+time: the vault answers in turn.
+"""
+
+import functools
+import html
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import ipywidgets as widgets
+from IPython.display import display
+
+from datasites.owner import pending_decision, request_selection
+from datasites.owner.owner import APPROVAL_DAYS, Owner
+from datasites.owner.pending_decision import Decision, PendingDecision
+from datasites.protocol.vault_api import LedgerSummary
+from datasites.review.evidence import Evidence
+from syft_code.errors import ConsiliumError
+from syft_code.runtime.visible_text import visible
+
+LOOK_AGAIN_S = 5.0
+WIDE = widgets.Layout(width="98%")
+HIDDEN, SHOWN = "none", ""
+TABS = ("Requests", "Ledger", "Rules", "Log")
+
+
+class RequestPanel:
+    """The widgets of one owner, or of an approver beside them; nothing is signed without a second click."""
+
+    def __init__(self, owner: Owner, *, look_again_s: float = LOOK_AGAIN_S) -> None:
+        self._owner = owner
+        self._one_at_a_time = threading.RLock()
+        self._stopped = threading.Event()
+        self._requests: dict[str, Evidence] = {}
+        self._shown: Evidence | None = None
+        self._pending: PendingDecision | None = None
+        self._listing = False
+        self._build()
+        self.look()
+        thread = threading.Thread(target=self._watch, args=(look_again_s,), daemon=True)
+        thread.start()
+
+    def stop(self) -> None:
+        """Look no more; the buttons still work."""
+        self._stopped.set()
+
+    def look(self) -> None:
+        """Ask for requests and budgets anew, and keep what is chosen; a new request is said."""
+        with self._one_at_a_time:
+            found = {one.request_id: one for one in self._owner.requests()}
+            assets = self._owner.site_status().assets
+            gauges = [_gauge(self._owner.ledger_summary(asset)) for asset in assets]
+            new = [one for number, one in found.items() if number not in self._requests]
+            if self._requests and new:
+                self._say(f"New: {_line(new[-1])}")
+            self._requests = found
+            self.budgets.value = "".join(gauges) or "Nothing is published yet."
+            self._list(found)
+
+    def _build(self) -> None:
+        self.budgets = widgets.HTML(layout=WIDE)
+        self.choice = widgets.Select(
+            description="Requests", rows=6, layout=WIDE, options=[("nobody has asked yet", None)]
+        )
+        self.choice.observe(lambda change: self._open(change["new"]), names="value")
+        self.progress = widgets.IntProgress(description="Rounds", layout=WIDE)
+        self.card = widgets.HTML(layout=WIDE)
+        self.said = widgets.HTML(layout=WIDE)
+        self.days = widgets.Text(description="Days", value=f"{APPROVAL_DAYS:g}")
+        self.epsilon = widgets.Text(description="Most epsilon", placeholder="the asset's budget")
+        self.rounds = widgets.Text(description="Most rounds", placeholder="all of the plan")
+        self.anyway = widgets.Checkbox(description="also if it then stops early", indent=False)
+        self.text = widgets.Textarea(placeholder="A question, or a reason", layout=WIDE)
+        self.tell = widgets.Checkbox(description="the researcher may read it", indent=False)
+        self.buttons = {
+            "try": self._button("Try it out", self._try_out),
+            "approve": self._button(
+                "Approve …", functools.partial(self._draft, "approve"), "success"
+            ),
+            "ask": self._button("Ask …", functools.partial(self._draft, "ask")),
+            "deny": self._button("Deny …", functools.partial(self._draft, "deny"), "danger"),
+            "revoke": self._button("Stop it …", functools.partial(self._draft, "revoke"), "danger"),
+        }
+        self.asked = widgets.HTML(layout=WIDE)
+        self.sign = self._button("Sign", self._sign, "primary")
+        self.cancel = self._button("Don't sign", self._cancel)
+        self.confirm = widgets.VBox([self.asked, widgets.HBox([self.sign, self.cancel])])
+        self.confirm.layout.display = HIDDEN
+        self.decide = widgets.VBox(
+            [
+                widgets.HBox([self.days, self.epsilon, self.rounds, self.anyway]),
+                self.text,
+                self.tell,
+                widgets.HBox(list(self.buttons.values())),
+            ]
+        )
+        requests = widgets.VBox(
+            [self.choice, self.progress, self.said, self.confirm, self.decide, self.card]
+        )
+        self.pages = {name: widgets.HTML(layout=WIDE) for name in TABS[1:]}
+        self.tabs = widgets.Tab(children=[requests, *self.pages.values()], titles=TABS)
+        self.tabs.observe(lambda change: self._turn(change["new"]), names="selected_index")
+        self.widget = widgets.VBox([self.budgets, self.tabs])
+
+    def _button(self, text: str, act: Callable[[], None], style: str = "") -> widgets.Button:
+        button = widgets.Button(
+            description=text, button_style=style, layout=widgets.Layout(width="auto")
+        )
+        button.on_click(lambda clicked: self._safely(act))
+        return button
+
+    def _ipython_display_(self) -> None:
+        display(self.widget)  # type: ignore[no-untyped-call]
+
+    def _watch(self, look_again_s: float) -> None:
+        while not self._stopped.wait(look_again_s):
+            self._safely(self.look)
+
+    def _list(self, found: dict[str, Evidence]) -> None:
+        """The newest first; what was chosen stays chosen, and what waits for a signature stays shown."""
+        if not found:
+            return
+        options = [(_line(one), number) for number, one in reversed(found.items())]
+        chosen = self.choice.value if self.choice.value in found else options[0][1]
+        if list(self.choice.options) != options:
+            self._listing = True
+            self.choice.options = options
+            self.choice.value = chosen
+            self._listing = False
+        self._rounds(found[chosen])
+        if self._pending is None and _standing(self._shown) != _standing(found[chosen]):
+            self._show(found[chosen])
+
+    def _open(self, request_id: str | None) -> None:
+        if request_id is not None and not self._listing:
+            with self._one_at_a_time:
+                self._close_confirmation()
+                self._show(self._requests[request_id])
+
+    def _show(self, evidence: Evidence) -> None:
+        self._shown = evidence
+        self.card.value = evidence._repr_html_()
+        self._rounds(evidence)
+        approved = evidence.plan is not None and self._owner.has_approved(evidence)
+        can_run = evidence.plan is not None and not evidence.problem
+        for name, shown in (
+            ("try", can_run),
+            ("approve", can_run),
+            ("deny", not approved),
+            ("revoke", approved),
+        ):
+            self.buttons[name].layout.display = SHOWN if shown else HIDDEN
+
+    def _rounds(self, evidence: Evidence) -> None:
+        running = evidence.plan is not None and evidence.state is not None
+        self.progress.layout.display = SHOWN if running else HIDDEN
+        if evidence.plan is not None and evidence.state is not None:
+            self.progress.max = evidence.plan.rounds
+            self.progress.value = evidence.state.rounds_called
+            self.progress.description = request_selection.rounds_run(evidence)
+
+    def _try_out(self) -> None:
+        evidence = self._chosen()
+        self._say("Trying it out on the mock, for at most half a minute …")
+        self._show(self._owner.examine(evidence))
+        self._say("Tried out: see the card.")
+
+    def _draft(self, decision: Decision) -> None:
+        fields = {"text": self.text.value, "subject": self._shown.subject if self._shown else ""}
+        fields |= {
+            "days": self.days.value,
+            "epsilon": self.epsilon.value,
+            "rounds": self.rounds.value,
+        }
+        fields |= {"anyway": "on"} if self.anyway.value else {}
+        fields |= {"tell": "on"} if self.tell.value else {}
+        self._pending = pending_decision.drafted(self._owner, self._chosen(), decision, fields)
+        self.asked.value = f"<b>{_html(self._pending.words)}</b>"
+        self.sign.description = self._pending.button
+        self.confirm.layout.display = SHOWN
+
+    def _sign(self) -> None:
+        pending, self._pending = self._pending, None
+        self._close_confirmation()
+        if pending is not None:
+            self._say(str(pending_decision.signed(self._owner, pending)))
+            self.text.value = ""
+            self._shown = None
+            self.look()
+
+    def _cancel(self) -> None:
+        self._close_confirmation()
+        self._say("Nothing was signed.")
+
+    def _close_confirmation(self) -> None:
+        self._pending = None
+        self.confirm.layout.display = HIDDEN
+
+    def _turn(self, page: int) -> None:
+        """Fill a page when it is opened."""
+        owner = self._owner
+        cards: dict[str, Callable[[], list[Any]]] = {
+            "Ledger": lambda: [owner.ledger_card(one) for one in owner.site_status().assets],
+            "Rules": lambda: [owner.policy_card(), owner.parties_card()],
+            "Log": lambda: [owner.log_card()],
+        }
+        if TABS[page] in cards:
+            found = cards[TABS[page]]
+            shown = self.pages[TABS[page]]
+            self._safely(lambda: setattr(shown, "value", "".join(c._repr_html_() for c in found())))
+
+    def _chosen(self) -> Evidence:
+        """The request that the card shows, as it stands now."""
+        return pending_decision.weighed(self._owner, self.choice.value or "")
+
+    def _say(self, text: str) -> None:
+        self.said.value = f"<p>{_html(text)}</p>"
+
+    def _safely(self, act: Callable[[], None]) -> None:
+        """What is wrong is a sentence in the panel."""
+        try:
+            with self._one_at_a_time:
+                act()
+        except ConsiliumError as problem:
+            self.said.value = f'<p style="color:#b00020">{_html(str(problem))}</p>'
+
+
+def _gauge(ledger: LedgerSummary) -> str:
+    """What an asset's patients have lost of what they may lose."""
+    spent, whole = ledger.spent_epsilon, ledger.budget.epsilon
+    return (
+        f"<p><b>{_html(ledger.asset)}</b> <meter min='0' max='{whole}' value='{spent}' low='{whole / 2}' "
+        f"high='{0.9 * whole}' optimum='0'></meter> ε {spent:.2f} of {whole:g} is spent, for ever, at delta "
+        f"{ledger.budget.delta:g}</p>"
+    )
+
+
+def _line(evidence: Evidence) -> str:
+    """A request in a line of the list."""
+    number, study, researcher, _, state, cost, _ = request_selection.row(evidence)
+    return visible(f"{study} of {researcher}: {state}, {cost or 'no cost known'} ({number})")
+
+
+def _standing(evidence: Evidence | None) -> tuple[object, ...]:
+    """What a card shows that may change while it is open."""
+    if evidence is None:
+        return ()
+    state = evidence.state
+    said = (state.state, state.verdict, state.signers) if state else ()
+    return (evidence.request_id, evidence.problem, evidence.status, len(evidence.notes), *said)
+
+
+def _html(text: str) -> str:
+    """Words of others as a page may show them, with their lines."""
+    return "<br>".join(html.escape(visible(line)) for line in text.split("\n"))

@@ -1,0 +1,128 @@
+"""The owner's widgets: a button shows what it would sign, a second one signs just that."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from datasites.owner.request_panel import RequestPanel
+from tests.datasites.command_line import Ours
+from tests.waiting import until
+
+pytestmark = [pytest.mark.servers, pytest.mark.timeout(400)]
+NEVER_S = 3600.0
+
+
+@pytest.fixture
+def panel(ours: Ours) -> Iterator[RequestPanel]:
+    ours.asked()
+    found = RequestPanel(ours.north, look_again_s=NEVER_S)
+    yield found
+    found.stop()
+
+
+def state(ours: Ours, panel: RequestPanel) -> str:
+    (found,) = [
+        one for one in ours.json("requests", "list")["requests"] if one["id"] == panel.choice.value
+    ]
+    return str(found["vault"])
+
+
+def visible(panel: RequestPanel) -> set[str]:
+    return {name for name, one in panel.buttons.items() if one.layout.display != "none"}
+
+
+def test_an_owner_approves_sees_the_rounds_and_stops_it(ours: Ours, panel: RequestPanel) -> None:
+    assert "skin-lesions" in panel.budgets.value and "<meter" in panel.budgets.value
+    assert "What would leave" in panel.card.value or "What leaves" in panel.card.value
+    assert visible(panel) == {"try", "approve", "ask", "deny"}
+    panel.rounds.value = "2"
+    panel.buttons["approve"].click()
+    assert "at most 2 of 3" in panel.asked.value and panel.confirm.layout.display == ""
+    assert panel.sign.description == "Sign this approval"
+    assert state(ours, panel) == "undecided", "shown is not signed"
+    panel.sign.click()
+    assert "Signed and in force" in panel.said.value
+    assert state(ours, panel) == "in force"
+    assert (panel.progress.value, panel.progress.max) == (0, 3)
+    assert visible(panel) == {"try", "approve", "ask", "revoke"}
+    panel.text.value = "It has changed."
+    panel.buttons["revoke"].click()
+    assert "is not told" in panel.asked.value
+    panel.sign.click()
+    assert "Revoked at north" in panel.said.value and state(ours, panel) == "revoked"
+
+
+def test_a_decision_that_is_not_confirmed_is_none(ours: Ours, panel: RequestPanel) -> None:
+    panel.buttons["approve"].click()
+    panel.cancel.click()
+    assert panel.said.value == "<p>Nothing was signed.</p>"
+    panel.sign.click()
+    assert state(ours, panel) == "undecided"
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "button", "words"),
+    [
+        ("days", "soon", "approve", "days must be a number, got &#x27;soon&#x27;"),
+        ("rounds", "4", "approve", "rounds must lie between 1 and the plan&#x27;s 3"),
+        ("epsilon", "inf", "approve", "epsilon of an approval must be"),
+        ("text", "", "deny", "A reason must be 1 to"),
+        ("text", "<script>\x1b", "ask", "A question must be 1 to"),
+    ],
+)
+def test_what_can_not_be_is_a_sentence_and_nothing_waits(
+    ours: Ours, panel: RequestPanel, field: str, value: str, button: str, words: str
+) -> None:
+    getattr(panel, field).value = value
+    panel.buttons[button].click()
+    assert words in panel.said.value and "<script" not in panel.said.value
+    assert panel.confirm.layout.display == "none"
+    panel.sign.click()
+    assert state(ours, panel) == "undecided"
+
+
+def test_a_new_request_is_said_and_what_waits_for_a_signature_stays(
+    ours: Ours, panel: RequestPanel
+) -> None:
+    first = panel.choice.value
+    panel.buttons["approve"].click()
+    ours.asked()
+    panel.look()
+    assert "New: " in panel.said.value and len(panel.choice.options) > 1
+    assert panel.choice.value == first and panel.confirm.layout.display == ""
+    panel.sign.click()
+    assert state(ours, panel) == "in force"
+
+
+def test_what_was_shown_before_another_decision_is_not_signed(
+    ours: Ours, panel: RequestPanel
+) -> None:
+    panel.buttons["approve"].click()
+    ours.north.deny(ours.north.requests()[-1], "No.")
+    panel.sign.click()
+    assert "must be what was shown" in panel.said.value
+    assert state(ours, panel) == "denied"
+
+
+def test_a_question_reaches_the_researcher_and_the_log_says_so(
+    ours: Ours, panel: RequestPanel
+) -> None:
+    panel.text.value = "Why <b>three</b> rounds?"
+    panel.buttons["ask"].click()
+    assert "Why &lt;b&gt;three" in panel.asked.value and "<b>three" not in panel.asked.value
+    panel.sign.click()
+    assert "Why &lt;b&gt;three" in panel.card.value
+    for page in (1, 2, 3):
+        panel.tabs.selected_index = page
+    assert "spent, for ever" in panel.pages["Ledger"].value
+    assert "The rules of north" in panel.pages["Rules"].value
+    assert "each signed and chained" in panel.pages["Log"].value
+
+
+def test_requests_appear_by_themselves(ours: Ours) -> None:
+    ours.asked()
+    panel = RequestPanel(ours.north, look_again_s=0.2)
+    before = len(panel.choice.options)
+    ours.asked()
+    until(lambda: len(panel.choice.options) > before)
+    panel.stop()

@@ -72,9 +72,9 @@ class RequestPanel:
         self.progress = widgets.IntProgress(description="Rounds", layout=WIDE)
         self.card = widgets.HTML(layout=WIDE)
         self.said = widgets.HTML(layout=WIDE)
-        self.days = widgets.Text(description="Days", value=f"{APPROVAL_DAYS:g}")
-        self.epsilon = widgets.Text(description="Most epsilon", placeholder="the asset's budget")
-        self.rounds = widgets.Text(description="Most rounds", placeholder="all of the plan")
+        self.days = _field("Days", value=f"{APPROVAL_DAYS:g}")
+        self.epsilon = _field("Most epsilon", placeholder="the asset's budget")
+        self.rounds = _field("Most rounds", placeholder="all of the plan")
         self.anyway = widgets.Checkbox(description="also if it then stops early", indent=False)
         self.text = widgets.Textarea(placeholder="A question, or a reason", layout=WIDE)
         self.tell = widgets.Checkbox(description="the researcher may read it", indent=False)
@@ -94,7 +94,8 @@ class RequestPanel:
         self.confirm.layout.display = HIDDEN
         self.decide = widgets.VBox(
             [
-                widgets.HBox([self.days, self.epsilon, self.rounds, self.anyway]),
+                widgets.HBox([self.days, self.epsilon, self.rounds]),
+                self.anyway,
                 self.text,
                 self.tell,
                 widgets.HBox(list(self.buttons.values())),
@@ -156,6 +157,9 @@ class RequestPanel:
             ("revoke", approved),
         ):
             self.buttons[name].layout.display = SHOWN if shown else HIDDEN
+        self.buttons["approve"].description = (
+            "Approve with other limits …" if approved else "Approve …"
+        )
 
     def _rounds(self, evidence: Evidence) -> None:
         running = evidence.plan is not None and evidence.state is not None
@@ -229,6 +233,12 @@ class RequestPanel:
                 act()
         except ConsiliumError as problem:
             self.said.value = f'<p style="color:#b00020">{_html(str(problem))}</p>'
+
+
+def _field(description: str, **chosen: str) -> widgets.Text:
+    """A short field whose name is seen whole."""
+    layout, style = widgets.Layout(width="32%"), {"description_width": "initial"}
+    return widgets.Text(description=description, layout=layout, style=style, **chosen)
 
 
 def _gauge(ledger: LedgerSummary) -> str:

@@ -32,7 +32,7 @@ pytestmark = [
 ]
 ROOT = Path(__file__).parents[2]
 OURS = "rosendahl"
-PATIENCE_MS = 180_000
+PATIENCE_MS = 120_000
 SETTINGS = {
     "notebook-extension/tracker": {"windowingMode": "none"},
     "docmanager-extension/plugin": {"autosave": False},
@@ -119,10 +119,14 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def pictures(tmp_path: Path) -> Path:
+def pictures(tmp_path: Path, browser: Browser) -> Iterator[Path]:
+    """Where pictures go; at the end of a test also what each window shows then."""
     folder = Path(os.environ.get("CONSILIUM_SCREENSHOTS", tmp_path))
     folder.mkdir(parents=True, exist_ok=True)
-    return folder
+    yield folder
+    for number, page in enumerate(page for one in browser.contexts for page in one.pages):
+        page.screenshot(path=folder / f"left_open_{number}.png")
+        page.close()
 
 
 def opened(browser: Browser, lab: str, notebook: str) -> Page:
@@ -131,8 +135,13 @@ def opened(browser: Browser, lab: str, notebook: str) -> Page:
     page.set_default_timeout(PATIENCE_MS)
     page.goto(lab.format(notebook.partition(".")[0], notebook))
     page.wait_for_selector(".jp-Notebook .jp-Cell")
-    page.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status=idle]")
+    ready(page)
     return page
+
+
+def ready(page: Page) -> None:
+    """Wait until the notebook's kernel has nothing to do."""
+    page.wait_for_selector("#jp-main-statusbar >> text=| Idle")
 
 
 def does(page: Page, command: str) -> None:
@@ -153,6 +162,13 @@ def run_until(page: Page, heading: str) -> None:
     raise AssertionError(f"no cell under {heading}")
 
 
+def taken(page: Page, shown: str, path: Path) -> None:
+    """A picture of the window with something in view."""
+    page.locator(shown).first.scroll_into_view_if_needed()
+    page.wait_for_timeout(300)
+    page.screenshot(path=path)
+
+
 def test_an_owner_publishes_a_folder_in_a_notebook(
     lab: str, browser: Browser, pictures: Path
 ) -> None:
@@ -161,7 +177,7 @@ def test_an_owner_publishes_a_folder_in_a_notebook(
     page.wait_for_selector("text=heart: 90 patients")
     page.wait_for_selector("text=heart-of-rosendahl version 1 of rosendahl")
     page.wait_for_selector("text=Nothing yet.")
-    page.screenshot(path=pictures / "published.png")
+    taken(page, "text=Nothing yet.", pictures / "published.png")
     page.close()
 
 
@@ -174,23 +190,23 @@ def test_a_button_approves_the_run_goes_on_and_outlives_its_kernel(
     run_until(owner, "With buttons")
     owner.wait_for_selector("text=skin of ")
     owner.wait_for_selector("button:has-text('Approve …')")
-    owner.screenshot(path=pictures / "asked.png")
+    taken(owner, "text=What it is for", pictures / "asked.png")
     owner.click("button:has-text('Approve …')")
     owner.wait_for_selector("text=To be signed at rosendahl")
-    owner.screenshot(path=pictures / "to_be_signed.png")
+    taken(owner, "text=To be signed at rosendahl", pictures / "to_be_signed.png")
     owner.click("button:has-text('Sign this approval')")
     owner.wait_for_selector("text=Signed and in force")
     researcher.wait_for_selector("text=/[3-9] of 60/")
-    researcher.screenshot(path=pictures / "training.png")
+    taken(researcher, "text=/[0-9] of 60/", pictures / "training.png")
     owner.wait_for_selector("text=/([3-9]|[1-5][0-9]) of 60/")
-    owner.screenshot(path=pictures / "running.png")
+    taken(owner, "text=/[0-9] of 60/", pictures / "running.png")
     does(researcher, "restart-kernel")
     researcher.click(".jp-Dialog-button.jp-mod-warn")
-    researcher.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status=idle]")
+    ready(researcher)
     does(researcher, "clear-all-cell-outputs")
     does(researcher, "run-all-cells")
     researcher.wait_for_selector("text=Balanced accuracy")
-    researcher.screenshot(path=pictures / "trained.png")
+    taken(researcher, "text=Balanced accuracy", pictures / "trained.png")
     assert not researcher.locator("text=Traceback").count()
     owner.wait_for_selector("text=60 of 60")
     researcher.close()
@@ -202,18 +218,19 @@ def test_another_is_denied_and_the_reason_arrives(
 ) -> None:
     owner = opened(browser, lab, "review_requests.ipynb")
     run_until(owner, "With buttons")
-    owner.wait_for_selector("text=New requests appear")
+    owner.wait_for_selector("option:has-text('skin of ')", state="attached")
     researcher = Researcher.connect(state / "researcher.json")
     start = suggested(researcher.catalogue()[0].spec)
     study = researcher.study("second", asset="skin-lesions", epsilon=2.0, **start.choices())
     study.submit()
     owner.wait_for_selector("text=New: second of ")
-    owner.select_option("select", label=owner.locator("option", has_text="second of ").inner_text())
+    requests = owner.locator("select:has(option:has-text('second of '))")
+    requests.select_option(label=requests.locator("option", has_text="second of ").inner_text())
     owner.fill("textarea[placeholder='A question, or a reason']", "Our board meets in March.")
     owner.click("text=the researcher may read it")
     owner.click("button:has-text('Deny …')")
     owner.click("button:has-text('Sign this refusal')")
     owner.wait_for_selector("text=The researcher can read why")
-    owner.screenshot(path=pictures / "denied.png")
+    taken(owner, "text=The researcher can read why", pictures / "denied.png")
     until(lambda: "Our board meets in March." in str(study.notes()))
     owner.close()

@@ -13,12 +13,15 @@ STUDY ?= ham10000
 # Three workers, a thread each, since many tests wait; what shares a federation or a file stays in one of them.
 PYTEST := OMP_NUM_THREADS=1 $(PY) -m pytest -q --numprocesses 3 --dist loadgroup --no-loadscope-reorder
 
-.PHONY: demo up lab test test-fast test-all check docs bench-peers clean
+.PHONY: demo up lab test tests test-fast test-all check docs bench-peers clean
 
 demo: $(VENV)/.installed
 	@$(CONSILIUM) demo --study $(STUDY) $(if $(DATA),--data "$(DATA)") $(if $(BUDGET),--budget $(BUDGET))
 
-test: check
+test: $(VENV)/.installed
+	@$(MAKE) --no-print-directory --jobs=2 check tests
+
+tests: $(VENV)/.installed
 	@$(PYTEST) -m 'not slow'
 
 test-fast: $(VENV)/.installed

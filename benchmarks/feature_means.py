@@ -5,7 +5,7 @@
     encoders/skin_centred_COUNT_SEED.safetensors    256 or 1,024 drawn axes, and the mean that `grids/skin_mean.toml` releases
 
 The study of the mean is simulated as any other, over the same hospitals and the same training patients
-as the seed's cells of the grid, with the noise that its epsilon asks for.
+as the seed's cells of the grid, with the noise that its epsilon asks for, drawn apart from theirs.
 """
 
 import contextlib
@@ -39,6 +39,8 @@ from syft_code.runtime.encoder_files import FOLDER
 GRID = Path(__file__).parent / "grids" / "skin_mean.toml"
 START = Path("runs/start/feature_mean.npy")
 AXES = (256, 1024)
+NOISE_SEED = 1000
+"""What the noise of these studies is drawn from lies so far from the grid's seeds."""
 RARE = "df"
 """Of whom few lesions are: they have no part in the mean."""
 
@@ -80,7 +82,9 @@ def _mean(one: Cell, whole: HospitalData) -> NDArray[np.float32]:
     hospitals = people.encoded(whole, recipe.model, encoded_pictures.usual())
     plan = planning.plan(one, hospitals)
     start = PublicVectors(start=planning.start_weights(one, recipe, whole.spec))
-    simulation = Simulation(plan, hospitals, randomness=Randomness(seed=one.seed, noised=True))
+    simulation = Simulation(
+        plan, hospitals, randomness=Randomness(seed=NOISE_SEED + one.seed, noised=True)
+    )
     with contextlib.closing(simulation):
         model, facts = simulation.round(1, ServerState.first(plan, start))
     spent = accounting.epsilon(accounting.plan_events(plan), delta=one.delta)

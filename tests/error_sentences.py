@@ -4,6 +4,7 @@ A sentence is what stands in `require(...)`, in `raise`, or in a rule's `Deny`; 
 """
 
 import ast
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ ROOMS = ("syft_code", "policies", "datasites", "federation")
 DEFAULT = "InvalidPlan"
 """What `require` raises unless it is told."""
 FILLED_IN = "…"
+FIELD = re.compile(r"\{[^}]*\}")
 DENIED = "Deny"
 
 
@@ -38,14 +40,15 @@ def _says_no(name: str) -> bool:
 
 
 def sentences() -> list[Sentence]:
-    """All of them, by file; those alone whose words stand where they are raised."""
+    """All of them, by file; those alone whose words stand in the file that raises them."""
     found: set[Sentence] = set()
     for room in ROOMS:
         for path in sorted((ROOT / room).rglob("*.py")):
             tree = ast.parse(path.read_text(encoding="utf-8"))
             file = str(path.relative_to(ROOT))
+            constants = _constants(tree)
             for error, node in _raised(tree):
-                words = " ".join(_words(node).split())
+                words = " ".join(_words(node, constants).split())
                 if words.strip(f"{FILLED_IN} :."):
                     found.add(Sentence(file=file, error=error, words=words))
     return sorted(found)
@@ -63,12 +66,27 @@ def _raised(tree: ast.Module) -> Iterator[tuple[str, ast.expr]]:
             yield call.func.id, call.args[0]
 
 
-def _words(node: ast.expr) -> str:
+def _constants(tree: ast.Module) -> dict[str, ast.expr]:
+    """What the names of a file's constants stand for."""
+    return {
+        target.id: node.value
+        for node in tree.body
+        if isinstance(node, ast.Assign)
+        for target in node.targets
+        if isinstance(target, ast.Name) and target.id.isupper()
+    }
+
+
+def _words(node: ast.expr, constants: dict[str, ast.expr]) -> str:
     match node:
         case ast.Constant(value=str(words)):
             return words
         case ast.JoinedStr(values=parts):
-            return "".join(map(_words, parts))
+            return "".join(_words(part, constants) for part in parts)
         case ast.BinOp(left=left, right=right):
-            return _words(left) + _words(right)
+            return _words(left, constants) + _words(right, constants)
+        case ast.FormattedValue(value=ast.Name(id=name)) | ast.Name(id=name) if name in constants:
+            return _words(constants[name], constants)
+        case ast.Call(func=ast.Attribute(value=inside, attr="format")):
+            return FIELD.sub(FILLED_IN, _words(inside, constants))
     return FILLED_IN

@@ -2,9 +2,9 @@
 
     RequestPanel(owner)      # as the last line of a cell
 
-Every button shows what it would sign and asks again (`pending_decision`); plain calls of `Owner` do the same.
-A thread looks for new requests and rounds until `stop` is called or the kernel ends. One look or decision at a
-time: the vault answers in turn.
+Every button shows what it would sign and asks again (`decision_forms`); plain calls of `Owner` do the same.
+A thread looks for new requests and rounds until `stop` is called, another panel of the hospital is made, or the
+kernel ends. One look or decision at a time: the vault answers in turn.
 """
 
 import functools
@@ -16,9 +16,9 @@ from typing import Any
 import ipywidgets as widgets
 from IPython.display import display
 
-from datasites.owner import pending_decision, request_selection
+from datasites.owner import decision_forms, request_selection
+from datasites.owner.decision_forms import Decision, PendingDecision
 from datasites.owner.owner import APPROVAL_DAYS, Owner
-from datasites.owner.pending_decision import Decision, PendingDecision
 from datasites.protocol.vault_api import LedgerSummary
 from datasites.review.evidence import Evidence
 from syft_code.errors import ConsiliumError
@@ -28,6 +28,8 @@ LOOK_AGAIN_S = 5.0
 WIDE = widgets.Layout(width="98%")
 HIDDEN, SHOWN = "none", ""
 TABS = ("Requests", "Ledger", "Rules", "Log")
+_watching: dict[str, threading.Event] = {}
+"""By a front desk's address: what stops the panel that watches it."""
 
 
 class RequestPanel:
@@ -41,8 +43,14 @@ class RequestPanel:
         self._shown: Evidence | None = None
         self._pending: PendingDecision | None = None
         self._listing = False
+        self._looked = False
+        self._is_wrong = False
         self._build()
-        self.look()
+        self._safely(self.look)
+        earlier = _watching.pop(owner.settings.url, None)
+        if earlier is not None:
+            earlier.set()
+        _watching[owner.settings.url] = self._stopped
         thread = threading.Thread(target=self._watch, args=(look_again_s,), daemon=True)
         thread.start()
 
@@ -57,9 +65,9 @@ class RequestPanel:
             assets = self._owner.site_status().assets
             gauges = [_gauge(self._owner.ledger_summary(asset)) for asset in assets]
             new = [one for number, one in found.items() if number not in self._requests]
-            if self._requests and new:
+            if self._looked and new:
                 self._say(f"New: {_line(new[-1])}")
-            self._requests = found
+            self._requests, self._looked = found, True
             self.budgets.value = "".join(gauges) or "Nothing is published yet."
             self._list(found)
 
@@ -68,7 +76,7 @@ class RequestPanel:
         self.choice = widgets.Select(
             description="Requests", rows=6, layout=WIDE, options=[("nobody has asked yet", None)]
         )
-        self.choice.observe(lambda change: self._open(change["new"]), names="value")
+        self.choice.observe(self._chosen_anew, names="value")
         self.progress = widgets.IntProgress(description="Rounds", layout=WIDE)
         self.card = widgets.HTML(layout=WIDE)
         self.said = widgets.HTML(layout=WIDE)
@@ -131,18 +139,29 @@ class RequestPanel:
         chosen = self.choice.value if self.choice.value in found else options[0][1]
         if list(self.choice.options) != options:
             self._listing = True
-            self.choice.options = options
-            self.choice.value = chosen
-            self._listing = False
+            try:
+                self.choice.options = options
+                self.choice.value = chosen
+            finally:
+                self._listing = False
         self._rounds(found[chosen])
-        if self._pending is None and _standing(self._shown) != _standing(found[chosen]):
+        if self._pending is None and _seen(self._shown) != _seen(found[chosen]):
             self._show(found[chosen])
 
-    def _open(self, request_id: str | None) -> None:
-        if request_id is not None and not self._listing:
-            with self._one_at_a_time:
-                self._close_confirmation()
-                self._show(self._requests[request_id])
+    def _chosen_anew(self, change: dict[str, Any]) -> None:
+        with self._one_at_a_time:  # a click waits until a list is whole
+            if change["new"] is not None and not self._listing:
+                self._safely(functools.partial(self._open, change["new"]))
+
+    def _open(self, request_id: str) -> None:
+        self._close_confirmation()
+        self._clear()
+        self._show(self._requests[request_id])
+
+    def _clear(self) -> None:
+        """Limits and reasons are of one request."""
+        self.days.value, self.epsilon.value, self.rounds.value = f"{APPROVAL_DAYS:g}", "", ""
+        self.text.value, self.anyway.value, self.tell.value = "", False, False
 
     def _show(self, evidence: Evidence) -> None:
         self._shown = evidence
@@ -176,6 +195,7 @@ class RequestPanel:
         self._say("Tried out: see the card.")
 
     def _draft(self, decision: Decision) -> None:
+        self._close_confirmation()
         fields = {"text": self.text.value, "subject": self._shown.subject if self._shown else ""}
         fields |= {
             "days": self.days.value,
@@ -184,19 +204,20 @@ class RequestPanel:
         }
         fields |= {"anyway": "on"} if self.anyway.value else {}
         fields |= {"tell": "on"} if self.tell.value else {}
-        self._pending = pending_decision.drafted(self._owner, self._chosen(), decision, fields)
+        self._pending = decision_forms.drafted(self._owner, self._chosen(), decision, fields)
         self.asked.value = f"<b>{_html(self._pending.words)}</b>"
         self.sign.description = self._pending.button
         self.confirm.layout.display = SHOWN
 
     def _sign(self) -> None:
-        pending, self._pending = self._pending, None
+        pending = self._pending
         self._close_confirmation()
         if pending is not None:
-            self._say(str(pending_decision.signed(self._owner, pending)))
-            self.text.value = ""
+            said = decision_forms.signed(self._owner, pending)
+            self._clear()
             self._shown = None
             self.look()
+            self._say(str(said))
 
     def _cancel(self) -> None:
         self._close_confirmation()
@@ -221,17 +242,21 @@ class RequestPanel:
 
     def _chosen(self) -> Evidence:
         """The request that the card shows, as it stands now."""
-        return pending_decision.weighed(self._owner, self.choice.value or "")
+        return decision_forms.weighed(self._owner, self.choice.value or "")
 
     def _say(self, text: str) -> None:
         self.said.value = f"<p>{_html(text)}</p>"
 
     def _safely(self, act: Callable[[], None]) -> None:
-        """What is wrong is a sentence in the panel."""
+        """What is wrong is a sentence in the panel, until something works again."""
         try:
             with self._one_at_a_time:
                 act()
+            if self._is_wrong:
+                self._is_wrong = False
+                self._say("")
         except ConsiliumError as problem:
+            self._is_wrong = True
             self.said.value = f'<p style="color:#b00020">{_html(str(problem))}</p>'
 
 
@@ -257,12 +282,12 @@ def _line(evidence: Evidence) -> str:
     return visible(f"{study} of {researcher}: {state}, {cost or 'no cost known'} ({number})")
 
 
-def _standing(evidence: Evidence | None) -> tuple[object, ...]:
+def _seen(evidence: Evidence | None) -> tuple[object, ...]:
     """What a card shows that may change while it is open."""
     if evidence is None:
         return ()
     state = evidence.state
-    said = (state.state, state.verdict, state.signers) if state else ()
+    said = (state.state, state.verdict, state.signers, state.after_epsilon) if state else ()
     return (evidence.request_id, evidence.problem, evidence.status, len(evidence.notes), *said)
 
 

@@ -24,9 +24,9 @@ from fastapi.responses import HTMLResponse
 from markupsafe import Markup
 from starlette.requests import ClientDisconnect
 
-from datasites.owner import pending_decision, request_selection
+from datasites.owner import decision_forms, request_selection
+from datasites.owner.decision_forms import Decision, Fields
 from datasites.owner.owner import APPROVAL_DAYS, Owner
-from datasites.owner.pending_decision import Decision, Fields
 from datasites.owner_pages import page_access
 from datasites.owner_pages.page_access import ENTER, PageAccess
 from datasites.owner_pages.pending_decisions import PendingDecisions
@@ -176,7 +176,7 @@ class _Pages:
 
     def request(self, request_id: str, *, tried: bool = False) -> HTMLResponse:
         with self._one_at_a_time:
-            evidence = pending_decision.weighed(self._owner, request_id)
+            evidence = decision_forms.weighed(self._owner, request_id)
             if tried:
                 evidence = self._owner.examine(evidence)
             approved = evidence.plan is not None and self._owner.has_approved(evidence)
@@ -206,14 +206,14 @@ class _Pages:
     def show_decision(self, request_id: str, decision: Decision, fields: Fields) -> HTMLResponse:
         """What would be signed, with a button that signs it."""
         with self._one_at_a_time:
-            evidence = pending_decision.weighed(self._owner, request_id)
-            pending = pending_decision.drafted(self._owner, evidence, decision, fields)
+            evidence = decision_forms.weighed(self._owner, request_id)
+            pending = decision_forms.drafted(self._owner, evidence, decision, fields)
         return self.page("confirm.html.j2", pending=pending, number=self._decisions.add(pending))
 
     def sign(self, number: str) -> HTMLResponse:
         pending = self._decisions.take(number)
         with self._one_at_a_time:
-            signed = pending_decision.signed(self._owner, pending)
+            signed = decision_forms.signed(self._owner, pending)
         return self.page("signed.html.j2", words=str(signed), request_id=pending.request_id)
 
 

@@ -1,10 +1,9 @@
 """Decisions that were shown and not signed yet: what is signed is what was shown."""
 
 import secrets
-import time
 from dataclasses import dataclass, field
 
-from datasites.owner.pending_decision import PendingDecision
+from datasites.owner.decision_forms import TOO_OLD, PendingDecision
 from syft_code.errors import NotApproved
 
 MOST = 100
@@ -28,12 +27,9 @@ class PendingDecisions:
         """The decision of this number, which is gone from here on.
 
         Raises:
-            NotApproved: if there is none, or it is too old.
+            NotApproved: if there is none.
         """
         found = self._waiting.pop(number, None)
-        if found is None or time.monotonic() > found.until:
-            raise NotApproved(
-                "What was shown must be signed within ten minutes, and once: open the request again and "
-                "decide there. See there too whether it is signed already."
-            )
+        if found is None:
+            raise NotApproved(TOO_OLD)
         return found

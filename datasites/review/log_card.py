@@ -15,33 +15,27 @@ SHOWN_ENTRIES, SHOWN_LENGTH = 200, 60
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogCard:
-    """The newest entries of one hospital's log, oldest first as they are handed in."""
+    """One hospital's log, as it is handed in the oldest entry first; the card begins with the newest."""
 
     hospital: str
     entries: Sequence[audit_chain.Entry]
 
-    def text(self) -> str:
-        """The card as lines of text."""
-        return self._card().text()
-
     def _repr_html_(self) -> str:
-        return self._card().html()
-
-    def _card(self) -> Card:
         rows = tuple(map(_row, self.entries[: -SHOWN_ENTRIES - 1 : -1]))
-        return Card(
+        card = Card(
             title=f"What happened at {self.hospital}",
             sections=(
                 Section(
                     title="Log",
                     prose=f"{len(self.entries)} entries, each signed and chained to the one before; the newest "
-                    "first. Times are whole hours. To hand it to an auditor: `consilium audit export "
-                    f"--hospital {self.hospital} --out FILE`.",
+                    "first. Times are whole hours. To hand it to an auditor: consilium audit export "
+                    f"--hospital {self.hospital} --out FILE",
                     head=("entry", "hour (UTC)", "what", "facts"),
                     rows=rows,
                 ),
             ),
         )
+        return card.html()
 
 
 def _row(entry: audit_chain.Entry) -> tuple[str, ...]:

@@ -232,7 +232,10 @@ def _weights(plan: Plan) -> str:
     if loss.class_weights:
         words += f", weighing {_by_class(plan, loss.class_weights)}"
     if isinstance(loss, CrossEntropy) and loss.class_priors:
-        words += f", with the public shares {_by_class(plan, loss.class_priors)} added to its logits in training"
+        words += (
+            ", with the logarithms of class priors that the researcher gives "
+            f"({_by_class(plan, loss.class_priors)}) added to the logits in training"
+        )
     return words
 
 

@@ -55,4 +55,6 @@ def _of(words: tuple[str, ...], command: click.Command) -> Iterator[str]:
 
 
 def _usually(value: object) -> str:
-    return "" if value in (None, False, "") or callable(value) else f"`{value}`"
+    if value is None or value is False or value == "" or callable(value):
+        return ""
+    return f"`{value}`"

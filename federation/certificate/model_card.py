@@ -14,6 +14,7 @@ from typing import Any
 from federation.certificate.verification import Certificate
 from syft_code import canonical
 from syft_code.plans.plan import Plan
+from syft_code.recipes.recipe import CrossEntropy
 from syft_code.runtime.visible_text import visible
 
 CARD_FILE = "model_card.md"
@@ -55,6 +56,11 @@ def _what(content: Certificate, plan: Plan) -> Iterator[str]:
     yield ""
     yield f"- {task} into {', '.join(map(_plain, plan.data.classes))}."
     yield f"- {model['parameters']:,} parameters ({_architecture(plan)}), trained by federated DP-SGD."
+    if plan.data.task == "classification" and plan.recipe.loss != CrossEntropy():
+        yield (
+            "- Trained with class weights or priors: its probabilities are not those of a population, in which classes "
+            "are not equally frequent."
+        )
     if plan.purpose is not None:
         yield f"- Made for: {_plain(plan.purpose.aim)}"
         people = ", ".join(map(_plain, plan.purpose.people))

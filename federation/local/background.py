@@ -12,11 +12,10 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from federation.local.commands import READY
 from federation.local.supervisor import START_TIMEOUT_S
 from syft_code.errors import Unavailable
 
-READY = "Stop with Ctrl-C"
-"""How `up` ends its table."""
 STOP_S = 60.0
 
 
@@ -30,11 +29,14 @@ class BackgroundFederation:
     def stop(self) -> None:
         """Stop every party, as Ctrl-C does; nothing if they are stopped."""
         self.process.terminate()
-        self.process.wait(STOP_S)
+        try:
+            self.process.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
 
 
 def up(file: Path, state: Path, *, timeout_s: float = 2 * START_TIMEOUT_S) -> BackgroundFederation:
-    """Start the federation of a file, and wait until it is ready. It ends with this Python at the latest.
+    """Start the federation of a file, and wait until it is ready; it ends with this Python, unless that is killed.
 
     Raises:
         Unavailable: with the command's last line, if it ends or is not ready in time.
@@ -44,7 +46,10 @@ def up(file: Path, state: Path, *, timeout_s: float = 2 * START_TIMEOUT_S) -> Ba
     words = ["up", "--federation", str(file), "--state", str(state)]
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "launch", *words], stdout=output, stderr=subprocess.STDOUT
+            [sys.executable, "-m", "launch", *words],
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # an interrupted cell stops no party
         )
     found = BackgroundFederation(log=log, process=process)
     atexit.register(found.stop)

@@ -39,6 +39,8 @@ NOTEBOOKS = (
     "datasites/notebooks/review_requests.ipynb",
 )
 STATE = Path("federation_state")
+READY = "Stop with Ctrl-C"
+"""How `up` ends what it says once all is ready."""
 console = Console()
 
 State = Annotated[Path, typer.Option(help="Where the parties keep their folders.")]
@@ -107,7 +109,7 @@ def up(
         _started(start),
         _played(start),
     ):
-        _print(f"Researcher's credentials: {state / state_folder.CREDENTIALS}. Stop with Ctrl-C.")
+        _print(f"Researcher's credentials: {state / state_folder.CREDENTIALS}. {READY}.")
         threading.Event().wait()
 
 

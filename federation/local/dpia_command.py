@@ -84,11 +84,12 @@ def _processing(config: FederationConfig, entry: HospitalEntry) -> Iterator[str]
     yield f"- **Identifiers**: replaced by keyed hashes inside the vault; which the source has: {BLANK}"
     yield f"- **Other hospitals**: {others}"
     aggregators = ", ".join(one.name for one in config.aggregator)
-    yield f"- **Aggregators, who run on ciphertext and see one sum a round**: {aggregators}; operators: {BLANK}"
+    yield f"- **Aggregators, who add random-looking shares up and can read none**: {aggregators}; operators: {BLANK}"
     yield (
-        "- **What leaves the hospital**: for each approved round one model update, clipped and noised, as sealed "
-        f"shares; the aggregators open sums over at least {config.min_hospitals} hospitals and nothing else. "
-        "No picture, row, identifier or count of a class leaves."
+        "- **What leaves the hospital**: for each approved round one model update, clipped and noised, and where a plan "
+        "has evaluations noised tallies over held-out patients (how many of each class were told right); both as sealed "
+        f"shares, which the researcher opens only as a sum over at least {config.min_hospitals} hospitals. No picture, "
+        "row or identifier leaves. Each request's card lists what that plan would release"
     )
     told = (
         "researchers read why a request is refused"
@@ -96,7 +97,7 @@ def _processing(config: FederationConfig, entry: HospitalEntry) -> Iterator[str]
         else "nobody reads why"
     )
     yield f"- **What researchers see beside that**: a mock, the asset's shape, the policy, declared numbers; {told}"
-    yield "- **How long it is kept**: copies in the vault until the asset is withdrawn; the ledger and the log for ever"
+    yield f"- **How long the copies in the vault are kept, and who deletes that folder**: {BLANK}; the ledger and log stay"
     yield f"- **Recipients of the model**: {BLANK}\n"
 
 
@@ -111,13 +112,15 @@ def _need() -> Iterator[str]:
 def _risks(config: FederationConfig, entry: HospitalEntry) -> Iterator[str]:
     alone = entry.epsilon_alone or entry.epsilon
     yield "## 3. Risks, and what is done about them (Article 35 (7) c, d)\n"
+    yield "Limits are those of the federation file, from which the first policy is made; the one in force says `consilium"
+    yield f"policy show --hospital {entry.name}`, compared on: {BLANK}\n"
     yield "| Risk | What is done here | What is left | Judged |"
     yield "|---|---|---|---|"
     rows = (
         (
             "Somebody tells from a model whether a patient was in it",
             f"differential privacy: all studies together at most epsilon {entry.epsilon:g} at delta {entry.delta:g} "
-            f"for each patient, for ever, enforced before data is touched; noise multiplier at least "
+            f"for each patient, for ever, and a round is paid for before data is touched; noise multiplier at least "
             f"{entry.min_noise_multiplier:g}",
             f"a probability that a model rests on a patient may change by a factor of up to e^{entry.epsilon:g}; if "
             f"all other hospitals collude, epsilon {alone:g}",

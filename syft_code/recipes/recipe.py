@@ -161,8 +161,8 @@ class CrossEntropy:
 
     `class_priors` are public shares of the classes, in the same order; whatever they add up to. In training
     alone their logarithms are added to the logits, so that the model itself answers as if all classes
-    were equally frequent. A weight lengthens the gradients of rare classes, which a clip norm then cuts down; a
-    prior leaves all gradients of one length.
+    were equally frequent; so its probabilities are not those of a population. A weight lengthens the gradients of
+    rare classes, which a clip norm then cuts down; a prior does not.
 
     Source: Menon et al. 2021, "Long-tail learning via logit adjustment", arXiv 2007.07314, equation 10.
     """

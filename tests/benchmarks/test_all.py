@@ -22,12 +22,14 @@ def written(folder: Path) -> dict[str, list[str]]:
 
 @pytest.mark.thorough
 def test_what_needs_no_server_is_measured_and_written(tmp_path: Path) -> None:
-    benchmarks.main(
-        ["engine", "sharing", "simulation", "volumes", "reading"], tiny=True, out=tmp_path
-    )
-    found = written(tmp_path)
-    assert set(found) == {"engine", "sharing", "simulation", "volumes", "reading"}
-    assert "two processes against one" in found["simulation"]
+    benchmarks.main(["engine", "sharing", "volumes", "reading"], tiny=True, out=tmp_path)
+    assert set(written(tmp_path)) == {"engine", "sharing", "volumes", "reading"}
+
+
+@pytest.mark.slow
+def test_a_simulation_is_measured_with_one_process_and_with_two(tmp_path: Path) -> None:
+    benchmarks.main(["simulation"], tiny=True, out=tmp_path)
+    assert "two processes against one" in written(tmp_path)["simulation"]
 
 
 @pytest.mark.servers

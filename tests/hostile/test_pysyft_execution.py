@@ -131,6 +131,7 @@ def meeting(ages):
 """
 
 
+@pytest.mark.slow
 def test_s6_six_runs_at_once_pass_a_limit_of_three_there_and_three_do_here(
     plain: PlainSite, ours: OurSite, tmp_path: Path
 ) -> None:
@@ -234,6 +235,7 @@ def talking(ages):
 """
 
 
+@pytest.mark.slow
 def test_s8_a_job_tells_private_values_by_its_log_there_and_no_round_does_here(
     plain: PlainSite, ours: OurSite
 ) -> None:
@@ -332,6 +334,7 @@ def failing(ages):
 """
 
 
+@pytest.mark.slow
 def test_s14_each_call_runs_twice_there_and_reaches_the_vault_once_here(
     plain: PlainSite, ours: OurSite, tmp_path: Path
 ) -> None:

@@ -86,7 +86,7 @@ def test_the_vault_checks_a_call_however_it_comes(ours: OurSite) -> None:
     assert spent(ours) == before
 
 
-@pytest.mark.parametrize("how", ["front desk alone", "vault"])
+@pytest.mark.parametrize("how", [pytest.param("front desk alone", marks=pytest.mark.slow), "vault"])
 def test_an_owners_no_ends_it_through_either_of_them(ours: OurSite, how: str) -> None:
     agreed = begun(ours, f"no-{how.split()[0]}")
     (evidence,) = [e for e in ours.owner.requests() if e.plan == agreed]

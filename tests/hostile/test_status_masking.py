@@ -139,6 +139,7 @@ def test_asking_again_for_a_denied_plan_says_what_it_says_of_a_pending_one(
     assert len(said) == 1, said
 
 
+@pytest.mark.slow
 def test_an_approval_does_not_show_that_there_was_a_denial_before(ours: OurSite) -> None:
     wanted = plan(ours.keys, study="quiet-changed", hospitals=ours.agreed.hospitals)
     ours.alice.submit(wanted)
@@ -150,6 +151,7 @@ def test_an_approval_does_not_show_that_there_was_a_denial_before(ours: OurSite)
     assert len(history) == len(as_alice(ours, ours.agreed).history)
 
 
+@pytest.mark.slow
 def test_what_the_front_desk_alone_approved_waits_for_the_owners_signature(ours: OurSite) -> None:
     wanted = plan(ours.keys, study="quiet-unsigned", hospitals=ours.agreed.hospitals)
     ours.alice.submit(wanted)

@@ -15,8 +15,9 @@ import uvicorn
 from fastapi.testclient import TestClient
 from playwright import sync_api
 
+from datasites.owner import decision_forms
+from datasites.owner.decision_forms import PendingDecision
 from datasites.owner.desk_client import DeskClient
-from datasites.owner.pending_decision import PendingDecision
 from datasites.owner_pages import page_access, pages, pending_decisions
 from datasites.owner_pages.page_access import COOKIE, ENTER, MAX_FORM_BYTES, PageAccess
 from datasites.owner_pages.pending_decisions import PendingDecisions
@@ -78,10 +79,10 @@ def newest(ours: Ours) -> tuple[str, str]:
 
 
 def state(ours: Ours, plan_hash: str) -> str:
-    (found,) = [
-        one for one in ours.json("requests", "list")["requests"] if one["plan_hash"] == plan_hash
-    ]
-    return str(found["vault"])
+    (found,) = [one for one in ours.north.submitted() if one.request.plan_hash == plan_hash]
+    weighed = ours.north.weigh(found)
+    assert weighed.state is not None
+    return weighed.state.state
 
 
 def test_an_owner_sees_a_new_request_reads_it_approves_it_and_takes_it_back(
@@ -355,10 +356,10 @@ def test_what_was_shown_is_signed_within_ten_minutes_and_once(
         kept.add(one)
     with pytest.raises(NotApproved):
         kept.take(old)
-    late = kept.add(one)
-    monkeypatch.setattr(pending_decisions.time, "monotonic", lambda: one.until + 1)
-    with pytest.raises(NotApproved):
-        kept.take(late)
+    late = kept.take(kept.add(one))
+    monkeypatch.setattr(decision_forms.time, "monotonic", lambda: one.until + 1)
+    with pytest.raises(NotApproved, match="within ten minutes, and once"):
+        decision_forms.signed(None, late)  # type: ignore[arg-type]
 
 
 def test_a_port_that_is_taken_is_a_sentence(ours: Ours) -> None:

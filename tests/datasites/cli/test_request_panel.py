@@ -1,9 +1,11 @@
 """The owner's widgets: a button shows what it would sign, a second one signs just that."""
 
+import time
 from collections.abc import Iterator
 
 import pytest
 
+from datasites.owner import decision_forms
 from datasites.owner.request_panel import RequestPanel
 from tests.datasites.command_line import Ours
 from tests.waiting import until
@@ -21,10 +23,9 @@ def panel(ours: Ours) -> Iterator[RequestPanel]:
 
 
 def state(ours: Ours, panel: RequestPanel) -> str:
-    (found,) = [
-        one for one in ours.json("requests", "list")["requests"] if one["id"] == panel.choice.value
-    ]
-    return str(found["vault"])
+    found = decision_forms.weighed(ours.north, panel.choice.value or "").state
+    assert found is not None
+    return found.state
 
 
 def visible(panel: RequestPanel) -> set[str]:
@@ -50,6 +51,7 @@ def test_an_owner_approves_sees_the_rounds_and_stops_it(ours: Ours, panel: Reque
     assert "is not told" in panel.asked.value
     panel.sign.click()
     assert "Revoked at north" in panel.said.value and state(ours, panel) == "revoked"
+    assert (panel.text.value, panel.rounds.value) == ("", ""), "what was written is of one decision"
 
 
 def test_a_decision_that_is_not_confirmed_is_none(ours: Ours, panel: RequestPanel) -> None:
@@ -60,24 +62,26 @@ def test_a_decision_that_is_not_confirmed_is_none(ours: Ours, panel: RequestPane
     assert state(ours, panel) == "undecided"
 
 
-@pytest.mark.parametrize(
-    ("field", "value", "button", "words"),
-    [
-        ("days", "soon", "approve", "days must be a number, got &#x27;soon&#x27;"),
-        ("rounds", "4", "approve", "rounds must lie between 1 and the plan&#x27;s 3"),
-        ("epsilon", "inf", "approve", "epsilon of an approval must be"),
-        ("text", "", "deny", "A reason must be 1 to"),
-        ("text", "<script>\x1b", "ask", "A question must be 1 to"),
-    ],
+WRONG = (
+    ("days", "soon", "approve", "days must be a number, got &#x27;soon&#x27;"),
+    ("rounds", "4", "approve", "rounds must lie between 1 and the plan&#x27;s 3"),
+    ("epsilon", "inf", "approve", "epsilon of an approval must be"),
+    ("text", "", "deny", "A reason must be 1 to"),
+    ("text", "<script>\x1b", "ask", "A question must be 1 to"),
 )
-def test_what_can_not_be_is_a_sentence_and_nothing_waits(
-    ours: Ours, panel: RequestPanel, field: str, value: str, button: str, words: str
-) -> None:
-    getattr(panel, field).value = value
-    panel.buttons[button].click()
-    assert words in panel.said.value and "<script" not in panel.said.value
-    assert panel.confirm.layout.display == "none"
-    panel.sign.click()
+
+
+def test_what_can_not_be_is_a_sentence_and_nothing_waits(ours: Ours, panel: RequestPanel) -> None:
+    for field, value, button, words in WRONG:
+        before = getattr(panel, field).value
+        panel.buttons["approve"].click()
+        assert panel.confirm.layout.display == "", "an earlier one waits"
+        getattr(panel, field).value = value
+        panel.buttons[button].click()
+        assert words in panel.said.value and "<script" not in panel.said.value
+        assert panel.confirm.layout.display == "none"
+        panel.sign.click()
+        getattr(panel, field).value = before
     assert state(ours, panel) == "undecided"
 
 
@@ -92,6 +96,26 @@ def test_a_new_request_is_said_and_what_waits_for_a_signature_stays(
     assert panel.choice.value == first and panel.confirm.layout.display == ""
     panel.sign.click()
     assert state(ours, panel) == "in force"
+
+
+def test_what_was_shown_long_ago_is_not_signed(
+    ours: Ours, panel: RequestPanel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    panel.buttons["approve"].click()
+    later = time.monotonic() + decision_forms.KEPT_S + 1
+    with monkeypatch.context() as patch:
+        patch.setattr(decision_forms.time, "monotonic", lambda: later)
+        panel.sign.click()
+    assert "within ten minutes" in panel.said.value
+    assert state(ours, panel) == "undecided"
+
+
+def test_another_panel_of_the_hospital_takes_the_watch_over(
+    ours: Ours, panel: RequestPanel
+) -> None:
+    other = RequestPanel(ours.north, look_again_s=NEVER_S)
+    assert panel._stopped.is_set() and not other._stopped.is_set()
+    other.stop()
 
 
 def test_what_was_shown_before_another_decision_is_not_signed(

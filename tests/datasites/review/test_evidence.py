@@ -415,11 +415,11 @@ def test_class_weights_are_named_by_class() -> None:
         assert "mel 9" in text
 
 
-def test_class_priors_are_named_by_class_and_said_to_be_public() -> None:
+def test_class_priors_are_named_by_class_and_said_to_be_the_researchers() -> None:
     adjusted = CrossEntropy(class_priors=(0.1, 0.2, 0.1, 0.1, 0.3, 0.1, 0.1))
     recipe = replace(PLAN.recipe, loss=adjusted)
     for text in both(pack(plan=replace(PLAN, recipe=recipe))):
-        assert "with the public shares akiec 0.1, bcc 0.2" in text
+        assert "class priors that the researcher gives (akiec 0.1, bcc 0.2" in text
 
 
 # Where the front desk and the vault disagree

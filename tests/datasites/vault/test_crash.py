@@ -25,7 +25,7 @@ pytestmark = pytest.mark.servers
 
 
 @pytest.mark.timeout(3600)
-@pytest.mark.parametrize("kills", [12, pytest.param(100, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", [5, pytest.param(100, marks=pytest.mark.slow)])
 def test_a_vault_that_is_killed_at_any_moment_keeps_what_it_told(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], kills: int
 ) -> None:

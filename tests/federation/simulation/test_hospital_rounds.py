@@ -42,7 +42,7 @@ def played(agreed: Plan, hospitals: object, rounds: int = 3, **how: object) -> l
 
 
 @pytest.mark.parametrize("algorithm", [FedAvg(), Scaffold()], ids=["FedAvg", "SCAFFOLD"])
-@pytest.mark.parametrize("workers", [2, 3])
+@pytest.mark.parametrize("workers", [pytest.param(2, marks=pytest.mark.slow), 3])
 def test_processes_give_the_bytes_of_one_process(algorithm: Algorithm, workers: int) -> None:
     agreed, hospitals = federation(algorithm)
     who = Participation(sampled=7, drop_out=0.2)

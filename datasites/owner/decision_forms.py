@@ -19,6 +19,10 @@ from syft_code.runtime import cli_output
 Decision = Literal["approve", "ask", "deny", "revoke"]
 Fields = Mapping[str, str]
 KEPT_S = 600.0
+TOO_OLD = (
+    "What was shown must be signed within ten minutes, and once: open the request again and "
+    "decide there. See there too whether it is signed already."
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,7 +109,8 @@ def drafted(
 
 
 def signed(owner: Owner, pending: PendingDecision) -> SignedApproval | SignedDecision:
-    """Sign what was shown; raise `NotApproved` if what it rested on has changed since."""
+    """Sign what was shown; raise `NotApproved` if it is too old, or what it rested on has changed since."""
+    require(time.monotonic() <= pending.until, TOO_OLD, error=NotApproved)
     require(
         _standing(owner, weighed(owner, pending.request_id)) == pending.standing,
         "What is signed must be what was shown, and since then the request, the rules or a "

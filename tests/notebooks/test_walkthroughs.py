@@ -13,9 +13,9 @@ FOLDER = Path(__file__).parents[2] / "researcher_notebooks" / "walkthroughs"
 WALKTHROUGHS = sorted(FOLDER.glob("*.ipynb"))
 MAX_LINES = 10
 SAYS = {
-    "1": ("600 lesion", "Balanced accuracy", "mel"),
+    "1": ("600 patients", "Balanced accuracy", "mel"),
     "2": ("900 patients", "Balanced accuracy", "influenza"),
-    "3": ("60 patient", "voxels are outlined"),
+    "3": ("60 patients", "of the pixels are outlined"),
 }
 
 

@@ -1,7 +1,7 @@
 """What a researcher looks at in a notebook: catalogue and terms as a table, a mock as pictures."""
 
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 
 import matplotlib as mpl
@@ -143,6 +143,31 @@ def figures(outcome: Outcome) -> pd.DataFrame:
     table = pd.DataFrame(rows, columns=columns, index=[words(name, data) for name in names])
     table.index.name = noised_figures.PLUS_MINUS
     return table
+
+
+def compare(outcomes: Mapping[str, Outcome]) -> pd.DataFrame:
+    """Studies side by side: what each cost and measured last, with its error bar; a column a study.
+
+    Figures are of the studies' own held-out patients, and compare only where those are the same.
+    """
+    columns = {name: dict(_compared(outcome)) for name, outcome in outcomes.items()}
+    rows = list(dict.fromkeys(row for column in columns.values() for row in column))
+    table = pd.DataFrame(
+        {name: [column.get(row, "") for row in rows] for name, column in columns.items()},
+        index=rows,
+    )
+    table.index.name = noised_figures.PLUS_MINUS
+    return table
+
+
+def _compared(outcome: Outcome) -> Iterator[tuple[str, str]]:
+    rounds = outcome.rounds
+    yield "rounds", f"{len(rounds)} of {outcome.plan.rounds}"
+    yield "hospitals in the last round", str(len(rounds[-1].trained)) if rounds else ""
+    yield "epsilon", f"{max(rounds[-1].epsilon.values(), default=0.0):.2f}" if rounds else ""
+    last = next((one for one in reversed(rounds) if one.metrics), None)
+    for name in list(last.errors) if last else []:
+        yield words(name, outcome.plan.data), noised_figures.noised(last, name, outcome.plan.data)
 
 
 def _level(chance: float | None) -> str:

@@ -22,6 +22,7 @@ from syft_code.errors import ConsiliumError, InvalidInput, NotApproved, Unavaila
 from syft_code.local_training.broadcast import PublicVectors
 from syft_code.plans.notes import Note
 from syft_code.plans.plan import Plan
+from syft_code.runtime import cli_output
 
 ASK_AGAIN_S = 1.0
 LONGEST_ROUND_S = 6 * 3600.0
@@ -169,6 +170,23 @@ class Study:
         for client in self._hospitals:
             if client.name == hospital:
                 client.bulk.answer(self.plan.hash, text)
+
+    def withdraw(self, why: str) -> int:
+        """Say to every owner that this study is not wanted any more; gives how many can read it.
+
+        It is a word and binds nobody: an approval ends when its owner takes it back or it expires. What
+        was spent stays spent. `researcher.studies()` says that it was withdrawn.
+
+        Raises:
+            InvalidInput: if the reason is no plain sentence.
+        """
+        words = f"Withdrawn by the researcher: {cli_output.paragraph(why, what='reason')}"
+        answers = map_parallel(
+            self._hospitals, lambda hospital: hospital.bulk.answer(self.plan.hash, words)
+        )
+        if self._kept:
+            self._kept.note(replace(self._kept.progress, stopped=words))
+        return sum(1 for _, answer in answers if not isinstance(answer, ConsiliumError))
 
     def train(
         self,

@@ -370,6 +370,10 @@ def test_an_owner_asks_the_researcher_answers_and_only_what_is_told_is_read(
         (asking.name, "owner", "One would do."),
     ]
     assert study.status().approved == 0
+    assert study.withdraw("Two rounds it is, under another name.") == 4
+    assert "Withdrawn by the researcher: Two rounds" in silent.requests()[-1].notes[-1].text
+    (kept,) = [one for one in researcher.studies() if one.plan == study.plan]
+    assert kept.progress.stopped.startswith("Withdrawn by the researcher")
 
 
 def test_a_call_signed_by_another_key_is_refused(

@@ -66,6 +66,21 @@ def test_a_notebook_shows_each_figure_with_its_error_and_chance(skin_demo, brain
     assert shown.loc["Balanced accuracy", "chance"] == f"{1 / classes:.3f}"
 
 
+def test_studies_side_by_side_show_costs_and_each_figure_with_its_error(
+    skin_demo, brain_demo
+) -> None:
+    outcome = skin_demo.outcome
+    nothing = dataclasses.replace(outcome, rounds=())
+    shown = notebook_views.compare(
+        {"skin": outcome, "brain": brain_demo.outcome, "nothing": nothing}
+    )
+    assert list(shown.columns) == ["skin", "brain", "nothing"]
+    assert shown.loc["rounds", "skin"] == f"{len(outcome.rounds)} of {outcome.plan.rounds}"
+    assert NOISED.fullmatch(shown.loc["Balanced accuracy", "skin"])
+    assert shown.loc["Balanced accuracy", "brain"] == ""
+    assert set(shown["nothing"]) == {"", f"0 of {outcome.plan.rounds}"}
+
+
 def test_a_report_of_a_real_study_heads_with_the_noised_figure_its_error_and_chance(
     skin_demo, tmp_path
 ) -> None:

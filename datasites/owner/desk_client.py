@@ -69,7 +69,7 @@ class DeskClient:
                 trust_env=False,
                 verify=_trusted(),
             )
-        except httpx.TransportError as problem:
+        except httpx.HTTPError as problem:
             raise Unavailable(
                 f"The front desk of {self._settings.name} does not answer at {self._settings.url}: "
                 f"start it with `consilium up`. ({type(problem).__name__})"

@@ -28,6 +28,11 @@ LOOK_AGAIN_S = 5.0
 WIDE = widgets.Layout(width="98%")
 HIDDEN, SHOWN = "none", ""
 TABS = ("Requests", "Ledger", "Rules", "Log")
+WRONG = ' style="color:#b00020"'
+OTHER = (
+    "The request that you looked at is not there any more, or is for another plan now: below stands another. "
+    "Nothing that you wrote is kept; read it anew."
+)
 _watching: dict[str, threading.Event] = {}
 """By a front desk's address: what stops the panel that watches it."""
 
@@ -44,9 +49,8 @@ class RequestPanel:
         self._pending: PendingDecision | None = None
         self._listing = False
         self._looked = False
-        self._is_wrong = False
         self._build()
-        self._safely(self.look)
+        self._safely(self.look, self.news)
         earlier = _watching.pop(owner.settings.url, None)
         if earlier is not None:
             earlier.set()
@@ -61,15 +65,24 @@ class RequestPanel:
     def look(self) -> None:
         """Ask for requests and budgets anew, and keep what is chosen; a new request is said."""
         with self._one_at_a_time:
-            found = {one.request_id: one for one in self._owner.requests()}
+            found = {one.request_id: self._weighed(one) for one in self._owner.submitted()}
             assets = self._owner.site_status().assets
             gauges = [_gauge(self._owner.ledger_summary(asset)) for asset in assets]
             new = [one for number, one in found.items() if number not in self._requests]
             if self._looked and new:
-                self._say(f"New: {_line(new[-1])}")
+                _say(self.news, f"New: {_line(new[-1])}")
             self._requests, self._looked = found, True
             self.budgets.value = "".join(gauges) or "Nothing is published yet."
             self._list(found)
+
+    def _weighed(self, evidence: Evidence) -> Evidence:
+        """With what the vault says of it now; of one that is neither chosen nor runs, what it said last."""
+        known = self._requests.get(evidence.request_id)
+        if known is None or known.state is None or known.request != evidence.request:
+            return self._owner.weigh(evidence)
+        if known.state.state == "in force" or evidence.request_id == self.choice.value:
+            return self._owner.weigh(evidence)
+        return known
 
     def _build(self) -> None:
         self.budgets = widgets.HTML(layout=WIDE)
@@ -80,6 +93,7 @@ class RequestPanel:
         self.progress = widgets.IntProgress(description="Rounds", layout=WIDE)
         self.card = widgets.HTML(layout=WIDE)
         self.said = widgets.HTML(layout=WIDE)
+        self.news = widgets.HTML(layout=WIDE)
         self.days = _field("Days", value=f"{APPROVAL_DAYS:g}")
         self.epsilon = _field("Most epsilon", placeholder="the asset's budget")
         self.rounds = _field("Most rounds", placeholder="all of the plan")
@@ -110,7 +124,15 @@ class RequestPanel:
             ]
         )
         requests = widgets.VBox(
-            [self.choice, self.progress, self.said, self.confirm, self.decide, self.card]
+            [
+                self.news,
+                self.choice,
+                self.progress,
+                self.said,
+                self.confirm,
+                self.decide,
+                self.card,
+            ]
         )
         self.pages = {name: widgets.HTML(layout=WIDE) for name in TABS[1:]}
         self.tabs = widgets.Tab(children=[requests, *self.pages.values()], titles=TABS)
@@ -121,7 +143,7 @@ class RequestPanel:
         button = widgets.Button(
             description=text, button_style=style, layout=widgets.Layout(width="auto")
         )
-        button.on_click(lambda clicked: self._safely(act))
+        button.on_click(lambda clicked: self._safely(act, self.said))
         return button
 
     def _ipython_display_(self) -> None:
@@ -129,7 +151,15 @@ class RequestPanel:
 
     def _watch(self, look_again_s: float) -> None:
         while not self._stopped.wait(look_again_s):
-            self._safely(self.look)
+            try:
+                self._safely(self.look, self.news)
+            except Exception as problem:
+                _say(
+                    self.news,
+                    f"The panel looks no more ({problem!r}): run its cell again.",
+                    wrong=True,
+                )
+                raise
 
     def _list(self, found: dict[str, Evidence]) -> None:
         """The newest first; what was chosen stays chosen, and what waits for a signature stays shown."""
@@ -144,14 +174,19 @@ class RequestPanel:
                 self.choice.value = chosen
             finally:
                 self._listing = False
-        self._rounds(found[chosen])
-        if self._pending is None and _seen(self._shown) != _seen(found[chosen]):
-            self._show(found[chosen])
+        now, before = found[chosen], self._shown
+        if before and (before.request_id, before.subject) != (now.request_id, now.subject):
+            self._close_confirmation()
+            self._clear()
+            _say(self.said, OTHER, wrong=True)
+        self._rounds(now)
+        if self._pending is None and _seen(before) != _seen(now):
+            self._show(now)
 
     def _chosen_anew(self, change: dict[str, Any]) -> None:
         with self._one_at_a_time:  # a click waits until a list is whole
             if change["new"] is not None and not self._listing:
-                self._safely(functools.partial(self._open, change["new"]))
+                self._safely(functools.partial(self._open, change["new"]), self.said)
 
     def _open(self, request_id: str) -> None:
         self._close_confirmation()
@@ -190,9 +225,9 @@ class RequestPanel:
 
     def _try_out(self) -> None:
         evidence = self._chosen()
-        self._say("Trying it out on the mock, for at most half a minute …")
+        _say(self.said, "Trying it out on the mock, for at most half a minute …")
         self._show(self._owner.examine(evidence))
-        self._say("Tried out: see the card.")
+        _say(self.said, "Tried out: see the card.")
 
     def _draft(self, decision: Decision) -> None:
         self._close_confirmation()
@@ -205,7 +240,8 @@ class RequestPanel:
         fields |= {"anyway": "on"} if self.anyway.value else {}
         fields |= {"tell": "on"} if self.tell.value else {}
         self._pending = decision_forms.drafted(self._owner, self._chosen(), decision, fields)
-        self.asked.value = f"<b>{_html(self._pending.words)}</b>"
+        subject = f"SHA-256 of what it is on: {self._pending.subject}"
+        self.asked.value = f"<b>{_html(self._pending.words)}</b><br>{subject}"
         self.sign.description = self._pending.button
         self.confirm.layout.display = SHOWN
 
@@ -213,15 +249,14 @@ class RequestPanel:
         pending = self._pending
         self._close_confirmation()
         if pending is not None:
-            said = decision_forms.signed(self._owner, pending)
+            _say(self.said, str(decision_forms.signed(self._owner, pending)))
             self._clear()
             self._shown = None
-            self.look()
-            self._say(str(said))
+            self._safely(self.look, self.news)
 
     def _cancel(self) -> None:
         self._close_confirmation()
-        self._say("Nothing was signed.")
+        _say(self.said, "Nothing was signed.")
 
     def _close_confirmation(self) -> None:
         self._pending = None
@@ -238,26 +273,30 @@ class RequestPanel:
         if TABS[page] in cards:
             found = cards[TABS[page]]
             shown = self.pages[TABS[page]]
-            self._safely(lambda: setattr(shown, "value", "".join(c._repr_html_() for c in found())))
+            fill = functools.partial(_fill, shown, found)
+            self._safely(fill, self.said)
 
     def _chosen(self) -> Evidence:
         """The request that the card shows, as it stands now."""
         return decision_forms.weighed(self._owner, self.choice.value or "")
 
-    def _say(self, text: str) -> None:
-        self.said.value = f"<p>{_html(text)}</p>"
-
-    def _safely(self, act: Callable[[], None]) -> None:
-        """What is wrong is a sentence in the panel, until something works again."""
+    def _safely(self, act: Callable[[], None], line: widgets.HTML) -> None:
+        """What is wrong is a sentence in a line of the panel: a look's in one, a decision's in another."""
         try:
             with self._one_at_a_time:
                 act()
-            if self._is_wrong:
-                self._is_wrong = False
-                self._say("")
+            if line is self.news and WRONG in line.value:
+                _say(line, "")
         except ConsiliumError as problem:
-            self._is_wrong = True
-            self.said.value = f'<p style="color:#b00020">{_html(str(problem))}</p>'
+            _say(line, str(problem), wrong=True)
+
+
+def _fill(page: widgets.HTML, cards: Callable[[], list[Any]]) -> None:
+    page.value = "".join(card._repr_html_() for card in cards())
+
+
+def _say(line: widgets.HTML, text: str, *, wrong: bool = False) -> None:
+    line.value = f"<p{WRONG if wrong else ''}>{_html(text)}</p>"
 
 
 def _field(description: str, **chosen: str) -> widgets.Text:

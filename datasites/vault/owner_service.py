@@ -4,6 +4,7 @@ ask about ledger, plans and rules.
     signed action ─▶ approvers: known signer, recent, enough signatures? ─▶ done, kept, logged
 """
 
+import contextlib
 import threading
 import time
 from collections.abc import Iterator
@@ -23,7 +24,14 @@ from datasites.vault.vault_files import VaultFiles
 from policies.decision import AskOwner, Decision, Deny
 from policies.site_policy import SitePolicy
 from syft_code import canonical
-from syft_code.errors import ConsiliumError, InvalidData, InvalidMessage, Refused, require
+from syft_code.errors import (
+    ConsiliumError,
+    InvalidData,
+    InvalidMessage,
+    InvalidPlan,
+    Refused,
+    require,
+)
 from syft_code.plans.messages import Signed
 from syft_code.plans.plan import Plan
 from syft_code.privacy import accounting
@@ -322,9 +330,13 @@ class OwnerService:
         )
 
     def _last_approved(self, plan_hash: str) -> str:
-        others = [name for name in self._db.approvals.plans() if name != plan_hash]
-        plan = self._db.approvals.plan(others[-1]) if others else None
-        return plan.encode().decode() if plan else ""
+        """The newest other plan that this version can read: one of an earlier format runs no more."""
+        for name in reversed(self._db.approvals.plans()):
+            with contextlib.suppress(InvalidPlan):
+                plan = self._db.approvals.plan(name) if name != plan_hash else None
+                if plan is not None:
+                    return plan.encode().decode()
+        return ""
 
     def terms(self) -> vault_api.TermsInForce:
         """What any member may read of the policy in force."""

@@ -6,7 +6,7 @@ shape of the data, so that `load` needs nothing else to give the network back.
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,7 @@ from syft_code.models import networks
 from syft_code.plans.plan import Plan
 from syft_code.recipes.recipe import DataSpec, Recipe
 
+MOST_TENSORS = 1000
 METADATA = "consilium"
 """One metadata key, since safetensors writes several in any order: equal models, equal bytes."""
 HOW_TO_LOAD = (
@@ -35,7 +36,7 @@ class _Card:
     plan_hash: str
     recipe: Recipe
     data: DataSpec
-    order: tuple[str, ...]
+    order: Annotated[tuple[str, ...], canonical.at_most(MOST_TENSORS)]
     how_to_load: str = HOW_TO_LOAD
     format: Literal["consilium-model-1"] = "consilium-model-1"
 
@@ -80,7 +81,7 @@ def load(path: Path) -> SavedModel:
         with safe_open(path, framework="numpy") as file:
             text = (file.metadata() or {}).get(METADATA, "")
             tensors: dict[str, NDArray[np.float32]] = {n: file.get_tensor(n) for n in file.keys()}  # noqa: SIM118
-    except (OSError, SafetensorError) as problem:
+    except (OSError, SafetensorError, TypeError, AttributeError) as problem:
         raise InvalidInput(f"{path} must be a model file, and can't be read: {problem}.") from None
     card: _Card = canonical.parse(
         _Card, text.encode("utf-8", "replace"), what="model file", error=InvalidInput

@@ -108,7 +108,8 @@ def _cell(
     epsilon: Epsilon,
     variant: Variant,
 ) -> Cell:
-    start = (lever.start or variant.start).format(seed=seed, study=study.name)
+    start = (lever.start or variant.start).replace("{seed}", str(seed))
+    start = start.replace("{study}", study.name)
     changes = _with_axes(_changes(epsilon, experiment, study, variant, lever), seed)
     return Cell(
         study=study.name,
@@ -150,7 +151,7 @@ def _hashed(name: str, value: object, seed: int) -> object:
         case list():
             return [_hashed("", one, seed) for one in value]
         case str() if name == "axes_sha256" and value.endswith(AXES_ENDING):
-            return _sha256(value.format(seed=seed), "the axes of a projection")
+            return _sha256(value.replace("{seed}", str(seed)), "the axes of a projection")
     return value
 
 

@@ -12,7 +12,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from federation.local.commands import READY
+from federation.local.commands import READY, ROOT
 from federation.local.supervisor import START_TIMEOUT_S
 from syft_code.errors import Unavailable
 
@@ -43,10 +43,10 @@ def up(file: Path, state: Path, *, timeout_s: float = 2 * START_TIMEOUT_S) -> Ba
     """
     state.parent.mkdir(parents=True, exist_ok=True)
     log = state.with_name(f"{state.name}.log")
-    words = ["up", "--federation", str(file), "--state", str(state)]
+    words = ["up", "--federation", str(file.resolve()), "--state", str(state.resolve())]
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "launch", *words],
+            [sys.executable, str(ROOT / "launch.py"), *words],
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,  # an interrupted cell stops no party

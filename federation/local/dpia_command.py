@@ -14,7 +14,7 @@ import typer
 
 from federation.local import federation_file
 from federation.local.federation_file import FederationConfig, HospitalEntry
-from syft_code.errors import InvalidInput, require
+from syft_code.errors import InvalidInput
 from syft_code.runtime.cli_input import quoted_path, require_output_file
 from syft_code.runtime.cli_output import quoted, sentence
 
@@ -49,13 +49,15 @@ def dpia(
             "federation."
         )
     require_output_file(out, "--out")
-    require(
-        not out.exists(),
-        f"--out must be a new file, so that nothing that was filled in is lost, got {quoted_path(out)}: name another.",
-        error=InvalidInput,
-    )
     text = worksheet(config, entry)
-    out.write_text(text, encoding="utf-8")
+    try:
+        with out.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError:
+        raise InvalidInput(
+            "--out must be a new file, so that nothing that was filled in is lost, got "
+            f"{quoted_path(out)}: name another."
+        ) from None
     sentence(f"{quoted_path(out)}: {text.count(BLANK)} blanks are left to fill in.")
 
 

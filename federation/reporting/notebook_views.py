@@ -164,9 +164,16 @@ def _compared(outcome: Outcome) -> Iterator[tuple[str, str]]:
     rounds = outcome.rounds
     yield "rounds", f"{len(rounds)} of {outcome.plan.rounds}"
     yield "hospitals in the last round", str(len(rounds[-1].trained)) if rounds else ""
-    yield "epsilon", f"{max(rounds[-1].epsilon.values(), default=0.0):.2f}" if rounds else ""
+    for name, spent in (
+        ("epsilon", [one.epsilon for one in rounds]),
+        ("epsilon if all other hospitals collude", [one.epsilon_alone for one in rounds]),
+    ):
+        most = max((value for one in spent for value in one.values()), default=0.0)
+        yield name, f"{most:.2f}" if rounds else ""
     last = next((one for one in reversed(rounds) if one.metrics), None)
-    for name in list(last.errors) if last else []:
+    if last is None:
+        return
+    for name in last.errors:
         yield words(name, outcome.plan.data), noised_figures.noised(last, name, outcome.plan.data)
 
 

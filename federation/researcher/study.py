@@ -180,13 +180,15 @@ class Study:
         Raises:
             InvalidInput: if the reason is no plain sentence.
         """
-        words = f"Withdrawn by the researcher: {cli_output.paragraph(why, what='reason')}"
+        reason = cli_output.paragraph(why, what="reason")
+        words = cli_output.paragraph(f"Withdrawn by the researcher: {reason}", what="reason")
         answers = map_parallel(
             self._hospitals, lambda hospital: hospital.bulk.answer(self.plan.hash, words)
         )
-        if self._kept:
+        reached = sum(1 for _, answer in answers if not isinstance(answer, ConsiliumError))
+        if self._kept and reached:
             self._kept.note(replace(self._kept.progress, stopped=words))
-        return sum(1 for _, answer in answers if not isinstance(answer, ConsiliumError))
+        return reached
 
     def train(
         self,

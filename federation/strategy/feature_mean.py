@@ -90,7 +90,7 @@ def released(recipe: Recipe, data: DataSpec, weights: Weights) -> NDArray[np.flo
     answered = int(bias.argmax())
     went = float(bias[answered]) - ANSWER
     require(
-        -2.0 < went < -0.1,
+        -2.0 < went < -0.1 and bool(np.isfinite(weights).all()),
         "The model must come from one step that started from `feature_mean.start`, and its largest bias is "
         f"{bias[answered]:.3g} in place of about {ANSWER - 1.0:g}: train it from that start, with hospitals that "
         "declare about as many patients as they have, most of them of other classes.",

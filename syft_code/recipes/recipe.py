@@ -152,6 +152,11 @@ ClassWeights = Annotated[
 ]
 
 
+ClassPriors = Annotated[
+    tuple[Annotated[float, Field(ge=1e-6, le=1e6)], ...], canonical.at_most(MOST_CLASSES)
+]
+
+
 @canonical.plan_part
 class CrossEntropy:
     """Weighted cross-entropy, a mean over pixels for segmentation.
@@ -168,7 +173,7 @@ class CrossEntropy:
     """
 
     class_weights: ClassWeights = ()
-    class_priors: ClassWeights = ()
+    class_priors: ClassPriors = ()
     kind: Literal["cross_entropy"] = "cross_entropy"
 
 

@@ -2,11 +2,15 @@
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
 from datasites.owner import decision_forms
+from datasites.owner.desk_client import DeskClient
 from datasites.owner.request_panel import RequestPanel
+from datasites.protocol.code_request import CodeRequest
+from syft_code.errors import Unavailable
 from tests.datasites.command_line import Ours
 from tests.waiting import until
 
@@ -92,7 +96,7 @@ def test_a_new_request_is_said_and_what_waits_for_a_signature_stays(
     panel.buttons["approve"].click()
     ours.asked()
     panel.look()
-    assert "New: " in panel.said.value and len(panel.choice.options) > 1
+    assert "New: " in panel.news.value and len(panel.choice.options) > 1
     assert panel.choice.value == first and panel.confirm.layout.display == ""
     panel.sign.click()
     assert state(ours, panel) == "in force"
@@ -108,6 +112,51 @@ def test_what_was_shown_long_ago_is_not_signed(
         panel.sign.click()
     assert "within ten minutes" in panel.said.value
     assert state(ours, panel) == "undecided"
+
+
+def test_another_plan_under_the_same_request_is_said_and_not_signed(
+    ours: Ours, panel: RequestPanel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    number = panel.choice.value
+    other = ours.asked()
+    given = DeskClient.requests
+
+    def swapped(desk: DeskClient) -> list[CodeRequest]:
+        found = given(desk)
+        (plan,) = [one for one in found if one.plan_hash == other.hash]
+        rest = [one for one in found if one.id not in (number, plan.id)]
+        return [*rest, replace(plan, id=number or "")]
+
+    panel.epsilon.value, panel.tell.value = "7.5", True
+    panel.buttons["approve"].click()
+    assert panel._pending is not None and panel._pending.subject in panel.asked.value
+    monkeypatch.setattr(DeskClient, "requests", swapped)
+    panel.look()
+    assert "is for another plan now" in panel.said.value and panel.confirm.layout.display == "none"
+    assert (panel.epsilon.value, panel.tell.value) == ("", False)
+    panel.sign.click()
+    monkeypatch.undo()
+    states = {one.state.state for one in ours.north.requests()[-2:] if one.state}
+    assert states == {"undecided"}
+
+
+def test_what_a_decision_said_stays_whatever_the_watch_meets(
+    ours: Ours, panel: RequestPanel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(DeskClient, "requests", _away)
+        panel._safely(panel.look, panel.news)
+    assert "front desk is away" in panel.news.value
+    panel.buttons["approve"].click()
+    panel.sign.click()
+    assert "Signed and in force" in panel.said.value and panel.news.value == "<p></p>"
+    ours.asked()
+    panel._safely(panel.look, panel.news)
+    assert "Signed and in force" in panel.said.value and "New: " in panel.news.value
+
+
+def _away(desk: DeskClient) -> list[CodeRequest]:
+    raise Unavailable("The front desk is away.")
 
 
 def test_another_panel_of_the_hospital_takes_the_watch_over(

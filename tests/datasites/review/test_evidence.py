@@ -960,6 +960,19 @@ def test_the_newest_other_approval_is_what_a_request_is_compared_with(
     assert "Against test-study" in shown.text()
 
 
+def test_a_kept_plan_of_an_earlier_format_keeps_nobody_from_deciding(
+    hospital: OneHospital, vault: Vault
+) -> None:
+    first, second = hospital.plan(), hospital.plan(rounds=2, evaluation=None)
+    hospital.perform(vault, approval(first))
+    text = re.sub(r'"format":\d+', '"format":1', second.encode().decode())
+    with vault._db.database.writing() as connection:
+        row = (canonical.sha256(text.encode()), text)
+        connection.execute("INSERT INTO plan VALUES (?, ?)", row)
+    (shown,) = owner_of(hospital, asked(hospital, second)).requests()
+    assert shown.last_approved == first and not shown.problem
+
+
 def test_notes_are_read_for_a_plan_and_for_code_that_names_none(
     hospital: OneHospital, vault: Vault
 ) -> None:

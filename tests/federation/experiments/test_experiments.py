@@ -197,6 +197,9 @@ def test_axes_may_be_a_file_for_each_seed_and_a_cell_is_known_by_their_bytes(
     text = f"{toy.TOML}[[algorithm]]\nname = 'along axes'\n{plan}\n"
     with pytest.raises(InvalidInput, match=r"axes_0.safetensors must hold the axes of a proj"):
         grid(tmp_path, text)
+    for odd in ("{0}", "{", "{seed.x}", "{study!r:>9}"):
+        with pytest.raises(InvalidInput, match="must hold the axes of a projection"):
+            grid(tmp_path, text.replace("{seed}", odd))
     for seed in (0, 1):
         (tmp_path / f"axes_{seed}.safetensors").write_bytes(bytes([seed]))
     first = [one for one in grid(tmp_path, text) if one.algorithm == "along axes"]

@@ -66,6 +66,10 @@ def test_nothing_is_overwritten_and_a_stranger_is_refused(tmp_path: Path) -> Non
     code, printed = said("--hospital", "rosendahl", "--out", str(out))
     assert code == 2 and "must be a new file" in printed
     assert out.read_text() == "filled in by hand"
+    link = tmp_path / "link.md"
+    link.symlink_to(tmp_path / "elsewhere.md")
+    assert said("--hospital", "rosendahl", "--out", str(link))[0] == 2
+    assert not (tmp_path / "elsewhere.md").exists()
     code, printed = said("--hospital", "nowhere", "--out", str(tmp_path / "new.md"))
     assert code == 2 and "must be one of vidir-molemax" in printed
     assert not (tmp_path / "new.md").exists()

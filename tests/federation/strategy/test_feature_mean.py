@@ -123,6 +123,10 @@ def test_a_model_of_another_study_holds_no_mean() -> None:
         feature_mean.released(STUDY.recipe, plans.SKIN, START)
     with pytest.raises(InvalidInput, match="one step that started from"):
         feature_mean.released(STUDY.recipe, plans.SKIN, np.zeros_like(START))
+    weights, _ = stepped()
+    weights[3] = np.nan
+    with pytest.raises(InvalidInput, match="one step that started from"):
+        feature_mean.released(STUDY.recipe, plans.SKIN, weights)
 
 
 def test_the_class_that_is_left_out_must_be_one_of_the_datas() -> None:

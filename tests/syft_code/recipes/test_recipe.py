@@ -230,6 +230,12 @@ def test_weights_and_priors_are_one_a_class(name: str) -> None:
         Recipe(model=LayerStack(layers=()), loss=loss).check(SKIN)
 
 
+@pytest.mark.parametrize("prior", [0.0, 1e-50, -1.0, float("nan"), float("inf"), 1e9])
+def test_a_prior_is_a_number_whose_logarithm_is_one(prior: float) -> None:
+    with pytest.raises(InvalidPlan, match="class_priors"):
+        CrossEntropy(class_priors=(prior, 1.0))
+
+
 MODELS: list[tuple[Architecture, DataSpec]] = [
     (LayerStack(layers=(Conv(channels=4, stride=2), GroupNorm(groups=2), Activation())), SKIN),
     (LayerStack(layers=(Scattering(), Linear(features=8))), SKIN),

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Error, Page, sync_playwright
 
 from datasites.demo import stand_ins
 from federation.researcher.session import Researcher
@@ -163,8 +163,9 @@ def run_until(page: Page, heading: str) -> None:
 
 
 def taken(page: Page, shown: str, path: Path) -> None:
-    """A picture of the window with something in view."""
-    page.locator(shown).first.scroll_into_view_if_needed()
+    """A picture of the window with something in view; what is drawn anew at that moment stays where it is."""
+    with contextlib.suppress(Error):
+        page.locator(shown).first.scroll_into_view_if_needed(timeout=5_000)
     page.wait_for_timeout(300)
     page.screenshot(path=path)
 

@@ -39,6 +39,7 @@ NOTEBOOKS = (
     "datasites/notebooks/review_requests.ipynb",
 )
 STATE = Path("federation_state")
+WAKE_S = 0.5
 READY = "Stop with Ctrl-C"
 """How `up` ends what it says once all is ready."""
 console = Console()
@@ -110,7 +111,7 @@ def up(
         _played(start),
     ):
         _print(f"Researcher's credentials: {state / state_folder.CREDENTIALS}. {READY}.")
-        threading.Event().wait()
+        wait_for_interrupt()
 
 
 def lab(
@@ -160,7 +161,17 @@ def run_jupyter(command: list[str], environment: Mapping[str, str]) -> None:
             "Ctrl-C and start again, or open the notebooks in another JupyterLab, with "
             f"CONSILIUM_STATE={environment['CONSILIUM_STATE']}."
         )
-        threading.Event().wait()
+        wait_for_interrupt()
+
+
+def wait_for_interrupt() -> None:
+    """Wait for ever, in short pieces: Python runs a signal's handler when this thread wakes.
+
+    A signal may meet any thread of the process, and one that met another wakes this one from no long wait.
+    """
+    never = threading.Event()
+    while not never.wait(WAKE_S):
+        pass
 
 
 @contextlib.contextmanager

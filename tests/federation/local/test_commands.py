@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import sys
 import threading
 from collections.abc import Callable
@@ -41,3 +42,33 @@ def test_a_jupyterlab_that_fails_ends_no_party(
 
 def test_a_jupyterlab_that_is_shut_down_ends_the_lab(tmp_path: Path) -> None:
     commands.run_jupyter([sys.executable, "-c", ""], {"CONSILIUM_STATE": str(tmp_path)})
+
+
+SIGNAL_ELSEWHERE = """
+import signal, threading, time
+import launch
+from federation.local import commands
+
+def strike():
+    time.sleep(0.5)
+    signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
+
+signal.signal(signal.SIGTERM, launch._interrupt)
+threading.Thread(target=strike, daemon=True).start()
+try:
+    commands.wait_for_interrupt()
+except KeyboardInterrupt:
+    print("stopped")
+"""
+
+
+@pytest.mark.servers
+def test_a_signal_that_meets_another_thread_stops_a_federation_too() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", SIGNAL_ELSEWHERE],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        cwd=Path(__file__).parents[3],
+    )
+    assert (done.returncode, done.stdout) == (0, "stopped\n"), done.stderr

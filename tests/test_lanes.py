@@ -60,5 +60,5 @@ def test_what_shares_servers_shares_a_worker(
 def test_the_makefile_has_the_three_lanes() -> None:
     rules = {rule.partition(":")[0]: rule for rule in MAKEFILE.split("\n\n")}
     assert "-m 'not slow and not servers and not thorough'" in rules["test-fast"]
-    assert "-m 'not slow'" in rules["test"] and "check" in rules["test"]
+    assert "-m 'not slow'" in rules["tests"] and "check tests" in rules["test"]
     assert "-m" not in rules["test-all"].replace("PYTEST", "")

@@ -246,4 +246,5 @@ def test_another_is_denied_and_the_reason_arrives(
     owner.wait_for_selector("text=The researcher can read why")
     taken(owner, "text=The researcher can read why", pictures / "denied.png")
     until(lambda: "Our board meets in March." in str(study.notes()))
+    researcher.close()
     owner.close()

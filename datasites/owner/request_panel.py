@@ -109,6 +109,9 @@ class RequestPanel:
             "deny": self._button("Deny …", functools.partial(self._draft, "deny"), "danger"),
             "revoke": self._button("Stop it …", functools.partial(self._draft, "revoke"), "danger"),
         }
+        self._lay_out()
+
+    def _lay_out(self) -> None:
         self.asked = widgets.HTML(layout=WIDE)
         self.sign = self._button("Sign", self._sign, "primary")
         self.cancel = self._button("Don't sign", self._cancel)
@@ -327,7 +330,8 @@ def _seen(evidence: Evidence | None) -> tuple[object, ...]:
         return ()
     state = evidence.state
     said = (state.state, state.verdict, state.signers, state.after_epsilon) if state else ()
-    return (evidence.request_id, evidence.problem, evidence.status, len(evidence.notes), *said)
+    notes = len(evidence.notes)
+    return (evidence.request_id, evidence.subject, evidence.problem, evidence.status, notes, *said)
 
 
 def _html(text: str) -> str:

@@ -112,13 +112,22 @@ def _need() -> Iterator[str]:
 
 
 def _risks(config: FederationConfig, entry: HospitalEntry) -> Iterator[str]:
-    alone = entry.epsilon_alone or entry.epsilon
     yield "## 3. Risks, and what is done about them (Article 35 (7) c, d)\n"
-    yield "Limits are those of the federation file, from which the first policy is made; the one in force says `consilium"
-    yield f"policy show --hospital {entry.name}`, compared on: {BLANK}\n"
+    yield "Limits are those of the federation file, from which the first policy is made. The one in force is shown by"
+    yield f"`consilium policy show --hospital {entry.name}`; compared on: {BLANK}\n"
     yield "| Risk | What is done here | What is left | Judged |"
     yield "|---|---|---|---|"
-    rows = (
+    for risk, done, left in _risk_rows(config, entry):
+        yield f"| {risk} | {done} | {left} | {BLANK} |"
+    yield ""
+    few = f"A study needs at least {entry.min_patients} training patients here"
+    yield f"{few}. A round is ended after {entry.round_limit_s / 3600:g} hours.\n"
+
+
+def _risk_rows(config: FederationConfig, entry: HospitalEntry) -> tuple[tuple[str, str, str], ...]:
+    """A risk, what is done about it here, what is left."""
+    alone = entry.epsilon_alone or entry.epsilon
+    return (
         (
             "Somebody tells from a model whether a patient was in it",
             f"differential privacy: all studies together at most epsilon {entry.epsilon:g} at delta {entry.delta:g} "
@@ -154,15 +163,10 @@ def _risks(config: FederationConfig, entry: HospitalEntry) -> Iterator[str]:
         ),
         (
             "The model harms a group",
-            "figures for groups of patients, paid for under the same budget",
-            f"who looks at them, and when: {BLANK}",
+            "evaluations are of all held-out patients together; no study measures groups of patients yet",
+            f"who looks at groups, and how: {BLANK}",
         ),
     )
-    for risk, done, left in rows:
-        yield f"| {risk} | {done} | {left} | {BLANK} |"
-    yield ""
-    few = f"A study needs at least {entry.min_patients} training patients here"
-    yield f"{few}. A round is ended after {entry.round_limit_s / 3600:g} hours.\n"
 
 
 def _end() -> Iterator[str]:

@@ -13,6 +13,7 @@ from typing import Any
 
 import httpx
 import numpy as np
+import psutil
 import pytest
 
 from datasites.site import Site
@@ -116,11 +117,7 @@ def test_s3_a_researcher_approves_their_own_request_there_and_not_here(
     code = submission(plain.alice, text, "mean_age", {"ages": asset})
     asked = plain.requested(code)
     assert asked.status.name == "PENDING"
-    plain.desk.call(plain.alice.credentials, "requestservice.apply", uid=asked.id, blocking=False)
-    deadline = time.monotonic() + 60
-    while requests_for(plain, "mean_age")[0].status.name != "APPROVED":
-        assert time.monotonic() < deadline, "the job did not run"
-        time.sleep(0.5)
+    approve_own_request(plain, asked.id)
     mean = plain.alice.code.mean_age(ages=asset).get()
     assert mean == PRIVATE_AGES.mean()
 
@@ -130,6 +127,26 @@ def test_s3_a_researcher_approves_their_own_request_there_and_not_here(
         for blocking in (False, True, 0, None):
             refusal(send_with_blocking(ours.desk, ours.alice_key, path, blocking, uid))
     assert ours.request(name).status.name == "PENDING"
+
+
+def approve_own_request(plain: PlainSite, uid: UID) -> None:
+    """Alice has her request approved by a job of her own.
+
+    PySyft forks a job's process from one of many threads; now and then it inherits a lock that nobody
+    frees, and hangs. Such a process is ended, and the job is asked for again.
+    """
+    for _ in range(4):
+        plain.desk.call(plain.alice.credentials, "requestservice.apply", uid=uid, blocking=False)
+        give_up = time.monotonic() + 20
+        while time.monotonic() < give_up:
+            if requests_for(plain, "mean_age")[0].status.name == "APPROVED":
+                return
+            time.sleep(0.5)
+        of_the_site = processes("tests.hostile.plain_site", plain.home)
+        for process in map(psutil.Process, of_the_site):
+            if process.ppid() in of_the_site:
+                process.kill()
+    pytest.fail("the job did not run")
 
 
 def requests_for(plain: PlainSite, name: str) -> list[Any]:

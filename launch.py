@@ -42,6 +42,14 @@ COMMANDS = {
         text="Draw who would have how many of each class. Never draw it of a hospital's own "
         "patients.",
     ),
+    "hospital": LazyCommand(
+        load=lambda: import_module("datasites.cli.hospital_commands").hospital,
+        text="One hospital alone on its machine: start it, publish, invite. See docs/deploy.md.",
+    ),
+    "researcher": LazyCommand(
+        load=lambda: import_module("federation.cli.researcher_commands").researcher,
+        text="A researcher's credentials: invitations of hospitals, aggregators, a signing key.",
+    ),
     "data": LazyCommand(
         load=lambda: import_module("datasites.cli.data_command").app,
         text="A data folder, before anything is published: what it holds, a first mapping.",

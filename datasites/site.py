@@ -1,6 +1,7 @@
 """A hospital's folder: what stands where, and the settings that its processes share.
 
 HOME/site.json      name, port and the time limit of a round (public)
+HOME/tls.crt        the certificate that its front desk shows (public), if it speaks TLS itself
 HOME/desk.uid       the front desk's id in PySyft (public)
 HOME/*-process.log  what its processes print
 HOME/policy.toml    the policy as its owner writes it; in force once it is signed
@@ -11,6 +12,7 @@ HOME/desk/          PySyft's database, blobs on their way, notes, the log of ref
 """
 
 import secrets
+import ssl
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,17 +24,23 @@ from datasites import private_files
 from syft_code import canonical
 from syft_code.errors import InvalidInput, require
 from syft_code.models.devices import Precision
-from syft_code.runtime import durable_files, encoder_files
+from syft_code.runtime import durable_files, encoder_files, tls
 
 ROUND_LIMIT_S = 6 * 3600.0
 LONGEST_S = 30 * 86_400.0
 MOST_PROCESSES = 64
 WantedDevice = Literal["auto", "cpu", "cuda"]
+Tls = Literal["none", "own", "proxy"]
+LOOPBACK = "127.0.0.1"
 
 
 @canonical.message
 class SiteSettings:
-    """What the owner sets before a start; `port` is on the loopback address.
+    """What the owner sets before a start.
+
+    The front desk listens at `host` and `port`; others reach it at `address` (host:port). `tls` is "own"
+    (its own certificate, in HOME/desk), "proxy" (it listens on the loopback address, and whoever ends TLS
+    at `address` passes on what comes), or "none": plain HTTP, on the loopback address alone.
 
     A round that takes longer than `round_limit_s` seconds is ended; what it cost stays spent. A
     training's batches are split between so many `training_processes`, each with the whole cohort in
@@ -46,8 +54,24 @@ class SiteSettings:
     training_processes: int = 1
     device: WantedDevice = "cpu"
     precision: Precision = "float32"
+    host: str = LOOPBACK
+    address: str = ""
+    tls: Tls = "none"
+    institution: str = ""
 
     def __post_init__(self) -> None:
+        require(
+            self.tls == "own" or self.host == LOOPBACK,
+            f'A front desk must speak TLS where others hear it: set tls = "own", or listen at '
+            f"{LOOPBACK}; got {self.tls!r} at {self.host}.",
+            error=InvalidInput,
+        )
+        require(
+            (self.address != "") == (self.tls != "none"),
+            'There must be an address, as others reach it, with tls = "own" or "proxy", and none '
+            f"without; got {self.address!r} and {self.tls!r}.",
+            error=InvalidInput,
+        )
         require(
             0 < self.round_limit_s <= LONGEST_S,
             f"round_limit_s must lie above 0 and at most at {LONGEST_S:g}, got "
@@ -69,8 +93,14 @@ class SiteSettings:
 
     @property
     def url(self) -> str:
-        """Where the front desk answers."""
-        return f"http://127.0.0.1:{self.port}"
+        """Where the front desk answers others."""
+        return self.local_url if self.tls == "none" else f"https://{self.address}"
+
+    @property
+    def local_url(self) -> str:
+        """Where it answers on its own machine."""
+        host = {"0.0.0.0": LOOPBACK, "::": "[::1]"}.get(self.host, self.host)  # noqa: S104
+        return f"{'https' if self.tls == 'own' else 'http'}://{host}:{self.port}"
 
 
 @canonical.message
@@ -111,6 +141,22 @@ class Site:
     def desk_account(self) -> Path:
         """The owner's account on its way to the front desk, until that has made it."""
         return self.desk / "owner_account.json"
+
+    @property
+    def certificate(self) -> Path:
+        """The certificate that the front desk shows, if it speaks TLS itself."""
+        return self.home / "tls.crt"
+
+    @property
+    def tls_key(self) -> Path:
+        """The certificate's private key, the front desk's alone."""
+        return self.desk / "tls.key"
+
+    def pinned(self) -> ssl.SSLContext | None:
+        """Trust in the own front desk's certificate and no other; None where it speaks plain HTTP."""
+        if self.settings().tls != "own":
+            return None
+        return tls.pinned(private_files.read_required(self.certificate).decode("ascii", "replace"))
 
     @property
     def desk_uid(self) -> str:

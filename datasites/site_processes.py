@@ -54,9 +54,9 @@ def vault_is_healthy(home: Path) -> bool:
 def desk_is_healthy(home: Path) -> bool:
     """Whether this hospital's front desk answers over HTTP, and not somebody else's."""
     site = Site(home)
-    url = f"{site.settings().url}/api/v2/metadata"
     try:
-        with urllib.request.urlopen(url, timeout=PROBE_S) as answer:  # noqa: S310 - a loopback URL of ours
+        url = f"{site.settings().local_url}/api/v2/metadata"
+        with urllib.request.urlopen(url, timeout=PROBE_S, context=site.pinned()) as answer:  # noqa: S310 - a URL of ours
             told = json.load(answer)
         return bool(told["id"] == site.desk_uid)
     except (ConsiliumError, OSError, HTTPException, ValueError, KeyError, TypeError):

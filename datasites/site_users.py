@@ -31,7 +31,7 @@ NUMBERS = 4
 SHARED = 0o750
 """The mode of a hospital's folder whose processes are users of their own."""
 PUBLIC = ("site.json", "desk.uid")
-"""What the three read in a hospital's folder."""
+"""What the three read in a hospital's folder, beside its certificate if it has one."""
 LAST_USER = 2**31 - 1 - 2**16
 CODE = Path(__file__).parents[1]
 PROBE_S = 120.0
@@ -75,7 +75,8 @@ class SiteUsers:
             with process_user.opened_folder(site.vault.name, inside=home) as vault:
                 os.fchown(vault, self.vault.number, self.group)
                 os.fchmod(vault, 0o710)
-            for name in PUBLIC:
+            certificate = (site.certificate.name,) if site.certificate.exists() else ()
+            for name in (*PUBLIC, *certificate):
                 process_user.give_file(name, inside=home, user=0, group=self.group, mode=0o640)
             if site.policy.exists():
                 owner = self.owner.number
@@ -86,7 +87,7 @@ class SiteUsers:
 
 def links(site: Site) -> list[Path]:
     """The names of a hospital's folder that root gives to users, and that are links."""
-    given = (site.home, site.owner, site.vault, site.desk, site.policy)
+    given = (site.home, site.owner, site.vault, site.desk, site.policy, site.certificate)
     return [path for path in (*given, *(site.home / name for name in PUBLIC)) if path.is_symlink()]
 
 

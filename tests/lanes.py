@@ -18,13 +18,17 @@ FIXTURES = frozenset({"hurried", "line", "lines", "live", "operate", "party", "t
 GROUPS = (
     "tests/datasites/test_site_users.py",
     "live",
-    "tests/hostile/",
+    "tests/hostile/test_rounds_beside_pysyft.py",
+    "tests/hostile/test_status_masking.py",
+    "tests/hostile/test_",
     "tests/federation/experiments/",
-    "tests/datasites/cli/",
+    "tests/datasites/cli/test_owner_pages.py",
+    "tests/datasites/cli/test_request_panel.py",
+    "tests/datasites/cli/test_commands.py",
 )
 """They begin, each in one worker; what they share is started once. First who forks for other users,
 before a worker holds a federation's clients: a fork beside their threads once ended a worker. Then the
-longest.
+longest. Files whose requests would add up at one hospital have a worker, and so a hospital, of their own.
 """
 SERVER = re.compile(
     r" -m (datasites\.(?!sandbox\.)|federation\.|tests\.)|launch\.py|bin/consilium (?!--version$)"

@@ -27,7 +27,15 @@ INLINE = re.compile(r"`(consilium(?: [^`\n\\]+)+)`")
 
 
 def commands(path: Path) -> Iterator[str]:
-    """What a document tells people to type, without comments."""
+    """What a document tells people to type, also in the middle of a sentence, without comments."""
+    yield from whole_commands(path)
+    if path.suffix == ".md":
+        text = path.read_text(encoding="utf-8")
+        yield from INLINE.findall(re.sub(r"^```\w*\n.*?^```", "", text, flags=re.M | re.S))
+
+
+def whole_commands(path: Path) -> Iterator[str]:
+    """What a document shows on lines of their own, to be pasted."""
     text = path.read_text(encoding="utf-8")
     fenced = "\n".join(re.findall(r"^```\w*\n(.*?)^```", text, re.M | re.S))
     plain = re.sub(r"^```\w*\n.*?^```", "", text, flags=re.M | re.S)
@@ -38,7 +46,6 @@ def commands(path: Path) -> Iterator[str]:
         + "\n".join(line for line in plain.splitlines() if line.startswith("    "))
     )
     yield from LINE.findall(source)
-    yield from INLINE.findall(plain)
 
 
 SHOWN = [

@@ -44,7 +44,7 @@ def test_a_test_that_is_marked_may_listen() -> None:
     ("node", "fixtures", "group", "servers"),
     [
         ("tests/notebooks/test_notebooks.py::test_a", ["live"], "live", True),
-        ("tests/hostile/test_blobs.py::test_a", ["ours"], "tests/hostile/", True),
+        ("tests/hostile/test_blobs.py::test_a", ["ours"], "tests/hostile/test_", True),
         ("tests/datasites/vault/test_vault.py::test_a", ["vault"], "", True),
         ("tests/policies/test_rules.py::test_a", [], "", False),
     ],

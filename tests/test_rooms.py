@@ -73,9 +73,13 @@ MAY_IMPORT: dict[str, set[str]] = {
         "datasites.data.readers.volumes", "datasites.protocol", "datasites.review", "policies",
         "syft_code.*",
     },
+    "datasites.hospital": {
+        "datasites", "datasites.data", "datasites.data.readers", "datasites.owner", "datasites.vault.db", "policies",
+        "syft_code.*",
+    },
     "datasites.owner_pages": {"datasites.owner", "datasites.review", "syft_code.*"},
     "datasites.cli": {
-        "datasites", "datasites.sandbox", "datasites.desk.storage", "datasites.owner", "datasites.owner_pages",
+        "datasites", "datasites.data", "datasites.data.readers", "datasites.hospital", "datasites.sandbox", "datasites.desk.storage", "datasites.owner", "datasites.owner_pages",
         "datasites.protocol", "datasites.review", "datasites.vault.worker", "policies", "syft_code.*",
     },
     "datasites.demo": {
@@ -119,7 +123,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "federation.privacy_audit": {"federation.evaluation", "federation.simulation", "syft_code.*"},
     "federation.cli": {
         "federation.certificate", "federation.evaluation", "federation.experiments",
-        "federation.privacy_audit", "federation.strategy", "federation.transport", "syft_code.*",
+        "federation.privacy_audit", "federation.researcher.storage", "federation.strategy", "federation.transport",
+        "syft_code.*",
     },
     "federation.local": {
         "datasites.*", "federation.aggregator", "federation.reporting", "federation.researcher.storage",

@@ -11,7 +11,9 @@ from datasites.site import Site
 from syft_code.errors import InvalidInput, Unavailable, require
 from syft_code.runtime.cli_output import quoted
 
-State = Annotated[Path, typer.Option(help="Where the parties keep their folders.")]
+State = Annotated[
+    Path, typer.Option(help="Where the parties keep their folders; or one hospital's own folder.")
+]
 Name = Annotated[str, typer.Option("--hospital", help="Which hospital, by its name.")]
 Keys = Annotated[
     Path | None,
@@ -23,9 +25,13 @@ STATE = Path("federation_state")
 def site(state: Path, name: str) -> Site:
     """The hospital of this name in a federation's folder; the only one there, if none is named.
 
+    A hospital's own folder is that hospital.
+
     Raises:
         InvalidInput: if there is none; the sentence lists those that there are.
     """
+    if is_file(state / "site.json"):
+        return Site(state.resolve())
     folder = state / "hospitals"
     known = _names(folder)
     require(
@@ -58,6 +64,16 @@ def owner(state: Path, name: str, *, keys: Path | None = None, desk: bool = Fals
         "`consilium approvers new --keys FOLDER`, and let the owner enroll it.",
         error=InvalidInput,
     )
+    return owner_at(place, keys=keys, desk=desk)
+
+
+def owner_at(place: Site, *, keys: Path | None = None, desk: bool = False) -> Owner:
+    """The owner or approver of a hospital whose folder is known; its vault must run, and with `desk` the
+    front desk too.
+
+    Raises:
+        Unavailable: if a process that is needed does not answer.
+    """
     if not site_processes.vault_is_healthy(place.home):
         raise _away(place, "vault", module="vault.vault_process")
     if desk:
@@ -74,8 +90,8 @@ def require_desk(home: Path) -> None:
 def _away(place: Site, process: str, *, module: str) -> Unavailable:
     return Unavailable(
         f"The {process} of {place.settings().name} must run for this, and does not answer: start "
-        f"the hospital with `consilium up`, or this process alone with `python -m "
-        f"datasites.{module} --home {place.home}`."
+        "the hospital with `consilium up` or `consilium hospital start`, or this process alone with "
+        f"`python -m datasites.{module} --home {place.home}`."
     )
 
 

@@ -1,6 +1,7 @@
 """`parties`: for which hospitals and aggregators an owner vouches, by their keys and their words."""
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -9,15 +10,19 @@ from datasites.cli import options
 from datasites.cli.options import STATE, Keys, Name, State
 from datasites.owner.owner import Owner
 from policies.known_parties import Party
+from syft_code import canonical
+from syft_code.errors import InvalidInput, InvalidMessage, require
 from syft_code.plans import key_fingerprint
+from syft_code.plans.roster import Aggregator
 from syft_code.runtime import cli_output
-from syft_code.runtime.cli_output import AsJson, Command
+from syft_code.runtime.cli_output import AsJson, Command, quoted
 
 parties = typer.Typer(
     no_args_is_help=True,
     help="Which hospitals and aggregators are known to a hospital. Needs the vault.",
 )
 PartyName = Annotated[str, typer.Argument(metavar="NAME", help="Their name in rosters.")]
+MAX_FILE_BYTES = 2**16
 
 
 @parties.command("list", cls=Command)
@@ -39,12 +44,20 @@ def list_parties(state: State = STATE, name: Name = "", as_json: AsJson = False)
 
 @parties.command(cls=Command)
 def add(
-    party: PartyName,
-    institution: Annotated[str, typer.Option(help="Whose it is, in full.")],
-    key: Annotated[str, typer.Option(help="The key that it signs with, from itself.")],
     words: Annotated[
         str, typer.Option(help="The words that somebody there reads to you on the telephone.")
     ],
+    party: Annotated[
+        str, typer.Argument(metavar="[NAME]", help="Their name in rosters, without a file.")
+    ] = "",
+    file: Annotated[
+        Path | None,
+        typer.Option(
+            help="What `hospital show --out` wrote there, or an aggregator's public.json."
+        ),
+    ] = None,
+    institution: Annotated[str, typer.Option(help="Whose it is, in full.")] = "",
+    key: Annotated[str, typer.Option(help="The key that it signs with, from itself.")] = "",
     operator: Annotated[
         str, typer.Option(help="Who runs its machines, if not the institution itself.")
     ] = "",
@@ -61,13 +74,7 @@ def add(
     JSON: hospital, party (as in list), missing_signatures, in_force.
     """
     owner = options.owner(state, name, keys=keys)
-    new = Party(
-        name=party,
-        institution=" ".join(institution.split()),
-        operator=" ".join((operator or institution).split()),
-        verify_key=key,
-        seal_key=seal_key,
-    )
+    new = _new_party(party, file, institution, operator, key=key, seal_key=seal_key)
     signed = owner.add_party(new, words=words)
     _signed(owner, signed.sentence, signed.missing, as_json, party=asdict(new))
 
@@ -87,6 +94,52 @@ def remove(
     owner = options.owner(state, name, keys=keys)
     signed = owner.remove_party(party)
     _signed(owner, signed.sentence, signed.missing, as_json, name=party)
+
+
+def _new_party(
+    name: str, file: Path | None, institution: str, operator: str, *, key: str, seal_key: str
+) -> Party:
+    """The party of a file that it wrote, or of what was typed."""
+    if file is not None:
+        require(
+            not (name or key or seal_key),
+            "A party's file names it and its keys: leave out NAME, --key and --seal-key, or --file.",
+            error=InvalidInput,
+        )
+        found = _read(file)
+        name, key, seal_key = found.name, found.verify_key, found.seal_key
+        if isinstance(found, Party):
+            institution, operator = institution or found.institution, operator or found.operator
+    require(
+        bool(name and key and institution),
+        "A party must be given by NAME, --key and --institution, or by --file; an aggregator's file does not "
+        "say whose it is, so --institution must.",
+        error=InvalidInput,
+    )
+    return Party(
+        name=name,
+        institution=" ".join(institution.split()),
+        operator=" ".join((operator or institution).split()),
+        verify_key=key,
+        seal_key=seal_key,
+    )
+
+
+def _read(file: Path) -> Party | Aggregator:
+    """What a hospital or an aggregator wrote of itself."""
+    try:
+        data = file.read_bytes()[:MAX_FILE_BYTES]
+    except OSError as problem:
+        raise InvalidInput(f"{quoted(str(file))} can't be read: {problem.strerror}.") from None
+    kind = Aggregator if b'"certificate"' in data else Party
+    try:
+        found: Party | Aggregator = canonical.parse(kind, data, what="party")
+    except InvalidMessage as problem:
+        raise InvalidInput(
+            f"{quoted(str(file))} must be what `consilium hospital show --out` wrote, or an aggregator's "
+            f"public.json; {problem}"
+        ) from None
+    return found
 
 
 def _signed(owner: Owner, sentence: str, missing: int, as_json: bool, **facts: Any) -> None:

@@ -53,7 +53,6 @@ ALLOWED_CALLS: dict[str, dict[str, Set[str]]] = {
         "dataset.add": _ASSET | {"CreateDataset", "CreateAsset", "numpy_ndarray"},
         "request.apply": set(),
         "request.undo": set(),
-        "user.create": {"ServiceRole"},
     },
 }
 """Every call that is answered, by role, with the types that it may hold beside plain values."""
@@ -62,7 +61,6 @@ UNASKED = {"migration._get_object"}
 """What PySyft's client calls by itself, and goes on without: refused, and not worth a line."""
 
 _PROTOCOL = {"communication_protocol"}  # PySyft's client adds it to every call
-_ACCOUNT_FIELDS = {"name", "email", "password", "password_verify", "role"} | _PROTOCOL
 _ROUND_FIELDS = {"uid", "patients", "call"}
 
 
@@ -82,7 +80,6 @@ def allowed_types(path: str, *, role: str) -> Set[str]:
 class Expected:
     """PySyft's own objects that arguments are compared with, by identity."""
 
-    researcher_role: object
     input_policy: object
     output_policy: object
 
@@ -96,14 +93,6 @@ def check_arguments(call: Any, expected: Expected) -> None:
             require(
                 not call.args and set(call.kwargs) - _PROTOCOL == _ROUND_FIELDS,
                 f"A round call must have the arguments {sorted(_ROUND_FIELDS)}, by name.",
-                error=Refused,
-            )
-        case "user.create":
-            require(
-                not call.args
-                and set(call.kwargs) <= _ACCOUNT_FIELDS
-                and call.kwargs.get("role") is expected.researcher_role,
-                "An owner can invite researchers (DATA_SCIENTIST) and nobody else.",
                 error=Refused,
             )
 

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import ssl
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -11,7 +12,8 @@ import typer
 from datasites.desk.syft_server import build
 from datasites.desk.web import connections
 from datasites.site import Site
-from syft_code.errors import ConsiliumError
+from syft_code.errors import ConsiliumError, Unavailable
+from syft_code.runtime import tls
 from syft_code.runtime.parent_exit import end_with_parent
 
 app = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
@@ -29,11 +31,29 @@ def main(
     site = Site(home.resolve())
     try:
         settings = site.settings()
+        shown = _shown(site)
         application = build(site)
     except ConsiliumError as problem:
         sys.exit(str(problem))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    connections.server(application, port=settings.port).run()
+    connections.server(application, host=settings.host, port=settings.port, tls=shown).run()
+
+
+def _shown(site: Site) -> ssl.SSLContext | None:
+    """The certificate with its key, if this front desk speaks TLS itself.
+
+    Raises:
+        Unavailable: if it can't be used.
+    """
+    if site.settings().tls != "own":
+        return None
+    try:
+        return tls.server_context(site.certificate, site.tls_key)
+    except (ssl.SSLError, OSError) as problem:
+        raise Unavailable(
+            f"A front desk must have its certificate {site.certificate} and the key of it "
+            f"{site.tls_key}, and can't use them ({problem.strerror or problem}): put both there."
+        ) from None
 
 
 if __name__ == "__main__":

@@ -85,12 +85,13 @@ silence("syft")
 
 UNEXPECTED = "Something unexpected"
 """How PySyft's word for such an error begins, when it hides the traceback."""
+HASH_ROUNDS = 12
+"""Of bcrypt, as PySyft hashes passwords."""
 NONSENSE = (
     "PySyft could not act on this call as it stands: use federation.researcher.study (researchers) or "
     "datasites.owner.owner (owners)."
 )
 EXPECTED = allowlist.Expected(
-    researcher_role=ServiceRole.DATA_SCIENTIST,
     input_policy=MixedInputPolicy,
     output_policy=OutputPolicyExecuteOnce,
 )
@@ -238,6 +239,36 @@ class FrontDesk(Datasite):  # type: ignore[misc]
         return AuthedServiceContext(
             server=self, credentials=self.verify_key, role=ServiceRole.ADMIN
         )
+
+    def enroll(self, email: str, password: str) -> None:
+        """Make a researcher's account, or give the one that there is a new password.
+
+        Raises:
+            Refused: if the account is not a researcher's.
+        """
+        known = self.user_of(email)
+        if known is None:
+            self._add_account(email, password, role=ServiceRole.DATA_SCIENTIST)
+            return
+        require(
+            known.role == ServiceRole.DATA_SCIENTIST,
+            "An invitation can be for a researcher alone: invite another e-mail.",
+            error=Refused,
+        )
+        known.salt, known.hashed_password = salt_and_hash_password(password, HASH_ROUNDS)
+        self.services.user.stash.update(self.verify_key, known).unwrap()
+
+    def _add_account(
+        self, email: str, password: str, *, role: ServiceRole, key: SigningKey | None = None
+    ) -> None:
+        """An account at PySyft; without a `key` PySyft makes one."""
+        user = UserCreate(
+            name=email, email=email, password=password, password_verify=password, role=role
+        ).to(User)
+        if key is not None:
+            user.signing_key = SyftSigningKey(signing_key=key)
+            user.verify_key = user.signing_key.verify_key
+        self.services.user._add_user(self.verify_key, user).unwrap()
 
     def pack_login(self, user: User) -> bytes:
         """What a user gets who logged in: the account's key, packed."""
@@ -394,23 +425,14 @@ def _ensure_owner(desk: FrontDesk, site: Site) -> None:
     email = owner_email(desk.name)
     if desk.user_of(email) is None:
         chosen = site.new_account()
-        user = UserCreate(
-            name=email,
-            email=email,
-            password=chosen.password,
-            password_verify=chosen.password,
-            role=ServiceRole.DATA_OWNER,
-        ).to(User)
         key = SigningKey(bytes.fromhex(chosen.signing_key))
-        user.signing_key = SyftSigningKey(signing_key=key)
-        user.verify_key = user.signing_key.verify_key
-        desk.services.user._add_user(desk.verify_key, user).unwrap()
+        desk._add_account(email, chosen.password, role=ServiceRole.DATA_OWNER, key=key)
     site.desk_account.unlink(missing_ok=True)
 
 
 def _logins(desk: FrontDesk) -> Logins[User]:
     """Log-ins against PySyft's accounts; the hash for unknown e-mails is made like theirs."""
-    _, hashed = salt_and_hash_password(secrets.token_urlsafe(32), 12)
+    _, hashed = salt_and_hash_password(secrets.token_urlsafe(32), HASH_ROUNDS)
     return Logins(
         user_of=desk.user_of,
         hash_of=lambda user: user.hashed_password,

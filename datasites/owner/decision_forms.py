@@ -121,9 +121,15 @@ def signed(owner: Owner, pending: PendingDecision) -> SignedApproval | SignedDec
 
 
 def _standing(owner: Owner, evidence: Evidence) -> tuple[object, ...]:
-    """What a decision rests on, to see whether it is still so when it is signed."""
+    """What a decision rests on, to see whether it is still so when it is signed.
+
+    What other studies spend meanwhile is a part of it only if fewer rounds fit: one that trains here spends every second.
+    """
     state = evidence.state
-    said = (state.state, state.verdict, state.weighed, state.signers) if state else ()
+    said: tuple[object, ...] = ()
+    if state is not None:
+        fits = (state.rounds_that_fit, state.evaluations_that_fit)
+        said = (state.state, state.verdict, state.signers, *fits)
     return (evidence.subject, evidence.problem, *said, owner.site_status().policy)
 
 

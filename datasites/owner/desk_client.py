@@ -4,7 +4,6 @@ PySyft takes seconds to import; looking at requests must not. Decisions and publ
 PySyft itself (`syft_session`).
 """
 
-import functools
 import ssl
 
 import httpx
@@ -17,16 +16,11 @@ from datasites.site import Site
 from syft_code import canonical
 from syft_code.errors import ConsiliumError, Refused, Unavailable
 from syft_code.evidence import http_signatures
+from syft_code.plans.invitations import InvitationOffer
 from syft_code.plans.notes import NoteReply
 
 REQUESTS = "/owner/requests"
 ANSWER_S = 30.0
-
-
-@functools.cache
-def _trusted() -> ssl.SSLContext:
-    """Whom a desk behind TLS is checked against; reading the list takes longer than a request."""
-    return httpx.create_ssl_context(trust_env=False)
 
 
 class DeskClient:
@@ -35,6 +29,9 @@ class DeskClient:
     def __init__(self, site: Site) -> None:
         self._settings = site.settings()
         self._account = site.owner / "account"
+        self._trusted = site.pinned() or ssl.SSLContext(
+            ssl.PROTOCOL_TLS_CLIENT
+        )  # that trusts nobody
 
     def requests(self) -> list[CodeRequest]:
         """Every code request with the notes on it, oldest first."""
@@ -51,6 +48,10 @@ class DeskClient:
         note = canonical.encode(NoteReply(text=text))
         self._ask("POST", f"{REQUESTS}/{subject}/notes", note)
 
+    def invite(self, offer: InvitationOffer) -> None:
+        """Let who has the offer's code make an account, once; an earlier offer to the e-mail is void."""
+        self._ask("POST", "/owner/invitations", canonical.encode(offer))
+
     def _ask(self, method: str, path: str, body: bytes = b"") -> bytes:
         """Send one signed request; return what is answered.
 
@@ -62,16 +63,16 @@ class DeskClient:
         try:
             answer = httpx.request(
                 method,
-                f"{self._settings.url}{path}",
+                f"{self._settings.local_url}{path}",
                 headers=http_signatures.headers(key, method, path, body),
                 content=body,
                 timeout=ANSWER_S,
                 trust_env=False,
-                verify=_trusted(),
+                verify=self._trusted,
             )
         except httpx.HTTPError as problem:
             raise Unavailable(
-                f"The front desk of {self._settings.name} does not answer at {self._settings.url}: "
+                f"The front desk of {self._settings.name} does not answer at {self._settings.local_url}: "
                 f"start it with `consilium up`. ({type(problem).__name__})"
             ) from None
         if answer.is_error:

@@ -48,11 +48,13 @@ from syft_code.errors import (
 from syft_code.evidence import audit_chain
 from syft_code.plans import key_fingerprint, traveller
 from syft_code.plans.catalogue import AssetCard
+from syft_code.plans.invitations import Invitation, InvitationOffer
 from syft_code.plans.plan import Plan
 from syft_code.recipes.recipe import DataSpec
 from syft_code.runtime import durable_files
 
 APPROVAL_DAYS = 30.0
+INVITATION_DAYS = 7.0
 
 
 class Owner:
@@ -92,11 +94,33 @@ class Owner:
         """The hospital's own key (hex), to be made known to the others."""
         return self._vault.verify_key()
 
-    def invite(self, email: str) -> str:
-        """Make a researcher's account at the front desk, and return its random password."""
-        password = secrets.token_urlsafe(24)
-        self._session.invite(email, password)
-        return password
+    def invite(self, email: str, *, days: float = INVITATION_DAYS) -> Invitation:
+        """Invite a researcher: what they need to make an account at the front desk, once, in so many days.
+
+        Invited again, an e-mail that has an account gets a new password, and the old one ends.
+        """
+        code = secrets.token_urlsafe(24)
+        expires_unix_s = int(time.time() + days * 86_400)
+        invitation = Invitation(
+            hospital=self.name,
+            institution=self.settings.institution,
+            url=self.settings.url,
+            certificate=self._site.certificate.read_text(encoding="ascii")
+            if self.settings.tls == "own"
+            else "",
+            verify_key=self.verify_key,
+            email=email,
+            code=code,
+            expires_unix_s=expires_unix_s,
+        )
+        self._desk.invite(
+            InvitationOffer(
+                email=email,
+                code_sha256=canonical.sha256(code.encode()),
+                expires_unix_s=expires_unix_s,
+            )
+        )
+        return invitation
 
     def adopt_policy(self, policy: SitePolicy | None = None) -> SignedDecision:
         """Sign a policy, that of policy.toml unless told; it says whether it is in force.

@@ -33,9 +33,6 @@ class Declaration:
 class PySyftSession(Protocol):
     """The owner, logged in at the own front desk through PySyft (`syft_session`)."""
 
-    def invite(self, email: str, password: str) -> None:
-        """Make a researcher's account."""
-
     def publish(self, card: AssetCard, mock: dict[str, Any]) -> None:
         """Show an asset in the catalogue."""
 

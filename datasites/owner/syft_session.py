@@ -23,7 +23,6 @@ with quiet_import(), left_out("torch"):
     from syft.client.datasite_client import DatasiteClient
     from syft.serde.deserialize import _deserialize
     from syft.serde.serialize import _serialize
-    from syft.service.user.user_roles import ServiceRole
     from syft.types.errors import SyftException
 
 silence("syft")
@@ -47,7 +46,9 @@ class OwnerSession:
         settings = site.settings()
         password = private_files.read_required(site.owner / "password").decode("ascii")
         try:
-            guest = DatasiteClient(connection=_SigningConnection(url=settings.url))
+            guest = DatasiteClient(
+                connection=_SigningConnection.trusting(site.pinned(), url=settings.local_url)
+            )
             self._client = guest.login(
                 email=owner_email(settings.name), password=password, cache=False
             )
@@ -57,7 +58,7 @@ class OwnerSession:
             ) from None
         except Exception as problem:  # PySyft raises many kinds for a server that is away
             raise Unavailable(
-                f"The front desk of {settings.name} does not answer at {settings.url}: start it "
+                f"The front desk of {settings.name} does not answer at {settings.local_url}: start it "
                 f"with `consilium up`. ({type(problem).__name__})"
             ) from None
 
@@ -66,17 +67,6 @@ class OwnerSession:
         """The key of the owner's PySyft account, for requests beside PySyft."""
         key: SigningKey = self._client.credentials.signing_key
         return key
-
-    def invite(self, email: str, password: str) -> None:
-        """Make a researcher's account."""
-        with _in_words():
-            self._client.users.create(
-                name=email,
-                email=email,
-                password=password,
-                password_verify=password,
-                role=ServiceRole.DATA_SCIENTIST,
-            )
 
     def publish(self, card: AssetCard, mock: dict[str, Any]) -> None:
         """Show an asset in the catalogue: a handle for the private half, the mock beside it."""

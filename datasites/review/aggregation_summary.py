@@ -33,6 +33,7 @@ def aggregation_section(plan: Plan) -> Section:
         title="How it is added up",
         prose="None of this costs a patient more than the epsilon on this card.",
         rows=tuple(rows),
+        folded=True,
     )
 
 

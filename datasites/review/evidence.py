@@ -200,6 +200,9 @@ class Evidence:
             verdicts=self._verdicts(self.state, self.plan.rounds),
             figures=_figures(self.ledger, self.state),
             alarms=alarms,
+            decisive=plan_card.decisive(
+                self.plan, self.ledger, self.state, self.disclosures, before=self.last_approved
+            ),
             sections=self._sections(self.plan, self.ledger, self.state),
         )
 

@@ -25,7 +25,8 @@ class Section:
     """A part of a card: rows of words under a title. With a `head` they are a table.
 
     `code` is shown as it stands, `diff` (a unified one) with its lines marked. The rows whose first
-    cell is in `alarming` are shown in red.
+    cell is in `alarming` are shown in red. A `folded` part shows its title until somebody opens it,
+    unless something in it alarms; on paper and in a terminal all of it shows.
     """
 
     title: str
@@ -35,16 +36,24 @@ class Section:
     code: str = ""
     diff: str = ""
     alarming: tuple[str, ...] = ()
+    folded: bool = False
+
+    @property
+    def shows_at_once(self) -> bool:
+        """Whether it stands open from the start."""
+        return not self.folded or any(row[0] in self.alarming for row in self.rows)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Card:
-    """A title, verdicts, a few figures (value and name), alarms, and sections."""
+    """A title, verdicts, a few figures (value and name), alarms, what decides in sentences (each its
+    name and the rest of it), and sections."""
 
     title: str
     verdicts: tuple[tuple[Tone, str], ...] = ()
     figures: tuple[Figure, ...] = ()
     alarms: tuple[str, ...] = ()
+    decisive: tuple[tuple[str, str], ...] = ()
     sections: tuple[Section, ...] = ()
 
     def html(self) -> str:
@@ -66,6 +75,7 @@ class Card:
         lines = [self.title, *(verdict for _, verdict in self.verdicts)]
         lines += [f"{figure[1]}: {figure[0]}" for figure in self.figures]
         lines += [f"!! {alarm}" for alarm in self.alarms]
+        lines += [f"{name}: {sentence}" for name, sentence in self.decisive]
         for section in self.sections:
             lines += ["", section.title.upper(), *_lines(section)]
         return "\n".join(visible(line) for line in lines)

@@ -38,6 +38,7 @@ def model_section(plan: Plan, hospital: str) -> Section:
         prose="No code of the researcher runs: the model is a description, and trusted code "
         "builds it here.",
         rows=tuple(_rows(plan, hospital)),
+        folded=True,
     )
 
 

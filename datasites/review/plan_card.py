@@ -11,10 +11,60 @@ from datasites.review.mock_result import HELD_OUT_EVERY, MockRun, Output
 from policies import known_parties
 from policies.known_parties import Known
 from syft_code.plans.plan import Plan
+from syft_code.privacy import odds
 
 LEAST_ROOM = 1.2
 """A tick must be so many times as long as the work is here, or a patient more may move it past."""
+NAMED = 6
+"""So many changed fields are named at once; the table has all."""
 OTHER_CODE = "The code is NOT the one fixed function that a request may carry: deny it."
+
+
+def decisive(
+    plan: Plan,
+    ledger: LedgerSummary,
+    state: PlanStatus,
+    leaves: Sequence[Disclosure],
+    *,
+    before: Plan | None,
+) -> tuple[tuple[str, str], ...]:
+    """The three sentences that decide, each with its name: what would leave, its cost, what is new."""
+    return (
+        ("What would leave", _leaving(plan, leaves)),
+        ("What it costs", _cost(ledger, state)),
+        ("What is new", _news(before, plan)),
+    )
+
+
+def _leaving(plan: Plan, leaves: Sequence[Disclosure]) -> str:
+    names = {"train": "training round", "evaluate": "evaluation"}
+    times = " and ".join(
+        f"{each.times} {names[each.purpose]}{'' if each.times == 1 else 's'}" for each in leaves
+    )
+    size = sum(each.bytes_in_all for each in leaves)
+    return (
+        f"the results of {times}, as sealed shares of at most {size:,} bytes in all; of them the researcher reads "
+        f"noised sums over at least {plan.min_hospitals} hospitals, and no record of a patient leaves."
+    )
+
+
+def _cost(ledger: LedgerSummary, state: PlanStatus) -> str:
+    budget = ledger.budget
+    means = odds.in_words(state.study_epsilon)
+    return (
+        f"epsilon {state.study_epsilon:.2f} of the {budget.epsilon:.2f} that a patient has for ever; "
+        f"left after it: {left_after(ledger, state)}. By this study {means} (but with probability "
+        f"{budget.delta:g})."
+    )
+
+
+def _news(before: Plan | None, plan: Plan) -> str:
+    if before is None:
+        return "all of it: no other plan was ever approved here."
+    fields = [change.field for change in plan_diff.of_plans(before, plan)]
+    more = f" and {len(fields) - NAMED} more" if len(fields) > NAMED else ""
+    named = ", ".join(fields[:NAMED])
+    return f"against {before.study}, the newest other plan approved here: {named}{more}."
 
 
 def purpose(plan: Plan) -> Section:
@@ -126,6 +176,7 @@ def who(plan: Plan, hospital: str, researcher: str, known: Known) -> Section:
         prose=f"A sum is released only over at least {plan.min_hospitals} of the "
         f"{len(plan.hospitals)} hospitals. Keys are cut short here; the JSON has all of them.",
         head=("party", "role", "key", "known as", "with"),
+        folded=True,
         rows=(
             (researcher, "researcher", plan_diff.short(plan.researcher_key), "", ""),
             *hospitals,
@@ -162,6 +213,7 @@ def what_leaves(disclosures: Sequence[Disclosure], plan: Plan) -> Section:
         f"add up to is a sum over at least {plan.min_hospitals} hospitals. {meanings} Beside them the researcher sees, of each round, whether it is done, its "
         f"step, its epsilon and the hashes of its shares. {_when(plan)}",
         head=("release", "what", "shape", "type", "bytes", "goes to"),
+        folded=True,
         rows=tuple(rows),
     )
 
@@ -197,6 +249,7 @@ def what_changed(before: Plan | None, after: Plan, *, code_before: str, code: st
         f"{plan_diff.short(before.hash)}). The code is the same but for the plan's hash; what "
         "really differs is the plan.",
         head=("field of the plan", "approved before", "asked for now"),
+        folded=True,
         rows=rows,
         diff=plan_diff.of_code(code_before, code),
     )
@@ -210,6 +263,7 @@ def code(text: str, sha256: str, *, fixed: bool) -> Section:
         prose=f"{verdict if fixed else OTHER_CODE} The vault runs the plan, never a text that it "
         "was sent.",
         code=text.rstrip("\n"),
+        folded=fixed,
     )
 
 
@@ -238,6 +292,7 @@ def tried_out(mock: MockRun | None) -> Section:
         title=title,
         prose="On drawn data, in a fresh training process like the vault's own, for at most "
         f"{mock.limit_s:g} s. A plan that runs here can still fail on real patients.",
+        folded=mock.ok,
         rows=tuple(rows),
     )
 

@@ -10,15 +10,14 @@
 """
 
 import ipaddress
-import json
 import re
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Field
 
 from federation.aggregator.storage.upload_buffer import Quotas
-from syft_code import canonical, toml_text
+from syft_code import canonical, toml_messages
 from syft_code.errors import InvalidInput, require
 from syft_code.plans.roster import HEX_KEY, NAME
 
@@ -121,21 +120,10 @@ def load(path: Path) -> AggregatorConfig:
     Raises:
         InvalidInput: with one sentence that names the field.
     """
-    try:
-        table = toml_text.loads(path.read_text(encoding="utf-8"))
-        as_json = json.dumps({**table, **_home_beside(path, table)}, default=str)
-        config: AggregatorConfig = TypeAdapter(AggregatorConfig).validate_json(as_json)
-        return config
-    except OSError as problem:
-        raise InvalidInput(
-            f"The aggregator's file {path} can't be read: {problem.strerror}."
-        ) from None
-    except InvalidInput as problem:
-        raise InvalidInput(f"In {path}, {problem}") from None
-    except ValidationError as problem:
-        raise InvalidInput(f"In {path}, {_first_problem(problem)}.") from None
-    except (ValueError, RecursionError) as problem:  # of TOML: huge numbers and deep nesting, too
-        raise InvalidInput(f"{path} must be TOML; {problem}.") from None
+    config: AggregatorConfig = toml_messages.load(
+        AggregatorConfig, path, what="aggregator", beside=("home",)
+    )
+    return config
 
 
 def joined(host: str, port: int) -> str:
@@ -145,25 +133,6 @@ def joined(host: str, port: int) -> str:
     ('[::1]:8201', 'localhost:8201')
     """
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-def _home_beside(path: Path, table: dict[str, object]) -> dict[str, str]:
-    home = table.get("home")
-    if not isinstance(home, str) or not home:
-        return {}
-    return {"home": str((path.resolve().parent / home).resolve())}
-
-
-def _first_problem(found: ValidationError) -> str:
-    """The field and what is wrong with it, in the words of somebody who writes such a file."""
-    first = found.errors(include_url=False, include_input=False)[0]
-    field = ".".join(str(part) for part in first["loc"])
-    if first["type"] == "missing":
-        return f"{field} must be there, and is not"
-    if first["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
-        known = ", ".join(AggregatorConfig.__dataclass_fields__)
-        return f"{field} is no field of an aggregator; the fields are {known}"
-    return canonical.first_problem(found).replace(": Input should be", " must be", 1)
 
 
 def _split(address: str) -> tuple[str, int] | None:

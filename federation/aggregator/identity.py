@@ -10,21 +10,16 @@ All files are 0600 in folders of 0700. A folder with some of them is refused: ne
 in an old folder would make every share that waits there worthless, silently.
 """
 
-import datetime
-import ipaddress
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from nacl.public import PrivateKey
 from nacl.signing import SigningKey
 
 from syft_code import canonical
 from syft_code.errors import InvalidInput, Unavailable, require
+from syft_code.evidence import tls_certificates
 from syft_code.plans.roster import Aggregator
 from syft_code.runtime.durable_files import sync_folder, write_durably
 
@@ -32,7 +27,6 @@ FOLDER = "identity"
 STAGING = "identity.new"
 PUBLIC = "public.json"
 FILES = ("sign.key", "seal.key", "tls.key", "tls.crt")
-VALID_DAYS = 3650
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -60,16 +54,12 @@ def create(home: Path, *, name: str, hosts: Sequence[str]) -> None:
     """Make keys and certificate in a staging folder; `commit` makes them the aggregator's."""
     staging = home / STAGING
     staging.mkdir(mode=0o700)
-    tls_key = ec.generate_private_key(ec.SECP256R1())
+    tls_key = tls_certificates.new_key()
     contents = {
         "sign.key": bytes(SigningKey.generate()).hex().encode("ascii"),
         "seal.key": bytes(PrivateKey.generate()).hex().encode("ascii"),
-        "tls.key": tls_key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        ),
-        "tls.crt": _certificate(tls_key, name=name, hosts=hosts),
+        "tls.key": tls_key,
+        "tls.crt": tls_certificates.self_signed(tls_key, name=name, hosts=hosts),
     }
     for file, data in contents.items():
         write_durably(staging / file, data)
@@ -101,13 +91,13 @@ def load(home: Path, *, name: str, hosts: Sequence[str]) -> Identity:
             tls_key=tls_key,
             certificate=certificate,
         )
-        made_for, names = _read_certificate(certificate)
+        made_for, names = tls_certificates.made_for(certificate)
     except (ValueError, TypeError):
         raise Unavailable(
             f"An aggregator's keys must be whole, and a file in {FOLDER}/ is not: restore it, "
             "or start with an empty folder and new keys."
         ) from None
-    missing = [host for host in hosts if _plain(host) not in names]
+    missing = [host for host in hosts if tls_certificates.plain_host(host) not in names]
     require(
         made_for == name and not missing,
         f"This folder's certificate is for the aggregator {made_for!r} at {', '.join(names)}"
@@ -116,21 +106,6 @@ def load(home: Path, *, name: str, hosts: Sequence[str]) -> Identity:
         error=Unavailable,
     )
     return identity
-
-
-def fingerprint(certificate: str) -> str:
-    """The SHA-256 of a certificate (PEM), as people compare it: 32 pairs of digits.
-
-    Raises:
-        InvalidInput: if it is no certificate.
-    """
-    try:
-        digest = x509.load_pem_x509_certificate(certificate.encode("ascii", "replace")).fingerprint(
-            hashes.SHA256()
-        )
-    except ValueError:
-        raise InvalidInput("A public.json must hold a TLS certificate, and holds none.") from None
-    return digest.hex(":").upper()
 
 
 def publish(home: Path, identity: Identity, *, address: str) -> Aggregator:
@@ -152,48 +127,3 @@ def published(home: Path) -> Aggregator:
         Aggregator, data, what="aggregator's entry", error=InvalidInput
     )
     return entry
-
-
-def _certificate(key: ec.EllipticCurvePrivateKey, *, name: str, hosts: Sequence[str]) -> bytes:
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    now = datetime.datetime.now(datetime.UTC)
-    alternatives = [
-        _general_name(text) for text in dict.fromkeys(("localhost", "127.0.0.1", *hosts))
-    ]
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(subject)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=VALID_DAYS))
-        .add_extension(x509.SubjectAlternativeName(alternatives), critical=False)
-        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    return certificate.public_bytes(serialization.Encoding.PEM)
-
-
-def _general_name(host: str) -> x509.GeneralName:
-    try:
-        return x509.IPAddress(ipaddress.ip_address(host))
-    except ValueError:
-        return x509.DNSName(host)
-
-
-def _plain(host: str) -> str:
-    """A host as a certificate gives it back: an IP address in its shortest form."""
-    try:
-        return str(ipaddress.ip_address(host))
-    except ValueError:
-        return host
-
-
-def _read_certificate(pem: bytes) -> tuple[str, list[str]]:
-    certificate = x509.load_pem_x509_certificate(pem)
-    name = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)[0].value
-    names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    hosts = names.get_values_for_type(x509.DNSName)
-    addresses = names.get_values_for_type(x509.IPAddress)
-    return str(name), [*hosts, *(str(address) for address in addresses)]

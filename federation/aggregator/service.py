@@ -20,6 +20,7 @@ from federation.aggregator.storage.store import AggregatorStore
 from federation.aggregator.storage.vector_files import RESERVE_BYTES
 from federation.aggregator.study_records import StudyFacts
 from syft_code.errors import Unavailable, require
+from syft_code.evidence import tls_certificates
 from syft_code.plans.messages import Signed
 from syft_code.plans.roster import Aggregator
 
@@ -58,7 +59,7 @@ class AggregatorService:
         facts = {
             "name": public.name,
             "address": public.address,
-            "certificate_sha256": aggregator_identity.fingerprint(public.certificate),
+            "certificate_sha256": tls_certificates.fingerprint(public.certificate),
             "version": program_version(),
         }
         with self._store.transaction() as database:

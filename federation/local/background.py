@@ -12,8 +12,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from datasites.hospital.supervisor import START_TIMEOUT_S
 from federation.local.commands import READY, ROOT
-from federation.local.supervisor import START_TIMEOUT_S
 from syft_code.errors import Unavailable
 
 STOP_S = 60.0

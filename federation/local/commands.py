@@ -7,7 +7,6 @@ import contextlib
 import os
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,14 @@ import typer
 from rich.console import Console
 
 from datasites.demo import demo_hospitals, played_owners
+from datasites.hospital import supervisor
+from datasites.hospital.supervisor import (
+    MAX_START_S,
+    START_TIMEOUT_S,
+    StartTimeout,
+    until_interrupted,
+    wait_for_interrupt,
+)
 from datasites.site_users import FIRST_USER
 from federation.local import (
     aggregator_processes,
@@ -24,11 +31,9 @@ from federation.local import (
     party_users,
     provisioning,
     state_folder,
-    supervisor,
 )
 from federation.local.federation_file import FederationConfig
 from federation.local.party_users import FirstUser
-from federation.local.supervisor import MAX_START_S, START_TIMEOUT_S, StartTimeout
 from syft_code.errors import InvalidInput, require
 from syft_code.runtime.cli_input import require_positive
 from syft_code.runtime.cli_output import quoted
@@ -39,7 +44,6 @@ NOTEBOOKS = (
     "datasites/notebooks/review_requests.ipynb",
 )
 STATE = Path("federation_state")
-WAKE_S = 0.5
 READY = "Stop with Ctrl-C"
 """How `up` ends what it says once all is ready."""
 console = Console()
@@ -106,7 +110,7 @@ def up(
         follow=follow,
     )
     with (
-        _until_interrupted(),
+        until_interrupted(_print),
         _started(start),
         _played(start),
     ):
@@ -142,7 +146,7 @@ def lab(
     environment = os.environ | {"CONSILIUM_STATE": str(state.resolve())}
     environment |= {"CONSILIUM_HOSPITAL": follow} if follow else {}
     with (
-        _until_interrupted(),
+        until_interrupted(_print),
         _started(start),
         _played(start),
     ):
@@ -162,25 +166,6 @@ def run_jupyter(command: list[str], environment: Mapping[str, str]) -> None:
             f"CONSILIUM_STATE={environment['CONSILIUM_STATE']}."
         )
         wait_for_interrupt()
-
-
-def wait_for_interrupt() -> None:
-    """Wait for ever, in short pieces: Python runs a signal's handler when this thread wakes.
-
-    A signal may meet any thread of the process, and one that met another wakes this one from no long wait.
-    """
-    never = threading.Event()
-    while not never.wait(WAKE_S):
-        pass
-
-
-@contextlib.contextmanager
-def _until_interrupted() -> Iterator[None]:
-    """Ctrl-C, or a signal to end, is how a federation is stopped: it says so, and is no failure."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        _print("Stopped. Start again, and all is as it was.")
 
 
 @contextlib.contextmanager

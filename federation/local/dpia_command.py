@@ -12,8 +12,9 @@ from typing import Annotated
 
 import typer
 
+from datasites.hospital.hospital_file import HospitalEntry
 from federation.local import federation_file
-from federation.local.federation_file import FederationConfig, HospitalEntry
+from federation.local.federation_file import FederationConfig
 from syft_code.errors import InvalidInput
 from syft_code.runtime.cli_input import quoted_path, require_output_file
 from syft_code.runtime.cli_output import quoted, sentence

@@ -26,53 +26,17 @@ from pydantic import Field, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from datasites.data.readers import Kind
-from datasites.data.train_test_split import HELD_OUT
-from datasites.site import MOST_PROCESSES, WantedDevice
+from datasites.hospital.hospital_file import LEAST_PORT, MOST_PORT, HospitalEntry, Port
 from syft_code import canonical, toml_text
 from syft_code.errors import InvalidInput, require
-from syft_code.models.devices import Precision
-from syft_code.plans.catalogue import LARGEST_DELTA, LEAST_DELTA
 from syft_code.plans.roster import NAME
 from syft_code.runtime.cli_output import plain, quoted
 
-LEAST_PORT, MOST_PORT = 1024, 65_535
 FIRST_PORT = 8101
 AGGREGATORS = 3
 AGGREGATOR_PORTS = 99
 """So far above the first hospital's port, less one, is the first aggregator's."""
 PORTS = AGGREGATOR_PORTS + AGGREGATORS
-Port = Annotated[int, Field(ge=LEAST_PORT, le=MOST_PORT)]
-Delta = Annotated[float, Field(ge=LEAST_DELTA, le=LARGEST_DELTA)]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-
-
-@canonical.message
-class HospitalEntry:
-    """One hospital, with what its first policy.toml says: see `policies.site_policy`.
-
-    Units: a round that takes longer than `round_limit_s` seconds is ended inside the hospital; its
-    batches are split between so many `training_processes`, and computed on `device` in `precision`.
-
-    `patients`, `held_out` and `lacks` are what its owner says of the data to the public.
-    """
-
-    name: str
-    port: Port
-    epsilon: Positive
-    delta: Delta
-    kind: Kind = "ham10000"
-    data: str = ""
-    patients: Annotated[int, Field(ge=0)] = 0
-    held_out: Annotated[float, Field(ge=0, lt=1)] = HELD_OUT
-    lacks: tuple[str, ...] = ()
-    min_noise_multiplier: Positive = 0.3
-    min_patients: Annotated[int, Field(ge=1)] = 1
-    epsilon_alone: Positive | None = None
-    tell_researchers: bool = False
-    round_limit_s: Positive = 6 * 3600.0
-    training_processes: Annotated[int, Field(ge=1, le=MOST_PROCESSES)] = 1
-    device: WantedDevice = "cpu"
-    precision: Precision = "float32"
 
 
 @canonical.message

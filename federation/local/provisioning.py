@@ -11,19 +11,17 @@ from nacl.signing import SigningKey
 from datasites import private_files
 from datasites.demo import demo_hospitals, stand_ins
 from datasites.demo.demo_hospitals import HospitalSpec
+from datasites.hospital import supervisor
+from datasites.hospital.supervisor import START_TIMEOUT_S, Say
 from datasites.owner.owner import Owner
-from datasites.owner.publishing import Declaration
-from datasites.site import SiteSettings
-from federation.local import aggregator_processes, supervisor
-from federation.local.federation_file import FederationConfig, HospitalEntry
+from federation.local import aggregator_processes
+from federation.local.federation_file import FederationConfig
 from federation.local.party_users import PartyUsers
 from federation.local.state_folder import CREDENTIALS, HOSPITALS, RESEARCHER_KEY, STAND_INS
-from federation.local.supervisor import START_TIMEOUT_S, Say
-from federation.researcher.storage.credentials import Credentials, HospitalLogin
+from federation.researcher.storage import joining
+from federation.researcher.storage.credentials import Credentials
 from federation.transport.retry import retry_while_progressing
-from policies.site_policy import SitePolicy
 from syft_code.errors import InvalidInput, Unavailable, require
-from syft_code.plans.catalogue import Terms
 from syft_code.runtime.cli_input import require_folder
 
 T = TypeVar("T")
@@ -109,27 +107,14 @@ def hospitals(config: FederationConfig, state: Path) -> list[HospitalSpec]:
     return [
         HospitalSpec(
             home=(state / HOSPITALS / entry.name).resolve(),
-            settings=SiteSettings(
-                name=entry.name,
-                port=entry.port,
-                round_limit_s=entry.round_limit_s,
-                training_processes=entry.training_processes,
-                device=entry.device,
-                precision=entry.precision,
-            ),
-            policy=policy(config, entry),
+            settings=entry.site_settings(),
+            policy=entry.policy(min_hospitals=config.min_hospitals),
             kind=entry.kind,
             data=entry.data,
-            declared=_declared(entry),
+            declared=entry.declaration(),
         )
         for entry in config.hospital
     ]
-
-
-def _declared(entry: HospitalEntry) -> Declaration | None:
-    if not entry.patients:
-        return None
-    return Declaration(patients=entry.patients, held_out=entry.held_out, lacks=entry.lacks)
 
 
 def exchange_keys(config: FederationConfig, state: Path, owners: Sequence[Owner]) -> None:
@@ -148,24 +133,9 @@ def researcher_key(state: Path) -> SigningKey:
 def invite(config: FederationConfig, state: Path, owners: Sequence[Owner]) -> Credentials:
     """An account at every hospital and a signing key, for one researcher."""
     email = f"researcher-{secrets.token_hex(3)}@example.org"
-    accounts = tuple(
-        HospitalLogin(hospital=o.name, url=o.settings.url, email=email, password=o.invite(email))
-        for o in owners
-    )
+    accounts = tuple(joining.accept(owner.invite(email)) for owner in owners)
     return Credentials(
         accounts=accounts,
         aggregators=aggregator_processes.entries(config, state),
         signing_key=researcher_key(state).encode().hex(),
     )
-
-
-def policy(config: FederationConfig, entry: HospitalEntry) -> SitePolicy:
-    terms = Terms(
-        epsilon=entry.epsilon,
-        delta=entry.delta,
-        min_noise_multiplier=entry.min_noise_multiplier,
-        min_patients=entry.min_patients,
-        min_hospitals=config.min_hospitals,
-        epsilon_alone=entry.epsilon_alone,
-    )
-    return SitePolicy(terms=terms, tell_researchers=entry.tell_researchers)

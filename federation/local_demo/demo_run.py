@@ -15,6 +15,7 @@ from datasites.data.folders.reading import Reading
 from datasites.data.readers import Kind
 from datasites.demo import demo_hospitals, partitioners
 from datasites.demo.demo_hospitals import Part
+from datasites.hospital.supervisor import Say, signals_ignored
 from federation.evaluation.encoded_pictures import EncodedPictures
 from federation.evaluation.exact_metrics import HospitalCohorts
 from federation.local import provisioning
@@ -22,7 +23,6 @@ from federation.local.federation_file import FederationConfig
 from federation.local.party_users import PartyUsers
 from federation.local.provisioning import patiently
 from federation.local.state_folder import STAND_INS
-from federation.local.supervisor import Say, signals_ignored
 from federation.local_demo.demo_study import DemoStudy
 from federation.researcher.outcome import Outcome
 from federation.researcher.session import Researcher

@@ -10,9 +10,9 @@ from pathlib import Path
 from nacl.signing import SigningKey
 from rich.console import Console
 
+from datasites.hospital.supervisor import Say
 from federation.evaluation.encoded_pictures import EncodedPictures
 from federation.evaluation.exact_metrics import HospitalCohorts
-from federation.local.supervisor import Say
 from federation.local_demo import demo_results
 from federation.reporting import noised_figures
 from federation.reporting.progress_bar import Display

@@ -21,6 +21,7 @@ from federation.researcher.outcome import Outcome, RoundRecord
 from syft_code.cohort import Cohort
 from syft_code.errors import InvalidInput, require
 from syft_code.metrics import scoring
+from syft_code.privacy import odds
 from syft_code.runtime import html_templates
 from syft_code.runtime.durable_files import write_durably
 
@@ -79,6 +80,7 @@ def write(
         data_name=_DATA_NAMES[outcome.plan.data.kind],
         stand_in=_stand_in(certificate),
         owner_only=OWNER_ONLY if owner_only else "",
+        decisive=_decisive(outcome, certificate, exact, baselines),
         **_model(outcome, certificate, exact, baselines),
         **_costs(outcome, certificate, budgets or {}),
         **_evidence(outcome, certificate),
@@ -95,6 +97,71 @@ def write(
 def _stand_in(certificate: Certificate) -> str:
     sentence: str = certificate["stand_in_sentence"].removeprefix("STAND-IN: ")
     return sentence[:1].upper() + sentence[1:]
+
+
+def _decisive(
+    outcome: Outcome,
+    certificate: Certificate,
+    exact: Sequence[Figures],
+    baselines: Sequence[Baseline],
+) -> list[tuple[str, str]]:
+    """What left, what it cost and what it came to: the three sentences that a reader needs first."""
+    return [
+        ("What left the hospitals", _left(outcome)),
+        ("What it cost", _cost(certificate)),
+        ("What it came to", _came_to(outcome, exact[-1] if exact else {}, baselines)),
+    ]
+
+
+def _left(outcome: Outcome) -> str:
+    rounds = outcome.rounds
+    if not rounds:
+        return "nothing: no round was summed."
+    evaluations = sum(bool(record.metrics) for record in rounds)
+    fewest = min(len(record.trained) for record in rounds)
+    return (
+        f"noised sums over at least {fewest} hospitals, of {len(rounds)} training rounds and "
+        f"{evaluations} evaluations, each sent as sealed shares; no record of a patient."
+    )
+
+
+def _cost(certificate: Certificate) -> str:
+    stated = [own for own in certificate["hospitals"] if own["epsilon"] is not None]
+    if not stated:
+        return "not known: no hospital's ledger stated it."
+    most = max(stated, key=lambda own: float(own["epsilon"]))
+    means = odds.in_words(float(most["epsilon"]))
+    return (
+        f"at most epsilon {at_least(most['epsilon'])} of a patient's budget (at {most['name']}): by this "
+        f"study {means} (but with probability {delta_text(most['delta'])})."
+    )
+
+
+def _came_to(outcome: Outcome, exact: Figures, baselines: Sequence[Baseline]) -> str:
+    data = outcome.plan.data
+    name = plots.shown_metrics(data)[0]
+    measured = next((one for one in reversed(outcome.rounds) if one.metrics), None)
+    said = f"a {_inside(plots.words(name, data))} of "
+    if exact:
+        said += f"{noised_figures.exactly(exact, name, data)} (exact, which only a demo can know)"
+    elif measured:
+        said += (
+            f"{noised_figures.noised(measured, name, data)}, as far as the noise lets anybody see"
+        )
+    else:
+        return "nothing was measured."
+    chance = noised_figures.chance_level(name, data)
+    held_against = [] if chance is None else [f"chance {number(chance)}"]
+    held_against += [
+        f"{_inside(one.name)} {noised_figures.exactly(one.metrics, name, data)}"
+        for one in baselines
+    ]
+    return said + (f"; {', '.join(held_against)}." if held_against else ".")
+
+
+def _inside(name: str) -> str:
+    """A name as it stands inside a sentence."""
+    return name[:1].lower() + name[1:]
 
 
 def _model(

@@ -5,6 +5,7 @@ where they stopped when a connection is lost, for as long as they get further or
 """
 
 import re
+import ssl
 from collections.abc import Callable
 from typing import Any
 
@@ -28,12 +29,19 @@ class BlobClient:
     """What one hospital's front desk takes and gives beside PySyft."""
 
     def __init__(
-        self, url: str, account_key: SigningKey, *, patience_s: float = PATIENCE_S
+        self,
+        url: str,
+        account_key: SigningKey,
+        *,
+        tls: ssl.SSLContext | None = None,
+        patience_s: float = PATIENCE_S,
     ) -> None:
         self._url = url
         self._key = account_key
         self._patience_s = patience_s
-        self._http = httpx.Client(base_url=url, timeout=SILENCE_S, trust_env=False)
+        self._http = httpx.Client(
+            base_url=url, timeout=SILENCE_S, trust_env=False, verify=tls or True
+        )
 
     def close(self) -> None:
         """Let the connections go."""

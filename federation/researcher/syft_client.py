@@ -34,6 +34,7 @@ from syft_code.plans import traveller
 from syft_code.plans.catalogue import AssetCard, Terms
 from syft_code.plans.messages import NO_PART, Signed, Ticket
 from syft_code.plans.plan import Plan
+from syft_code.runtime import tls
 from syft_code.runtime.quiet_imports import left_out, quiet_import, silence
 
 with quiet_import(), left_out("torch"):
@@ -239,15 +240,18 @@ class HospitalClient:
 
 def _entered(account: HospitalLogin) -> _Entered:
     """Log in; PySyft itself sets no time limits, and a silent front desk would hold it for ever."""
+    trusted = account.pinned()
     try:
-        httpx.get(f"{account.url}{ALIVE}", timeout=ANSWER, trust_env=False)
-        guest = DatasiteClient(connection=_SigningConnection(url=account.url))
+        alive = f"{account.url}{ALIVE}"
+        httpx.get(alive, timeout=ANSWER, trust_env=False, verify=trusted or True)
+        guest = DatasiteClient(connection=_SigningConnection.trusting(trusted, url=account.url))
         client = guest.login(email=account.email, password=account.password, cache=False)
     except Exception as problem:  # PySyft raises many kinds for a server that is away
         raise _login_error(account, problem) from None
     session = client.connection.session
     session.request = functools.partial(session.request, timeout=(CONNECT_S, SILENCE_S))
-    return _Entered(client=client, bulk=BlobClient(account.url, client.credentials.signing_key))
+    bulk = BlobClient(account.url, client.credentials.signing_key, tls=trusted)
+    return _Entered(client=client, bulk=bulk)
 
 
 def _ticket(answer: object) -> Ticket:
@@ -284,6 +288,9 @@ def _login_error(account: HospitalLogin, problem: Exception) -> ConsiliumError:
             f"{account.hospital} did not accept the login of {account.email}: "
             f"{problem.public_message}"
         )
+    untrusted = tls.why_untrusted(problem)
+    if untrusted:
+        return Refused(account.not_trusted(untrusted))
     return Unavailable(
         f"The front desk of {account.hospital} does not answer at {account.url}: see that it runs. "
         f"({type(problem).__name__})"

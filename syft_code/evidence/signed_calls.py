@@ -4,10 +4,38 @@ A front desk gives a member whose head is signed long calls and places of its ow
 connection signs none.
 """
 
+import ssl
 from collections.abc import Callable
 from typing import Any
 
+from requests.adapters import HTTPAdapter  # type: ignore[import-untyped]
+from urllib3.util.retry import Retry
+
 from syft_code.evidence import http_signatures
+
+
+class Pinned(HTTPAdapter):  # type: ignore[misc]
+    """HTTPS as one context has it, without the authorities that `requests` would add to it."""
+
+    def __init__(self, tls: ssl.SSLContext) -> None:
+        self._tls = tls
+        super().__init__(max_retries=Retry(total=3, backoff_factor=0.5))
+
+    def init_poolmanager(self, *arguments: Any, **options: Any) -> None:
+        """Connections with this context; a name adds nothing to a pinned certificate."""
+        super().init_poolmanager(
+            *arguments, **options, ssl_context=self._tls, assert_hostname=False
+        )
+
+    def build_connection_pool_key_attributes(
+        self, request: Any, verify: Any, cert: Any = None
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Where it goes, and nothing of a list of authorities that `requests` found in the environment."""
+        where, _ = super().build_connection_pool_key_attributes(request, verify, cert)
+        return where, {}
+
+    def cert_verify(self, conn: Any, url: Any, verify: Any, cert: Any) -> None:
+        """Load no authorities into the context."""
 
 
 def signing(
@@ -25,6 +53,14 @@ def signing(
         __version__ = 1
 
         account: Any = None
+
+        @classmethod
+        def trusting(cls, tls: ssl.SSLContext | None, *, url: str) -> Any:
+            """A connection to a front desk that is checked by this context, or by public authorities."""
+            made = cls(url=url)
+            if tls is not None:
+                made.session.mount("https://", Pinned(tls))
+            return made
 
         def login(self, email: str, password: str) -> Any:
             """Log in, and sign calls with the account's key from then on."""

@@ -32,6 +32,7 @@ def test_a_simulation_is_measured_with_one_process_and_with_two(tmp_path: Path) 
     assert "two processes against one" in written(tmp_path)["simulation"]
 
 
+@pytest.mark.slow
 @pytest.mark.servers
 @pytest.mark.timeout(400)
 def test_a_round_is_measured_through_real_parties(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from datasites.data.readers.images import ham10000
 from datasites.demo import stand_ins
 from syft_code.secret_sharing import compression
 
-pytestmark = pytest.mark.thorough
+pytestmark = pytest.mark.slow
 
 TINY = Scale(size_px=16, channels=(2, 2), steps=8, sample_rate=0.5)
 PLAIN = Scenario(name="plain", rounds=4)

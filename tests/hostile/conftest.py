@@ -15,11 +15,12 @@ import pytest
 from nacl.signing import SigningKey
 
 from datasites import site, site_processes
+from datasites.hospital.supervisor import running
 from datasites.owner.owner import Owner
 from datasites.owner.publishing import Declaration
+from datasites.review.evidence import Evidence
 from datasites.site import Site, SiteSettings
-from federation.local.supervisor import running
-from federation.researcher.storage.credentials import HospitalLogin
+from federation.researcher.storage import joining
 from federation.researcher.syft_client import HospitalClient
 from syft_code.evidence import http_signatures
 from syft_code.plans import traveller
@@ -281,6 +282,11 @@ class OurSite:
     def asset(self) -> Any:
         return self.alice._client.datasets.get_all()[0].assets[0]
 
+    def evidence(self, plan: Plan) -> Evidence:
+        """What the owner sees of the request for a plan; no other one is weighed."""
+        (found,) = [e for e in self.owner.submitted() if e.request.plan_hash == plan.hash]
+        return self.owner.weigh(found)
+
     def request(self, name: str) -> Any:
         """Alice's code request for a function, as PySyft keeps it."""
         (found,) = [
@@ -289,6 +295,11 @@ class OurSite:
             if request.code.service_func_name == name
         ]
         return found
+
+
+def joined(ours: OurSite, email: str) -> str:
+    """The password of a new researcher's account."""
+    return joining.accept(ours.owner.invite(email)).password
 
 
 def travelling(ours: OurSite, wanted: Plan, **changes: Any) -> SubmitUserCode:
@@ -381,11 +392,8 @@ def ours(started: tuple[Site, Desk, int]) -> Iterator[OurSite]:
     )
     for party in parties(agreed):
         owner.add_party(party, words=party.words)
-    url = owner.settings.url
     alice, bob = (
-        HospitalClient(
-            HospitalLogin(hospital="north", url=url, email=email, password=owner.invite(email))
-        )
+        HospitalClient(joining.accept(owner.invite(email)))
         for email in ("alice@example.org", "bob@example.org")
     )
     alice.submit(agreed)
@@ -393,7 +401,7 @@ def ours(started: tuple[Site, Desk, int]) -> Iterator[OurSite]:
     alice.submit(pending)
     yield OurSite(
         site=home,
-        desk=Desk(url),
+        desk=Desk(owner.settings.url),
         owner=owner,
         alice=alice,
         bob=bob,

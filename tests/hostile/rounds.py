@@ -26,7 +26,7 @@ def agree(ours: OurSite, study: str, *, epsilon: float | None = None, **changes:
     fields = {"hospitals": ours.agreed.hospitals, "dp_sgd": cheap, "evaluation": None} | changes
     agreed = plan(ours.keys, study=study, **fields)
     ours.alice.submit(agreed)
-    (evidence,) = [e for e in ours.owner.requests() if e.plan == agreed]
+    evidence = ours.evidence(agreed)
     ours.owner.approve(evidence, epsilon=epsilon, anyway=True)
     return agreed
 

@@ -315,8 +315,8 @@ def test_what_a_call_does_not_need_is_refused_before_it_is_unpacked(
 @pytest.mark.parametrize(
     ("module", "runs"),
     [
-        ("syft", True),
-        ("datasites.desk.syft_server", False),
+        pytest.param("syft", True, marks=pytest.mark.slow),
+        pytest.param("datasites.desk.syft_server", False, marks=pytest.mark.slow),
         ("federation.researcher.syft_client", False),
     ],
 )
@@ -425,12 +425,12 @@ def test_a_code_request_with_anything_but_the_traveller_is_refused(
     wanted = plan(ours.keys, study="nearly")
     text = texts(traveller.source(wanted.hash))[name]
     assert text != traveller.source(wanted.hash)
-    before = len(ours.owner.requests())
+    before = len(ours.owner.submitted())
     answer = ours.desk.call(
         ours.alice_key, "code.request_code_execution", code=travelling(ours, wanted, code=text)
     )
     assert "byte for byte" in refusal(answer)
-    assert len(ours.owner.requests()) == before
+    assert len(ours.owner.submitted()) == before
 
 
 POLICY_TEXT = """

@@ -13,7 +13,7 @@ from datasites.desk.web.login import WRONG, Logins, TooManyTries
 from datasites.desk.web.rate_limit import FREE_TRIES, LoginRateLimit
 from syft_code.errors import InvalidMessage
 from syft_code.runtime.quiet_imports import quiet_import
-from tests.hostile.conftest import HTTP, OurSite, new_key, unpack
+from tests.hostile.conftest import HTTP, OurSite, joined, new_key, unpack
 
 with quiet_import():
     import syft
@@ -138,7 +138,7 @@ def test_the_sixth_wrong_try_must_wait_and_pysyfts_client_says_so(ours: OurSite)
 
 def test_pysyfts_own_client_logs_in_and_sees_the_mock(ours: OurSite) -> None:
     email = "dora@example.org"
-    client = syft.login(url=ours.desk.url, email=email, password=ours.owner.invite(email))
+    client = syft.login(url=ours.desk.url, email=email, password=joined(ours, email))
     (asset,) = client.datasets.get_all()[0].assets
     assert len(asset.mock) > 0
 

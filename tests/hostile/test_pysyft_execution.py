@@ -68,6 +68,7 @@ def ages_of(plain: PlainSite) -> Any:
     return plain.alice.datasets.get_all()[0].assets[0]
 
 
+@pytest.mark.slow
 def test_s5_an_approval_for_one_run_runs_for_ever_there_and_once_here(
     plain: PlainSite, ours: OurSite
 ) -> None:

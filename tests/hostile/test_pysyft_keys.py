@@ -24,6 +24,7 @@ from tests.hostile.conftest import (
     Desk,
     OurSite,
     PlainSite,
+    joined,
     plain_site_of_its_own,
     refusal,
 )
@@ -76,7 +77,7 @@ def test_s12_a_thief_of_account_keys_owns_everything_there_and_nothing_here(
     assert isinstance(plain.desk.call(stolen, "user.get_all"), SyftSuccess)
 
     carol = "carol@example.org"
-    told = log_in(ours.desk, carol, ours.owner.invite(carol))  # a front desk still is PySyft
+    told = log_in(ours.desk, carol, joined(ours, carol))  # a front desk still is PySyft
     kept = keys_in(ours.site.desk / "syft.db")
     assert told.signing_key == kept[carol]
     for path in (ours.site.home, ours.site.desk, *ours.site.desk.glob("syft.db*")):

@@ -89,7 +89,7 @@ def test_the_vault_checks_a_call_however_it_comes(ours: OurSite) -> None:
 @pytest.mark.parametrize("how", [pytest.param("front desk alone", marks=pytest.mark.slow), "vault"])
 def test_an_owners_no_ends_it_through_either_of_them(ours: OurSite, how: str) -> None:
     agreed = begun(ours, f"no-{how.split()[0]}")
-    (evidence,) = [e for e in ours.owner.requests() if e.plan == agreed]
+    evidence = ours.evidence(agreed)
     if how == "vault":
         ours.owner.revoke(evidence, "We have changed our minds.")
     else:
@@ -184,7 +184,7 @@ def test_the_list_of_all_requests_is_the_owners(ours: OurSite) -> None:
         assert "Only the owner" in sentence(HTTP.get(ours.desk.url + path, headers=signed))
     signed = http_signatures.headers(SigningKey.generate(), "GET", path)
     assert "Only accounts" in sentence(HTTP.get(ours.desk.url + path, headers=signed))
-    assert {evidence.request.researcher for evidence in ours.owner.requests()}
+    assert {evidence.request.researcher for evidence in ours.owner.submitted()}
 
 
 @pytest.mark.slow
@@ -196,5 +196,5 @@ def test_who_waits_in_many_places_keeps_nobody_else_out(ours: OurSite) -> None:
         waiting = [pool.submit(ours.alice.bulk.ticket, waited) for _ in range(120)]
         assert ours.bob.terms().min_hospitals >= 3
         assert all(one.result().ticket == waited for one in waiting)
-    (evidence,) = [e for e in ours.owner.requests() if e.plan == agreed]
+    evidence = ours.evidence(agreed)
     ours.owner.revoke(evidence, "It has shown what it should.")

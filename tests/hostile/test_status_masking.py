@@ -42,10 +42,10 @@ def quiet(ours: OurSite) -> Quiet:
     }
     for wanted in plans.values():
         ours.alice.submit(wanted)
-    evidence = {each.request.plan_hash: each for each in ours.owner.requests()}
-    ours.owner.deny(evidence[plans["denied"].hash], REASON)
-    ours.owner.approve(evidence[plans["revoked"].hash])
-    ours.owner.revoke(evidence[plans["revoked"].hash], REASON)
+    evidence = ours.evidence(plans["revoked"])
+    ours.owner.deny(ours.evidence(plans["denied"]), REASON)
+    ours.owner.approve(evidence)
+    ours.owner.revoke(evidence, REASON)
     return Quiet(**plans)
 
 
@@ -64,7 +64,7 @@ def code_of(ours: OurSite, link: Any) -> Any:
 
 
 def test_the_owner_sees_what_was_decided(ours: OurSite, quiet: Quiet) -> None:
-    status = {each.request.plan_hash: each.request.status for each in ours.owner.requests()}
+    status = {each.request.plan_hash: each.request.status for each in ours.owner.submitted()}
     assert status[quiet.pending.hash] == "pending"
     assert [status[each.hash] for each in quiet.said_no] == ["rejected", "rejected"]
     assert status[ours.agreed.hash] == "approved"
@@ -143,7 +143,7 @@ def test_asking_again_for_a_denied_plan_says_what_it_says_of_a_pending_one(
 def test_an_approval_does_not_show_that_there_was_a_denial_before(ours: OurSite) -> None:
     wanted = plan(ours.keys, study="quiet-changed", hospitals=ours.agreed.hospitals)
     ours.alice.submit(wanted)
-    evidence = {each.request.plan_hash: each for each in ours.owner.requests()}[wanted.hash]
+    evidence = ours.evidence(wanted)
     ours.owner.deny(evidence, REASON)
     ours.owner.approve(evidence)
     history = as_alice(ours, wanted).history
@@ -155,9 +155,9 @@ def test_an_approval_does_not_show_that_there_was_a_denial_before(ours: OurSite)
 def test_what_the_front_desk_alone_approved_waits_for_the_owners_signature(ours: OurSite) -> None:
     wanted = plan(ours.keys, study="quiet-unsigned", hospitals=ours.agreed.hospitals)
     ours.alice.submit(wanted)
-    evidence = {each.request.plan_hash: each for each in ours.owner.requests()}[wanted.hash]
+    evidence = ours.evidence(wanted)
     ours.owner._session.approve(evidence.request_id)
-    (seen,) = [one for one in ours.owner.requests() if one.request.plan_hash == wanted.hash]
+    (seen,) = [one for one in ours.owner.submitted() if one.request.plan_hash == wanted.hash]
     assert seen.status == "approved" and "in the vault the plan is undecided" in seen.disagreement
     assert as_alice(ours, wanted).history == []
     assert not ours.alice.has_approved(wanted.hash)

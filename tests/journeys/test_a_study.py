@@ -271,7 +271,7 @@ SCAFFOLDED, BROUGHT = VARIANTS
 @pytest.mark.parametrize(
     "changes",
     [
-        pytest.param(VARIANTS[SCAFFOLDED], id=SCAFFOLDED),
+        pytest.param(VARIANTS[SCAFFOLDED], id=SCAFFOLDED, marks=pytest.mark.slow),
         pytest.param(VARIANTS[BROUGHT], id=BROUGHT, marks=pytest.mark.slow),
     ],
 )

@@ -14,7 +14,11 @@ Guarantee: a member whose request's head arrives within t seconds of the connect
 Does not protect: against a flood that fills the line, or the kernel's queue of connections.
 """
 
+import asyncio
+import functools
 import json
+import socket
+import ssl
 from asyncio import TimerHandle, Transport
 from collections.abc import MutableMapping
 from typing import Any
@@ -143,16 +147,38 @@ def of_request(scope: MutableMapping[str, Any]) -> Connection:
     return connection
 
 
-def server(app: Any, *, port: int = 0) -> uvicorn.Server:
-    """A server of the front desk's application, at a port of this machine."""
-    return uvicorn.Server(
-        uvicorn.Config(
-            app,
-            host="127.0.0.1",
-            port=port,
-            http=Connection,
-            ws="none",
-            log_level="warning",
-            timeout_graceful_shutdown=3,
-        )
+def server(
+    app: Any, *, host: str = "127.0.0.1", port: int = 0, tls: ssl.SSLContext | None = None
+) -> uvicorn.Server:
+    """A server of the front desk's application: plain HTTP, or TLS if it is told what to show."""
+    config = uvicorn.Config(
+        app,
+        host=host,
+        port=port,
+        http=Connection,
+        ws="none",
+        log_level="warning",
+        timeout_graceful_shutdown=3,
     )
+    return uvicorn.Server(config) if tls is None else _TlsServer(config, tls)
+
+
+class _TlsServer(uvicorn.Server):
+    """A server behind TLS, whose handshake has as long as a head."""
+
+    def __init__(self, config: uvicorn.Config, tls: ssl.SSLContext) -> None:
+        super().__init__(config)
+        self._tls = tls
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen as ever, with our own context in place of the one that uvicorn would make."""
+        self.config.ssl = self._tls
+        loop = asyncio.get_running_loop()
+        plain = loop.create_server
+        loop.create_server = functools.partial(  # type: ignore[method-assign]
+            plain, ssl_handshake_timeout=HEAD_S
+        )
+        try:
+            await super().startup(sockets)
+        finally:
+            loop.create_server = plain  # type: ignore[method-assign]

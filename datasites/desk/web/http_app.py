@@ -4,6 +4,7 @@
     /api/v2/, /metadata, /api    PySyft's own
     /api/v2/api_call             a packed call, to the front desk's chokepoint
     /api/v2/login                an e-mail and a password, within limits (`login`, `rate_limit`)
+    /invitations                 the code of an invitation, and a password: an account
     /blobs, /tickets, ...        what travels beside PySyft (`blob_routes`)
 
 Nothing here imports PySyft; `syft_server` hands over what PySyft has to do with it.
@@ -16,9 +17,10 @@ from fastapi import APIRouter, Body, FastAPI, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import PlainTextResponse
 
+from datasites.desk.storage.invitations import Invitations
 from datasites.desk.storage.security_log import SecurityLog
 from datasites.desk.storage.ticket_owners import TicketOwners
-from datasites.desk.web import blob_routes, middleware
+from datasites.desk.web import blob_routes, invitation_routes, middleware
 from datasites.desk.web.login import MAX_EMAIL, MAX_PASSWORD, Logins, TooManyTries
 from datasites.desk.web.middleware import PREFIX
 from datasites.protocol.code_request import CodeRequests
@@ -63,6 +65,9 @@ class DeskServices(Protocol):
     def require_owner(self, account: str) -> None:
         """Raise `Refused` unless an account key (hex) is the owner's."""
 
+    def enroll(self, email: str, password: str) -> None:
+        """Make a researcher's account, or give the one that there is a new password."""
+
     def pack_login(self, user: Any) -> bytes:
         """What a user gets who logged in: the account's key, packed."""
 
@@ -88,6 +93,10 @@ def build(app: FastAPI, desk: DeskServices, *, pysyft: APIRouter, logins: Logins
         require_owner=desk.require_owner,
     )
     app.include_router(blob_routes.routes(desk.site, members, tickets=desk.tickets))
+    invitations = Invitations(desk.site.desk / "invitations")
+    app.include_router(
+        invitation_routes.routes(invitations, require_owner=desk.require_owner, enroll=desk.enroll)
+    )
     checks = middleware.Checks(
         most_call_bytes=desk.most_call_bytes,
         listing=lambda asked: _check_listing(desk, asked),

@@ -32,7 +32,8 @@ FAILED = "The front desk failed to answer; the data owner's log says why."
 """What leaves of an error that nobody foresaw."""
 PREFIX = "/api/v2"
 CALL, LOGIN, LISTING = f"{PREFIX}/api_call", f"{PREFIX}/login", f"{PREFIX}/api"
-OPEN = {"/", PREFIX, f"{PREFIX}/", f"{PREFIX}/metadata", LISTING, LOGIN}
+INVITATIONS = "/invitations"
+OPEN = {"/", PREFIX, f"{PREFIX}/", f"{PREFIX}/metadata", LISTING, LOGIN, INVITATIONS}
 """What is answered to whoever asks."""
 MAX_LOGIN_BYTES = 2**12
 MAX_NOTE_BYTES = 2**14

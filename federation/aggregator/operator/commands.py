@@ -31,7 +31,7 @@ from federation.aggregator.config import AggregatorConfig
 from federation.aggregator.operator import admin_api
 from federation.aggregator.study_records import SHORT, StudyFacts
 from syft_code.errors import ConsiliumError, InvalidInput, Refused, Unavailable, require
-from syft_code.evidence import audit_chain
+from syft_code.evidence import audit_chain, tls_certificates
 from syft_code.evidence.audit_chain import Entry
 from syft_code.plans import key_fingerprint, messages
 from syft_code.plans.messages import Signed
@@ -53,6 +53,7 @@ def app(command: type[TyperCommand] = TyperCommand) -> typer.Typer:
     found = typer.Typer(no_args_is_help=False)
     found.callback(invoke_without_command=True)(_start_without_a_word)
     for name, function in (
+        ("init", init),
         ("start", start),
         ("show", show),
         ("health", health),
@@ -78,6 +79,49 @@ def _start_without_a_word(context: typer.Context, config: Perhaps = None) -> Non
             named.invoke(inner)
 
 
+def init(
+    config: Annotated[Path, typer.Option("--config", help="The TOML file to write.")],
+    name: Annotated[str, typer.Option(help="In plans: lower-case letters, digits, '-'.")],
+    home: Annotated[str, typer.Option(help="Its folder, on an encrypted disk and in no back-up.")],
+    address: Annotated[str, typer.Option(help="host:port, as researchers reach it.")],
+    researcher: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="The key of one who may open studies; again for each.", show_default=False
+        ),
+    ] = None,
+) -> None:
+    """Write an aggregator's file. deploy/aggregator.toml has every field, to be edited afterwards."""
+    port = address.rpartition(":")[2]
+    require(
+        port.isascii() and port.isdigit(),
+        f"--address must be host:port, got {address[:100]!r}.",
+        error=InvalidInput,
+    )
+    made = AggregatorConfig(
+        name=name,
+        home=home,
+        host="0.0.0.0",  # noqa: S104 - an aggregator is for others
+        port=int(port),
+        public_address=address,
+        researchers=tuple(researcher or ()),
+    )
+    lines = [
+        f"{field} = {json.dumps(value, ensure_ascii=False)}"  # TOML has JSON's strings and lists
+        for field, value in (
+            ("name", made.name),
+            ("home", made.home),
+            ("host", made.host),
+            ("port", made.port),
+            ("public_address", made.public_address),
+            ("researchers", list(made.researchers)),
+        )
+    ]
+    text = "# One aggregator: docs/aggregators.md, and deploy/aggregator.toml for every field.\n"
+    _write_new(config, (text + "\n".join(lines) + "\n").encode())
+    typer.echo(f"Wrote {config}. Start it: consilium aggregator --config {config}")
+
+
 def start(config: File) -> None:
     """Start the aggregator; it serves until Ctrl-C or SIGTERM. At first start it makes its keys."""
     settings = aggregator_config.load(config)
@@ -97,7 +141,7 @@ def show(config: File, as_json: AsJson = False) -> None:
     settings = aggregator_config.load(config)
     data_dir.require_begun(settings.folder)
     entry = identity.published(settings.folder)
-    certificate_sha256 = identity.fingerprint(entry.certificate)
+    certificate_sha256 = tls_certificates.fingerprint(entry.certificate)
     words = key_fingerprint.words(entry.verify_key, entry.seal_key)
     file = settings.folder / identity.PUBLIC
     if as_json:

@@ -1,23 +1,47 @@
 """A researcher's credentials: logins, a signing key and the aggregators, in one file. Loads no PySyft."""
 
+import ssl
 from dataclasses import dataclass
 from pathlib import Path
+
+from nacl.signing import SigningKey
 
 from syft_code import canonical
 from syft_code.errors import InvalidInput
 from syft_code.plans.roster import Aggregator
-from syft_code.runtime import durable_files
+from syft_code.runtime import durable_files, tls
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class HospitalLogin:
-    """A researcher's login at one hospital."""
+    """A researcher's login at one hospital.
+
+    `certificate` is the one (PEM) that its front desk shows; empty: one of a public authority, or plain
+    HTTP on this machine.
+    """
 
     __pydantic_config__ = canonical.STRICT
     hospital: str
     url: str
     email: str
     password: str
+    certificate: str = ""
+
+    def pinned(self) -> ssl.SSLContext | None:
+        """Trust in that certificate and no other; None where authorities are trusted.
+
+        Raises:
+            InvalidInput: if it is no certificate.
+        """
+        return tls.pinned(self.certificate) if self.certificate else None
+
+    def not_trusted(self, why: str) -> str:
+        """What to tell people where another answers at the address than the hospital's certificate says."""
+        return (
+            f"Who answers at {self.url} does not show the certificate of {self.hospital}'s invitation "
+            f"({why}), so nothing was sent: ask the hospital on the telephone whether it has a new one, "
+            "and for a new invitation if so."
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -28,6 +52,11 @@ class Credentials:
     accounts: tuple[HospitalLogin, ...]
     aggregators: tuple[Aggregator, ...]
     signing_key: str
+
+    @property
+    def verify_key(self) -> str:
+        """The public half (hex) of the signing key, which plans name."""
+        return SigningKey(bytes.fromhex(self.signing_key)).verify_key.encode().hex()
 
     @classmethod
     def load(cls, path: Path) -> "Credentials":

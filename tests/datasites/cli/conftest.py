@@ -5,15 +5,15 @@ from collections.abc import Iterator
 import pytest
 
 from datasites import site_processes
+from datasites.hospital.supervisor import running
 from datasites.owner.owner import Owner
-from federation.local.supervisor import running
-from federation.researcher.storage.credentials import HospitalLogin
+from federation.researcher.storage import joining
 from federation.researcher.syft_client import HospitalClient
 from tests.datasites.command_line import Ours, entry_of, place
 from tests.plans import Keys, parties, plan
 
 
-@pytest.fixture(scope="package", name="ours")
+@pytest.fixture(scope="module", name="ours")
 def three_hospitals(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ours]:
     state = tmp_path_factory.mktemp("state")
     north, south, _ = (place(state, name) for name in ("north", "south", "east"))
@@ -26,10 +26,6 @@ def three_hospitals(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ours]:
         template = plan(keys, hospitals=(entry_of(owner), *plan(keys).hospitals[1:]))
         for party in parties(template):
             owner.add_party(party, words=party.words)
-        email = "alice@example.org"
-        account = HospitalLogin(
-            hospital="north", url=owner.settings.url, email=email, password=owner.invite(email)
-        )
-        alice = HospitalClient(account)
+        alice = HospitalClient(joining.accept(owner.invite("alice@example.org")))
         yield Ours(state=state, alice=alice, template=template)
         alice.close()

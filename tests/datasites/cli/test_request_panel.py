@@ -8,8 +8,10 @@ import pytest
 
 from datasites.owner import decision_forms
 from datasites.owner.desk_client import DeskClient
+from datasites.owner.owner import Owner
 from datasites.owner.request_panel import RequestPanel
 from datasites.protocol.code_request import CodeRequest
+from datasites.review.evidence import Evidence
 from syft_code.errors import Unavailable
 from tests.datasites.command_line import Ours
 from tests.waiting import until
@@ -112,6 +114,28 @@ def test_what_was_shown_long_ago_is_not_signed(
         panel.sign.click()
     assert "within ten minutes" in panel.said.value
     assert state(ours, panel) == "undecided"
+
+
+@pytest.mark.parametrize("fits", [True, False])
+def test_what_another_study_spends_meanwhile_voids_a_decision_only_if_less_fits(
+    ours: Ours, panel: RequestPanel, monkeypatch: pytest.MonkeyPatch, fits: bool
+) -> None:
+    weighed = decision_forms.weighed
+
+    def later(owner: Owner, request_id: str) -> Evidence:
+        found = weighed(owner, request_id)
+        assert found.state is not None
+        spent = {"weighed": "Epsilon 7.99 of 8.", "after_epsilon": 7.99}
+        less = {} if fits else {"rounds_that_fit": found.state.rounds_that_fit - 1}
+        return replace(found, state=replace(found.state, **spent, **less))
+
+    panel.text.value = "Not now."
+    panel.buttons["deny"].click()
+    with monkeypatch.context() as patch:
+        patch.setattr(decision_forms, "weighed", later)
+        panel.sign.click()
+    assert state(ours, panel) == ("denied" if fits else "undecided")
+    assert fits or "since then the request" in panel.said.value
 
 
 def test_another_plan_under_the_same_request_is_said_and_not_signed(

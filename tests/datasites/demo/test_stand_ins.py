@@ -76,6 +76,7 @@ def test_a_folder_that_holds_anything_is_left_alone(kind: Kind, tmp_path: Path) 
     assert contents(tmp_path) == {"diary.txt": b"mine"}
 
 
+@pytest.mark.slow
 def test_lesions_come_in_the_proportions_of_the_published_table(
     lesions: tuple[Path, float], reading: Reading
 ) -> None:

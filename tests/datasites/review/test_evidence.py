@@ -155,7 +155,19 @@ class _Words(HTMLParser):
         return " ".join(reader.words)
 
     def handle_starttag(self, tag: str, attrs: object) -> None:
-        assert tag in {"div", "span", "table", "tr", "th", "td", "pre", "br"}, tag
+        assert tag in {
+            "div",
+            "span",
+            "table",
+            "tr",
+            "th",
+            "td",
+            "pre",
+            "br",
+            "b",
+            "details",
+            "summary",
+        }, tag
         if tag != "br":
             self.open.append(tag)
 
@@ -268,6 +280,42 @@ def test_a_card_opens_with_what_the_study_is_for_in_the_researchers_words() -> N
         assert "ada, grace" in words and "none is named" in words and said.contact in words
         assert "<b>early" not in words or "<div" not in words, "words of others are no markup"
     assert "names no purpose" in pack().text()
+
+
+def test_a_card_opens_with_the_three_sentences_that_decide() -> None:
+    shown = pack()
+    text = shown.text()
+    sentences = ["What would leave: ", "What it costs: ", "What is new: "]
+    assert sorted(sentences, key=text.index) == sentences and text.index(
+        sentences[-1]
+    ) < text.index("WHERE IT STANDS")
+    assert f"noised sums over at least {PLAN.min_hospitals} hospitals" in text
+    assert f"{sum(each.bytes_in_all for each in shown.disclosures):,} bytes in all" in text
+    assert f"against {OLD.study}, the newest other plan approved here: rounds, study." in text
+    first = pack(state=replace(STATE, last_approved="")).text()
+    assert "What is new: all of it: no other plan was ever approved here." in first
+    assert all(sentence.strip(" :") in shown._repr_html_() for sentence in sentences)
+
+
+def test_details_are_folded_until_something_in_them_alarms() -> None:
+    head, *rest = (
+        Card(
+            title="t",
+            sections=(
+                Section(title="quiet", rows=(("a", "b"),), folded=True),
+                Section(title="loud", rows=(("a", "b"),), folded=True, alarming=("a",)),
+            ),
+        )
+        .html()
+        .split("<details")
+    )
+    assert "quiet" not in head and [each.lstrip().startswith("open") for each in rest] == [
+        False,
+        True,
+    ]
+    page = pack()._repr_html_()
+    before_the_first_fold = page[: page.index("<details")]
+    assert "Left after it" in before_the_first_fold and "What runs" not in before_the_first_fold
 
 
 def test_the_brief_is_the_head_and_the_page_is_all() -> None:
@@ -849,13 +897,16 @@ def test_a_card_closes_every_tag_that_it_opens() -> None:
         verdicts=(("bad", "<b>"),),
         figures=(("<c>", "<d>"),),
         alarms=("<e>",),
+        decisive=(("<p>", "<q>"),),
         sections=(
-            Section(title="<f>", head=("<g>",), rows=(("<h>",),), prose="<i>", code="<j>"),
+            Section(
+                title="<f>", head=("<g>",), rows=(("<h>",),), prose="<i>", code="<j>", folded=True
+            ),
             Section(title="k", rows=(("<l>", "<m>"),), diff="--- a\n+++ b\n-<n>\n+<o>"),
         ),
     )
     words = _Words.of(card.html())
-    assert all(f"<{letter}>" in words for letter in "abcdefghijlmno")
+    assert all(f"<{letter}>" in words for letter in "abcdefghijlmnopq")
     assert [visible_text.visible(word) for word in ("a b", "\x1b[0m")] == ["a b", "\\x1b[0m"]
 
 

@@ -325,7 +325,7 @@ def test_of_two_sets_at_once_one_is_chosen(parties: list[Party], lines: list[Lin
     assert len(chosen) == 1
 
 
-@pytest.mark.parametrize("needed", [2, 3])
+@pytest.mark.parametrize("needed", [2, pytest.param(3, marks=pytest.mark.slow)])
 def test_sums_of_two_overlapping_sets_are_never_both_released(
     parties: list[Party], lines: list[Line], needed: int
 ) -> None:

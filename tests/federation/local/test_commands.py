@@ -47,7 +47,7 @@ def test_a_jupyterlab_that_is_shut_down_ends_the_lab(tmp_path: Path) -> None:
 SIGNAL_ELSEWHERE = """
 import signal, threading, time
 import launch
-from federation.local import commands
+from datasites.hospital import supervisor
 
 def strike():
     time.sleep(0.5)
@@ -56,7 +56,7 @@ def strike():
 signal.signal(signal.SIGTERM, launch._interrupt)
 threading.Thread(target=strike, daemon=True).start()
 try:
-    commands.wait_for_interrupt()
+    supervisor.wait_for_interrupt()
 except KeyboardInterrupt:
     print("stopped")
 """

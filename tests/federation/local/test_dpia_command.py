@@ -7,8 +7,9 @@ from typer.testing import CliRunner
 
 import launch
 from datasites.data.readers import Kind
+from datasites.hospital.hospital_file import HospitalEntry
 from federation.local import dpia_command, federation_file
-from federation.local.federation_file import AggregatorEntry, FederationConfig, HospitalEntry
+from federation.local.federation_file import AggregatorEntry, FederationConfig
 
 FILE = FederationConfig(
     hospital=tuple(

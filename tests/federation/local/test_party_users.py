@@ -185,7 +185,8 @@ START = """
 import json, sys
 from pathlib import Path
 from datasites.protocol import vault_api
-from federation.local import aggregator_processes, federation_file, party_users, provisioning, supervisor
+from datasites.hospital import supervisor
+from federation.local import aggregator_processes, federation_file, party_users, provisioning
 from tests.other_users import acting_as
 
 state, config = Path(sys.argv[1]), federation_file.default(first_port=int(sys.argv[2]))

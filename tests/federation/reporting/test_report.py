@@ -134,6 +134,24 @@ def test_it_says_what_it_cost_who_saw_what_and_what_is_not_promised(skin_demo, t
     assert "nan" not in page.text.split()
 
 
+def test_it_opens_with_what_left_what_it_cost_and_what_it_came_to(skin_demo, tmp_path) -> None:
+    page = full_page(tmp_path, skin_demo)
+    outcome = skin_demo.outcome
+    dearest = max(own["epsilon"] for own in certificate.certificate(outcome)["hospitals"])
+    fewest = min(len(record.trained) for record in outcome.rounds)
+    said = [
+        f"What left the hospitals: noised sums over at least {fewest} hospitals, of {len(outcome.rounds)} "
+        "training rounds and",
+        f"What it cost: at most epsilon {report.at_least(dearest)} of a patient's budget",
+        "What it came to: a balanced accuracy of",
+    ]
+    words = " ".join(page.text.split())
+    assert sorted(said, key=words.index) == said
+    assert words.index(said[-1]) < words.index("How good the model is")
+    nothing = a_page(tmp_path, dataclasses.replace(outcome, rounds=()))
+    assert "nothing: no round was summed." in nothing.text
+
+
 def test_a_real_study_has_no_banner_no_exact_figure_and_no_demo(
     skin_demo, rewritten, tmp_path
 ) -> None:

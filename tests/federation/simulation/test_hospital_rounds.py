@@ -41,7 +41,13 @@ def played(agreed: Plan, hospitals: object, rounds: int = 3, **how: object) -> l
     return seen
 
 
-@pytest.mark.parametrize("algorithm", [FedAvg(), Scaffold()], ids=["FedAvg", "SCAFFOLD"])
+@pytest.mark.parametrize(
+    "algorithm",
+    [
+        pytest.param(FedAvg(), id="FedAvg"),
+        pytest.param(Scaffold(), id="SCAFFOLD", marks=pytest.mark.slow),
+    ],
+)
 @pytest.mark.parametrize("workers", [pytest.param(2, marks=pytest.mark.slow), 3])
 def test_processes_give_the_bytes_of_one_process(algorithm: Algorithm, workers: int) -> None:
     agreed, hospitals = federation(algorithm)

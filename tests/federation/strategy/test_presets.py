@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from federation.local import federation_file, provisioning
+from federation.local import federation_file
 from federation.strategy import presets
 from federation.strategy.noise_sharing import with_shared_noise
 from policies import site_policy
@@ -71,7 +71,7 @@ def test_what_is_suggested_is_allowed_where_nobody_changed_the_policy(data, kind
         hospital=agreed.hospitals[0].name,
         known=known(agreed),
     )
-    policy = provisioning.policy(config, config.hospital[0])
+    policy = config.hospital[0].policy(min_hospitals=config.min_hospitals)
     for rules in (policy, site_policy.read(site_policy.text(policy))):
         decision = review(case, rules)
         assert isinstance(decision, AskOwner), decision

@@ -1,4 +1,4 @@
-"""A federation's processes on one machine: started side by side, watched, and stopped together.
+"""Parties' processes on one machine: started side by side, watched, and stopped together.
 
     ends      asked of the process itself: its log's last lines are shown, and it is restarted alone,
               after 1, 2, 4, ... seconds, later every minute, for as long as the others run
@@ -30,6 +30,7 @@ from syft_code.runtime.process_spec import ProcessSpec
 from syft_code.runtime.visible_text import visible
 
 POLL_S = 0.1
+WAKE_S = 0.5
 WATCH_S = 2.0
 SILENT_S = 10.0
 STEADY_S = 300.0
@@ -245,6 +246,25 @@ def timed(console: Console) -> Say:
         )
 
     return say
+
+
+def wait_for_interrupt() -> None:
+    """Wait for ever, in short pieces: Python runs a signal's handler when this thread wakes.
+
+    A signal may meet any thread of the process, and one that met another wakes this one from no long wait.
+    """
+    never = threading.Event()
+    while not never.wait(WAKE_S):
+        pass
+
+
+@contextlib.contextmanager
+def until_interrupted(say: Say) -> Iterator[None]:
+    """Ctrl-C, or a signal to end, is how parties are stopped: it says so, and is no failure."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        say("Stopped. Start again, and all is as it was.")
 
 
 @contextlib.contextmanager

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from federation.local import supervisor
-from federation.local.supervisor import Supervisor
+from datasites.hospital import supervisor
+from datasites.hospital.supervisor import Supervisor
 from syft_code.errors import Unavailable
 from syft_code.runtime.process_spec import ProcessSpec
 

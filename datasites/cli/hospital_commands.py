@@ -1,0 +1,291 @@
+"""`hospital`: one hospital alone on its machine, which its operator and its owner run from one file."""
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from datasites.cli import options
+from datasites.data import contained_reading, readers
+from datasites.hospital import hospital_file, running, supervisor
+from datasites.hospital.supervisor import (
+    MAX_START_S,
+    START_TIMEOUT_S,
+    StartTimeout,
+    until_interrupted,
+    wait_for_interrupt,
+)
+from datasites.owner.owner import INVITATION_DAYS, Owner
+from datasites.site import Site
+from policies.known_parties import Party
+from syft_code import canonical
+from syft_code.errors import InvalidInput, Unavailable, require
+from syft_code.evidence import tls_certificates
+from syft_code.plans import key_fingerprint
+from syft_code.runtime import cli_output, durable_files
+from syft_code.runtime.cli_input import require_folder, require_positive
+from syft_code.runtime.cli_output import AsJson, Command, quoted
+
+hospital = typer.Typer(
+    no_args_is_help=True,
+    help="One hospital alone on its machine: start it, publish, invite. See docs/deploy.md.",
+)
+File = Annotated[Path, typer.Option("--config", help="The hospital's TOML file.")]
+MOST_DAYS = 90.0
+ROOT = Path(__file__).parents[2]
+console = Console()
+
+
+@hospital.command(cls=Command)
+def init(
+    config: File = Path("hospital.toml"),
+    name: Annotated[str, typer.Option(help="In plans: lower-case letters, digits, '-'.")] = "",
+    institution: Annotated[str, typer.Option(help="Whose it is, in full.")] = "",
+    address: Annotated[str, typer.Option(help="host:port, as researchers reach it.")] = "",
+    home: Annotated[str, typer.Option(help="Its folder, for patients, keys and ledger.")] = "",
+    kind: Annotated[str, typer.Option(help="The kind of data: see docs/data.md.")] = "",
+    data: Annotated[str, typer.Option(help="The folder of the data, as they are.")] = "",
+    asset: Annotated[str, typer.Option(help="The name under which they are published.")] = "",
+    patients: Annotated[
+        int, typer.Option(help="Training patients, as roughly as the public may read it.")
+    ] = 0,
+    epsilon: Annotated[float, typer.Option(help="What a patient may lose in all, for ever.")] = 8.0,
+    delta: Annotated[float, typer.Option(help="Beside it.")] = 1e-5,
+) -> None:
+    """Write a hospital's file, if there is none, and make its folder: keys, certificate, policy.toml.
+
+    What is not given is asked for.
+    """
+    if not config.exists():
+        _write_file(
+            config,
+            {
+                "name": name or typer.prompt("Name in plans"),
+                "institution": institution or typer.prompt("Institution, in full"),
+                "address": address or typer.prompt("Address (host:port) that researchers reach"),
+                "home": home or typer.prompt("Folder for patients, keys and ledger"),
+                "kind": kind or typer.prompt("Kind of data", default="ham10000"),
+                "data": data or typer.prompt("Folder of the data"),
+                "asset": asset or typer.prompt("Name of the asset", default="skin-lesions"),
+                "patients": patients or typer.prompt("Training patients to declare", type=int),
+                "epsilon": epsilon,
+                "delta": delta,
+            },
+        )
+    settings = hospital_file.load(config)
+    made = running.make(settings)
+    cli_output.sentence(
+        f"{settings.name} is made in {made.home}, its policy in {made.policy.name} there. Read "
+        f"{config} once more, then start it: consilium hospital start --config {config}"
+    )
+
+
+def _write_file(path: Path, fields: dict[str, str | int | float]) -> None:
+    port = (
+        int(str(fields["address"]).rpartition(":")[2] or 0) if ":" in str(fields["address"]) else 0
+    )
+    lines = [
+        f"{name} = {json.dumps(value, ensure_ascii=False)}"  # TOML has JSON's strings and numbers
+        for name, value in (fields | {"port": port}).items()
+    ]
+    text = (
+        "# One hospital: docs/deploy.md, and deploy/hospital.toml for every field.\n"
+        + "\n".join(lines)
+    )
+    staged = path.with_name(f".{path.name}.new")
+    try:
+        staged.write_text(f"{text}\n", encoding="utf-8")
+        hospital_file.load(staged)
+        staged.rename(path)
+    finally:
+        staged.unlink(missing_ok=True)
+
+
+@hospital.command(cls=Command)
+def start(config: File, start_timeout: StartTimeout = START_TIMEOUT_S) -> None:
+    """Run vault and front desk until Ctrl-C, `stop` or SIGTERM; what ends by itself is started again.
+
+    As root, each of the two is a user of its own.
+    """
+    require_positive(start_timeout, "--start-timeout", most=MAX_START_S)
+    settings = hospital_file.load(config)
+    say = supervisor.timed(console)
+    with (
+        until_interrupted(cli_output.sentence),
+        running.running(settings, start_timeout_s=start_timeout, say=say) as made,
+    ):
+        cli_output.sentence(
+            f"{settings.name} answers at {made.settings().url}. Stop it with Ctrl-C, or `consilium "
+            f"hospital stop --config {config}`."
+        )
+        wait_for_interrupt()
+
+
+@hospital.command(cls=Command)
+def run(
+    process: Annotated[str, typer.Argument(metavar="PROCESS", help="vault or desk.")],
+    config: File,
+) -> None:
+    """Become the vault, or the front desk, as the user who calls this: for systemd and its like."""
+    require(
+        process in running.MODULES,
+        f"PROCESS must be one of {', '.join(running.MODULES)}, got {quoted(process)}.",
+        error=InvalidInput,
+    )
+    settings = hospital_file.load(config)
+    _require_made(settings)
+    sys.stdout.flush()
+    os.chdir(ROOT)
+    arguments = [sys.executable, "-m", running.MODULES[process], "--home", str(settings.folder)]
+    os.execv(sys.executable, arguments)  # noqa: S606 - this Python, and a module of ours
+
+
+@hospital.command(cls=Command)
+def stop(config: File) -> None:
+    """Stop a hospital that `start` runs. Rounds under way are cut off; what they cost stays spent."""
+    settings = hospital_file.load(config)
+    running.stop(settings)
+    cli_output.sentence(f"{settings.name} has stopped.")
+
+
+@hospital.command(cls=Command)
+def status(config: File, as_json: AsJson = False) -> None:
+    """Say how the hospital is; exit code 1 if something is wrong.
+
+    JSON: hospital, good, points: name, good, sentence.
+    """
+    settings = hospital_file.load(config)
+    found = running.condition(settings)
+    if as_json:
+        points = [dict(zip(("name", "good", "sentence"), p, strict=True)) for p in found.points]
+        cli_output.document({"hospital": settings.name, "good": found.is_good, "points": points})
+    else:
+        rows = [(name, "yes" if good else "NO", said) for name, good, said in found.points]
+        cli_output.table((settings.name, "good", "what"), rows)
+    if not found.is_good:
+        raise typer.Exit(1)
+
+
+@hospital.command(cls=Command)
+def show(
+    config: File,
+    out: Annotated[
+        Path | None, typer.Option(help="A file for the owners of the other hospitals.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """What others need to know of it: its key with its words, its address, its certificate's fingerprint.
+
+    JSON: hospital, institution, verify_key, words, url, certificate_sha256 (null behind a proxy).
+    """
+    settings = hospital_file.load(config)
+    owner = _owner(settings)
+    words = key_fingerprint.words(owner.verify_key)
+    site = Site(settings.folder)
+    sha256 = (
+        tls_certificates.fingerprint(site.certificate.read_text(encoding="ascii"))
+        if settings.tls == "own"
+        else None
+    )
+    if out is not None:
+        party = Party(
+            name=settings.name,
+            institution=settings.institution,
+            operator=settings.institution,
+            verify_key=owner.verify_key,
+        )
+        durable_files.write_durably(out, canonical.encode(party))
+    if as_json:
+        cli_output.document(
+            {
+                "hospital": settings.name,
+                "institution": settings.institution,
+                "verify_key": owner.verify_key,
+                "words": words,
+                "url": owner.settings.url,
+                "certificate_sha256": sha256,
+            }
+        )
+        return
+    cli_output.sentence(
+        f"{settings.name} ({settings.institution}) at {owner.settings.url}\n"
+        f"  signs with             {owner.verify_key}\n"
+        f"  that key in words      {words}\n"
+        f"  certificate, SHA-256   {sha256 or 'of the proxy at its address'}\n"
+        "Send what --out wrote to the owners of the other hospitals, and read the words to them on the "
+        "telephone: they run `consilium parties add --file`."
+    )
+
+
+@hospital.command(cls=Command)
+def publish(config: File) -> None:
+    """Sign policy.toml, read the data folder behind walls, and hand the patients to the vault.
+
+    Card and mock become public, nothing else. Published again, an asset has its next version.
+    """
+    settings = hospital_file.load(config)
+    declared = settings.declaration()
+    if declared is None or not settings.data:
+        raise InvalidInput(
+            f"{config} must name data, asset and patients before anything is published."
+        )
+    require_folder(Path(settings.data), "data")
+    owner = _owner(settings, desk=True)
+    reading = contained_reading.read(
+        settings.kind,
+        Path(settings.data),
+        size_px=settings.size_px or readers.SIZE_PX,
+        facts=settings.facts,
+    )
+    for sentence in reading.remarks:
+        cli_output.sentence(f"- {sentence}")
+    split = owner.split(reading, held_out=settings.held_out)
+    if owner.site_status().policy is None:
+        cli_output.sentence(owner.adopt_policy().sentence)
+    card = owner.publish(split, spec=reading.spec, asset=settings.asset, declared=declared)
+    cli_output.sentence(
+        f"Published: {card.asset}, version {card.version}. Researchers read {card.patients:,} training "
+        "patients, as declared."
+    )
+
+
+@hospital.command(cls=Command)
+def invite(
+    email: Annotated[str, typer.Argument(metavar="EMAIL", help="The researcher's.")],
+    config: File,
+    out: Annotated[Path, typer.Option(help="A new file, for the researcher alone.")],
+    days: Annotated[float, typer.Option(help="So long it can be used.")] = INVITATION_DAYS,
+) -> None:
+    """Write a one-time invitation: it makes one account, once. Invited again, a researcher gets a new password."""
+    require_positive(days, "--days", most=MOST_DAYS)
+    require(
+        not out.exists() and out.absolute().parent.is_dir(),
+        f"--out must be a new file in a folder that is there, got {quoted(str(out))}.",
+        error=InvalidInput,
+    )
+    settings = hospital_file.load(config)
+    invitation = _owner(settings, desk=True).invite(email, days=days)
+    durable_files.write_durably(out, canonical.encode(invitation))
+    cli_output.sentence(
+        f"Wrote {out}. Give it to {email} and to nobody else: whoever uses it first has the account. "
+        f"They run: consilium researcher join {out.name}"
+    )
+
+
+def _owner(settings: hospital_file.HospitalConfig, *, desk: bool = False) -> Owner:
+    """The hospital's owner; its processes must run."""
+    _require_made(settings)
+    return options.owner_at(Site(settings.folder), desk=desk)
+
+
+def _require_made(settings: hospital_file.HospitalConfig) -> None:
+    require(
+        options.is_file(settings.folder / "site.json"),
+        f"There must be a hospital in {quoted(settings.home)}, and there is none, or this user may not look "
+        "into it: make it with `consilium hospital init`.",
+        error=Unavailable,
+    )

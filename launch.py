@@ -16,6 +16,11 @@ def _datasets() -> Any:
     return import_module("datasites.demo.federated_dataset").load
 
 
+def _require_whole(*arguments: Any, **options: Any) -> None:
+    """What audits say of a log, imported when a hospital's copy is put back."""
+    import_module("federation.cli.audit_commands").require_whole(*arguments, **options)
+
+
 COMMANDS = {
     "up": LazyCommand(
         load=lambda: import_module("federation.local.commands").up,
@@ -43,7 +48,7 @@ COMMANDS = {
         "patients.",
     ),
     "hospital": LazyCommand(
-        load=lambda: import_module("datasites.cli.hospital_commands").hospital,
+        load=lambda: import_module("datasites.cli.hospital_commands").with_restore(_require_whole),
         text="One hospital alone on its machine: start it, publish, invite. See docs/deploy.md.",
     ),
     "researcher": LazyCommand(

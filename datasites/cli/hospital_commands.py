@@ -1,8 +1,10 @@
 """`hospital`: one hospital alone on its machine, which its operator and its owner run from one file."""
 
+import functools
 import json
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +13,7 @@ from rich.console import Console
 
 from datasites.cli import options
 from datasites.data import contained_reading, readers
+from datasites.hospital import backup as hospital_copy
 from datasites.hospital import hospital_file, running, supervisor
 from datasites.hospital.supervisor import (
     MAX_START_S,
@@ -34,6 +37,8 @@ hospital = typer.Typer(
     no_args_is_help=True,
     help="One hospital alone on its machine: start it, publish, invite. See docs/deploy.md.",
 )
+RequireWhole = Callable[..., None]
+"""Of a log and its hospital's key: raises unless certificates and aggregators find all that they have seen."""
 File = Annotated[Path, typer.Option("--config", help="The hospital's TOML file.")]
 MOST_DAYS = 90.0
 ROOT = Path(__file__).parents[2]
@@ -73,6 +78,7 @@ def init(
                 "asset": asset or typer.prompt("Name of the asset", default="skin-lesions"),
                 "patients": patients or typer.prompt("Training patients to declare", type=int),
                 "epsilon": epsilon,
+                "epsilon_alone": hospital_file.ALONE_FACTOR * epsilon,
                 "delta": delta,
             },
         )
@@ -262,17 +268,66 @@ def invite(
 ) -> None:
     """Write a one-time invitation: it makes one account, once. Invited again, a researcher gets a new password."""
     require_positive(days, "--days", most=MOST_DAYS)
-    require(
-        not out.exists() and out.absolute().parent.is_dir(),
-        f"--out must be a new file in a folder that is there, got {quoted(str(out))}.",
-        error=InvalidInput,
-    )
+    _require_new(out)
     settings = hospital_file.load(config)
     invitation = _owner(settings, desk=True).invite(email, days=days)
     durable_files.write_durably(out, canonical.encode(invitation))
     cli_output.sentence(
         f"Wrote {out}. Give it to {email} and to nobody else: whoever uses it first has the account. "
         f"They run: consilium researcher join {out.name}"
+    )
+
+
+@hospital.command(cls=Command)
+def backup(
+    config: File, out: Annotated[Path, typer.Option(help="A new file: as secret as the folder.")]
+) -> None:
+    """Copy the hospital's folder, also while it runs. Run it as root, or as the folder's user."""
+    settings = hospital_file.load(config)
+    _require_made(settings)
+    _require_new(out)
+    made = hospital_copy.write(Site(settings.folder), out)
+    cli_output.sentence(
+        f"Wrote {out}: {settings.name} up to entry {made.log_entries} of its audit log. It holds patients and "
+        "keys, so keep it as you keep the folder; what is spent from now on is not in it."
+    )
+
+
+def with_restore(require_whole: RequireWhole) -> typer.Typer:
+    """The commands, with the one that needs others' word on how far the ledger had come."""
+
+    def restore(
+        copy: Annotated[Path, typer.Argument(metavar="FILE", help="What `backup` wrote.")],
+        config: File,
+        certificates: Annotated[
+            list[Path] | None, typer.Option("--certificate", help="A model's certificate.json.")
+        ] = None,
+        aggregators: Annotated[
+            list[Path] | None, typer.Option("--aggregator", help="An aggregator's public.json.")
+        ] = None,
+    ) -> None:
+        """Put a copy back into an empty folder, if its ledger holds all that others have seen of it."""
+        settings = hospital_file.load(config)
+        whole = functools.partial(
+            require_whole, certificates=certificates or (), aggregators=aggregators or ()
+        )
+        made = hospital_copy.restore(copy, settings.folder, check=whole)
+        running.make(settings)
+        cli_output.sentence(
+            f"{made.hospital} is back in {settings.folder}, up to entry {made.log_entries} of its audit log. "
+            f"Never start another copy of it beside this one. Start it: consilium hospital start --config "
+            f"{config}"
+        )
+
+    hospital.command("restore", cls=Command)(restore)
+    return hospital
+
+
+def _require_new(out: Path) -> None:
+    require(
+        not out.exists() and out.absolute().parent.is_dir(),
+        f"--out must be a new file in a folder that is there, got {quoted(str(out))}.",
+        error=InvalidInput,
     )
 
 

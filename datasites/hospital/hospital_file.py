@@ -34,6 +34,9 @@ from syft_code.plans.catalogue import LARGEST_DELTA, LEAST_DELTA, Terms
 from syft_code.plans.roster import NAME
 
 LEAST_PORT, MOST_PORT = 1024, 65_535
+ALONE_FACTOR = 2.5
+"""A new hospital's `epsilon_alone` ÷ its epsilon: shared noise over three or four hospitals of which one
+may collude needs 1.4 to 2.2."""
 EVERYWHERE = "0.0.0.0"  # noqa: S104 - a hospital's front desk is for others
 _HOST = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(\.[A-Za-z0-9-]{1,63})*")
 Port = Annotated[int, Field(ge=LEAST_PORT, le=MOST_PORT)]

@@ -24,6 +24,7 @@ with quiet_import(), left_out("torch"):
     from syft.serde.deserialize import _deserialize
     from syft.serde.serialize import _serialize
     from syft.types.errors import SyftException
+    from syft.types.server_url import ServerURL
 
 silence("syft")
 
@@ -33,6 +34,7 @@ ANSWER_S = 120.0
 _SigningConnection = signing(
     HTTPConnection,
     "OwnerConnection",
+    server_url=ServerURL,
     serialize=_serialize,
     deserialize=_deserialize,
     timeout_s=ANSWER_S,

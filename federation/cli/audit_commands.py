@@ -19,7 +19,7 @@ import typer
 from federation.certificate import certificate, verification
 from federation.transport.aggregator_client import AggregatorClient
 from syft_code import canonical
-from syft_code.errors import InvalidInput, require
+from syft_code.errors import InvalidInput, Refused, require
 from syft_code.evidence import audit_chain
 from syft_code.evidence.audit_chain import Anchor, Verdict
 from syft_code.plans.plan import Plan
@@ -181,6 +181,34 @@ def check(
         key_from="option" if key else "certificate" if named else "log",
         anchors=anchors,
         silent=tuple(source for source, some in held.items() if not some),
+    )
+
+
+def require_whole(
+    data: bytes, key: str, *, certificates: Sequence[Path], aggregators: Sequence[Path]
+) -> None:
+    """Raise unless a hospital's log holds all that these certificates and aggregators have seen of it.
+
+    Raises:
+        InvalidInput: if nobody is named.
+        Refused: if something of it is missing.
+        Unavailable: if an aggregator does not answer.
+    """
+    require(
+        bool(certificates or aggregators),
+        "Somebody else must say how far the ledger had come: name aggregators (--aggregator) or certificates "
+        "(--certificate) of the hospital's studies.",
+        error=InvalidInput,
+    )
+    found = check(
+        data, key=key, certificates=certificates, aggregators=[_entry(path) for path in aggregators]
+    )
+    require(
+        not found.problems,
+        f"The copy's ledger must hold all that others have seen of it, and does not: "
+        f"{' '.join(found.problems)} It has forgotten what was spent since, so nothing was put back: look "
+        "for a newer copy.",
+        error=Refused,
     )
 
 

@@ -26,7 +26,13 @@ from pydantic import Field, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from datasites.data.readers import Kind
-from datasites.hospital.hospital_file import LEAST_PORT, MOST_PORT, HospitalEntry, Port
+from datasites.hospital.hospital_file import (
+    ALONE_FACTOR,
+    LEAST_PORT,
+    MOST_PORT,
+    HospitalEntry,
+    Port,
+)
 from syft_code import canonical, toml_text
 from syft_code.errors import InvalidInput, require
 from syft_code.plans.roster import NAME
@@ -83,9 +89,6 @@ class FederationConfig:
 MOST_FAULTS = 8
 _CONFIG = TypeAdapter(FederationConfig)
 DEFAULT_EPSILON = 8.0
-ALONE_FACTOR = 2.5
-"""A default hospital's `epsilon_alone` ÷ its epsilon: shared noise over three or four hospitals of which one
-may collude needs 1.4 to 2.2."""
 DEFAULT_DELTA = 1e-5
 DEFAULT_HOSPITALS: dict[Kind, tuple[str, ...]] = {
     "ham10000": ("vidir-molemax", "vidir-modern", "rosendahl", "vienna-dias"),

@@ -45,6 +45,7 @@ with quiet_import(), left_out("torch"):
     from syft.service.code.user_code import SubmitUserCode
     from syft.service.policy.policy import MixedInputPolicy, SingleExecutionExactOutput
     from syft.types.errors import SyftException
+    from syft.types.server_url import ServerURL
     from syft.types.syft_object_registry import SyftObjectRegistry
 
 silence("syft")
@@ -65,6 +66,7 @@ _NOT_APPROVED = re.compile(r"UserCodeStatus\.(DENIED|PENDING)(?:.*?Reason: (.+))
 _SigningConnection = signing(
     HTTPConnection,
     "ResearcherConnection",
+    server_url=ServerURL,
     serialize=_serialize,
     deserialize=_deserialize,
     timeout_s=(CONNECT_S, SILENCE_S),

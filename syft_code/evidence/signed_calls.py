@@ -7,6 +7,7 @@ connection signs none.
 import ssl
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import urlsplit
 
 from requests.adapters import HTTPAdapter  # type: ignore[import-untyped]
 from urllib3.util.retry import Retry
@@ -42,11 +43,34 @@ def signing(
     connection: Any,
     name: str,
     *,
+    server_url: Any,
     serialize: Callable[..., bytes],
     deserialize: Callable[..., Any],
     timeout_s: float | tuple[float, float],
 ) -> Any:
-    """PySyft's `HTTPConnection`, whose calls are signed once it has logged in; `name` is PySyft's for it."""
+    """PySyft's `HTTPConnection`, whose calls are signed once it has logged in; `name` is PySyft's for it.
+
+    `server_url` is PySyft's `ServerURL`.
+    """
+
+    class Exact(server_url):  # type: ignore[misc]
+        """An address as it is: PySyft's own forgets the port of https with each copy, and splits IPv6."""
+
+        @classmethod
+        def of(cls, url: str) -> Any:
+            parts = urlsplit(url)
+            made = cls(
+                protocol=parts.scheme, port=parts.port or (443 if parts.scheme == "https" else 80)
+            )
+            made.host_or_ip = (
+                f"[{parts.hostname}]" if ":" in str(parts.hostname) else parts.hostname
+            )
+            return made
+
+        def __copy__(self) -> Any:
+            twin = object.__new__(type(self))
+            twin.__dict__.update(self.__dict__)
+            return twin
 
     class Signing(connection):  # type: ignore[misc]
         __canonical_name__ = name
@@ -57,7 +81,7 @@ def signing(
         @classmethod
         def trusting(cls, tls: ssl.SSLContext | None, *, url: str) -> Any:
             """A connection to a front desk that is checked by this context, or by public authorities."""
-            made = cls(url=url)
+            made = cls(url=Exact.of(url))
             if tls is not None:
                 made.session.mount("https://", Pinned(tls))
             return made

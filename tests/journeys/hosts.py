@@ -8,10 +8,12 @@ Needs root, `ip`, `unshare` and `nsenter`. A host is a process that sleeps: kill
 when a machine loses power.
 """
 
+import contextlib
 import os
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,10 +21,11 @@ from pathlib import Path
 
 import psutil
 
+from tests.other_users import ROOT, python_for_everybody
+
 NETWORK = "10.79.0"
 BRIDGE = "consilium0"
 HOME = Path("/mnt")
-ROOT = Path(__file__).parents[2]
 TOOLS = ("ip", "unshare", "nsenter", "mount", "ss")
 
 
@@ -62,9 +65,12 @@ class Host:
         assert self._holder is not None, "it is switched off"
         deadline = time.monotonic() + 10
         while time.monotonic() < deadline:
-            for child in psutil.Process(self._holder.pid).children():
-                if "sleep" in child.name():
-                    return child.pid
+            with contextlib.suppress(
+                psutil.NoSuchProcess
+            ):  # what came before the sleeper has ended
+                for child in psutil.Process(self._holder.pid).children():
+                    if "sleep" in child.name():
+                        return child.pid
             time.sleep(0.02)
         raise AssertionError(f"{self.name} does not come up")
 
@@ -76,9 +82,14 @@ class Host:
             f"mount --bind {self.folder} {HOME} && mount -t tmpfs none {self.folder.parent} && "
             "ip link set lo up && exec sleep infinity"
         )
-        words = ["unshare", "--net", "--mount", "--pid", "--fork", "--mount-proc", "sh", "-c", view]
+        aside = self.folder / "aside"
+        shutil.rmtree(aside, ignore_errors=True)
+        before = python_for_everybody(aside)
+        words = [*before, "unshare", "--net", "--mount", "--pid", "--fork", "--mount-proc"]
+        words += ["sh", "-c", view]
         self._holder = subprocess.Popen(words, start_new_session=True)
         inside, outside = f"c{self.number}i", f"c{self.number}o"
+        subprocess.run(["ip", "link", "delete", outside], check=False, capture_output=True)
         told("ip", "link", "add", outside, "type", "veth", "peer", "name", inside)
         told("ip", "link", "set", inside, "netns", str(self._init))
         told("ip", "link", "set", outside, "master", BRIDGE, "up")
@@ -138,7 +149,7 @@ class Host:
     def _words(self, line: str, variables: Mapping[str, str]) -> list[str]:
         enter = ["nsenter", "--target", str(self._init), "--net", "--mount", "--pid"]
         given = {
-            "PATH": f"{Path(os.sys.executable).parent}:/usr/sbin:/usr/bin:/sbin:/bin",  # type: ignore[attr-defined]
+            "PATH": f"{Path(sys.executable).parent}:/usr/sbin:/usr/bin:/sbin:/bin",
             "HOME": str(HOME),
             "PYTHONPATH": str(ROOT),
             "OMP_NUM_THREADS": "1",
@@ -151,7 +162,8 @@ class Host:
 
 def told(*words: str) -> None:
     """Run a command of this machine."""
-    subprocess.run(words, check=True, capture_output=True)
+    done = subprocess.run(words, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, (words, done.stderr)
 
 
 def lay_cables() -> None:

@@ -12,6 +12,7 @@ import pytest
 from datasites.demo import stand_ins
 from tests.journeys import hosts
 from tests.journeys.hosts import HOME, Host
+from tests.other_users import ROOT
 
 pytestmark = [
     pytest.mark.slow,
@@ -19,7 +20,7 @@ pytestmark = [
     pytest.mark.timeout(1800),
     pytest.mark.skipif(bool(hosts.missing()), reason=hosts.missing() or "hosts"),
 ]
-PAGE = (hosts.ROOT / "docs" / "deploy.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs" / "deploy.md").read_text(encoding="utf-8")
 HOSPITALS, ADDERS = ("north", "south", "west"), ("adder-1", "adder-2", "adder-3")
 STEP = re.compile(
     r"^On (each hospital|each aggregator|the researcher)'s host.*?^```\n(.*?)^```", re.M | re.S
@@ -104,7 +105,7 @@ def typed(host: Host, line: str, **variables: str) -> None:
         time.sleep(2)
         done = host.tried(line, **variables)
     said = [host.said(number) for number in range(len(host._background))]
-    assert done.returncode == 0, (host.name, line, done.stdout, done.stderr, said)
+    assert done.returncode == 0, (done.stderr, done.stdout, host.name, line, said)
 
 
 def test_from_nothing_to_a_trained_model_on_seven_hosts(network: Network) -> None:
@@ -169,8 +170,10 @@ def wait_for_request(host: Host) -> None:
 
 
 def check_ports(host: Host) -> None:
-    """Only what the page names listens, and what runs on is nobody's who is root, but its watcher."""
-    listening = {line.split()[3] for line in host.told("ss -Htln").splitlines()}
-    wanted = {HOSPITALS: {"0.0.0.0:8443"}, ADDERS: {"0.0.0.0:8201"}, ("ada",): set[str]()}
+    """Only what the page names listens."""
+    listening = {
+        int(line.split()[3].rpartition(":")[2]) for line in host.told("ss -Htln").splitlines()
+    }
+    wanted = {HOSPITALS: {8443}, ADDERS: {8201}, ("ada",): set[int]()}
     of = next(ports for names, ports in wanted.items() if host.name in names)
     assert listening == of, (host.name, listening)

@@ -42,6 +42,9 @@ class OneMember:
     def require_owner(self, account: str) -> None:
         return None
 
+    def enroll(self, email: str, password: str) -> None:
+        return None
+
     def requests_for(self, account: str) -> CodeRequests:
         return CodeRequests(requests=())
 

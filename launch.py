@@ -48,7 +48,7 @@ COMMANDS = {
         "patients.",
     ),
     "hospital": LazyCommand(
-        load=lambda: import_module("datasites.cli.hospital_commands").with_restore(_require_whole),
+        load=lambda: import_module("datasites.cli.hospital_commands").app(_require_whole),
         text="One hospital alone on its machine: start it, publish, invite. See docs/deploy.md.",
     ),
     "researcher": LazyCommand(

@@ -33,10 +33,6 @@ from syft_code.runtime import cli_output, durable_files
 from syft_code.runtime.cli_input import require_folder, require_positive
 from syft_code.runtime.cli_output import AsJson, Command, quoted
 
-hospital = typer.Typer(
-    no_args_is_help=True,
-    help="One hospital alone on its machine: start it, publish, invite. See docs/deploy.md.",
-)
 RequireWhole = Callable[..., None]
 """Of a log and its hospital's key: raises unless certificates and aggregators find all that they have seen."""
 File = Annotated[Path, typer.Option("--config", help="The hospital's TOML file.")]
@@ -45,7 +41,6 @@ ROOT = Path(__file__).parents[2]
 console = Console()
 
 
-@hospital.command(cls=Command)
 def init(
     config: File = Path("hospital.toml"),
     name: Annotated[str, typer.Option(help="In plans: lower-case letters, digits, '-'.")] = "",
@@ -90,6 +85,18 @@ def init(
     )
 
 
+def app(require_whole: RequireWhole) -> typer.Typer:
+    """The commands, in the order of a hospital's first days."""
+    found = typer.Typer(
+        no_args_is_help=True,
+        help="One hospital alone on its machine: start it, publish, invite. See docs/deploy.md.",
+    )
+    for command in (init, start, run, stop, status, show, publish, invite, uninvite, backup):
+        found.command(cls=Command)(command)
+    found.command("restore", cls=Command)(_restore(require_whole))
+    return found
+
+
 def _write_file(path: Path, fields: dict[str, str | int | float]) -> None:
     port = (
         int(str(fields["address"]).rpartition(":")[2] or 0) if ":" in str(fields["address"]) else 0
@@ -111,7 +118,6 @@ def _write_file(path: Path, fields: dict[str, str | int | float]) -> None:
         staged.unlink(missing_ok=True)
 
 
-@hospital.command(cls=Command)
 def start(config: File, start_timeout: StartTimeout = START_TIMEOUT_S) -> None:
     """Run vault and front desk until Ctrl-C, `stop` or SIGTERM; what ends by itself is started again.
 
@@ -131,7 +137,6 @@ def start(config: File, start_timeout: StartTimeout = START_TIMEOUT_S) -> None:
         wait_for_interrupt()
 
 
-@hospital.command(cls=Command)
 def run(
     process: Annotated[str, typer.Argument(metavar="PROCESS", help="vault or desk.")],
     config: File,
@@ -150,7 +155,6 @@ def run(
     os.execv(sys.executable, arguments)  # noqa: S606 - this Python, and a module of ours
 
 
-@hospital.command(cls=Command)
 def stop(config: File) -> None:
     """Stop a hospital that `start` runs. Rounds under way are cut off; what they cost stays spent."""
     settings = hospital_file.load(config)
@@ -158,7 +162,6 @@ def stop(config: File) -> None:
     cli_output.sentence(f"{settings.name} has stopped.")
 
 
-@hospital.command(cls=Command)
 def status(config: File, as_json: AsJson = False) -> None:
     """Say how the hospital is; exit code 1 if something is wrong.
 
@@ -176,7 +179,6 @@ def status(config: File, as_json: AsJson = False) -> None:
         raise typer.Exit(1)
 
 
-@hospital.command(cls=Command)
 def show(
     config: File,
     out: Annotated[
@@ -227,7 +229,6 @@ def show(
     )
 
 
-@hospital.command(cls=Command)
 def publish(config: File) -> None:
     """Sign policy.toml, read the data folder behind walls, and hand the patients to the vault.
 
@@ -259,7 +260,6 @@ def publish(config: File) -> None:
     )
 
 
-@hospital.command(cls=Command)
 def invite(
     email: Annotated[str, typer.Argument(metavar="EMAIL", help="The researcher's.")],
     config: File,
@@ -278,7 +278,17 @@ def invite(
     )
 
 
-@hospital.command(cls=Command)
+def uninvite(
+    email: Annotated[str, typer.Argument(metavar="EMAIL", help="The researcher's.")], config: File
+) -> None:
+    """Take a researcher's account away: its password and key are nobody's from now on."""
+    settings = hospital_file.load(config)
+    _owner(settings, desk=True).uninvite(email)
+    cli_output.sentence(
+        f"{email} has no account at {settings.name} any more. Approvals stay: revoke what shall not run."
+    )
+
+
 def backup(
     config: File, out: Annotated[Path, typer.Option(help="A new file: as secret as the folder.")]
 ) -> None:
@@ -293,8 +303,8 @@ def backup(
     )
 
 
-def with_restore(require_whole: RequireWhole) -> typer.Typer:
-    """The commands, with the one that needs others' word on how far the ledger had come."""
+def _restore(require_whole: RequireWhole) -> Callable[..., None]:
+    """The command that needs others' word on how far the ledger had come."""
 
     def restore(
         copy: Annotated[Path, typer.Argument(metavar="FILE", help="What `backup` wrote.")],
@@ -311,7 +321,7 @@ def with_restore(require_whole: RequireWhole) -> typer.Typer:
         whole = functools.partial(
             require_whole, certificates=certificates or (), aggregators=aggregators or ()
         )
-        made = hospital_copy.restore(copy, settings.folder, check=whole)
+        made = hospital_copy.restore(copy, settings.folder, hospital=settings.name, check=whole)
         running.make(settings)
         cli_output.sentence(
             f"{made.hospital} is back in {settings.folder}, up to entry {made.log_entries} of its audit log. "
@@ -319,8 +329,7 @@ def with_restore(require_whole: RequireWhole) -> typer.Typer:
             f"{config}"
         )
 
-    hospital.command("restore", cls=Command)(restore)
-    return hospital
+    return restore
 
 
 def _require_new(out: Path) -> None:

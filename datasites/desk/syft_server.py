@@ -246,17 +246,36 @@ class FrontDesk(Datasite):  # type: ignore[misc]
         Raises:
             Refused: if the account is not a researcher's.
         """
-        known = self.user_of(email)
+        known = self._researcher(email)
         if known is None:
             self._add_account(email, password, role=ServiceRole.DATA_SCIENTIST)
             return
-        require(
-            known.role == ServiceRole.DATA_SCIENTIST,
-            "An invitation can be for a researcher alone: invite another e-mail.",
-            error=Refused,
-        )
         known.salt, known.hashed_password = salt_and_hash_password(password, HASH_ROUNDS)
         self.services.user.stash.update(self.verify_key, known).unwrap()
+
+    def expel(self, email: str) -> None:
+        """Take a researcher's account away: its password and its key are nobody's from now on.
+
+        Raises:
+            Refused: if there is none, or the account is not a researcher's.
+        """
+        known = self._researcher(email)
+        require(
+            known is not None,
+            "There must be an account of this e-mail here, and there is none: see how it was spelt.",
+            error=Refused,
+        )
+        self.services.user.stash.delete_by_uid(self.verify_key, known.id).unwrap()
+
+    def _researcher(self, email: str) -> Any:
+        """The account of an e-mail, None if there is none; raise `Refused` if it is no researcher's."""
+        known = self.user_of(email)
+        require(
+            known is None or known.role == ServiceRole.DATA_SCIENTIST,
+            "An invitation can be for a researcher alone: name another e-mail.",
+            error=Refused,
+        )
+        return known
 
     def _add_account(
         self, email: str, password: str, *, role: ServiceRole, key: SigningKey | None = None

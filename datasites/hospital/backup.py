@@ -28,7 +28,7 @@ from datasites.hospital.running import LOCK
 from datasites.site import Site
 from datasites.vault.db.vault_database import VaultDatabase
 from syft_code import canonical
-from syft_code.errors import InvalidInput, Refused, require
+from syft_code.errors import InvalidInput, Refused, Unavailable, require
 from syft_code.runtime import durable_files
 
 FORMAT = "consilium-hospital-1"
@@ -83,8 +83,10 @@ def write(site: Site, out: Path) -> Manifest:
     return manifest
 
 
-def restore(copy: Path, home: Path, *, check: Callable[[bytes, str], None]) -> Manifest:
-    """Put a copy back as a hospital's folder, which must be new or empty.
+def restore(
+    copy: Path, home: Path, *, hospital: str, check: Callable[[bytes, str], None]
+) -> Manifest:
+    """Put a copy of this hospital back as its folder, which must be new or empty.
 
     `check` gets the copy's audit log and the hospital's key (hex), and raises unless others vouch that
     nothing of it is missing.
@@ -104,6 +106,11 @@ def restore(copy: Path, home: Path, *, check: Callable[[bytes, str], None]) -> M
     try:
         private_files.private_folder(staging)
         manifest = _unpack(copy, staging)
+        require(
+            manifest.hospital == hospital,
+            f"The copy must be of {hospital}, and is of {manifest.hospital[:60]}: give that hospital's file.",
+            error=InvalidInput,
+        )
         key = SigningKey(private_files.read_required(staging / "vault" / "key"))
         database = VaultDatabase.open(staging / "vault", hospital=manifest.hospital, key=key)
         check(database.log.export(), manifest.verify_key)
@@ -148,7 +155,17 @@ def _snapshot(database: Path, to: Path) -> None:
         closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True, timeout=60)) as live,
         closing(sqlite3.connect(to)) as copy,
     ):
+        _copy_database(live, copy, database)
+
+
+def _copy_database(live: sqlite3.Connection, copy: sqlite3.Connection, path: Path) -> None:
+    try:
         live.backup(copy)
+    except sqlite3.Error as problem:
+        raise Unavailable(
+            f"The database {path} must be readable and whole, and is not ({problem}): start the hospital "
+            "once, and copy it then."
+        ) from None
 
 
 def _manifest(name: str, key: Path, database: Path) -> Manifest:

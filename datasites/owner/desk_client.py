@@ -52,6 +52,10 @@ class DeskClient:
         """Let who has the offer's code make an account, once; an earlier offer to the e-mail is void."""
         self._ask("POST", "/owner/invitations", canonical.encode(offer))
 
+    def uninvite(self, email: str) -> None:
+        """Take an e-mail's invitation and account away; raise `Refused` if it has no account."""
+        self._ask("DELETE", f"/owner/accounts/{email}")
+
     def _ask(self, method: str, path: str, body: bytes = b"") -> bytes:
         """Send one signed request; return what is answered.
 

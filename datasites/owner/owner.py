@@ -48,7 +48,7 @@ from syft_code.errors import (
 from syft_code.evidence import audit_chain
 from syft_code.plans import key_fingerprint, traveller
 from syft_code.plans.catalogue import AssetCard
-from syft_code.plans.invitations import Invitation, InvitationOffer
+from syft_code.plans.invitations import Invitation, InvitationOffer, check_email
 from syft_code.plans.plan import Plan
 from syft_code.recipes.recipe import DataSpec
 from syft_code.runtime import durable_files
@@ -121,6 +121,17 @@ class Owner:
             )
         )
         return invitation
+
+    def uninvite(self, email: str) -> None:
+        """Take a researcher's account away: password and key are nobody's from now on, requests stay.
+
+        Approvals stay, too, and their rounds need an account: revoke what shall never run again.
+
+        Raises:
+            Refused: if the e-mail has no account.
+        """
+        check_email(email)
+        self._desk.uninvite(email)
 
     def adopt_policy(self, policy: SitePolicy | None = None) -> SignedDecision:
         """Sign a policy, that of policy.toml unless told; it says whether it is in force.

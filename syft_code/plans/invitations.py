@@ -6,7 +6,7 @@
 Guarantee: no password travels that is good afterwards: the code makes one account, once, before it
     ends, and the password is chosen by who uses it.
 Does not protect: against who reads the file on its way and is first. The researcher is then refused
-    and asks, and the owner takes the account back by inviting the same e-mail again.
+    and asks, and the owner takes the account away (`Owner.uninvite`) before inviting anew.
 """
 
 import re

@@ -45,6 +45,9 @@ class OneMember:
     def enroll(self, email: str, password: str) -> None:
         return None
 
+    def expel(self, email: str) -> None:
+        return None
+
     def requests_for(self, account: str) -> CodeRequests:
         return CodeRequests(requests=())
 

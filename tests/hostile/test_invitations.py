@@ -92,6 +92,28 @@ def test_nonsense_is_refused_in_words(ours: OurSite, body: bytes) -> None:
     assert "Traceback" not in answer.text
 
 
+def test_an_account_that_is_taken_away_is_nobodys_and_can_be_invited_anew(ours: OurSite) -> None:
+    who = email()
+    thief = joining.accept(ours.owner.invite(who))
+    client = HospitalClient(thief)
+    ours.owner.invite(who)  # which waits: it is void, too
+    ours.owner.uninvite(who)
+    with pytest.raises(Refused, match="Only accounts of this hospital"):
+        client.bulk.policy()
+    with pytest.raises(InvalidMessage, match="did not accept the login"):
+        HospitalClient(thief)
+    client.close()
+    again = HospitalClient(joining.accept(ours.owner.invite(who)))
+    assert again.bulk.policy()
+    again.close()
+    with pytest.raises(Refused, match="there is none"):
+        ours.owner.uninvite(email())
+    with pytest.raises(Refused, match="for a researcher alone"):
+        ours.owner.uninvite(owner_email("north"))
+    with pytest.raises(InvalidInput):
+        ours.owner.uninvite("../requests")
+
+
 def test_only_the_owner_invites_and_nobody_becomes_the_owner(ours: OurSite) -> None:
     offer = InvitationOffer(
         email=email(), code_sha256=canonical.sha256(b"c"), expires_unix_s=int(time.time()) + 99

@@ -4,7 +4,7 @@ import json
 import re
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -142,7 +142,7 @@ def test_from_nothing_to_a_trained_model_on_seven_hosts(network: Network) -> Non
     training = ada.begin(train)
     log = len(ada._background) - 1
     for host in network.of("each hospital"):
-        wait_for_request(host)
+        until(lambda host=host: "first" in host.told("consilium requests list --state $FOLDER"))
         for line in decide[1]:
             typed(host, line)
     assert training.wait(timeout=900) == 0, ada.said(log)
@@ -159,14 +159,12 @@ def each(network: Network, step: tuple[str, list[str]]) -> Iterator[tuple[Host, 
             yield host, line
 
 
-def wait_for_request(host: Host) -> None:
+def until(holds: Callable[[], bool]) -> None:
+    """Wait, looking every second, for what a host does."""
     give_up = time.monotonic() + PATIENCE_S
-    while time.monotonic() < give_up:
-        said = host.told("consilium requests list --state $FOLDER --json")
-        if json.loads(said)["requests"]:
-            return
-        time.sleep(2)
-    raise AssertionError("no request came")
+    while not holds():
+        assert time.monotonic() < give_up, "what the test waits for did not happen"
+        time.sleep(1)
 
 
 def check_ports(host: Host) -> None:
@@ -177,3 +175,84 @@ def check_ports(host: Host) -> None:
     wanted = {HOSPITALS: {8443}, ADDERS: {8201}, ("ada",): set[int]()}
     of = next(ports for names, ports in wanted.items() if host.name in names)
     assert listening == of, (host.name, listening)
+
+
+SECOND = """
+import time
+
+from federation.researcher.session import Researcher
+from federation.strategy.presets import suggested
+
+researcher = Researcher.connect("researcher.json")
+start = suggested(researcher.catalogue()[0].spec)
+study = researcher.study("second", asset="skin-lesions", epsilon=1.0, **start.choices())
+study.submit()
+study.wait_for_approval(timeout_s=600)
+for _ in range(60):
+    outcome = study.train(on_round=lambda record, weights: print("round", record.round, flush=True))
+    if not outcome.stopped:
+        break
+    print("stopped:", outcome.stopped, flush=True)
+    time.sleep(3)
+print(outcome, flush=True)
+print("all", len(outcome.rounds), "of", outcome.plan.rounds, flush=True)
+"""
+BAD_LINE = "tc qdisc add dev {} root netem delay 40ms loss 1% rate 20mbit"
+
+
+def test_a_study_outlives_a_bad_line_a_cut_cable_and_a_host_that_loses_power(
+    network: Network,
+) -> None:
+    """After the study before, on the same hosts; the third hospital is needed in each round."""
+    ada, north, south, west = (network.hosts[name] for name in ("ada", "north", "south", "west"))
+    has_bad_line = ada.tried(BAD_LINE.format(f"c{ada.number}i")).returncode == 0
+    (ada.folder / "second.py").write_text(SECOND)
+    training = ada.begin("python second.py")
+    log = len(ada._background) - 1
+    for host in (north, south, west):
+        until(lambda host=host: "second" in host.told("consilium requests list --state $FOLDER"))
+        host.told("consilium requests show latest --state $FOLDER --no-mock")
+        host.told("consilium requests approve latest --state $FOLDER --yes")
+
+    def reached(number: int) -> bool:
+        assert training.poll() in (None, 0), ada.said(log)
+        return f"round {number}\n" in ada.said(log)
+
+    until(lambda: reached(3))
+    north.told("consilium hospital backup --config hospital.toml --out early.tar")
+    west.unplug()
+    time.sleep(20)
+    west.plug_in()
+    until(lambda: reached(8))
+    south.switch_off()
+    south.switch_on()
+    south.begin("consilium hospital start --config hospital.toml")
+    assert training.wait(timeout=900) == 0, ada.said(log)
+    said = ada.said(log)
+    assert re.search(r"all (\d+) of \1\n", said), (has_bad_line, said)
+
+    spent = json.loads(south.told("consilium ledger --state $FOLDER --json"))
+    assert spent["assets"][0]["spent_epsilon"] > 0
+    late = "consilium hospital backup --config hospital.toml --out late.tar"
+    north.told(late)
+    shutil.copy(north.folder / "late.tar", ada.folder)
+    for copy in ("early.tar", "late.tar"):
+        shutil.move(north.folder / copy, north.folder.parent / copy)
+    for name in ("hospital.toml", *(f"{adder}.json" for adder in ADDERS)):
+        shutil.copy(north.folder / name, north.folder.parent / name)
+    north.switch_off()
+    shutil.rmtree(north.folder, ignore_errors=True)  # it burns down
+    north.switch_on()
+    for path in (*north.folder.parent.glob("*.tar"), *north.folder.parent.glob("*.json")):
+        shutil.move(path, north.folder / path.name)
+    shutil.move(north.folder.parent / "hospital.toml", north.folder)
+    restore = "consilium hospital restore {} --config hospital.toml " + " ".join(
+        f"--aggregator {adder}.json" for adder in ADDERS
+    )
+    refused = north.tried(restore.format("early.tar"))
+    assert refused.returncode == 1 and "forgotten what was spent" in refused.stderr, refused.stderr
+    assert not (north.folder / "state").exists()
+    north.told(restore.format("late.tar"))
+    north.begin("consilium hospital start --config hospital.toml")
+    until(lambda: north.tried("consilium hospital status --config hospital.toml").returncode == 0)
+    assert "second" in north.told("consilium requests list --state $FOLDER")

@@ -42,6 +42,12 @@ class Invitations:
             path = self._path(invitation.email)
             durable_files.write_durably(path, canonical.encode(invitation))
 
+    def void(self, email: str) -> None:
+        """Let no invitation of an e-mail make an account any more."""
+        with self._taking:
+            self._path(email).unlink(missing_ok=True)
+            durable_files.sync_folder(self._folder)
+
     def take(self, answer: InvitationAnswer, enroll: Callable[[str, str], None]) -> None:
         """Make the account of an invitation (`enroll`: e-mail, password), and void the invitation.
 

@@ -68,6 +68,9 @@ class DeskServices(Protocol):
     def enroll(self, email: str, password: str) -> None:
         """Make a researcher's account, or give the one that there is a new password."""
 
+    def expel(self, email: str) -> None:
+        """Take a researcher's account away, with its key."""
+
     def pack_login(self, user: Any) -> bytes:
         """What a user gets who logged in: the account's key, packed."""
 
@@ -95,7 +98,12 @@ def build(app: FastAPI, desk: DeskServices, *, pysyft: APIRouter, logins: Logins
     app.include_router(blob_routes.routes(desk.site, members, tickets=desk.tickets))
     invitations = Invitations(desk.site.desk / "invitations")
     app.include_router(
-        invitation_routes.routes(invitations, require_owner=desk.require_owner, enroll=desk.enroll)
+        invitation_routes.routes(
+            invitations,
+            require_owner=desk.require_owner,
+            enroll=desk.enroll,
+            expel=desk.expel,
+        )
     )
     checks = middleware.Checks(
         most_call_bytes=desk.most_call_bytes,

@@ -1,7 +1,10 @@
-"""How a researcher comes to an account: by an invitation of the owner's, once.
+"""How a researcher comes to an account, by an invitation of the owner's, once; and how it is taken away.
 
-POST /owner/invitations   the owner's account: an offer
-POST /invitations         whoever has the code of one: a password of their own
+    POST   /owner/invitations       the owner's account: an offer
+    POST   /invitations             whoever has the code of one: a password of their own
+    DELETE /owner/accounts/EMAIL    the owner's account: no invitation and no account any more
+
+The owner's two are for the owner's account alone.
 """
 
 from collections.abc import Callable
@@ -21,8 +24,11 @@ def routes(
     *,
     require_owner: Callable[[str], None],
     enroll: Callable[[str, str], None],
+    expel: Callable[[str], None],
 ) -> APIRouter:
-    """The two routes; `enroll` makes a researcher's account, or gives the one there is a new password."""
+    """The routes; `enroll` makes a researcher's account, or gives the one there is a new password, and
+    `expel` takes it away with its key.
+    """
     router = APIRouter()
 
     @router.post(f"/owner{INVITATIONS}")
@@ -41,5 +47,12 @@ def routes(
         )
         await run_in_threadpool(invitations.take, answered, enroll)
         return JSONResponse({"joined": answered.email})
+
+    @router.delete("/owner/accounts/{email}")
+    def take_away(email: str, request: Request) -> Response:
+        require_owner(sender(request))
+        invitations.void(email)
+        expel(email)
+        return JSONResponse({"taken_away": email})
 
     return router

@@ -71,7 +71,7 @@ def test_a_copy_made_while_the_vault_runs_comes_back_and_starts(
     assert stat.S_IMODE(out.stat().st_mode) == 0o600
     before = contents(hospital.site.home)
     vault.close()
-    assert backup.restore(out, home, check=anything) == made
+    assert backup.restore(out, home, hospital="hospital-1", check=anything) == made
     assert contents(home) == before
     again = Vault(Site(home))
     again.close()
@@ -91,9 +91,9 @@ def test_an_older_copy_than_somebody_has_seen_is_not_put_back(
     made = backup.write(hospital.site, new)
     check = seen(made.log_sha256)
     with pytest.raises(Refused):
-        backup.restore(old, tmp_path / "back", check=check)
+        backup.restore(old, tmp_path / "back", hospital="hospital-1", check=check)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["hospital-1", "new.tar", "old.tar"]
-    backup.restore(new, tmp_path / "back", check=check)
+    backup.restore(new, tmp_path / "back", hospital="hospital-1", check=check)
 
 
 def test_nothing_is_put_over_what_is_there(
@@ -103,11 +103,21 @@ def test_nothing_is_put_over_what_is_there(
     backup.write(hospital.site, out)
     before = contents(hospital.site.home)
     with pytest.raises(Refused, match="into a new or an empty folder"):
-        backup.restore(out, hospital.site.home, check=anything)
+        backup.restore(out, hospital.site.home, hospital="hospital-1", check=anything)
     assert contents(hospital.site.home) == before
     with pytest.raises(FileExistsError):
         (tmp_path / ".copy.tar.new").touch()
         backup.write(hospital.site, out)
+
+
+def test_a_copy_of_another_hospital_is_not_put_back(
+    hospital: OneHospital, vault: Vault, tmp_path: Path
+) -> None:
+    out = tmp_path / "copy.tar"
+    backup.write(hospital.site, out)
+    with pytest.raises(InvalidInput, match="must be of south, and is of hospital-1"):
+        backup.restore(out, tmp_path / "back", hospital="south", check=anything)
+    assert not (tmp_path / "back").exists()
 
 
 @pytest.mark.parametrize("cut", [0, 512, 1536, -1024, -20_000])
@@ -120,7 +130,7 @@ def test_half_a_copy_is_told_so(
     if cut == -1024:  # only the end mark of the tar is gone: everything is there
         return
     with pytest.raises(InvalidInput, match="whole, and is not"):
-        backup.restore(out, tmp_path / "back", check=anything)
+        backup.restore(out, tmp_path / "back", hospital="hospital-1", check=anything)
     assert not (tmp_path / "back").exists() and not (tmp_path / "back.restoring").exists()
 
 
@@ -145,7 +155,7 @@ def test_a_copy_that_somebody_made_up_leaves_nothing_anywhere(
         info.size = 1 if kind == tarfile.REGTYPE else 0
         tar.addfile(info, io.BytesIO(b"x"))
     with pytest.raises(InvalidInput, match="plain files alone"):
-        backup.restore(out, tmp_path / "back", check=anything)
+        backup.restore(out, tmp_path / "back", hospital="hospital-1", check=anything)
     assert [path.name for path in tmp_path.iterdir()] == ["copy.tar"]
 
 

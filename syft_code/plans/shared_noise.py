@@ -22,6 +22,8 @@ from syft_code.plans.plan_parts import DpSgd, Sgd, Sharing
 
 LEAST_STD = 1 << 12
 """Of a hospital's noise, in steps of the fixed point: from here on it is as good as continuous."""
+LARGEST_STD = 1 << 40
+"""Wider noise can't be drawn (`privacy.discrete_gaussian`)."""
 LARGEST_STEPS = 2.0**45
 """So many steps float64 multiplies to 2^-8 of one, and gives back unchanged."""
 MOST_DEVIATIONS = 20
@@ -149,13 +151,21 @@ class NoiseGrid:
             f"With shared noise, bound x 2^fraction_bits may be at most 2^45, got {float(bound):.3g}: "
             "use fewer fraction bits or a smaller bound.",
         )
+        too_many = math.ceil(math.log2(self.variance) / 2) - LARGEST_STD.bit_length() + 1
+        require(
+            self.variance <= LARGEST_STD**2,
+            f"A hospital's share of the noise may be at most 2^40 steps of the fixed point, got "
+            f"{float(math.isqrt(self.variance)):.3g}: use {sharing.fraction_bits - too_many} fraction bits or "
+            "fewer.",
+        )
 
 
 def fitting_sharing(dp: DpSgd, optimizer: Sgd, *, patients: Sequence[int], honest: int) -> Sharing:
     """The ring and the fixed point that suit a plan with shared noise: the finest that fit its updates.
 
     `patients` are the declared numbers of all hospitals. The bound is the power of two above what any
-    update may reach, and a step of the fixed point is as small as float64 still counts exactly.
+    update may reach, and a step of the fixed point is as small as float64 still counts exactly, and the
+    noise can be drawn in.
 
     >>> dp = DpSgd(noise_multiplier=4.6, max_grad_norm=20.0, sample_rate=0.5, steps=1)
     >>> found = fitting_sharing(dp, Sgd(learning_rate=0.5), patients=[176, 2500], honest=3)
@@ -167,8 +177,13 @@ def fitting_sharing(dp: DpSgd, optimizer: Sgd, *, patients: Sequence[int], hones
     reach = min(_ROUNDING * rate * (PATIENTS_FACTOR + noise), _LARGEST_BOUND)
     bits = max(math.ceil(math.log2(reach)), _LEAST_BOUND_BITS)
     largest = round(math.log2(LARGEST_STEPS))
+    std = rate * dp.noise_multiplier / math.sqrt(max(honest, 1)) / max(patients)
+    std = min(std, _LARGEST_BOUND)
+    widest = math.floor(math.log2(LARGEST_STD) - math.log2(std)) - 1  # a bit for what rounding adds
     return Sharing(
-        ring_bits=64, fraction_bits=min(largest - bits, MOST_FRACTION_BITS), bound=2.0**bits
+        ring_bits=64,
+        fraction_bits=min(largest - bits, MOST_FRACTION_BITS, widest),
+        bound=2.0**bits,
     )
 
 

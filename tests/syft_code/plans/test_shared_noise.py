@@ -1,6 +1,7 @@
 """Noise that is shared: which plans may, and what it comes to in steps of the fixed point."""
 
 import math
+import re
 from dataclasses import replace
 from fractions import Fraction
 
@@ -143,3 +144,32 @@ def test_the_smallest_hospital_of_a_roster_must_fit_the_bound() -> None:
 
 def test_the_end_of_the_noise_is_the_samplers() -> None:
     assert shared_noise.MOST_DEVIATIONS == discrete_gaussian.MOST_DEVIATIONS
+    assert shared_noise.LARGEST_STD**2 == discrete_gaussian.LARGEST_VARIANCE
+
+
+@pytest.mark.parametrize("noise_multiplier", [0.5, 4.0, 40.0, 400.0, 4000.0])
+@pytest.mark.parametrize("patients", [[1, 1, 1], [40, 40, 40], [3, 2500, 90_000]])
+def test_the_sharing_that_is_chosen_fits_loud_noise_and_few_patients(
+    noise_multiplier: float, patients: list[int]
+) -> None:
+    dp, optimizer = replace(ONE_STEP, noise_multiplier=noise_multiplier), Sgd(learning_rate=0.5)
+    found = shared_noise.fitting_sharing(dp, optimizer, patients=patients, honest=2)
+    made = NoiseGrid.of(dp, optimizer, found, numbers=2000, most_patients=max(patients), honest=2)
+    made.check(dp, found, least_patients=min(patients))
+    assert made.variance <= discrete_gaussian.LARGEST_VARIANCE
+
+
+def test_noise_that_can_not_be_drawn_is_refused_before_anybody_is_asked() -> None:
+    """It fits the bound and float64, of hospitals that are equally large, by less than one bit."""
+    optimizer = Sgd(learning_rate=0.5)
+
+    def check(dp: DpSgd, sharing: Sharing) -> None:
+        made = NoiseGrid.of(dp, optimizer, sharing, numbers=100, most_patients=40, honest=2)
+        made.check(dp, sharing, least_patients=40)
+
+    loud = replace(ONE_STEP, noise_multiplier=80.0)
+    finest = Sharing(ring_bits=64, fraction_bits=40, bound=32.0)
+    with pytest.raises(InvalidPlan, match=r"may be at most 2\^40 steps.* or fewer") as problem:
+        check(loud, finest)
+    bits = int(re.findall(r"use (\d+) fraction bits", str(problem.value))[0])
+    check(loud, replace(finest, fraction_bits=bits))

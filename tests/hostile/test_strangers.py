@@ -264,6 +264,7 @@ def test_a_members_next_request_waits_from_its_own_first_byte(tmp_path: Path) ->
         assert answer(line).endswith(b"\r\n\r\n3")
         for _ in range(connections.MAX_STRANGERS):
             patient.line()
+        time.sleep(1.0)  # all of them are in before its next request begins
         line.sendall(whole[:20])
         time.sleep(1.0)
         patient.line()

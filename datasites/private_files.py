@@ -43,7 +43,8 @@ def read_required(path: Path) -> bytes:
     except OSError:
         raise Unavailable(
             f"The folder {path.parent} is half written: {path.name} is missing or can't be read. "
-            "Put it back from a copy, or start again with --reset, which forgets everything."
+            "Put it back from a copy; a federation of `consilium up` starts anew with --reset, which forgets "
+            "everything."
         ) from None
 
 

@@ -156,7 +156,11 @@ class Site:
         """Trust in the own front desk's certificate and no other; None where it speaks plain HTTP."""
         if self.settings().tls != "own":
             return None
-        return tls.pinned(private_files.read_required(self.certificate).decode("ascii", "replace"))
+        return tls.pinned(self.shown_certificate())
+
+    def shown_certificate(self) -> str:
+        """The front desk's own certificate (PEM), without those of authorities that may follow it."""
+        return tls.first(private_files.read_required(self.certificate).decode("ascii", "replace"))
 
     @property
     def desk_uid(self) -> str:

@@ -91,16 +91,22 @@ def links(site: Site) -> list[Path]:
     return [path for path in (*given, *(site.home / name for name in PUBLIC)) if path.is_symlink()]
 
 
-def obstacle(numbers: Sequence[int], places: Mapping[str, Path]) -> str:
+def obstacle(
+    numbers: Sequence[int], places: Mapping[str, Path], *, ours: Sequence[str] = ()
+) -> str:
     """Why parties can't run as users of their own here, as a clause; empty if they can.
 
+    The numbers have no name on this machine, or the one at the same place of `ours`.
     `places` are folders that each must reach, by what they are. It is tried out, as the first number.
     """
     if sys.platform != "linux":
         return "that needs Linux"
     if os.geteuid() != 0:
         return "only root gives processes to other users"
-    taken = next((name for number in numbers if (name := _name_of(number))), "")
+    expected = [{f"the user {name}", f"the group {name}"} for name in ours]
+    allowed: list[set[str]] = [*expected, *([set()] * (len(numbers) - len(expected)))]
+    found = ((_name_of(number), names) for number, names in zip(numbers, allowed, strict=True))
+    taken = next((name for name, names in found if name and name not in names), "")
     if taken:
         return (
             f"{taken} has one of the numbers from {numbers[0]} on: choose others with --first-user"

@@ -24,6 +24,7 @@ from datasites.hospital.supervisor import (
 )
 from datasites.owner.owner import INVITATION_DAYS, Owner
 from datasites.site import Site
+from policies import site_policy
 from policies.known_parties import Party
 from syft_code import canonical
 from syft_code.errors import InvalidInput, Unavailable, require
@@ -33,7 +34,7 @@ from syft_code.runtime import cli_output, durable_files
 from syft_code.runtime.cli_input import require_folder, require_positive
 from syft_code.runtime.cli_output import AsJson, Command, quoted
 
-RequireWhole = Callable[..., None]
+RequireWhole = Callable[..., int]
 """Of a log and its hospital's key: raises unless certificates and aggregators find all that they have seen."""
 File = Annotated[Path, typer.Option("--config", help="The hospital's TOML file.")]
 MOST_DAYS = 90.0
@@ -60,7 +61,14 @@ def init(
 
     What is not given is asked for.
     """
-    if not config.exists():
+    given = (name, institution, address, home, kind, data, asset, patients)
+    if config.exists():
+        require(
+            not any(given),
+            f"{quoted(str(config))} is there already and is what counts: edit it, and leave the other options out.",
+            error=InvalidInput,
+        )
+    else:
         _write_file(
             config,
             {
@@ -80,8 +88,10 @@ def init(
     settings = hospital_file.load(config)
     made = running.make(settings)
     cli_output.sentence(
-        f"{settings.name} is made in {made.home}, its policy in {made.policy.name} there. Read "
-        f"{config} once more, then start it: consilium hospital start --config {config}"
+        f"{settings.name} is made in {made.home}. A patient may lose epsilon {settings.epsilon:g} in all, and "
+        f"{settings.epsilon_alone or settings.epsilon:g} if all other hospitals collude: {made.policy} has the "
+        f"rules, and counts from now on, not {config}. Read both, then start it: consilium hospital start "
+        f"--config {config}"
     )
 
 
@@ -91,7 +101,7 @@ def app(require_whole: RequireWhole) -> typer.Typer:
         no_args_is_help=True,
         help="One hospital alone on its machine: start it, publish, invite. See docs/deploy.md.",
     )
-    for command in (init, start, run, stop, status, show, publish, invite, uninvite, backup):
+    for command in (init, start, run, stop, status, show, publish, invite, remove_account, backup):
         found.command(cls=Command)(command)
     found.command("restore", cls=Command)(_restore(require_whole))
     return found
@@ -195,9 +205,7 @@ def show(
     words = key_fingerprint.words(owner.verify_key)
     site = Site(settings.folder)
     sha256 = (
-        tls_certificates.fingerprint(site.certificate.read_text(encoding="ascii"))
-        if settings.tls == "own"
-        else None
+        tls_certificates.fingerprint(site.shown_certificate()) if settings.tls == "own" else None
     )
     if out is not None:
         party = Party(
@@ -230,7 +238,7 @@ def show(
 
 
 def publish(config: File) -> None:
-    """Sign policy.toml, read the data folder behind walls, and hand the patients to the vault.
+    """Read the data folder behind walls, and hand the patients to the vault; at first sign policy.toml.
 
     Card and mock become public, nothing else. Published again, an asset has its next version.
     """
@@ -252,12 +260,30 @@ def publish(config: File) -> None:
         cli_output.sentence(f"- {sentence}")
     split = owner.split(reading, held_out=settings.held_out)
     if owner.site_status().policy is None:
-        cli_output.sentence(owner.adopt_policy().sentence)
+        _adopt(owner, settings)
     card = owner.publish(split, spec=reading.spec, asset=settings.asset, declared=declared)
     cli_output.sentence(
         f"Published: {card.asset}, version {card.version}. Researchers read {card.patients:,} training "
         "patients, as declared."
     )
+
+
+def _adopt(owner: Owner, settings: hospital_file.HospitalConfig) -> None:
+    """Sign the first policy, which must say of the budget what the hospital's file says."""
+    written = site_policy.read(Site(settings.folder).policy.read_text(encoding="utf-8"))
+    wanted = settings.policy(min_hospitals=settings.min_hospitals)
+    require(
+        written.terms == wanted.terms,
+        "policy.toml and the hospital's file must say the same of budget and least numbers before the first "
+        f"policy is signed, and do not: {written.terms} against {wanted.terms}. Edit one of them.",
+        error=InvalidInput,
+    )
+    terms = written.terms
+    cli_output.sentence(
+        f"To be signed: a patient may lose epsilon {terms.epsilon:g} in all, {terms.epsilon_alone or terms.epsilon:g} "
+        f"if all other hospitals collude, at delta {terms.delta:g}; sums over at least {terms.min_hospitals} hospitals."
+    )
+    cli_output.sentence(owner.adopt_policy().sentence)
 
 
 def invite(
@@ -278,12 +304,12 @@ def invite(
     )
 
 
-def uninvite(
+def remove_account(
     email: Annotated[str, typer.Argument(metavar="EMAIL", help="The researcher's.")], config: File
 ) -> None:
-    """Take a researcher's account away: its password and key are nobody's from now on."""
+    """Remove a researcher's account, or an invitation that waits: password and key are nobody's from now on."""
     settings = hospital_file.load(config)
-    _owner(settings, desk=True).uninvite(email)
+    _owner(settings, desk=True).remove_account(email)
     cli_output.sentence(
         f"{email} has no account at {settings.name} any more. Approvals stay: revoke what shall not run."
     )
@@ -315,19 +341,27 @@ def _restore(require_whole: RequireWhole) -> Callable[..., None]:
         aggregators: Annotated[
             list[Path] | None, typer.Option("--aggregator", help="An aggregator's public.json.")
         ] = None,
+        unseen: Annotated[
+            bool, typer.Option("--unseen", help="Also if nobody has seen anything of it.")
+        ] = False,
     ) -> None:
         """Put a copy back into an empty folder, if its ledger holds all that others have seen of it."""
         settings = hospital_file.load(config)
         whole = functools.partial(
-            require_whole, certificates=certificates or (), aggregators=aggregators or ()
+            require_whole,
+            certificates=certificates or (),
+            aggregators=aggregators or (),
+            unseen=unseen,
         )
-        made = hospital_copy.restore(copy, settings.folder, hospital=settings.name, check=whole)
-        running.make(settings)
+        made, seen = hospital_copy.restore(
+            copy, settings.folder, hospital=settings.name, check=whole
+        )
         cli_output.sentence(
-            f"{made.hospital} is back in {settings.folder}, up to entry {made.log_entries} of its audit log. "
-            f"Never start another copy of it beside this one. Start it: consilium hospital start --config "
-            f"{config}"
+            f"{made.hospital} is back in {settings.folder}, up to entry {made.log_entries} of its audit log, of "
+            f"which others have seen entry {seen} or an earlier one. Never start another copy of it beside this "
+            f"one. Start it: consilium hospital start --config {config}"
         )
+        running.make(settings)
 
     return restore
 

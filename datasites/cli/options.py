@@ -31,7 +31,14 @@ def site(state: Path, name: str) -> Site:
         InvalidInput: if there is none; the sentence lists those that there are.
     """
     if is_file(state / "site.json"):
-        return Site(state.resolve())
+        alone = Site(state.resolve())
+        own = alone.settings().name
+        require(
+            name in ("", own),
+            f"--hospital must be {own}, whose folder {quoted(str(state))} is, or be left out; got {quoted(name)}.",
+            error=InvalidInput,
+        )
+        return alone
     folder = state / "hospitals"
     known = _names(folder)
     require(

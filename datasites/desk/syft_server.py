@@ -22,6 +22,7 @@ from typing import Any
 
 from fastapi import FastAPI
 from nacl.signing import SigningKey
+from pydantic import ValidationError
 
 from datasites import private_files
 from datasites.desk import allowlist, entrypoint, status_masking
@@ -240,32 +241,44 @@ class FrontDesk(Datasite):  # type: ignore[misc]
             server=self, credentials=self.verify_key, role=ServiceRole.ADMIN
         )
 
-    def enroll(self, email: str, password: str) -> None:
-        """Make a researcher's account, or give the one that there is a new password.
+    def require_new(self, email: str) -> None:
+        """Raise `Refused` if an e-mail has an account, or PySyft takes it for none."""
+        require(
+            self._researcher(email) is None,
+            "An e-mail that is invited must have no account here, and this one has: remove the account first, "
+            "or invite another e-mail.",
+            error=Refused,
+        )
+        try:
+            known = _researchers(email, secrets.token_urlsafe(24)).email
+        except ValidationError:
+            known = ""
+        require(
+            known == email,
+            "A researcher must be invited by an e-mail address of the internet, as PySyft writes it: in lower-case "
+            "letters, with a domain that exists outside.",
+            error=Refused,
+        )
+
+    def add_account(self, email: str, password: str) -> None:
+        """Make a researcher's account.
+
+        Raises:
+            Refused: if the e-mail has one.
+        """
+        self.require_new(email)
+        self._add(_researchers(email, password).to(User))
+
+    def remove_account(self, email: str) -> bool:
+        """Take a researcher's account away: its password and its key are nobody's from now on.
 
         Raises:
             Refused: if the account is not a researcher's.
         """
         known = self._researcher(email)
-        if known is None:
-            self._add_account(email, password, role=ServiceRole.DATA_SCIENTIST)
-            return
-        known.salt, known.hashed_password = salt_and_hash_password(password, HASH_ROUNDS)
-        self.services.user.stash.update(self.verify_key, known).unwrap()
-
-    def expel(self, email: str) -> None:
-        """Take a researcher's account away: its password and its key are nobody's from now on.
-
-        Raises:
-            Refused: if there is none, or the account is not a researcher's.
-        """
-        known = self._researcher(email)
-        require(
-            known is not None,
-            "There must be an account of this e-mail here, and there is none: see how it was spelt.",
-            error=Refused,
-        )
-        self.services.user.stash.delete_by_uid(self.verify_key, known.id).unwrap()
+        if known is not None:
+            self.services.user.stash.delete_by_uid(self.verify_key, known.id).unwrap()
+        return known is not None
 
     def _researcher(self, email: str) -> Any:
         """The account of an e-mail, None if there is none; raise `Refused` if it is no researcher's."""
@@ -277,16 +290,7 @@ class FrontDesk(Datasite):  # type: ignore[misc]
         )
         return known
 
-    def _add_account(
-        self, email: str, password: str, *, role: ServiceRole, key: SigningKey | None = None
-    ) -> None:
-        """An account at PySyft; without a `key` PySyft makes one."""
-        user = UserCreate(
-            name=email, email=email, password=password, password_verify=password, role=role
-        ).to(User)
-        if key is not None:
-            user.signing_key = SyftSigningKey(signing_key=key)
-            user.verify_key = user.signing_key.verify_key
+    def _add(self, user: User) -> None:
         self.services.user._add_user(self.verify_key, user).unwrap()
 
     def pack_login(self, user: User) -> bytes:
@@ -340,6 +344,16 @@ class FrontDesk(Datasite):  # type: ignore[misc]
 
     def _no(self, sentence: str) -> Any:
         return SyftAPIData(data=SyftError(message=sentence)).sign(self.signing_key)
+
+
+def _account(email: str, password: str, role: ServiceRole) -> UserCreate:
+    return UserCreate(
+        name=email, email=email, password=password, password_verify=password, role=role
+    )
+
+
+def _researchers(email: str, password: str) -> UserCreate:
+    return _account(email, password, ServiceRole.DATA_SCIENTIST)
 
 
 def _pack(value: Any) -> bytes:
@@ -444,8 +458,11 @@ def _ensure_owner(desk: FrontDesk, site: Site) -> None:
     email = owner_email(desk.name)
     if desk.user_of(email) is None:
         chosen = site.new_account()
+        user = _account(email, chosen.password, ServiceRole.DATA_OWNER).to(User)
         key = SigningKey(bytes.fromhex(chosen.signing_key))
-        desk._add_account(email, chosen.password, role=ServiceRole.DATA_OWNER, key=key)
+        user.signing_key = SyftSigningKey(signing_key=key)
+        user.verify_key = user.signing_key.verify_key
+        desk._add(user)
     site.desk_account.unlink(missing_ok=True)
 
 

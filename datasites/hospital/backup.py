@@ -1,9 +1,10 @@
 """A copy of a hospital's folder, also while it runs, and how one comes back.
 
-    HOME ─ files, then the databases, then files that are new ─▶ one tar, its maker's alone
-    tar ─▶ HOME.restoring ─ its log held against anchors of others ─▶ HOME
+    HOME ─ files ─▶ the vault waits: databases, files that are new ─▶ one tar, its maker's alone
+    tar ─▶ HOME/.restoring ─ its log held against anchors of others ─▶ HOME
 
-The databases name the files that count and are copied after them, so that none is named that the copy lacks.
+The vault's database names the files that count. While it and the last files are copied, the vault commits
+nothing, so that no file is named that the copy lacks.
 
 Guarantee: a copy whose ledger has forgotten what aggregators or certificates have seen is not put back.
 Does not protect: the copy itself, which holds patients and keys: it is as secret as the folder. What was
@@ -12,13 +13,14 @@ Does not protect: the copy itself, which holds patients and keys: it is as secre
 
 import io
 import os
+import secrets
 import shutil
 import sqlite3
 import tarfile
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path, PurePosixPath
 
 from nacl.signing import SigningKey
@@ -36,6 +38,8 @@ MANIFEST = "manifest.json"
 DATABASES = ("vault/vault.db", "desk/syft.db")
 LEFT_OUT = {LOCK, "vault.sock", "vault-process.log", "desk-process.log"}
 """What belongs to one start of it."""
+STAGING = ".restoring"
+Check = Callable[[bytes, str], int]
 _SIDECARS = ("-wal", "-shm", "-journal")
 
 
@@ -55,11 +59,17 @@ def write(site: Site, out: Path) -> Manifest:
     """Copy a hospital's folder into a new file, 0600; it may run meanwhile.
 
     Raises:
-        Unavailable: if a file that a hospital needs is missing.
-        OSError: if the file can't be written.
+        InvalidInput: if the file would lie in the folder itself.
+        Unavailable: if a file that a hospital needs is missing, a link or broken.
+        OSError: if a file can't be read, or the new one not be written.
     """
+    require(
+        not out.resolve().is_relative_to(site.home.resolve()),
+        f"A copy must not lie in the folder that is copied, got {out}: name another place.",
+        error=InvalidInput,
+    )
     name = site.settings().name
-    staged = out.with_name(f".{out.name}.new")
+    staged = out.with_name(f".{out.name}.{secrets.token_hex(4)}.new")
     try:
         descriptor = os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with (
@@ -68,10 +78,12 @@ def write(site: Site, out: Path) -> Manifest:
             tempfile.TemporaryDirectory(dir=out.parent) as folder,
         ):
             copied = _add(tar, site.home, set())
+            with _nobody_writes(site.home / DATABASES[0]):
+                for database in DATABASES:
+                    _snapshot(site.home / database, Path(folder) / Path(database).name)
+                _add(tar, site.home, copied)
             for database in DATABASES:
-                _snapshot(site.home / database, Path(folder) / Path(database).name)
                 tar.add(Path(folder) / Path(database).name, arcname=database)
-            _add(tar, site.home, copied)
             manifest = _manifest(name, site.vault / "key", Path(folder) / "vault.db")
             _add_bytes(tar, MANIFEST, canonical.encode(manifest))
         with staged.open("rb") as whole:
@@ -83,27 +95,28 @@ def write(site: Site, out: Path) -> Manifest:
     return manifest
 
 
-def restore(
-    copy: Path, home: Path, *, hospital: str, check: Callable[[bytes, str], None]
-) -> Manifest:
+def restore(copy: Path, home: Path, *, hospital: str, check: Check) -> tuple[Manifest, int]:
     """Put a copy of this hospital back as its folder, which must be new or empty.
 
-    `check` gets the copy's audit log and the hospital's key (hex), and raises unless others vouch that
-    nothing of it is missing.
+    `check` gets the copy's audit log and the hospital's key (hex), raises unless others vouch that nothing
+    of it is missing, and gives the last entry that they have seen. All is unpacked inside the folder, so
+    that nothing of it lies on another disk.
 
     Raises:
         InvalidInput: if it is no such copy.
         Refused: if the folder holds something, or `check` refuses; nothing is changed then.
     """
+    there = {path.name for path in home.iterdir()} if home.exists() else set()
     require(
-        not home.exists() or not any(home.iterdir()),
+        there <= {STAGING, "lost+found"},
         f"A copy must be put back into a new or an empty folder, and {home} holds something: move it away, "
         "or name another folder in the hospital's file.",
         error=Refused,
     )
-    staging = home.with_name(f"{home.name}.restoring")
+    staging, new = home / STAGING, not home.exists()
     shutil.rmtree(staging, ignore_errors=True)
     try:
+        private_files.private_folder(home)
         private_files.private_folder(staging)
         manifest = _unpack(copy, staging)
         require(
@@ -113,14 +126,39 @@ def restore(
         )
         key = SigningKey(private_files.read_required(staging / "vault" / "key"))
         database = VaultDatabase.open(staging / "vault", hospital=manifest.hospital, key=key)
-        check(database.log.export(), manifest.verify_key)
-        if home.exists():
-            home.rmdir()
-        staging.rename(home)
-        durable_files.sync_folder(home.parent)
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
-    return manifest
+        seen = check(database.log.export(), manifest.verify_key)
+    except BaseException:
+        shutil.rmtree(home if new else staging, ignore_errors=True)
+        raise
+    for path in sorted(staging.iterdir(), key=lambda one: one.name == "site.json"):
+        path.rename(home / path.name)  # the settings last: before them there is no hospital here
+    staging.rmdir()
+    durable_files.sync_folder(home)
+    return manifest, seen
+
+
+@contextmanager
+def _nobody_writes(database: Path) -> Iterator[None]:
+    """Hold the vault's next transaction back, so that no file is let go of while the last ones are copied."""
+    with _opened(database) as live:
+        live.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        finally:
+            live.rollback()
+
+
+@contextmanager
+def _opened(database: Path) -> Iterator[sqlite3.Connection]:
+    """A database that is there; what is wrong with it is one sentence."""
+    try:
+        with closing(sqlite3.connect(f"file:{database}?mode=rw", uri=True, timeout=60)) as live:
+            yield live
+    except sqlite3.Error as problem:
+        raise Unavailable(
+            f"The database {database} must be there, whole and this user's to read and write, and is not "
+            f"({problem}): start the hospital once, and copy it then, as root or its user."
+        ) from None
 
 
 def _add(tar: tarfile.TarFile, home: Path, known: set[str]) -> set[str]:
@@ -141,31 +179,29 @@ def _add(tar: tarfile.TarFile, home: Path, known: set[str]) -> set[str]:
 
 
 def _files(home: Path) -> Iterator[Path]:
-    for path in sorted(home.rglob("*")):
-        name = str(path.relative_to(home))
-        if path.name in LEFT_OUT or name.startswith(DATABASES) or not path.is_file():
-            continue
-        if not path.is_symlink() and not path.name.endswith(_SIDECARS):
-            yield path
+    for folder, _, names in os.walk(home, onerror=_raise):
+        for path in sorted(Path(folder) / name for name in names):
+            name = str(path.relative_to(home))
+            if path.name in LEFT_OUT or name.startswith(DATABASES) or name.endswith(_SIDECARS):
+                continue
+            require(
+                not path.is_symlink(),
+                f"A hospital's folder must hold its files themselves, and {path} is a link: put the file there "
+                "before it is copied.",
+                error=Unavailable,
+            )
+            if path.is_file():
+                yield path
+
+
+def _raise(problem: OSError) -> None:
+    raise problem
 
 
 def _snapshot(database: Path, to: Path) -> None:
     """One moment of a database that others may be writing."""
-    with (
-        closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True, timeout=60)) as live,
-        closing(sqlite3.connect(to)) as copy,
-    ):
-        _copy_database(live, copy, database)
-
-
-def _copy_database(live: sqlite3.Connection, copy: sqlite3.Connection, path: Path) -> None:
-    try:
+    with _opened(database) as live, closing(sqlite3.connect(to)) as copy:
         live.backup(copy)
-    except sqlite3.Error as problem:
-        raise Unavailable(
-            f"The database {path} must be readable and whole, and is not ({problem}): start the hospital "
-            "once, and copy it then."
-        ) from None
 
 
 def _manifest(name: str, key: Path, database: Path) -> Manifest:

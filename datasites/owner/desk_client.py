@@ -52,8 +52,8 @@ class DeskClient:
         """Let who has the offer's code make an account, once; an earlier offer to the e-mail is void."""
         self._ask("POST", "/owner/invitations", canonical.encode(offer))
 
-    def uninvite(self, email: str) -> None:
-        """Take an e-mail's invitation and account away; raise `Refused` if it has no account."""
+    def remove_account(self, email: str) -> None:
+        """Take an e-mail's invitation and account away; raise `Refused` if it has neither."""
         self._ask("DELETE", f"/owner/accounts/{email}")
 
     def _ask(self, method: str, path: str, body: bytes = b"") -> bytes:
@@ -77,7 +77,7 @@ class DeskClient:
         except httpx.HTTPError as problem:
             raise Unavailable(
                 f"The front desk of {self._settings.name} does not answer at {self._settings.local_url}: "
-                f"start it with `consilium up`. ({type(problem).__name__})"
+                f"start it with `consilium up` or `consilium hospital start`. ({type(problem).__name__})"
             ) from None
         if answer.is_error:
             raise self._error(answer)

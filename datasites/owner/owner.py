@@ -97,7 +97,8 @@ class Owner:
     def invite(self, email: str, *, days: float = INVITATION_DAYS) -> Invitation:
         """Invite a researcher: what they need to make an account at the front desk, once, in so many days.
 
-        Invited again, an e-mail that has an account gets a new password, and the old one ends.
+        Raises:
+            Refused: if the e-mail has an account: `remove_account` comes first.
         """
         code = secrets.token_urlsafe(24)
         expires_unix_s = int(time.time() + days * 86_400)
@@ -105,9 +106,7 @@ class Owner:
             hospital=self.name,
             institution=self.settings.institution,
             url=self.settings.url,
-            certificate=self._site.certificate.read_text(encoding="ascii")
-            if self.settings.tls == "own"
-            else "",
+            certificate=self._site.shown_certificate() if self.settings.tls == "own" else "",
             verify_key=self.verify_key,
             email=email,
             code=code,
@@ -122,16 +121,16 @@ class Owner:
         )
         return invitation
 
-    def uninvite(self, email: str) -> None:
+    def remove_account(self, email: str) -> None:
         """Take a researcher's account away: password and key are nobody's from now on, requests stay.
 
-        Approvals stay, too, and their rounds need an account: revoke what shall never run again.
+        An invitation that waits is void. Approvals stay: revoke what shall never run again.
 
         Raises:
-            Refused: if the e-mail has no account.
+            Refused: if the e-mail has neither account nor invitation.
         """
         check_email(email)
-        self._desk.uninvite(email)
+        self._desk.remove_account(email)
 
     def adopt_policy(self, policy: SitePolicy | None = None) -> SignedDecision:
         """Sign a policy, that of policy.toml unless told; it says whether it is in force.

@@ -61,7 +61,7 @@ class OwnerSession:
         except Exception as problem:  # PySyft raises many kinds for a server that is away
             raise Unavailable(
                 f"The front desk of {settings.name} does not answer at {settings.local_url}: start it "
-                f"with `consilium up`. ({type(problem).__name__})"
+                f"with `consilium up` or `consilium hospital start`. ({type(problem).__name__})"
             ) from None
 
     @property

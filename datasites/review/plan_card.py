@@ -15,6 +15,11 @@ from syft_code.privacy import odds
 
 LEAST_ROOM = 1.2
 """A tick must be so many times as long as the work is here, or a patient more may move it past."""
+DECIDES = (
+    "researcher_key", "order of hospitals", "hospitals", "aggregators", "min_hospitals", "shared_noise", "dp_sgd",
+    "release_schedule", "rounds", "evaluation", "purpose", "recipe", "data",
+)  # fmt: skip
+"""Fields of a plan whose change is named before others."""
 NAMED = 6
 """So many changed fields are named at once; the table has all."""
 OTHER_CODE = "The code is NOT the one fixed function that a request may carry: deny it."
@@ -31,7 +36,7 @@ def decisive(
     """The three sentences that decide, each with its name: what would leave, its cost, what is new."""
     return (
         ("What would leave", _leaving(plan, leaves)),
-        ("What it costs", _cost(ledger, state)),
+        ("What it costs", _cost(plan, ledger, state)),
         ("What is new", _news(before, plan)),
     )
 
@@ -42,29 +47,45 @@ def _leaving(plan: Plan, leaves: Sequence[Disclosure]) -> str:
         f"{each.times} {names[each.purpose]}{'' if each.times == 1 else 's'}" for each in leaves
     )
     size = sum(each.bytes_in_all for each in leaves)
+    timing = (
+        " When a result leaves can tell of patients, since the plan has no release schedule."
+        if plan.release_schedule is None
+        else ""
+    )
     return (
         f"the results of {times}, as sealed shares of at most {size:,} bytes in all; of them the researcher reads "
-        f"noised sums over at least {plan.min_hospitals} hospitals, and no record of a patient leaves."
+        f"noised sums over at least {plan.min_hospitals} hospitals, and no record of a patient leaves.{timing}"
     )
 
 
-def _cost(ledger: LedgerSummary, state: PlanStatus) -> str:
+def _cost(plan: Plan, ledger: LedgerSummary, state: PlanStatus) -> str:
     budget = ledger.budget
     means = odds.in_words(state.study_epsilon)
+    alone = (
+        ""
+        if plan.shared_noise is None
+        else f" ({state.study_epsilon_alone:.2f} if all other hospitals collude)"
+    )
     return (
-        f"epsilon {state.study_epsilon:.2f} of the {budget.epsilon:.2f} that a patient has for ever; "
-        f"left after it: {left_after(ledger, state)}. By this study {means} (but with probability "
-        f"{budget.delta:g})."
+        f"epsilon {state.study_epsilon:.2f} of the {budget.epsilon:.2f} that a patient has for ever{alone}; "
+        f"left after it: {left_after(ledger, state)}. After this study {means} (plus delta, {budget.delta:g})."
     )
 
 
 def _news(before: Plan | None, plan: Plan) -> str:
     if before is None:
         return "all of it: no other plan was ever approved here."
-    fields = [change.field for change in plan_diff.of_plans(before, plan)]
+    fields = sorted((one.field for one in plan_diff.of_plans(before, plan)), key=_weight)
     more = f" and {len(fields) - NAMED} more" if len(fields) > NAMED else ""
     named = ", ".join(fields[:NAMED])
     return f"against {before.study}, the newest other plan approved here: {named}{more}."
+
+
+def _weight(field: str) -> int:
+    """What decides comes first: who, with what noise, when, how much; the rest in its order."""
+    return next(
+        (place for place, start in enumerate(DECIDES) if field.startswith(start)), len(DECIDES)
+    )
 
 
 def purpose(plan: Plan) -> Section:
@@ -249,7 +270,6 @@ def what_changed(before: Plan | None, after: Plan, *, code_before: str, code: st
         f"{plan_diff.short(before.hash)}). The code is the same but for the plan's hash; what "
         "really differs is the plan.",
         head=("field of the plan", "approved before", "asked for now"),
-        folded=True,
         rows=rows,
         diff=plan_diff.of_code(code_before, code),
     )

@@ -185,13 +185,20 @@ def check(
 
 
 def require_whole(
-    data: bytes, key: str, *, certificates: Sequence[Path], aggregators: Sequence[Path]
-) -> None:
-    """Raise unless a hospital's log holds all that these certificates and aggregators have seen of it.
+    data: bytes,
+    key: str,
+    *,
+    certificates: Sequence[Path],
+    aggregators: Sequence[Path],
+    unseen: bool,
+) -> int:
+    """The last entry of a hospital's log that these certificates and aggregators have seen; all of it is there.
+
+    With `unseen` nobody needs to have seen any.
 
     Raises:
         InvalidInput: if nobody is named.
-        Refused: if something of it is missing.
+        Refused: if something of it is missing, or none of them has seen any of it.
         Unavailable: if an aggregator does not answer.
     """
     require(
@@ -210,6 +217,15 @@ def require_whole(
         "for a newer copy.",
         error=Refused,
     )
+    seen = found.verdict.anchored or 0
+    require(
+        unseen or seen > 0,
+        "Somebody must have seen how far the ledger had come, and none of those who were named has: name the "
+        "aggregators and certificates of its last studies. If it never took part in any, say --unseen: an "
+        "older ledger would then come back unnoticed.",
+        error=Refused,
+    )
+    return seen
 
 
 def _named(path: Path, header: Verdict, key: str) -> Named | None:

@@ -52,22 +52,35 @@ def join(
         typer.Argument(metavar="FILE...", help="Invitations, and aggregators' public.json."),
     ],
     credentials: File = DEFAULT,
+    replace_known: Annotated[
+        bool, typer.Option("--replace", help="Also of parties that your credentials hold already.")
+    ] = False,
 ) -> None:
     """Use hospitals' invitations, and take aggregators into your credentials.
 
-    Each file is used by itself: what went well before another was refused stays.
+    Each file is used by itself: what went well before another was refused stays. A file can be used
+    again if its answer was lost.
     """
     for file in files:
         found = _read(file)
         kept = Credentials.load(credentials)
+        known = {one.hospital for one in kept.accounts} | {one.name for one in kept.aggregators}
+        name = found.hospital if isinstance(found, Invitation) else found.name
+        require(
+            replace_known or name not in known,
+            f"Your credentials must not hold {name} yet, and do: hear from it on the telephone that the new file is "
+            "its own, and say --replace.",
+            error=InvalidInput,
+        )
         if isinstance(found, Invitation):
-            login = joining.accept(found)
+            login = joining.accept(found, SigningKey(bytes.fromhex(kept.signing_key)))
             others = tuple(one for one in kept.accounts if one.hospital != login.hospital)
             replace(kept, accounts=(*others, login)).save(credentials)
             words = key_fingerprint.words(found.verify_key)
             cli_output.sentence(
                 f"Joined {login.hospital} ({found.institution}) at {login.url}. Its key in words, which "
-                f"you may hear on the telephone: {words}"
+                f"you may hear on the telephone: {words}; its certificate's SHA-256: "
+                f"{_certificate(found)}"
             )
         else:
             rest = tuple(one for one in kept.aggregators if one.name != found.name)
@@ -113,6 +126,12 @@ def show(
     rows = [("hospital", one.hospital, one.url) for one in found.accounts]
     rows += [("aggregator", one.name, one.address) for one in found.aggregators]
     cli_output.table(("party", "name", "at"), rows)
+
+
+def _certificate(invitation: Invitation) -> str:
+    if not invitation.certificate:
+        return "of whoever public authorities vouch for at its address"
+    return tls_certificates.fingerprint(invitation.certificate)
 
 
 def _read(file: Path) -> Invitation | Aggregator:

@@ -133,9 +133,10 @@ def researcher_key(state: Path) -> SigningKey:
 def invite(config: FederationConfig, state: Path, owners: Sequence[Owner]) -> Credentials:
     """An account at every hospital and a signing key, for one researcher."""
     email = f"researcher-{secrets.token_hex(3)}@example.org"
-    accounts = tuple(joining.accept(owner.invite(email)) for owner in owners)
+    key = researcher_key(state)
+    accounts = tuple(joining.accept(owner.invite(email), key) for owner in owners)
     return Credentials(
         accounts=accounts,
         aggregators=aggregator_processes.entries(config, state),
-        signing_key=researcher_key(state).encode().hex(),
+        signing_key=key.encode().hex(),
     )

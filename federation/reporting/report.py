@@ -116,12 +116,13 @@ def _decisive(
 def _left(outcome: Outcome) -> str:
     rounds = outcome.rounds
     if not rounds:
-        return "nothing: no round was summed."
-    evaluations = sum(bool(record.metrics) for record in rounds)
-    fewest = min(len(record.trained) for record in rounds)
+        return "no sum: no round was summed. Sealed shares of a round may have left, and what they cost is spent."
+    summed = [len(group) for one in rounds for group in one.groups or (one.trained,)]
+    evaluations = [len(one.evaluated) for one in rounds if one.metrics]
+    fewest = min([*summed, *filter(None, evaluations)])
     return (
         f"noised sums over at least {fewest} hospitals, of {len(rounds)} training rounds and "
-        f"{evaluations} evaluations, each sent as sealed shares; no record of a patient."
+        f"{len(evaluations)} evaluations, each sent as sealed shares; no record of a patient."
     )
 
 
@@ -131,9 +132,11 @@ def _cost(certificate: Certificate) -> str:
         return "not known: no hospital's ledger stated it."
     most = max(stated, key=lambda own: float(own["epsilon"]))
     means = odds.in_words(float(most["epsilon"]))
+    silent = len(certificate["hospitals"]) - len(stated)
+    others = f" {silent} hospitals' ledgers stated none." if silent else ""
     return (
-        f"at most epsilon {at_least(most['epsilon'])} of a patient's budget (at {most['name']}): by this "
-        f"study {means} (but with probability {delta_text(most['delta'])})."
+        f"at most epsilon {at_least(most['epsilon'])} of a patient's budget (at {most['name']}): after this "
+        f"study {means} (plus delta, {delta_text(most['delta'])}).{others}"
     )
 
 

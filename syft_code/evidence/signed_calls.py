@@ -82,6 +82,7 @@ def signing(
         def trusting(cls, tls: ssl.SSLContext | None, *, url: str) -> Any:
             """A connection to a front desk that is checked by this context, or by public authorities."""
             made = cls(url=Exact.of(url))
+            made.session.trust_env = False  # no proxy and no authorities of the environment
             if tls is not None:
                 made.session.mount("https://", Pinned(tls))
             return made

@@ -6,7 +6,7 @@
 Guarantee: no password travels that is good afterwards: the code makes one account, once, before it
     ends, and the password is chosen by who uses it.
 Does not protect: against who reads the file on its way and is first. The researcher is then refused
-    and asks, and the owner takes the account away (`Owner.uninvite`) before inviting anew.
+    and asks, and the owner takes the account away (`Owner.remove_account`) before inviting anew.
 """
 
 import re
@@ -18,7 +18,8 @@ from syft_code.plans.roster import HEX_KEY, NAME
 
 FORMAT: Literal["consilium-invitation-1"] = "consilium-invitation-1"
 MAX_EMAIL, LEAST_PASSWORD, MAX_PASSWORD = 320, 16, 1024
-_EMAIL = re.compile(r"[^@\s\x00-\x1f]{1,64}@[A-Za-z0-9.-]{1,255}")
+_EMAIL = re.compile(r"[a-z0-9._+-]{1,64}@[a-z0-9-]{1,63}(\.[a-z0-9-]{1,63})+")
+_URL = re.compile(r"https://[^/\s]+|http://(127\.0\.0\.1|localhost|\[::1\]):[0-9]+")
 
 
 @canonical.message
@@ -44,8 +45,9 @@ class Invitation:
         require(
             NAME.fullmatch(self.hospital) is not None
             and HEX_KEY.fullmatch(self.verify_key) is not None
-            and re.match(r"https?://[^/\s]+$", self.url) is not None,
-            "An invitation must name its hospital, the hospital's key and an address http(s)://host:port.",
+            and _URL.fullmatch(self.url) is not None,
+            "An invitation must name its hospital, the hospital's key and an address https://host:port (plain "
+            "HTTP on one machine alone).",
             error=InvalidInput,
         )
 
@@ -88,6 +90,6 @@ def check_email(email: str) -> None:
     """Raise `InvalidInput` unless a text is an e-mail's address."""
     require(
         len(email) <= MAX_EMAIL and _EMAIL.fullmatch(email) is not None,
-        f"A researcher must be invited by an e-mail address, got {email[:80]!r}.",
+        f"A researcher must be invited by an e-mail address in lower-case letters, got {email[:80]!r}.",
         error=InvalidInput,
     )

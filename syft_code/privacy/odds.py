@@ -1,8 +1,8 @@
 """What an epsilon means for one patient, in words.
 
-Source: an (epsilon, delta) guarantee bounds how far any result moves the odds of a guess about one
-patient: by a factor of e^epsilon, but with probability delta (Wasserman and Zhou 2010; Kairouz, Oh
-and Viswanath 2015).
+Source: under (epsilon, delta)-DP whoever claims, by whatever they saw, that a given patient took part is right
+at most e^epsilon times as often as the same claim is made of one who did not, plus delta (Wasserman and Zhou
+2010, theorem 2.4; Kairouz, Oh and Viswanath 2015).
 """
 
 import math
@@ -12,22 +12,20 @@ NO_BOUND = 20.0
 
 
 def in_words(epsilon: float) -> str:
-    """The bound on an attacker's odds, rounded up.
+    """The bound on claims that a patient took part, rounded up.
 
     Units: epsilon at any delta; the sentence leaves delta to its reader.
 
     >>> in_words(1.0)
-    "an attacker's odds that a given patient took part rise at most 2.8-fold"
-    >>> in_words(8.0)
-    "an attacker's odds that a given patient took part rise at most 2,981-fold"
+    'whoever claims that a given patient took part claims it at most 2.8 times as often where it is true as where it is not'
     >>> in_words(1024.0)
-    "no bound on an attacker's odds that a given patient took part is left that protects anybody"
+    'nothing bounds how well anybody can tell that a given patient took part'
     """
     if epsilon > NO_BOUND:
-        return (
-            "no bound on an attacker's odds that a given patient took part is left that protects "
-            "anybody"
-        )
+        return "nothing bounds how well anybody can tell that a given patient took part"
     factor = math.exp(epsilon)
     shown = f"{math.ceil(factor * 10) / 10:.1f}" if factor < 10 else f"{math.ceil(factor):,}"
-    return f"an attacker's odds that a given patient took part rise at most {shown}-fold"
+    return (
+        f"whoever claims that a given patient took part claims it at most {shown} times as often where it is "
+        "true as where it is not"
+    )

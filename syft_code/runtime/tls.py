@@ -12,7 +12,9 @@ Does not protect: where the file with the certificate was exchanged on its way; 
 import ssl
 from pathlib import Path
 
-from syft_code.errors import InvalidInput
+from syft_code.errors import InvalidInput, require
+
+BEGIN, _END = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"
 
 
 def server_context(certificate: Path, key: Path) -> ssl.SSLContext:
@@ -27,14 +29,25 @@ def server_context(certificate: Path, key: Path) -> ssl.SSLContext:
     return context
 
 
+def first(chain: str) -> str:
+    """The first certificate (PEM) of a file, which is the party's own; authorities' may follow it."""
+    return chain[: chain.index(_END) + len(_END)] + "\n" if _END in chain else chain
+
+
 def pinned(certificate: str) -> ssl.SSLContext:
     """Trust in one certificate (PEM) and no other, whatever it is the name of.
 
     A host's name adds nothing to it: who holds the key is the party, at whatever address.
 
     Raises:
-        InvalidInput: if it is no certificate.
+        InvalidInput: if it is no certificate, or more than one: an authority's would vouch for others.
     """
+    require(
+        certificate.count(BEGIN) == 1,
+        "A party's TLS certificate must be one, without those of authorities, and this is "
+        f"{certificate.count(BEGIN)}: ask the party for its file again.",
+        error=InvalidInput,
+    )
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.check_hostname = False
@@ -56,8 +69,6 @@ def why_untrusted(problem: BaseException | None) -> str:
         seen.add(id(problem))
         if isinstance(problem, ssl.SSLCertVerificationError):
             return problem.verify_message
-        if isinstance(problem, ssl.SSLError):
-            return problem.reason or "no TLS"
         inner = problem.args[0] if problem.args else None
         reason = getattr(inner, "reason", None)  # urllib3 keeps the cause there
         problem = (

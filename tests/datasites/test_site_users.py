@@ -251,6 +251,8 @@ def test_it_is_said_why_parties_have_no_users_of_their_own(
     assert site_users.obstacle(numbers, {}) == "only root gives processes to other users"
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     assert "the user root has one of the numbers from 0 on" in site_users.obstacle(range(4), {})
+    others = site_users.obstacle(range(2), {}, ours=("root", "somebody"))
+    assert "the user daemon" in others, "a number's name must be the one that its place has"
     closed = tmp_path / "closed"
     (closed / "state").mkdir(parents=True)
     closed.chmod(0o700)

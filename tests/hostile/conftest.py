@@ -299,7 +299,7 @@ class OurSite:
 
 def joined(ours: OurSite, email: str) -> str:
     """The password of a new researcher's account."""
-    return joining.accept(ours.owner.invite(email)).password
+    return joining.accept(ours.owner.invite(email), SigningKey.generate()).password
 
 
 def travelling(ours: OurSite, wanted: Plan, **changes: Any) -> SubmitUserCode:
@@ -393,7 +393,7 @@ def ours(started: tuple[Site, Desk, int]) -> Iterator[OurSite]:
     for party in parties(agreed):
         owner.add_party(party, words=party.words)
     alice, bob = (
-        HospitalClient(joining.accept(owner.invite(email)))
+        HospitalClient(joining.accept(owner.invite(email), SigningKey.generate()))
         for email in ("alice@example.org", "bob@example.org")
     )
     alice.submit(agreed)

@@ -42,11 +42,14 @@ class OneMember:
     def require_owner(self, account: str) -> None:
         return None
 
-    def enroll(self, email: str, password: str) -> None:
+    def require_new(self, email: str) -> None:
         return None
 
-    def expel(self, email: str) -> None:
+    def add_account(self, email: str, password: str) -> None:
         return None
+
+    def remove_account(self, email: str) -> bool:
+        return False
 
     def requests_for(self, account: str) -> CodeRequests:
         return CodeRequests(requests=())

@@ -11,7 +11,9 @@ Guarantee: a member whose request's head arrives within t seconds of the connect
     first byte on one that was the member's, is heard while strangers open connections, and begin
     and end requests on them, fewer than `MAX_STRANGERS` / t times a second. A connection that says
     nothing, or says it too slowly, is closed; no request's head takes more than `MAX_HEAD_BYTES`.
-Does not protect: against a flood that fills the line, or the kernel's queue of connections.
+Does not protect: against a flood that fills the line, or the kernel's queue of connections; nor, where the
+    desk speaks TLS itself, against one of handshakes that do not end: each is cut off after `HEAD_S`, and
+    before its end has no place that another could take. A proxy before the desk can bound them.
 """
 
 import asyncio

@@ -65,11 +65,14 @@ class DeskServices(Protocol):
     def require_owner(self, account: str) -> None:
         """Raise `Refused` unless an account key (hex) is the owner's."""
 
-    def enroll(self, email: str, password: str) -> None:
-        """Make a researcher's account, or give the one that there is a new password."""
+    def require_new(self, email: str) -> None:
+        """Raise `Refused` if an e-mail has an account, or can have none."""
 
-    def expel(self, email: str) -> None:
-        """Take a researcher's account away, with its key."""
+    def add_account(self, email: str, password: str) -> None:
+        """Make a researcher's account; raise `Refused` if there is one."""
+
+    def remove_account(self, email: str) -> bool:
+        """Take a researcher's account away, with its key; whether there was one."""
 
     def pack_login(self, user: Any) -> bytes:
         """What a user gets who logged in: the account's key, packed."""
@@ -97,14 +100,7 @@ def build(app: FastAPI, desk: DeskServices, *, pysyft: APIRouter, logins: Logins
     )
     app.include_router(blob_routes.routes(desk.site, members, tickets=desk.tickets))
     invitations = Invitations(desk.site.desk / "invitations")
-    app.include_router(
-        invitation_routes.routes(
-            invitations,
-            require_owner=desk.require_owner,
-            enroll=desk.enroll,
-            expel=desk.expel,
-        )
-    )
+    app.include_router(invitation_routes.routes(invitations, desk))
     checks = middleware.Checks(
         most_call_bytes=desk.most_call_bytes,
         listing=lambda asked: _check_listing(desk, asked),

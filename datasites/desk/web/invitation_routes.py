@@ -7,7 +7,7 @@
 The owner's two are for the owner's account alone.
 """
 
-from collections.abc import Callable
+from typing import Protocol
 
 from fastapi import APIRouter, Request, Response
 from fastapi.concurrency import run_in_threadpool
@@ -16,27 +16,37 @@ from fastapi.responses import JSONResponse
 from datasites.desk.storage.invitations import Invitations
 from datasites.desk.web.middleware import INVITATIONS, sender
 from syft_code import canonical
+from syft_code.errors import Refused, require
 from syft_code.plans.invitations import InvitationAnswer, InvitationOffer
 
 
-def routes(
-    invitations: Invitations,
-    *,
-    require_owner: Callable[[str], None],
-    enroll: Callable[[str, str], None],
-    expel: Callable[[str], None],
-) -> APIRouter:
-    """The routes; `enroll` makes a researcher's account, or gives the one there is a new password, and
-    `expel` takes it away with its key.
-    """
+class Accounts(Protocol):
+    """What the routes need of a front desk."""
+
+    def require_owner(self, account: str) -> None:
+        """Raise `Refused` unless an account key (hex) is the owner's."""
+
+    def require_new(self, email: str) -> None:
+        """Raise `Refused` if an e-mail has an account, or can have none."""
+
+    def add_account(self, email: str, password: str) -> None:
+        """Make a researcher's account; raise `Refused` if there is one."""
+
+    def remove_account(self, email: str) -> bool:
+        """Take a researcher's account away, with its key; whether there was one."""
+
+
+def routes(invitations: Invitations, desk: Accounts) -> APIRouter:
+    """The routes of one front desk."""
     router = APIRouter()
 
     @router.post(f"/owner{INVITATIONS}")
     async def offer(request: Request) -> Response:
-        await run_in_threadpool(require_owner, sender(request))
+        await run_in_threadpool(desk.require_owner, sender(request))
         offered: InvitationOffer = canonical.parse(
             InvitationOffer, await request.body(), what="invitation"
         )
+        await run_in_threadpool(desk.require_new, offered.email)
         await run_in_threadpool(invitations.offer, offered)
         return JSONResponse({"offered": offered.email})
 
@@ -45,14 +55,19 @@ def routes(
         answered: InvitationAnswer = canonical.parse(
             InvitationAnswer, await request.body(), what="answer to an invitation"
         )
-        await run_in_threadpool(invitations.take, answered, enroll)
+        await run_in_threadpool(invitations.take, answered, desk.add_account)
         return JSONResponse({"joined": answered.email})
 
     @router.delete("/owner/accounts/{email}")
-    def take_away(email: str, request: Request) -> Response:
-        require_owner(sender(request))
-        invitations.void(email)
-        expel(email)
-        return JSONResponse({"taken_away": email})
+    def remove(email: str, request: Request) -> Response:
+        desk.require_owner(sender(request))
+        removed = desk.remove_account(email)
+        require(
+            invitations.void(email) or removed,
+            "There must be an account or an invitation of this e-mail here, and there is none: see how it was "
+            "spelt.",
+            error=Refused,
+        )
+        return JSONResponse({"removed": email})
 
     return router

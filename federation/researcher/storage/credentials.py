@@ -37,6 +37,11 @@ class HospitalLogin:
 
     def not_trusted(self, why: str) -> str:
         """What to tell people where another answers at the address than the hospital's certificate says."""
+        if not self.certificate:
+            return (
+                f"Who answers at {self.url} must show a certificate that this machine trusts for it, and does "
+                f"not ({why}), so nothing was sent: ask {self.hospital} what its proxy shows."
+            )
         return (
             f"Who answers at {self.url} does not show the certificate of {self.hospital}'s invitation "
             f"({why}), so nothing was sent: ask the hospital on the telephone whether it has a new one, "

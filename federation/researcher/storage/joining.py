@@ -1,9 +1,14 @@
-"""An invitation becomes a login: a password of one's own, sent once to who invited."""
+"""An invitation becomes a login: a password of one's own, sent to who invited.
 
-import secrets
+The password follows from one's signing key and the invitation's code, so that who lost the answer joins
+again with the same one.
+"""
+
+import hashlib
 import time
 
 import httpx
+from nacl.signing import SigningKey
 
 from federation.researcher.storage.credentials import HospitalLogin
 from syft_code import canonical
@@ -15,8 +20,10 @@ ANSWER_S = 30.0
 PATH = "/invitations"
 
 
-def accept(invitation: Invitation) -> HospitalLogin:
-    """Make the account of an invitation, with a random password, and return the login.
+def accept(invitation: Invitation, key: SigningKey) -> HospitalLogin:
+    """Make the account of an invitation, for who has this signing key, and return the login.
+
+    Accepted again with the same key it is the same login.
 
     Raises:
         Refused: if it ended or was used, or somebody else answers at its address.
@@ -33,7 +40,7 @@ def accept(invitation: Invitation) -> HospitalLogin:
         hospital=invitation.hospital,
         url=invitation.url,
         email=invitation.email,
-        password=secrets.token_urlsafe(24),
+        password=_password(key, invitation),
         certificate=invitation.certificate,
     )
     answer = InvitationAnswer(email=login.email, code=invitation.code, password=login.password)
@@ -56,6 +63,12 @@ def accept(invitation: Invitation) -> HospitalLogin:
     if said.is_error:
         raise Refused(_sentence(said, login))
     return login
+
+
+def _password(key: SigningKey, invitation: Invitation) -> str:
+    """256 bits that nobody has who has not the key."""
+    words = f"consilium invitation {invitation.hospital} {invitation.code}".encode()
+    return hashlib.blake2b(words, key=key.encode(), digest_size=32).hexdigest()
 
 
 def _sentence(said: httpx.Response, login: HospitalLogin) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
+from nacl.signing import SigningKey
 
 from datasites import site_processes
 from datasites.hospital.supervisor import running
@@ -26,6 +27,8 @@ def three_hospitals(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ours]:
         template = plan(keys, hospitals=(entry_of(owner), *plan(keys).hospitals[1:]))
         for party in parties(template):
             owner.add_party(party, words=party.words)
-        alice = HospitalClient(joining.accept(owner.invite("alice@example.org")))
+        alice = HospitalClient(
+            joining.accept(owner.invite("alice@example.org"), SigningKey.generate())
+        )
         yield Ours(state=state, alice=alice, template=template)
         alice.close()

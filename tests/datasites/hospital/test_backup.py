@@ -14,7 +14,7 @@ from datasites.hospital import backup
 from datasites.protocol import owner_actions
 from datasites.site import Site
 from datasites.vault.vault import Vault
-from syft_code.errors import InvalidInput, Refused
+from syft_code.errors import InvalidInput, Refused, Unavailable
 from syft_code.evidence import audit_chain
 from syft_code.evidence.audit_chain import Anchor
 from tests.datasites.hospitals import BUDGET, OneHospital, policy
@@ -22,19 +22,21 @@ from tests.datasites.hospitals import BUDGET, OneHospital, policy
 pytestmark = pytest.mark.servers
 
 
-def anything(log: bytes, key: str) -> None:
+def anything(log: bytes, key: str) -> int:
     """Nobody else has seen anything."""
     assert audit_chain.verify(log, verify_key=key).problems == ()
+    return 0
 
 
-def seen(*hashes: str) -> Callable[[bytes, str], None]:
+def seen(*hashes: str) -> Callable[[bytes, str], int]:
     """Somebody has seen entries with these hashes."""
 
-    def check(log: bytes, key: str) -> None:
+    def check(log: bytes, key: str) -> int:
         anchors = tuple(Anchor(sha256=one, source="somebody") for one in hashes)
-        problems = audit_chain.verify(log, verify_key=key, anchors=anchors).problems
-        if problems:
-            raise Refused(problems[0])
+        verdict = audit_chain.verify(log, verify_key=key, anchors=anchors)
+        if verdict.problems:
+            raise Refused(verdict.problems[0])
+        return verdict.anchored or 0
 
     return check
 
@@ -71,7 +73,7 @@ def test_a_copy_made_while_the_vault_runs_comes_back_and_starts(
     assert stat.S_IMODE(out.stat().st_mode) == 0o600
     before = contents(hospital.site.home)
     vault.close()
-    assert backup.restore(out, home, hospital="hospital-1", check=anything) == made
+    assert backup.restore(out, home, hospital="hospital-1", check=anything) == (made, 0)
     assert contents(home) == before
     again = Vault(Site(home))
     again.close()
@@ -105,9 +107,12 @@ def test_nothing_is_put_over_what_is_there(
     with pytest.raises(Refused, match="into a new or an empty folder"):
         backup.restore(out, hospital.site.home, hospital="hospital-1", check=anything)
     assert contents(hospital.site.home) == before
-    with pytest.raises(FileExistsError):
-        (tmp_path / ".copy.tar.new").touch()
-        backup.write(hospital.site, out)
+    with pytest.raises(InvalidInput, match="must not lie in the folder that is copied"):
+        backup.write(hospital.site, hospital.site.home / "copy.tar")
+    (hospital.site.home / "tls.crt").symlink_to(out)
+    with pytest.raises(Unavailable, match="is a link"):
+        backup.write(hospital.site, tmp_path / "other.tar")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["copy.tar", "hospital-1"]
 
 
 def test_a_copy_of_another_hospital_is_not_put_back(
@@ -131,7 +136,7 @@ def test_half_a_copy_is_told_so(
         return
     with pytest.raises(InvalidInput, match="whole, and is not"):
         backup.restore(out, tmp_path / "back", hospital="hospital-1", check=anything)
-    assert not (tmp_path / "back").exists() and not (tmp_path / "back.restoring").exists()
+    assert not (tmp_path / "back").exists()
 
 
 @pytest.mark.parametrize(
@@ -159,7 +164,7 @@ def test_a_copy_that_somebody_made_up_leaves_nothing_anywhere(
     assert [path.name for path in tmp_path.iterdir()] == ["copy.tar"]
 
 
-def test_a_copy_with_another_key_than_its_log_is_refused(
+def test_a_copy_names_its_hospitals_key(
     hospital: OneHospital, vault: Vault, tmp_path: Path
 ) -> None:
     out = tmp_path / "copy.tar"

@@ -7,13 +7,14 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import httpx
 import pytest
 import requests
 from fastapi import FastAPI
+from nacl.signing import SigningKey
 
 from datasites.desk.web import connections
 from federation.researcher.storage import joining
@@ -207,14 +208,22 @@ def test_an_invitation_is_not_sent_to_a_man_in_the_middle(
         expires_unix_s=int(time.time()) + 100,
     )
     with pytest.raises(Refused, match="does not show the certificate of north's invitation"):
-        joining.accept(invitation)
+        joining.accept(invitation, SigningKey.generate())
+
+
+def test_an_authority_beside_the_certificate_is_not_trusted(north: Party, folder: Path) -> None:
+    chain = north.pem + party(folder, "authority").pem
+    with pytest.raises(InvalidInput, match="must be one, without those of authorities, and this is 2"):
+        tls.pinned(chain)
+    assert tls.first(chain) == north.pem
 
 
 def test_no_certificate_is_told_as_such() -> None:
     login = HospitalLogin(
         hospital="north", url="https://h:1", email="a@b.c", password="p" * 20, certificate="none"
     )
-    with pytest.raises(InvalidInput, match="ask the party for its file"):
-        login.pinned()
+    for broken in ("none", f"{tls.BEGIN}\nAAAA\n-----END CERTIFICATE-----\n"):
+        with pytest.raises(InvalidInput, match="ask the party for its file"):
+            replace(login, certificate=broken).pinned()
     with pytest.raises(InvalidInput, match="must hold a TLS certificate"):
         tls_certificates.fingerprint("none")

@@ -149,7 +149,7 @@ def test_it_opens_with_what_left_what_it_cost_and_what_it_came_to(skin_demo, tmp
     assert sorted(said, key=words.index) == said
     assert words.index(said[-1]) < words.index("How good the model is")
     nothing = a_page(tmp_path, dataclasses.replace(outcome, rounds=()))
-    assert "nothing: no round was summed." in nothing.text
+    assert "no sum: no round was summed." in nothing.text
 
 
 def test_a_real_study_has_no_banner_no_exact_figure_and_no_demo(

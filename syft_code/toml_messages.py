@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,18 @@ def load(kind: type[Any], path: Path, *, what: str, beside: Sequence[str] = ()) 
         raise InvalidInput(f"In {path}, {_first_problem(problem, kind, what)}.") from None
     except (ValueError, RecursionError) as problem:  # of TOML: huge numbers and deep nesting, too
         raise InvalidInput(f"{path} must be TOML; {problem}.") from None
+
+
+def text(fields: Mapping[str, str | int | float | Sequence[str]], *, head: str) -> str:
+    """A file with these fields under a comment; TOML has JSON's strings, numbers and lists.
+
+    >>> print(text({"name": "north", "port": 8443}, head="One hospital."), end="")
+    # One hospital.
+    name = "north"
+    port = 8443
+    """
+    lines = [f"{name} = {json.dumps(value, ensure_ascii=False)}" for name, value in fields.items()]
+    return "\n".join([f"# {head}", *lines, ""])
 
 
 def _beside(path: Path, table: dict[str, Any], names: Sequence[str]) -> dict[str, str]:

@@ -1,7 +1,6 @@
 """`hospital`: one hospital alone on its machine, which its operator and its owner run from one file."""
 
 import functools
-import json
 import os
 import sys
 from collections.abc import Callable
@@ -26,7 +25,7 @@ from datasites.owner.owner import INVITATION_DAYS, Owner
 from datasites.site import Site
 from policies import site_policy
 from policies.known_parties import Party
-from syft_code import canonical
+from syft_code import canonical, toml_messages
 from syft_code.errors import InvalidInput, Unavailable, require
 from syft_code.evidence import tls_certificates
 from syft_code.plans import key_fingerprint
@@ -111,17 +110,13 @@ def _write_file(path: Path, fields: dict[str, str | int | float]) -> None:
     port = (
         int(str(fields["address"]).rpartition(":")[2] or 0) if ":" in str(fields["address"]) else 0
     )
-    lines = [
-        f"{name} = {json.dumps(value, ensure_ascii=False)}"  # TOML has JSON's strings and numbers
-        for name, value in (fields | {"port": port}).items()
-    ]
-    text = (
-        "# One hospital: docs/deploy.md, and deploy/hospital.toml for every field.\n"
-        + "\n".join(lines)
+    text = toml_messages.text(
+        fields | {"port": port},
+        head="One hospital: docs/deploy.md, and deploy/hospital.toml for every field.",
     )
     staged = path.with_name(f".{path.name}.new")
     try:
-        staged.write_text(f"{text}\n", encoding="utf-8")
+        staged.write_text(text, encoding="utf-8")
         hospital_file.load(staged)
         staged.rename(path)
     finally:

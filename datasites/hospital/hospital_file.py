@@ -16,6 +16,7 @@
 
 import ipaddress
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -165,13 +166,8 @@ class HospitalConfig(HospitalEntry):
 
     def site_settings(self) -> SiteSettings:
         """What its processes need to know."""
-        return SiteSettings(
-            name=self.name,
-            port=self.port,
-            round_limit_s=self.round_limit_s,
-            training_processes=self.training_processes,
-            device=self.device,
-            precision=self.precision,
+        return replace(
+            HospitalEntry.site_settings(self),
             host=self.host if self.tls == "own" else LOOPBACK,
             address=self.address,
             tls=self.tls,

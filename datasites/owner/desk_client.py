@@ -16,6 +16,7 @@ from datasites.site import Site
 from syft_code import canonical
 from syft_code.errors import ConsiliumError, Refused, Unavailable
 from syft_code.evidence import http_signatures
+from syft_code.plans import invitations
 from syft_code.plans.invitations import InvitationOffer
 from syft_code.plans.notes import NoteReply
 
@@ -50,7 +51,7 @@ class DeskClient:
 
     def invite(self, offer: InvitationOffer) -> None:
         """Let who has the offer's code make an account, once; an earlier offer to the e-mail is void."""
-        self._ask("POST", "/owner/invitations", canonical.encode(offer))
+        self._ask("POST", f"/owner{invitations.PATH}", canonical.encode(offer))
 
     def remove_account(self, email: str) -> None:
         """Take an e-mail's invitation and account away; raise `Refused` if it has neither."""

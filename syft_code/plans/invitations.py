@@ -17,6 +17,8 @@ from syft_code.errors import InvalidInput, require
 from syft_code.plans.roster import HEX_KEY, NAME
 
 FORMAT: Literal["consilium-invitation-1"] = "consilium-invitation-1"
+PATH = "/invitations"
+"""Where a front desk takes answers; offers come below /owner."""
 MAX_EMAIL, LEAST_PASSWORD, MAX_PASSWORD = 320, 16, 1024
 _EMAIL = re.compile(r"[a-z0-9._+-]{1,64}@[a-z0-9-]{1,63}(\.[a-z0-9-]{1,63})+")
 _URL = re.compile(r"https://[^/\s]+|http://(127\.0\.0\.1|localhost|\[::1\]):[0-9]+")

@@ -14,10 +14,10 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse
 
 from datasites.desk.storage.invitations import Invitations
-from datasites.desk.web.middleware import INVITATIONS, sender
+from datasites.desk.web.middleware import sender
 from syft_code import canonical
 from syft_code.errors import Refused, require
-from syft_code.plans.invitations import InvitationAnswer, InvitationOffer
+from syft_code.plans.invitations import PATH, InvitationAnswer, InvitationOffer
 
 
 class Accounts(Protocol):
@@ -40,7 +40,7 @@ def routes(invitations: Invitations, desk: Accounts) -> APIRouter:
     """The routes of one front desk."""
     router = APIRouter()
 
-    @router.post(f"/owner{INVITATIONS}")
+    @router.post(f"/owner{PATH}")
     async def offer(request: Request) -> Response:
         await run_in_threadpool(desk.require_owner, sender(request))
         offered: InvitationOffer = canonical.parse(
@@ -50,7 +50,7 @@ def routes(invitations: Invitations, desk: Accounts) -> APIRouter:
         await run_in_threadpool(invitations.offer, offered)
         return JSONResponse({"offered": offered.email})
 
-    @router.post(INVITATIONS)
+    @router.post(PATH)
     async def answer(request: Request) -> Response:
         answered: InvitationAnswer = canonical.parse(
             InvitationAnswer, await request.body(), what="answer to an invitation"

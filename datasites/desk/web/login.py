@@ -13,8 +13,10 @@ from typing import Generic, TypeVar
 from datasites.desk.storage.security_log import SecurityLog
 from datasites.desk.web.rate_limit import LoginRateLimit
 from syft_code.errors import InvalidMessage, Refused
+from syft_code.plans.invitations import MAX_EMAIL, MAX_PASSWORD
 
-MAX_EMAIL, MAX_PASSWORD = 320, 1024
+__all__ = ["MAX_EMAIL", "MAX_PASSWORD", "Logins", "TooManyTries"]
+
 PATH = "/login"
 WRONG = (
     "This e-mail and this password belong to no account here: check both, or ask the data owner "

@@ -26,14 +26,14 @@ from datasites.desk.storage.security_log import SecurityLog
 from datasites.desk.web import connections
 from syft_code.errors import ConsiliumError, InvalidMessage, Refused, Unavailable, require
 from syft_code.evidence import http_signatures
+from syft_code.plans import invitations
 from syft_code.runtime import trace
 
 FAILED = "The front desk failed to answer; the data owner's log says why."
 """What leaves of an error that nobody foresaw."""
 PREFIX = "/api/v2"
 CALL, LOGIN, LISTING = f"{PREFIX}/api_call", f"{PREFIX}/login", f"{PREFIX}/api"
-INVITATIONS = "/invitations"
-OPEN = {"/", PREFIX, f"{PREFIX}/", f"{PREFIX}/metadata", LISTING, LOGIN, INVITATIONS}
+OPEN = {"/", PREFIX, f"{PREFIX}/", f"{PREFIX}/metadata", LISTING, LOGIN, invitations.PATH}
 """What is answered to whoever asks."""
 MAX_LOGIN_BYTES = 2**12
 MAX_NOTE_BYTES = 2**14

@@ -30,6 +30,7 @@ from federation.aggregator import study_records as study_records
 from federation.aggregator.config import AggregatorConfig
 from federation.aggregator.operator import admin_api
 from federation.aggregator.study_records import SHORT, StudyFacts
+from syft_code import toml_messages
 from syft_code.errors import ConsiliumError, InvalidInput, Refused, Unavailable, require
 from syft_code.evidence import audit_chain, tls_certificates
 from syft_code.evidence.audit_chain import Entry
@@ -106,19 +107,18 @@ def init(
         public_address=address,
         researchers=tuple(researcher or ()),
     )
-    lines = [
-        f"{field} = {json.dumps(value, ensure_ascii=False)}"  # TOML has JSON's strings and lists
-        for field, value in (
-            ("name", made.name),
-            ("home", made.home),
-            ("host", made.host),
-            ("port", made.port),
-            ("public_address", made.public_address),
-            ("researchers", list(made.researchers)),
-        )
-    ]
-    text = "# One aggregator: docs/aggregators.md, and deploy/aggregator.toml for every field.\n"
-    _write_new(config, (text + "\n".join(lines) + "\n").encode())
+    text = toml_messages.text(
+        {
+            "name": made.name,
+            "home": made.home,
+            "host": made.host,
+            "port": made.port,
+            "public_address": made.public_address,
+            "researchers": list(made.researchers),
+        },
+        head="One aggregator: docs/aggregators.md, and deploy/aggregator.toml for every field.",
+    )
+    _write_new(config, text.encode())
     typer.echo(f"Wrote {config}. Start it: consilium aggregator --config {config}")
 
 

@@ -13,11 +13,10 @@ from nacl.signing import SigningKey
 from federation.researcher.storage.credentials import HospitalLogin
 from syft_code import canonical
 from syft_code.errors import Refused, Unavailable, require
-from syft_code.plans.invitations import Invitation, InvitationAnswer
+from syft_code.plans.invitations import PATH, Invitation, InvitationAnswer
 from syft_code.runtime import tls
 
 ANSWER_S = 30.0
-PATH = "/invitations"
 
 
 def accept(invitation: Invitation, key: SigningKey) -> HospitalLogin:

@@ -213,7 +213,9 @@ def test_an_invitation_is_not_sent_to_a_man_in_the_middle(
 
 def test_an_authority_beside_the_certificate_is_not_trusted(north: Party, folder: Path) -> None:
     chain = north.pem + party(folder, "authority").pem
-    with pytest.raises(InvalidInput, match="must be one, without those of authorities, and this is 2"):
+    with pytest.raises(
+        InvalidInput, match="must be one, without those of authorities, and this is 2"
+    ):
         tls.pinned(chain)
     assert tls.first(chain) == north.pem
 

@@ -15,6 +15,7 @@ from syft_code.errors import InvalidInput, InvalidMessage, require
 from syft_code.plans import key_fingerprint
 from syft_code.plans.roster import Aggregator
 from syft_code.runtime import cli_output
+from syft_code.runtime.cli_input import read_file
 from syft_code.runtime.cli_output import AsJson, Command, quoted
 
 parties = typer.Typer(
@@ -127,10 +128,7 @@ def _new_party(
 
 def _read(file: Path) -> Party | Aggregator:
     """What a hospital or an aggregator wrote of itself."""
-    try:
-        data = file.read_bytes()[:MAX_FILE_BYTES]
-    except OSError as problem:
-        raise InvalidInput(f"{quoted(str(file))} can't be read: {problem.strerror}.") from None
+    data = read_file(file, "file", MAX_FILE_BYTES)
     kind = Aggregator if b'"certificate"' in data else Party
     try:
         found: Party | Aggregator = canonical.parse(kind, data, what="party")

@@ -15,7 +15,8 @@ from syft_code.evidence import tls_certificates
 from syft_code.plans import key_fingerprint
 from syft_code.plans.invitations import Invitation
 from syft_code.plans.roster import Aggregator
-from syft_code.runtime import cli_output
+from syft_code.runtime import cli_output, tls
+from syft_code.runtime.cli_input import read_file
 from syft_code.runtime.cli_output import AsJson, Command, quoted
 
 researcher = typer.Typer(
@@ -93,6 +94,38 @@ def join(
 
 
 @researcher.command(cls=Command)
+def trust(
+    hospital: Annotated[str, typer.Argument(metavar="HOSPITAL", help="By its name in plans.")],
+    certificate: Annotated[
+        Path,
+        typer.Option(help="Its new certificate: FOLDER/tls.crt, which its owner hands to you."),
+    ],
+    credentials: File = DEFAULT,
+) -> None:
+    """Trust a hospital's new certificate in place of the old one, and no other."""
+    kept = Credentials.load(credentials)
+    known = {one.hospital: one for one in kept.accounts}
+    require(
+        hospital in known,
+        f"HOSPITAL must be one of {', '.join(known) or 'those that you joined, and there is none'}; got "
+        f"{quoted(hospital)}.",
+        error=InvalidInput,
+    )
+    new = tls.first(
+        read_file(certificate, "certificate", MAX_FILE_BYTES).decode("ascii", "replace")
+    )
+    sha256 = tls_certificates.fingerprint(new)
+    accounts = tuple(
+        replace(one, certificate=new) if one.hospital == hospital else one for one in kept.accounts
+    )
+    replace(kept, accounts=accounts).save(credentials)
+    cli_output.sentence(
+        f"{hospital} is trusted by the certificate with SHA-256 {sha256}, and by no other. Hear it on the telephone "
+        "before you train there."
+    )
+
+
+@researcher.command(cls=Command)
 def show(
     credentials: File = DEFAULT,
     key: Annotated[
@@ -136,10 +169,7 @@ def _certificate(invitation: Invitation) -> str:
 
 def _read(file: Path) -> Invitation | Aggregator:
     """A hospital's invitation, or an aggregator's entry."""
-    try:
-        data = file.read_bytes()[:MAX_FILE_BYTES]
-    except OSError as problem:
-        raise InvalidInput(f"{quoted(str(file))} can't be read: {problem.strerror}.") from None
+    data = read_file(file, "file", MAX_FILE_BYTES)
     kind = Invitation if b'"code"' in data else Aggregator
     try:
         found: Invitation | Aggregator = canonical.parse(kind, data, what="file")

@@ -246,10 +246,12 @@ def test_a_party_that_ends_while_it_starts_ends_the_start_with_its_last_line(
 
 
 def test_signals_wait_while_copies_are_deleted() -> None:
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = [signal.getsignal(number) for number in numbers]
     with supervisor.signals_ignored():
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        for number in numbers:
             os.kill(os.getpid(), number)
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert [signal.getsignal(number) for number in numbers] == before
 
 
 def test_a_party_that_a_full_disk_keeps_from_starting_is_tried_again_later_each_time(

@@ -108,9 +108,7 @@ def obstacle(
     found = ((_name_of(number), names) for number, names in zip(numbers, allowed, strict=True))
     taken = next((name for name, names in found if name and name not in names), "")
     if taken:
-        return (
-            f"{taken} has one of the numbers from {numbers[0]} on: choose others with --first-user"
-        )
+        return f"{taken} has one of the numbers from {numbers[0]} on: choose others (--first-user, or first_user in a hospital's file)"
     wanted = {
         "Python": Path(sys.executable),
         "Python's libraries": Path(sys.prefix),

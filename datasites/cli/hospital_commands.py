@@ -26,7 +26,7 @@ from datasites.site import Site
 from policies import site_policy
 from policies.known_parties import Party
 from syft_code import canonical, toml_messages
-from syft_code.errors import InvalidInput, Unavailable, require
+from syft_code.errors import InvalidInput, Refused, Unavailable, require
 from syft_code.evidence import tls_certificates
 from syft_code.plans import key_fingerprint
 from syft_code.runtime import cli_output, durable_files
@@ -37,6 +37,10 @@ RequireWhole = Callable[..., int]
 """Of a log and its hospital's key: raises unless certificates and aggregators find all that they have seen."""
 File = Annotated[Path, typer.Option("--config", help="The hospital's TOML file.")]
 MOST_DAYS = 90.0
+SAID_TWICE = (
+    "epsilon", "epsilon_alone", "delta", "min_noise_multiplier", "min_patients", "min_hospitals",
+)  # fmt: skip
+"""What both a hospital's file and its first policy say."""
 ROOT = Path(__file__).parents[2]
 console = Console()
 
@@ -154,6 +158,12 @@ def run(
     )
     settings = hospital_file.load(config)
     _require_made(settings)
+    require(
+        Site(settings.folder).settings() == settings.site_settings(),
+        f"{quoted(str(config))} was changed since the hospital was made or started: run `consilium hospital init "
+        f"--config {config}` as who made it, then start.",
+        error=Refused,
+    )
     sys.stdout.flush()
     os.chdir(ROOT)
     arguments = [sys.executable, "-m", running.MODULES[process], "--home", str(settings.folder)]
@@ -267,10 +277,16 @@ def _adopt(owner: Owner, settings: hospital_file.HospitalConfig) -> None:
     """Sign the first policy, which must say of the budget what the hospital's file says."""
     written = site_policy.read(Site(settings.folder).policy.read_text(encoding="utf-8"))
     wanted = settings.policy(min_hospitals=settings.min_hospitals)
+    differ = [
+        f"{name} {getattr(written.terms, name)} and {getattr(wanted.terms, name)}"
+        for name in SAID_TWICE
+        if getattr(written.terms, name) != getattr(wanted.terms, name)
+    ]
     require(
-        written.terms == wanted.terms,
-        "policy.toml and the hospital's file must say the same of budget and least numbers before the first "
-        f"policy is signed, and do not: {written.terms} against {wanted.terms}. Edit one of them.",
+        not differ,
+        "policy.toml and the hospital's file must say the same before the first policy is signed, and differ in "
+        f"{', '.join(differ)}. Edit one of them, or sign what policy.toml says by `consilium policy adopt "
+        f"--state {settings.home}`.",
         error=InvalidInput,
     )
     terms = written.terms
@@ -287,7 +303,7 @@ def invite(
     out: Annotated[Path, typer.Option(help="A new file, for the researcher alone.")],
     days: Annotated[float, typer.Option(help="So long it can be used.")] = INVITATION_DAYS,
 ) -> None:
-    """Write a one-time invitation: it makes one account, once. Invited again, a researcher gets a new password."""
+    """Write a one-time invitation: it makes one account, once. Who has an account can't be invited again."""
     require_positive(days, "--days", most=MOST_DAYS)
     _require_new(out)
     settings = hospital_file.load(config)

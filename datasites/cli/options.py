@@ -43,8 +43,8 @@ def site(state: Path, name: str) -> Site:
     known = _names(folder)
     require(
         bool(known),
-        f"There must be a hospital in {quoted(str(folder))}, and there is none: start one with "
-        "`consilium up`, or say where it is with --state.",
+        f"There must be a hospital in {quoted(str(folder))}, and there is none, or this user may not look into "
+        "it: start one with `consilium up`, or say where it is with --state.",
         error=InvalidInput,
     )
     chosen = known[0] if not name and len(known) == 1 else name

@@ -121,8 +121,8 @@ def _new_party(
         name=name,
         institution=" ".join(institution.split()),
         operator=" ".join((operator or institution).split()),
-        verify_key=key,
-        seal_key=seal_key,
+        verify_key="".join(key.split()),  # as `show` prints it, in groups
+        seal_key="".join(seal_key.split()),
     )
 
 

@@ -27,6 +27,7 @@ from datasites.data.train_test_split import HELD_OUT
 from datasites.owner.publishing import Declaration
 from datasites.site import LOOPBACK, MOST_PROCESSES, SiteSettings, Tls, WantedDevice
 from datasites.site_users import FIRST_USER, LAST_USER
+from policies.known_parties import MAX_TEXT
 from policies.site_policy import SitePolicy
 from syft_code import canonical, toml_messages
 from syft_code.errors import InvalidInput, require
@@ -133,8 +134,8 @@ class HospitalConfig(HospitalEntry):
         )
         _require(self.home != "", "home must be a folder")
         _require(
-            0 < len(self.institution) <= 200 and self.institution.isprintable(),
-            "institution must be the hospital's name as people write it, in at most 200 characters",
+            0 < len(self.institution) <= MAX_TEXT and self.institution.isprintable(),
+            f"institution must be the hospital's name as people write it, in at most {MAX_TEXT} characters",
         )
         _require(
             is_address(self.address),

@@ -119,6 +119,7 @@ def init(
         head="One aggregator: docs/aggregators.md, and deploy/aggregator.toml for every field.",
     )
     _write_new(config, text.encode())
+    config.chmod(0o644)  # it holds no secret, and another user may run the aggregator
     typer.echo(f"Wrote {config}. Start it: consilium aggregator --config {config}")
 
 

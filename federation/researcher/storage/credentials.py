@@ -44,8 +44,8 @@ class HospitalLogin:
             )
         return (
             f"Who answers at {self.url} does not show the certificate of {self.hospital}'s invitation "
-            f"({why}), so nothing was sent: ask the hospital on the telephone whether it has a new one, "
-            "and for a new invitation if so."
+            f"({why}), so nothing was sent: ask the hospital on the telephone whether it has a new one, and if "
+            f"so take it by `consilium researcher trust {self.hospital} --certificate FILE`."
         )
 
 

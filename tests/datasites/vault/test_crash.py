@@ -135,7 +135,8 @@ def sql(*statements: str) -> Callable[[Site], None]:
 
 def change_a_share(site: Site) -> None:
     for path in (site.vault / "sealed").iterdir():
-        path.write_bytes(path.read_bytes()[:-1] + b"!")
+        *others, last = path.read_bytes()
+        path.write_bytes(bytes([*others, last ^ 1]))
 
 
 def lose_the_cohorts(site: Site) -> None:

@@ -75,8 +75,10 @@ def test_the_norm_never_runs_away() -> None:
     assert clip.norm == pytest.approx(2.0 / adaptive_clip.FURTHEST)
 
 
-@pytest.mark.parametrize("rate", [1.0, 0.05])
-@pytest.mark.parametrize(("whole", "count"), [(1.0, 5.0), (0.8, 0.5), (3.0, 2.0)])
+@pytest.mark.parametrize("rate", [1.0, pytest.param(0.05, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    ("whole", "count"), [(1.0, 5.0), pytest.param(0.8, 0.5, marks=pytest.mark.slow), (3.0, 2.0)]
+)
 def test_gradient_and_count_together_cost_one_gaussian_of_the_stated_multiplier(
     whole, count, rate
 ) -> None:

@@ -111,9 +111,13 @@ def app(require_whole: RequireWhole) -> typer.Typer:
 
 
 def _write_file(path: Path, fields: dict[str, str | int | float]) -> None:
-    port = (
-        int(str(fields["address"]).rpartition(":")[2] or 0) if ":" in str(fields["address"]) else 0
+    address = str(fields["address"])
+    require(
+        hospital_file.is_address(address),
+        f"--address must be host:port, as researchers reach the front desk, got {quoted(address)}.",
+        error=InvalidInput,
     )
+    port = int(address.rpartition(":")[2])
     text = toml_messages.text(
         fields | {"port": port},
         head="One hospital: docs/deploy.md, and deploy/hospital.toml for every field.",

@@ -3,7 +3,9 @@
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+import launch
 from datasites.hospital import hospital_file
 from datasites.site import SiteSettings
 from syft_code.errors import InvalidInput
@@ -101,3 +103,20 @@ def test_a_wrong_one_is_refused_by_its_field(
 def test_no_front_desk_speaks_plain_http_to_others(wrong: dict[str, str]) -> None:
     with pytest.raises(InvalidInput):
         SiteSettings(name="north", port=1, **wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "address", ["north:abc", "north", ":8443", "north:0", "https://north:8443"]
+)
+def test_a_wrong_address_at_the_command_line_is_one_sentence_and_writes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, address: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = {
+        "name": "north", "institution": "North", "home": "h", "kind": "ham10000", "data": "d",
+        "asset": "a", "patients": "4", "address": address,
+    }  # fmt: skip
+    options = [word for name, value in words.items() for word in (f"--{name}", value)]
+    said = CliRunner(mix_stderr=False).invoke(launch.app, ["hospital", "init", *options])
+    assert said.exit_code == 2 and "--address must be host:port" in said.stderr, said.stderr
+    assert said.stderr.count("\n") == 1 and list(tmp_path.iterdir()) == []

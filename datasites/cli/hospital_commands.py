@@ -125,7 +125,10 @@ def _write_file(path: Path, fields: dict[str, str | int | float]) -> None:
     staged = path.with_name(f".{path.name}.new")
     try:
         staged.write_text(text, encoding="utf-8")
-        hospital_file.load(staged)
+        try:
+            hospital_file.load(staged)
+        except InvalidInput as problem:
+            raise InvalidInput(str(problem).replace(staged.name, path.name)) from None
         staged.rename(path)
     finally:
         staged.unlink(missing_ok=True)

@@ -39,19 +39,8 @@ class Pinned(HTTPAdapter):  # type: ignore[misc]
         """Load no authorities into the context."""
 
 
-def signing(
-    connection: Any,
-    name: str,
-    *,
-    server_url: Any,
-    serialize: Callable[..., bytes],
-    deserialize: Callable[..., Any],
-    timeout_s: float | tuple[float, float],
-) -> Any:
-    """PySyft's `HTTPConnection`, whose calls are signed once it has logged in; `name` is PySyft's for it.
-
-    `server_url` is PySyft's `ServerURL`.
-    """
+def _exact(server_url: Any) -> Any:
+    """PySyft's `ServerURL`, kept as it is given."""
 
     class Exact(server_url):  # type: ignore[misc]
         """An address as it is: PySyft's own forgets the port of https with each copy, and splits IPv6."""
@@ -72,6 +61,25 @@ def signing(
             twin.__dict__.update(self.__dict__)
             return twin
 
+    return Exact
+
+
+def signing(
+    connection: Any,
+    name: str,
+    *,
+    server_url: Any,
+    serialize: Callable[..., bytes],
+    deserialize: Callable[..., Any],
+    timeout_s: float | tuple[float, float],
+) -> Any:
+    """PySyft's `HTTPConnection`, whose calls are signed once it has logged in; `name` is PySyft's for it.
+
+    `server_url` is PySyft's `ServerURL`.
+    """
+
+    exact_url = _exact(server_url)
+
     class Signing(connection):  # type: ignore[misc]
         __canonical_name__ = name
         __version__ = 1
@@ -81,7 +89,7 @@ def signing(
         @classmethod
         def trusting(cls, tls: ssl.SSLContext | None, *, url: str) -> Any:
             """A connection to a front desk that is checked by this context, or by public authorities."""
-            made = cls(url=Exact.of(url))
+            made = cls(url=exact_url.of(url))
             made.session.trust_env = False  # no proxy and no authorities of the environment
             if tls is not None:
                 made.session.mount("https://", Pinned(tls))

@@ -126,6 +126,10 @@ COMMANDS = {
         load=lambda: import_module("federation.cli.encoder_commands").app(),
         text="Files of public encoders: what is here, and how a state dict becomes one.",
     ),
+    "relay": LazyCommand(
+        load=lambda: import_module("federation.relay.commands").app(),
+        text="A host between researchers and hospitals that allow no inbound connection.",
+    ),
     "aggregator": LazyCommand(
         load=lambda: import_module("federation.aggregator.operator.commands").app(Command),
         text="Run one aggregator, alone: start it, look after it, wipe a study. See "

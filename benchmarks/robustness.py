@@ -61,13 +61,13 @@ from syft_code.local_training import broadcast, local_round
 from syft_code.local_training.broadcast import PublicVectors
 from syft_code.metrics import evaluation_sums
 from syft_code.models import networks
+from syft_code.operation.parent_exit import end_with_parent
 from syft_code.plans.plan import Plan
 from syft_code.plans.plan_parts import DpSgd, Robust, RobustRule, Sgd
 from syft_code.privacy.noise import NoiseSource
 from syft_code.recipes.architectures import LayerStack
 from syft_code.recipes.layers import Activation, Conv, Layer, Pool
 from syft_code.recipes.recipe import Recipe
-from syft_code.runtime.parent_exit import end_with_parent
 from syft_code.secret_sharing import envelope, robust
 from tests import plans
 

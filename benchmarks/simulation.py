@@ -35,13 +35,13 @@ from federation.simulation.randomness import Randomness
 from federation.simulation.simulation import Simulation
 from federation.strategy.server_optimizer import ServerState
 from syft_code.cohort import Cohort
+from syft_code.operation.parent_exit import end_with_parent
 from syft_code.plans.algorithms import Algorithm, FedAvg, Scaffold
 from syft_code.plans.plan import Plan
 from syft_code.plans.plan_parts import DpSgd, Sgd, Sharing
 from syft_code.recipes.architectures import LayerStack
 from syft_code.recipes.layers import Activation, Conv, Pool
 from syft_code.recipes.recipe import CrossEntropy, DataSpec, Recipe
-from syft_code.runtime.parent_exit import end_with_parent
 
 SIZE_PX = 28
 SPEC = ham10000.spec(size_px=SIZE_PX, stand_in=True)

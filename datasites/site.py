@@ -2,6 +2,7 @@
 
 HOME/site.json      name, port and the time limit of a round (public)
 HOME/tls.crt        the certificate that its front desk shows (public), if it speaks TLS itself
+HOME/relay.crt      the certificate of the relay that it is reached through (public), if there is one
 HOME/desk.uid       the front desk's id in PySyft (public)
 HOME/*-process.log  what its processes print
 HOME/policy.toml    the policy as its owner writes it; in force once it is signed
@@ -42,6 +43,11 @@ class SiteSettings:
     (its own certificate, in HOME/desk), "proxy" (it listens on the loopback address, and whoever ends TLS
     at `address` passes on what comes), or "none": plain HTTP, on the loopback address alone.
 
+    Its numbers are served at `metrics_host` and `metrics_port`; 0: they are not.
+
+    Behind a relay (host:port) it opens connections to that, perhaps through the HTTP proxy `relay_proxy`
+    (host:port), and listens on the loopback address.
+
     A round that takes longer than `round_limit_s` seconds is ended; what it cost stays spent. A
     training's batches are split between so many `training_processes`, each with the whole cohort in
     memory. It computes on `device` ("auto": a CUDA device if a contained process can use one, behind
@@ -58,6 +64,10 @@ class SiteSettings:
     address: str = ""
     tls: Tls = "none"
     institution: str = ""
+    metrics_host: str = LOOPBACK
+    metrics_port: int = 0
+    relay: str = ""
+    relay_proxy: str = ""
 
     def __post_init__(self) -> None:
         require(
@@ -151,6 +161,11 @@ class Site:
     def tls_key(self) -> Path:
         """The certificate's private key, the front desk's alone."""
         return self.desk / "tls.key"
+
+    @property
+    def relay_certificate(self) -> Path:
+        """The certificate of the relay that the front desk is reached through, if there is one."""
+        return self.home / "relay.crt"
 
     def pinned(self) -> ssl.SSLContext | None:
         """Trust in the own front desk's certificate and no other; None where it speaks plain HTTP."""

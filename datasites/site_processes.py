@@ -8,11 +8,12 @@ import urllib.request
 from http.client import HTTPException
 from pathlib import Path
 
+from datasites import site_users
 from datasites.protocol import vault_api
 from datasites.site import Site
 from datasites.site_users import SiteUsers
 from syft_code.errors import ConsiliumError
-from syft_code.runtime.process_spec import ProcessSpec
+from syft_code.operation.process_spec import ProcessSpec
 
 PROBE_S = 2.0
 
@@ -27,7 +28,7 @@ def parties(site: Site, users: SiteUsers | None = None) -> list[ProcessSpec]:
             module="datasites.vault.vault_process",
             arguments=arguments,
             healthy=lambda: vault_is_healthy(site.home),
-            log_path=site.home / "vault-process.log",
+            log_path=site.home / site_users.LOGS[0],
             user=users.vault if users else None,
         ),
         ProcessSpec(
@@ -35,7 +36,7 @@ def parties(site: Site, users: SiteUsers | None = None) -> list[ProcessSpec]:
             module="datasites.desk.desk_process",
             arguments=arguments,
             healthy=lambda: desk_is_healthy(site.home),
-            log_path=site.home / "desk-process.log",
+            log_path=site.home / site_users.LOGS[1],
             user=users.desk if users else None,
             port=settings.port,
         ),

@@ -21,8 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from datasites.site import Site
-from syft_code.runtime import process_user
-from syft_code.runtime.process_user import ProcessUser
+from syft_code.operation import process_user
+from syft_code.operation.process_user import ProcessUser
 
 FIRST_USER = 60_800
 """Between those that systemd gives to greeters and to services (60,706 to 61,183 are nobody's)."""
@@ -32,6 +32,8 @@ SHARED = 0o750
 """The mode of a hospital's folder whose processes are users of their own."""
 PUBLIC = ("site.json", "desk.uid")
 """What the three read in a hospital's folder, beside its certificate if it has one."""
+LOGS = ("vault-process.log", "desk-process.log")
+"""What the two processes print, each its own, in a folder where only root makes files."""
 LAST_USER = 2**31 - 1 - 2**16
 CODE = Path(__file__).parents[1]
 PROBE_S = 120.0
@@ -75,9 +77,13 @@ class SiteUsers:
             with process_user.opened_folder(site.vault.name, inside=home) as vault:
                 os.fchown(vault, self.vault.number, self.group)
                 os.fchmod(vault, 0o710)
-            certificate = (site.certificate.name,) if site.certificate.exists() else ()
-            for name in (*PUBLIC, *certificate):
+            shown = (site.certificate, site.relay_certificate)
+            for name in (*PUBLIC, *(path.name for path in shown if path.exists())):
                 process_user.give_file(name, inside=home, user=0, group=self.group, mode=0o640)
+            for name, user in ((LOGS[0], self.vault), (LOGS[1], self.desk)):
+                os.close(os.open(name, os.O_CREAT | os.O_NOFOLLOW, 0o600, dir_fd=home))
+                number = user.number
+                process_user.give_file(name, inside=home, user=number, group=number, mode=0o600)
             if site.policy.exists():
                 owner = self.owner.number
                 process_user.give_file(
@@ -87,7 +93,9 @@ class SiteUsers:
 
 def links(site: Site) -> list[Path]:
     """The names of a hospital's folder that root gives to users, and that are links."""
-    given = (site.home, site.owner, site.vault, site.desk, site.policy, site.certificate)
+    given = (
+        site.home, site.owner, site.vault, site.desk, site.policy, site.certificate, site.relay_certificate,
+    )  # fmt: skip
     return [path for path in (*given, *(site.home / name for name in PUBLIC)) if path.is_symlink()]
 
 
@@ -115,7 +123,7 @@ def obstacle(
         "Consilium": Path(__file__),
     }
     for what, place in (wanted | dict(places)).items():
-        if closed := _closed(place):
+        if closed := process_user.closed_way(place):
             return f"other users can't enter {closed}, where {what} lies"
     for what, place in places.items():
         if not _can_give(place, numbers[0]):
@@ -133,15 +141,6 @@ def _name_of(number: int) -> str:
         return f"the group {grp.getgrgid(number).gr_name}"
     except KeyError:
         return ""
-
-
-def _closed(place: Path) -> str:
-    """The first folder on the way to a place that not every user may enter; empty if there is none."""
-    for path in dict.fromkeys((place.absolute(), place.resolve())):
-        for folder in reversed(path.parents):
-            if folder.exists() and not folder.stat().st_mode & 0o001:
-                return str(folder)
-    return ""
 
 
 def _can_give(place: Path, number: int) -> bool:

@@ -16,6 +16,7 @@ EVERYBODYS = {"syft_code"}
 MAY_IMPORT: dict[str, set[str]] = {
     "syft_code": set(),
     "syft_code.runtime": set(),
+    "syft_code.operation": {"runtime"},
     "syft_code.recipes": set(),
     "syft_code.plans": {"recipes"},
     "syft_code.evidence": {"plans"},
@@ -48,7 +49,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "datasites.data.folders", "datasites.data.readers.*", "datasites.protocol", "datasites.sandbox", "syft_code.*",
     },
     "datasites.vault.db": {"datasites", "datasites.protocol", "policies", "syft_code.*"},
-    "datasites.sandbox": {"syft_code.runtime"},
+    "datasites.sandbox": {"syft_code.operation"},
     "datasites.vault.worker": {
         "datasites", "datasites.data", "datasites.protocol", "datasites.sandbox", "syft_code.*",
     },
@@ -88,6 +89,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "federation": set(),
     "federation.transport": {"syft_code.*"},
+    "federation.relay": {"syft_code.*"},
     "federation.strategy": {"syft_code.*"},
     "federation.aggregator.storage": {"federation.transport", "syft_code.*"},
     "federation.aggregator": {

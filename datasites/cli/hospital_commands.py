@@ -10,17 +10,11 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from datasites import site_condition
 from datasites.cli import options
 from datasites.data import contained_reading, readers
 from datasites.hospital import backup as hospital_copy
-from datasites.hospital import hospital_file, running, supervisor
-from datasites.hospital.supervisor import (
-    MAX_START_S,
-    START_TIMEOUT_S,
-    StartTimeout,
-    until_interrupted,
-    wait_for_interrupt,
-)
+from datasites.hospital import hospital_file, running
 from datasites.owner.owner import INVITATION_DAYS, Owner
 from datasites.site import Site
 from policies import site_policy
@@ -28,6 +22,14 @@ from policies.known_parties import Party
 from syft_code import canonical, toml_messages
 from syft_code.errors import InvalidInput, Refused, Unavailable, require
 from syft_code.evidence import tls_certificates
+from syft_code.operation import supervisor
+from syft_code.operation.supervisor import (
+    MAX_START_S,
+    START_TIMEOUT_S,
+    StartTimeout,
+    until_interrupted,
+    wait_for_interrupt,
+)
 from syft_code.plans import key_fingerprint
 from syft_code.runtime import cli_output, durable_files
 from syft_code.runtime.cli_input import require_folder, require_positive
@@ -190,12 +192,16 @@ def status(config: File, as_json: AsJson = False) -> None:
     JSON: hospital, good, points: name, good, sentence.
     """
     settings = hospital_file.load(config)
-    found = running.condition(settings)
+    _require_made(settings)
+    found = site_condition.look(Site(settings.folder))
     if as_json:
-        points = [dict(zip(("name", "good", "sentence"), p, strict=True)) for p in found.points]
+        points = [
+            {"name": point.name, "good": point.is_good, "sentence": point.sentence}
+            for point in found.points
+        ]
         cli_output.document({"hospital": settings.name, "good": found.is_good, "points": points})
     else:
-        rows = [(name, "yes" if good else "NO", said) for name, good, said in found.points]
+        rows = [(p.name, "yes" if p.is_good else "NO", p.sentence) for p in found.points]
         cli_output.table((settings.name, "good", "what"), rows)
     if not found.is_good:
         raise typer.Exit(1)

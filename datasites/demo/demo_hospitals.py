@@ -32,9 +32,9 @@ from policies import site_policy
 from policies.known_parties import Party
 from policies.site_policy import SitePolicy
 from syft_code.errors import InvalidInput
+from syft_code.operation.process_spec import ProcessSpec
 from syft_code.plans.roster import Aggregator
 from syft_code.recipes.recipe import DataSpec
-from syft_code.runtime.process_spec import ProcessSpec
 
 ASSETS: dict[Kind, str] = {
     "ham10000": "skin-lesions",

@@ -1,5 +1,11 @@
 """The front desk as a process: `python -m datasites.desk.desk_process --home HOME`."""
 
+from syft_code.runtime import quiet_imports
+
+if __name__ == "__main__":
+    # Before PySyft is imported, and for ever: whoever owns this process finds no client of a cloud in it.
+    quiet_imports.bar(quiet_imports.CLOUDS | quiet_imports.NOTEBOOK)
+
 import os
 import signal
 import ssl
@@ -9,12 +15,15 @@ from typing import Annotated
 
 import typer
 
+from datasites import site_condition
 from datasites.desk.syft_server import build
-from datasites.desk.web import connections
+from datasites.desk.web import connections, outbound
+from datasites.desk.web.desk_metrics import DeskMetrics
 from datasites.site import Site
 from syft_code.errors import ConsiliumError, Unavailable
+from syft_code.operation import metrics_http
+from syft_code.operation.parent_exit import end_with_parent
 from syft_code.runtime import tls
-from syft_code.runtime.parent_exit import end_with_parent
 
 app = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
 
@@ -36,7 +45,18 @@ def main(
     except ConsiliumError as problem:
         sys.exit(str(problem))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    connections.server(application, host=settings.host, port=settings.port, tls=shown).run()
+    metrics = DeskMetrics(
+        lambda: site_condition.look(site, desk=False),
+        answered=application.state.answered,
+        refused=application.state.refused,
+    )
+    server = connections.server(application, host=settings.host, port=settings.port, tls=shown)
+    try:
+        outbound.start(site)
+        with metrics_http.served(metrics, host=settings.metrics_host, port=settings.metrics_port):
+            server.run()
+    except ConsiliumError as problem:
+        sys.exit(str(problem))
 
 
 def _shown(site: Site) -> ssl.SSLContext | None:

@@ -13,8 +13,8 @@ Guarantee: PySyft answers only the calls on a role's list (`allowlist`), never f
 Does not protect: against an attacker who owns this process. The vault does.
 """
 
-import logging
 import os
+import re
 import secrets
 from collections.abc import Callable
 from pathlib import Path
@@ -37,12 +37,13 @@ from datasites.desk.web.rate_limit import LoginRateLimit
 from datasites.protocol.code_request import CodeRequest, CodeRequests
 from datasites.site import Site, owner_email
 from syft_code.errors import ConsiliumError, Refused, require
+from syft_code.operation import json_logs
 from syft_code.plans import messages, traveller
 from syft_code.plans.messages import RoundCall
 from syft_code.runtime import trace
-from syft_code.runtime.quiet_imports import left_out, quiet_import, silence
+from syft_code.runtime.quiet_imports import pysyft_imported, silence
 
-with quiet_import(), left_out("torch"):
+with pysyft_imported():
     import capnp
     from syft.client.api import SyftAPIData
     from syft.protocol.data_protocol import get_data_protocol
@@ -88,6 +89,8 @@ UNEXPECTED = "Something unexpected"
 """How PySyft's word for such an error begins, when it hides the traceback."""
 HASH_ROUNDS = 12
 """Of bcrypt, as PySyft hashes passwords."""
+_FRAME = re.compile(r"File \"[^\"\n]*\", line [0-9]+, in \w+")
+"""What of a traceback quotes nothing that was sent."""
 NONSENSE = (
     "PySyft could not act on this call as it stands: use federation.researcher.study (researchers) or "
     "datasites.owner.owner (owners)."
@@ -175,7 +178,8 @@ class FrontDesk(Datasite):  # type: ignore[misc]
         allowlist.check_arguments(call, EXPECTED)
         result = super().handle_api_call_with_unsigned_result(api_call, job_id, check_call_location)
         if isinstance(result, SyftError) and (result.tb or UNEXPECTED in result.message):
-            LOG.warning("%s: %s %s", call.path, result.message, result.tb or "")
+            where = "; ".join(_FRAME.findall(result.tb or ""))
+            LOG.warning("PySyft failed at %s: %s", call.path, where)
             return SyftError(message=NONSENSE)
         if call.path == "request.undo":
             self._close([*call.args, *call.kwargs.values()])
@@ -406,7 +410,7 @@ def _run_traveller(code_item: Any, kwargs: dict[str, Any], context: Any) -> Any:
 
 def build(site: Site) -> FastAPI:
     """The front desk of one hospital as an HTTP application, with its owner's account made."""
-    LOG.addHandler(logging.StreamHandler())  # PySyft has taken the root logger's
+    LOG.addHandler(json_logs.handler(site.desk / "desk.log"))  # PySyft has taken the root logger's
     os.environ[entrypoint.HOME_VARIABLE] = str(site.home)
     os.environ["SYFT_TEMP_ROOT"] = str(site.desk)
     desk = _start(site)

@@ -113,7 +113,12 @@ class HospitalConfig(HospitalEntry):
 
     Its front desk listens at `host` and `port`, and others reach it at `address`. `tls` is "own" (its own
     certificate) or "proxy" (a proxy ends TLS at `address`; the front desk listens on the loopback
-    address). Started as root, its processes are users with numbers from `first_user` on.
+    address). Started as root, its processes are users with numbers from `first_user` on. What Prometheus
+    reads is at `metrics_host` and `metrics_port`; 0 is none.
+
+    A hospital that allows no inbound connection names a `relay` (host:port) with the file of its
+    certificate, and perhaps the HTTP proxy (host:port) that it leaves the house through; `address` is then
+    where the relay is found by researchers.
     """
 
     institution: str
@@ -126,6 +131,11 @@ class HospitalConfig(HospitalEntry):
     tls: Tls = "own"
     min_hospitals: Annotated[int, Field(ge=3)] = 3
     first_user: Annotated[int, Field(ge=1000, le=LAST_USER)] = FIRST_USER
+    metrics_host: str = LOOPBACK
+    metrics_port: Annotated[int, Field(ge=0, le=MOST_PORT)] = 0
+    relay: str = ""
+    relay_certificate: str = ""
+    relay_proxy: str = ""
 
     def __post_init__(self) -> None:
         _require(
@@ -149,6 +159,21 @@ class HospitalConfig(HospitalEntry):
             self.tls == "own" or self.host in (EVERYWHERE, LOOPBACK),
             f'host must be left out with tls = "proxy": the front desk listens at {LOOPBACK}',
         )
+        _require(is_host(self.metrics_host), "metrics_host must be an IP address or a host name")
+        _require(
+            self.metrics_port != self.port, "metrics_port must not be the port of the front desk"
+        )
+        _require(
+            (self.relay == "") == (self.relay_certificate == ""),
+            "relay (host:port) and relay_certificate (its file) must stand together",
+        )
+        for field, address in (("relay", self.relay), ("relay_proxy", self.relay_proxy)):
+            _require(not address or is_address(address), f"{field} must be host:port")
+        _require(
+            not self.relay or (self.tls == "own" and self.host in (EVERYWHERE, LOOPBACK)),
+            f'tls must be "own" and host left out behind a relay: the front desk listens at {LOOPBACK}, and who '
+            "ends its TLS could read what passes",
+        )
         _require(
             not self.data or NAME.fullmatch(self.asset) is not None,
             "asset must be the name under which data are published, 1 to 40 lower-case letters, digits, "
@@ -169,10 +194,14 @@ class HospitalConfig(HospitalEntry):
         """What its processes need to know."""
         return replace(
             HospitalEntry.site_settings(self),
-            host=self.host if self.tls == "own" else LOOPBACK,
+            host=self.host if self.tls == "own" and not self.relay else LOOPBACK,
             address=self.address,
             tls=self.tls,
             institution=self.institution,
+            metrics_host=self.metrics_host,
+            metrics_port=self.metrics_port,
+            relay=self.relay,
+            relay_proxy=self.relay_proxy,
         )
 
 
@@ -183,7 +212,7 @@ def load(path: Path) -> HospitalConfig:
         InvalidInput: with one sentence that names the field.
     """
     config: HospitalConfig = toml_messages.load(
-        HospitalConfig, path, what="hospital", beside=("home", "data")
+        HospitalConfig, path, what="hospital", beside=("home", "data", "relay_certificate")
     )
     return config
 
@@ -200,10 +229,20 @@ def is_address(text: str) -> bool:
         host = host[1:-1]
     elif ":" in host:
         return False
+    return good and host not in (EVERYWHERE, "::") and is_host(host)
+
+
+def is_host(text: str) -> bool:
+    """Whether a text is an IP address or a host's name.
+
+    >>> is_host("::1"), is_host("north.example.org"), is_host("north example")
+    (True, True, False)
+    """
     try:
-        return good and not ipaddress.ip_address(host).is_unspecified
+        ipaddress.ip_address(text)
     except ValueError:
-        return good and len(host) <= 253 and _HOST.fullmatch(host) is not None
+        return len(text) <= 253 and _HOST.fullmatch(text) is not None
+    return True
 
 
 def _require(holds: bool, sentence: str) -> None:

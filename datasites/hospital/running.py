@@ -1,35 +1,32 @@
-"""One hospital's folder made, its processes started, and how it is.
+"""One hospital's folder made, its processes started and stopped.
 
 hospital.toml ─ make ─▶ HOME: keys, certificate, policy.toml ─ running ─▶ vault, front desk
 """
 
 import contextlib
-import datetime as dt
 import os
-import shutil
 import signal
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from pathlib import Path
 
 from datasites import private_files, site, site_processes, site_users
-from datasites.hospital import supervisor
+from datasites.hospital import keeper
 from datasites.hospital.hospital_file import HospitalConfig
-from datasites.hospital.supervisor import Say
 from datasites.site import Site
 from datasites.site_users import NUMBERS, SiteUsers
 from policies import site_policy
-from syft_code.errors import Refused, Unavailable, require
+from syft_code.errors import InvalidInput, Refused, Unavailable, require
 from syft_code.evidence import tls_certificates
-from syft_code.runtime import durable_files
+from syft_code.operation import supervisor
+from syft_code.operation.supervisor import Say
+from syft_code.runtime import durable_files, tls
 
 LOCK = "start.pid"
 OWN_USERS = ("consilium", "consilium-owner", "consilium-vault", "consilium-desk")
 """What `deploy/consilium-sysusers.conf` calls a hospital's group and its three users."""
 MODULES = {"vault": "datasites.vault.vault_process", "desk": "datasites.desk.desk_process"}
 STOP_S = 30.0
-SOON_DAYS = 30
-LEAST_FREE_BYTES = 2 * 2**30
 
 
 def make(config: HospitalConfig) -> Site:
@@ -42,6 +39,8 @@ def make(config: HospitalConfig) -> Site:
     made = site.create(config.folder, config.site_settings(), policy=text)
     if config.tls == "own":
         _make_certificate(made, config)
+    if config.relay:
+        _keep_relay_certificate(made, Path(config.relay_certificate))
     users = _users(config, made)
     if users is not None:
         users.give_folders(made)
@@ -58,6 +57,20 @@ def _make_certificate(made: Site, config: HospitalConfig) -> None:
             made.tls_key.read_bytes(), name=config.name, hosts=[host]
         )
         durable_files.write_durably(made.certificate, certificate, owned_as_folder=True)
+
+
+def _keep_relay_certificate(made: Site, file: Path) -> None:
+    try:
+        certificate = file.read_text(encoding="ascii")
+    except (OSError, ValueError):
+        raise InvalidInput(
+            f"relay_certificate must be the relay's certificate, and {file} can't be read as one: ask its operator "
+            "for the file."
+        ) from None
+    tls.pinned(certificate)
+    durable_files.write_durably(
+        made.relay_certificate, certificate.encode("ascii"), owned_as_folder=True
+    )
 
 
 def _users(config: HospitalConfig, made: Site) -> SiteUsers | None:
@@ -83,6 +96,8 @@ def _users(config: HospitalConfig, made: Site) -> SiteUsers | None:
 def running(config: HospitalConfig, *, start_timeout_s: float, say: Say) -> Iterator[Site]:
     """The vault and the front desk, ready, restarted if one ends, until the block ends.
 
+    Root gives each of them a keeper of its own user, and is root no more.
+
     Raises:
         Unavailable: if it runs already, a port is taken, or one of them does not start.
     """
@@ -92,8 +107,14 @@ def running(config: HospitalConfig, *, start_timeout_s: float, say: Say) -> Iter
         lock.truncate(0)
         lock.write(str(os.getpid()).encode("ascii"))
         lock.flush()
-        parties = site_processes.parties(made, _users(config, made))
-        with supervisor.running(parties, start_timeout_s=start_timeout_s, say=say):
+        users = _users(config, made)
+        with (
+            supervisor.running(
+                site_processes.parties(made), start_timeout_s=start_timeout_s, say=say
+            )
+            if users is None
+            else keeper.kept(made, users, start_timeout_s=start_timeout_s, say=say)
+        ):
             yield made
 
 
@@ -131,60 +152,3 @@ def _is_held(config: HospitalConfig) -> bool:
     except Unavailable:
         return True
     return False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HospitalCondition:
-    """How a hospital is: each point with whether it is good, and a sentence."""
-
-    points: tuple[tuple[str, bool, str], ...]
-
-    @property
-    def is_good(self) -> bool:
-        """Whether all of them are."""
-        return all(good for _, good, _ in self.points)
-
-
-def condition(config: HospitalConfig) -> HospitalCondition:
-    """Whether its processes answer, and how long certificate and disk will do.
-
-    Raises:
-        Unavailable: if it has no folder yet.
-    """
-    made = Site(config.folder)
-    made.settings()
-    return HospitalCondition(
-        points=(
-            _answers("vault", site_processes.vault_is_healthy(made.home)),
-            _answers("front desk", site_processes.desk_is_healthy(made.home)),
-            *((_certificate(made),) if config.tls == "own" else ()),
-            _disk(made),
-        )
-    )
-
-
-def _answers(name: str, healthy: bool) -> tuple[str, bool, str]:
-    return name, healthy, "answers" if healthy else "does not answer"
-
-
-def _certificate(made: Site) -> tuple[str, bool, str]:
-    text = made.shown_certificate()
-    ends = tls_certificates.ends(text)
-    good = ends > dt.datetime.now(dt.UTC) + dt.timedelta(days=SOON_DAYS)
-    said = f"valid until {ends:%Y-%m-%d}, SHA-256 {tls_certificates.fingerprint(text)}"
-    return (
-        "certificate",
-        good,
-        said if good else f"{said}: docs/deploy.md says how to have a new one",
-    )
-
-
-def _disk(made: Site) -> tuple[str, bool, str]:
-    free = shutil.disk_usage(made.home).free
-    good = free >= LEAST_FREE_BYTES
-    said = f"{free / 2**30:,.1f} GiB free at {made.home}"
-    return (
-        "disk",
-        good,
-        said if good else f"{said}, below {LEAST_FREE_BYTES / 2**30:.0f}: make room",
-    )

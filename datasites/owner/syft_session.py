@@ -15,9 +15,9 @@ from syft_code import canonical
 from syft_code.errors import Refused, Unavailable
 from syft_code.evidence.signed_calls import signing
 from syft_code.plans.catalogue import AssetCard
-from syft_code.runtime.quiet_imports import left_out, quiet_import, silence
+from syft_code.runtime.quiet_imports import pysyft_imported, silence
 
-with quiet_import(), left_out("torch"):
+with pysyft_imported():
     import syft
     from syft.client.client import HTTPConnection
     from syft.client.datasite_client import DatasiteClient

@@ -21,7 +21,7 @@ from typing import Any, BinaryIO
 from datasites.sandbox import landlock, namespaces, seccomp
 from datasites.sandbox.spec import Spec
 from datasites.sandbox.system_calls import PR_SET_PDEATHSIG, prctl
-from syft_code.runtime.parent_exit import end_with_parent
+from syft_code.operation.parent_exit import end_with_parent
 
 LINE, OUTPUT, LOG = 0, 1, 2
 READY = b"+"

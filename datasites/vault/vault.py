@@ -51,6 +51,8 @@ from syft_code.runtime.encoder_files import EncoderFiles
 from syft_code.secret_sharing.vector_layout import VectorLayout
 
 LOG = logging.getLogger("consilium.vault")
+TRAINING_LOG = "training.log"
+"""What contained processes print: any words, and those of an error may quote patients."""
 
 
 def _ticket_of(call: RoundCall) -> str:
@@ -95,7 +97,7 @@ class Vault:
         self._limit_s, self._precision = settings.round_limit_s, settings.precision
         self.device = compute_device.choose(settings.device)
         self._worker = TrainingWorker(
-            site.vault / "vault.log",
+            site.vault / TRAINING_LOG,
             limit_s=self._limit_s,
             processes=settings.training_processes,
             device=self.device.device,

@@ -23,9 +23,11 @@ from datasites.sandbox import offers
 from datasites.site import Site
 from datasites.vault.vault import Vault
 from syft_code.errors import ConsiliumError, Refused
-from syft_code.runtime.parent_exit import end_with_parent
+from syft_code.operation import json_logs
+from syft_code.operation.parent_exit import end_with_parent
 
 LOG = logging.getLogger("consilium.vault")
+LOG_FILE = "vault.log"
 
 
 class _Connection(socketserver.StreamRequestHandler):
@@ -112,11 +114,7 @@ def main(
         vault = Vault(Site(home))
     except ConsiliumError as problem:
         sys.exit(str(problem))
-    logging.basicConfig(
-        filename=home / "vault" / "vault.log",
-        level=logging.INFO,
-        format="%(asctime)s %(levelname)s %(name)s %(message)s",
-    )
+    json_logs.start(home / "vault" / LOG_FILE, ours="consilium")
     LOG.info("trainings compute on %s: %s", vault.device.device, vault.device.reason)
     server = _Server(home / "vault", vault)
     signal.signal(

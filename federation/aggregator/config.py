@@ -36,6 +36,8 @@ class AggregatorConfig:
     `public_address` others reach it at `host` and `port`. `researchers` are the keys of those
     who may open studies, none: nobody. One study may take `max_study_gib`, and each of its hospitals
     an equal part of what its sums leave of that. A stop waits `stop_grace_s` for running calls.
+    Started as root, it gives its folder to the user with the number `user`, and is that user; 0: it stays
+    root, whom a hole in it would then give the machine.
 
     Raises:
         InvalidInput: with one sentence that names the field.
@@ -53,6 +55,7 @@ class AggregatorConfig:
     max_study_gib: float = 20.0
     log_level: LogLevel = "info"
     stop_grace_s: Annotated[float, Field(ge=0, le=600)] = 20.0
+    user: Annotated[int, Field(ge=0, lt=2**31)] = 60_790
 
     def __post_init__(self) -> None:
         _require(

@@ -83,9 +83,9 @@ def first_start(config: AggregatorConfig) -> None:
     identity.commit(home)
 
 
-def _check_ours(home: Path, *, make: bool) -> None:
-    """A folder with files in it must be an aggregator's, or the start of one, and private."""
-    present = {path.name for path in home.iterdir()}
+def require_free_or_ours(home: Path, *, make: bool = True) -> bool:
+    """Raise `Unavailable` if a folder holds anything but an aggregator; returns whether it holds one."""
+    present = {path.name for path in home.iterdir()} if home.exists() else set()
     begun = bool(present & {identity.FOLDER, identity.STAGING})
     require(
         begun or (make and present <= {LOCK, LOG}),
@@ -93,7 +93,12 @@ def _check_ours(home: Path, *, make: bool) -> None:
         "files but no keys: restore the keys, or choose an empty folder.",
         error=Unavailable,
     )
-    if not begun:
+    return begun
+
+
+def _check_ours(home: Path, *, make: bool) -> None:
+    """A folder with files in it must be an aggregator's, or the start of one, and private."""
+    if not require_free_or_ours(home, make=make):
         home.chmod(0o700)
     found = home.stat()
     mode = stat.S_IMODE(found.st_mode)

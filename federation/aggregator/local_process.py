@@ -8,11 +8,11 @@ from pathlib import Path
 from federation.aggregator import identity
 from federation.transport.aggregator_client import AggregatorClient
 from syft_code.errors import ConsiliumError
+from syft_code.operation import process_user
+from syft_code.operation.process_spec import ProcessSpec
+from syft_code.operation.process_user import ProcessUser
 from syft_code.plans.roster import Aggregator
-from syft_code.runtime import process_user
 from syft_code.runtime.durable_files import write_durably
-from syft_code.runtime.process_spec import ProcessSpec
-from syft_code.runtime.process_user import ProcessUser
 
 CONNECT_S = 0.5
 GRACE_S = 5.0

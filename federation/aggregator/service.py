@@ -14,13 +14,14 @@ from federation.aggregator import study_records
 from federation.aggregator.aggregation import Aggregation
 from federation.aggregator.config import AggregatorConfig
 from federation.aggregator.identity import Identity
-from federation.aggregator.metrics import Condition, Metrics, program_version
+from federation.aggregator.metrics import Condition, Metrics
 from federation.aggregator.signed_log import AggregatorLog
 from federation.aggregator.storage.store import AggregatorStore
 from federation.aggregator.storage.vector_files import RESERVE_BYTES
 from federation.aggregator.study_records import StudyFacts
 from syft_code.errors import Unavailable, require
 from syft_code.evidence import tls_certificates
+from syft_code.operation import metrics_http
 from syft_code.plans.messages import Signed
 from syft_code.plans.roster import Aggregator
 
@@ -60,7 +61,7 @@ class AggregatorService:
             "name": public.name,
             "address": public.address,
             "certificate_sha256": tls_certificates.fingerprint(public.certificate),
-            "version": program_version(),
+            "version": metrics_http.program_version(),
         }
         with self._store.transaction() as database:
             self._book.append(database, "started", facts)

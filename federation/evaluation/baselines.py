@@ -37,11 +37,11 @@ from syft_code.cohort import Cohort
 from syft_code.learning import dp_sgd
 from syft_code.learning.dp_sgd import TrainingRun
 from syft_code.models import feature_cache, networks
+from syft_code.operation.parent_exit import end_with_parent
 from syft_code.plans.plan import Plan
 from syft_code.privacy import accounting
 from syft_code.privacy.noise import NoiseSource
 from syft_code.recipes.recipe import DataSpec
-from syft_code.runtime.parent_exit import end_with_parent
 from syft_code.secret_sharing import robust
 
 ADAM_LEARNING_RATES: dict[str, float] = {"classification": 2e-3, "segmentation": 1e-2}

@@ -18,7 +18,7 @@ from federation.experiments import run_cell
 from federation.experiments.cell import Cell
 from federation.experiments.run_cell import Load
 from federation.simulation import ray_cluster
-from syft_code.runtime.parent_exit import end_with_parent
+from syft_code.operation.parent_exit import end_with_parent
 
 LOOK_AGAIN_S = 0.5
 

@@ -8,8 +8,8 @@ from federation.aggregator import local_process
 from federation.local.federation_file import FederationConfig
 from federation.local.party_users import Choice, PartyUsers
 from federation.local.state_folder import AGGREGATORS
+from syft_code.operation.process_spec import ProcessSpec
 from syft_code.plans.roster import Aggregator
-from syft_code.runtime.process_spec import ProcessSpec
 
 
 def parties(

@@ -12,9 +12,9 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from datasites.hospital.supervisor import START_TIMEOUT_S
 from federation.local.commands import READY, ROOT
 from syft_code.errors import Unavailable
+from syft_code.operation.supervisor import START_TIMEOUT_S
 
 STOP_S = 60.0
 

@@ -16,14 +16,6 @@ import typer
 from rich.console import Console
 
 from datasites.demo import demo_hospitals, played_owners
-from datasites.hospital import supervisor
-from datasites.hospital.supervisor import (
-    MAX_START_S,
-    START_TIMEOUT_S,
-    StartTimeout,
-    until_interrupted,
-    wait_for_interrupt,
-)
 from datasites.site_users import FIRST_USER
 from federation.local import (
     aggregator_processes,
@@ -35,6 +27,14 @@ from federation.local import (
 from federation.local.federation_file import FederationConfig
 from federation.local.party_users import FirstUser
 from syft_code.errors import InvalidInput, require
+from syft_code.operation import supervisor
+from syft_code.operation.supervisor import (
+    MAX_START_S,
+    START_TIMEOUT_S,
+    StartTimeout,
+    until_interrupted,
+    wait_for_interrupt,
+)
 from syft_code.runtime.cli_input import require_positive
 from syft_code.runtime.cli_output import quoted
 

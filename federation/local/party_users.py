@@ -23,9 +23,9 @@ from datasites.site_users import LAST_USER, MEND, NUMBERS, SiteUsers
 from federation.local.federation_file import FederationConfig
 from federation.local.state_folder import AGGREGATORS, HOSPITALS
 from syft_code.errors import InvalidInput, Refused, require
-from syft_code.runtime import process_user
+from syft_code.operation import process_user
+from syft_code.operation.process_user import ProcessUser
 from syft_code.runtime.cli_output import quoted
-from syft_code.runtime.process_user import ProcessUser
 
 FirstUser = Annotated[
     int,

@@ -11,8 +11,6 @@ from nacl.signing import SigningKey
 from datasites import private_files
 from datasites.demo import demo_hospitals, stand_ins
 from datasites.demo.demo_hospitals import HospitalSpec
-from datasites.hospital import supervisor
-from datasites.hospital.supervisor import START_TIMEOUT_S, Say
 from datasites.owner.owner import Owner
 from federation.local import aggregator_processes
 from federation.local.federation_file import FederationConfig
@@ -22,6 +20,8 @@ from federation.researcher.storage import joining
 from federation.researcher.storage.credentials import Credentials
 from federation.transport.retry import retry_while_progressing
 from syft_code.errors import InvalidInput, Unavailable, require
+from syft_code.operation import supervisor
+from syft_code.operation.supervisor import START_TIMEOUT_S, Say
 from syft_code.runtime.cli_input import require_folder
 
 T = TypeVar("T")

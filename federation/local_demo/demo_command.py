@@ -8,8 +8,6 @@ import typer
 from rich.console import Console
 
 from datasites.demo import demo_hospitals
-from datasites.hospital import supervisor
-from datasites.hospital.supervisor import MAX_START_S, START_TIMEOUT_S, StartTimeout
 from datasites.site_users import FIRST_USER
 from federation.local import (
     federation_file,
@@ -18,6 +16,8 @@ from federation.local import (
 )
 from federation.local.party_users import FirstUser
 from federation.local_demo import demo_run
+from syft_code.operation import supervisor
+from syft_code.operation.supervisor import MAX_START_S, START_TIMEOUT_S, StartTimeout
 from syft_code.runtime.cli_input import require_folder, require_output_folder, require_positive
 
 INTERRUPTED = 130

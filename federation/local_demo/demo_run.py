@@ -15,7 +15,6 @@ from datasites.data.folders.reading import Reading
 from datasites.data.readers import Kind
 from datasites.demo import demo_hospitals, partitioners
 from datasites.demo.demo_hospitals import Part
-from datasites.hospital.supervisor import Say, signals_ignored
 from federation.evaluation.encoded_pictures import EncodedPictures
 from federation.evaluation.exact_metrics import HospitalCohorts
 from federation.local import provisioning
@@ -28,6 +27,7 @@ from federation.researcher.outcome import Outcome
 from federation.researcher.session import Researcher
 from syft_code.arrays import Weights
 from syft_code.errors import InvalidInput, Refused, Unavailable
+from syft_code.operation.supervisor import Say, signals_ignored
 from syft_code.runtime.encoder_files import FOLDER as ENCODERS
 from syft_code.runtime.encoder_files import EncoderFiles
 

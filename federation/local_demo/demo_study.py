@@ -10,7 +10,6 @@ from pathlib import Path
 from nacl.signing import SigningKey
 from rich.console import Console
 
-from datasites.hospital.supervisor import Say
 from federation.evaluation.encoded_pictures import EncodedPictures
 from federation.evaluation.exact_metrics import HospitalCohorts
 from federation.local_demo import demo_results
@@ -24,6 +23,7 @@ from syft_code.arrays import Weights
 from syft_code.cohort import Cohort
 from syft_code.errors import Refused
 from syft_code.metrics import scoring
+from syft_code.operation.supervisor import Say
 from syft_code.plans.plan import Plan
 from syft_code.privacy import accounting
 

@@ -35,9 +35,9 @@ from syft_code.plans.catalogue import AssetCard, Terms
 from syft_code.plans.messages import NO_PART, Signed, Ticket
 from syft_code.plans.plan import Plan
 from syft_code.runtime import tls
-from syft_code.runtime.quiet_imports import left_out, quiet_import, silence
+from syft_code.runtime.quiet_imports import pysyft_imported, silence
 
-with quiet_import(), left_out("torch"):
+with pysyft_imported():
     from syft.client.client import HTTPConnection
     from syft.client.datasite_client import DatasiteClient
     from syft.serde.deserialize import _deserialize

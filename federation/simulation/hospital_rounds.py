@@ -32,8 +32,8 @@ from federation.simulation.randomness import Randomness
 from syft_code.arrays import Vector
 from syft_code.errors import ConsiliumError, InvalidInput, TrainingFailed, require
 from syft_code.models.threads import one_thread
+from syft_code.operation.parent_exit import end_with_parent
 from syft_code.plans.plan import Plan
-from syft_code.runtime.parent_exit import end_with_parent
 from syft_code.secret_sharing.vector_layout import VectorLayout
 
 CHUNKS_A_WORKER = 4

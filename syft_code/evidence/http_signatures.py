@@ -6,13 +6,15 @@ body is, and how long, is known before any of it is read.
 """
 
 import hashlib
+import math
 import time
 from collections.abc import Mapping
+from datetime import UTC, datetime
 
 from nacl.exceptions import BadSignatureError
 from nacl.signing import SigningKey, VerifyKey
 
-from syft_code.errors import InvalidMessage
+from syft_code.errors import InvalidMessage, require
 
 KEY_HEADER = "consilium-account"
 TIME_HEADER = "consilium-time"
@@ -45,15 +47,31 @@ def account_of(headers: Mapping[str, str], method: str, path: str) -> str:
             _signed_bytes(method, path, now, length, digest),
             bytes.fromhex(headers.get(SIGNATURE_HEADER, "")),
         )
-        recent = abs(time.time() - float(now)) <= MAX_AGE_S
+        late_s = time.time() - float(now)
+        good = math.isfinite(late_s)
     except (BadSignatureError, ValueError, TypeError):
-        recent = False
-    if not recent:
+        good = False
+    if not good:
         raise InvalidMessage(
-            "A request must be signed by an account of this hospital within the last minute: "
-            "log in again, and see that your clock is right."
+            "A request must be signed by an account of this hospital: log in again."
         )
+    require(
+        abs(late_s) <= MAX_AGE_S,
+        f"A request must be signed within the last minute. By this hospital's clock, "
+        f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC, it was signed {_apart(late_s)}: have a time service set "
+        "both clocks, and send it again.",
+        error=InvalidMessage,
+    )
     return key
+
+
+def _apart(late_s: float) -> str:
+    """How far off a clock is, in words.
+
+    >>> _apart(312.4), _apart(-75.0)
+    ('312 s ago', '75 s from now')
+    """
+    return f"{abs(late_s):.0f} s {'ago' if late_s > 0 else 'from now'}"
 
 
 def _signed_bytes(method: str, path: str, now: str, length: str, digest: str) -> bytes:

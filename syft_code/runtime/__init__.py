@@ -1,6 +1,5 @@
-"""What a process of either side needs, and no mathematics: start, end, quiet imports, durable files.
+"""What a process of either side needs, and no mathematics: quiet imports, durable files, what is printed.
 
-The one room here that does I/O; nothing in it travels. `process_spec` says how a process is
-started, `cli_output` and `cli_input` what commands print and accept. Start with `process_spec`. May import
-`errors` only.
+Nothing in it travels. `cli_output` and `cli_input` say what commands print and accept. Start with
+`durable_files`. May import `errors` only.
 """

@@ -1,12 +1,28 @@
-"""Keep a library's chatter away from users: its prints, warnings and log lines."""
+"""Keep a library's chatter away from users, and what it brings and nobody uses out of the process.
+
+quiet_import     its prints and warnings, while it is imported
+left_out         what it only looks for
+pysyft_imported  both, with hollow modules in place of PySyft's clouds and containers
+bar              hollow modules for as long as the process lives
+silence          its prints, displays and bars, from then on
+"""
 
 import contextlib
+import importlib.abc
+import importlib.machinery
 import io
 import logging
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from importlib.util import find_spec
+from types import ModuleType
 from typing import Any
+
+CLOUDS = frozenset({"azure", "boto3", "botocore", "docker", "kr8s", "s3transfer"})
+"""Storage at Amazon's and Microsoft's, containers, Kubernetes: PySyft imports them, Consilium uses none."""
+NOTEBOOK = frozenset({"itables"})
+"""Tables in a notebook: a researcher's or an owner's PySyft may show some, where it is installed."""
 
 
 @contextlib.contextmanager
@@ -44,6 +60,82 @@ def left_out(package: str) -> Iterator[None]:
         yield
     finally:
         del sys.modules[package]
+
+
+@contextlib.contextmanager
+def pysyft_imported() -> Iterator[None]:
+    """Import PySyft without torch, and with hollow modules for what is used nowhere.
+
+    Whatever else of the process imports one of them later gets it whole, if it is installed.
+    """
+    absent = {name for name in NOTEBOOK if find_spec(name) is None}
+    with quiet_import(), left_out("torch"), _hollow(CLOUDS | absent):
+        yield
+
+
+def bar(packages: Collection[str]) -> None:
+    """Have these packages be hollow in this process for as long as it lives, installed or not."""
+    sys.meta_path.insert(0, _Hollow(packages))
+
+
+@contextlib.contextmanager
+def _hollow(packages: Collection[str]) -> Iterator[None]:
+    finder = _Hollow({name for name in packages if name not in sys.modules})
+    sys.meta_path.insert(0, finder)
+    try:
+        yield
+    finally:
+        sys.meta_path.remove(finder)
+        for name in [name for name in sys.modules if finder.has(name)]:
+            del sys.modules[name]
+
+
+class _Hollow(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    """Finds packages that hold no code: each of their names is a class that can't be made.
+
+    >>> bar({"antigravity"})
+    >>> from antigravity.clouds import Client
+    >>> Client()
+    Traceback (most recent call last):
+    ImportError: antigravity.clouds.Client is not used by Consilium, and is left out of this process.
+    """
+
+    def __init__(self, packages: Collection[str]) -> None:
+        self._packages = frozenset(packages)
+
+    def has(self, name: str) -> bool:
+        """Whether a module is of one of them."""
+        return name.partition(".")[0] in self._packages
+
+    def find_spec(
+        self, fullname: str, path: object = None, target: ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        """A hollow module of this name, if it is of one of the packages."""
+        if not self.has(fullname):
+            return None
+        return importlib.machinery.ModuleSpec(fullname, self, is_package=True)
+
+    def create_module(self, spec: importlib.machinery.ModuleSpec) -> None:
+        """As any module is made."""
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Nothing is in it, and everything can be named."""
+
+        def named(name: str) -> type:
+            if name.startswith("__"):
+                raise AttributeError(name)
+            return _unusable(f"{module.__name__}.{name}")
+
+        vars(module)["__getattr__"] = named
+
+
+def _unusable(name: str) -> type:
+    """A class to be named in an annotation or after `except`, and no more."""
+
+    def refuse(self: object, *arguments: object, **options: object) -> None:
+        raise ImportError(f"{name} is not used by Consilium, and is left out of this process.")
+
+    return type(name.rpartition(".")[2], (Exception,), {"__init__": refuse})
 
 
 def silence(package: str) -> None:

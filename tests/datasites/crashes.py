@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 from datasites.data import cohort_file, patient_hashing
 from datasites.data.cohort_file import SplitCohort
 from datasites.protocol import owner_actions, vault_api
+from datasites.vault import vault
 from syft_code.errors import ConsiliumError
 from syft_code.plans.algorithms import Scaffold
 from syft_code.plans.messages import Ticket
@@ -130,8 +131,8 @@ class Hospital:
         self._tally.traces += found.traces
 
     def _watch_orphans(self) -> None:
-        """Training processes keep the vault's log open; after a kill they must end."""
-        log, now = str(self._one.site.vault / "vault.log"), time.monotonic()
+        """Training processes keep their log open; after a kill they must end."""
+        log, now = str(self._one.site.vault / vault.TRAINING_LOG), time.monotonic()
         alive = {
             int(folder.name)
             for folder in Path("/proc").iterdir()

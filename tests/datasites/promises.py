@@ -297,7 +297,7 @@ def _folder(site: Site, before: dict[str, int]) -> Counter[str]:
     }
     needed |= {f"sealed/{digest}" for (row,) in shares for digest in row.split()}
     always = {"key", "lock", "log_head", "owner.pub", "vault.db"}
-    after = set(_files(site.vault)) - {"vault.log"}
+    after = set(_files(site.vault)) - {"training.log", "vault.log"}
     demand(after == needed | always, f"The folder has other files: {after ^ (needed | always)}")
     spare = set(before) - after
     return Counter(

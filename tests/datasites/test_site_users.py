@@ -15,8 +15,9 @@ from datasites.site import Site, SiteSettings
 from datasites.site_users import FIRST_USER, SiteUsers
 from datasites.vault import vault_process
 from syft_code.errors import Unavailable
-from syft_code.runtime import durable_files, process_user
-from syft_code.runtime.process_user import ProcessUser
+from syft_code.operation import process_user
+from syft_code.operation.process_user import ProcessUser
+from syft_code.runtime import durable_files
 from tests.other_users import acting_as, can_read, needs_root, open_folder
 
 SECRETS = {

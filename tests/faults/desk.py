@@ -32,11 +32,11 @@ from datasites.protocol.code_request import CodeRequests
 from datasites.site import Site
 from syft_code import canonical
 from syft_code.errors import ConsiliumError, Refused, require
+from syft_code.operation.parent_exit import end_with_parent
 from syft_code.plans import messages
 from syft_code.plans.messages import RoundCall, RoundStatement, Signed, Ticket
 from syft_code.plans.plan import Plan
 from syft_code.runtime.durable_files import write_durably
-from syft_code.runtime.parent_exit import end_with_parent
 from syft_code.secret_sharing import envelope
 from syft_code.secret_sharing.vector_layout import VectorLayout
 

@@ -17,8 +17,8 @@ from nacl.signing import SigningKey
 from federation.researcher.outcome import model_sha256
 from federation.researcher.study import Study
 from federation.transport.aggregator_client import AggregatorClient
+from syft_code.operation.parent_exit import end_with_parent
 from syft_code.plans.plan import Plan
-from syft_code.runtime.parent_exit import end_with_parent
 from tests.faults.hospitals import Client
 
 ACCOUNT = SigningKey(b"account of the tests' researcher")

@@ -15,7 +15,6 @@ import pytest
 from nacl.signing import SigningKey
 
 from datasites import site, site_processes
-from datasites.hospital.supervisor import running
 from datasites.owner.owner import Owner
 from datasites.owner.publishing import Declaration
 from datasites.review.evidence import Evidence
@@ -23,10 +22,11 @@ from datasites.site import Site, SiteSettings
 from federation.researcher.storage import joining
 from federation.researcher.syft_client import HospitalClient
 from syft_code.evidence import http_signatures
+from syft_code.operation.process_spec import ProcessSpec
+from syft_code.operation.supervisor import running
 from syft_code.plans import traveller
 from syft_code.plans.plan import Plan
 from syft_code.plans.roster import Hospital
-from syft_code.runtime.process_spec import ProcessSpec
 from syft_code.runtime.quiet_imports import quiet_import
 from tests.conftest import free_ports
 from tests.datasites.hospitals import POLICY, cohort

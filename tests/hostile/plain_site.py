@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 import uvicorn
 
-from syft_code.runtime.parent_exit import end_with_parent
+from syft_code.operation.parent_exit import end_with_parent
 
 NAME = "plain"
 ROOT_EMAIL = "root@plain.example.org"

@@ -263,7 +263,7 @@ def test_s8_a_job_tells_private_values_by_its_log_there_and_no_round_does_here(
     told = ended(ours, ours.alice.start_round(failing, round_call(ours, failing, 2)))
     assert told.state == "failed"
     assert re.fullmatch(f"{ENDED}; [a-z ]+. Go on with the next one.", told.sentence)
-    kept = (ours.site.vault / "vault.log").read_text()  # for the owner alone
+    kept = (ours.site.vault / "training.log").read_text()  # for the owner alone
     assert "Traceback" in kept
     assert "IndexError" in kept, "the cohort could not be handed over"
 

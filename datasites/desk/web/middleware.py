@@ -11,6 +11,7 @@ of refusals. An error that nobody foresaw stands in the owner's log and leaves a
 import hashlib
 import logging
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -56,8 +57,8 @@ class Checks:
     """Packs a sentence as the answer to a call."""
 
 
-def add_to(app: FastAPI, checks: Checks, *, log: SecurityLog) -> None:
-    """Put the limits before an application and the sentences behind it."""
+def add_to(app: FastAPI, checks: Checks, *, log: SecurityLog, answered: Counter[str]) -> None:
+    """Put the limits before an application and the sentences behind it; count answers by class of status."""
 
     async def explain(request: Request, problem: Exception) -> Response:
         if isinstance(problem, RequestValidationError):
@@ -69,6 +70,7 @@ def add_to(app: FastAPI, checks: Checks, *, log: SecurityLog) -> None:
     for kind in (ConsiliumError, RequestValidationError, ClientDisconnect, Exception):
         app.add_exception_handler(kind, explain)
     app.add_middleware(_Gate, checks=checks, log=log)
+    app.add_middleware(_Count, answered=answered)
 
 
 def sender(request: Request) -> str:
@@ -80,6 +82,22 @@ def sender(request: Request) -> str:
 def signer(request: Request) -> str | None:
     """The same of a call, whose head PySyft's own client does not sign."""
     return sender(request) if _SENDER in request.scope else None
+
+
+class _Count:
+    """Counts answers: 2xx, 4xx, 5xx."""
+
+    def __init__(self, app: ASGIApp, *, answered: Counter[str]) -> None:
+        self._app = app
+        self._answered = answered
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def counted(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                self._answered[f"{message['status'] // 100}xx"] += 1
+            await send(message)
+
+        await self._app(scope, receive, counted)
 
 
 class _Gate:

@@ -63,10 +63,27 @@ def at(config: AggregatorConfig) -> Iterator[AdminApi]:
                 yield caller
             return
     with (
+        _as_its_user(config.folder),
         aggregator_data_dir.own(config.folder, make=False),
         aggregator_service.opened(config) as service,
     ):
         yield service
+
+
+@contextmanager
+def _as_its_user(home: Path) -> Iterator[None]:
+    """Root acts as whoever has the folder, so that what it writes there is that user's."""
+    found = home.stat()
+    if os.geteuid() != 0 or found.st_uid == 0:
+        yield
+        return
+    os.setegid(found.st_gid)
+    os.seteuid(found.st_uid)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+        os.setegid(0)
 
 
 def runs(config: AggregatorConfig) -> bool:

@@ -23,11 +23,10 @@ import resource
 import sys
 from collections.abc import Sequence
 from contextlib import closing
-from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
 from federation.aggregator import config as aggregator_config
-from federation.aggregator import data_dir, grpc_server, metrics
+from federation.aggregator import data_dir, grpc_server
 from federation.aggregator import identity as aggregator_identity
 from federation.aggregator.config import AggregatorConfig
 from federation.aggregator.operator import admin_api
@@ -35,9 +34,9 @@ from federation.aggregator.service import AggregatorService
 from federation.aggregator.storage.store import AggregatorStore
 from federation.aggregator.storage.vector_files import room_needed
 from syft_code.errors import ConsiliumError, InvalidInput, require
-from syft_code.runtime.parent_exit import end_with_parent
+from syft_code.operation import json_logs, metrics_http
+from syft_code.operation.parent_exit import end_with_parent
 
-LOG_BYTES = 10 * 1024 * 1024
 GRACE_S = 5.0
 
 log = logging.getLogger("federation.aggregator")  # also as the main module
@@ -62,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(config: AggregatorConfig) -> None:
     home = config.folder
-    _log_to(home / data_dir.LOG, config.log_level)
+    json_logs.start(home / data_dir.LOG, ours="federation", level=config.log_level)
     data_dir.first_start(config)
     identity = aggregator_identity.load(home, name=config.name, hosts=config.hosts)
     with closing(AggregatorStore(home)) as store:
@@ -75,7 +74,9 @@ def _run(config: AggregatorConfig) -> None:
         public = aggregator_identity.publish(home, identity, address=config.address(bound))
         service = AggregatorService(config, identity, store, public)
         with (
-            metrics.served(service.metrics, host=config.metrics_host, port=config.metrics_port),
+            metrics_http.served(
+                service.metrics, host=config.metrics_host, port=config.metrics_port
+            ),
             admin_api.served(home, service),
         ):
             service.started()
@@ -105,15 +106,6 @@ def _config(options: argparse.Namespace) -> AggregatorConfig:
         researchers=tuple(options.researcher),
         stop_grace_s=GRACE_S,
     )
-
-
-def _log_to(path: Path, level: str) -> None:
-    """Our own lines into the folder; of libraries, warnings only. A full disk costs lines."""
-    logging.raiseExceptions = False
-    handler = RotatingFileHandler(path, maxBytes=LOG_BYTES, backupCount=1)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
-    logging.getLogger("federation").setLevel(level.upper())
 
 
 def _parser() -> argparse.ArgumentParser:

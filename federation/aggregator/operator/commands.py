@@ -11,7 +11,7 @@ need, and so in a fraction of the time and the memory.
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -34,6 +34,8 @@ from syft_code import toml_messages
 from syft_code.errors import ConsiliumError, InvalidInput, Refused, Unavailable, require
 from syft_code.evidence import audit_chain, tls_certificates
 from syft_code.evidence.audit_chain import Entry
+from syft_code.operation import process_user
+from syft_code.operation.process_user import ProcessUser
 from syft_code.plans import key_fingerprint, messages
 from syft_code.plans.messages import Signed
 from syft_code.runtime import durable_files
@@ -129,9 +131,10 @@ def start(config: File) -> None:
     typer.echo(f"Starting {settings.name}. {_whereabouts(settings)} Stop with Ctrl-C.")
     sys.stdout.flush()
     file = config.resolve()
+    environment = _left_root(settings, file)
     os.chdir(ROOT)
     arguments = [sys.executable, "-m", PROCESS, "--config", str(file)]
-    os.execv(sys.executable, arguments)  # the same process, without PySyft in its memory  # noqa: S606
+    os.execve(sys.executable, arguments, environment)  # the same process, without PySyft in it  # noqa: S606
 
 
 def show(config: File, as_json: AsJson = False) -> None:
@@ -252,6 +255,16 @@ def log(
         f"it. Whoever has it checks it with\n  consilium audit verify {out} "
         f"--key {verify_key}"
     )
+
+
+def _left_root(settings: AggregatorConfig, file: Path) -> Mapping[str, str]:
+    """Root becomes the aggregator's user; returns the variables that go on."""
+    if os.geteuid() != 0 or settings.user == 0:
+        return os.environ
+    home = settings.folder.absolute()
+    data_dir.require_free_or_ours(home)
+    user = ProcessUser(number=settings.user, home=home)
+    return process_user.left_root(user, file=file, who="an aggregator")
 
 
 def _whereabouts(settings: AggregatorConfig) -> str:

@@ -6,10 +6,10 @@ import pytest
 from nacl.signing import SigningKey
 
 from datasites import site_processes
-from datasites.hospital.supervisor import running
 from datasites.owner.owner import Owner
 from federation.researcher.storage import joining
 from federation.researcher.syft_client import HospitalClient
+from syft_code.operation.supervisor import running
 from tests.datasites.command_line import Ours, entry_of, place
 from tests.plans import Keys, parties, plan
 

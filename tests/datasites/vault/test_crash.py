@@ -88,7 +88,7 @@ def test_a_template_whose_vault_is_gone_already_ends_before_it_imports_torch(
         command, cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True
     )
     assert ended.returncode == -signal.SIGTERM
-    assert "syft_code.runtime.parent_exit" in ended.stderr
+    assert "syft_code.operation.parent_exit" in ended.stderr
     assert "torch" not in ended.stderr
 
 

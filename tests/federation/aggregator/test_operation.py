@@ -31,7 +31,6 @@ from federation.aggregator import config as aggregator_config
 from federation.aggregator import data_dir as aggregator_data_dir
 from federation.aggregator import identity as aggregator_identity
 from federation.aggregator import local_process, signed_log
-from federation.aggregator import metrics as aggregator_metrics
 from federation.aggregator import service as aggregator_service
 from federation.aggregator import study_records as study_records
 from federation.aggregator.config import AggregatorConfig
@@ -46,6 +45,7 @@ from syft_code import canonical
 from syft_code.errors import InvalidInput, Refused, Unavailable
 from syft_code.evidence import audit_chain
 from syft_code.evidence.audit_chain import Entry
+from syft_code.operation import metrics_http
 from syft_code.plans import key_fingerprint, messages
 from syft_code.plans.plan import Plan
 from syft_code.plans.roster import Hospital
@@ -644,7 +644,7 @@ def test_healthz_says_503_when_no_share_can_be_taken(
 ) -> None:
     port = free_ports(1)
     metrics = Metrics(lambda: a_condition(**changes))
-    with aggregator_metrics.served(metrics, host="127.0.0.1", port=port):
+    with metrics_http.served(metrics, host="127.0.0.1", port=port):
         code, text = looked_at(f"http://127.0.0.1:{port}/healthz")
         assert (code, sentence in text) == (status, True)
         healthy = float(status == 200)
@@ -679,12 +679,12 @@ def test_the_metrics_answer_few_at_a_time_and_hang_up_on_the_slow(
 ) -> None:
     port = free_ports(1)
     metrics = Metrics(a_condition)
-    monkeypatch.setattr(aggregator_metrics, "REQUEST_S", 3.0)
+    monkeypatch.setattr(metrics_http, "REQUEST_S", 3.0)
     with (
-        aggregator_metrics.served(metrics, host="127.0.0.1", port=port),
+        metrics_http.served(metrics, host="127.0.0.1", port=port),
         contextlib.ExitStack() as open_,
     ):
-        for _ in range(aggregator_metrics.MOST_REQUESTS):
+        for _ in range(metrics_http.MOST_REQUESTS):
             line = open_.enter_context(socket.create_connection(("127.0.0.1", port)))
             line.sendall(b"GET /metrics")
         time.sleep(0.3)
@@ -962,7 +962,7 @@ def test_a_stop_lets_a_running_upload_end(operate: Operate) -> None:
     process.communicate(timeout=START_S)
     assert process.returncode == 0
     log = (made[1].home / aggregator_data_dir.LOG).read_text()
-    assert log.index("stopping") < log.index("share of oslo taken") < log.index("INFO stopped")
+    assert log.index("stopping") < log.index("share of oslo taken") < log.index('"said": "stopped"')
     made[1].start()
     assert made[1].document("studies")["studies"][0]["shares"] == 1
     assert [one.stop() for one in made] == [0, 0]

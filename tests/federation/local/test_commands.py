@@ -47,7 +47,7 @@ def test_a_jupyterlab_that_is_shut_down_ends_the_lab(tmp_path: Path) -> None:
 SIGNAL_ELSEWHERE = """
 import signal, threading, time
 import launch
-from datasites.hospital import supervisor
+from syft_code.operation import supervisor
 
 def strike():
     time.sleep(0.5)

@@ -185,7 +185,7 @@ START = """
 import json, sys
 from pathlib import Path
 from datasites.protocol import vault_api
-from datasites.hospital import supervisor
+from syft_code.operation import supervisor
 from federation.local import aggregator_processes, federation_file, party_users, provisioning
 from tests.other_users import acting_as
 

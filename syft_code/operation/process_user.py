@@ -8,11 +8,12 @@ link there stands for, and changes what it has opened.
 import contextlib
 import os
 import stat
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from syft_code.errors import Unavailable
+from syft_code.errors import Unavailable, require
 
 _KEPT = frozenset(
     (
@@ -51,6 +52,51 @@ class ProcessUser:
             with opened_folder(self.home.name, inside=parent) as home:
                 give(home, user=self.number, group=self.number)
                 os.fchmod(home, 0o700)
+
+
+def left_root(user: ProcessUser, *, file: Path, who: str) -> Mapping[str, str]:
+    """Root becomes a user who has a folder from now on, and reads a file; returns the variables it keeps.
+
+    `who` is what it is, in words; that the folder is its own is for the caller to have seen.
+
+    Raises:
+        Unavailable: if that user could not work; nothing is changed then.
+    """
+    needed = {"Python": Path(sys.executable), "Consilium": Path(__file__), "its file": file}
+    for what, place in (needed | {"its folder": user.home}).items():
+        closed = closed_way(place)
+        require(
+            not closed,
+            f"Started as root, {who} becomes user {user.number}, who can't enter {closed}, where {what} lies: put "
+            "it where every user may enter, below /opt or /etc for example (or set user = 0 in its file, and it "
+            "stays root).",
+            error=Unavailable,
+        )
+    require(
+        bool(file.stat().st_mode & stat.S_IROTH),
+        f"User {user.number}, which {who} is, must be able to read {file}: `chmod 644` it, it holds no secret.",
+        error=Unavailable,
+    )
+    user.home.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    user.give_home()
+    become(user)
+    return user.environment()
+
+
+def become(user: ProcessUser) -> None:
+    """Be that user from now on, and nobody else ever again; for root."""
+    os.setgroups(user.groups)
+    os.setresgid(user.number, user.number, user.number)
+    os.setresuid(user.number, user.number, user.number)
+
+
+def closed_way(place: Path) -> str:
+    """The first folder on the way to a place that not every user may enter; empty if there is none."""
+    for path in dict.fromkeys((place.absolute(), place.resolve())):
+        for folder in reversed(path.parents):
+            if folder.exists() and not folder.stat().st_mode & 0o001:
+                return str(folder)
+    return ""
 
 
 @contextlib.contextmanager

@@ -26,7 +26,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from syft_code.errors import Unavailable
-from syft_code.runtime.process_spec import ProcessSpec
+from syft_code.operation.process_spec import ProcessSpec
 from syft_code.runtime.visible_text import visible
 
 POLL_S = 0.1

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from syft_code.runtime.process_user import ProcessUser
+from syft_code.operation.process_user import ProcessUser
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

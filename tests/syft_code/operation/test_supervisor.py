@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from datasites.hospital import supervisor
-from datasites.hospital.supervisor import Supervisor
 from syft_code.errors import Unavailable
-from syft_code.runtime.process_spec import ProcessSpec
+from syft_code.operation import supervisor
+from syft_code.operation.process_spec import ProcessSpec
+from syft_code.operation.supervisor import Supervisor
 
 ONCE = ("-n", "1", "-r", "1")
 

@@ -1,0 +1,135 @@
+"""A front desk that allows no inbound connection: it keeps some open to a relay, outward, for researchers.
+
+    front desk ◀─ loopback ─ this ── TLS, the desk's own certificate ──▶ relay ◀── researchers
+
+Guarantee: the relay is who holds the key of the certificate that the operator put there, and it hears the
+    bytes of TLS between a researcher and this front desk, and nothing else.
+Does not protect: it sees who connects, when, and how much passes; `federation.relay.relay_server`.
+"""
+
+import asyncio
+import logging
+import ssl
+import threading
+
+from datasites.site import LOOPBACK, Site
+from syft_code.errors import Unavailable
+from syft_code.operation import joined_streams
+from syft_code.operation.joined_streams import BEAT, GO, SILENT_S, Stream
+from syft_code.runtime import tls
+
+SPARE = 8
+"""Connections that wait for a researcher."""
+MOST_JOINED = 128
+CONNECT_S = 15.0
+PAUSE_S, LONGEST_PAUSE_S = 1.0, 60.0
+MAX_HEAD_BYTES = 2**13
+LOG = logging.getLogger("consilium.desk")
+
+
+def start(site: Site) -> None:
+    """Keep connections to a hospital's relay until this process ends; nothing if it has none.
+
+    Raises:
+        Unavailable: if the relay's or the own certificate can't be used.
+    """
+    settings = site.settings()
+    if not settings.relay:
+        return
+    try:
+        context = tls.pinned(site.relay_certificate.read_text(encoding="ascii"))
+        context.load_cert_chain(site.certificate, site.tls_key)
+    except (OSError, ValueError) as problem:
+        raise Unavailable(
+            f"A front desk behind a relay must have the relay's certificate {site.relay_certificate} and its own, "
+            f"and can't use them ({problem}): put them there, and run `consilium hospital init`."
+        ) from None
+    outbound = Outbound(settings.relay, context, port=settings.port, proxy=settings.relay_proxy)
+    threading.Thread(
+        target=lambda: asyncio.run(outbound.run()), name="outbound", daemon=True
+    ).start()
+
+
+class Outbound:
+    """Connections to a relay at host:port, perhaps by way of an HTTP proxy at another host:port."""
+
+    def __init__(self, relay: str, context: ssl.SSLContext, *, port: int, proxy: str = "") -> None:
+        self._relay, self._context = relay, context
+        self._port, self._proxy = port, proxy
+        self._joined: set[asyncio.Task[None]] = set()
+        self._is_well = True
+
+    async def run(self) -> None:
+        """Keep connections open for ever; what can't be had is tried again, more and more seldom."""
+        await asyncio.gather(*(self._keep_spare() for _ in range(SPARE)))
+
+    async def _keep_spare(self) -> None:
+        pause_s = PAUSE_S
+        while True:
+            try:
+                stream = await self._wait_for_researcher()
+            except (OSError, TimeoutError, EOFError) as problem:
+                self._say(f"the relay {self._relay} can't be used: {problem or 'it is silent'}")
+                await asyncio.sleep(pause_s)
+                pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+                continue
+            pause_s = PAUSE_S
+            while len(self._joined) >= MOST_JOINED:
+                await asyncio.wait(self._joined, return_when=asyncio.FIRST_COMPLETED)
+            task = asyncio.create_task(self._join(stream))
+            self._joined.add(task)
+            task.add_done_callback(self._joined.discard)
+
+    def _say(self, sentence: str) -> None:
+        """Once each time that it changes."""
+        if self._is_well == (not sentence):
+            return
+        self._is_well = not sentence
+        LOG.warning(sentence or f"the relay {self._relay} is there again")
+
+    async def _wait_for_researcher(self) -> Stream:
+        async with asyncio.timeout(CONNECT_S):
+            reader, writer = await self._connect()
+        try:
+            while True:
+                async with asyncio.timeout(SILENT_S):
+                    said = await reader.readexactly(1)
+                self._say("")
+                if said == GO:
+                    return reader, writer
+                if said != BEAT:
+                    raise EOFError("it says what no relay says")
+        except BaseException:
+            writer.close()
+            raise
+
+    async def _connect(self) -> Stream:
+        if not self._proxy:
+            return await asyncio.open_connection(*_split(self._relay), ssl=self._context)
+        reader, writer = await asyncio.open_connection(*_split(self._proxy), limit=MAX_HEAD_BYTES)
+        try:
+            writer.write(f"CONNECT {self._relay} HTTP/1.1\r\nHost: {self._relay}\r\n\r\n".encode())
+            head = await reader.readuntil(b"\r\n\r\n")
+            if head.split(b" ", 2)[1:2] != [b"200"]:
+                raise OSError(f"the proxy {self._proxy} says {head[:60].decode('latin1')!r}")
+            await writer.start_tls(self._context)
+        except (asyncio.LimitOverrunError, asyncio.IncompleteReadError):
+            writer.close()
+            raise OSError(f"the proxy {self._proxy} does not answer as one") from None
+        except BaseException:
+            writer.close()
+            raise
+        return reader, writer
+
+    async def _join(self, stream: Stream) -> None:
+        try:
+            own = await asyncio.open_connection(LOOPBACK, self._port)
+        except OSError:  # it starts, or stops
+            await joined_streams.close(stream[1])
+            return
+        await joined_streams.join(stream, own)
+
+
+def _split(address: str) -> tuple[str, int]:
+    host, _, port = address.rpartition(":")
+    return host.strip("[]"), int(port)

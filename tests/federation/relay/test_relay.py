@@ -1,0 +1,369 @@
+"""A hospital that nobody can connect to, reached through a relay that reads nothing."""
+
+import asyncio
+import contextlib
+import hashlib
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI, Request, Response
+from typer.testing import CliRunner
+
+from datasites.desk.web import outbound
+from datasites.desk.web.outbound import Outbound
+from federation.relay import commands, relay_file, relay_server
+from federation.relay.relay_file import RelayConfig, RelayedHospital
+from federation.relay.relay_server import RelayServer
+from syft_code.errors import InvalidInput
+from syft_code.operation import joined_streams
+from syft_code.runtime import tls
+from tests.conftest import free_ports
+from tests.datasites.hospital.test_tls import Party, party
+from tests.other_users import ROOT
+
+pytestmark = pytest.mark.servers
+BIG = bytes(range(256)) * 2**14
+"""4 MiB."""
+
+
+class Loop:
+    """An event loop in a thread of its own."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._thread.start()
+
+    def begin(self, work: Coroutine[Any, Any, object]) -> Callable[[], None]:
+        """Start it; what is returned ends it, and waits until it has."""
+        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+
+        def end() -> None:
+            future.cancel()
+            asyncio.run_coroutine_threadsafe(asyncio.sleep(0.05), self._loop).result(5)
+
+        return end
+
+
+class Network:
+    """A relay, and hospitals behind it whose desks listen on the loopback address."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.loop = Loop()
+        self.desks: dict[str, httpx.URL] = {}
+        self.parties = {name: party(folder, name) for name in ("north", "south")}
+        port = free_ports(3)
+        self.config = RelayConfig(
+            name="relay",
+            home=str(folder / "relay"),
+            address=f"127.0.0.1:{port}",
+            host="127.0.0.1",
+            hospitals=tuple(
+                RelayedHospital(name=name, certificate=str(shown.certificate), port=port + number)
+                for number, (name, shown) in enumerate(self.parties.items(), 1)
+            ),
+        )
+        self.certificate = relay_server.make(self.config)
+        self._end: Callable[[], None] | None = None
+
+    def switch_on(self) -> None:
+        ready = threading.Event()
+        self._end = self.loop.begin(RelayServer(self.config).serve(ready.set))
+        assert ready.wait(10)
+
+    def switch_off(self) -> None:
+        if self._end is not None:
+            self._end()
+        self._end = None
+
+    def port(self, name: str) -> int:
+        return next(one.port for one in self.config.hospitals if one.name == name)
+
+    def go_out(self, name: str, desk_port: int, *, proxy: str = "") -> Callable[[], None]:
+        """Have a hospital's front desk hold connections to the relay."""
+        shown = self.parties[name]
+        context = tls.pinned(self.certificate)
+        context.load_cert_chain(shown.certificate, shown.key)
+        made = Outbound(self.config.address, context, port=desk_port, proxy=proxy)
+        return self.loop.begin(made.run())
+
+    def client(self, name: str, *, trusts: str = "") -> httpx.Client:
+        shown = self.parties[trusts or name]
+        return httpx.Client(
+            base_url=f"https://127.0.0.1:{self.port(name)}",
+            verify=tls.pinned(shown.pem),
+            trust_env=False,
+            timeout=20,
+        )
+
+
+class Desk:
+    """A front desk's HTTP side: it says its name, and gives back the hash of what it was sent."""
+
+    def __init__(self, name: str, shown: Party) -> None:
+        from datasites.desk.web import connections
+
+        app = FastAPI()
+        app.add_api_route("/name", lambda: {"name": name})
+        app.add_api_route("/big", lambda: Response(BIG))
+
+        async def digest(request: Request) -> dict[str, str]:
+            return {"sha256": hashlib.sha256(await request.body()).hexdigest()}
+
+        app.add_api_route("/digest", digest, methods=["POST"])
+        self.port = free_ports(1)
+        context = tls.server_context(shown.certificate, shown.key)
+        self._server = connections.server(app, port=self.port, tls=context)
+        self._thread = threading.Thread(target=self._server.run, daemon=True)
+        self._thread.start()
+        while not self._server.started:
+            time.sleep(0.01)
+
+    def end(self) -> None:
+        self._server.should_exit = True
+        self._thread.join(20)
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Network]:
+    found = Network(tmp_path_factory.mktemp("relay"))
+    found.switch_on()
+    desks = {name: Desk(name, shown) for name, shown in found.parties.items()}
+    ends = [found.go_out(name, desk.port) for name, desk in desks.items()]
+    found.desk_ports = {name: desk.port for name, desk in desks.items()}  # type: ignore[attr-defined]
+    yield found
+    for end in ends:
+        end()
+    for desk in desks.values():
+        desk.end()
+    found.switch_off()
+
+
+def test_a_researcher_reaches_each_hospital_through_the_relay(network: Network) -> None:
+    for name in network.parties:
+        with network.client(name) as client:
+            assert client.get("/name").json() == {"name": name}
+            assert client.get("/big").content == BIG
+            digest = client.post("/digest", content=BIG).json()["sha256"]
+            assert digest == hashlib.sha256(BIG).hexdigest()
+
+
+def test_many_researchers_at_once_get_each_their_own_answer(network: Network) -> None:
+    def ask(number: int) -> bool:
+        name = ("north", "south")[number % 2]
+        with network.client(name) as client:
+            sent = str(number).encode() * 1000
+            digest = client.post("/digest", content=sent).json()["sha256"]
+            same: bool = digest == hashlib.sha256(sent).hexdigest()
+            return same and client.get("/name").json() == {"name": name}
+
+    with ThreadPoolExecutor(24) as pool:
+        assert all(pool.map(ask, range(72)))
+
+
+def test_the_relay_can_not_answer_in_a_hospitals_place(network: Network) -> None:
+    """A relay that ends TLS itself, with its own certificate or another hospital's."""
+    with (
+        network.client("north", trusts="south") as client,
+        pytest.raises(httpx.ConnectError, match="certificate verify failed"),
+    ):
+        client.get("/name")
+
+
+def park(network: Network, shown: Party | None) -> bytes:
+    """What the relay says to who comes with this certificate, in half a beat."""
+    context = tls.pinned(network.certificate)
+    if shown is not None:
+        context.load_cert_chain(shown.certificate, shown.key)
+    with (
+        socket.create_connection(("127.0.0.1", network.config.port), timeout=10) as plain,
+        context.wrap_socket(plain) as wrapped,
+    ):
+        wrapped.settimeout(3)
+        return wrapped.recv(1)
+
+
+def test_only_who_holds_a_hospitals_key_takes_its_place(network: Network) -> None:
+    stranger = party(network.folder, "stranger")
+    stolen = Party(key=stranger.key, certificate=network.parties["north"].certificate)
+    for shown in (None, stranger):
+        with contextlib.suppress(ssl.SSLError, ConnectionError):
+            assert park(network, shown) == b"", "it is hung up on"
+    with pytest.raises(ssl.SSLError, match=r"(?i)key values mismatch"):
+        park(network, stolen)
+    with pytest.raises(TimeoutError):  # a true one waits
+        park(network, network.parties["north"])
+
+
+def test_a_client_of_old_tls_or_of_none_is_hung_up_on(network: Network) -> None:
+    context = tls.pinned(network.certificate)
+    context.minimum_version = context.maximum_version = ssl.TLSVersion.TLSv1_2
+    address = ("127.0.0.1", network.config.port)
+    with (
+        socket.create_connection(address, timeout=10) as plain,
+        pytest.raises((ssl.SSLError, ConnectionError)),
+    ):
+        context.wrap_socket(plain)
+    with socket.create_connection(address, timeout=10) as plain:
+        plain.sendall(b"GET / HTTP/1.1\r\n\r\n")
+        with contextlib.suppress(ConnectionError):
+            assert b"HTTP" not in plain.recv(1000)
+
+
+def test_a_hospital_that_is_away_has_the_researcher_hung_up_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(relay_server, "WAIT_S", 0.5)
+    network = Network(tmp_path)
+    network.switch_on()
+    try:
+        began = time.monotonic()
+        with network.client("north") as client, pytest.raises(httpx.TransportError):
+            client.get("/name")
+        assert time.monotonic() - began < 10
+    finally:
+        network.switch_off()
+
+
+def test_after_the_relays_host_lost_power_the_hospital_is_found_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outbound, "LONGEST_PAUSE_S", 1.0)
+    network = Network(tmp_path)
+    file = tmp_path / "relay.toml"
+    named = ("--name", "relay", "--home", network.config.home, "--address", network.config.address)
+    assert run("init", "--config", str(file), *named).exit_code == 0
+    file.write_text(f"{file.read_text()}user = 0\n")  # pytest's folder is root's alone
+    for one in network.config.hospitals:
+        added = ("--hospital", one.name, "--certificate", one.certificate, "--port", str(one.port))
+        assert run("add", "--config", str(file), *added).exit_code == 0
+    desk = Desk("north", network.parties["north"])
+    end = network.go_out("north", desk.port)  # the relay comes later
+    try:
+        for _ in range(2):
+            command = [sys.executable, "launch.py", "relay", "start", "--config", str(file)]
+            process = subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT, text=True)
+            assert process.stdout is not None
+            assert "carries for north at port" in process.stdout.readline()
+            with network.client("north") as client:
+                assert client.get("/name").json() == {"name": "north"}
+                process.kill()
+                process.communicate(timeout=20)
+                with pytest.raises(httpx.TransportError):
+                    client.get("/name")
+    finally:
+        end()
+        desk.end()
+
+
+def test_a_connection_that_was_parked_for_long_is_kept_and_one_whose_relay_is_silent_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(relay_server, "BEAT_S", 0.1)
+    monkeypatch.setattr(outbound, "SILENT_S", 0.6)
+    network = Network(tmp_path)
+    network.switch_on()
+    desk = Desk("north", network.parties["north"])
+    end = network.go_out("north", desk.port)
+    try:
+        time.sleep(2)
+        with network.client("north") as client:
+            assert client.get("/name").json() == {"name": "north"}
+        monkeypatch.setattr(relay_server, "BEAT_S", 3600.0)
+        time.sleep(2)  # left and opened again, each time
+        with network.client("north") as client:
+            assert client.get("/name").json() == {"name": "north"}
+    finally:
+        end()
+        desk.end()
+        network.switch_off()
+
+
+def test_a_hospital_leaves_the_house_through_a_proxy(tmp_path: Path) -> None:
+    network = Network(tmp_path)
+    network.switch_on()
+    desk = Desk("north", network.parties["north"])
+    port, heads = free_ports(1), []
+
+    async def proxy() -> None:
+        async def came(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            head = (await reader.readuntil(b"\r\n\r\n")).decode()
+            heads.append(head)
+            there = await asyncio.open_connection("127.0.0.1", network.config.port)
+            writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
+            await joined_streams.join((reader, writer), there)
+
+        server = await asyncio.start_server(came, "127.0.0.1", port)
+        await server.serve_forever()
+
+    stop = network.loop.begin(proxy())
+    time.sleep(0.2)
+    end = network.go_out("north", desk.port, proxy=f"127.0.0.1:{port}")
+    try:
+        with network.client("north") as client:
+            assert client.get("/name").json() == {"name": "north"}
+        assert heads[0].startswith(f"CONNECT {network.config.address} HTTP/1.1\r\n")
+    finally:
+        end()
+        stop()
+        desk.end()
+        network.switch_off()
+
+
+# The operator's file and commands
+
+
+def run(*words: str) -> Any:
+    return CliRunner(mix_stderr=False).invoke(commands.app(), words)
+
+
+def test_a_relays_file_is_made_and_hospitals_are_added(tmp_path: Path) -> None:
+    file, shown = tmp_path / "relay.toml", party(tmp_path, "north")
+    home = str(tmp_path / "relay")
+    named = ("--name", "relay", "--home", home, "--address", "relay.example.org:8600")
+    assert run("init", "--config", str(file), *named).exit_code == 0
+    added = ("--hospital", "north", "--certificate", str(shown.certificate), "--port", "8601")
+    assert run("add", "--config", str(file), *added).exit_code == 0
+    config = relay_file.load(file)
+    assert config.hospitals[0].shown() == shown.pem
+    again = run("add", "--config", str(file), *added)
+    assert (again.exit_code, "each hospital must stand" in again.stderr) == (2, True)
+    assert relay_file.load(file) == config
+    relay_server.make(config)
+    RelayServer(config)
+
+
+def test_a_folder_with_other_files_is_no_relays(tmp_path: Path) -> None:
+    file = tmp_path / "relay.toml"
+    named = ("--name", "relay", "--home", str(tmp_path), "--address", "relay.example.org:8600")
+    run("init", "--config", str(file), *named)
+    told = run("start", "--config", str(file))
+    assert (told.exit_code, "must hold nothing else" in told.stderr) == (1, True)
+    assert {path.name for path in tmp_path.iterdir()} == {"relay.toml"}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"address": "relay"},
+        {"name": "A relay"},
+        {"hospitals": (RelayedHospital(name="north", certificate="x", port=8600),)},
+        {"hospitals": (RelayedHospital(name="north", certificate="x", port=8601),) * 2},
+    ],
+    ids=["address", "name", "the door's port", "twice"],
+)
+def test_a_relays_file_that_can_not_be_is_refused(change: dict[str, Any]) -> None:
+    fields: dict[str, Any] = {"name": "relay", "home": "r", "address": "relay.example.org:8600"}
+    with pytest.raises(InvalidInput):
+        RelayConfig(**(fields | change))

@@ -108,7 +108,13 @@ def build(app: FastAPI, desk: DeskServices, *, pysyft: APIRouter, logins: Logins
         pack_no=desk.pack_no,
     )
     app.state.answered, app.state.refused = Counter[str](), desk.refusals.counted
-    middleware.add_to(app, checks, log=desk.refusals, answered=app.state.answered)
+    middleware.add_to(
+        app,
+        checks,
+        log=desk.refusals,
+        answered=app.state.answered,
+        speaks_tls=desk.site.settings().tls == "own",
+    )
     return app
 
 

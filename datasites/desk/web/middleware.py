@@ -41,6 +41,7 @@ MAX_NOTE_BYTES = 2**14
 MAX_UNSIGNED_BYTES = 2**18
 """Of a call whose head nobody signed; strangers' places times this is what they can keep in memory."""
 _SENDER = "consilium.sender"
+_HSTS = (b"strict-transport-security", b"max-age=31536000")
 
 LOG = logging.getLogger("consilium.desk")
 
@@ -57,7 +58,9 @@ class Checks:
     """Packs a sentence as the answer to a call."""
 
 
-def add_to(app: FastAPI, checks: Checks, *, log: SecurityLog, answered: Counter[str]) -> None:
+def add_to(
+    app: FastAPI, checks: Checks, *, log: SecurityLog, answered: Counter[str], speaks_tls: bool
+) -> None:
     """Put the limits before an application and the sentences behind it; count answers by class of status."""
 
     async def explain(request: Request, problem: Exception) -> Response:
@@ -70,7 +73,7 @@ def add_to(app: FastAPI, checks: Checks, *, log: SecurityLog, answered: Counter[
     for kind in (ConsiliumError, RequestValidationError, ClientDisconnect, Exception):
         app.add_exception_handler(kind, explain)
     app.add_middleware(_Gate, checks=checks, log=log)
-    app.add_middleware(_Count, answered=answered)
+    app.add_middleware(_Leaving, answered=answered, speaks_tls=speaks_tls)
 
 
 def sender(request: Request) -> str:
@@ -84,17 +87,19 @@ def signer(request: Request) -> str | None:
     return sender(request) if _SENDER in request.scope else None
 
 
-class _Count:
-    """Counts answers: 2xx, 4xx, 5xx."""
+class _Leaving:
+    """What is done to each answer that leaves: it is counted, and over TLS bars plain HTTP for a year."""
 
-    def __init__(self, app: ASGIApp, *, answered: Counter[str]) -> None:
+    def __init__(self, app: ASGIApp, *, answered: Counter[str], speaks_tls: bool) -> None:
         self._app = app
         self._answered = answered
+        self._headers = [_HSTS] if speaks_tls else []
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def counted(message: Message) -> None:
             if message["type"] == "http.response.start":
                 self._answered[f"{message['status'] // 100}xx"] += 1
+                message = {**message, "headers": [*message.get("headers", ()), *self._headers]}
             await send(message)
 
         await self._app(scope, receive, counted)

@@ -1,9 +1,7 @@
 """A front desk behind TLS: one certificate is trusted, TLS 1.3 is spoken, and nothing else gets through."""
 
-import shutil
 import socket
 import ssl
-import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -23,6 +21,7 @@ from syft_code.errors import InvalidInput, Refused
 from syft_code.evidence import signed_calls, tls_certificates
 from syft_code.plans.invitations import Invitation
 from syft_code.runtime import tls
+from tests import tls_scan
 from tests.conftest import free_ports
 
 pytestmark = pytest.mark.servers
@@ -140,19 +139,15 @@ def test_older_versions_are_not_spoken(desk: Desk, version: ssl.TLSVersion) -> N
         context.wrap_socket(line)
 
 
-@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
-def test_openssl_sees_tls_1_3_and_no_other_version(desk: Desk) -> None:
-    def said(*options: str) -> str:
-        words = ["openssl", "s_client", "-connect", f"127.0.0.1:{desk.port}", *options]
-        done = subprocess.run(
-            words, input="", capture_output=True, text=True, timeout=20, check=False
-        )
-        return done.stdout + done.stderr
-
-    spoken = said()
-    assert "TLSv1.3" in spoken and "TLS_AES_256_GCM_SHA384" in spoken
-    for old in ("-tls1", "-tls1_1", "-tls1_2"):
-        assert "Cipher is (NONE)" in said(old), old
+@pytest.mark.slow
+@tls_scan.needs_openssl
+def test_openssl_sees_tls_1_3_its_sound_ciphers_and_nothing_else(desk: Desk) -> None:
+    assert "TLSv1.3" in tls_scan.said(desk.port)
+    assert tls_scan.old_versions(desk.port) == []
+    assert tls_scan.ciphers_1_2(desk.port) == set()
+    assert tls_scan.ciphers_1_3(desk.port) <= tls_scan.SOUND
+    for option in ("-no_comp", "-comp"):
+        assert "Compression: NONE" in tls_scan.said(desk.port, option)
 
 
 def test_plain_http_gets_no_answer(desk: Desk) -> None:

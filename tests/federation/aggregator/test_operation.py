@@ -52,7 +52,7 @@ from syft_code.plans.roster import Hospital
 from syft_code.secret_sharing import envelope, sharing
 from syft_code.secret_sharing.envelope import SealedShare
 from syft_code.secret_sharing.vector_layout import VectorLayout
-from tests import plans
+from tests import plans, tls_scan
 from tests.conftest import free_ports
 
 ROOT = Path(__file__).parents[3]
@@ -1032,3 +1032,15 @@ def test_the_process_leaves_no_core_dump_with_keys(two: list[Operated]) -> None:
     assert two[0].process
     limits = Path(f"/proc/{two[0].process.pid}/limits").read_text()
     assert re.search(r"Max core file size +0 +0 ", limits)
+
+
+@pytest.mark.slow
+@tls_scan.needs_openssl
+def test_an_aggregator_speaks_tls_1_2_with_forward_secrecy_or_1_3_and_nothing_else(
+    two: list[Operated],
+) -> None:
+    port = two[0].config.port
+    assert tls_scan.old_versions(port) == []
+    agreed = tls_scan.ciphers_1_2(port)
+    assert agreed and all(re.fullmatch(r"ECDHE-ECDSA-AES(128|256)-GCM-SHA\d+", c) for c in agreed)
+    assert tls_scan.ciphers_1_3(port) <= tls_scan.SOUND

@@ -27,6 +27,7 @@ from federation.relay.relay_server import RelayServer
 from syft_code.errors import InvalidInput
 from syft_code.operation import joined_streams
 from syft_code.runtime import tls
+from tests import tls_scan
 from tests.conftest import free_ports
 from tests.datasites.hospital.test_tls import Party, party
 from tests.other_users import ROOT
@@ -204,6 +205,15 @@ def test_only_who_holds_a_hospitals_key_takes_its_place(network: Network) -> Non
         park(network, stolen)
     with pytest.raises(TimeoutError):  # a true one waits
         park(network, network.parties["north"])
+
+
+@pytest.mark.slow
+@tls_scan.needs_openssl
+def test_the_door_for_hospitals_speaks_tls_1_3_and_its_sound_ciphers(network: Network) -> None:
+    port = network.config.port
+    assert tls_scan.old_versions(port) == []
+    assert tls_scan.ciphers_1_2(port) == set()
+    assert tls_scan.ciphers_1_3(port) <= tls_scan.SOUND
 
 
 def test_a_client_of_old_tls_or_of_none_is_hung_up_on(network: Network) -> None:

@@ -20,7 +20,7 @@ DOCUMENTS = [
     ROOT / "README.md",
     *sorted((ROOT / "docs").glob("*.md")),
     *sorted(ROOT.glob("CONTRIBUTING.md")),
-    *sorted((ROOT / "deploy").iterdir()),
+    *sorted(path for path in (ROOT / "deploy").rglob("*") if path.is_file()),
 ]
 LINE = re.compile(r"^(?: {4}|# .*?:\s+)?((?:\S*/bin/)?consilium +[a-z-].*)$", re.M)
 INLINE = re.compile(r"`(consilium(?: [^`\n\\]+)+)`")

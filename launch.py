@@ -157,7 +157,7 @@ def main() -> None:
 def interrupt_again(ignored: "sys.UnraisableHookArgs") -> None:
     """An interrupt that came where Python ignores every error comes again a moment later."""
     if ignored.exc_type is KeyboardInterrupt:
-        threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT)).start()
+        threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGTERM)).start()
     else:
         sys.__unraisablehook__(ignored)
 

@@ -2,7 +2,9 @@
 
 import os
 import random
+import signal
 import socket
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,6 +24,9 @@ SHARED = Path(__file__).resolve().parents[1] / ".." / "shared" / "data"
 LESIONS = 240
 settings.register_profile("consilium", deadline=None)  # a machine may be busy: no example is timed
 settings.load_profile("consilium")
+if threading.current_thread() is threading.main_thread():
+    # A shell's `&` has it ignored, here and in each process that a test starts and interrupts.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups

@@ -16,6 +16,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import FrameType
 from typing import IO, Annotated
 
 import typer
@@ -145,6 +146,7 @@ def main(
     """Keep one process of a hospital until standard input ends."""
     os.umask(0o077)
     spec = next(spec for spec in site_processes.parties(Site(home)) if spec.module == module)
+    signal.signal(signal.SIGTERM, _interrupt)  # SIGINT may be ignored, as in a shell's background
     threading.Thread(target=_end_with_input, daemon=True).start()
     try:
         with supervisor.running([spec], start_timeout_s=start_timeout, say=_say):
@@ -158,8 +160,13 @@ def main(
 
 
 def _end_with_input() -> None:
-    sys.stdin.buffer.read()
-    os.kill(os.getpid(), signal.SIGINT)
+    while os.read(0, 2**10):  # not `sys.stdin`, which an end of this process would wait for
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
 
 
 def _say(sentence: str) -> None:

@@ -4,3 +4,7 @@
 its calling side; `retry` and `growing_file` serve both. Start with `aggregator_api`. May import
 `syft_code` only.
 """
+
+import os
+
+os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # what went wrong is told in a sentence of ours

@@ -399,12 +399,13 @@ def test_a_command_at_the_command_line_says_one_sentence_and_no_more(tmp_path: P
 
 
 SWALLOWED = """
-import sys, time, launch
+import signal, sys, time, launch
 
 class Library:
     def __del__(self):
         raise KeyboardInterrupt
 
+signal.signal(signal.SIGTERM, launch._interrupt)  # as main does
 sys.unraisablehook = launch.interrupt_again
 Library()
 try:

@@ -201,6 +201,7 @@ from federation.strategy.presets import suggested
 researcher = Researcher.connect("researcher.json")
 start = suggested(researcher.catalogue()[0].spec)
 choices = {"asset": "skin-lesions", "epsilon": 1.0, **start.choices()}
+choices.pop("shared_noise", None)  # with it all aggregators are needed
 sharing = replace(researcher.study("second", **choices).plan.sharing, needed=2)
 study = researcher.study("second", **choices, sharing=sharing)
 study.submit()
@@ -226,8 +227,13 @@ def test_a_study_outlives_a_bad_line_a_cut_cable_a_lost_disk_and_a_host_without_
     (ada.folder / "second.py").write_text(SECOND)
     training = ada.begin("python second.py")
     log = len(ada._background) - 1
+
+    def asked(host: Host) -> bool:
+        assert training.poll() is None, ada.said(log)
+        return "second" in host.told("consilium requests list --state $FOLDER")
+
     for host in (north, south, west):
-        until(lambda host=host: "second" in host.told("consilium requests list --state $FOLDER"))
+        until(lambda host=host: asked(host))
         host.told("consilium requests show latest --state $FOLDER --no-mock")
         host.told("consilium requests approve latest --state $FOLDER --yes")
 
@@ -244,7 +250,7 @@ def test_a_study_outlives_a_bad_line_a_cut_cable_a_lost_disk_and_a_host_without_
     south.switch_off()
     south.switch_on()
     south.begin("consilium hospital start --config hospital.toml")
-    until(lambda: reached(16))
+    until(lambda: reached(48))
     lost = network.hosts["adder-3"]  # its disk breaks: what starts there is another aggregator
     lost.switch_off()
     shutil.rmtree(lost.folder / "state")

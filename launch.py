@@ -1,14 +1,11 @@
 """The console script `consilium`: it names the rooms' commands, and imports the one that is used."""
 
-import os
-import signal
 import sys
-import threading
 from importlib import import_module
-from types import FrameType
 from typing import Any
 
 from syft_code.errors import ConsiliumError
+from syft_code.operation import interrupts
 from syft_code.runtime.cli_output import Command, LazyCommand, application, exit_code, plain
 
 
@@ -143,27 +140,12 @@ app = application(
 
 def main() -> None:
     """Run a command; an error that was raised on purpose is one sentence and exit code 1 or 2."""
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup has it so
-            signal.signal(number, _interrupt)
-    sys.unraisablehook = interrupt_again
+    interrupts.hear()
     try:
         app()
     except ConsiliumError as problem:
         print(plain(str(problem)), file=sys.stderr)  # noqa: T201
         sys.exit(exit_code(problem))
-
-
-def interrupt_again(ignored: "sys.UnraisableHookArgs") -> None:
-    """An interrupt that came where Python ignores every error comes again a moment later."""
-    if ignored.exc_type is KeyboardInterrupt:
-        threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGTERM)).start()
-    else:
-        sys.__unraisablehook__(ignored)
-
-
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""How a hospital is: do its processes answer, how long will certificate and disk do, does anybody set its clock?
+"""How a hospital is: do its processes answer, is its relay a way to it, how long will certificate and disk do?
 
 Nothing here depends on patients.
 """
@@ -47,19 +47,22 @@ class SiteCondition:
         return f"Not in order: {'; '.join(wrong)}." if wrong else "All is in order."
 
 
-def look(site: Site, *, desk: bool = True) -> SiteCondition:
-    """Look at a hospital that was made; the front desk itself leaves `desk` out.
+def look(site: Site) -> SiteCondition:
+    """Look at a hospital that was made.
 
     Raises:
-        Unavailable: if its folder has no settings.
+        ConsiliumError: if its folder has no settings, or its certificate can't be read.
     """
     settings = site.settings()
-    points = [_answers("vault", site_processes.vault_is_healthy(site.home))]
-    if desk:
-        points.append(_answers("front desk", site_processes.desk_is_healthy(site.home)))
+    points = [
+        _answers("vault", site_processes.vault_is_healthy(site.home)),
+        _answers("front desk", site_processes.desk_is_healthy(site.home)),
+    ]
+    if settings.relay:
+        points.append(_answers("relay", site_processes.desk_is_reached(site)))
     if settings.tls == "own":
         points.append(_certificate(site))
-    return SiteCondition(points=(*points, _disk(site), _clock()))
+    return SiteCondition(points=(*points, _disk(site)))
 
 
 def _answers(name: str, healthy: bool) -> Point:
@@ -84,8 +87,8 @@ def _disk(site: Site) -> Point:
     return Point(name="disk", is_good=good, sentence=said + mend)
 
 
-def _clock() -> Point:
-    """A clock that nobody keeps may still be right, so it is said and no more."""
+def clock() -> Point:
+    """What the clock says, and whether anybody keeps it: one that nobody keeps may still be right."""
     libc = ctypes.CDLL(None)
     asked = ctypes.create_string_buffer(_TIMEX_BYTES)
     kept = hasattr(libc, "adjtimex") and libc.adjtimex(asked) not in (-1, _TIME_ERROR)

@@ -87,7 +87,7 @@ def test_a_cluster_lets_nothing_out_and_its_file_is_one_that_can_be_read(
 def test_compose_has_three_of_each_and_none_is_root_but_to_make_a_folder() -> None:
     services = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"]
     kinds = {name: re.sub(r"(north|south|west)|\d", "", name).strip("-") for name in services}
-    for kind in ("make", "vault", "desk", "adder"):
+    for kind in ("make", "vault", "desk", "owner", "adder"):
         assert list(kinds.values()).count(kind) == 3, kind
     for name, one in services.items():
         assert one["read_only"] and one["cap_drop"] == ["ALL"], name

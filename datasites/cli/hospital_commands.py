@@ -4,13 +4,14 @@ import functools
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
-from datasites import site_condition
+from datasites import site_condition, site_processes
 from datasites.cli import options
 from datasites.data import contained_reading, readers
 from datasites.hospital import backup as hospital_copy
@@ -31,7 +32,7 @@ from syft_code.operation.supervisor import (
     wait_for_interrupt,
 )
 from syft_code.plans import key_fingerprint
-from syft_code.runtime import cli_output, durable_files
+from syft_code.runtime import addresses, cli_output, durable_files
 from syft_code.runtime.cli_input import require_folder, require_positive
 from syft_code.runtime.cli_output import AsJson, Command, quoted
 
@@ -115,7 +116,7 @@ def app(require_whole: RequireWhole) -> typer.Typer:
 def _write_file(path: Path, fields: dict[str, str | int | float]) -> None:
     address = str(fields["address"])
     require(
-        hospital_file.is_address(address),
+        addresses.split(address) is not None,
         f"--address must be host:port, as researchers reach the front desk, got {quoted(address)}.",
         error=InvalidInput,
     )
@@ -161,8 +162,8 @@ def run(
 ) -> None:
     """Become the vault, or the front desk, as the user who calls this: for systemd and its like."""
     require(
-        process in running.MODULES,
-        f"PROCESS must be one of {', '.join(running.MODULES)}, got {quoted(process)}.",
+        process in site_processes.MODULES,
+        f"PROCESS must be one of {', '.join(site_processes.MODULES)}, got {quoted(process)}.",
         error=InvalidInput,
     )
     settings = hospital_file.load(config)
@@ -175,7 +176,13 @@ def run(
     )
     sys.stdout.flush()
     os.chdir(ROOT)
-    arguments = [sys.executable, "-m", running.MODULES[process], "--home", str(settings.folder)]
+    arguments = [
+        sys.executable,
+        "-m",
+        site_processes.MODULES[process],
+        "--home",
+        str(settings.folder),
+    ]
     os.execv(sys.executable, arguments)  # noqa: S606 - this Python, and a module of ours
 
 
@@ -193,7 +200,9 @@ def status(config: File, as_json: AsJson = False) -> None:
     """
     settings = hospital_file.load(config)
     _require_made(settings)
-    found = site_condition.look(Site(settings.folder))
+    site = Site(settings.folder)
+    looked = site_condition.look(site)
+    found = replace(looked, points=(*looked.points, site_condition.clock()))
     if as_json:
         points = [
             {"name": point.name, "good": point.is_good, "sentence": point.sentence}

@@ -3,8 +3,8 @@
 from syft_code.runtime import quiet_imports
 
 if __name__ == "__main__":
-    # Before PySyft is imported, and for ever: whoever owns this process finds no client of a cloud in it.
-    quiet_imports.bar(quiet_imports.CLOUDS | quiet_imports.NOTEBOOK)
+    # Before PySyft is imported: no client of a cloud is loaded here, and `import` finds none.
+    quiet_imports.stub(quiet_imports.CLOUDS | quiet_imports.NOTEBOOK)
 
 import os
 import signal
@@ -19,6 +19,7 @@ from datasites import site_condition
 from datasites.desk.syft_server import build
 from datasites.desk.web import connections, outbound
 from datasites.desk.web.desk_metrics import DeskMetrics
+from datasites.desk.web.middleware import Outermost
 from datasites.site import Site
 from syft_code.errors import ConsiliumError, Unavailable
 from syft_code.operation import metrics_http
@@ -45,12 +46,12 @@ def main(
     except ConsiliumError as problem:
         sys.exit(str(problem))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    metrics = DeskMetrics(
-        lambda: site_condition.look(site, desk=False),
-        answered=application.state.answered,
-        refused=application.state.refused,
+    metrics = DeskMetrics(lambda: site_condition.look(site))
+    application.state.refusals.on_event = metrics.on_refusal
+    outermost = Outermost(
+        application, on_answer=metrics.on_answer, speaks_tls=settings.tls == "own"
     )
-    server = connections.server(application, host=settings.host, port=settings.port, tls=shown)
+    server = connections.server(outermost, host=settings.host, port=settings.port, tls=shown)
     try:
         outbound.start(site)
         with metrics_http.served(metrics, host=settings.metrics_host, port=settings.metrics_port):

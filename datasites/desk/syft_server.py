@@ -13,6 +13,7 @@ Guarantee: PySyft answers only the calls on a role's list (`allowlist`), never f
 Does not protect: against an attacker who owns this process. The vault does.
 """
 
+import logging
 import os
 import re
 import secrets
@@ -410,7 +411,9 @@ def _run_traveller(code_item: Any, kwargs: dict[str, Any], context: Any) -> Any:
 
 def build(site: Site) -> FastAPI:
     """The front desk of one hospital as an HTTP application, with its owner's account made."""
-    LOG.addHandler(json_logs.handler(site.desk / "desk.log"))  # PySyft has taken the root logger's
+    into = json_logs.handler(site.desk / "desk.log")
+    for name in (*json_logs.OURS, "uvicorn"):  # PySyft has taken the root logger's
+        logging.getLogger(name).addHandler(into)
     os.environ[entrypoint.HOME_VARIABLE] = str(site.home)
     os.environ["SYFT_TEMP_ROOT"] = str(site.desk)
     desk = _start(site)

@@ -14,8 +14,6 @@
 `deploy/hospital.toml` has every field with a comment.
 """
 
-import ipaddress
-import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -34,14 +32,14 @@ from syft_code.errors import InvalidInput, require
 from syft_code.models.devices import Precision
 from syft_code.plans.catalogue import LARGEST_DELTA, LEAST_DELTA, Terms
 from syft_code.plans.roster import NAME
+from syft_code.runtime import addresses
 
-LEAST_PORT, MOST_PORT = 1024, 65_535
+LEAST_PORT = 1024
 ALONE_FACTOR = 2.5
 """A new hospital's `epsilon_alone` ÷ its epsilon: shared noise over three or four hospitals of which one
 may collude needs 1.4 to 2.2."""
 EVERYWHERE = "0.0.0.0"  # noqa: S104 - a hospital's front desk is for others
-_HOST = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(\.[A-Za-z0-9-]{1,63})*")
-Port = Annotated[int, Field(ge=LEAST_PORT, le=MOST_PORT)]
+Port = Annotated[int, Field(ge=LEAST_PORT, le=addresses.MOST_PORT)]
 Delta = Annotated[float, Field(ge=LEAST_DELTA, le=LARGEST_DELTA)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
@@ -132,7 +130,7 @@ class HospitalConfig(HospitalEntry):
     min_hospitals: Annotated[int, Field(ge=3)] = 3
     first_user: Annotated[int, Field(ge=1000, le=LAST_USER)] = FIRST_USER
     metrics_host: str = LOOPBACK
-    metrics_port: Annotated[int, Field(ge=0, le=MOST_PORT)] = 0
+    metrics_port: Annotated[int, Field(ge=0, le=addresses.MOST_PORT)] = 0
     relay: str = ""
     relay_certificate: str = ""
     relay_proxy: str = ""
@@ -148,7 +146,7 @@ class HospitalConfig(HospitalEntry):
             f"institution must be the hospital's name as people write it, in at most {MAX_TEXT} characters",
         )
         _require(
-            is_address(self.address),
+            addresses.split(self.address) is not None,
             "address must be host:port, as researchers reach the front desk, for example "
             "consilium.charite.example.org:8443",
         )
@@ -159,7 +157,10 @@ class HospitalConfig(HospitalEntry):
             self.tls == "own" or self.host in (EVERYWHERE, LOOPBACK),
             f'host must be left out with tls = "proxy": the front desk listens at {LOOPBACK}',
         )
-        _require(is_host(self.metrics_host), "metrics_host must be an IP address or a host name")
+        _require(
+            addresses.is_host(self.metrics_host),
+            "metrics_host must be an IP address or a host name",
+        )
         _require(
             self.metrics_port != self.port, "metrics_port must not be the port of the front desk"
         )
@@ -168,7 +169,9 @@ class HospitalConfig(HospitalEntry):
             "relay (host:port) and relay_certificate (its file) must stand together",
         )
         for field, address in (("relay", self.relay), ("relay_proxy", self.relay_proxy)):
-            _require(not address or is_address(address), f"{field} must be host:port")
+            _require(
+                not address or addresses.split(address) is not None, f"{field} must be host:port"
+            )
         _require(
             not self.relay or (self.tls == "own" and self.host in (EVERYWHERE, LOOPBACK)),
             f'tls must be "own" and host left out behind a relay: the front desk listens at {LOOPBACK}, and who '
@@ -215,34 +218,6 @@ def load(path: Path) -> HospitalConfig:
         HospitalConfig, path, what="hospital", beside=("home", "data", "relay_certificate")
     )
     return config
-
-
-def is_address(text: str) -> bool:
-    """Whether a text is host:port.
-
-    >>> is_address("north.example.org:8443"), is_address("[::1]:8443"), is_address("north")
-    (True, True, False)
-    """
-    host, _, port = text.rpartition(":")
-    good = port.isascii() and port.isdigit() and 1 <= int(port) <= MOST_PORT
-    if host.startswith("[") and host.endswith("]"):
-        host = host[1:-1]
-    elif ":" in host:
-        return False
-    return good and host not in (EVERYWHERE, "::") and is_host(host)
-
-
-def is_host(text: str) -> bool:
-    """Whether a text is an IP address or a host's name.
-
-    >>> is_host("::1"), is_host("north.example.org"), is_host("north example")
-    (True, True, False)
-    """
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return len(text) <= 253 and _HOST.fullmatch(text) is not None
-    return True
 
 
 def _require(holds: bool, sentence: str) -> None:

@@ -16,7 +16,6 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import FrameType
 from typing import IO, Annotated
 
 import typer
@@ -25,8 +24,8 @@ from datasites import site_processes
 from datasites.site import Site
 from datasites.site_users import SiteUsers
 from syft_code import canonical
-from syft_code.errors import ConsiliumError, Unavailable
-from syft_code.operation import process_user, supervisor
+from syft_code.errors import ConsiliumError, Unavailable, require
+from syft_code.operation import interrupts, process_user, supervisor
 from syft_code.operation.process_spec import ProcessSpec
 from syft_code.operation.process_user import ProcessUser
 from syft_code.operation.supervisor import Say
@@ -59,6 +58,10 @@ def kept(made: Site, users: SiteUsers, *, start_timeout_s: float, say: Say) -> I
         for keeper in keepers:
             keeper.wait_until_ready()
         yield
+    except KeyboardInterrupt:
+        for keeper in keepers:
+            keeper.check()
+        raise
     finally:
         with supervisor.signals_ignored():
             for keeper in keepers:
@@ -76,7 +79,7 @@ class _Keeper:
             raise ValueError("a keeper is a user of its own")
         self._name, self._say = spec.name, say
         self._answered, self._last = threading.Event(), ""
-        self._is_ready = self._released = False
+        self._is_ready = self._released = self._ended = False
         self._process = subprocess.Popen(
             [
                 sys.executable, "-m", MODULE, "--home", str(made.home), "--module", spec.module,
@@ -91,13 +94,25 @@ class _Keeper:
             extra_groups=user.groups,
             start_new_session=True,
         )  # fmt: skip
-        threading.Thread(target=self._listen, name=f"ear at {spec.name}", daemon=True).start()
+        threading.Thread(target=self._listen, name=f"reader of {spec.name}", daemon=True).start()
 
     def wait_until_ready(self) -> None:
         """Wait until what it keeps answers; its own limit ends it earlier."""
-        self._answered.wait()
+        while not self._answered.wait(
+            supervisor.WAKE_S
+        ):  # a signal's handler runs between two waits
+            pass
         if not self._is_ready:
             raise Unavailable(self._last or f"{self._name} could not be kept.")
+
+    def check(self) -> None:
+        """Raise `Unavailable` if it has ended by itself."""
+        require(
+            not self._ended,
+            f"Who keeps {self._name} must go on as long as the hospital, and has ended: start the hospital again "
+            "as root.",
+            error=Unavailable,
+        )
 
     def let_go(self) -> None:
         """Have it end, with what it keeps."""
@@ -111,21 +126,22 @@ class _Keeper:
             self._process.wait(timeout=STOP_S)
 
     def _listen(self) -> None:
-        """Pass on what it says; its end before it was let go ends the hospital, since nobody keeps that part."""
+        """Read on until it ends, whatever becomes of what it says: a full pipe would hold it up."""
         for line in self._pipe(self._process.stdout):
-            told: Told = canonical.parse(Told, line.rstrip(b"\n"), what="keeper's sentence")
-            if told.ready:
-                self._is_ready = True
-                self._answered.set()
-            else:
-                self._last = told.sentence
-                self._say(told.sentence)
-        if self._is_ready and not self._released:
-            self._say(
-                f"Who keeps {self._name} has ended, so the hospital stops: start it again as root."
-            )
-            os.kill(os.getpid(), signal.SIGTERM)
+            with suppress(Exception):  # no sentence of a keeper, or nobody listens to ours any more
+                self._hear(canonical.parse(Told, line.rstrip(b"\n"), what="keeper's sentence"))
+        self._ended = not self._released
         self._answered.set()
+        if self._is_ready and self._ended:  # nobody keeps that part any more
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    def _hear(self, told: Told) -> None:
+        if told.ready:
+            self._is_ready = True
+            self._answered.set()
+        else:
+            self._last = told.sentence
+            self._say(told.sentence)
 
     @staticmethod
     def _pipe(pipe: IO[bytes] | None) -> IO[bytes]:
@@ -146,7 +162,7 @@ def main(
     """Keep one process of a hospital until standard input ends."""
     os.umask(0o077)
     spec = next(spec for spec in site_processes.parties(Site(home)) if spec.module == module)
-    signal.signal(signal.SIGTERM, _interrupt)  # SIGINT may be ignored, as in a shell's background
+    interrupts.hear()
     threading.Thread(target=_end_with_input, daemon=True).start()
     try:
         with supervisor.running([spec], start_timeout_s=start_timeout, say=_say):
@@ -163,10 +179,6 @@ def _end_with_input() -> None:
     while os.read(0, 2**10):  # not `sys.stdin`, which an end of this process would wait for
         pass
     os.kill(os.getpid(), signal.SIGTERM)
-
-
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
 
 
 def _say(sentence: str) -> None:

@@ -20,12 +20,11 @@ from syft_code.errors import InvalidInput, Refused, Unavailable, require
 from syft_code.evidence import tls_certificates
 from syft_code.operation import supervisor
 from syft_code.operation.supervisor import Say
-from syft_code.runtime import durable_files, tls
+from syft_code.runtime import addresses, durable_files, tls
 
 LOCK = "start.pid"
 OWN_USERS = ("consilium", "consilium-owner", "consilium-vault", "consilium-desk")
 """What `deploy/consilium-sysusers.conf` calls a hospital's group and its three users."""
-MODULES = {"vault": "datasites.vault.vault_process", "desk": "datasites.desk.desk_process"}
 STOP_S = 30.0
 
 
@@ -33,15 +32,21 @@ def make(config: HospitalConfig) -> Site:
     """Make a hospital's folder with keys, certificate and policy.toml, or go on with the one there is.
 
     Raises:
-        Unavailable: if it is half written.
+        InvalidInput: if the relay's certificate can't be read.
+        Refused: if root does, and its processes can't be users of their own.
+        Unavailable: if the folder is half written. Nothing is changed in any of these cases.
     """
+    return _made(config, _users(config))
+
+
+def _made(config: HospitalConfig, users: SiteUsers | None) -> Site:
+    relay = _relay_certificate(Path(config.relay_certificate)) if config.relay else b""
     text = site_policy.text(config.policy(min_hospitals=config.min_hospitals))
     made = site.create(config.folder, config.site_settings(), policy=text)
     if config.tls == "own":
         _make_certificate(made, config)
-    if config.relay:
-        _keep_relay_certificate(made, Path(config.relay_certificate))
-    users = _users(config, made)
+    if relay:
+        durable_files.write_durably(made.relay_certificate, relay, owned_as_folder=True)
     if users is not None:
         users.give_folders(made)
     return made
@@ -49,17 +54,18 @@ def make(config: HospitalConfig) -> Site:
 
 def _make_certificate(made: Site, config: HospitalConfig) -> None:
     """A key and a self-signed certificate, unless there are some: the institution's, for example."""
-    host = config.address.rpartition(":")[0].strip("[]")
+    found = addresses.split(config.address)
+    hosts = [found[0]] if found else []
     if not made.tls_key.exists():
         durable_files.write_durably(made.tls_key, tls_certificates.new_key(), owned_as_folder=True)
     if not made.certificate.exists():
         certificate = tls_certificates.self_signed(
-            made.tls_key.read_bytes(), name=config.name, hosts=[host]
+            made.tls_key.read_bytes(), name=config.name, hosts=hosts
         )
         durable_files.write_durably(made.certificate, certificate, owned_as_folder=True)
 
 
-def _keep_relay_certificate(made: Site, file: Path) -> None:
+def _relay_certificate(file: Path) -> bytes:
     try:
         certificate = file.read_text(encoding="ascii")
     except (OSError, ValueError):
@@ -68,12 +74,10 @@ def _keep_relay_certificate(made: Site, file: Path) -> None:
             "for the file."
         ) from None
     tls.pinned(certificate)
-    durable_files.write_durably(
-        made.relay_certificate, certificate.encode("ascii"), owned_as_folder=True
-    )
+    return certificate.encode("ascii")
 
 
-def _users(config: HospitalConfig, made: Site) -> SiteUsers | None:
+def _users(config: HospitalConfig) -> SiteUsers | None:
     """Who its processes run as: users of their own if root starts them.
 
     Raises:
@@ -82,14 +86,15 @@ def _users(config: HospitalConfig, made: Site) -> SiteUsers | None:
     if os.geteuid() != 0:
         return None
     numbers = range(config.first_user, config.first_user + NUMBERS)
-    why = site_users.obstacle(numbers, {"the hospital's folder": made.home}, ours=OWN_USERS)
+    place = next(path for path in (config.folder, *config.folder.parents) if path.is_dir())
+    why = site_users.obstacle(numbers, {"the hospital's folder": place}, ours=OWN_USERS)
     require(
         not why,
         f"Root must start a hospital's processes as users of their own, and can't, since {why}. "
         f"{site_users.MEND}",
         error=Refused,
     )
-    return SiteUsers.of(made, config.first_user)
+    return SiteUsers.of(Site(config.folder), config.first_user)
 
 
 @contextlib.contextmanager
@@ -101,13 +106,18 @@ def running(config: HospitalConfig, *, start_timeout_s: float, say: Say) -> Iter
     Raises:
         Unavailable: if it runs already, a port is taken, or one of them does not start.
     """
-    made = make(config)
+    require(
+        not _is_held(config),
+        f"{config.name} must run once, and runs already: see `consilium hospital status`.",
+        error=Unavailable,
+    )
+    users = _users(config)
+    made = _made(config, users)
     path = made.home / LOCK
     with private_files.lock_file(path) as lock:
         lock.truncate(0)
         lock.write(str(os.getpid()).encode("ascii"))
         lock.flush()
-        users = _users(config, made)
         with (
             supervisor.running(
                 site_processes.parties(made), start_timeout_s=start_timeout_s, say=say

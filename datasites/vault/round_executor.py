@@ -144,7 +144,7 @@ class RoundExecutor:
             self._release(approved, self._in_time(approved, timer), timer)
         except Exception as problem:
             foreseen = problem if isinstance(problem, ConsiliumError) else TrainingFailed(FAILED)
-            LOG.warning("round %s failed: %s", ticket, problem, exc_info=foreseen is not problem)
+            LOG.warning("round %s failed: %s", ticket, foreseen, exc_info=foreseen is not problem)
             if timer is not None:
                 timer.hold()
             told = TrainingFailed(FAILED) if isinstance(foreseen, InvalidInput) else foreseen

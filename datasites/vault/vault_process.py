@@ -114,7 +114,7 @@ def main(
         vault = Vault(Site(home))
     except ConsiliumError as problem:
         sys.exit(str(problem))
-    json_logs.start(home / "vault" / LOG_FILE, ours="consilium")
+    json_logs.start(home / "vault" / LOG_FILE)
     LOG.info("trainings compute on %s: %s", vault.device.device, vault.device.reason)
     server = _Server(home / "vault", vault)
     signal.signal(

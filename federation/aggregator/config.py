@@ -9,8 +9,6 @@
 `deploy/aggregator.toml` has every field with a comment.
 """
 
-import ipaddress
-import re
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -20,10 +18,9 @@ from federation.aggregator.storage.upload_buffer import Quotas
 from syft_code import canonical, toml_messages
 from syft_code.errors import InvalidInput, require
 from syft_code.plans.roster import HEX_KEY, NAME
+from syft_code.runtime import addresses
 
 GIB = 2**30
-EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - compared with, not listened at
-_HOST_NAME = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(\.[A-Za-z0-9-]{1,63})*")
 LogLevel = Literal["debug", "info", "warning", "error"]
 Port = Annotated[int, Field(ge=0, le=65535)]
 
@@ -64,14 +61,14 @@ class AggregatorConfig:
         )
         _require(self.home != "", "home must be a folder")
         for field, host in (("host", self.host), ("metrics_host", self.metrics_host)):
-            _require(_is_host(host), f"{field} must be an IP address or a host name")
+            _require(addresses.is_host(host), f"{field} must be an IP address or a host name")
         _require(
-            self.public_address != "" or self.host not in EVERYWHERE,
+            self.public_address != "" or self.host not in addresses.EVERYWHERE,
             f"public_address must say how others reach it, as host:port, since {self.host} is "
             "every address of this machine and none of them",
         )
         _require(
-            self.public_address == "" or _split(self.public_address) is not None,
+            self.public_address == "" or addresses.split(self.public_address) is not None,
             "public_address must be host:port, as others reach it",
         )
         _require(
@@ -103,8 +100,8 @@ class AggregatorConfig:
     @property
     def hosts(self) -> tuple[str, ...]:
         """The names and addresses that its certificate must stand for."""
-        public = _split(self.public_address)
-        listening = () if self.host in EVERYWHERE else (self.host,)
+        public = addresses.split(self.public_address)
+        listening = () if self.host in addresses.EVERYWHERE else (self.host,)
         return tuple(dict.fromkeys((*listening, *([public[0]] if public else []))))
 
     @property
@@ -114,7 +111,7 @@ class AggregatorConfig:
 
     def address(self, port: int) -> str:
         """Its address for others, when it listens at this port."""
-        return self.public_address or joined(self.host, port)
+        return self.public_address or addresses.joined(self.host, port)
 
 
 def load(path: Path) -> AggregatorConfig:
@@ -127,34 +124,6 @@ def load(path: Path) -> AggregatorConfig:
         AggregatorConfig, path, what="aggregator", beside=("home",)
     )
     return config
-
-
-def joined(host: str, port: int) -> str:
-    """Host and port as one text.
-
-    >>> joined("::1", 8201), joined("localhost", 8201)
-    ('[::1]:8201', 'localhost:8201')
-    """
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-def _split(address: str) -> tuple[str, int] | None:
-    """Host and port of an address; None if it is none."""
-    host, _, port = address.rpartition(":")
-    if host.startswith("[") and host.endswith("]"):
-        host = host[1:-1]
-    elif ":" in host:
-        return None
-    good = port.isascii() and port.isdigit() and 1 <= int(port) <= 65535
-    return (host, int(port)) if good and _is_host(host) and host not in EVERYWHERE else None
-
-
-def _is_host(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return _HOST_NAME.fullmatch(text) is not None and len(text) <= 253
-    return True
 
 
 def _require(holds: bool, sentence: str) -> None:

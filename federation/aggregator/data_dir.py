@@ -86,7 +86,7 @@ def first_start(config: AggregatorConfig) -> None:
 def require_free_or_ours(home: Path, *, make: bool = True) -> bool:
     """Raise `Unavailable` if a folder holds anything but an aggregator; returns whether it holds one."""
     present = {path.name for path in home.iterdir()} if home.exists() else set()
-    begun = bool(present & {identity.FOLDER, identity.STAGING})
+    begun = identity.STAGING in present or (home / identity.FOLDER / identity.FILES[0]).is_file()
     require(
         begun or (make and present <= {LOCK, LOG}),
         "An aggregator's folder must be empty at its first start, and this one holds other "

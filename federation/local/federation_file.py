@@ -29,13 +29,13 @@ from datasites.data.readers import Kind
 from datasites.hospital.hospital_file import (
     ALONE_FACTOR,
     LEAST_PORT,
-    MOST_PORT,
     HospitalEntry,
     Port,
 )
 from syft_code import canonical, toml_text
 from syft_code.errors import InvalidInput, require
 from syft_code.plans.roster import NAME
+from syft_code.runtime import addresses
 from syft_code.runtime.cli_output import plain, quoted
 
 FIRST_PORT = 8101
@@ -113,8 +113,8 @@ def default(
         InvalidInput: if a port would be none.
     """
     require(
-        LEAST_PORT <= first_port <= MOST_PORT - PORTS,
-        f"--first-port must lie between {LEAST_PORT} and {MOST_PORT - PORTS}, since the parties "
+        LEAST_PORT <= first_port <= addresses.MOST_PORT - PORTS,
+        f"--first-port must lie between {LEAST_PORT} and {addresses.MOST_PORT - PORTS}, since the parties "
         f"take ports up to {PORTS} above it, got {first_port}.",
         error=InvalidInput,
     )

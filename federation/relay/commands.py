@@ -3,6 +3,7 @@
 import asyncio
 import os
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated
 
@@ -10,11 +11,12 @@ import typer
 
 from federation.relay import relay_file, relay_server
 from federation.relay.relay_file import RelayConfig
+from federation.relay.relay_metrics import RelayMetrics
 from federation.relay.relay_server import RelayServer
 from syft_code import toml_messages
 from syft_code.errors import InvalidInput, Unavailable, require
 from syft_code.evidence import tls_certificates
-from syft_code.operation import json_logs, process_user
+from syft_code.operation import json_logs, metrics_http, process_user
 from syft_code.operation.process_user import ProcessUser
 from syft_code.runtime import cli_output, durable_files
 from syft_code.runtime.cli_output import Command, quoted
@@ -92,9 +94,11 @@ def start(config: File) -> None:
     if os.geteuid() == 0 and settings.user:
         user = ProcessUser(number=settings.user, home=settings.folder.absolute())
         process_user.left_root(user, file=config.resolve(), who="a relay")
-    json_logs.start(settings.folder / LOG, ours="consilium")
+    json_logs.start(settings.folder / LOG)
+    host, port = settings.metrics_host, settings.metrics_port
     try:
-        asyncio.run(relay.serve(lambda: _say_ready(settings)))
+        with closing(relay), metrics_http.served(RelayMetrics(relay), host=host, port=port):
+            asyncio.run(relay.serve(lambda: _say_ready(settings)))
     except KeyboardInterrupt:
         cli_output.sentence("Stopped.")
 
@@ -103,14 +107,15 @@ def show(config: File) -> None:
     """Print the certificate's fingerprint, to be compared by telephone."""
     settings = relay_file.load(config)
     path = settings.folder / relay_server.CERTIFICATE
-    require(
-        path.exists(),
-        f"{settings.name} must have been started once, and was not: start it, or ask as who may read {path}.",
-        error=Unavailable,
-    )
+    try:
+        certificate = path.read_text(encoding="ascii")
+    except OSError:
+        raise Unavailable(
+            f"{settings.name} must have been started once, and was not: start it, or ask as who may read {path}."
+        ) from None
     cli_output.sentence(
         f"{settings.name} at {settings.address}\n"
-        f"  certificate, SHA-256   {tls_certificates.fingerprint(path.read_text(encoding='ascii'))}\n"
+        f"  certificate, SHA-256   {tls_certificates.fingerprint(certificate)}\n"
         f"Send {path} to the hospitals, and read that line to them on the telephone."
     )
 
@@ -119,7 +124,11 @@ def _require_ours(settings: RelayConfig) -> None:
     """Nobody's folder is given away by mistake."""
     known = {relay_server.KEY, relay_server.CERTIFICATE, LOG, f"{LOG}.1"}
     there = settings.folder.iterdir() if settings.folder.is_dir() else ()
-    others = sorted({path.name for path in there} - known)
+    others = sorted(
+        path.name
+        for path in there
+        if path.name not in known and not path.name.endswith(".unfinished")
+    )
     require(
         not others,
         f"A relay's folder must hold nothing else, and {settings.folder} has {', '.join(others[:3])}: choose an "

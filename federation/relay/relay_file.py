@@ -19,9 +19,9 @@ from pydantic import Field
 from syft_code import canonical, toml_messages
 from syft_code.errors import InvalidInput, require
 from syft_code.plans.roster import NAME
-from syft_code.runtime import tls
+from syft_code.runtime import addresses, tls
 
-Port = Annotated[int, Field(ge=1, le=65_535)]
+Port = Annotated[int, Field(ge=1, le=addresses.MOST_PORT)]
 
 
 @canonical.message
@@ -49,7 +49,7 @@ class RelayedHospital:
 
 @canonical.message
 class RelayConfig:
-    """One relay. `user` is who it is if root starts it; 0: it stays root.
+    """One relay. `user` is who it is if root starts it; 0: it stays root. `metrics_port` 0 is no metrics.
 
     Raises:
         InvalidInput: with one sentence that names the field.
@@ -61,13 +61,23 @@ class RelayConfig:
     host: str = "0.0.0.0"  # noqa: S104 - a relay is for others
     hospitals: tuple[RelayedHospital, ...] = ()
     user: Annotated[int, Field(ge=0, lt=2**31)] = 60_780
+    metrics_host: str = "127.0.0.1"
+    metrics_port: Annotated[int, Field(ge=0, le=addresses.MOST_PORT)] = 0
 
     def __post_init__(self) -> None:
         _require(
             NAME.fullmatch(self.name) is not None, "name must be lower-case letters, digits, '-'"
         )
         _require(self.home != "", "home must be a folder")
-        _require(self._split() is not None, "address must be host:port, as hospitals reach it")
+        _require(addresses.is_host(self.host), "host must be an IP address or a host name")
+        _require(
+            addresses.is_host(self.metrics_host),
+            "metrics_host must be an IP address or a host name",
+        )
+        _require(
+            addresses.split(self.address) is not None,
+            "address must be host:port, as hospitals reach it",
+        )
         names = [hospital.name for hospital in self.hospitals]
         _require(len(set(names)) == len(names), "each hospital must stand in hospitals once")
         ports = [self.port, *(hospital.port for hospital in self.hospitals)]
@@ -84,19 +94,16 @@ class RelayConfig:
     @property
     def port(self) -> int:
         """Where hospitals come in."""
-        found = self._split()
-        return found[1] if found else 0
+        return self._reached[1]
 
     @property
     def name_of_host(self) -> str:
         """The host of its address."""
-        found = self._split()
-        return found[0] if found else ""
+        return self._reached[0]
 
-    def _split(self) -> tuple[str, int] | None:
-        host, _, port = self.address.rpartition(":")
-        good = bool(host) and port.isascii() and port.isdigit() and 1 <= int(port) <= 65_535
-        return (host.strip("[]"), int(port)) if good else None
+    @property
+    def _reached(self) -> tuple[str, int]:
+        return addresses.split(self.address) or ("", 0)
 
 
 def load(path: Path) -> RelayConfig:

@@ -45,7 +45,11 @@ def handler(path: Path) -> logging.Handler:
     return found
 
 
-def start(path: Path, *, ours: str, level: str = "info") -> None:
+OURS = ("consilium", "federation")
+
+
+def start(path: Path, *, level: str = "info") -> None:
     """Log into a file from now on: lines of our own loggers from a level on, of libraries warnings."""
     logging.basicConfig(level=logging.WARNING, handlers=[handler(path)], force=True)
-    logging.getLogger(ours).setLevel(level.upper())
+    for name in OURS:
+        logging.getLogger(name).setLevel(level.upper())

@@ -26,7 +26,7 @@ from syft_code.errors import Unavailable
 REQUEST_S = 5.0
 MOST_REQUESTS = 8
 disable_created_metrics()  # type: ignore[no-untyped-call]  # twice as many lines, all with the time of the start
-log = logging.getLogger(__name__)
+log = logging.getLogger("consilium.metrics")
 
 
 def program_version() -> str:
@@ -131,6 +131,15 @@ def _handler(watched: Watched) -> type[BaseHTTPRequestHandler]:
         sys_version = ""
 
         def do_GET(self) -> None:
+            try:
+                self._look()
+            except OSError:
+                raise
+            except Exception:
+                log.exception("a look at the metrics failed")
+                self._answer(503, "text/plain; charset=utf-8", b"It can't be looked at.\n")
+
+        def _look(self) -> None:
             if self.path == "/metrics":
                 self._answer(200, CONTENT_TYPE_LATEST, watched.text())
             elif self.path == "/healthz":

@@ -2,8 +2,8 @@
 
 quiet_import     its prints and warnings, while it is imported
 left_out         what it only looks for
-pysyft_imported  both, with hollow modules in place of PySyft's clouds and containers
-bar              hollow modules for as long as the process lives
+pysyft_imported  both, with stubs in place of PySyft's clouds and containers
+stub             stubs for as long as the process lives
 silence          its prints, displays and bars, from then on
 """
 
@@ -64,23 +64,23 @@ def left_out(package: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def pysyft_imported() -> Iterator[None]:
-    """Import PySyft without torch, and with hollow modules for what is used nowhere.
+    """Import PySyft without torch, and with stubs of what is used nowhere.
 
     Whatever else of the process imports one of them later gets it whole, if it is installed.
     """
     absent = {name for name in NOTEBOOK if find_spec(name) is None}
-    with quiet_import(), left_out("torch"), _hollow(CLOUDS | absent):
+    with quiet_import(), left_out("torch"), _stubbed(CLOUDS | absent):
         yield
 
 
-def bar(packages: Collection[str]) -> None:
-    """Have these packages be hollow in this process for as long as it lives, installed or not."""
-    sys.meta_path.insert(0, _Hollow(packages))
+def stub(packages: Collection[str]) -> None:
+    """Have `import` find stubs of these packages from now on, installed or not."""
+    sys.meta_path.insert(0, _Stubs(packages))
 
 
 @contextlib.contextmanager
-def _hollow(packages: Collection[str]) -> Iterator[None]:
-    finder = _Hollow({name for name in packages if name not in sys.modules})
+def _stubbed(packages: Collection[str]) -> Iterator[None]:
+    finder = _Stubs({name for name in packages if name not in sys.modules})
     sys.meta_path.insert(0, finder)
     try:
         yield
@@ -90,10 +90,10 @@ def _hollow(packages: Collection[str]) -> Iterator[None]:
             del sys.modules[name]
 
 
-class _Hollow(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    """Finds packages that hold no code: each of their names is a class that can't be made.
+class _Stubs(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    """Finds packages without code: each of their names is a class that can't be made.
 
-    >>> bar({"antigravity"})
+    >>> stub({"antigravity"})
     >>> from antigravity.clouds import Client
     >>> Client()
     Traceback (most recent call last):
@@ -110,7 +110,7 @@ class _Hollow(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     def find_spec(
         self, fullname: str, path: object = None, target: ModuleType | None = None
     ) -> importlib.machinery.ModuleSpec | None:
-        """A hollow module of this name, if it is of one of the packages."""
+        """A stub of this name, if it is of one of the packages."""
         if not self.has(fullname):
             return None
         return importlib.machinery.ModuleSpec(fullname, self, is_package=True)

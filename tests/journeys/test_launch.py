@@ -399,14 +399,14 @@ def test_a_command_at_the_command_line_says_one_sentence_and_no_more(tmp_path: P
 
 
 SWALLOWED = """
-import signal, sys, time, launch
+import time
+from syft_code.operation import interrupts
 
 class Library:
     def __del__(self):
         raise KeyboardInterrupt
 
-signal.signal(signal.SIGTERM, launch._interrupt)  # as main does
-sys.unraisablehook = launch.interrupt_again
+interrupts.hear()
 Library()
 try:
     time.sleep(20)

@@ -10,7 +10,7 @@ Does not protect: `who` of a request whose signature does not hold is what the s
 import os
 import threading
 import time
-from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
@@ -37,13 +37,13 @@ class SecurityEvent:
 
 
 class SecurityLog:
-    """The front desk's log of refusals, written by one process; `counted` are those of each kind since its start."""
+    """The front desk's log of refusals, written by one process; `on_event` is told of each."""
 
     def __init__(self, desk_folder: Path, *, max_file_bytes: int = MAX_FILE_BYTES) -> None:
         self._folder = desk_folder
         self._max_file_bytes = max_file_bytes
         self._writing = threading.Lock()
-        self.counted: Counter[str] = Counter()
+        self.on_event: Callable[[EventKind], None] = lambda kind: None
         self._append(b"\n")  # ends a line that a crash cut
 
     def write(self, kind: EventKind, *, who: str, path: str, sentence: str) -> None:
@@ -56,8 +56,8 @@ class SecurityLog:
             sentence=_cut(sentence, MAX_SENTENCE),
         )
         with self._writing:
-            self.counted[kind] += 1
             self._append(canonical.encode(refusal) + b"\n")
+        self.on_event(kind)
 
     def _append(self, line: bytes) -> None:
         path = self._folder / _NAME

@@ -160,6 +160,7 @@ def server(
         http=Connection,
         ws="none",
         log_level="warning",
+        log_config=None,  # where its lines go is the process's to say: a traceback may quote what was sent
         timeout_graceful_shutdown=3,
     )
     return uvicorn.Server(config) if tls is None else _TlsServer(config, tls)

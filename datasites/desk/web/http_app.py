@@ -10,7 +10,6 @@
 Nothing here imports PySyft; `syft_server` hands over what PySyft has to do with it.
 """
 
-from collections import Counter
 from collections.abc import Mapping, Set
 from typing import Annotated, Any, Protocol
 
@@ -89,7 +88,7 @@ class DeskServices(Protocol):
 
 
 def build(app: FastAPI, desk: DeskServices, *, pysyft: APIRouter, logins: Logins[Any]) -> FastAPI:
-    """Fill an application with routes, put the limits before them, and count what they answer (`app.state`)."""
+    """Fill an application with routes and put the limits before them; `app.state.refusals` is their log."""
     pysyft.routes = [r for r in pysyft.routes if getattr(r, "path", "") in OPEN_ROUTES]
     _add_own(pysyft, desk, logins)
     app.include_router(pysyft, prefix=PREFIX)
@@ -107,14 +106,8 @@ def build(app: FastAPI, desk: DeskServices, *, pysyft: APIRouter, logins: Logins
         listing=lambda asked: _check_listing(desk, asked),
         pack_no=desk.pack_no,
     )
-    app.state.answered, app.state.refused = Counter[str](), desk.refusals.counted
-    middleware.add_to(
-        app,
-        checks,
-        log=desk.refusals,
-        answered=app.state.answered,
-        speaks_tls=desk.site.settings().tls == "own",
-    )
+    app.state.refusals = desk.refusals
+    middleware.add_to(app, checks, log=desk.refusals)
     return app
 
 

@@ -11,7 +11,6 @@ of refusals. An error that nobody foresaw stands in the owner's log and leaves a
 import hashlib
 import logging
 import re
-from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -58,10 +57,8 @@ class Checks:
     """Packs a sentence as the answer to a call."""
 
 
-def add_to(
-    app: FastAPI, checks: Checks, *, log: SecurityLog, answered: Counter[str], speaks_tls: bool
-) -> None:
-    """Put the limits before an application and the sentences behind it; count answers by class of status."""
+def add_to(app: FastAPI, checks: Checks, *, log: SecurityLog) -> None:
+    """Put the limits before an application and the sentences behind it."""
 
     async def explain(request: Request, problem: Exception) -> Response:
         if isinstance(problem, RequestValidationError):
@@ -73,7 +70,6 @@ def add_to(
     for kind in (ConsiliumError, RequestValidationError, ClientDisconnect, Exception):
         app.add_exception_handler(kind, explain)
     app.add_middleware(_Gate, checks=checks, log=log)
-    app.add_middleware(_Leaving, answered=answered, speaks_tls=speaks_tls)
 
 
 def sender(request: Request) -> str:
@@ -87,22 +83,22 @@ def signer(request: Request) -> str | None:
     return sender(request) if _SENDER in request.scope else None
 
 
-class _Leaving:
-    """What is done to each answer that leaves: it is counted, and over TLS bars plain HTTP for a year."""
+class Outermost:
+    """What is done to each answer that leaves: its status is told, and over TLS it bars plain HTTP for a year."""
 
-    def __init__(self, app: ASGIApp, *, answered: Counter[str], speaks_tls: bool) -> None:
+    def __init__(self, app: ASGIApp, *, on_answer: Callable[[int], None], speaks_tls: bool) -> None:
         self._app = app
-        self._answered = answered
+        self._on_answer = on_answer
         self._headers = [_HSTS] if speaks_tls else []
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def counted(message: Message) -> None:
+        async def leaving(message: Message) -> None:
             if message["type"] == "http.response.start":
-                self._answered[f"{message['status'] // 100}xx"] += 1
+                self._on_answer(message["status"])
                 message = {**message, "headers": [*message.get("headers", ()), *self._headers]}
             await send(message)
 
-        await self._app(scope, receive, counted)
+        await self._app(scope, receive, leaving)
 
 
 class _Gate:

@@ -16,7 +16,7 @@ from datasites.site import LOOPBACK, Site
 from syft_code.errors import Unavailable
 from syft_code.operation import joined_streams
 from syft_code.operation.joined_streams import BEAT, GO, SILENT_S, Stream
-from syft_code.runtime import tls
+from syft_code.runtime import addresses, tls
 
 SPARE = 8
 """Connections that wait for a researcher."""
@@ -57,7 +57,8 @@ class Outbound:
         self._relay, self._context = relay, context
         self._port, self._proxy = port, proxy
         self._joined: set[asyncio.Task[None]] = set()
-        self._is_well = True
+        self._parked = 0
+        self._is_there: bool | None = None
 
     async def run(self) -> None:
         """Keep connections open for ever; what can't be had is tried again, more and more seldom."""
@@ -68,8 +69,11 @@ class Outbound:
         while True:
             try:
                 stream = await self._wait_for_researcher()
-            except (OSError, TimeoutError, EOFError) as problem:
-                self._say(f"the relay {self._relay} can't be used: {problem or 'it is silent'}")
+            except Exception as problem:  # whatever it is, the relay is tried again
+                if not self._parked and self._is_there is not False:
+                    self._is_there = False
+                    why = str(problem) or "it is silent"
+                    LOG.warning("the relay %s can't be used: %s", self._relay, why)
                 await asyncio.sleep(pause_s)
                 pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
                 continue
@@ -80,21 +84,17 @@ class Outbound:
             self._joined.add(task)
             task.add_done_callback(self._joined.discard)
 
-    def _say(self, sentence: str) -> None:
-        """Once each time that it changes."""
-        if self._is_well == (not sentence):
-            return
-        self._is_well = not sentence
-        LOG.warning(sentence or f"the relay {self._relay} is there again")
-
     async def _wait_for_researcher(self) -> Stream:
         async with asyncio.timeout(CONNECT_S):
             reader, writer = await self._connect()
+        self._parked += 1
         try:
             while True:
                 async with asyncio.timeout(SILENT_S):
                     said = await reader.readexactly(1)
-                self._say("")
+                if self._is_there is not True:
+                    self._is_there = True
+                    LOG.info("the relay %s is there", self._relay)
                 if said == GO:
                     return reader, writer
                 if said != BEAT:
@@ -102,11 +102,13 @@ class Outbound:
         except BaseException:
             writer.close()
             raise
+        finally:
+            self._parked -= 1
 
     async def _connect(self) -> Stream:
         if not self._proxy:
-            return await asyncio.open_connection(*_split(self._relay), ssl=self._context)
-        reader, writer = await asyncio.open_connection(*_split(self._proxy), limit=MAX_HEAD_BYTES)
+            return await asyncio.open_connection(*_place(self._relay), ssl=self._context)
+        reader, writer = await asyncio.open_connection(*_place(self._proxy), limit=MAX_HEAD_BYTES)
         try:
             writer.write(f"CONNECT {self._relay} HTTP/1.1\r\nHost: {self._relay}\r\n\r\n".encode())
             head = await reader.readuntil(b"\r\n\r\n")
@@ -130,6 +132,8 @@ class Outbound:
         await joined_streams.join(stream, own)
 
 
-def _split(address: str) -> tuple[str, int]:
-    host, _, port = address.rpartition(":")
-    return host.strip("[]"), int(port)
+def _place(address: str) -> tuple[str, int]:
+    found = addresses.split(address)
+    if found is None:
+        raise OSError(f"{address!r} is no address")
+    return found

@@ -61,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(config: AggregatorConfig) -> None:
     home = config.folder
-    json_logs.start(home / data_dir.LOG, ours="federation", level=config.log_level)
+    json_logs.start(home / data_dir.LOG, level=config.log_level)
     data_dir.first_start(config)
     identity = aggregator_identity.load(home, name=config.name, hosts=config.hosts)
     with closing(AggregatorStore(home)) as store:

@@ -38,7 +38,7 @@ from syft_code.operation import process_user
 from syft_code.operation.process_user import ProcessUser
 from syft_code.plans import key_fingerprint, messages
 from syft_code.plans.messages import Signed
-from syft_code.runtime import durable_files
+from syft_code.runtime import addresses, durable_files
 
 ROOT = Path(__file__).resolve().parents[3]
 PROCESS = "federation.aggregator.operator.aggregator_process"
@@ -271,12 +271,12 @@ def _whereabouts(settings: AggregatorConfig) -> str:
     where = f"Keys, shares and {data_dir.LOG} are in {settings.folder}."
     if not settings.metrics_port:
         return f"{where} No metrics: metrics_port is 0."
-    address = aggregator_config.joined(settings.metrics_host, settings.metrics_port)
+    address = addresses.joined(settings.metrics_host, settings.metrics_port)
     return f"{where} Metrics are at http://{address}/metrics, health at /healthz."
 
 
 def _local_address(settings: AggregatorConfig) -> str:
-    return aggregator_config.joined(settings.local_host, settings.port)
+    return addresses.joined(settings.local_host, settings.port)
 
 
 def _spaced(key: str) -> str:

@@ -49,6 +49,7 @@ from syft_code.operation import metrics_http
 from syft_code.plans import key_fingerprint, messages
 from syft_code.plans.plan import Plan
 from syft_code.plans.roster import Hospital
+from syft_code.runtime import addresses
 from syft_code.secret_sharing import envelope, sharing
 from syft_code.secret_sharing.envelope import SealedShare
 from syft_code.secret_sharing.vector_layout import VectorLayout
@@ -416,7 +417,7 @@ def test_an_aggregator_is_reached_at_its_public_address_and_nowhere_else(operate
     outside = f"localhost:{public.config.port}"
     public = operate(
         "public",
-        host=aggregator_config.EVERYWHERE[0],
+        host=addresses.EVERYWHERE[0],
         port=public.config.port,
         public_address=outside,
     )
@@ -427,7 +428,7 @@ def test_an_aggregator_is_reached_at_its_public_address_and_nowhere_else(operate
     assert public.told("health").exit_code == 0
     assert public.stop() == 0
     moved = operate(
-        "public", host=aggregator_config.EVERYWHERE[0], public_address="elsewhere.example.org:8201"
+        "public", host=addresses.EVERYWHERE[0], public_address="elsewhere.example.org:8201"
     )
     assert "and not for elsewhere.example.org: start it under" in refused_start(moved)
     renamed = operate("other", home="public")

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import dataclasses
 import hashlib
 import socket
 import ssl
@@ -23,6 +24,7 @@ from datasites.desk.web import outbound
 from datasites.desk.web.outbound import Outbound
 from federation.relay import commands, relay_file, relay_server
 from federation.relay.relay_file import RelayConfig, RelayedHospital
+from federation.relay.relay_metrics import RelayMetrics
 from federation.relay.relay_server import RelayServer
 from syft_code.errors import InvalidInput
 from syft_code.operation import joined_streams
@@ -80,7 +82,8 @@ class Network:
 
     def switch_on(self) -> None:
         ready = threading.Event()
-        self._end = self.loop.begin(RelayServer(self.config).serve(ready.set))
+        self.relay = RelayServer(self.config)
+        self._end = self.loop.begin(self.relay.serve(ready.set))
         assert ready.wait(10)
 
     def switch_off(self) -> None:
@@ -351,7 +354,7 @@ def test_a_relays_file_is_made_and_hospitals_are_added(tmp_path: Path) -> None:
     assert (again.exit_code, "each hospital must stand" in again.stderr) == (2, True)
     assert relay_file.load(file) == config
     relay_server.make(config)
-    RelayServer(config)
+    RelayServer(config).close()
 
 
 def test_a_folder_with_other_files_is_no_relays(tmp_path: Path) -> None:
@@ -377,3 +380,61 @@ def test_a_relays_file_that_can_not_be_is_refused(change: dict[str, Any]) -> Non
     fields: dict[str, Any] = {"name": "relay", "home": "r", "address": "relay.example.org:8600"}
     with pytest.raises(InvalidInput):
         RelayConfig(**(fields | change))
+
+
+def test_the_example_in_deploy_is_one() -> None:
+    example = ROOT / "deploy" / "relay.toml"
+    found = relay_file.load(example)
+    assert found.port == 8600 and found.hospitals[0].port == 8601
+    names = {field.name for field in dataclasses.fields(RelayConfig)} - {"hospitals"}
+    text = example.read_text(encoding="utf-8")
+    assert not {name for name in names if f"{name} = " not in text}
+
+
+def test_two_hospitals_with_one_certificate_are_refused(tmp_path: Path) -> None:
+    network = Network(tmp_path)
+    first, second = network.config.hospitals
+    same = dataclasses.replace(second, certificate=first.certificate)
+    with pytest.raises(InvalidInput, match="certificate of its own"):
+        RelayServer(dataclasses.replace(network.config, hospitals=(first, same)))
+
+
+def test_an_older_connection_that_lost_its_other_end_without_a_word_is_not_the_one_that_is_taken(
+    tmp_path: Path,
+) -> None:
+    """A hospital's network is gone, and it comes back by another way: what it parked before is dead, unseen."""
+    network = Network(tmp_path)
+    network.switch_on()
+    north = network.parties["north"]
+    context = tls.pinned(network.certificate)
+    context.load_cert_chain(north.certificate, north.key)
+    address = ("127.0.0.1", network.config.port)
+    dead = [
+        context.wrap_socket(socket.create_connection(address), do_handshake_on_connect=True)
+        for _ in range(8)
+    ]
+    time.sleep(0.5)
+    desk = Desk("north", north)
+    end = network.go_out("north", desk.port)
+    try:
+        time.sleep(1)
+        for _ in range(3):
+            with network.client("north") as client:
+                assert client.get("/name").json() == {"name": "north"}
+    finally:
+        end()
+        desk.end()
+        network.switch_off()
+        for one in dead:
+            one.close()
+
+
+def test_a_relays_numbers_name_nobody(network: Network) -> None:
+    relay = network.relay
+    metrics = RelayMetrics(relay)
+    with network.client("north") as client:
+        client.get("/name")
+        text = metrics.text().decode()
+    assert "consilium_relay_hospitals_there 2.0" in text
+    assert "north" not in text and "127.0.0.1" not in text
+    assert metrics.health() == (True, "2 of 2 hospitals are there.")

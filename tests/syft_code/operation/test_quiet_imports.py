@@ -1,4 +1,4 @@
-"""What is hollow in a process: named and caught, never used."""
+"""What is a stub in a process: named and caught, never used."""
 
 import subprocess
 import sys

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from datasites.site import Site
+from syft_code.errors import Unavailable, require
 from syft_code.operation import process_user
 from syft_code.operation.process_user import ProcessUser
 
@@ -63,6 +64,27 @@ class SiteUsers:
         )
         return cls(group=first, owner=owner, vault=vault, desk=desk)
 
+    def require_ours(self, site: Site) -> None:
+        """Look before root writes into a folder that somebody may have filled.
+
+        Raises:
+            Unavailable: if it, or a part of it, is a link, or neither root's nor one of these users'.
+        """
+        users = (0, self.owner.number, self.vault.number, self.desk.number)
+        planted = [*links(site), *(path for path in _secrets(site) if path.is_symlink())]
+        foreign = [
+            path
+            for path in (site.home, site.owner, site.vault, site.desk)
+            if path.exists() and path.stat(follow_symlinks=False).st_uid not in users
+        ]
+        wrong = [*planted, *foreign]
+        require(
+            not wrong,
+            f"A hospital's folder must be root's and its users' own, without links, and {wrong[0] if wrong else ''} is "
+            "not: choose an empty folder, or find out who put that there.",
+            error=Unavailable,
+        )
+
     def give_folders(self, site: Site) -> None:
         """Give each of the three its folder; the hospital's stays root's, so none moves another's.
 
@@ -89,6 +111,12 @@ class SiteUsers:
                 process_user.give_file(
                     site.policy.name, inside=home, user=owner, group=owner, mode=0o600
                 )
+
+
+def _secrets(site: Site) -> list[Path]:
+    """Files that root makes or reads inside the users' own folders."""
+    owner = [site.owner / name for name in ("key", "salt", "account", "password", "terms.json")]
+    return [*owner, site.vault / "owner.pub", site.desk_account, site.tls_key]
 
 
 def links(site: Site) -> list[Path]:

@@ -16,6 +16,7 @@ import os
 import secrets
 import shutil
 import sqlite3
+import stat
 import tarfile
 import tempfile
 import time
@@ -31,6 +32,7 @@ from datasites.site import Site
 from datasites.vault.db.vault_database import VaultDatabase
 from syft_code import canonical
 from syft_code.errors import InvalidInput, Refused, Unavailable, require
+from syft_code.operation import process_user
 from syft_code.runtime import durable_files
 
 FORMAT = "consilium-hospital-1"
@@ -58,6 +60,9 @@ class Manifest:
 def write(site: Site, out: Path) -> Manifest:
     """Copy a hospital's folder into a new file, 0600; it may run meanwhile.
 
+    Root reads each part of it as the user whose part it is, so that a link which the front desk put into its
+    own part leads to nothing of the vault's.
+
     Raises:
         InvalidInput: if the file would lie in the folder itself.
         Unavailable: if a file that a hospital needs is missing, a link or broken.
@@ -79,12 +84,12 @@ def write(site: Site, out: Path) -> Manifest:
         ):
             copied = _add(tar, site.home, set())
             with _nobody_writes(site.home / DATABASES[0]):
-                for database in DATABASES:
-                    _snapshot(site.home / database, Path(folder) / Path(database).name)
+                snapshots = {database: _snapshot(site.home / database) for database in DATABASES}
                 _add(tar, site.home, copied)
-            for database in DATABASES:
-                tar.add(Path(folder) / Path(database).name, arcname=database)
-            manifest = _manifest(name, site.vault / "key", Path(folder) / "vault.db")
+            for database, data in snapshots.items():
+                _add_bytes(tar, database, data)
+            (Path(folder) / "vault.db").write_bytes(snapshots[DATABASES[0]])
+            manifest = _manifest(name, site.vault, Path(folder) / "vault.db")
             _add_bytes(tar, MANIFEST, canonical.encode(manifest))
         with staged.open("rb") as whole:
             os.fsync(whole.fileno())
@@ -124,9 +129,7 @@ def restore(copy: Path, home: Path, *, hospital: str, check: Check) -> tuple[Man
             f"The copy must be of {hospital}, and is of {manifest.hospital[:60]}: give that hospital's file.",
             error=InvalidInput,
         )
-        key = SigningKey(private_files.read_required(staging / "vault" / "key"))
-        database = VaultDatabase.open(staging / "vault", hospital=manifest.hospital, key=key)
-        seen = check(database.log.export(), manifest.verify_key)
+        seen = check(_log_of(copy, staging, manifest), manifest.verify_key)
     except BaseException:
         shutil.rmtree(home if new else staging, ignore_errors=True)
         raise
@@ -137,15 +140,35 @@ def restore(copy: Path, home: Path, *, hospital: str, check: Check) -> tuple[Man
     return manifest, seen
 
 
+def _log_of(copy: Path, staging: Path, manifest: Manifest) -> bytes:
+    """The audit log that was unpacked, signed by the key that was."""
+    try:
+        key = SigningKey(private_files.read_required(staging / "vault" / "key"))
+        same = key.verify_key.encode().hex() == manifest.verify_key
+        database = VaultDatabase.open(staging / "vault", hospital=manifest.hospital, key=key)
+        log = database.log.export()
+    except (sqlite3.Error, ValueError):
+        same, log = False, b""
+    require(
+        same,
+        f"{copy} must hold the vault's database and the key that its manifest names, and does not: take another copy.",
+        error=InvalidInput,
+    )
+    return log
+
+
 @contextmanager
 def _nobody_writes(database: Path) -> Iterator[None]:
     """Hold the vault's next transaction back, so that no file is let go of while the last ones are copied."""
-    with _opened(database) as live:
+    with process_user.acting_as_owner_of(database.parent):
+        opened = _opened(database)
+        live = opened.__enter__()
         live.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-        finally:
-            live.rollback()
+    try:
+        yield
+    finally:
+        live.rollback()
+        opened.__exit__(None, None, None)
 
 
 @contextmanager
@@ -163,49 +186,69 @@ def _opened(database: Path) -> Iterator[sqlite3.Connection]:
 
 def _add(tar: tarfile.TarFile, home: Path, known: set[str]) -> set[str]:
     """Add the files that are not known; those that vanish meanwhile are no longer named by anything."""
-    added = set()
-    for path in _files(home):
-        name = str(path.relative_to(home))
-        if name in known:
-            continue
-        try:
-            with path.open("rb") as file:
-                info = tar.gettarinfo(arcname=name, fileobj=file)
-                tar.addfile(info, file)
-        except FileNotFoundError:
-            continue
-        added.add(name)
+    added: set[str] = set()
+    for part in (home, *sorted(path for path in home.iterdir() if _is_folder(path))):
+        with process_user.acting_as_owner_of(part):
+            for top, folders, names, folder in os.fwalk(part, onerror=_raise):
+                if part == home:
+                    folders.clear()  # each of them is a part
+                for name in sorted(names):
+                    place = Path(top).relative_to(home) / name
+                    if str(place) not in known and _is_kept(place):
+                        _add_file(tar, str(place), name, folder)
+                        added.add(str(place))
     return known | added
 
 
-def _files(home: Path) -> Iterator[Path]:
-    for folder, _, names in os.walk(home, onerror=_raise):
-        for path in sorted(Path(folder) / name for name in names):
-            name = str(path.relative_to(home))
-            if path.name in LEFT_OUT or name.startswith(DATABASES) or name.endswith(_SIDECARS):
-                continue
-            require(
-                not path.is_symlink(),
-                f"A hospital's folder must hold its files themselves, and {path} is a link: put the file there "
-                "before it is copied.",
-                error=Unavailable,
-            )
-            if path.is_file():
-                yield path
+def _is_folder(path: Path) -> bool:
+    return stat.S_ISDIR(path.stat(follow_symlinks=False).st_mode)
+
+
+def _is_kept(place: Path) -> bool:
+    name = str(place)
+    return not (place.name in LEFT_OUT or name.startswith(DATABASES) or name.endswith(_SIDECARS))
+
+
+def _add_file(tar: tarfile.TarFile, place: str, name: str, folder: int) -> None:
+    try:
+        with (
+            process_user.own_file(name, folder) as descriptor,
+            os.fdopen(os.dup(descriptor), "rb") as file,
+        ):
+            tar.addfile(tar.gettarinfo(arcname=place, fileobj=file), file)
+    except FileNotFoundError:
+        return
+    except OSError as problem:
+        raise Unavailable(
+            f"A hospital's folder must hold its files themselves, and {place} is a link, a pipe or also a file "
+            f"elsewhere ({problem.strerror or problem}): put the file there before it is copied."
+        ) from None
 
 
 def _raise(problem: OSError) -> None:
     raise problem
 
 
-def _snapshot(database: Path, to: Path) -> None:
+def _snapshot(database: Path) -> bytes:
     """One moment of a database that others may be writing."""
-    with _opened(database) as live, closing(sqlite3.connect(to)) as copy:
+    require(
+        not database.is_symlink(),
+        f"A hospital's folder must hold its files themselves, and {database} is a link: put the file there before "
+        "it is copied.",
+        error=Unavailable,
+    )
+    with (
+        process_user.acting_as_owner_of(database.parent),
+        _opened(database) as live,
+        closing(sqlite3.connect(":memory:")) as copy,
+    ):
         live.backup(copy)
+        return copy.serialize()
 
 
-def _manifest(name: str, key: Path, database: Path) -> Manifest:
-    signing = SigningKey(private_files.read_required(key))
+def _manifest(name: str, vault: Path, database: Path) -> Manifest:
+    with process_user.acting_as_owner_of(vault):
+        signing = SigningKey(private_files.read_required(vault / "key"))
     log = VaultDatabase.open(database.parent, hospital=name, key=signing).log
     head = log.head()
     return Manifest(
@@ -232,6 +275,8 @@ def _unpack(copy: Path, folder: Path) -> Manifest:
                 parts = PurePosixPath(member.name).parts
                 require(
                     member.isreg()
+                    and not member.issparse()
+                    and "\0" not in member.name
                     and bool(parts)
                     and ".." not in parts
                     and not member.name.startswith("/"),
@@ -246,7 +291,7 @@ def _unpack(copy: Path, folder: Path) -> Manifest:
                 ) as out:
                     shutil.copyfileobj(content, out)
                     os.fsync(out.fileno())
-    except (tarfile.TarError, FileExistsError, EOFError):
+    except (tarfile.TarError, FileExistsError, EOFError, ValueError):
         raise InvalidInput(
             f"{copy} must be what `consilium hospital backup` wrote, whole, and is not."
         ) from None

@@ -10,6 +10,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil  # type: ignore[import-untyped]
+
 from datasites import private_files, site, site_processes, site_users
 from datasites.hospital import keeper
 from datasites.hospital.hospital_file import HospitalConfig
@@ -41,6 +43,8 @@ def make(config: HospitalConfig) -> Site:
 
 def _made(config: HospitalConfig, users: SiteUsers | None) -> Site:
     relay = _relay_certificate(Path(config.relay_certificate)) if config.relay else b""
+    if users is not None:
+        users.require_ours(Site(config.folder))
     text = site_policy.text(config.policy(min_hospitals=config.min_hospitals))
     made = site.create(config.folder, config.site_settings(), policy=text)
     if config.tls == "own":
@@ -59,9 +63,15 @@ def _make_certificate(made: Site, config: HospitalConfig) -> None:
     if not made.tls_key.exists():
         durable_files.write_durably(made.tls_key, tls_certificates.new_key(), owned_as_folder=True)
     if not made.certificate.exists():
-        certificate = tls_certificates.self_signed(
-            made.tls_key.read_bytes(), name=config.name, hosts=hosts
-        )
+        try:
+            certificate = tls_certificates.self_signed(
+                made.tls_key.read_bytes(), name=config.name, hosts=hosts
+            )
+        except (OSError, ValueError, TypeError):
+            raise InvalidInput(
+                f"{made.tls_key} must be a private key (PEM), and can't be read as one: remove it, and a new one is "
+                "made."
+            ) from None
         durable_files.write_durably(made.certificate, certificate, owned_as_folder=True)
 
 
@@ -115,8 +125,9 @@ def running(config: HospitalConfig, *, start_timeout_s: float, say: Say) -> Iter
     made = _made(config, users)
     path = made.home / LOCK
     with private_files.lock_file(path) as lock:
+        path.chmod(0o600)  # who may open it may hold it
         lock.truncate(0)
-        lock.write(str(os.getpid()).encode("ascii"))
+        lock.write(_mark(os.getpid()).encode("ascii"))
         lock.flush()
         with (
             supervisor.running(
@@ -141,7 +152,13 @@ def stop(config: HospitalConfig) -> None:
         "started, `systemctl stop` ends.",
         error=Unavailable,
     )
-    process = int(path.read_text(encoding="ascii"))
+    mark = path.read_text(encoding="ascii")
+    process = int(mark.partition(" ")[0] or 0)
+    require(
+        process > 0 and _mark(process) == mark,
+        f"{path} must name the process that runs {config.name}, and names none that does: end that by hand.",
+        error=Unavailable,
+    )
     os.kill(process, signal.SIGTERM)
     give_up = time.monotonic() + STOP_S
     while _is_held(config):
@@ -151,6 +168,14 @@ def stop(config: HospitalConfig) -> None:
             error=Unavailable,
         )
         time.sleep(0.1)
+
+
+def _mark(process: int) -> str:
+    """A process and when it began, so that a later one with its number is not taken for it."""
+    try:
+        return f"{process} {psutil.Process(process).create_time()}"
+    except psutil.NoSuchProcess:
+        return ""
 
 
 def _is_held(config: HospitalConfig) -> bool:

@@ -69,6 +69,11 @@ def add(
         name=hospital, certificate=str(certificate.absolute()), port=port
     )
     sha256 = tls_certificates.fingerprint(entry.shown())
+    require(
+        sha256 not in [tls_certificates.fingerprint(one.shown()) for one in before.hospitals],
+        f"{certificate} is the certificate of another hospital here: ask {quoted(hospital)} for its own tls.crt.",
+        error=InvalidInput,
+    )
     RelayConfig(
         name=before.name,
         home=before.home,

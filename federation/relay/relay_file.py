@@ -21,6 +21,8 @@ from syft_code.errors import InvalidInput, require
 from syft_code.plans.roster import NAME
 from syft_code.runtime import addresses, tls
 
+MAX_BYTES = 2**16
+"""Of a certificate's file."""
 Port = Annotated[int, Field(ge=1, le=addresses.MOST_PORT)]
 
 
@@ -39,7 +41,8 @@ class RelayedHospital:
             InvalidInput: if it can't be read.
         """
         try:
-            return tls.first(Path(self.certificate).read_text(encoding="ascii"))
+            with Path(self.certificate).open("rb") as file:
+                return tls.first(file.read(MAX_BYTES).decode("ascii"))
         except (OSError, ValueError):
             raise InvalidInput(
                 f"{self.name}'s certificate must be a PEM file, and {self.certificate} can't be read as one: "
@@ -78,6 +81,11 @@ class RelayConfig:
             addresses.split(self.address) is not None,
             "address must be host:port, as hospitals reach it",
         )
+        for one in self.hospitals:
+            _require(
+                NAME.fullmatch(one.name) is not None,
+                "a hospital's name must be lower-case letters, digits, '-'",
+            )
         names = [hospital.name for hospital in self.hospitals]
         _require(len(set(names)) == len(names), "each hospital must stand in hospitals once")
         ports = [self.port, *(hospital.port for hospital in self.hospitals)]

@@ -7,4 +7,4 @@ its calling side; `retry` and `growing_file` serve both. Start with `aggregator_
 
 import os
 
-os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # what went wrong is told in a sentence of ours
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # what went wrong is told in a sentence of ours

@@ -12,7 +12,7 @@ import platform
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.metadata import version
 from socketserver import TCPServer
@@ -113,15 +113,23 @@ class _Server(ThreadingHTTPServer):
         super().process_request(request, client_address)
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
-        """In the thread."""
+        """In the thread, which a request has for so long and no longer, however it trickles in."""
+        late = threading.Timer(2 * REQUEST_S, _hang_up, (request,))
+        late.start()
         try:
             super().process_request_thread(request, client_address)
         finally:
+            late.cancel()
             self._places.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """The operator's log, and not standard error."""
         log.info("a look at the metrics was broken off")
+
+
+def _hang_up(request: socket.socket) -> None:
+    with suppress(OSError):
+        request.shutdown(socket.SHUT_RDWR)
 
 
 def _handler(watched: Watched) -> type[BaseHTTPRequestHandler]:

@@ -90,6 +90,36 @@ def become(user: ProcessUser) -> None:
     os.setresuid(user.number, user.number, user.number)
 
 
+@contextlib.contextmanager
+def acting_as_owner_of(folder: Path) -> Iterator[None]:
+    """Root acts as whoever has a folder until the block ends, so that nothing there leads to what is another's.
+
+    That user keeps the group of the folder above, which may be the only way in.
+
+    Raises:
+        Unavailable: if it is a link.
+    """
+    found = folder.stat(follow_symlinks=False)
+    require(
+        not stat.S_ISLNK(found.st_mode),
+        f"{folder} must be a folder itself, and is a link: put the folder there.",
+        error=Unavailable,
+    )
+    if os.geteuid() != 0 or found.st_uid == 0:
+        yield
+        return
+    groups, way_in = os.getgroups(), folder.parent.stat().st_gid
+    os.setgroups([way_in] if way_in else [])
+    os.setegid(found.st_gid)
+    os.seteuid(found.st_uid)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+        os.setegid(0)
+        os.setgroups(groups)
+
+
 def closed_way(place: Path) -> str:
     """The first folder on the way to a place that not every user may enter; empty if there is none."""
     for path in dict.fromkeys((place.absolute(), place.resolve())):
@@ -127,7 +157,7 @@ def give(folder: int, *, user: int, group: int) -> None:
     for _, _, files, descriptor in os.fwalk(".", dir_fd=folder, follow_symlinks=False):
         os.fchown(descriptor, user, group)
         for name in files:
-            with contextlib.suppress(OSError), _own_file(name, descriptor) as file:
+            with contextlib.suppress(OSError), own_file(name, descriptor) as file:
                 os.fchown(file, user, group)
 
 
@@ -138,7 +168,7 @@ def give_file(name: str, *, inside: int, user: int, group: int, mode: int) -> No
         Unavailable: if it is a link, no file, or a file that has another name, too.
     """
     try:
-        with _own_file(name, inside) as file:
+        with own_file(name, inside) as file:
             os.fchown(file, user, group)
             os.fchmod(file, mode)
     except OSError as problem:
@@ -149,8 +179,11 @@ def give_file(name: str, *, inside: int, user: int, group: int, mode: int) -> No
 
 
 @contextlib.contextmanager
-def _own_file(name: str, folder: int) -> Iterator[int]:
-    """A file's descriptor; raise `OSError` if it is a link, a pipe, or also a file elsewhere."""
+def own_file(name: str, folder: int) -> Iterator[int]:
+    """A file's descriptor; raise `OSError` if it is a link, a pipe, or also a file elsewhere.
+
+    `folder` is the descriptor of the folder that it is in.
+    """
     file = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
     try:
         status = os.fstat(file)

@@ -21,6 +21,7 @@ def written(folder: Path) -> dict[str, list[str]]:
 
 
 @pytest.mark.thorough
+@pytest.mark.slow
 def test_what_needs_no_server_is_measured_and_written(tmp_path: Path) -> None:
     benchmarks.main(["engine", "sharing", "volumes", "reading"], tiny=True, out=tmp_path)
     assert set(written(tmp_path)) == {"engine", "sharing", "volumes", "reading"}

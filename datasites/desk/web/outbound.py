@@ -9,6 +9,7 @@ Does not protect: it sees who connects, when, and how much passes; `federation.r
 
 import asyncio
 import logging
+import socket
 import ssl
 import threading
 
@@ -23,6 +24,7 @@ SPARE = 8
 MOST_JOINED = 128
 CONNECT_S = 15.0
 PAUSE_S, LONGEST_PAUSE_S = 1.0, 60.0
+BETWEEN_S = 0.02
 MAX_HEAD_BYTES = 2**13
 LOG = logging.getLogger("consilium.desk")
 
@@ -83,6 +85,9 @@ class Outbound:
             task = asyncio.create_task(self._join(stream))
             self._joined.add(task)
             task.add_done_callback(self._joined.discard)
+            await asyncio.sleep(
+                BETWEEN_S
+            )  # a relay that says GO without end gets so many and no more
 
     async def _wait_for_researcher(self) -> Stream:
         async with asyncio.timeout(CONNECT_S):
@@ -108,20 +113,39 @@ class Outbound:
     async def _connect(self) -> Stream:
         if not self._proxy:
             return await asyncio.open_connection(*_place(self._relay), ssl=self._context)
-        reader, writer = await asyncio.open_connection(*_place(self._proxy), limit=MAX_HEAD_BYTES)
+        line = await self._through_proxy()
+        host, _ = _place(self._relay)
         try:
-            writer.write(f"CONNECT {self._relay} HTTP/1.1\r\nHost: {self._relay}\r\n\r\n".encode())
-            head = await reader.readuntil(b"\r\n\r\n")
+            return await asyncio.open_connection(sock=line, ssl=self._context, server_hostname=host)
+        except BaseException:
+            line.close()
+            raise
+
+    async def _through_proxy(self) -> socket.socket:
+        """A line to the relay by way of the proxy, of which nothing is read beyond its answer's head."""
+        loop = asyncio.get_running_loop()
+        host, port = _place(self._proxy)
+        family, kind, number, _, place = (
+            await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        )[0]
+        line = socket.socket(family, kind, number)
+        line.setblocking(False)
+        try:
+            await loop.sock_connect(line, place)
+            asked = f"CONNECT {self._relay} HTTP/1.1\r\nHost: {self._relay}\r\n\r\n"
+            await loop.sock_sendall(line, asked.encode("ascii"))
+            head = b""
+            while not head.endswith(b"\r\n\r\n"):
+                piece = await loop.sock_recv(line, 1)
+                head += piece
+                if not piece or len(head) > MAX_HEAD_BYTES:
+                    raise OSError(f"the proxy {self._proxy} does not answer as one")
             if head.split(b" ", 2)[1:2] != [b"200"]:
                 raise OSError(f"the proxy {self._proxy} says {head[:60].decode('latin1')!r}")
-            await writer.start_tls(self._context)
-        except (asyncio.LimitOverrunError, asyncio.IncompleteReadError):
-            writer.close()
-            raise OSError(f"the proxy {self._proxy} does not answer as one") from None
         except BaseException:
-            writer.close()
+            line.close()
             raise
-        return reader, writer
+        return line
 
     async def _join(self, stream: Stream) -> None:
         try:

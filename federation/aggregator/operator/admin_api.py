@@ -26,6 +26,7 @@ from federation.aggregator.study_records import StudyFacts, StudyRecords
 from federation.transport import aggregator_api
 from syft_code import canonical
 from syft_code.errors import ConsiliumError, Unavailable
+from syft_code.operation import process_user
 from syft_code.plans.messages import Signed
 
 SERVICE = "consilium.Operator"
@@ -63,27 +64,11 @@ def at(config: AggregatorConfig) -> Iterator[AdminApi]:
                 yield caller
             return
     with (
-        _as_its_user(config.folder),
+        process_user.acting_as_owner_of(config.folder),
         aggregator_data_dir.own(config.folder, make=False),
         aggregator_service.opened(config) as service,
     ):
         yield service
-
-
-@contextmanager
-def _as_its_user(home: Path) -> Iterator[None]:
-    """Root acts as whoever has the folder, so that what it writes there is that user's."""
-    found = home.stat()
-    if os.geteuid() != 0 or found.st_uid == 0:
-        yield
-        return
-    os.setegid(found.st_gid)
-    os.seteuid(found.st_uid)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
-        os.setegid(0)
 
 
 def runs(config: AggregatorConfig) -> bool:

@@ -263,6 +263,12 @@ def _left_root(settings: AggregatorConfig, file: Path) -> Mapping[str, str]:
         return os.environ
     home = settings.folder.absolute()
     data_dir.require_free_or_ours(home)
+    require(
+        not home.exists() or home.stat().st_uid in (0, settings.user),
+        f"An aggregator's folder must be root's or user {settings.user}'s before root gives it away, and {home} belongs "
+        f"to user {home.stat().st_uid if home.exists() else 0}: choose another folder.",
+        error=Unavailable,
+    )
     user = ProcessUser(number=settings.user, home=home)
     return process_user.left_root(user, file=file, who="an aggregator")
 

@@ -28,7 +28,7 @@ class LogCard:
                 Section(
                     title="Log",
                     prose=f"{len(self.entries)} entries, each signed and chained to the one before; the newest "
-                    "first. Times are whole hours. To hand it to an auditor: consilium audit export "
+                    "first. An entry has the hour, and what somebody signed the second in which they did. To hand it to an auditor: consilium audit export "
                     f"--hospital {self.hospital} --out FILE",
                     head=("entry", "hour (UTC)", "what", "facts"),
                     rows=rows,

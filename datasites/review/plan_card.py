@@ -68,7 +68,7 @@ def _cost(plan: Plan, ledger: LedgerSummary, state: PlanStatus) -> str:
     )
     return (
         f"epsilon {state.study_epsilon:.2f} of the {budget.epsilon:.2f} that a patient has for ever{alone}; "
-        f"left after it: {left_after(ledger, state)}. After this study {means} (plus delta, {budget.delta:g})."
+        f"left after it: {left_after(ledger, state)}. By this study alone {means} (plus delta, {budget.delta:g})."
     )
 
 

@@ -25,9 +25,16 @@ from syft_code.errors import Refused
 from syft_code.metrics import scoring
 from syft_code.operation.supervisor import Say
 from syft_code.plans.plan import Plan
+from syft_code.plans.study_purpose import StudyPurpose
 from syft_code.privacy import accounting
 
 STAND_IN_NOTICE = "[yellow]STAND-IN DATA: synthetic, no patient, no medical meaning.[/]"
+PURPOSE = StudyPurpose(
+    aim="Show all of Consilium on one machine, from a request to a model.",
+    people=("who started the demo",),
+    institution="none: a demo",
+    contact="who started the demo",
+)
 WRITTEN = ("model.safetensors", "model_card.md", "certificate.json", "report.html")
 
 
@@ -55,6 +62,7 @@ class DemoStudy:
         study = researcher.study(
             study=name,
             asset=asset,
+            purpose=PURPOSE,
             **choices.choices(evaluated=sum(card.held_out for card in cards) >= least),
         )
         if study.plan.shared_noise is not None:

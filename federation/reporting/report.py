@@ -120,8 +120,10 @@ def _left(outcome: Outcome) -> str:
     summed = [len(group) for one in rounds for group in one.groups or (one.trained,)]
     evaluations = [len(one.evaluated) for one in rounds if one.metrics]
     fewest = min([*summed, *filter(None, evaluations)])
+    rule = outcome.plan.min_hospitals
+    least = f"{fewest}" if fewest == rule else f"{fewest} (never fewer than {rule})"
     return (
-        f"noised sums over at least {fewest} hospitals, of {len(rounds)} training rounds and "
+        f"noised sums over at least {least} hospitals, of {len(rounds)} training rounds and "
         f"{len(evaluations)} evaluations, each sent as sealed shares; no record of a patient."
     )
 

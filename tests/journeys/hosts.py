@@ -61,7 +61,8 @@ class Host:
         return f"{NETWORK}.{self.number}"
 
     @property
-    def _init(self) -> int:
+    def init(self) -> int:
+        """Its first process, as this machine numbers it."""
         assert self._holder is not None, "it is switched off"
         deadline = time.monotonic() + 10
         while time.monotonic() < deadline:
@@ -91,14 +92,14 @@ class Host:
         inside, outside = f"c{self.number}i", f"c{self.number}o"
         subprocess.run(["ip", "link", "delete", outside], check=False, capture_output=True)
         told("ip", "link", "add", outside, "type", "veth", "peer", "name", inside)
-        told("ip", "link", "set", inside, "netns", str(self._init))
+        told("ip", "link", "set", inside, "netns", str(self.init))
         told("ip", "link", "set", outside, "master", BRIDGE, "up")
         self.told(f"ip addr add {self.ip}/24 dev {inside} && ip link set {inside} up")
 
     def switch_off(self) -> None:
         """Cut its power: nothing is asked to end."""
         if self._holder is not None:
-            os.kill(self._init, signal.SIGKILL)
+            os.kill(self.init, signal.SIGKILL)
             self._holder.wait()
             self._holder = None
         for process in self._background:
@@ -147,7 +148,7 @@ class Host:
         return (self.folder / f"log-{number}").read_text(encoding="utf-8", errors="replace")
 
     def _words(self, line: str, variables: Mapping[str, str]) -> list[str]:
-        enter = ["nsenter", "--target", str(self._init), "--net", "--mount", "--pid"]
+        enter = ["nsenter", "--target", str(self.init), "--net", "--mount", "--pid"]
         given = {
             "PATH": f"{Path(sys.executable).parent}:/usr/sbin:/usr/bin:/sbin:/bin",
             "HOME": str(HOME),

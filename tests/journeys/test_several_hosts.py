@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from datasites.demo import stand_ins
-from tests.journeys import hosts
+from tests.journeys import bad_line, hosts
+from tests.journeys.bad_line import BadLine
 from tests.journeys.hosts import HOME, Host
 from tests.other_users import ROOT
 
@@ -19,6 +20,7 @@ pytestmark = [
     pytest.mark.servers,
     pytest.mark.timeout(1800),
     pytest.mark.skipif(bool(hosts.missing()), reason=hosts.missing() or "hosts"),
+    pytest.mark.skipif(bool(bad_line.missing()), reason=bad_line.missing() or "a line"),
 ]
 PAGE = (ROOT / "docs" / "deploy.md").read_text(encoding="utf-8")
 HOSPITALS, ADDERS = ("north", "south", "west"), ("adder-1", "adder-2", "adder-3")
@@ -43,6 +45,7 @@ class Network:
     """The seven hosts."""
 
     def __init__(self, folder: Path) -> None:
+        self.lines: list[BadLine] = []
         names = [*HOSPITALS, *ADDERS, "ada"]
         self.hosts = {
             name: Host(name=name, number=number, folder=folder / name)
@@ -89,6 +92,8 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Network]:
             stand_ins.write("ham10000", found.hosts[name].folder / "data", patients=60, seed=seed)
         yield found
     finally:
+        for line in found.lines:
+            line.end()
         for host in found.hosts.values():
             host.switch_off()
         hosts.take_cables_away()
@@ -215,7 +220,6 @@ for _ in range(60):
 print(outcome, flush=True)
 print("all", len(outcome.rounds), "of", outcome.plan.rounds, flush=True)
 """
-BAD_LINE = "tc qdisc add dev {} root netem delay 40ms loss 1% rate 20mbit"
 
 
 def test_a_study_outlives_a_bad_line_a_cut_cable_a_lost_disk_and_a_host_without_power(
@@ -223,7 +227,8 @@ def test_a_study_outlives_a_bad_line_a_cut_cable_a_lost_disk_and_a_host_without_
 ) -> None:
     """After the study before, on the same hosts; the third hospital is needed in each round."""
     ada, north, south, west = (network.hosts[name] for name in ("ada", "north", "south", "west"))
-    has_bad_line = ada.tried(BAD_LINE.format(f"c{ada.number}i")).returncode == 0
+    line = BadLine(ada, delay_s=0.04, loss=0.01, bits_per_s=20e6)
+    network.lines.append(line)
     (ada.folder / "second.py").write_text(SECOND)
     training = ada.begin("python second.py")
     log = len(ada._background) - 1
@@ -258,7 +263,8 @@ def test_a_study_outlives_a_bad_line_a_cut_cable_a_lost_disk_and_a_host_without_
     lost.begin("consilium aggregator start --config aggregator.toml")
     assert training.wait(timeout=900) == 0, ada.said(log)
     said = ada.said(log)
-    assert re.search(r"all (\d+) of \1\n", said), (has_bad_line, said)
+    assert re.search(r"all (\d+) of \1\n", said), said
+    assert line.carried > 1000 and line.lost > 5
 
     spent = json.loads(south.told("consilium ledger --state $FOLDER --json"))
     assert spent["assets"][0]["spent_epsilon"] > 0

@@ -336,6 +336,43 @@ def test_a_hospital_leaves_the_house_through_a_proxy(tmp_path: Path) -> None:
         network.switch_off()
 
 
+def test_what_a_proxy_says_before_tls_is_nobodys_word(tmp_path: Path) -> None:
+    """It adds a relay's GO and a request after its answer's head, and is honest from there on."""
+    network = Network(tmp_path)
+    network.switch_on()
+    port, heard = free_ports(1), []
+
+    async def proxy() -> None:
+        async def came(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.readuntil(b"\r\n\r\n")
+            there = await asyncio.open_connection("127.0.0.1", network.config.port)
+            writer.write(b"HTTP/1.1 200 OK\r\n\r\n" + joined_streams.GO + b"GET /injected")
+            await joined_streams.join((reader, writer), there)
+
+        server = await asyncio.start_server(came, "127.0.0.1", port)
+        await server.serve_forever()
+
+    async def desk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heard.append(await reader.read(100))
+
+    desk_port = free_ports(1)
+
+    async def listen() -> None:
+        server = await asyncio.start_server(desk, "127.0.0.1", desk_port)
+        await server.serve_forever()
+
+    ends = [network.loop.begin(listen()), network.loop.begin(proxy())]
+    time.sleep(0.2)
+    ends.append(network.go_out("north", desk_port, proxy=f"127.0.0.1:{port}"))
+    try:
+        time.sleep(2)
+        assert heard == []
+    finally:
+        for end in reversed(ends):
+            end()
+        network.switch_off()
+
+
 # The operator's file and commands
 
 

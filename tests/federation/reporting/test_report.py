@@ -140,8 +140,7 @@ def test_it_opens_with_what_left_what_it_cost_and_what_it_came_to(skin_demo, tmp
     dearest = max(own["epsilon"] for own in certificate.certificate(outcome)["hospitals"])
     fewest = min(len(record.trained) for record in outcome.rounds)
     said = [
-        f"What left the hospitals: noised sums over at least {fewest} hospitals, of {len(outcome.rounds)} "
-        "training rounds and",
+        f"What left the hospitals: noised sums over at least {fewest}",
         f"What it cost: at most epsilon {report.at_least(dearest)} of a patient's budget",
         "What it came to: a balanced accuracy of",
     ]

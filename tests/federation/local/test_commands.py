@@ -46,14 +46,13 @@ def test_a_jupyterlab_that_is_shut_down_ends_the_lab(tmp_path: Path) -> None:
 
 SIGNAL_ELSEWHERE = """
 import signal, threading, time
-import launch
-from syft_code.operation import supervisor
+from syft_code.operation import interrupts, supervisor
 
 def strike():
     time.sleep(0.5)
     signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
 
-signal.signal(signal.SIGTERM, launch._interrupt)
+interrupts.hear()
 threading.Thread(target=strike, daemon=True).start()
 try:
     supervisor.wait_for_interrupt()

@@ -38,8 +38,12 @@ class _Printed:
     """
 
     def __init__(self, log: IO[bytes], limit_bytes: int) -> None:
-        self.file = tempfile.TemporaryFile()  # noqa: SIM115
-        self._log = os.fdopen(os.dup(log.fileno()), "wb", buffering=0)
+        self._log = os.fdopen(os.dup(log.fileno()), "wb", buffering=0)  # first: it may be closed
+        try:
+            self.file = tempfile.TemporaryFile()  # noqa: SIM115
+        except OSError:
+            self._log.close()
+            raise
         self._limit_bytes = limit_bytes
 
     def close(self) -> None:

@@ -127,6 +127,7 @@ def show(config: File) -> None:
 
 def _require_ours(settings: RelayConfig) -> None:
     """Nobody's folder is given away by mistake."""
+    process_user.require_own_folder(settings.folder.absolute(), settings.user, who="a relay")
     known = {relay_server.KEY, relay_server.CERTIFICATE, LOG, f"{LOG}.1"}
     there = settings.folder.iterdir() if settings.folder.is_dir() else ()
     others = sorted(

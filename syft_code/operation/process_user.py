@@ -54,6 +54,25 @@ class ProcessUser:
                 os.fchmod(home, 0o700)
 
 
+def require_own_folder(home: Path, number: int, *, who: str) -> None:
+    """Look before root writes into a folder, and gives it away: nobody else may have filled it.
+
+    Raises:
+        Unavailable: if it, or a file in it, is a link, or it is neither root's nor that user's.
+    """
+    if os.geteuid() != 0 or not os.path.lexists(home):
+        return
+    found = home.stat(follow_symlinks=False)
+    require(
+        stat.S_ISDIR(found.st_mode)
+        and found.st_uid in (0, number)
+        and not any(path.is_symlink() for path in home.iterdir()),
+        f"The folder of {who} must be root's or user {number}'s, without links, before root gives it away, and {home} "
+        "is not: choose another folder.",
+        error=Unavailable,
+    )
+
+
 def left_root(user: ProcessUser, *, file: Path, who: str) -> Mapping[str, str]:
     """Root becomes a user who has a folder from now on, and reads a file; returns the variables it keeps.
 

@@ -262,13 +262,8 @@ def _left_root(settings: AggregatorConfig, file: Path) -> Mapping[str, str]:
     if os.geteuid() != 0 or settings.user == 0:
         return os.environ
     home = settings.folder.absolute()
+    process_user.require_own_folder(home, settings.user, who="an aggregator")
     data_dir.require_free_or_ours(home)
-    require(
-        not home.exists() or home.stat().st_uid in (0, settings.user),
-        f"An aggregator's folder must be root's or user {settings.user}'s before root gives it away, and {home} belongs "
-        f"to user {home.stat().st_uid if home.exists() else 0}: choose another folder.",
-        error=Unavailable,
-    )
     user = ProcessUser(number=settings.user, home=home)
     return process_user.left_root(user, file=file, who="an aggregator")
 

@@ -151,7 +151,7 @@ def obstacle(
         "Consilium": Path(__file__),
     }
     for what, place in (wanted | dict(places)).items():
-        if closed := process_user.closed_way(place):
+        if closed := process_user.first_closed_folder(place):
             return f"other users can't enter {closed}, where {what} lies"
     for what, place in places.items():
         if not _can_give(place, numbers[0]):

@@ -17,9 +17,9 @@ import typer
 
 from datasites import site_condition
 from datasites.desk.syft_server import build
-from datasites.desk.web import connections, outbound
+from datasites.desk.web import connections, relay_client
 from datasites.desk.web.desk_metrics import DeskMetrics
-from datasites.desk.web.middleware import Outermost
+from datasites.desk.web.middleware import ResponseMiddleware
 from datasites.site import Site
 from syft_code.errors import ConsiliumError, Unavailable
 from syft_code.operation import metrics_http
@@ -48,12 +48,12 @@ def main(
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     metrics = DeskMetrics(lambda: site_condition.look(site))
     application.state.refusals.on_event = metrics.on_refusal
-    outermost = Outermost(
+    wrapped = ResponseMiddleware(
         application, on_answer=metrics.on_answer, speaks_tls=settings.tls == "own"
     )
-    server = connections.server(outermost, host=settings.host, port=settings.port, tls=shown)
+    server = connections.server(wrapped, host=settings.host, port=settings.port, tls=shown)
     try:
-        outbound.start(site)
+        relay_client.start(site)
         with metrics_http.served(metrics, host=settings.metrics_host, port=settings.metrics_port):
             server.run()
     except ConsiliumError as problem:

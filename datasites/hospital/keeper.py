@@ -36,7 +36,7 @@ STOP_S = 2 * supervisor.STOP_S
 
 
 @canonical.message
-class Told:
+class KeeperMessage:
     """What a keeper says; `ready` is said once, when what it keeps answers."""
 
     sentence: str = ""
@@ -129,13 +129,15 @@ class _Keeper:
         """Read on until it ends, whatever becomes of what it says: a full pipe would hold it up."""
         for line in self._pipe(self._process.stdout):
             with suppress(Exception):  # no sentence of a keeper, or nobody listens to ours any more
-                self._hear(canonical.parse(Told, line.rstrip(b"\n"), what="keeper's sentence"))
+                self._hear(
+                    canonical.parse(KeeperMessage, line.rstrip(b"\n"), what="keeper's sentence")
+                )
         self._ended = not self._released
         self._answered.set()
         if self._is_ready and self._ended:  # nobody keeps that part any more
             os.kill(os.getpid(), signal.SIGTERM)
 
-    def _hear(self, told: Told) -> None:
+    def _hear(self, told: KeeperMessage) -> None:
         if told.ready:
             self._is_ready = True
             self._answered.set()
@@ -166,7 +168,7 @@ def main(
     threading.Thread(target=_end_with_input, daemon=True).start()
     try:
         with supervisor.running([spec], start_timeout_s=start_timeout, say=_say):
-            _tell(Told(ready=True))
+            _tell(KeeperMessage(ready=True))
             supervisor.wait_for_interrupt()
     except KeyboardInterrupt:
         return
@@ -182,10 +184,10 @@ def _end_with_input() -> None:
 
 
 def _say(sentence: str) -> None:
-    _tell(Told(sentence=sentence))
+    _tell(KeeperMessage(sentence=sentence))
 
 
-def _tell(told: Told) -> None:
+def _tell(told: KeeperMessage) -> None:
     with suppress(BrokenPipeError):
         sys.stdout.buffer.write(canonical.encode(told) + b"\n")
         sys.stdout.buffer.flush()

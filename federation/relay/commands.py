@@ -98,7 +98,7 @@ def start(config: File) -> None:
     relay = RelayServer(settings)
     if os.geteuid() == 0 and settings.user:
         user = ProcessUser(number=settings.user, home=settings.folder.absolute())
-        process_user.left_root(user, file=config.resolve(), who="a relay")
+        process_user.leave_root(user, file=config.resolve(), who="a relay")
     json_logs.start(settings.folder / LOG)
     host, port = settings.metrics_host, settings.metrics_port
     try:

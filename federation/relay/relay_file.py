@@ -105,7 +105,7 @@ class RelayConfig:
         return self._reached[1]
 
     @property
-    def name_of_host(self) -> str:
+    def host_name(self) -> str:
         """The host of its address."""
         return self._reached[0]
 

@@ -22,7 +22,7 @@ from federation.relay.relay_file import RelayConfig, RelayedHospital
 from syft_code.errors import InvalidInput, Unavailable, require
 from syft_code.evidence import tls_certificates
 from syft_code.operation import joined_streams
-from syft_code.operation.joined_streams import BEAT, BEAT_S, GO, Stream
+from syft_code.operation.joined_streams import CONNECTED, HEARTBEAT, HEARTBEAT_S, Stream
 from syft_code.runtime import durable_files, tls
 
 KEY, CERTIFICATE = "tls.key", "tls.crt"
@@ -47,7 +47,7 @@ def make(config: RelayConfig) -> str:
         durable_files.write_durably(key, tls_certificates.new_key(), owned_as_folder=True)
     if not certificate.exists():
         made = tls_certificates.self_signed(
-            key.read_bytes(), name=config.name, hosts=[config.name_of_host]
+            key.read_bytes(), name=config.name, hosts=[config.host_name]
         )
         durable_files.write_durably(certificate, made, owned_as_folder=True)
     return certificate.read_text(encoding="ascii")
@@ -222,7 +222,7 @@ class _Parked:
     def __init__(self, stream: Stream) -> None:
         self.stream = stream
         self.is_taken = False
-        self._waiting: asyncio.Task[None] = asyncio.create_task(self._beat())
+        self._waiting: asyncio.Task[None] = asyncio.create_task(self._heartbeat())
         _end_if_lost(stream[1])
 
     async def wait(self) -> None:
@@ -237,23 +237,23 @@ class _Parked:
         self._waiting.cancel()
         await asyncio.wait([self._waiting])
         try:
-            self.stream[1].write(GO)
+            self.stream[1].write(CONNECTED)
             await self.stream[1].drain()
         except OSError:
             await joined_streams.close(self.stream[1])
             return False
         return True
 
-    async def _beat(self) -> None:
+    async def _heartbeat(self) -> None:
         """Say now and then that this end is there, until the hospital says anything or closes: it may not."""
         reader, writer = self.stream
         while True:
             try:
-                await asyncio.wait_for(reader.read(1), BEAT_S)
+                await asyncio.wait_for(reader.read(1), HEARTBEAT_S)
                 return
             except TimeoutError:
                 with suppress(OSError):
-                    writer.write(BEAT)
+                    writer.write(HEARTBEAT)
                     await writer.drain()
             except OSError:
                 return

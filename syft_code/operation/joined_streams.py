@@ -1,7 +1,7 @@
 """Two connections made one, and what a relay and a hospital behind it say before.
 
-hospital ── TLS, outward ──▶ relay    parked: the relay sends BEAT now and then
-                                      a researcher comes: GO, and from here on their bytes, as they are
+hospital ── TLS, outward ──▶ relay    parked: the relay sends HEARTBEAT now and then
+                                      a researcher comes: CONNECTED, and from here on their bytes, as they are
 """
 
 import asyncio
@@ -9,9 +9,9 @@ from asyncio import StreamReader, StreamWriter
 from contextlib import suppress
 
 Stream = tuple[StreamReader, StreamWriter]
-BEAT, GO = b"\x00", b"\x01"
-BEAT_S = 20.0
-SILENT_S = 3 * BEAT_S
+HEARTBEAT, CONNECTED = b"\x00", b"\x01"
+HEARTBEAT_S = 20.0
+SILENT_S = 3 * HEARTBEAT_S
 """A parked connection that hears nothing for so long has lost its other end."""
 PIECE_BYTES = 2**16
 

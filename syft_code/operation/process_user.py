@@ -73,7 +73,7 @@ def require_own_folder(home: Path, number: int, *, who: str) -> None:
     )
 
 
-def left_root(user: ProcessUser, *, file: Path, who: str) -> Mapping[str, str]:
+def leave_root(user: ProcessUser, *, file: Path, who: str) -> Mapping[str, str]:
     """Root becomes a user who has a folder from now on, and reads a file; returns the variables it keeps.
 
     `who` is what it is, in words; that the folder is its own is for the caller to have seen.
@@ -83,7 +83,7 @@ def left_root(user: ProcessUser, *, file: Path, who: str) -> Mapping[str, str]:
     """
     needed = {"Python": Path(sys.executable), "Consilium": Path(__file__), "its file": file}
     for what, place in (needed | {"its folder": user.home}).items():
-        closed = closed_way(place)
+        closed = first_closed_folder(place)
         require(
             not closed,
             f"Started as root, {who} becomes user {user.number}, who can't enter {closed}, where {what} lies: put "
@@ -139,7 +139,7 @@ def acting_as_owner_of(folder: Path) -> Iterator[None]:
         os.setgroups(groups)
 
 
-def closed_way(place: Path) -> str:
+def first_closed_folder(place: Path) -> str:
     """The first folder on the way to a place that not every user may enter; empty if there is none."""
     for path in dict.fromkeys((place.absolute(), place.resolve())):
         for folder in reversed(path.parents):

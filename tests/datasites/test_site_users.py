@@ -264,7 +264,7 @@ def test_it_is_said_why_parties_have_no_users_of_their_own(
     assert site_users.obstacle(numbers, {}) == ""
     why = site_users.obstacle(numbers, {"the parties' folder": closed / "state"})
     assert why.startswith("other users can't enter /") and why.endswith("parties' folder lies")
-    monkeypatch.setattr(process_user, "closed_way", lambda place: "")
+    monkeypatch.setattr(process_user, "first_closed_folder", lambda place: "")
     monkeypatch.setattr(os, "fchown", lambda *_: None)  # a disk that forgets it
     assert "can't be given to other users" in site_users.obstacle(numbers, {"it": tmp_path})
 

@@ -83,7 +83,7 @@ def signer(request: Request) -> str | None:
     return sender(request) if _SENDER in request.scope else None
 
 
-class Outermost:
+class ResponseMiddleware:
     """What is done to each answer that leaves: its status is told, and over TLS it bars plain HTTP for a year."""
 
     def __init__(self, app: ASGIApp, *, on_answer: Callable[[int], None], speaks_tls: bool) -> None:

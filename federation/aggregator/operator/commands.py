@@ -265,7 +265,7 @@ def _left_root(settings: AggregatorConfig, file: Path) -> Mapping[str, str]:
     process_user.require_own_folder(home, settings.user, who="an aggregator")
     data_dir.require_free_or_ours(home)
     user = ProcessUser(number=settings.user, home=home)
-    return process_user.left_root(user, file=file, who="an aggregator")
+    return process_user.leave_root(user, file=file, who="an aggregator")
 
 
 def _whereabouts(settings: AggregatorConfig) -> str:

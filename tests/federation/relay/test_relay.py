@@ -20,8 +20,8 @@ import pytest
 from fastapi import FastAPI, Request, Response
 from typer.testing import CliRunner
 
-from datasites.desk.web import outbound
-from datasites.desk.web.outbound import Outbound
+from datasites.desk.web import relay_client
+from datasites.desk.web.relay_client import RelayClient
 from federation.relay import commands, relay_file, relay_server
 from federation.relay.relay_file import RelayConfig, RelayedHospital
 from federation.relay.relay_metrics import RelayMetrics
@@ -99,7 +99,7 @@ class Network:
         shown = self.parties[name]
         context = tls.pinned(self.certificate)
         context.load_cert_chain(shown.certificate, shown.key)
-        made = Outbound(self.config.address, context, port=desk_port, proxy=proxy)
+        made = RelayClient(self.config.address, context, port=desk_port, proxy=proxy)
         return self.loop.begin(made.run())
 
     def client(self, name: str, *, trusts: str = "") -> httpx.Client:
@@ -253,7 +253,7 @@ def test_a_hospital_that_is_away_has_the_researcher_hung_up_on(
 def test_after_the_relays_host_lost_power_the_hospital_is_found_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(outbound, "LONGEST_PAUSE_S", 1.0)
+    monkeypatch.setattr(relay_client, "LONGEST_PAUSE_S", 1.0)
     network = Network(tmp_path)
     file = tmp_path / "relay.toml"
     named = ("--name", "relay", "--home", network.config.home, "--address", network.config.address)
@@ -285,8 +285,8 @@ def test_after_the_relays_host_lost_power_the_hospital_is_found_again(
 def test_a_connection_that_was_parked_for_long_is_kept_and_one_whose_relay_is_silent_is_left(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(relay_server, "BEAT_S", 0.1)
-    monkeypatch.setattr(outbound, "SILENT_S", 0.6)
+    monkeypatch.setattr(relay_server, "HEARTBEAT_S", 0.1)
+    monkeypatch.setattr(relay_client, "SILENT_S", 0.6)
     network = Network(tmp_path)
     network.switch_on()
     desk = Desk("north", network.parties["north"])
@@ -295,7 +295,7 @@ def test_a_connection_that_was_parked_for_long_is_kept_and_one_whose_relay_is_si
         time.sleep(2)
         with network.client("north") as client:
             assert client.get("/name").json() == {"name": "north"}
-        monkeypatch.setattr(relay_server, "BEAT_S", 3600.0)
+        monkeypatch.setattr(relay_server, "HEARTBEAT_S", 3600.0)
         time.sleep(2)  # left and opened again, each time
         with network.client("north") as client:
             assert client.get("/name").json() == {"name": "north"}
@@ -337,7 +337,7 @@ def test_a_hospital_leaves_the_house_through_a_proxy(tmp_path: Path) -> None:
 
 
 def test_what_a_proxy_says_before_tls_is_nobodys_word(tmp_path: Path) -> None:
-    """It adds a relay's GO and a request after its answer's head, and is honest from there on."""
+    """It adds a relay's CONNECTED and a request after its answer's head, and is honest from there on."""
     network = Network(tmp_path)
     network.switch_on()
     port, heard = free_ports(1), []
@@ -346,7 +346,7 @@ def test_what_a_proxy_says_before_tls_is_nobodys_word(tmp_path: Path) -> None:
         async def came(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             await reader.readuntil(b"\r\n\r\n")
             there = await asyncio.open_connection("127.0.0.1", network.config.port)
-            writer.write(b"HTTP/1.1 200 OK\r\n\r\n" + joined_streams.GO + b"GET /injected")
+            writer.write(b"HTTP/1.1 200 OK\r\n\r\n" + joined_streams.CONNECTED + b"GET /injected")
             await joined_streams.join((reader, writer), there)
 
         server = await asyncio.start_server(came, "127.0.0.1", port)

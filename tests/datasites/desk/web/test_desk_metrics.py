@@ -12,7 +12,7 @@ from starlette.testclient import TestClient
 from datasites import site, site_condition
 from datasites.desk.storage.security_log import SecurityLog
 from datasites.desk.web.desk_metrics import DeskMetrics
-from datasites.desk.web.middleware import Outermost
+from datasites.desk.web.middleware import ResponseMiddleware
 from datasites.site import Site, SiteSettings
 from datasites.site_condition import Point, SiteCondition
 from syft_code.operation import metrics_http
@@ -73,8 +73,10 @@ def test_each_answer_is_counted_the_unforeseen_ones_too_and_bars_plain_http() ->
 
     app.add_api_route("/bad", fail)
     told: Counter[int] = Counter()
-    outermost = Outermost(app, on_answer=lambda status: told.update([status]), speaks_tls=True)
-    client = TestClient(outermost, raise_server_exceptions=False)
+    wrapped = ResponseMiddleware(
+        app, on_answer=lambda status: told.update([status]), speaks_tls=True
+    )
+    client = TestClient(wrapped, raise_server_exceptions=False)
     for path, status in (("/good", 200), ("/none", 404), ("/bad", 500)):
         answer = client.get(path)
         assert answer.status_code == status

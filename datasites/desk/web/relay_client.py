@@ -16,7 +16,7 @@ import threading
 from datasites.site import LOOPBACK, Site
 from syft_code.errors import Unavailable
 from syft_code.operation import joined_streams
-from syft_code.operation.joined_streams import BEAT, GO, SILENT_S, Stream
+from syft_code.operation.joined_streams import CONNECTED, HEARTBEAT, SILENT_S, Stream
 from syft_code.runtime import addresses, tls
 
 SPARE = 8
@@ -46,13 +46,13 @@ def start(site: Site) -> None:
             f"A front desk behind a relay must have the relay's certificate {site.relay_certificate} and its own, "
             f"and can't use them ({problem}): put them there, and run `consilium hospital init`."
         ) from None
-    outbound = Outbound(settings.relay, context, port=settings.port, proxy=settings.relay_proxy)
+    client = RelayClient(settings.relay, context, port=settings.port, proxy=settings.relay_proxy)
     threading.Thread(
-        target=lambda: asyncio.run(outbound.run()), name="outbound", daemon=True
+        target=lambda: asyncio.run(client.run()), name="relay client", daemon=True
     ).start()
 
 
-class Outbound:
+class RelayClient:
     """Connections to a relay at host:port, perhaps by way of an HTTP proxy at another host:port."""
 
     def __init__(self, relay: str, context: ssl.SSLContext, *, port: int, proxy: str = "") -> None:
@@ -87,7 +87,7 @@ class Outbound:
             task.add_done_callback(self._joined.discard)
             await asyncio.sleep(
                 BETWEEN_S
-            )  # a relay that says GO without end gets so many and no more
+            )  # a relay that says CONNECTED without end gets so many and no more
 
     async def _wait_for_researcher(self) -> Stream:
         async with asyncio.timeout(CONNECT_S):
@@ -100,9 +100,9 @@ class Outbound:
                 if self._is_there is not True:
                     self._is_there = True
                     LOG.info("the relay %s is there", self._relay)
-                if said == GO:
+                if said == CONNECTED:
                     return reader, writer
-                if said != BEAT:
+                if said != HEARTBEAT:
                     raise EOFError("it says what no relay says")
         except BaseException:
             writer.close()

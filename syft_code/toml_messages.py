@@ -28,6 +28,10 @@ def load(kind: type[Any], path: Path, *, what: str, beside: Sequence[str] = ()) 
         raise InvalidInput(f"In {path}, {problem}") from None
     except ValidationError as problem:
         raise InvalidInput(f"In {path}, {_first_problem(problem, kind, what)}.") from None
+    except UnicodeDecodeError:
+        raise InvalidInput(
+            f"{path} must be TOML in UTF-8, and is not: save it again in that encoding."
+        ) from None
     except (ValueError, RecursionError) as problem:  # of TOML: huge numbers and deep nesting, too
         raise InvalidInput(f"{path} must be TOML; {problem}.") from None
 

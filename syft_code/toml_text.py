@@ -8,11 +8,12 @@ MOST_DOTS = 200
 
 
 def loads(text: str) -> dict[str, Any]:
-    """A table, or a `ValueError` in words.
+    """A table, or a `ValueError` in words. The mark with which editors on Windows begin a file is not read.
 
-    >>> loads("a.b = 1")
-    {'a': {'b': 1}}
+    >>> loads("a.b = 1"), loads("\\ufeffa = 1")
+    ({'a': {'b': 1}}, {'a': 1})
     """
+    text = text.removeprefix("\ufeff")
     if any(line.count(".") > MOST_DOTS for line in text.split("\n")):
         raise ValueError(f"a line may have at most {MOST_DOTS} dots")
     try:

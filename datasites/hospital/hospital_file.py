@@ -157,6 +157,20 @@ class HospitalConfig(HospitalEntry):
             self.tls == "own" or self.host in (EVERYWHERE, LOOPBACK),
             f'host must be left out with tls = "proxy": the front desk listens at {LOOPBACK}',
         )
+        self._check_ways_out()
+        _require(
+            not self.data or NAME.fullmatch(self.asset) is not None,
+            "asset must be the name under which data are published, 1 to 40 lower-case letters, digits, "
+            "'-' or '_'",
+        )
+        _require(
+            not self.data or self.patients > 0,
+            "patients must say how many training patients the public may read of: what is public is "
+            "never computed from data",
+        )
+
+    def _check_ways_out(self) -> None:
+        """What it is watched at, and what it is reached through."""
         _require(
             addresses.is_host(self.metrics_host),
             "metrics_host must be an IP address or a host name",
@@ -176,16 +190,6 @@ class HospitalConfig(HospitalEntry):
             not self.relay or (self.tls == "own" and self.host in (EVERYWHERE, LOOPBACK)),
             f'tls must be "own" and host left out behind a relay: the front desk listens at {LOOPBACK}, and who '
             "ends its TLS could read what passes",
-        )
-        _require(
-            not self.data or NAME.fullmatch(self.asset) is not None,
-            "asset must be the name under which data are published, 1 to 40 lower-case letters, digits, "
-            "'-' or '_'",
-        )
-        _require(
-            not self.data or self.patients > 0,
-            "patients must say how many training patients the public may read of: what is public is "
-            "never computed from data",
         )
 
     @property

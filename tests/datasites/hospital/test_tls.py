@@ -53,9 +53,10 @@ def party(folder: Path, name: str, *, valid_days: int = 100) -> Party:
 class Desk:
     """A server that shows a party's certificate, at a port of its own."""
 
-    def __init__(self, shown: Party) -> None:
-        app = FastAPI()
-        app.add_api_route("/", lambda: {"said": "hello"})
+    def __init__(self, shown: Party, app: FastAPI | None = None) -> None:
+        if app is None:
+            app = FastAPI()
+            app.add_api_route("/", lambda: {"said": "hello"})
         self.port = free_ports(1)
         context = tls.server_context(shown.certificate, shown.key)
         self._server = connections.server(app, port=self.port, tls=context)

@@ -31,7 +31,7 @@ from syft_code.operation import joined_streams
 from syft_code.runtime import tls
 from tests import tls_scan
 from tests.conftest import free_ports
-from tests.datasites.hospital.test_tls import Party, party
+from tests.datasites.hospital.test_tls import Desk, Party, party
 from tests.other_users import ROOT
 
 pytestmark = pytest.mark.servers
@@ -112,38 +112,37 @@ class Network:
         )
 
 
-class Desk:
+def desk_of(name: str, shown: Party) -> Desk:
     """A front desk's HTTP side: it says its name, and gives back the hash of what it was sent."""
+    app = FastAPI()
+    app.add_api_route("/name", lambda: {"name": name})
+    app.add_api_route("/big", lambda: Response(BIG))
 
-    def __init__(self, name: str, shown: Party) -> None:
-        from datasites.desk.web import connections
+    async def digest(request: Request) -> dict[str, str]:
+        return {"sha256": hashlib.sha256(await request.body()).hexdigest()}
 
-        app = FastAPI()
-        app.add_api_route("/name", lambda: {"name": name})
-        app.add_api_route("/big", lambda: Response(BIG))
+    app.add_api_route("/digest", digest, methods=["POST"])
+    return Desk(shown, app)
 
-        async def digest(request: Request) -> dict[str, str]:
-            return {"sha256": hashlib.sha256(await request.body()).hexdigest()}
 
-        app.add_api_route("/digest", digest, methods=["POST"])
-        self.port = free_ports(1)
-        context = tls.server_context(shown.certificate, shown.key)
-        self._server = connections.server(app, port=self.port, tls=context)
-        self._thread = threading.Thread(target=self._server.run, daemon=True)
-        self._thread.start()
-        while not self._server.started:
-            time.sleep(0.01)
+async def proxy(port: int, network: Network, heads: list[bytes], *, adds: bytes = b"") -> None:
+    """An HTTP proxy at a port that leads to the relay, and adds something after its answer's head."""
 
-    def end(self) -> None:
-        self._server.should_exit = True
-        self._thread.join(20)
+    async def came(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heads.append(await reader.readuntil(b"\r\n\r\n"))
+        there = await asyncio.open_connection("127.0.0.1", network.config.port)
+        writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n" + adds)
+        await joined_streams.join((reader, writer), there)
+
+    server = await asyncio.start_server(came, "127.0.0.1", port)
+    await server.serve_forever()
 
 
 @pytest.fixture(scope="module")
 def network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Network]:
     found = Network(tmp_path_factory.mktemp("relay"))
     found.switch_on()
-    desks = {name: Desk(name, shown) for name, shown in found.parties.items()}
+    desks = {name: desk_of(name, shown) for name, shown in found.parties.items()}
     ends = [found.go_out(name, desk.port) for name, desk in desks.items()]
     found.desk_ports = {name: desk.port for name, desk in desks.items()}  # type: ignore[attr-defined]
     yield found
@@ -262,7 +261,7 @@ def test_after_the_relays_host_lost_power_the_hospital_is_found_again(
     for one in network.config.hospitals:
         added = ("--hospital", one.name, "--certificate", one.certificate, "--port", str(one.port))
         assert run("add", "--config", str(file), *added).exit_code == 0
-    desk = Desk("north", network.parties["north"])
+    desk = desk_of("north", network.parties["north"])
     end = network.go_out("north", desk.port)  # the relay comes later
     try:
         for _ in range(2):
@@ -289,7 +288,7 @@ def test_a_connection_that_was_parked_for_long_is_kept_and_one_whose_relay_is_si
     monkeypatch.setattr(relay_client, "SILENT_S", 0.6)
     network = Network(tmp_path)
     network.switch_on()
-    desk = Desk("north", network.parties["north"])
+    desk = desk_of("north", network.parties["north"])
     end = network.go_out("north", desk.port)
     try:
         time.sleep(2)
@@ -308,27 +307,15 @@ def test_a_connection_that_was_parked_for_long_is_kept_and_one_whose_relay_is_si
 def test_a_hospital_leaves_the_house_through_a_proxy(tmp_path: Path) -> None:
     network = Network(tmp_path)
     network.switch_on()
-    desk = Desk("north", network.parties["north"])
-    port, heads = free_ports(1), []
-
-    async def proxy() -> None:
-        async def came(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            head = (await reader.readuntil(b"\r\n\r\n")).decode()
-            heads.append(head)
-            there = await asyncio.open_connection("127.0.0.1", network.config.port)
-            writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
-            await joined_streams.join((reader, writer), there)
-
-        server = await asyncio.start_server(came, "127.0.0.1", port)
-        await server.serve_forever()
-
-    stop = network.loop.begin(proxy())
+    desk = desk_of("north", network.parties["north"])
+    port, heads = free_ports(1), list[bytes]()
+    stop = network.loop.begin(proxy(port, network, heads))
     time.sleep(0.2)
     end = network.go_out("north", desk.port, proxy=f"127.0.0.1:{port}")
     try:
         with network.client("north") as client:
             assert client.get("/name").json() == {"name": "north"}
-        assert heads[0].startswith(f"CONNECT {network.config.address} HTTP/1.1\r\n")
+        assert heads[0].startswith(f"CONNECT {network.config.address} HTTP/1.1\r\n".encode())
     finally:
         end()
         stop()
@@ -340,17 +327,7 @@ def test_what_a_proxy_says_before_tls_is_nobodys_word(tmp_path: Path) -> None:
     """It adds a relay's CONNECTED and a request after its answer's head, and is honest from there on."""
     network = Network(tmp_path)
     network.switch_on()
-    port, heard = free_ports(1), []
-
-    async def proxy() -> None:
-        async def came(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            await reader.readuntil(b"\r\n\r\n")
-            there = await asyncio.open_connection("127.0.0.1", network.config.port)
-            writer.write(b"HTTP/1.1 200 OK\r\n\r\n" + joined_streams.CONNECTED + b"GET /injected")
-            await joined_streams.join((reader, writer), there)
-
-        server = await asyncio.start_server(came, "127.0.0.1", port)
-        await server.serve_forever()
+    port, heard, heads = free_ports(1), list[bytes](), list[bytes]()
 
     async def desk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         heard.append(await reader.read(100))
@@ -361,12 +338,16 @@ def test_what_a_proxy_says_before_tls_is_nobodys_word(tmp_path: Path) -> None:
         server = await asyncio.start_server(desk, "127.0.0.1", desk_port)
         await server.serve_forever()
 
-    ends = [network.loop.begin(listen()), network.loop.begin(proxy())]
+    added = joined_streams.CONNECTED + b"GET /injected"
+    ends = [
+        network.loop.begin(listen()),
+        network.loop.begin(proxy(port, network, heads, adds=added)),
+    ]
     time.sleep(0.2)
     ends.append(network.go_out("north", desk_port, proxy=f"127.0.0.1:{port}"))
     try:
         time.sleep(2)
-        assert heard == []
+        assert heads and heard == []
     finally:
         for end in reversed(ends):
             end()
@@ -454,7 +435,7 @@ def test_an_older_connection_that_lost_its_other_end_without_a_word_is_not_the_o
         for _ in range(8)
     ]
     time.sleep(0.5)
-    desk = Desk("north", north)
+    desk = desk_of("north", north)
     end = network.go_out("north", desk.port)
     try:
         time.sleep(1)

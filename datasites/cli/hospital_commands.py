@@ -1,9 +1,7 @@
 """`hospital`: one hospital alone on its machine, which its operator and its owner run from one file."""
 
-import functools
 import os
 import sys
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -12,16 +10,16 @@ import typer
 from rich.console import Console
 
 from datasites import site_condition, site_processes
-from datasites.cli import options
+from datasites.cli import backup_commands, options
+from datasites.cli.backup_commands import File, RequireWhole
 from datasites.data import contained_reading, readers
-from datasites.hospital import backup as hospital_copy
 from datasites.hospital import hospital_file, running
 from datasites.owner.owner import INVITATION_DAYS, Owner
 from datasites.site import Site
 from policies import site_policy
 from policies.known_parties import Party
 from syft_code import canonical, toml_messages
-from syft_code.errors import InvalidInput, Refused, Unavailable, require
+from syft_code.errors import InvalidInput, Refused, require
 from syft_code.evidence import tls_certificates
 from syft_code.operation import supervisor
 from syft_code.operation.supervisor import (
@@ -36,9 +34,6 @@ from syft_code.runtime import addresses, cli_output, durable_files
 from syft_code.runtime.cli_input import require_folder, require_positive
 from syft_code.runtime.cli_output import AsJson, Command, quoted
 
-RequireWhole = Callable[..., int]
-"""Of a log and its hospital's key: raises unless certificates and aggregators find all that they have seen."""
-File = Annotated[Path, typer.Option("--config", help="The hospital's TOML file.")]
 MOST_DAYS = 90.0
 SAID_TWICE = (
     "epsilon", "epsilon_alone", "delta", "min_noise_multiplier", "min_patients", "min_hospitals",
@@ -107,9 +102,20 @@ def app(require_whole: RequireWhole) -> typer.Typer:
         no_args_is_help=True,
         help="One hospital alone on its machine: start it, publish, invite. See docs/deploy.md.",
     )
-    for command in (init, start, run, stop, status, show, publish, invite, remove_account, backup):
+    for command in (
+        init,
+        start,
+        run,
+        stop,
+        status,
+        show,
+        publish,
+        invite,
+        remove_account,
+        backup_commands.backup,
+    ):
         found.command(cls=Command)(command)
-    found.command("restore", cls=Command)(_restore(require_whole))
+    found.command("restore", cls=Command)(backup_commands.restoring(require_whole))
     return found
 
 
@@ -167,7 +173,7 @@ def run(
         error=InvalidInput,
     )
     settings = hospital_file.load(config)
-    _require_made(settings)
+    options.require_made(Site(settings.folder))
     require(
         Site(settings.folder).settings() == settings.site_settings(),
         f"{quoted(str(config))} was changed since the hospital was made or started: run `consilium hospital init "
@@ -199,7 +205,7 @@ def status(config: File, as_json: AsJson = False) -> None:
     JSON: hospital, good, points: name, good, sentence.
     """
     settings = hospital_file.load(config)
-    _require_made(settings)
+    options.require_made(Site(settings.folder))
     site = Site(settings.folder)
     looked = site_condition.look(site)
     found = replace(looked, points=(*looked.points, site_condition.clock()))
@@ -327,7 +333,7 @@ def invite(
 ) -> None:
     """Write a one-time invitation: it makes one account, once. Who has an account can't be invited again."""
     require_positive(days, "--days", most=MOST_DAYS)
-    _require_new(out)
+    options.require_new(out)
     settings = hospital_file.load(config)
     invitation = _owner(settings, desk=True).invite(email, days=days)
     durable_files.write_durably(out, canonical.encode(invitation))
@@ -348,75 +354,7 @@ def remove_account(
     )
 
 
-def backup(
-    config: File, out: Annotated[Path, typer.Option(help="A new file: as secret as the folder.")]
-) -> None:
-    """Copy the hospital's folder, also while it runs. Run it as root, or as the folder's user."""
-    settings = hospital_file.load(config)
-    _require_made(settings)
-    _require_new(out)
-    made = hospital_copy.write(Site(settings.folder), out)
-    cli_output.sentence(
-        f"Wrote {out}: {settings.name} up to entry {made.log_entries} of its audit log. It holds patients and "
-        "keys, so keep it as you keep the folder; what is spent from now on is not in it."
-    )
-
-
-def _restore(require_whole: RequireWhole) -> Callable[..., None]:
-    """The command that needs others' word on how far the ledger had come."""
-
-    def restore(
-        copy: Annotated[Path, typer.Argument(metavar="FILE", help="What `backup` wrote.")],
-        config: File,
-        certificates: Annotated[
-            list[Path] | None, typer.Option("--certificate", help="A model's certificate.json.")
-        ] = None,
-        aggregators: Annotated[
-            list[Path] | None, typer.Option("--aggregator", help="An aggregator's public.json.")
-        ] = None,
-        unseen: Annotated[
-            bool, typer.Option("--unseen", help="Also if nobody has seen anything of it.")
-        ] = False,
-    ) -> None:
-        """Put a copy back into an empty folder, if its ledger holds all that others have seen of it."""
-        settings = hospital_file.load(config)
-        whole = functools.partial(
-            require_whole,
-            certificates=certificates or (),
-            aggregators=aggregators or (),
-            unseen=unseen,
-        )
-        made, seen = hospital_copy.restore(
-            copy, settings.folder, hospital=settings.name, check=whole
-        )
-        cli_output.sentence(
-            f"{made.hospital} is back in {settings.folder}, up to entry {made.log_entries} of its audit log, of "
-            f"which others have seen entry {seen} or an earlier one. Never start another copy of it beside this "
-            f"one. Start it: consilium hospital start --config {config}"
-        )
-        running.make(settings)
-
-    return restore
-
-
-def _require_new(out: Path) -> None:
-    require(
-        not out.exists() and out.absolute().parent.is_dir(),
-        f"--out must be a new file in a folder that is there, got {quoted(str(out))}.",
-        error=InvalidInput,
-    )
-
-
 def _owner(settings: hospital_file.HospitalConfig, *, desk: bool = False) -> Owner:
     """The hospital's owner; its processes must run."""
-    _require_made(settings)
+    options.require_made(Site(settings.folder))
     return options.owner_at(Site(settings.folder), desk=desk)
-
-
-def _require_made(settings: hospital_file.HospitalConfig) -> None:
-    require(
-        options.is_file(settings.folder / "site.json"),
-        f"There must be a hospital in {quoted(settings.home)}, and there is none, or this user may not look "
-        "into it: make it with `consilium hospital init`.",
-        error=Unavailable,
-    )

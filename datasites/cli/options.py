@@ -115,3 +115,22 @@ def _names(folder: Path) -> list[str]:
         return sorted(path.parent.name for path in folder.glob("*/site.json"))
     except OSError:
         return []
+
+
+def require_new(out: Path) -> None:
+    """Raise `InvalidInput` unless a file can be written there without taking another's place."""
+    require(
+        not out.exists() and out.absolute().parent.is_dir(),
+        f"--out must be a new file in a folder that is there, got {quoted(str(out))}.",
+        error=InvalidInput,
+    )
+
+
+def require_made(site: Site) -> None:
+    """Raise `Unavailable` unless a hospital was made in this folder, and may be looked into."""
+    require(
+        is_file(site.home / "site.json"),
+        f"There must be a hospital in {quoted(str(site.home))}, and there is none, or this user may not look "
+        "into it: make it with `consilium hospital init`.",
+        error=Unavailable,
+    )

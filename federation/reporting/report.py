@@ -137,8 +137,8 @@ def _cost(certificate: Certificate) -> str:
     silent = len(certificate["hospitals"]) - len(stated)
     others = f" {silent} hospitals' ledgers stated none." if silent else ""
     return (
-        f"at most epsilon {at_least(most['epsilon'])} of a patient's budget (at {most['name']}): after this "
-        f"study {means} (plus delta, {delta_text(most['delta'])}).{others}"
+        f"at most epsilon {at_least(most['epsilon'])} of a patient's budget (at {most['name']}): by this "
+        f"study alone {means} (plus delta, {delta_text(most['delta'])}).{others}"
     )
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from policies.site_policy import Budget
 from syft_code.plans.messages import Purpose
 from syft_code.plans.plan import Plan
-from syft_code.privacy import accounting
+from syft_code.privacy import accounting, epsilons
 from syft_code.privacy.accounting import DpSgdEvent, GaussianEvent
 
 Events = Sequence[DpSgdEvent | GaussianEvent]
@@ -84,12 +84,15 @@ def _first_over(
         budget, everything = account.budget, [*account.spent, *asked]
         total = accounting.epsilon(everything, delta=budget.delta)
         if not total <= budget.epsilon:
-            return f"would bring epsilon to {total:.2f}, and {account.name} is {budget.epsilon:.2f}"
+            return (
+                f"would bring epsilon to {epsilons.at_least(total)}, and {account.name} is "
+                f"{epsilons.limit(budget.epsilon)}"
+            )
         alone = accounting.epsilon_alone(everything, delta=budget.delta)
         if not alone <= budget.alone:
             return (
-                f"would bring epsilon to {alone:.2f} if all other hospitals collude, and for that "
-                f"{account.name} is {budget.alone:.2f}"
+                f"would bring epsilon to {epsilons.at_least(alone)} if all other hospitals collude, and for that "
+                f"{account.name} is {epsilons.limit(budget.alone)}"
             )
     return None
 

@@ -13,7 +13,7 @@ from policies.known_parties import Known
 from policies.site_policy import Budget, SitePolicy
 from syft_code.plans.plan import Plan
 from syft_code.plans.roster import Hospital
-from syft_code.privacy import accounting
+from syft_code.privacy import accounting, epsilons
 from syft_code.privacy.accounting import DpSgdEvent, GaussianEvent
 
 Events = Sequence[DpSgdEvent | GaussianEvent]
@@ -66,10 +66,10 @@ def review(case: PolicyCase, policy: SitePolicy) -> Decision:
     worst = ""
     if case.plan.shared_noise is not None:
         alone = accounting.epsilon_alone(asked, delta=budget.delta)
-        worst = f" (and {alone:.2f} if all other hospitals collude)"
+        worst = f" (and {epsilons.at_least(alone)} if all other hospitals collude)"
     return AskOwner(
-        f"The rules allow it. Is it worth epsilon {cost:.2f}{worst}, after which {after:.2f} of "
-        f"{budget.epsilon:.2f} would be spent?"
+        f"The rules allow it. Is it worth epsilon {epsilons.at_least(cost)}{worst}, after which "
+        f"{epsilons.at_least(after)} of {epsilons.limit(budget.epsilon)} would be spent?"
     )
 
 
@@ -98,10 +98,10 @@ def within_budget(*, asked: Events, spent: Events, budget: Budget) -> Decision:
     if total <= budget.epsilon:
         return _within_alone(asked=asked, spent=spent, budget=budget)
     already = accounting.epsilon(spent, delta=budget.delta)
-    left = max(budget.epsilon - already, 0.0)
+    left = epsilons.at_most(budget.epsilon - already)
     return Deny(
-        f"Epsilon would reach {total:.2f} of {budget.epsilon:.2f}; {already:.2f} is spent and "
-        f"{left:.2f} is left: ask for fewer rounds or more noise."
+        f"Epsilon would reach {epsilons.at_least(total)} of {epsilons.limit(budget.epsilon)}; "
+        f"{epsilons.at_least(already)} is spent and {left} is left: ask for fewer rounds or more noise."
     )
 
 
@@ -111,8 +111,8 @@ def _within_alone(*, asked: Events, spent: Events, budget: Budget) -> Decision:
     if total <= budget.alone:
         return Approve()
     return Deny(
-        f"If all other hospitals collude, epsilon would reach {total:.2f} of {budget.alone:.2f}, since "
-        "noise is shared: ask for more noise, for a plan without shared_noise, or the data owner to "
+        f"If all other hospitals collude, epsilon would reach {epsilons.at_least(total)} of "
+        f"{epsilons.limit(budget.alone)}, since noise is shared: ask for more noise, for a plan without shared_noise, or the data owner to "
         "raise epsilon_alone."
     )
 
@@ -240,8 +240,8 @@ def _study_within_its_cap(case: PolicyCase, policy: SitePolicy) -> Deny | None:
     if cap is None or cost <= cap:
         return None
     return Deny(
-        f"One study may spend epsilon {cap:.2f} here, all rounds of this plan come to {cost:.2f}: "
-        "ask for fewer rounds or more noise."
+        f"One study may spend epsilon {epsilons.limit(cap)} here, all rounds of this plan come to "
+        f"{epsilons.at_least(cost)}: ask for fewer rounds or more noise."
     )
 
 
@@ -254,8 +254,8 @@ def _researcher_within_their_cap(case: PolicyCase, policy: SitePolicy) -> Deny |
     if already < cap:
         return None
     return Deny(
-        f"One researcher's studies may spend epsilon {cap:.2f} here and have spent {already:.2f}: "
-        "ask the data owner to raise the cap."
+        f"One researcher's studies may spend epsilon {epsilons.limit(cap)} here and have spent "
+        f"{epsilons.at_least(already)}: ask the data owner to raise the cap."
     )
 
 

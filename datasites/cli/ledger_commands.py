@@ -45,7 +45,7 @@ def ledger(
     if not assets:
         cli_output.sentence(f"{owner.name} has published nothing yet.")
     for asset in assets:
-        cli_output.sentence(f"{owner.ledger_card(asset).text()}\n")
+        cli_output.lines(f"{owner.ledger_card(asset).text()}\n")
 
 
 def audit(verify: Callable[..., None], privacy: Callable[..., None]) -> typer.Typer:

@@ -36,7 +36,7 @@ def list_parties(state: State = STATE, name: Name = "", as_json: AsJson = False)
     owner = options.owner(state, name)
     card = owner.parties_card()
     if not as_json:
-        cli_output.sentence(card.text())
+        cli_output.lines(card.text())
         return
     known = [{**asdict(one), "words": one.party.words} for one in card.known]
     own = {"verify_key": card.verify_key, "words": key_fingerprint.words(card.verify_key)}

@@ -75,7 +75,7 @@ def show(
     if as_json:
         cli_output.document(json.loads(evidence.as_json()))
     else:
-        cli_output.sentence(evidence.text())
+        cli_output.lines(evidence.text())
 
 
 @app.command(cls=Command)

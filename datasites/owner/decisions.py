@@ -11,6 +11,7 @@ from datasites.review.ledger_card import format_time
 from policies.site_policy import Budget
 from syft_code.errors import InvalidInput, require
 from syft_code.plans.plan import Plan
+from syft_code.privacy import epsilons
 from syft_code.runtime import cli_output
 from syft_code.runtime.cli_output import SHORT
 
@@ -40,19 +41,21 @@ class ApprovalDraft:
     def limits(self) -> str:
         """The limits in a sentence, and where the plan stops if they end it early."""
         sentence = (
-            f"Training rounds: at most {self.rounds} of {self.plan.rounds}; epsilon: at most "
-            f"{_exact(self.budget.epsilon)} at delta {self.budget.delta:g} (all of the plan costs "
-            f"{self._cost}); until {format_time(self.expires_unix_s)}."
+            f"All of the plan costs a patient epsilon {self._cost} at delta {self.budget.delta:g}; this "
+            f"signature lets it spend at most {epsilons.limit(self.budget.epsilon)}, in at most "
+            f"{self.rounds} of {self.plan.rounds} training rounds, until "
+            f"{format_time(self.expires_unix_s)}."
         )
         return f"{sentence}\n{self.stops}" if self.stops else sentence
 
     @property
     def _cost(self) -> str:
+        cost = epsilons.at_least(self.study_epsilon)
         if self.plan.shared_noise is None:
-            return f"{self.study_epsilon:.2f}"
+            return cost
         return (
-            f"{self.study_epsilon:.2f}, and {self.study_epsilon_alone:.2f} of {self.budget.alone:.2f} "
-            "if all other hospitals collude"
+            f"{cost} ({epsilons.at_least(self.study_epsilon_alone)} of {epsilons.limit(self.budget.alone)} "
+            "if all other hospitals collude)"
         )
 
     def __str__(self) -> str:
@@ -102,16 +105,6 @@ class SignedDecision:
         return self.sentence
 
     __repr__ = __str__
-
-
-def _exact(epsilon: float) -> str:
-    """An epsilon as it is signed: with two digits after the point, or with as many as it has.
-
-    >>> _exact(8.0), _exact(7.0049)
-    ('8.00', '7.0049')
-    """
-    short = f"{epsilon:.2f}"
-    return short if float(short) == epsilon else repr(epsilon)
 
 
 def check_limits(*, days: float | None, epsilon: float | None) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from datasites.review.evidence import Evidence
 from syft_code.errors import NotApproved, Refused, require
+from syft_code.privacy import epsilons
 from syft_code.runtime import cli_output, durable_files
 from syft_code.runtime.cli_output import SHORT
 
@@ -102,7 +103,7 @@ def row(evidence: Evidence) -> tuple[str, ...]:
     """A request as a line of the table for people; the state is the vault's word."""
     shown = facts(evidence)
     state = shown["vault"] or evidence.problem
-    cost = f"epsilon {shown['study_epsilon']:.2f}" if evidence.state else ""
+    cost = f"epsilon {epsilons.at_least(shown['study_epsilon'])}" if evidence.state else ""
     return (
         evidence.request_id[:SHORT],
         shown["study"] or "no plan",

@@ -38,6 +38,7 @@ from syft_code.errors import (
     Unavailable,
     require,
 )
+from syft_code.privacy import epsilons
 from syft_code.runtime import cli_output, html_templates
 
 REFRESH_S = 15
@@ -224,8 +225,8 @@ def _row(evidence: Evidence) -> dict[str, Any]:
         "short": evidence.request_id[: cli_output.SHORT],
         "said": evidence.disagreement or shown["vault"] or evidence.problem,
         "ran": request_selection.rounds_run(evidence),
-        "cost": f"ε {state.study_epsilon:.2f}" if state else "",
-        "after": f"ε {state.after_epsilon:.2f}" if state else "",
+        "cost": f"ε {epsilons.at_least(state.study_epsilon)}" if state else "",
+        "after": f"ε {epsilons.at_least(state.after_epsilon)}" if state else "",
     }
 
 

@@ -32,6 +32,7 @@ from syft_code import canonical
 from syft_code.plans import traveller
 from syft_code.plans.notes import Note
 from syft_code.plans.plan import Plan
+from syft_code.privacy import epsilons
 
 __all__ = ["Evidence", "LedgerCard", "PartiesCard", "PolicyCard"]
 
@@ -197,7 +198,7 @@ class Evidence:
             )
         return Card(
             title=f"{self.plan.study} at {self.hospital}",
-            verdicts=self._verdicts(self.state, self.plan.rounds),
+            verdicts=self._verdicts(self.plan, self.state),
             figures=_figures(self.ledger, self.state),
             alarms=alarms,
             decisive=plan_card.decisive(
@@ -206,12 +207,14 @@ class Evidence:
             sections=self._sections(self.plan, self.ledger, self.state),
         )
 
-    def _verdicts(self, state: vault_api.PlanStatus, rounds: int) -> tuple[tuple[Tone, str], ...]:
+    def _verdicts(self, plan: Plan, state: vault_api.PlanStatus) -> tuple[tuple[Tone, str], ...]:
         verdicts = [
-            _verdict(state, rounds),
+            _verdict(plan, state),
             (_STATES.get(state.state, "open"), f"Vault: {state.state}"),
             _desk(self.status),
         ]
+        if plan.data.stand_in:
+            verdicts.insert(0, ("open", "STAND-INS: drawn data, no patients"))
         if self.mock is not None:
             verdicts.append(("good", "Mock run ok") if self.mock.ok else ("bad", "Mock run failed"))
         return tuple(verdicts)
@@ -263,9 +266,10 @@ class Evidence:
                 f"an approval would hold for {self.approval_days:g} days, until "
                 f"{ledger_card.format_time(end)}, unless you say otherwise"
             )
+        weighed = [("The policy says", f"{state.verdict}: {state.weighed}")]
         return [
             ("The vault says", f"{state.state}: {state.sentence}".removesuffix(": ")),
-            ("The policy says", f"{state.verdict}: {state.weighed}"),
+            *(() if _is_settled(state) else weighed),
             ("Signatures", f"{len(signers)} of {needed}: {', '.join(signers) or 'nobody yet'}"),
             ("Expiry", expiry),
         ]
@@ -313,18 +317,30 @@ def disagreement(status: str, state: vault_api.PlanStatus | None) -> str:
     return ""
 
 
-def _verdict(state: vault_api.PlanStatus, rounds: int) -> tuple[Tone, str]:
-    """The policy's answer; a plan that stops early is never one that the rules simply allow."""
+def _verdict(plan: Plan, state: vault_api.PlanStatus) -> tuple[Tone, str]:
+    """What was decided, else the policy's answer; a plan that stops early is never one that the rules simply allow."""
+    if plan_card.has_run(plan, state):
+        return "good", "It has run: nothing is left to decide"
     if state.stops and state.verdict != "deny":
-        return "bad", f"It does not fit: {state.rounds_that_fit} of {rounds} rounds would run"
+        return "bad", f"It does not fit: {state.rounds_that_fit} of {plan.rounds} rounds would run"
+    if _is_settled(state):
+        return "good", f"It runs: {state.rounds_called} of {plan.rounds} rounds so far"
     return _VERDICTS[state.verdict]
+
+
+def _is_settled(state: vault_api.PlanStatus) -> bool:
+    """Whether a plan may run and the rules still agree, so that they ask nothing of anybody."""
+    return state.state == "in force" and state.verdict != "deny"
 
 
 def _figures(ledger: vault_api.LedgerSummary, state: vault_api.PlanStatus) -> tuple[Figure, ...]:
     budget = ledger.budget.epsilon
     return (
-        (f"ε {state.study_epsilon:.2f}", "this study, all rounds"),
-        (f"ε {ledger.spent_epsilon:.2f}", f"spent so far, of {budget:.2f}"),
+        (f"ε {epsilons.at_least(state.study_epsilon)}", "this study, all rounds"),
+        (
+            f"ε {epsilons.at_least(ledger.spent_epsilon)}",
+            f"spent so far, of {epsilons.limit(budget)}",
+        ),
         _left(budget - state.after_epsilon),
     )
 
@@ -333,7 +349,7 @@ def _left(epsilon: float) -> Figure:
     """What a plan would leave, in red if that is nothing."""
     if epsilon < 0:
         return "ε 0.00", "left after it: it does not fit", "bad"
-    text = f"ε {epsilon:.2f}"
+    text = f"ε {epsilons.at_most(epsilon)}"
     return (text, "left after it") if float(text[2:]) else (text, "left after it: nothing", "bad")
 
 

@@ -9,7 +9,7 @@ from datasites.review.html_card import Card, Section
 from datasites.review.plan_diff import short
 from policies.site_policy import Budget, SitePolicy
 from syft_code import canonical
-from syft_code.privacy import accounting
+from syft_code.privacy import accounting, epsilons
 from syft_code.privacy.accounting import DpSgdEvent, GaussianEvent
 
 PAID_FOR = "What was paid for"
@@ -37,17 +37,19 @@ class LedgerCard:
     def _card(self) -> Card:
         ledger = self.ledger
         budget, spent = ledger.budget, ledger.spent_epsilon
-        left = max(round(budget.epsilon - spent, 2), 0.0)
-        alone = max(round(budget.alone - ledger.spent_epsilon_alone, 2), 0.0)
+        left = epsilons.at_most(budget.epsilon - spent)
+        alone = epsilons.at_most(budget.alone - ledger.spent_epsilon_alone)
         return Card(
             title=f"{ledger.asset} at {self.hospital}",
             verdicts=(
-                ("good", "Something is left") if left and alone else ("bad", "All is spent"),
+                ("good", "Something is left")
+                if float(left) and float(alone)
+                else ("bad", "All is spent"),
             ),
             figures=(
-                (f"ε {spent:.2f}", "spent, for ever"),
-                (f"ε {left:.2f}", "left") if left else (f"ε {left:.2f}", "left", "bad"),
-                (f"ε {budget.epsilon:.2f}", f"budget, at delta {budget.delta:g}"),
+                (f"ε {epsilons.at_least(spent)}", "spent, for ever"),
+                (f"ε {left}", "left") if float(left) else (f"ε {left}", "left", "bad"),
+                (f"ε {epsilons.limit(budget.epsilon)}", f"budget, at delta {budget.delta:g}"),
             ),
             sections=(self._counts_together(), self._paid_for(), *self._remarked()),
         )
@@ -55,8 +57,8 @@ class LedgerCard:
     def _counts_together(self) -> Section:
         ledger = self.ledger
         alone = (
-            f"epsilon {ledger.spent_epsilon_alone:.2f} is spent of {ledger.budget.alone:.2f}; the figures "
-            "above are what sums show"
+            f"epsilon {epsilons.at_least(ledger.spent_epsilon_alone)} is spent of "
+            f"{epsilons.limit(ledger.budget.alone)}; the figures above are what sums show"
         )
         return Section(
             title="Counts together",

@@ -11,17 +11,33 @@ from datasites.review.mock_result import HELD_OUT_EVERY, MockRun, Output
 from policies import known_parties
 from policies.known_parties import Known
 from syft_code.plans.plan import Plan
-from syft_code.privacy import odds
+from syft_code.privacy import epsilons, odds
 
 LEAST_ROOM = 1.2
 """A tick must be so many times as long as the work is here, or a patient more may move it past."""
-DECIDES = (
-    "researcher_key", "order of hospitals", "hospitals", "aggregators", "min_hospitals", "shared_noise", "dp_sgd",
-    "release_schedule", "rounds", "evaluation", "purpose", "recipe", "data",
-)  # fmt: skip
-"""Fields of a plan whose change is named before others."""
+FIELDS = {
+    "researcher_key": "the researcher's key",
+    "order of hospitals": "the hospitals' order",
+    "hospitals": "the hospitals",
+    "aggregators": "the aggregators",
+    "min_hospitals": "how few hospitals a sum may have",
+    "shared_noise": "how noise is shared",
+    "dp_sgd": "clip, noise or steps of DP-SGD",
+    "release_schedule": "when results leave",
+    "rounds": "the number of rounds",
+    "evaluation": "the evaluations",
+    "purpose": "what it is for",
+    "recipe": "the network",
+    "data": "the data asked for",
+    "optimizer": "the optimizer",
+    "sharing": "how shares are made",
+    "max_update_norm": "the bound on an update",
+    "start_sha256": "the weights it starts from",
+    "study": "its name",
+}
+"""Fields of a plan, or how they begin, in words; what decides comes first: who, with what noise, when, how much."""
 NAMED = 6
-"""So many changed fields are named at once; the table has all."""
+"""So many changes are named at once; the table has all."""
 OTHER_CODE = "The code is NOT the one fixed function that a request may carry: deny it."
 
 
@@ -34,11 +50,21 @@ def decisive(
     before: Plan | None,
 ) -> tuple[tuple[str, str], ...]:
     """The three sentences that decide, each with its name: what would leave, its cost, what is new."""
+    leaving, costing = "What would leave", "What it would cost"
+    if has_run(plan, state):
+        leaving, costing = "What left", "What it cost"
+    elif state.state == "in force":
+        leaving, costing = "What leaves", "What it costs"
     return (
-        ("What would leave", _leaving(plan, leaves)),
-        ("What it costs", _cost(plan, ledger, state)),
+        (leaving, _leaving(plan, leaves)),
+        (costing, _cost(plan, ledger, state)),
         ("What is new", _news(before, plan)),
     )
+
+
+def has_run(plan: Plan, state: PlanStatus) -> bool:
+    """Whether all of a plan's training rounds are paid for here: nothing is left to decide."""
+    return state.rounds_called >= plan.rounds
 
 
 def _leaving(plan: Plan, leaves: Sequence[Disclosure]) -> str:
@@ -64,11 +90,11 @@ def _cost(plan: Plan, ledger: LedgerSummary, state: PlanStatus) -> str:
     alone = (
         ""
         if plan.shared_noise is None
-        else f" ({state.study_epsilon_alone:.2f} if all other hospitals collude)"
+        else f" ({epsilons.at_least(state.study_epsilon_alone)} if all other hospitals collude)"
     )
     return (
-        f"epsilon {state.study_epsilon:.2f} of the {budget.epsilon:.2f} that a patient has for ever{alone}; "
-        f"left after it: {left_after(ledger, state)}. By this study alone {means} (plus delta, {budget.delta:g})."
+        f"epsilon {epsilons.at_least(state.study_epsilon)} of the {epsilons.limit(budget.epsilon)} that a "
+        f"patient has for ever{alone}; left after it: {left_after(ledger, state)}. By this study alone {means} (plus delta, {budget.delta:g})."
     )
 
 
@@ -76,16 +102,30 @@ def _news(before: Plan | None, plan: Plan) -> str:
     if before is None:
         return "all of it: no other plan was ever approved here."
     fields = sorted((one.field for one in plan_diff.of_plans(before, plan)), key=_weight)
-    more = f" and {len(fields) - NAMED} more" if len(fields) > NAMED else ""
-    named = ", ".join(fields[:NAMED])
-    return f"against {before.study}, the newest other plan approved here: {named}{more}."
+    changes = list(dict.fromkeys(map(_in_words, fields)))
+    more = f" and {len(changes) - NAMED} more" if len(changes) > NAMED else ""
+    named = ", ".join(changes[:NAMED])
+    return (
+        f"against {before.study}, the newest other plan approved here, {named}{more} changed; the table "
+        "below has each field."
+    )
 
 
 def _weight(field: str) -> int:
-    """What decides comes first: who, with what noise, when, how much; the rest in its order."""
+    """What decides comes first, the rest in its order."""
     return next(
-        (place for place, start in enumerate(DECIDES) if field.startswith(start)), len(DECIDES)
+        (place for place, start in enumerate(FIELDS) if field.startswith(start)), len(FIELDS)
     )
+
+
+def _in_words(field: str) -> str:
+    """A field as an owner calls it, else by its name.
+
+    >>> _in_words("dp_sgd.noise_multiplier"), _in_words("local_norms")
+    ('clip, noise or steps of DP-SGD', 'local norms')
+    """
+    named = (words for start, words in FIELDS.items() if field.startswith(start))
+    return next(named, field.partition(".")[0].replace("_", " "))
 
 
 def purpose(plan: Plan) -> Section:
@@ -110,11 +150,14 @@ def purpose(plan: Plan) -> Section:
 def privacy(plan: Plan, ledger: LedgerSummary, state: PlanStatus) -> Section:
     """What the plan would cost the patients, and whose else it counts for."""
     budget = ledger.budget
-    left = budget.epsilon - state.after_epsilon
+    left, whole = budget.epsilon - state.after_epsilon, epsilons.limit(budget.epsilon)
     rows = [
-        ("This study", f"epsilon {state.study_epsilon:.2f}, all rounds and evaluations together"),
-        ("Spent so far", f"epsilon {ledger.spent_epsilon:.2f} of {budget.epsilon:.2f}"),
-        ("After it", f"epsilon {state.after_epsilon:.2f} of {budget.epsilon:.2f}"),
+        (
+            "This study",
+            f"epsilon {epsilons.at_least(state.study_epsilon)}, all rounds and evaluations together",
+        ),
+        ("Spent so far", f"epsilon {epsilons.at_least(ledger.spent_epsilon)} of {whole}"),
+        ("After it", f"epsilon {epsilons.at_least(state.after_epsilon)} of {whole}"),
         ("Left after it", left_after(ledger, state)),
         ("If all others collude", _if_all_collude(plan, ledger, state)),
         ("Delta", f"{budget.delta:g}"),
@@ -139,7 +182,7 @@ def privacy(plan: Plan, ledger: LedgerSummary, state: PlanStatus) -> Section:
         rows=tuple(rows),
         alarming=(
             "Stops early",
-            *(() if left >= 0.005 else ("Left after it",)),
+            *(() if left >= 0.01 else ("Left after it",)),
             *(() if state.after_epsilon_alone <= budget.alone else ("If all others collude",)),
         ),
     )
@@ -147,8 +190,11 @@ def privacy(plan: Plan, ledger: LedgerSummary, state: PlanStatus) -> Section:
 
 def _if_all_collude(plan: Plan, ledger: LedgerSummary, state: PlanStatus) -> str:
     """The worst case: what this hospital's own noise alone leaves."""
-    whole = f"epsilon {state.study_epsilon_alone:.2f} of this study"
-    with_all = f"{state.after_epsilon_alone:.2f} of {ledger.budget.alone:.2f} with all before"
+    whole = f"epsilon {epsilons.at_least(state.study_epsilon_alone)} of this study"
+    with_all = (
+        f"{epsilons.at_least(state.after_epsilon_alone)} of {epsilons.limit(ledger.budget.alone)} with all "
+        "before"
+    )
     if plan.shared_noise is None:
         return f"{whole}, {with_all}: in this plan all of the noise is this hospital's own"
     return (
@@ -162,10 +208,8 @@ def left_after(ledger: LedgerSummary, state: PlanStatus) -> str:
     """What is left of the budget after all of a plan, or by how much it does not fit."""
     left = ledger.budget.epsilon - state.after_epsilon
     if left >= 0:
-        return f"epsilon {left:.2f}"
-    return (
-        f"nothing: {-left:.2f} too much, and the ledger refuses the first round that does not fit"
-    )
+        return f"epsilon {epsilons.at_most(left)}"
+    return f"nothing: {epsilons.at_least(-left)} too much, and the ledger refuses the first round that does not fit"
 
 
 def who(plan: Plan, hospital: str, researcher: str, known: Known) -> Section:
@@ -300,10 +344,11 @@ def tried_out(mock: MockRun | None) -> Section:
         ("Result", "ok" if mock.ok else f"failed: {_failure(mock)}"),
         (
             "Ran",
-            f"{mock.steps} of the {mock.steps_a_round} steps of a round, on {mock.patients} "
-            f"training patients of the public mock (every {HELD_OUT_EVERY}th is held out)",
+            f"{mock.steps} of {_counted(mock.steps_a_round)} of a round, on {mock.patients} training "
+            f"patients of the public mock (every {HELD_OUT_EVERY}th is held out), in {mock.seconds:.1f} s "
+            "with the start of the process",
         ),
-        ("Time", f"{_time(mock)}; {mock.seconds:.1f} s in all, with the start of the process"),
+        *_times(mock),
         ("Memory", f"at most {mock.peak_mib:,.0f} MiB in the training process, libraries included"),
     ]
     names = {"train": "Update", "evaluate": "Evaluation"}
@@ -322,34 +367,38 @@ def _failure(mock: MockRun) -> str:
     return " ".join(sentence for sentence in sentences if sentence)
 
 
-def _time(mock: MockRun) -> str:
-    step = "no step timed" if mock.seconds_a_step is None else f"{mock.seconds_a_step:.3f} s a step"
-    if mock.seconds_a_round is None:
-        return f"{step}, a real round not estimated"
-    return (
-        f"{step}; a real round of {mock.steps_a_round} steps with {mock.declared_patients:,} "
-        f"patients about {mock.seconds_a_round:.1f} s (a rough estimate); {_ticks(mock, mock.seconds_a_round)}"
+def _times(mock: MockRun) -> list[tuple[str, str]]:
+    """What a real round and evaluation would take on this machine, beside what the plan gives them."""
+    schedule = mock.release_schedule
+    step = (
+        "" if mock.seconds_a_step is None else f"; a step on the mock {mock.seconds_a_step:.3f} s"
     )
+    work = f"{_counted(mock.steps_a_round)} with {mock.declared_patients:,} patients"
+    tick_s = None if schedule is None else schedule.train_s
+    rows = [("A real round", f"{work}: {_estimate(mock.seconds_a_round, tick_s)}{step}")]
+    if mock.seconds_an_evaluation is not None:
+        tick_s = None if schedule is None else schedule.evaluate_s
+        rows.append(("A real evaluation", _estimate(mock.seconds_an_evaluation, tick_s)))
+    return rows
 
 
-def _ticks(mock: MockRun, round_s: float) -> str:
-    """What the plan's release schedule gives a round and an evaluation, against what each takes here."""
-    if mock.release_schedule is None:
-        return "the plan has no release schedule, so the time that a round takes shows"
-    given = (
-        f"a tick of the plan's release schedule is {_tick(mock.release_schedule.train_s, round_s)}"
+def _estimate(work_s: float | None, tick_s: float | None) -> str:
+    """How long work takes, and whether the tick of the plan's release schedule, which hides that, is long enough."""
+    takes = (
+        "not estimated" if work_s is None else f"about {work_s:.2f} s of work (a rough estimate)"
     )
-    evaluation_s = mock.seconds_an_evaluation
-    if evaluation_s is None:
-        return given
-    tick = _tick(mock.release_schedule.evaluate_s, evaluation_s)
-    return f"{given}; of an evaluation, which took about {evaluation_s:.1f} s, {tick}"
+    if tick_s is None:
+        return f"{takes}; the plan has no release schedule, so the time that it takes shows"
+    late = (
+        ", TOO SHORT for this machine as busy as it is now: the tick of a result then tells a little"
+        if work_s is not None and LEAST_ROOM * work_s > tick_s
+        else ""
+    )
+    return f"{takes}; its result leaves at ticks of {tick_s:g} s{late}"
 
 
-def _tick(tick_s: float, work_s: float) -> str:
-    fits = LEAST_ROOM * work_s <= tick_s
-    late = ", TOO SHORT for this machine as busy as it is now: the tick of a result then tells a little"
-    return f"{tick_s:g} s" + ("" if fits else late)
+def _counted(steps: int) -> str:
+    return "1 step" if steps == 1 else f"{steps:,} steps"
 
 
 def _output(output: Output) -> str:

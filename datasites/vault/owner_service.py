@@ -34,7 +34,7 @@ from syft_code.errors import (
 )
 from syft_code.plans.messages import Signed
 from syft_code.plans.plan import Plan
-from syft_code.privacy import accounting
+from syft_code.privacy import accounting, epsilons
 
 
 class OwnerService:
@@ -324,7 +324,7 @@ class OwnerService:
             state,
             state="in force",
             sentence=f"{state.rounds_called} of {grant.rounds} rounds called, until {until} UTC, "
-            f"epsilon at most {min(b.epsilon for b in grant.budgets):.2f}",
+            f"epsilon at most {epsilons.limit(min(b.epsilon for b in grant.budgets))}",
             signers=state.signers or ("a standing approval",),
             expires_unix_s=grant.expires_unix_s,
         )

@@ -13,7 +13,10 @@ from typing import Any
 
 from federation.certificate.verification import Certificate
 from syft_code import canonical
+from syft_code.metrics import noise_errors
+from syft_code.metrics.noise_errors import NOT_MEASURABLE
 from syft_code.plans.plan import Plan
+from syft_code.privacy import epsilons
 from syft_code.recipes.recipe import CrossEntropy
 from syft_code.runtime.visible_text import visible
 
@@ -118,8 +121,8 @@ def _sites(content: Certificate) -> Iterator[str]:
                     ("none spent", "none spent", "")
                     if own["epsilon"] is None
                     else (
-                        f"{own['epsilon']:.3f}",
-                        f"{own['epsilon_alone']:.3f}",
+                        epsilons.at_least(own["epsilon"]),
+                        epsilons.at_least(own["epsilon_alone"]),
                         f"{own['delta']:g}",
                     )
                 ),
@@ -156,7 +159,7 @@ def _figures(content: Certificate, plan: Plan) -> Iterator[str]:
         yield from _table(
             ("Figure", "Value", "± noise (root mean square)"),
             (
-                (_plain(name), _number(value), _number(errors.get(name)))
+                (_plain(name), _noised(name, value, errors.get(name)), _number(errors.get(name)))
                 for name, value in by_round[last].items()
             ),
         )
@@ -180,7 +183,7 @@ def _exact(demo: Mapping[str, Any]) -> Iterator[str]:
     yield ""
     yield from _table(
         ("Figure", *(_plain(name) for name, _ in columns)),
-        ((_plain(key), *(_number(figures.get(key)) for _, figures in columns)) for key in exact),
+        ((_plain(key), *(_exactly(figures.get(key)) for _, figures in columns)) for key in exact),
     )
 
 
@@ -201,6 +204,17 @@ def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str
     yield f"| {' | '.join(header)} |"
     yield "|---" * len(header) + "|"
     yield from (f"| {' | '.join(row)} |" for row in rows)
+
+
+def _exactly(value: float | None) -> str:
+    return NOT_MEASURABLE if value is None else _number(value)
+
+
+def _noised(name: str, value: float | None, error: float | None) -> str:
+    """A figure, or that its noise drowns it."""
+    if value is None or not noise_errors.is_measurable(name, value, error):
+        return NOT_MEASURABLE
+    return _number(value)
 
 
 def _number(value: float | None) -> str:

@@ -15,6 +15,7 @@ import typer
 from federation.certificate import file_check, statements
 from federation.certificate.file_check import BESIDE
 from federation.certificate.verification import Certificate
+from syft_code.privacy import epsilons
 from syft_code.runtime.cli_output import Command
 
 
@@ -135,7 +136,7 @@ def check(model: Path, certificate: Path, keys: Path | None) -> CertificateCheck
 def _worst(own: dict[str, Any]) -> str:
     if own["epsilon_alone"] == own["epsilon"]:
         return ", whoever colludes"
-    return f", {own['epsilon_alone']:.3f} if all other hospitals collude"
+    return f", {epsilons.at_least(own['epsilon_alone'])} if all other hospitals collude"
 
 
 def _sentence(own: dict[str, Any]) -> str:
@@ -143,5 +144,5 @@ def _sentence(own: dict[str, Any]) -> str:
         return f"  {own['name']}: took part in no round."
     return (
         f"  {own['name']}: {own['signed_contributions']} contributions, epsilon "
-        f"{own['epsilon']:.3f} at delta {own['delta']:g}{_worst(own)}."
+        f"{epsilons.at_least(own['epsilon'])} at delta {own['delta']:g}{_worst(own)}."
     )

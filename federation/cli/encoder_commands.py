@@ -12,7 +12,6 @@ from typing import Annotated, get_args
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from federation.evaluation import model_file
 from federation.strategy import feature_mean
@@ -50,10 +49,10 @@ def list_files(
     networks = ", ".join(f"{name} ({encoder(name).features('stages'):,})" for name in NAMES)
     console.print(f"Networks, and how many features each gives: {networks}.", highlight=False)
     here = EncoderFiles(folder).listed()
-    table = Table("from", "file", "SHA-256")
     for file in here:
-        table.add_row(file.origin, file.path.name, file.sha256)
-    console.print(table)
+        console.print(
+            f"{file.path.name} ({file.origin})\n  {file.sha256}", highlight=False, soft_wrap=True
+        )
     hashes = {file.sha256 for file in here}
     for package in PACKAGES:
         if package.sha256 not in hashes:

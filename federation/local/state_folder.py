@@ -22,7 +22,7 @@ from datasites.vault.db.database import Database
 from datasites.vault.db.ledger import Ledger
 from policies import site_policy
 from syft_code.errors import ConsiliumError, InvalidInput, Refused, Unavailable, require
-from syft_code.privacy import accounting
+from syft_code.privacy import accounting, epsilons
 from syft_code.runtime import cli_output
 from syft_code.runtime.cli_output import quoted
 
@@ -171,8 +171,8 @@ def _spent(site: Site, file: Path) -> Iterator[str]:
         yield "nothing was spent"
     for asset in sorted({row["asset"] for row in rows}):
         rounds = sum(row["asset"] == asset for row in rows)
-        epsilon = accounting.epsilon(ledger.events(asset), delta=delta)
-        yield f"asset {asset}: epsilon {epsilon:.2f} spent at delta {delta:g}, entries {rounds}"
+        epsilon = epsilons.at_least(accounting.epsilon(ledger.events(asset), delta=delta))
+        yield f"asset {asset}: epsilon {epsilon} spent at delta {delta:g}, entries {rounds}"
 
 
 def _has_hospitals(state: Path) -> bool:

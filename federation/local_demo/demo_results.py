@@ -22,6 +22,7 @@ from syft_code.arrays import Weights
 from syft_code.cohort import Cohort
 from syft_code.models import feature_cache
 from syft_code.plans.plan import Plan
+from syft_code.privacy import epsilons
 from syft_code.recipes.recipe import DataSpec
 
 WORKERS = 2
@@ -108,8 +109,8 @@ def table(outcome: Outcome, found: DemoResults) -> Table:
     def add(name: str, spent: str, alone: str, cells: Iterable[str]) -> None:
         drawn.add_row(name, spent, *((alone,) if shared else ()), *cells)
 
-    spent = f"{max(max(record.epsilon.values()) for record in outcome.rounds):.2f}"
-    alone = f"{max(max(record.epsilon_alone.values()) for record in outcome.rounds):.2f}"
+    spent = epsilons.at_least(max(max(record.epsilon.values()) for record in outcome.rounds))
+    alone = epsilons.at_least(max(max(record.epsilon_alone.values()) for record in outcome.rounds))
     if last.metrics:
         seen = (noised_figures.noised(last, key, data) for key in shown)
         add("Federated, as the researcher sees it (noised)", spent, alone, seen)
@@ -121,7 +122,7 @@ def table(outcome: Outcome, found: DemoResults) -> Table:
         levels = ("" if level is None else f"{level:.3f}" for level in chance)
         add("Chance: the level of guessing", "", "", levels)
     for one in found.baselines:
-        cost = "no limit" if one.epsilon is None else f"{one.epsilon:.2f}"
+        cost = "no limit" if one.epsilon is None else epsilons.at_least(one.epsilon)
         cells = (noised_figures.exactly(one.metrics, key, data) for key in shown)
         add(one.name, cost, cost, cells)
     return drawn

@@ -26,7 +26,7 @@ from syft_code.metrics import scoring
 from syft_code.operation.supervisor import Say
 from syft_code.plans.plan import Plan
 from syft_code.plans.study_purpose import StudyPurpose
-from syft_code.privacy import accounting
+from syft_code.privacy import accounting, epsilons
 
 STAND_IN_NOTICE = "[yellow]STAND-IN DATA: synthetic, no patient, no medical meaning.[/]"
 PURPOSE = StudyPurpose(
@@ -129,8 +129,9 @@ class DemoStudy:
 
 def _two_epsilons(plan: Plan, *, delta: float) -> str:
     events = accounting.plan_events(plan)
+    cost = epsilons.at_least(accounting.epsilon(events, delta=delta))
+    alone = epsilons.at_least(accounting.epsilon_alone(events, delta=delta))
     return (
-        f"Noise is shared: all of the plan costs a patient epsilon {accounting.epsilon(events, delta=delta):.2f} "
-        f"as the sums show it, and {accounting.epsilon_alone(events, delta=delta):.2f} if all other "
-        "hospitals collude"
+        f"Noise is shared: all of the plan costs a patient epsilon {cost} as the sums show it, and "
+        f"{alone} if all other hospitals collude"
     )

@@ -24,6 +24,7 @@ from syft_code.cohort import Images
 from syft_code.errors import InvalidInput, Refused, require
 from syft_code.models import frozen_features, networks
 from syft_code.models.threads import one_thread
+from syft_code.privacy import epsilons
 from syft_code.recipes.recipe import front
 from syft_code.runtime.encoder_files import FOLDER, EncoderFiles
 
@@ -168,7 +169,8 @@ def load(
     path = Path(model)
     require(
         path.is_file(),
-        f"A model must be a file such as model.safetensors, and {str(path)!r} is none: check its name.",
+        f"A model must be a file such as model.safetensors, and {str(path)!r} is none: check its "
+        "name. The notebooks write theirs into federation_state/models.",
         error=InvalidInput,
     )
     if unchecked:
@@ -198,8 +200,8 @@ def load(
 def _standing(content: Certificate, *, keys_given: bool) -> str:
     spent = [own for own in content["hospitals"] if own["epsilon"] is not None]
     most, worst = (max((own[name] for own in spent), default=0.0) for name in _EPSILONS)
-    cost = f"epsilon {most:.2f} at most" + (
-        f" ({worst:.2f} if all other hospitals collude)" if worst > most else ""
+    cost = f"epsilon {epsilons.at_least(most)} at most" + (
+        f" ({epsilons.at_least(worst)} if all other hospitals collude)" if worst > most else ""
     )
     data = " on STAND-INS, which have no medical meaning" if content["stand_in"] else ""
     keys = (

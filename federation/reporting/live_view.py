@@ -15,7 +15,7 @@ from federation.researcher.outcome import RoundRecord
 from federation.researcher.relay import RoundProgress
 from syft_code.arrays import Weights
 from syft_code.plans.plan import Plan
-from syft_code.privacy import accounting
+from syft_code.privacy import accounting, epsilons
 from syft_code.runtime import html_templates
 
 LEAST_PAUSE_S = 0.25
@@ -112,7 +112,7 @@ class LiveView:
 
     def __repr__(self) -> str:
         of = f"Round {len(self._records)} of {self._plan.rounds}, {self._time()}"
-        return f"{of}, epsilon {self._epsilon():.2f} of {self._planned:.2f}."
+        return f"{of}, epsilon {epsilons.at_least(self._epsilon())} of {epsilons.at_least(self._planned)}."
 
     def _epsilon(self) -> float:
         return max(self._records[-1].epsilon.values(), default=0.0) if self._records else 0.0

@@ -30,16 +30,15 @@ def with_error(name: str, value: float, error: float | None) -> str:
 def noised(record: RoundRecord, name: str, data: DataSpec) -> str:
     """One figure of a round's evaluation, as the researcher sees it."""
     found = record.metrics
-    value = main_metric(found, data) if name == main_name(data) else found.get(name, math.nan)
-    return with_error(name, value, record.errors.get(name))
+    return with_error(name, value(found, name, data), record.errors.get(name))
 
 
 def exactly(figures: Mapping[str, float], name: str, data: DataSpec) -> str:
     """One of a model's exact figures; a dash where there are none at all."""
     if not figures:
         return "–"
-    value = main_metric(figures, data) if name == main_name(data) else figures.get(name, math.nan)
-    return f"{value:.3f}" if math.isfinite(value) else NOT_MEASURABLE
+    found = value(figures, name, data)
+    return f"{found:.3f}" if math.isfinite(found) else NOT_MEASURABLE
 
 
 def never_found(outcome: Outcome) -> str:
@@ -51,22 +50,38 @@ def never_found(outcome: Outcome) -> str:
 def below_a_lone_hospital(
     exact: Mapping[str, float], baselines: Sequence[Baseline], data: DataSpec
 ) -> str:
-    """What one run can tell, if a hospital by itself did as well as the federation in it; else ""."""
-    ours, name = main_metric(exact, data), main_name(data).replace("_", " ")
-    best = [main_metric(one.metrics, data) for one in baselines if one.name.startswith(BEST_ALONE)]
-    if not best or not max(best) >= ours:
+    """What one run can tell of each main figure in which a hospital alone did as well as all together; else ""."""
+    names = [main_name(data), *(["auc"] if data.positive else [])]
+    found = [
+        (name, _best_alone(name, baselines, data) - value(exact, name, data)) for name in names
+    ]
+    worse = [(name, apart) for name, apart in found if apart >= 0]
+    if not worse:
         return ""
-    apart, patients = max(best) - ours, exact.get(PATIENTS, 0)
-    error = exact.get(SAMPLING_ERROR)
+    said = " and ".join(
+        f"{'AUC' if name == 'auc' else name.replace('_', ' ')} lies {apart:.3f}"
+        for name, apart in worse
+    )
+    error = exact.get(SAMPLING_ERROR) if worse[0][0] == main_name(data) else None
     told = (
         "cannot tell so small a difference from luck"
         if error is None
         else f"tells differences of about {2 * math.sqrt(2) * error:.3f} and more (two standard errors)"
     )
     return (
-        f"The federated model's {name} lies {apart:.3f} below the best single hospital's in this run; one "
-        f"run over {patients:,.0f} held-out patients {told}: look at several runs before you conclude."
+        f"The federated model's {said} below the best single hospital's in this run; one run over "
+        f"{exact.get(PATIENTS, 0):,.0f} held-out patients {told}: look at several runs before you conclude."
     )
+
+
+def _best_alone(name: str, baselines: Sequence[Baseline], data: DataSpec) -> float:
+    alone = [one.metrics for one in baselines if one.name.startswith(BEST_ALONE)]
+    return max((value(metrics, name, data) for metrics in alone), default=-math.inf)
+
+
+def value(figures: Mapping[str, float], name: str, data: DataSpec) -> float:
+    """One of a model's figures; NaN if it is not there."""
+    return main_metric(figures, data) if name == main_name(data) else figures.get(name, math.nan)
 
 
 def chance_level(name: str, data: DataSpec) -> float | None:

@@ -18,6 +18,7 @@ from syft_code.errors import InvalidInput, require
 from syft_code.plans.catalogue import AssetCard, Terms
 from syft_code.plans.notes import Note
 from syft_code.plans.plan import Plan
+from syft_code.privacy import epsilons
 from syft_code.recipes.recipe import parameter_count
 
 __all__ = ["Plot", "catalogue", "epsilon", "figures", "mock", "notes", "plan", "studies"]
@@ -93,7 +94,7 @@ def studies(kept: Iterable[KeptStudy]) -> pd.DataFrame:
             "asset": one.plan.hospitals[0].asset,
             "plan hash": one.plan.hash[:12],
             "rounds": f"{one.progress.rounds} of {one.plan.rounds}",
-            "epsilon": f"{one.progress.epsilon:.2f}",
+            "epsilon": epsilons.at_least(one.progress.epsilon),
             "stopped": one.progress.stopped,
         }
         for one in kept

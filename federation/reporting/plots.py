@@ -19,12 +19,13 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from federation.evaluation.baselines import Baseline
-from federation.evaluation.exact_metrics import main_metric, main_name, per_hospital
+from federation.evaluation.exact_metrics import main_name, per_hospital
 from federation.reporting import noised_figures
 from federation.researcher.outcome import Outcome
 from syft_code.metrics import segmentation
 from syft_code.metrics.noise_errors import NOT_MEASURABLE
 from syft_code.metrics.segmentation import DISTANCES
+from syft_code.privacy import epsilons
 from syft_code.recipes.recipe import DataSpec
 
 BLUE, VERMILLION, GREEN, ORANGE = "#0072B2", "#D55E00", "#009E73", "#E69F00"
@@ -87,10 +88,19 @@ def words(name: str, data: DataSpec | None = None) -> str:
     ('Balanced accuracy', 'AUC', 'HD95 core, mm')
     """
     if name == "auc" and data is not None:
-        return f"AUC of {DIAGNOSES.get(data.positive, data.positive)}"
+        return f"AUC of {class_words(data.positive)}"
     text = name.replace("_", " ").replace("auc", "AUC").replace("dice", "Dice")
     text = f"{text.replace('hd95', 'HD95')}, mm" if name in DISTANCES else text
     return text[:1].upper() + text[1:]
+
+
+def class_words(name: str) -> str:
+    """A class as readers call it.
+
+    >>> class_words("mel"), class_words("flu")
+    ('melanoma (mel)', 'flu')
+    """
+    return DIAGNOSES.get(name, name)
 
 
 def shown_metrics(data: DataSpec) -> list[str]:
@@ -108,11 +118,6 @@ def tabulated_metrics(data: DataSpec) -> list[str]:
     ]
 
 
-def value(figures: Figures, name: str, data: DataSpec) -> float:
-    """One of `shown_metrics` among some figures, NaN if it is not there."""
-    return main_metric(figures, data) if name == main_name(data) else figures.get(name, math.nan)
-
-
 @mpl.rc_context(STYLE)
 def utility(
     outcome: Outcome, exact_by_round: Sequence[Figures], baselines: Sequence[Baseline]
@@ -127,11 +132,11 @@ def utility(
             measured = [
                 (r.round, one) for r, one in zip(rounds, exact_by_round, strict=True) if one
             ]
-            ys = [value(one, name, data) for _, one in measured]
+            ys = [noised_figures.value(one, name, data) for _, one in measured]
             label = "Federated, exact (demo only)"
             axis.plot([number for number, _ in measured], ys, color=VERMILLION, lw=1.6, label=label)
         for baseline, (colour, dashes) in zip(baselines, BASELINE_LOOKS, strict=False):
-            level = value(baseline.metrics, name, data)
+            level = noised_figures.value(baseline.metrics, name, data)
             axis.axhline(level, color=colour, linestyle=dashes, lw=1.6, label=baseline.name)
         chance = noised_figures.chance_level(name, data)
         if chance is not None:
@@ -152,7 +157,7 @@ def _noised(axis: Axes, outcome: Outcome, name: str) -> None:
     marks = [record for record in outcome.rounds if record.metrics]
     if not marks:
         return
-    ys = [value(record.metrics, name, outcome.plan.data) for record in marks]
+    ys = [noised_figures.value(record.metrics, name, outcome.plan.data) for record in marks]
     stds = [record.errors.get(name, 0.0) for record in marks]
     bars = [[min(std, y) for std, y in zip(stds, ys, strict=True)]]
     bars += [[min(std, 1.0 - y) for std, y in zip(stds, ys, strict=True)]]
@@ -200,7 +205,9 @@ def epsilon(outcome: Outcome, budgets: Mapping[str, float]) -> Plot:
     axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     if drawn:
         figure.legend(loc="outside lower center", ncols=min(len(drawn), 3))
-    ends = "; ".join(f"{', '.join(n)}: {p[-1][1]:.2f} after round {p[-1][0]}" for p, n in drawn)
+    ends = "; ".join(
+        f"{', '.join(n)}: {epsilons.at_least(p[-1][1])} after round {p[-1][0]}" for p, n in drawn
+    )
     return svg(figure, f"Epsilon by round and hospital. {ends}.")
 
 

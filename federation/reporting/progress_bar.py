@@ -14,6 +14,7 @@ from rich.progress import Progress as Bars
 from federation.reporting.noised_figures import PLUS_MINUS, with_error
 from federation.researcher.outcome import RoundRecord
 from federation.researcher.relay import RoundProgress
+from syft_code.privacy import epsilons
 
 
 class Display:
@@ -50,7 +51,8 @@ class Display:
         with self._lock:
             task = self._task(progress.hospital)
             what = "evaluates" if progress.purpose == "evaluate" else "trains"
-            note = f"round {progress.round}/{self._rounds} {what}, epsilon {progress.epsilon:.2f}"
+            spent = epsilons.at_least(progress.epsilon)
+            note = f"round {progress.round}/{self._rounds} {what}, epsilon {spent}"
             self._bars.update(
                 task,
                 completed=progress.steps if progress.state == "done" else progress.step,
@@ -109,7 +111,7 @@ def _spent(epsilon: dict[str, float]) -> str:
     >>> _spent({"north": 1.5, "south": 1.5}), _spent({"north": 1.5, "south": 2.0})
     ('1.50 at each of 2 hospitals', 'north 1.50, south 2.00')
     """
-    shown = {f"{value:.2f}" for value in epsilon.values()}
+    shown = {epsilons.at_least(value) for value in epsilon.values()}
     if len(shown) == 1:
         return f"{shown.pop()} at each of {len(epsilon)} hospitals"
-    return ", ".join(f"{name} {value:.2f}" for name, value in epsilon.items())
+    return ", ".join(f"{name} {epsilons.at_least(value)}" for name, value in epsilon.items())

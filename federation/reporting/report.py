@@ -7,8 +7,8 @@ fetched from elsewhere.
 The words stand in `templates/report.html.j2`, the figures are put together here.
 """
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from federation.certificate import verification
@@ -16,12 +16,12 @@ from federation.certificate.certificate import OWNER_ONLY
 from federation.certificate.verification import Certificate
 from federation.evaluation.baselines import Baseline
 from federation.evaluation.exact_metrics import ON_TRAINING_PATIENTS, PATIENTS
-from federation.reporting import noised_figures, plots, sample_plots
+from federation.reporting import decisive, noised_figures, plots, sample_plots
 from federation.researcher.outcome import Outcome, RoundRecord
 from syft_code.cohort import Cohort
 from syft_code.errors import InvalidInput, require
 from syft_code.metrics import scoring
-from syft_code.privacy import odds
+from syft_code.privacy import epsilons
 from syft_code.runtime import html_templates
 from syft_code.runtime.durable_files import write_durably
 
@@ -80,7 +80,7 @@ def write(
         data_name=_DATA_NAMES[outcome.plan.data.kind],
         stand_in=_stand_in(certificate),
         owner_only=OWNER_ONLY if owner_only else "",
-        decisive=_decisive(outcome, certificate, exact, baselines),
+        decisive=decisive.sentences(outcome, certificate, exact, baselines),
         **_model(outcome, certificate, exact, baselines),
         **_costs(outcome, certificate, budgets or {}),
         **_evidence(outcome, certificate),
@@ -97,76 +97,6 @@ def write(
 def _stand_in(certificate: Certificate) -> str:
     sentence: str = certificate["stand_in_sentence"].removeprefix("STAND-IN: ")
     return sentence[:1].upper() + sentence[1:]
-
-
-def _decisive(
-    outcome: Outcome,
-    certificate: Certificate,
-    exact: Sequence[Figures],
-    baselines: Sequence[Baseline],
-) -> list[tuple[str, str]]:
-    """What left, what it cost and what it came to: the three sentences that a reader needs first."""
-    return [
-        ("What left the hospitals", _left(outcome)),
-        ("What it cost", _cost(certificate)),
-        ("What it came to", _came_to(outcome, exact[-1] if exact else {}, baselines)),
-    ]
-
-
-def _left(outcome: Outcome) -> str:
-    rounds = outcome.rounds
-    if not rounds:
-        return "no sum: no round was summed. Sealed shares of a round may have left, and what they cost is spent."
-    summed = [len(group) for one in rounds for group in one.groups or (one.trained,)]
-    evaluations = [len(one.evaluated) for one in rounds if one.metrics]
-    fewest = min([*summed, *filter(None, evaluations)])
-    rule = outcome.plan.min_hospitals
-    least = f"{fewest}" if fewest == rule else f"{fewest} (never fewer than {rule})"
-    return (
-        f"noised sums over at least {least} hospitals, of {len(rounds)} training rounds and "
-        f"{len(evaluations)} evaluations, each sent as sealed shares; no record of a patient."
-    )
-
-
-def _cost(certificate: Certificate) -> str:
-    stated = [own for own in certificate["hospitals"] if own["epsilon"] is not None]
-    if not stated:
-        return "not known: no hospital's ledger stated it."
-    most = max(stated, key=lambda own: float(own["epsilon"]))
-    means = odds.in_words(float(most["epsilon"]))
-    silent = len(certificate["hospitals"]) - len(stated)
-    others = f" {silent} hospitals' ledgers stated none." if silent else ""
-    return (
-        f"at most epsilon {at_least(most['epsilon'])} of a patient's budget (at {most['name']}): by this "
-        f"study alone {means} (plus delta, {delta_text(most['delta'])}).{others}"
-    )
-
-
-def _came_to(outcome: Outcome, exact: Figures, baselines: Sequence[Baseline]) -> str:
-    data = outcome.plan.data
-    name = plots.shown_metrics(data)[0]
-    measured = next((one for one in reversed(outcome.rounds) if one.metrics), None)
-    said = f"a {_inside(plots.words(name, data))} of "
-    if exact:
-        said += f"{noised_figures.exactly(exact, name, data)} (exact, which only a demo can know)"
-    elif measured:
-        said += (
-            f"{noised_figures.noised(measured, name, data)}, as far as the noise lets anybody see"
-        )
-    else:
-        return "nothing was measured."
-    chance = noised_figures.chance_level(name, data)
-    held_against = [] if chance is None else [f"chance {number(chance)}"]
-    held_against += [
-        f"{_inside(one.name)} {noised_figures.exactly(one.metrics, name, data)}"
-        for one in baselines
-    ]
-    return said + (f"; {', '.join(held_against)}." if held_against else ".")
-
-
-def _inside(name: str) -> str:
-    """A name as it stands inside a sentence."""
-    return name[:1].lower() + name[1:]
 
 
 def _model(
@@ -187,6 +117,8 @@ def _model(
         "below_a_lone_hospital": noised_figures.below_a_lone_hospital(
             final, baselines, outcome.plan.data
         ),
+        "recalls_head": ["Class", *_recalls_of(outcome, final, baselines)],
+        "recalls": _recalls(outcome, final, baselines),
         "never_found": scoring.never_found(final, outcome.plan.data)
         or noised_figures.never_found(outcome),
         "exact": bool(exact),
@@ -213,12 +145,12 @@ def _key_figures(
     entries = _measured(outcome, exact, baselines)
     stated = [own for own in certificate["hospitals"] if own["epsilon"] is not None]
     if stated:
-        deltas = ", ".join(sorted({delta_text(own["delta"]) for own in stated}))
+        deltas = ", ".join(sorted({epsilons.delta_text(own["delta"]) for own in stated}))
         more = f"largest of {len(stated)} hospitals, per patient, delta {deltas}"
         if outcome.plan.shared_noise is not None:
             worst = max(own["epsilon_alone"] for own in stated)
-            more += f"; {at_least(worst)} if all other hospitals collude, since noise is shared"
-        entries.append(("Epsilon spent", at_least(_largest(certificate)), more))
+            more += f"; {epsilons.at_least(worst)} if all other hospitals collude, since noise is shared"
+        entries.append(("Epsilon spent", epsilons.at_least(_largest(certificate)), more))
     patients = sum(hospital.patients for hospital in outcome.plan.hospitals)
     hospitals = f"{len(stated)} of {len(outcome.plan.hospitals)}"
     entries.append(("Hospitals", hospitals, f"{patients:,} declared training patients"))
@@ -243,7 +175,7 @@ def _measured(
             else "not evaluated"
         ]
         chance = noised_figures.chance_level(name, data)
-        parts += [] if chance is None else [f"chance {number(chance)}"]
+        parts += [] if chance is None else [f"chance {chance:.3f}"]
         parts += [f"{b.name} {noised_figures.exactly(b.metrics, name, data)}" for b in baselines]
         if exact:
             parts.append(f"exact {noised_figures.exactly(exact, name, data)} (demo only)")
@@ -258,7 +190,7 @@ def _compared(
     rows = [
         [
             one.name,
-            at_least(one.epsilon) if one.epsilon else "as federated" if one.private else "none",
+            _cost(one),
             *(noised_figures.exactly(one.metrics, name, data) for name in names),
             f"{one.seconds:.0f} s",
         ]
@@ -268,15 +200,51 @@ def _compared(
     last = next((one for one in reversed(outcome.rounds) if one.metrics), None)
     if last:
         seen = [noised_figures.noised(last, name, data) for name in names]
-        rows.append(["Federated, as the researcher sees it (noised)", at_least(spent), *seen, "–"])
+        rows.append(
+            ["Federated, as the researcher sees it (noised)", epsilons.at_least(spent), *seen, "–"]
+        )
     figures = [noised_figures.exactly(exact, name, data) for name in names]
-    ours = ["Federated (this study)", at_least(spent)]
+    ours = ["Federated (this study)", epsilons.at_least(spent)]
     rows.append([*ours, *figures, f"{seconds:.0f} s"])
     return rows
 
 
+def _cost(baseline: Baseline) -> str:
+    """What a baseline spent of a patient, in a cell."""
+    if baseline.epsilon:
+        return epsilons.at_least(baseline.epsilon)
+    return "as federated" if baseline.private else "none"
+
+
+def _recalls(outcome: Outcome, exact: Figures, baselines: Sequence[Baseline]) -> list[list[str]]:
+    """The recall of each class, a row each: noised, and in a demo exactly and of the baselines."""
+    data, columns = outcome.plan.data, _recalls_of(outcome, exact, baselines)
+    return [
+        [plots.class_words(name), *(shown(f"recall_{name}") for shown in columns.values())]
+        for name in (data.classes if columns and data.task == "classification" else ())
+    ]
+
+
+def _recalls_of(
+    outcome: Outcome, exact: Figures, baselines: Sequence[Baseline]
+) -> dict[str, Callable[[str], str]]:
+    """Whose recalls are known, and how each shows one."""
+    data = outcome.plan.data
+    last = next((one for one in reversed(outcome.rounds) if one.metrics), None)
+    of: dict[str, Callable[[str], str]] = {}
+    if last is not None:
+        of["Federated, as the researcher sees it (noised)"] = partial(
+            noised_figures.noised, last, data=data
+        )
+    if exact:
+        of["Federated, exactly"] = partial(noised_figures.exactly, exact, data=data)
+    return of | {
+        one.name: partial(noised_figures.exactly, one.metrics, data=data) for one in baselines
+    }
+
+
 def _second_epsilon(own: Certificate) -> str:
-    epsilon = at_least(own.get("epsilon_second"))
+    epsilon = epsilons.at_least(own.get("epsilon_second"))
     return (
         f"{epsilon} ({own['second_accountant'].upper()})" if "second_accountant" in own else epsilon
     )
@@ -294,12 +262,12 @@ def _costs(
                 own["name"],
                 f"{own['declared_patients']:,}",
                 f"{len(own['rounds_trained'])} of {outcome.plan.rounds}",
-                at_least(own["epsilon"]),
-                at_least(own["epsilon_alone"]),
-                at_least(groups.get("training")),
-                at_least(groups.get("held-out")),
+                epsilons.at_least(own["epsilon"]),
+                epsilons.at_least(own["epsilon_alone"]),
+                epsilons.at_least(groups.get("training")),
+                epsilons.at_least(groups.get("held-out")),
                 _second_epsilon(own),
-                delta_text(own["delta"]) if "delta" in own else "–",
+                epsilons.delta_text(own["delta"]) if "delta" in own else "–",
                 f"{budgets[own['name']]:g}" if own["name"] in budgets else "–",
             ]
         )
@@ -333,30 +301,3 @@ def _largest(certificate: Certificate) -> float | None:
     """The epsilon of the hospital whose patients paid most."""
     stated = [own["epsilon"] for own in certificate["hospitals"] if own["epsilon"] is not None]
     return max(stated, default=None)
-
-
-def number(value: float) -> str:
-    """A figure for readers; a dash for what is not there.
-
-    >>> number(0.25), number(math.nan)
-    ('0.250', '–')
-    """
-    return f"{value:.3f}" if math.isfinite(value) else "–"
-
-
-def at_least(epsilon: float | None) -> str:
-    """Two digits, rounded up: an epsilon is never shown smaller than it is.
-
-    >>> at_least(1.001), at_least(1.0), at_least(None)
-    ('1.01', '1.00', '–')
-    """
-    return "–" if epsilon is None else f"{math.ceil(epsilon * 100 - 1e-9) / 100:.2f}"
-
-
-def delta_text(delta: float) -> str:
-    """A delta as people write it.
-
-    >>> delta_text(1e-05)
-    '1e-5'
-    """
-    return f"{delta:g}".replace("e-0", "e-")

@@ -7,6 +7,7 @@ from syft_code.arrays import Weights
 from syft_code.metrics import noise_errors, scoring
 from syft_code.plans.messages import Purpose, Signed
 from syft_code.plans.plan import Plan
+from syft_code.privacy import epsilons
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +60,7 @@ class Outcome:
         said = [f"{len(self.rounds)} of {self.plan.rounds} rounds ran."]
         if self.rounds:
             most = max(self.rounds[-1].epsilon.values(), default=0.0)
-            said.append(f"A patient's epsilon so far: at most {most:.2f}.")
+            said.append(f"A patient's epsilon so far: at most {epsilons.at_least(most)}.")
         measured = [record for record in self.rounds if record.metrics]
         if measured:
             last = measured[-1]

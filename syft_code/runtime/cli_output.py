@@ -3,8 +3,10 @@
 import functools
 import json
 import math
+import shutil
 import sys
 import termios
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
@@ -23,6 +25,8 @@ from syft_code.runtime import visible_text
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
 DISTRIBUTION = "consilium"
 MAX_SENTENCE = 2000
+PIPED = 200
+"""So many columns a table has where no terminal shows it."""
 SHORT = 12
 """Digits of an id or a hash that people are shown; they name it if no other begins alike."""
 
@@ -197,6 +201,33 @@ def sentence(text: str, *, err: bool = False) -> None:
     typer.echo(plain(text), err=err)
 
 
+def lines(text: str) -> None:
+    """Print lines, such as a card's; on a terminal those that are too long are broken at words."""
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    shown = plain(text)
+    typer.echo(shown if width is None else broken(shown, width))
+
+
+def broken(text: str, width: int) -> str:
+    """Lines of at most `width` where words allow it; each goes on below where its words begin.
+
+    >>> print(broken("  cost: one two three", 20))
+      cost: one two
+            three
+    """
+    return "\n".join(part for line in text.split("\n") for part in _parts(line, width))
+
+
+def _parts(line: str, width: int) -> list[str]:
+    if len(line) <= width or line.lstrip().startswith("|"):  # code stays as it is
+        return [line]
+    start = line.find(": ") + 2
+    indent = " " * (start if 2 <= start <= width // 2 else 2)
+    return textwrap.wrap(
+        line, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+    )
+
+
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, kept: int = 1) -> None:
     """Print a table; the first `kept` columns are never broken over lines."""
     heads = [
@@ -205,7 +236,7 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, kept: int = 
     shown = Table(*heads)
     for row in rows:
         shown.add_row(*(Text(plain(cell)) for cell in row))
-    Console().print(shown)
+    Console(width=None if sys.stdout.isatty() else PIPED).print(shown)
 
 
 def confirmed(question: str) -> bool:

@@ -14,7 +14,7 @@ from syft_code.plans.catalogue import Terms
 from syft_code.plans.plan import Plan
 from syft_code.plans.plan_parts import DpSgd, Evaluation, ReleaseSchedule
 from syft_code.plans.shared_noise import SharedNoise
-from syft_code.privacy import accounting
+from syft_code.privacy import accounting, epsilons
 from syft_code.privacy.accounting import DpSgdEvent
 from tests.plans import Keys, known, public, shared_noise_plan
 from tests.plans import plan as any_plan
@@ -203,7 +203,8 @@ def test_a_refusal_says_what_is_spent_and_what_is_left() -> None:
     decision = within_budget(asked=[ROUND], spent=[ROUND], budget=budget)
     assert isinstance(decision, Deny)
     spent = accounting.epsilon([ROUND], delta=1e-5)
-    assert f"{spent:.2f} is spent and {4.0 - spent:.2f} is left" in decision.reason
+    said = f"{epsilons.at_least(spent)} is spent and {epsilons.at_most(4.0 - spent)} is left"
+    assert said in decision.reason
 
 
 def test_as_many_operators_as_may_collude_are_allowed() -> None:
@@ -232,7 +233,7 @@ def test_both_bounds_hold_of_everything_together() -> None:
     budget = Budget(epsilon=100.0, delta=1e-5, epsilon_alone=six)
     assert within_budget(asked=[event], spent=[event] * 5, budget=budget) == Approve()
     refusal = within_budget(asked=[event], spent=[event] * 6, budget=budget)
-    assert isinstance(refusal, Deny) and f"of {six:.2f}, since noise is shared" in refusal.reason
+    assert isinstance(refusal, Deny) and f"of {six!r}, since noise is shared" in refusal.reason
 
 
 @settings(max_examples=8)

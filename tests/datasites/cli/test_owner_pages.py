@@ -95,7 +95,7 @@ def test_an_owner_sees_a_new_request_reads_it_approves_it_and_takes_it_back(
     card = browser.look(f"/requests/{number}")
     assert "What would leave" in card or "What leaves" in card
     shown = browser.send(f"/requests/{number}/approve", days="7", epsilon="", rounds="2")
-    assert "at most 2 of 3" in shown and "epsilon: at most 8.00" in shown
+    assert "spend at most 8.00, in at most 2 of 3 training rounds" in shown
     assert state(ours, plan_hash) == "undecided", "shown is not signed"
     assert "Signed and in force" in browser.confirm(shown)
     assert state(ours, plan_hash) == "in force"

@@ -79,9 +79,9 @@ def test_an_approval_says_what_was_signed(owner: Owner, plan: Plan) -> None:
     assert (signed.in_force, signed.missing, signed.draft.rounds) == (True, 0, plan.rounds)
     for words in (
         f"Approved at hospital-1: study 'test-study' of {RESEARCHER}, request 1234.",
-        f"Training rounds: at most {plan.rounds} of {plan.rounds}; epsilon: at most 8.00 at delta "
-        "1e-05 (all of the plan costs ",
-        "; until 20",
+        "All of the plan costs a patient epsilon ",
+        f" at delta 1e-05; this signature lets it spend at most 8.00, in at most {plan.rounds} of "
+        f"{plan.rounds} training rounds, until 20",
         "Signed and in force.",
     ):
         assert words in repr(signed)

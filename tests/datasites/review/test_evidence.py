@@ -245,6 +245,28 @@ def test_the_head_has_the_verdict_and_three_numbers() -> None:
     assert re.findall("ε ([0-9.]+)", head) == ["4.12", "1.25", "2.69"]
 
 
+def test_a_plan_that_runs_or_has_run_asks_nothing_more() -> None:
+    for rounds, said, leaving in (
+        (3, "It runs: 3 of 8 rounds so far", "What leaves"),
+        (8, "It has run: nothing is left to decide", "What left"),
+    ):
+        shown = pack("approved", state=replace(STATE, state="in force", rounds_called=rounds))
+        for text in both(shown):
+            assert said in text and leaving in text
+            assert "yours to decide" not in text and "Is it worth it?" not in text
+    forbidden = replace(STATE, state="in force", verdict="deny", weighed="Not any more.")
+    for text in both(pack("approved", state=forbidden)):
+        assert "The rules forbid it" in text and "Not any more." in text
+
+
+def test_stand_ins_are_said_to_be_first_of_all() -> None:
+    real = replace(PLAN, data=replace(PLAN.data, stand_in=False))
+    for asked, said in ((PLAN, True), (real, False)):
+        for text in both(pack(plan=asked)):
+            head = re.split("(?i)what would leave", text)[0]
+            assert ("STAND-INS: drawn data, no patients" in head) == said
+
+
 def test_a_plan_that_does_not_fit_the_budget_says_by_how_much() -> None:
     stops = "It stops after round 3 of 8: round 4 would bring epsilon to 8.31."
     over = pack(state=replace(STATE, after_epsilon=9.5, rounds_that_fit=3, stops=stops))
@@ -285,13 +307,16 @@ def test_a_card_opens_with_what_the_study_is_for_in_the_researchers_words() -> N
 def test_a_card_opens_with_the_three_sentences_that_decide() -> None:
     shown = pack()
     text = shown.text()
-    sentences = ["What would leave: ", "What it costs: ", "What is new: "]
+    sentences = ["What would leave: ", "What it would cost: ", "What is new: "]
     assert sorted(sentences, key=text.index) == sentences and text.index(
         sentences[-1]
     ) < text.index("WHERE IT STANDS")
     assert f"noised sums over at least {PLAN.min_hospitals} hospitals" in text
     assert f"{sum(each.bytes_in_all for each in shown.disclosures):,} bytes in all" in text
-    assert f"against {OLD.study}, the newest other plan approved here: rounds, study." in text
+    assert (
+        f"against {OLD.study}, the newest other plan approved here, the number of rounds, its name changed;"
+        in text
+    )
     first = pack(state=replace(STATE, last_approved="")).text()
     assert "What is new: all of it: no other plan was ever approved here." in first
     assert all(sentence.strip(" :") in shown._repr_html_() for sentence in sentences)
@@ -366,9 +391,9 @@ def test_a_mock_runs_result_is_shown() -> None:
     for text in both(pack(mock=MOCK)):
         for words in (
             "Mock run ok",
-            "5 of the 60 steps",
-            "0.250 s a step",
-            "about 42.4 s (a rough estimate)",
+            "5 of 60 steps of a round",
+            "a step on the mock 0.250 s",
+            "60 steps with 41 patients: about 42.40 s of work (a rough estimate)",
             "512 MiB",
             "147 numbers (1,176 bytes), all finite, L2 norm 1.5; passes the airlock",
         ):
@@ -964,7 +989,8 @@ def test_a_tick_that_cuts_into_the_work_is_told() -> None:
     timed = replace(MOCK, seconds_a_round=1.0, seconds_an_evaluation=0.5)
     roomy = ReleaseSchedule(train_s=1.2, evaluate_s=0.6)
     for text in both(pack(mock=replace(timed, release_schedule=roomy))):
-        assert "schedule is 1.2 s; of an evaluation, which took about 0.5 s, 0.6 s" in text
+        assert "1.00 s of work (a rough estimate); its result leaves at ticks of 1.2 s" in text
+        assert "0.50 s of work (a rough estimate); its result leaves at ticks of 0.6 s" in text
         assert "TOO SHORT" not in text
     for tight in (replace(roomy, train_s=1.1), replace(roomy, evaluate_s=0.55)):
         for text in both(pack(mock=replace(timed, release_schedule=tight))):

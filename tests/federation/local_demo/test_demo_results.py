@@ -19,6 +19,7 @@ from federation.strategy.noise_sharing import with_shared_noise
 from syft_code.metrics import segmentation
 from syft_code.plans.plan_parts import DpSgd, Evaluation, Sgd
 from syft_code.plans.shared_noise import SharedNoise
+from syft_code.privacy import epsilons
 from syft_code.runtime.encoder_files import EncoderFiles
 from tests import encoders
 from tests.federation.conftest import BRAIN, RESEARCHER, SKIN, a_plan, run_study, the_hospitals
@@ -88,7 +89,8 @@ def test_the_table_has_both_epsilons_where_noise_is_shared_and_one_where_it_is_n
     console.print(demo_results.table(demo.outcome, found))
     last = demo.outcome.rounds[-1]
     (ours,) = [x for x in console.file.getvalue().splitlines() if "this run, exactly" in x]
-    assert f"{last.epsilon['north']:.2f}" in ours and f"{last.epsilon_alone['north']:.2f}" in ours
+    assert epsilons.at_least(last.epsilon["north"]) in ours
+    assert epsilons.at_least(last.epsilon_alone["north"]) in ours
     assert last.epsilon_alone["north"] > last.epsilon["north"]
     own = run_study(a_plan(evaluation=None), the_hospitals(SKIN))
     assert "collude" not in [str(x.header) for x in demo_results.table(own.outcome, found).columns]
@@ -104,6 +106,14 @@ def test_a_federation_below_a_lone_hospital_is_said_with_what_one_run_can_tell()
     dice = [dict.fromkeys(segmentation.regions(BRAIN), figure) for figure in (0.1, 0.5)]
     best = dataclasses.replace(others[1], metrics=dice[1])
     assert "luck" in below_a_lone_hospital(dice[0], [best], BRAIN)
+
+
+def test_a_lone_hospital_that_ranks_better_is_said_too() -> None:
+    exact = {"balanced_accuracy": 0.6, "auc": 0.7, PATIENTS: 640.0, SAMPLING_ERROR: 0.02}
+    alone = baseline(f"{BEST_ALONE}: a", 0.5)
+    better = dataclasses.replace(alone, metrics=alone.metrics | {"auc": 0.75})
+    said = below_a_lone_hospital(exact, [better], SKIN)
+    assert "AUC lies 0.050 below" in said and "balanced accuracy" not in said and "luck" in said
 
 
 def test_a_long_studys_line_is_measured_at_some_rounds_the_evaluated_and_the_last() -> None:

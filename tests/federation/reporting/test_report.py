@@ -10,6 +10,7 @@ from federation.certificate import certificate
 from federation.evaluation import baselines, exact_metrics
 from federation.reporting import plots, report
 from syft_code.errors import InvalidInput
+from syft_code.privacy import epsilons
 
 VOID = {"meta", "img"}
 
@@ -141,14 +142,32 @@ def test_it_opens_with_what_left_what_it_cost_and_what_it_came_to(skin_demo, tmp
     fewest = min(len(record.trained) for record in outcome.rounds)
     said = [
         f"What left the hospitals: noised sums over at least {fewest}",
-        f"What it cost: at most epsilon {report.at_least(dearest)} of a patient's budget",
-        "What it came to: a balanced accuracy of",
+        f"What it cost: at most epsilon {epsilons.at_least(dearest)} of a patient's budget",
+        "What it came to: balanced accuracy ",
     ]
     words = " ".join(page.text.split())
     assert sorted(said, key=words.index) == said
     assert words.index(said[-1]) < words.index("How good the model is")
+    assert "Balanced accuracy elsewhere: chance 0.333, west alone, DP-SGD " in words
     nothing = a_page(tmp_path, dataclasses.replace(outcome, rounds=()))
     assert "no sum: no round was summed." in nothing.text
+
+
+def test_each_class_has_its_recall_noised_and_of_a_demo_exactly(skin_demo, tmp_path) -> None:
+    words = full_page(tmp_path, skin_demo).text
+    assert "Class by class" in words
+    head = (
+        "Class Federated, as the researcher sees it (noised) Federated, exactly west alone, DP-SGD"
+    )
+    assert head in words
+    below = words.split(head)[1]
+    for name in skin_demo.outcome.plan.data.classes:
+        assert plots.class_words(name) in below.split("What the model says")[0]
+    assert "Class by class" in a_page(tmp_path, skin_demo.outcome).text
+
+
+def test_pictures_have_no_table_of_classes_when_pixels_are_told(brain_demo, tmp_path) -> None:
+    assert "Class by class" not in full_page(tmp_path, brain_demo).text
 
 
 def test_a_real_study_has_no_banner_no_exact_figure_and_no_demo(
@@ -236,7 +255,7 @@ def test_figures_of_another_study_are_refused(skin_demo, brain_demo, tmp_path) -
 
 
 def test_an_epsilon_is_never_shown_smaller_than_it_is() -> None:
-    shown = [report.at_least(value) for value in (1.001, 1.0, 0.999999, 6.6701, None)]
+    shown = [epsilons.at_least(value) for value in (1.001, 1.0, 0.999999, 6.6701, None)]
     assert shown == ["1.01", "1.00", "1.00", "6.68", "–"]
 
 

@@ -51,7 +51,7 @@ def list_requests(state: State = STATE, name: Name = "", as_json: AsJson = False
     if not requests:
         cli_output.sentence(f"Nobody has asked {owner.name} for anything yet.")
         return
-    columns = ("Request", "Study", "Researcher", "Asset", "State", "Costs", "Rounds run")
+    columns = ("Request", "Study", "Researcher", "Asset", "State", "Costs", "Rounds")
     cli_output.table(columns, [request_selection.row(request) for request in requests])
 
 

@@ -103,7 +103,7 @@ def row(evidence: Evidence) -> tuple[str, ...]:
     """A request as a line of the table for people; the state is the vault's word."""
     shown = facts(evidence)
     state = shown["vault"] or evidence.problem
-    cost = f"epsilon {epsilons.at_least(shown['study_epsilon'])}" if evidence.state else ""
+    cost = f"ε {epsilons.at_least(shown['study_epsilon'])}" if evidence.state else ""
     return (
         evidence.request_id[:SHORT],
         shown["study"] or "no plan",

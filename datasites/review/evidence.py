@@ -324,7 +324,7 @@ def _verdict(plan: Plan, state: vault_api.PlanStatus) -> tuple[Tone, str]:
     if state.stops and state.verdict != "deny":
         return "bad", f"It does not fit: {state.rounds_that_fit} of {plan.rounds} rounds would run"
     if _is_settled(state):
-        return "good", f"It runs: {state.rounds_called} of {plan.rounds} rounds so far"
+        return "good", "Approved: it may run"
     return _VERDICTS[state.verdict]
 
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nacl.signing import SigningKey
-from rich.table import Table
+from rich import box
+from rich.table import Column, Table
 
 from federation.certificate import certificate
 from federation.evaluation import baselines, exact_metrics, model_file
@@ -26,6 +27,8 @@ from syft_code.privacy import epsilons
 from syft_code.recipes.recipe import DataSpec
 
 WORKERS = 2
+NAMES_WIDE, COSTS_WIDE = 24, 9
+"""Columns of the table, so that all of it fits on a terminal of 80."""
 MEASURED_ROUNDS = 12
 """A report's line has about so many points: each costs a look at everybody's held-out patients."""
 
@@ -98,12 +101,14 @@ def table(outcome: Outcome, found: DemoResults) -> Table:
     data, last = outcome.plan.data, outcome.rounds[-1]
     shared = outcome.plan.shared_noise is not None
     shown = _shown(data)
+    costs = ("ε of a patient", *(("ε if all collude",) if shared else ()))
     drawn = Table(
-        "Model",
-        "ε of a patient",
-        *(("ε if all others collude",) if shared else ()),
-        *(name.replace("_", " ") for name in shown),
+        Column("Model", min_width=NAMES_WIDE),
+        *(Column(head, max_width=COSTS_WIDE) for head in costs),
+        *(Column(plots.words(name).replace(" ", "\n"), no_wrap=True) for name in shown),
         title="Exact figures on held-out patients: possible only in a demo, which owns all data",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
     )
 
     def add(name: str, spent: str, alone: str, cells: Iterable[str]) -> None:
@@ -122,7 +127,7 @@ def table(outcome: Outcome, found: DemoResults) -> Table:
         levels = ("" if level is None else f"{level:.3f}" for level in chance)
         add("Chance: the level of guessing", "", "", levels)
     for one in found.baselines:
-        cost = "no limit" if one.epsilon is None else epsilons.at_least(one.epsilon)
+        cost = "none" if one.epsilon is None else epsilons.at_least(one.epsilon)
         cells = (noised_figures.exactly(one.metrics, key, data) for key in shown)
         add(one.name, cost, cost, cells)
     return drawn
@@ -131,4 +136,4 @@ def table(outcome: Outcome, found: DemoResults) -> Table:
 def _shown(data: DataSpec) -> list[str]:
     """The columns of the table: those of a report, whether or not they could be measured here."""
     first, *others = plots.shown_metrics(data)
-    return [first, *others, "accuracy"] if data.task == "classification" else others
+    return [first, *others] if data.task == "classification" else others

@@ -3,7 +3,7 @@
 import contextlib
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from datasites.data.folders.reading import Reading
 from datasites.data.readers import Kind
 from datasites.demo import demo_hospitals, partitioners
 from datasites.demo.demo_hospitals import Part
+from federation.evaluation import exact_metrics
 from federation.evaluation.encoded_pictures import EncodedPictures
 from federation.evaluation.exact_metrics import HospitalCohorts
 from federation.local import provisioning
@@ -26,6 +27,7 @@ from federation.local_demo.demo_study import DemoStudy
 from federation.researcher.outcome import Outcome
 from federation.researcher.session import Researcher
 from syft_code.arrays import Weights
+from syft_code.cohort import Cohort
 from syft_code.errors import InvalidInput, Refused, Unavailable
 from syft_code.operation.supervisor import Say, signals_ignored
 from syft_code.runtime.encoder_files import FOLDER as ENCODERS
@@ -82,16 +84,15 @@ def play(
         config, folder / STATE, users=users, start_timeout_s=start_timeout_s, say=say
     ):
         outcome, weights, parts, key = _train(study, reading, kind, config, folder, console)
+    hospitals = [
+        HospitalCohorts(name=name, training=part.split.training(), held_out=part.split.evaluation())
+        for name, part in parts.items()
+    ]
     study.conclude(
         outcome,
         weights,
-        [
-            HospitalCohorts(
-                name=name, training=part.split.training(), held_out=part.split.evaluation()
-            )
-            for name, part in parts.items()
-        ],
-        samples=mock_cohort.draw(reading.spec, seed=1, slices=12),
+        hospitals,
+        samples=_samples(reading, hospitals),
         budgets={entry.name: entry.epsilon for entry in config.hospital},
         key=key,
         pictures=EncodedPictures(folder / STATE / FEATURES, EncoderFiles(Path(ENCODERS))),
@@ -99,6 +100,13 @@ def play(
     if outcome.stopped:
         raise Refused(" ".join((outcome.stopped, *outcome.reasons)))
     say("Done")
+
+
+def _samples(reading: Reading, hospitals: Sequence[HospitalCohorts]) -> Cohort:
+    """Pictures that anybody may see: held-out stand-ins, or a drawn mock, whose facts say nothing."""
+    if reading.spec.stand_in:
+        return exact_metrics.together([one.held_out for one in hospitals])
+    return mock_cohort.draw(reading.spec, seed=1, slices=12)
 
 
 def read(kind: Kind, data: str, folder: Path) -> Reading:

@@ -60,7 +60,7 @@ def _came_to(outcome: Outcome, exact: Figures, baselines: Sequence[Baseline]) ->
     measured = next((one for one in reversed(outcome.rounds) if one.metrics), None)
     names = plots.shown_metrics(data)[: 2 if data.task == "classification" else 1]
     if exact:
-        known = "exact, which only a demo can know"
+        known = "exactly, as only a demo can know"
         figures = [noised_figures.exactly(exact, name, data) for name in names]
     elif measured:
         known = "as far as the noise lets anybody see"
@@ -69,8 +69,11 @@ def _came_to(outcome: Outcome, exact: Figures, baselines: Sequence[Baseline]) ->
         return "nothing was measured."
     pairs = zip(names, figures, strict=True)
     came = " and ".join(f"{_inside(plots.words(name, data))} {figure}" for name, figure in pairs)
-    said = [f"{came} ({known}).", *(_held_against(name, data, baselines) for name in names)]
-    said.append(noised_figures.below_a_lone_hospital(exact, baselines, data))
+    said = (
+        f"{came}, {known}.",
+        _held_against(names[0], data, baselines),
+        noised_figures.below_a_lone_hospital(exact, baselines, data),
+    )
     return " ".join(filter(None, said))
 
 
@@ -82,7 +85,7 @@ def _held_against(name: str, data: DataSpec, baselines: Sequence[Baseline]) -> s
         f"{_inside(one.name)} {noised_figures.exactly(one.metrics, name, data)}"
         for one in baselines
     ]
-    return f"{plots.words(name, data)} elsewhere: {', '.join(levels)}." if levels else ""
+    return f"Compare {_inside(plots.words(name, data))} with {', '.join(levels)}." if levels else ""
 
 
 def _inside(name: str) -> str:

@@ -14,6 +14,7 @@ from typing import Annotated, Any, NoReturn
 
 import click
 import typer
+from rich import box
 from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
@@ -233,7 +234,7 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, kept: int = 
     heads = [
         Column(name, no_wrap=place < kept, overflow="fold") for place, name in enumerate(columns)
     ]
-    shown = Table(*heads)
+    shown = Table(*heads, box=box.SIMPLE_HEAD, pad_edge=False)
     for row in rows:
         shown.add_row(*(Text(plain(cell)) for cell in row))
     Console(width=None if sys.stdout.isatty() else PIPED).print(shown)

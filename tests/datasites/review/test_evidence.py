@@ -247,7 +247,7 @@ def test_the_head_has_the_verdict_and_three_numbers() -> None:
 
 def test_a_plan_that_runs_or_has_run_asks_nothing_more() -> None:
     for rounds, said, leaving in (
-        (3, "It runs: 3 of 8 rounds so far", "What leaves"),
+        (3, "Approved: it may run", "What leaves"),
         (8, "It has run: nothing is left to decide", "What left"),
     ):
         shown = pack("approved", state=replace(STATE, state="in force", rounds_called=rounds))

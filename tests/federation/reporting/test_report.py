@@ -148,7 +148,7 @@ def test_it_opens_with_what_left_what_it_cost_and_what_it_came_to(skin_demo, tmp
     words = " ".join(page.text.split())
     assert sorted(said, key=words.index) == said
     assert words.index(said[-1]) < words.index("How good the model is")
-    assert "Balanced accuracy elsewhere: chance 0.333, west alone, DP-SGD " in words
+    assert "Compare balanced accuracy with chance 0.333, west alone, DP-SGD " in words
     nothing = a_page(tmp_path, dataclasses.replace(outcome, rounds=()))
     assert "no sum: no round was summed." in nothing.text
 

@@ -20,9 +20,9 @@ from datasites.owner import decision_forms, request_selection
 from datasites.owner.decision_forms import Decision, PendingDecision
 from datasites.owner.owner import APPROVAL_DAYS, Owner
 from datasites.protocol.vault_api import LedgerSummary
+from datasites.review import ledger_card
 from datasites.review.evidence import Evidence
 from syft_code.errors import ConsiliumError
-from syft_code.privacy import epsilons
 from syft_code.runtime.visible_text import visible
 
 LOOK_AGAIN_S = 5.0
@@ -314,8 +314,7 @@ def _gauge(ledger: LedgerSummary) -> str:
     spent, whole = ledger.spent_epsilon, ledger.budget.epsilon
     return (
         f"<p><b>{_html(ledger.asset)}</b> <meter min='0' max='{whole}' value='{spent}' low='{whole / 2}' "
-        f"high='{0.9 * whole}' optimum='0'></meter> ε {epsilons.at_least(spent)} of {epsilons.limit(whole)} is spent, for ever, at delta "
-        f"{ledger.budget.delta:g}</p>"
+        f"high='{0.9 * whole}' optimum='0'></meter> {ledger_card.spent(ledger)}</p>"
     )
 
 

@@ -30,6 +30,7 @@ from datasites.owner.owner import APPROVAL_DAYS, Owner
 from datasites.owner_pages import page_access
 from datasites.owner_pages.page_access import ENTER, PageAccess
 from datasites.owner_pages.pending_decisions import PendingDecisions
+from datasites.review import ledger_card
 from datasites.review.evidence import Evidence
 from syft_code.errors import (
     ConsiliumError,
@@ -172,7 +173,12 @@ class _Pages:
             ledgers = [self._owner.ledger_summary(asset) for asset in assets]
         now = datetime.now(UTC).strftime("%H:%M:%S UTC")
         return self.page(
-            "home.html.j2", requests=requests[::-1], ledgers=ledgers, refresh_s=REFRESH_S, now=now
+            "home.html.j2",
+            requests=requests[::-1],
+            ledgers=ledgers,
+            spent=ledger_card.spent,
+            refresh_s=REFRESH_S,
+            now=now,
         )
 
     def request(self, request_id: str, *, tried: bool = False) -> HTMLResponse:

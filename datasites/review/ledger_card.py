@@ -16,6 +16,14 @@ PAID_FOR = "What was paid for"
 REMARKS = "Remarks on its patients, for you alone"
 
 
+def spent(ledger: vault_api.LedgerSummary) -> str:
+    """What an asset's patients have lost of what they may lose, beside a gauge."""
+    return (
+        f"ε {epsilons.at_least(ledger.spent_epsilon)} of {epsilons.limit(ledger.budget.epsilon)} is spent, "
+        f"for ever, at delta {ledger.budget.delta:g}"
+    )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LedgerCard:
     """What the vault says of one asset: spent, left, what may run, every event paid for.

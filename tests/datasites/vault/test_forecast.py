@@ -14,7 +14,7 @@ from syft_code.plans.messages import Purpose
 from syft_code.plans.plan import Plan
 from syft_code.plans.plan_parts import DpSgd, Evaluation, Sharing
 from syft_code.plans.shared_noise import SharedNoise
-from syft_code.privacy import accounting
+from syft_code.privacy import accounting, epsilons
 from tests.datasites.hospitals import BUDGET, RESEARCHER, OneHospital, approval, policy
 
 ROUNDS = 6
@@ -89,8 +89,8 @@ def test_the_limit_of_an_approval_stops_a_plan_where_it_was_said(
     assert said.rounds_that_fit == 3
     assert said.stops == (
         f"It stops after round 3 of 6: round 4 would bring epsilon to "
-        f"{cost(plan, 'train', 4):.2f}, and the approval's limit for this study is "
-        f"{limit.epsilon:.2f}."
+        f"{epsilons.at_least(cost(plan, 'train', 4))}, and the approval's limit for this study is "
+        f"{epsilons.limit(limit.epsilon)}."
     )
     assert status(hospital, vault, plan).stops == "", "nothing is signed yet"
     hospital.perform(vault, approval(plan, budget=limit))
@@ -136,7 +136,7 @@ def test_what_other_studies_have_spent_stops_a_plan(
     said = status(hospital, vault, second)
     assert said.rounds_that_fit == 2
     assert "stops after round 2 of 6: round 3 would bring epsilon to" in said.stops
-    assert f"and {whose} is {limit:.2f}." in said.stops
+    assert f"and {whose} is {epsilons.limit(limit)}." in said.stops
     hospital.perform(vault, approval(second))
     assert run(hospital, vault, second) == (2, said.evaluations_that_fit)
 

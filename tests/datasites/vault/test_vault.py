@@ -34,7 +34,7 @@ from syft_code.plans import messages
 from syft_code.plans.messages import Ticket
 from syft_code.plans.plan import Plan
 from syft_code.plans.plan_parts import DpSgd, Sgd
-from syft_code.privacy import accounting
+from syft_code.privacy import accounting, epsilons
 from syft_code.runtime import durable_files
 from syft_code.secret_sharing import envelope, sharing
 from tests import opening
@@ -174,7 +174,7 @@ def test_the_vault_refuses_past_the_budget_and_still_after_a_restart(tmp_path: P
     one = accounting.event(OneHospital(home=tmp_path / "probe").plan(), "train")
     here = accounting.epsilon([one], delta=1e-5)
     more = accounting.epsilon([one, one], delta=1e-5)
-    budget = Budget(epsilon=(here + more) / 2, delta=1e-5)
+    budget = Budget(epsilon=round((here + more) / 2, 2), delta=1e-5)
     hospital = OneHospital(home=tmp_path / "hospital-1", budget=budget)
     vault = Vault(hospital.site)
     hospital.publish(vault)
@@ -182,7 +182,8 @@ def test_the_vault_refuses_past_the_budget_and_still_after_a_restart(tmp_path: P
     hospital.perform(vault, approval(agreed))
     hospital.finished(vault, vault.start_round(hospital.call(agreed, 1), hospital.weights(agreed)))
     for _ in range(2):
-        with pytest.raises(BudgetExceeded, match=f"{budget.epsilon - here:.2f} is left"):
+        left = epsilons.at_most(budget.epsilon - here)
+        with pytest.raises(BudgetExceeded, match=f"{left} is left"):
             vault.start_round(hospital.call(agreed, 2), hospital.weights(agreed))
         vault.close()
         vault = Vault(hospital.site)

@@ -7,6 +7,7 @@ import pytest
 from federation.reporting import live_view
 from federation.reporting.live_view import LiveView
 from federation.researcher.relay import RoundProgress
+from syft_code.privacy import epsilons
 
 
 class Shown:
@@ -55,9 +56,9 @@ def test_a_study_is_seen_to_come_further(shown, skin_demo) -> None:
             assert "trains" not in shown.pictures[-1]
     last = shown.pictures[-1]
     spent = max(told.rounds[-1].epsilon.values())
-    assert f"ε {spent:.2f} of the" in last and "<polyline" in last
+    assert f"ε {epsilons.at_least(spent)} of the" in last and "<polyline" in last
     assert f"round {len(told.rounds)} of {told.plan.rounds}" in last
-    assert f"epsilon {spent:.2f}" in repr(view)
+    assert f"epsilon {epsilons.at_least(spent)}" in repr(view)
 
 
 def test_it_is_not_drawn_more_often_than_people_see(shown, skin_demo) -> None:

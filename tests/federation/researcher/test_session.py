@@ -388,7 +388,7 @@ def test_the_list_of_studies_says_how_far_each_came(keys: Keys, studies: KeptStu
     table = notebook_views.studies(studies)
     (row,) = table.to_dict("records")
     assert table.index.tolist() == [plan(keys).study]
-    assert (row["rounds"], row["epsilon"]) == (f"2 of {plan(keys).rounds}", "1.23")
+    assert (row["rounds"], row["epsilon"]) == (f"2 of {plan(keys).rounds}", "1.24")
     assert row["stopped"] == "Too few."
 
 

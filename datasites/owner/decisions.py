@@ -24,7 +24,7 @@ class ApprovalDraft:
     """An approval before it is signed: which plan may run, and within which limits.
 
     `stops` says at which round the plan ends early under these limits, and why; it is empty if all
-    of the plan runs. `again` says that an approval of this plan is in force already. Units: `rounds` counts training rounds.
+    of the plan runs. With an `own_limit` the budget's epsilon is what the owner set for this study. `again` says that an approval of this plan is in force already. Units: `rounds` counts training rounds.
     """
 
     evidence: Evidence
@@ -35,15 +35,19 @@ class ApprovalDraft:
     study_epsilon: float
     study_epsilon_alone: float
     stops: str
+    own_limit: bool = False
     again: bool = False
 
     @property
     def limits(self) -> str:
         """The limits in a sentence, and where the plan stops if they end it early."""
+        most = epsilons.limit(self.budget.epsilon)
+        spending = (
+            f"at most {most} of it" if self.own_limit else f"all of it (the budget is {most})"
+        )
         sentence = (
-            f"All of the plan costs a patient epsilon {self._cost} at delta {self.budget.delta:g}; this "
-            f"signature lets it spend at most {epsilons.limit(self.budget.epsilon)}, in at most "
-            f"{self.rounds} of {self.plan.rounds} training rounds, until "
+            f"The whole plan costs a patient epsilon {self._cost} at delta {self.budget.delta:g}; it may spend "
+            f"{spending}, in at most {self.rounds} of {self.plan.rounds} training rounds, until "
             f"{format_time(self.expires_unix_s)}."
         )
         return f"{sentence}\n{self.stops}" if self.stops else sentence

@@ -364,6 +364,7 @@ class Owner:
             study_epsilon=state.study_epsilon,
             study_epsilon_alone=state.study_epsilon_alone,
             stops=state.stops,
+            own_limit=epsilon is not None,
             again=state.state == "in force",
         )
 

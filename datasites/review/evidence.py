@@ -214,7 +214,7 @@ class Evidence:
             _desk(self.status),
         ]
         if plan.data.stand_in:
-            verdicts.insert(0, ("open", "STAND-INS: drawn data, no patients"))
+            verdicts.insert(0, ("open", "STAND-INS, by its plan: drawn data, no patients"))
         if self.mock is not None:
             verdicts.append(("good", "Mock run ok") if self.mock.ok else ("bad", "Mock run failed"))
         return tuple(verdicts)
@@ -319,12 +319,11 @@ def disagreement(status: str, state: vault_api.PlanStatus | None) -> str:
 
 def _verdict(plan: Plan, state: vault_api.PlanStatus) -> tuple[Tone, str]:
     """What was decided, else the policy's answer; a plan that stops early is never one that the rules simply allow."""
-    if plan_card.has_run(plan, state):
-        return "good", "It has run: nothing is left to decide"
     if state.stops and state.verdict != "deny":
         return "bad", f"It does not fit: {state.rounds_that_fit} of {plan.rounds} rounds would run"
     if _is_settled(state):
-        return "good", "Approved: it may run"
+        paid = state.rounds_called >= plan.rounds
+        return "good", "All of its rounds are paid" if paid else "Approved: it may run"
     return _VERDICTS[state.verdict]
 
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from fnmatch import fnmatchcase
 
 from datasites.protocol.vault_api import LedgerSummary, PlanStatus
 from datasites.review import parties_card, plan_diff
@@ -18,24 +19,31 @@ LEAST_ROOM = 1.2
 FIELDS = {
     "researcher_key": "the researcher's key",
     "order of hospitals": "the hospitals' order",
-    "hospitals": "the hospitals",
-    "aggregators": "the aggregators",
+    "hospitals.*.verify_key": "a hospital's key",
+    "hospitals.*.asset*": "the data of a hospital",
+    "hospitals*": "the hospitals",
+    "aggregators*": "the aggregators",
     "min_hospitals": "how few hospitals a sum may have",
-    "shared_noise": "how noise is shared",
-    "dp_sgd": "clip, noise or steps of DP-SGD",
-    "release_schedule": "when results leave",
+    "shared_noise*": "how noise is shared",
+    "dp_sgd.noise_multiplier": "the noise",
+    "dp_sgd.max_grad_norm": "the clip norm",
+    "dp_sgd.sample_rate": "how many patients a step draws",
+    "dp_sgd.steps": "the steps a round",
+    "dp_sgd*": "another setting of DP-SGD",
+    "release_schedule*": "when results leave",
     "rounds": "the number of rounds",
-    "evaluation": "the evaluations",
-    "purpose": "what it is for",
-    "recipe": "the network",
-    "data": "the data asked for",
-    "optimizer": "the optimizer",
-    "sharing": "how shares are made",
+    "evaluation*": "the evaluations",
+    "purpose*": "what it is for",
+    "recipe.loss*": "the loss",
+    "recipe*": "the network",
+    "data*": "the data asked for",
+    "optimizer*": "the optimizer",
+    "sharing*": "how shares are made",
     "max_update_norm": "the bound on an update",
     "start_sha256": "the weights it starts from",
     "study": "its name",
 }
-"""Fields of a plan, or how they begin, in words; what decides comes first: who, with what noise, when, how much."""
+"""Patterns of a plan's fields in words; what decides comes first: who, with what noise, when, how much."""
 NAMED = 6
 """So many changes are named at once; the table has all."""
 OTHER_CODE = "The code is NOT the one fixed function that a request may carry: deny it."
@@ -51,20 +59,13 @@ def decisive(
 ) -> tuple[tuple[str, str], ...]:
     """The three sentences that decide, each with its name: what would leave, its cost, what is new."""
     leaving, costing = "What would leave", "What it would cost"
-    if has_run(plan, state):
-        leaving, costing = "What left", "What it cost"
-    elif state.state == "in force":
+    if state.state == "in force":
         leaving, costing = "What leaves", "What it costs"
     return (
         (leaving, _leaving(plan, leaves)),
         (costing, _cost(plan, ledger, state)),
         ("What is new", _news(before, plan)),
     )
-
-
-def has_run(plan: Plan, state: PlanStatus) -> bool:
-    """Whether all of a plan's training rounds are paid for here: nothing is left to decide."""
-    return state.rounds_called >= plan.rounds
 
 
 def _leaving(plan: Plan, leaves: Sequence[Disclosure]) -> str:
@@ -106,25 +107,24 @@ def _news(before: Plan | None, plan: Plan) -> str:
     more = f" and {len(changes) - NAMED} more" if len(changes) > NAMED else ""
     named = ", ".join(changes[:NAMED])
     return (
-        f"against {before.study}, the newest other plan approved here, {named}{more} changed; the table "
-        "below has each field."
+        f"against {before.study} (the newest other plan approved here): {named}{more}. The table below has each "
+        "field."
     )
 
 
 def _weight(field: str) -> int:
     """What decides comes first, the rest in its order."""
-    return next(
-        (place for place, start in enumerate(FIELDS) if field.startswith(start)), len(FIELDS)
-    )
+    matches = (place for place, pattern in enumerate(FIELDS) if fnmatchcase(field, pattern))
+    return next(matches, len(FIELDS))
 
 
 def _in_words(field: str) -> str:
     """A field as an owner calls it, else by its name.
 
     >>> _in_words("dp_sgd.noise_multiplier"), _in_words("local_norms")
-    ('clip, noise or steps of DP-SGD', 'local norms')
+    ('the noise', 'local norms')
     """
-    named = (words for start, words in FIELDS.items() if field.startswith(start))
+    named = (words for pattern, words in FIELDS.items() if fnmatchcase(field, pattern))
     return next(named, field.partition(".")[0].replace("_", " "))
 
 

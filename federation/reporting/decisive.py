@@ -57,7 +57,7 @@ def _cost(certificate: Certificate) -> str:
 
 def _came_to(outcome: Outcome, exact: Figures, baselines: Sequence[Baseline]) -> str:
     data = outcome.plan.data
-    measured = next((one for one in reversed(outcome.rounds) if one.metrics), None)
+    measured = outcome.last_measured
     names = plots.shown_metrics(data)[: 2 if data.task == "classification" else 1]
     if exact:
         known = "exactly, as only a demo can know"

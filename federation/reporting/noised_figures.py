@@ -43,7 +43,7 @@ def exactly(figures: Mapping[str, float], name: str, data: DataSpec) -> str:
 
 def never_found(outcome: Outcome) -> str:
     """`scoring.never_found` of the last evaluation, as the researcher sees it."""
-    last = next((one for one in reversed(outcome.rounds) if one.metrics), None)
+    last = outcome.last_measured
     return scoring.never_found(last.metrics, outcome.plan.data, last.errors) if last else ""
 
 
@@ -58,19 +58,21 @@ def below_a_lone_hospital(
     worse = [(name, apart) for name, apart in found if apart >= 0]
     if not worse:
         return ""
+    names = [name.replace("_", " ").replace("auc", "AUC") for name, _ in worse]
     said = " and ".join(
-        f"{'AUC' if name == 'auc' else name.replace('_', ' ')} lies {apart:.3f}"
-        for name, apart in worse
+        f"{name} lies {apart:.3f}" for name, (_, apart) in zip(names, worse, strict=True)
     )
     error = exact.get(SAMPLING_ERROR) if worse[0][0] == main_name(data) else None
     told = (
-        "cannot tell so small a difference from luck"
+        f"how large a difference of {names[-1]} one run tells was not estimated"
         if error is None
-        else f"tells differences of about {2 * math.sqrt(2) * error:.3f} and more (two standard errors)"
+        else f"one run tells differences of {names[0]} of about {2 * math.sqrt(2) * error:.3f} and more (two "
+        "standard errors)"
     )
     return (
-        f"The federated model's {said} below the best single hospital's in this run; one run over "
-        f"{exact.get(PATIENTS, 0):,.0f} held-out patients {told}: look at several runs before you conclude."
+        f"The federated model's {said} below the best single hospital's (best by {main_name(data).replace('_', ' ')}) "
+        f"in this run over {exact.get(PATIENTS, 0):,.0f} held-out patients; {told}: look at several runs before you "
+        "conclude."
     )
 
 

@@ -131,7 +131,7 @@ def _whose(study: Plan) -> str:
 def figures(outcome: Outcome) -> pd.DataFrame:
     """What the last evaluation measured, each figure with its error bar and the level of chance."""
     data = outcome.plan.data
-    last = next((one for one in reversed(outcome.rounds) if one.metrics), None)
+    last = outcome.last_measured
     names = list(last.errors) if last else []
     rows = [
         {
@@ -170,8 +170,8 @@ def _compared(outcome: Outcome) -> Iterator[tuple[str, str]]:
         ("epsilon if all other hospitals collude", [one.epsilon_alone for one in rounds]),
     ):
         most = max((value for one in spent for value in one.values()), default=0.0)
-        yield name, f"{most:.2f}" if rounds else ""
-    last = next((one for one in reversed(rounds) if one.metrics), None)
+        yield name, epsilons.at_least(most) if rounds else ""
+    last = outcome.last_measured
     if last is None:
         return
     for name in last.errors:

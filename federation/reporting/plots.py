@@ -146,7 +146,7 @@ def utility(
         axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), 3) or 1)
-    last = next((r for r in reversed(rounds) if r.metrics), None)
+    last = outcome.last_measured
     ends = f" In round {last.round} the noised {words(names[0])} is " if last else ""
     ends += f"{noised_figures.noised(last, names[0], data)}." if last else ""
     return svg(figure, f"{' and '.join(words(n, data) for n in names)} by round.{ends}")

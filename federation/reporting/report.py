@@ -114,9 +114,6 @@ def _model(
         "utility": plots.utility(outcome, exact, baselines),
         "plus_minus": noised_figures.PLUS_MINUS if any(r.metrics for r in outcome.rounds) else "",
         "unevaluated": [r.unevaluated for r in outcome.rounds if r.unevaluated],
-        "below_a_lone_hospital": noised_figures.below_a_lone_hospital(
-            final, baselines, outcome.plan.data
-        ),
         "recalls_head": ["Class", *_recalls_of(outcome, final, baselines)],
         "recalls": _recalls(outcome, final, baselines),
         "never_found": scoring.never_found(final, outcome.plan.data)
@@ -164,8 +161,8 @@ def _measured(
     outcome: Outcome, exact: Figures, baselines: Sequence[Baseline]
 ) -> list[tuple[str, str, str]]:
     """The main figures as the researcher sees them, each with what to hold it against."""
-    data, rounds = outcome.plan.data, outcome.rounds
-    measured = next((r for r in reversed(rounds) if r.metrics), None)
+    data = outcome.plan.data
+    measured = outcome.last_measured
     entries = []
     for name in plots.shown_metrics(data)[:2]:
         shown = noised_figures.noised(measured, name, data) if measured else "–"
@@ -197,7 +194,7 @@ def _compared(
         for one in baselines
     ]
     seconds = sum(record.seconds for record in outcome.rounds)
-    last = next((one for one in reversed(outcome.rounds) if one.metrics), None)
+    last = outcome.last_measured
     if last:
         seen = [noised_figures.noised(last, name, data) for name in names]
         rows.append(
@@ -230,7 +227,7 @@ def _recalls_of(
 ) -> dict[str, Callable[[str], str]]:
     """Whose recalls are known, and how each shows one."""
     data = outcome.plan.data
-    last = next((one for one in reversed(outcome.rounds) if one.metrics), None)
+    last = outcome.last_measured
     of: dict[str, Callable[[str], str]] = {}
     if last is not None:
         of["Federated, as the researcher sees it (noised)"] = partial(

@@ -55,6 +55,11 @@ class Outcome:
     stopped: str = ""
     reasons: tuple[str, ...] = ()
 
+    @property
+    def last_measured(self) -> RoundRecord | None:
+        """The last round that was evaluated; None if none was."""
+        return next((one for one in reversed(self.rounds) if one.metrics), None)
+
     def __str__(self) -> str:
         """What it came to in sentences: rounds, cost, the last noised figures with their errors."""
         said = [f"{len(self.rounds)} of {self.plan.rounds} rounds ran."]

@@ -315,7 +315,7 @@ def test_a_demo_with_a_small_budget_ends_with_what_is_left_and_keeps_what_it_has
     )  # fmt: skip
     told = ended.stdout.replace("\n", " ")
     assert ended.returncode == 1, "not all of it happened"
-    assert "Epsilon would reach 1.99 of 1.80; 1.79 is spent and 0.01 is left" in ended.stderr
+    assert "Epsilon would reach 2.00 of 1.80; 1.79 is spent and 0.01 is left" in ended.stderr
     assert "STAND-IN DATA" in told
     assert "Done" not in told
     assert "Traceback" not in told + ended.stderr

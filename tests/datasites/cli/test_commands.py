@@ -156,11 +156,11 @@ def test_decisions_are_said_in_words(ours: Ours) -> None:
     said = ours.told("requests", "approve", "latest", "--rounds", "1", "--yes")
     before, _, after = said.partition("Approved at north:")
     limits = (
-        "this signature lets it spend at most 8.00, in at most 1 of 3 training rounds, until 20"
+        "it may spend all of it (the budget is 8.00), in at most 1 of 3 training rounds, until 20"
     )
     for told in (before, after):
         assert f"study '{wanted.study}' of alice@example.org" in told
-        assert limits in told and "All of the plan costs a patient epsilon " in told
+        assert limits in told and "The whole plan costs a patient epsilon " in told
         assert "It stops after round 1 of 3: the approval covers 1 rounds." in told
     assert before.startswith("To be signed at north:")
     assert "Signed and in force." in after

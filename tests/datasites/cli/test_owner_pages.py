@@ -93,9 +93,9 @@ def test_an_owner_sees_a_new_request_reads_it_approves_it_and_takes_it_back(
     assert f"/requests/{number}" in home and 'http-equiv="refresh"' in home
     assert "<meter" in home and "skin-lesions" in home
     card = browser.look(f"/requests/{number}")
-    assert "What would leave" in card or "What leaves" in card
+    assert "What would leave" in card and "What it would cost" in card
     shown = browser.send(f"/requests/{number}/approve", days="7", epsilon="", rounds="2")
-    assert "spend at most 8.00, in at most 2 of 3 training rounds" in shown
+    assert "the budget is 8.00), in at most 2 of 3 training rounds" in shown
     assert state(ours, plan_hash) == "undecided", "shown is not signed"
     assert "Signed and in force" in browser.confirm(shown)
     assert state(ours, plan_hash) == "in force"

@@ -40,7 +40,7 @@ def visible(panel: RequestPanel) -> set[str]:
 
 def test_an_owner_approves_sees_the_rounds_and_stops_it(ours: Ours, panel: RequestPanel) -> None:
     assert "skin-lesions" in panel.budgets.value and "<meter" in panel.budgets.value
-    assert "What would leave" in panel.card.value or "What leaves" in panel.card.value
+    assert "What would leave" in panel.card.value and "What it would cost" in panel.card.value
     assert visible(panel) == {"try", "approve", "ask", "deny"}
     panel.rounds.value = "2"
     panel.buttons["approve"].click()

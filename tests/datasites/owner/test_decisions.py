@@ -79,8 +79,8 @@ def test_an_approval_says_what_was_signed(owner: Owner, plan: Plan) -> None:
     assert (signed.in_force, signed.missing, signed.draft.rounds) == (True, 0, plan.rounds)
     for words in (
         f"Approved at hospital-1: study 'test-study' of {RESEARCHER}, request 1234.",
-        "All of the plan costs a patient epsilon ",
-        f" at delta 1e-05; this signature lets it spend at most 8.00, in at most {plan.rounds} of "
+        "The whole plan costs a patient epsilon ",
+        f" at delta 1e-05; it may spend all of it (the budget is 8.00), in at most {plan.rounds} of "
         f"{plan.rounds} training rounds, until 20",
         "Signed and in force.",
     ):
@@ -116,6 +116,7 @@ def test_a_plan_that_would_stop_early_is_signed_only_on_purpose(
     assert (state := owner.requests()[0].state) is not None and state.state == "undecided"
     signed = owner.approve(evidence, anyway=True, **limits)  # type: ignore[arg-type]
     assert "It stops " in repr(signed) and signed.in_force
+    assert "it may spend at most 0.01 of it" in repr(signed)
 
 
 def test_fewer_rounds_on_purpose_are_signed_and_said(owner: Owner) -> None:

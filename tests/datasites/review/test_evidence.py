@@ -248,13 +248,18 @@ def test_the_head_has_the_verdict_and_three_numbers() -> None:
 def test_a_plan_that_runs_or_has_run_asks_nothing_more() -> None:
     for rounds, said, leaving in (
         (3, "Approved: it may run", "What leaves"),
-        (8, "It has run: nothing is left to decide", "What left"),
+        (8, "All of its rounds are paid", "What leaves"),
     ):
         shown = pack("approved", state=replace(STATE, state="in force", rounds_called=rounds))
         for text in both(shown):
             assert said in text and leaving in text
             assert "yours to decide" not in text and "Is it worth it?" not in text
-    forbidden = replace(STATE, state="in force", verdict="deny", weighed="Not any more.")
+    revoked = replace(STATE, state="revoked", rounds_called=8)
+    for text in both(pack("rejected", state=revoked)):
+        assert "All of its rounds are paid" not in text and "Vault: revoked" in text
+    forbidden = replace(
+        STATE, state="in force", verdict="deny", weighed="Not any more.", rounds_called=8
+    )
     for text in both(pack("approved", state=forbidden)):
         assert "The rules forbid it" in text and "Not any more." in text
 
@@ -264,7 +269,7 @@ def test_stand_ins_are_said_to_be_first_of_all() -> None:
     for asked, said in ((PLAN, True), (real, False)):
         for text in both(pack(plan=asked)):
             head = re.split("(?i)what would leave", text)[0]
-            assert ("STAND-INS: drawn data, no patients" in head) == said
+            assert ("STAND-INS, by its plan: drawn data, no patients" in head) == said
 
 
 def test_a_plan_that_does_not_fit_the_budget_says_by_how_much() -> None:
@@ -314,7 +319,7 @@ def test_a_card_opens_with_the_three_sentences_that_decide() -> None:
     assert f"noised sums over at least {PLAN.min_hospitals} hospitals" in text
     assert f"{sum(each.bytes_in_all for each in shown.disclosures):,} bytes in all" in text
     assert (
-        f"against {OLD.study}, the newest other plan approved here, the number of rounds, its name changed;"
+        f"against {OLD.study} (the newest other plan approved here): the number of rounds, its name."
         in text
     )
     first = pack(state=replace(STATE, last_approved="")).text()

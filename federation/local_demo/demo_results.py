@@ -27,7 +27,7 @@ from syft_code.privacy import epsilons
 from syft_code.recipes.recipe import DataSpec
 
 WORKERS = 2
-NAMES_WIDE, COSTS_WIDE = 24, 9
+NAMES_WIDE, COSTS_WIDE, FIGURES_WIDE = 22, 9, len("0.667 ± 0.027")
 """Columns of the table, so that all of it fits on a terminal of 80."""
 MEASURED_ROUNDS = 12
 """A report's line has about so many points: each costs a look at everybody's held-out patients."""
@@ -105,10 +105,11 @@ def table(outcome: Outcome, found: DemoResults) -> Table:
     drawn = Table(
         Column("Model", min_width=NAMES_WIDE),
         *(Column(head, max_width=COSTS_WIDE) for head in costs),
-        *(Column(plots.words(name).replace(" ", "\n"), no_wrap=True) for name in shown),
+        *(Column(plots.words(name).replace(" ", "\n"), min_width=FIGURES_WIDE) for name in shown),
         title="Exact figures on held-out patients: possible only in a demo, which owns all data",
         box=box.SIMPLE_HEAD,
-        pad_edge=False,
+        padding=0,
+        show_edge=False,
     )
 
     def add(name: str, spent: str, alone: str, cells: Iterable[str]) -> None:

@@ -459,14 +459,18 @@ class Owner:
         )
 
     def ask(self, evidence: Evidence, question: str) -> SignedDecision:
-        """Ask the researcher something; the request stays undecided until you decide."""
+        """Ask the researcher something; what was decided, or not yet, stays as it is."""
         plan_hash = evidence.subject
         self._vault.perform(owner_actions.AskResearcher(plan_hash=plan_hash, reason=question))
         self._tell(lambda: self._desk.add_note(plan_hash, question))
         subject = decisions.subject(evidence)
-        return SignedDecision(
-            sentence=f"Asked about {subject}. The request stays undecided until you decide."
+        decided = evidence.state is not None and evidence.state.state != "undecided"
+        stays = (
+            "What was decided stays: `revoke` stops it."
+            if decided
+            else "The request stays undecided until you decide."
         )
+        return SignedDecision(sentence=f"Asked about {subject}. {stays}")
 
     # Ledger and audit log
 

@@ -319,6 +319,8 @@ def disagreement(status: str, state: vault_api.PlanStatus | None) -> str:
 
 def _verdict(plan: Plan, state: vault_api.PlanStatus) -> tuple[Tone, str]:
     """What was decided, else the policy's answer; a plan that stops early is never one that the rules simply allow."""
+    if state.state in ("denied", "revoked"):
+        return "bad", "Refused: nothing of it runs any more"
     if state.stops and state.verdict != "deny":
         return "bad", f"It does not fit: {state.rounds_that_fit} of {plan.rounds} rounds would run"
     if _is_settled(state):

@@ -257,6 +257,7 @@ def test_a_plan_that_runs_or_has_run_asks_nothing_more() -> None:
     revoked = replace(STATE, state="revoked", rounds_called=8)
     for text in both(pack("rejected", state=revoked)):
         assert "All of its rounds are paid" not in text and "Vault: revoked" in text
+        assert "Refused: nothing of it runs any more" in text and "yours to decide" not in text
     forbidden = replace(
         STATE, state="in force", verdict="deny", weighed="Not any more.", rounds_called=8
     )

@@ -51,8 +51,8 @@ def list_requests(state: State = STATE, name: Name = "", as_json: AsJson = False
     if not requests:
         cli_output.sentence(f"Nobody has asked {owner.name} for anything yet.")
         return
-    columns = ("Request", "Study", "Researcher", "Asset", "State", "Costs", "Rounds")
-    cli_output.table(columns, [request_selection.row(request) for request in requests])
+    columns = ("Request", "Study", "State", "Costs", "Rounds", "Researcher")
+    cli_output.table(columns, [request_selection.row(request) for request in requests], kept=3)
 
 
 @app.command(cls=Command)

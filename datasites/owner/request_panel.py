@@ -320,7 +320,7 @@ def _gauge(ledger: LedgerSummary) -> str:
 
 def _line(evidence: Evidence) -> str:
     """A request in a line of the list."""
-    number, study, researcher, _, state, cost, _ = request_selection.row(evidence)
+    number, study, state, cost, _, researcher = request_selection.row(evidence)
     return visible(f"{study} of {researcher}: {state}, {cost or 'no cost known'} ({number})")
 
 

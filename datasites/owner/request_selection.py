@@ -73,7 +73,7 @@ def to_decide(requests: Sequence[Evidence], wanted: str, seen: SeenRequests) -> 
         raise Refused(
             f"'latest' must be a request that you have seen, and request {name[:SHORT]} of "
             f"{request.request.researcher} is new since you last listed them: see it with "
-            f"`consilium requests show {name[:SHORT]} --hospital {request.hospital}`, then decide on it."
+            f"`consilium requests show {name[:SHORT]} --hospital {request.hospital}` (and the --state that you gave), then decide on it."
         )
     return request
 
@@ -107,11 +107,10 @@ def row(evidence: Evidence) -> tuple[str, ...]:
     return (
         evidence.request_id[:SHORT],
         shown["study"] or "no plan",
-        evidence.request.researcher,
-        shown["asset"] or "",
-        f"{state} (the front desk says {evidence.status})" if evidence.disagreement else state,
+        f"{state}, desk: {evidence.status}" if evidence.disagreement else state,
         cost,
         rounds_run(evidence),
+        evidence.request.researcher,
     )
 
 

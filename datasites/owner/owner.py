@@ -464,12 +464,11 @@ class Owner:
         self._vault.perform(owner_actions.AskResearcher(plan_hash=plan_hash, reason=question))
         self._tell(lambda: self._desk.add_note(plan_hash, question))
         subject = decisions.subject(evidence)
-        decided = evidence.state is not None and evidence.state.state != "undecided"
-        stays = (
-            "What was decided stays: `revoke` stops it."
-            if decided
-            else "The request stays undecided until you decide."
-        )
+        state = "undecided" if evidence.state is None else evidence.state.state
+        stays = {
+            "undecided": "The request stays undecided until you decide.",
+            "in force": "The approval stays in force: `revoke` stops it.",
+        }.get(state, "What was decided stays.")
         return SignedDecision(sentence=f"Asked about {subject}. {stays}")
 
     # Ledger and audit log

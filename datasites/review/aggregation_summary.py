@@ -8,7 +8,7 @@ from syft_code.secret_sharing.vector_layout import VectorLayout
 
 _RULES = {
     "median": "the median of the groups' means in each coordinate",
-    "trimmed_mean": "the mean without the wrapped groups in each coordinate",
+    "trimmed_mean": "the mean without the outermost groups in each coordinate",
     "krum": "the mean of the one group that lies closest to the others (Krum)",
     "multi_krum": "the mean of the groups that lie closest together (multi-Krum)",
     "geometric_median": "the geometric median of the groups' means",

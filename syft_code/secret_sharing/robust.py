@@ -9,7 +9,7 @@ anything at all:
 | rule             | rows needed       | what comes out                                        |
 |------------------|-------------------|-------------------------------------------------------|
 | median           | 2 tolerated + 1   | in each coordinate, the middle row's                  |
-| trimmed_mean     | 2 tolerated + 1   | in each coordinate, the mean without the wrapped    |
+| trimmed_mean     | 2 tolerated + 1   | in each coordinate, the mean without the outermost    |
 | krum             | 2 tolerated + 3   | the one row whose neighbours are closest              |
 | multi_krum       | 2 tolerated + 3   | the mean of the rows - tolerated - 2 best such rows   |
 | geometric_median | 2 tolerated + 1   | the point with the least sum of distances to all rows |
@@ -219,12 +219,12 @@ def _blocks(rows: Rows) -> Iterator[slice]:
         yield slice(start, start + BLOCK)
 
 
-def _trimmed(rows: Rows, wrapped: int) -> Vector:
-    """In each coordinate the mean without the `wrapped` least and as many largest."""
+def _trimmed(rows: Rows, outermost: int) -> Vector:
+    """In each coordinate the mean without the `outermost` least and as many largest."""
     middle = np.empty(rows.shape[1])
     for part in _blocks(rows):
         ordered = np.sort(rows[:, part], axis=0)
-        middle[part] = ordered[wrapped : len(rows) - wrapped].mean(axis=0)
+        middle[part] = ordered[outermost : len(rows) - outermost].mean(axis=0)
     return middle
 
 

@@ -809,7 +809,7 @@ def test_a_card_says_how_it_is_added_up(changes: dict[str, Any], words: str) -> 
     ("rule", "words"),
     [
         ("median", "the median of the groups' means"),
-        ("trimmed_mean", "without the wrapped groups"),
+        ("trimmed_mean", "without the outermost groups"),
         ("krum", "closest to the others (Krum)"),
         ("multi_krum", "(multi-Krum)"),
         ("geometric_median", "the geometric median"),

@@ -2,7 +2,7 @@
 
     python -m benchmarks.feature_means
 
-    encoders/skin_centred_COUNT_SEED.safetensors    256 or 1,024 drawn axes, and the mean that `grids/skin_mean.toml` releases
+    encoders/skin_centred_COUNT_SEED.safetensors    384 or 1,024 drawn axes, and the mean that `grids/skin_mean.toml` releases
 
 The study of the mean is simulated as any other, over the same hospitals and the same training patients
 as the seed's cells of the grid, with the noise that its epsilon asks for, drawn apart from theirs.
@@ -38,7 +38,7 @@ from syft_code.runtime.encoder_files import FOLDER
 
 GRID = Path(__file__).parent / "grids" / "skin_mean.toml"
 START = Path("runs/start/feature_mean.npy")
-AXES = (256, 1024)
+AXES = (384, 1024)
 NOISE_SEED = 1000
 """What the noise of these studies is drawn from lies so far from the grid's seeds."""
 RARE = "df"
@@ -59,7 +59,9 @@ def main() -> None:
         whole = federated_dataset.load(
             study.name, data=study.data, split=study.splits[0], seed=seed, options=study.options
         )
-        np.save(START, feature_mean.start(_encoder(experiment), whole.spec, all_answered=RARE))
+        np.save(
+            START, feature_mean.start(*_encoders(experiment), data=whole.spec, all_answered=RARE)
+        )
         (one,) = cell.cells(replace(experiment, seeds=(seed,)))
         mean = _mean(one, whole)
         for count in AXES:
@@ -68,12 +70,12 @@ def main() -> None:
             typer.echo(str(file))
 
 
-def _encoder(experiment: Experiment) -> Encoder:
-    (layer,) = experiment.plan["recipe"]["model"]["layers"]
-    found: Encoder = canonical.parse(
-        Encoder, canonical.encode(layer), what="encoder", error=InvalidInput
-    )
-    return found
+def _encoders(experiment: Experiment) -> list[Encoder]:
+    layers = experiment.plan["recipe"]["model"]["layers"]
+    return [
+        canonical.parse(Encoder, canonical.encode(layer), what="encoder", error=InvalidInput)
+        for layer in layers
+    ]
 
 
 def _mean(one: Cell, whole: HospitalData) -> NDArray[np.float32]:

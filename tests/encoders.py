@@ -54,9 +54,10 @@ def layer(data: bytes, **changes: object) -> Encoder:
     return Encoder(**{**fields, **changes})  # type: ignore[arg-type]
 
 
-def recipe(data: bytes, *, axes: int = 0, facts: bool = False) -> Recipe:
-    """A linear head on the features of this file, perhaps along so many drawn axes."""
-    front = (layer(data), *((Projection(features=axes, seed=5),) if axes else ()))
+def recipe(*files: bytes, axes: int = 0, facts: bool = False) -> Recipe:
+    """A linear head on the features of these files side by side, perhaps along so many drawn axes."""
+    looking = tuple(layer(data) for data in files)
+    front = (*looking, *((Projection(features=axes, seed=5),) if axes else ()))
     model = Fusion(image=front) if facts else LayerStack(layers=front)
     return Recipe(model=model, loss=CrossEntropy())
 

@@ -54,10 +54,13 @@ class EncodedPictures:
         Raises:
             Unavailable: if a file of the front is not on this machine.
         """
-        for layer in front(model):
-            features = self._features(layer, cohort.images, on_done)
-            cohort = replace(cohort, images=features)
-        return cohort
+        layers = front(model)
+        if not layers:
+            return cohort
+        features = frozen_features.through(
+            layers, cohort.images, lambda layer, images: self._features(layer, images, on_done)
+        )
+        return replace(cohort, images=features)
 
     def _features(
         self, layer: FixedLayer, images: Images, on_done: Callable[[int], None]

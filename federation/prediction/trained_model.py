@@ -25,6 +25,7 @@ from syft_code.errors import InvalidInput, Refused, require
 from syft_code.models import frozen_features, networks
 from syft_code.models.threads import one_thread
 from syft_code.privacy import epsilons
+from syft_code.recipes.encoders import FixedLayer
 from syft_code.recipes.recipe import front
 from syft_code.runtime.encoder_files import FOLDER, EncoderFiles
 
@@ -142,11 +143,12 @@ class TrainedModel:
 
     def _entering(self, images: Images) -> Images:
         """What the network takes of slices: themselves, or what its front says of each; kept nowhere."""
-        for layer in front(self.saved.recipe.model):
-            sha256 = layer.file_sha256
-            file = self.encoders.read(sha256, called=layer.title) if sha256 else b""
-            images = frozen_features.encoded(layer, images, file)
-        return images
+        return frozen_features.through(front(self.saved.recipe.model), images, self._said)
+
+    def _said(self, layer: FixedLayer, images: Images) -> NDArray[np.float32]:
+        sha256 = layer.file_sha256
+        file = self.encoders.read(sha256, called=layer.title) if sha256 else b""
+        return frozen_features.encoded(layer, images, file)
 
 
 def load(

@@ -1,4 +1,4 @@
-"""The mean of an encoder's features, released under privacy by an ordinary study of one round.
+"""The mean of one or several encoders' features, released under privacy by an ordinary study of one round.
 
     a head that gives every picture to one class ─ one step over all patients ─▶ that class's weights
                                                                              = minus the mean of the others' rows
@@ -28,17 +28,17 @@ ANSWER = 20.0
 """The bias of the class that is always answered: any other has a probability below 1e-8."""
 
 
-def suggested(encoder: Encoder, *, noise_multiplier: float = 5.0) -> Suggestion:
+def suggested(*encoders: Encoder, noise_multiplier: float = 5.0) -> Suggestion:
     """The study that releases the mean: one step over all patients, noise shared, nothing evaluated.
 
     Training costs epsilon .73 at delta 1e-5 by itself (1.33 if all other hospitals collude, with sums over four),
     and far less beside a later study: together with one of epsilon 7.93 it is 8.0. Its start weights are `start`'s.
     """
     return Suggestion(
-        recipe=Recipe(model=LayerStack(layers=(encoder,)), loss=CrossEntropy()),
+        recipe=Recipe(model=LayerStack(layers=encoders), loss=CrossEntropy()),
         dp_sgd=DpSgd(
             noise_multiplier=noise_multiplier,
-            max_grad_norm=math.ceil(math.sqrt(2 * (encoder.features + 1))),
+            max_grad_norm=math.ceil(math.sqrt(2 * (_features(encoders) + 1))),
             sample_rate=1.0,
             steps=1,
         ),
@@ -49,7 +49,7 @@ def suggested(encoder: Encoder, *, noise_multiplier: float = 5.0) -> Suggestion:
     )
 
 
-def start(encoder: Encoder, data: DataSpec, *, all_answered: str) -> Weights:
+def start(*encoders: Encoder, data: DataSpec, all_answered: str) -> Weights:
     """The weights to start from: nothing but a bias for one class.
 
     Patients of that class have no part in the mean, so take one that few have.
@@ -65,7 +65,7 @@ def start(encoder: Encoder, data: DataSpec, *, all_answered: str) -> Weights:
     )
     bias = np.zeros(len(data.classes), np.float32)
     bias[data.classes.index(all_answered)] = ANSWER
-    return np.concatenate([np.zeros(len(bias) * encoder.features, np.float32), bias])
+    return np.concatenate([np.zeros(len(bias) * _features(encoders), np.float32), bias])
 
 
 def released(recipe: Recipe, data: DataSpec, weights: Weights) -> NDArray[np.float32]:
@@ -80,8 +80,8 @@ def released(recipe: Recipe, data: DataSpec, weights: Weights) -> NDArray[np.flo
     """
     layers = recipe.model.layers if isinstance(recipe.model, LayerStack) else ()
     require(
-        len(layers) == 1 and isinstance(layers[0], Encoder),
-        "The model must be that of a study of `feature_mean.suggested`, a linear layer on an encoder, and "
+        bool(layers) and all(isinstance(layer, Encoder) for layer in layers),
+        "The model must be that of a study of `feature_mean.suggested`, a linear layer on encoders, and "
         "this one is another.",
         error=InvalidInput,
     )
@@ -98,3 +98,7 @@ def released(recipe: Recipe, data: DataSpec, weights: Weights) -> NDArray[np.flo
     )
     rows = weights[:-classes].reshape(classes, -1)
     return np.asarray(rows[answered] / went, dtype=np.float32)
+
+
+def _features(encoders: tuple[Encoder, ...]) -> int:
+    return sum(encoder.features for encoder in encoders)

@@ -1,6 +1,7 @@
 """What stands ahead of all training and never changes: an encoder and a projection, or wavelets.
 
     pictures ─ Encoder, a file ─▶ features ─ Projection, a file or a seed ─▶ fewer ─▶ the network's input
+             ─ a second Encoder ─▶ beside them
              ─ Scattering ─▶ means over space ─▶ the same
 
 Each layer is asked about each picture once, and what it says stands in the place of the pictures from
@@ -28,7 +29,7 @@ from syft_code.errors import InvalidData, require
 from syft_code.models import encoder_networks, encoder_weights, networks
 from syft_code.models.scattering import ScatteringTransform
 from syft_code.models.threads import one_thread
-from syft_code.recipes.encoders import Encoder, Projection, encoder
+from syft_code.recipes.encoders import Encoder, FixedLayer, Projection, encoder
 from syft_code.recipes.layers import KeptLayer, Scattering
 
 SCATTERED_AT_ONCE = 32
@@ -75,6 +76,23 @@ def encoded(
             features[start : start + at_once, :, 0, 0] = compute(part).numpy()
             on_done(start + len(part))
     return features
+
+
+def through(
+    front: tuple[FixedLayer, ...],
+    pictures: Images,
+    encode: Callable[[FixedLayer, Images], NDArray[np.float32]],
+) -> Images:
+    """What a whole front makes of pictures, the pictures themselves if it is empty; `encode` asks one layer.
+
+    Encoders all look at the pictures and stand side by side, a projection takes what they say.
+    """
+    now = pictures
+    for layer in front:
+        said = encode(layer, now if isinstance(layer, Projection) else pictures)
+        beside = isinstance(layer, Encoder) and now is not pictures
+        now = np.concatenate([now, said], axis=1) if beside else said
+    return now
 
 
 def with_drawn_features(mock: Cohort, features: int | None) -> Cohort:

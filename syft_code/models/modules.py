@@ -63,6 +63,17 @@ class FusedModule(nn.Module):
         return logits
 
 
+class Scaled(nn.Module):
+    """What comes in, times a number."""
+
+    def __init__(self, factor: float) -> None:
+        super().__init__()
+        self.factor = factor
+
+    def forward(self, values: Float[Tensor, "batch ..."]) -> Float[Tensor, "batch ..."]:
+        return values * self.factor
+
+
 class Prefix(nn.Module):
     """The first layers of a network that no training changes: their outputs need computing once."""
 
@@ -216,6 +227,8 @@ def fused(model: Fusion, *, pixels: Shape, facts: int, classes: int) -> FusedMod
     """Both branches and the head with its last linear layer."""
     image, image_shape = _chain(model.image, pixels)
     table, table_shape = _chain(model.facts, (facts,))
+    if model.facts_scale != 1.0:
+        table.insert(0, Scaled(model.facts_scale))
     head, shape = _chain(model.head, (math.prod(image_shape) + table_shape[0],))
     last = nn.Linear(shape[0], classes)
     return FusedModule(nn.Sequential(*image), nn.Sequential(*table), nn.Sequential(*head, last))
@@ -249,8 +262,9 @@ def _layer(layer: Layer, shape: Shape) -> nn.Module:
             return nn.MaxPool2d(size) if function == "max" else nn.AvgPool2d(size)
         case GlobalAverage():
             return nn.AdaptiveAvgPool2d(1)
-        case Encoder(features=features) | Projection(features=features):
-            return FrontOutput(features)
+        case Encoder() | Projection():
+            row, _ = layers.after(layer, shape)
+            return FrontOutput(row[0])
         case Scattering(scales=scales, angles=angles, groups=groups):
             return ScatteringTransform(
                 height=shape[1], width=shape[2], scales=scales, angles=angles, groups=groups

@@ -46,6 +46,7 @@ from syft_code.plans.shared_noise import NoiseGrid, SharedNoise
 from syft_code.plans.study_purpose import StudyPurpose
 from syft_code.recipes import local_norms
 from syft_code.recipes.architectures import Fusion, LayerStack
+from syft_code.recipes.encoders import Projection
 from syft_code.recipes.layers import KeptLayer, Layer, Lstm
 from syft_code.recipes.recipe import (
     MAX_PARAMETERS,
@@ -109,7 +110,7 @@ class Plan:
     release_schedule: ReleaseSchedule | None = None
     shared_noise: SharedNoise | None = None
     purpose: StudyPurpose | None = None
-    format: Annotated[int, Field(ge=9, le=9)] = 9
+    format: Annotated[int, Field(ge=10, le=10)] = 10
 
     def __post_init__(self) -> None:
         require_recipe(self.recipe)
@@ -185,6 +186,16 @@ class Plan:
         """How many numbers a picture is after so many of these layers, or all; None of pixels."""
         fixed = self.computed_once[:layers]
         return features_after(fixed, self.data) if fixed else None
+
+    def features_said(self, place: int) -> int:
+        """How many numbers the one layer of `computed_once` with this number, from 0, says of a picture."""
+        before = 0 if self.features_entering(place) else self.kept_features(place) or 0
+        return (self.kept_features(place + 1) or 0) - before
+
+    def features_entering(self, place: int) -> int | None:
+        """How many numbers a picture is where that layer takes it; None of pixels."""
+        along = isinstance(self.computed_once[place], Projection)
+        return self.kept_features(place) if along else None
 
     @property
     def noise_grid(self) -> NoiseGrid | None:

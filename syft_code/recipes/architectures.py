@@ -20,6 +20,7 @@ from syft_code.recipes.encoders import Encoder
 from syft_code.recipes.layers import Activation, Conv, GroupNorm, Layers, Shape, Width
 
 MOST_LEVELS = 6
+MOST_FACTS_SCALE = 100.0
 _OF_A_LEVEL = 16
 """A U-Net's level: three numbers a convolution on the way down and up, what is pooled and put together."""
 
@@ -42,12 +43,15 @@ class Fusion:
 
     Each branch is laid out in a row, the image's before the facts'; the head's layers stand on
     that row, and a linear layer to the classes is added at the end. A branch without layers gives
-    what came in. Parameters stand in the order image, facts, head.
+    what came in. Parameters stand in the order image, facts, head. The facts are multiplied by
+    `facts_scale` as they come in: hundreds of features of a picture move the head's weights so much
+    faster that a few facts, mostly zeros and ones, would hardly be learned in as many steps.
     """
 
     image: Layers
     facts: Layers = ()
     head: Layers = ()
+    facts_scale: Annotated[float, Field(gt=0, le=MOST_FACTS_SCALE)] = 1.0
     kind: Literal["fusion"] = "fusion"
 
 

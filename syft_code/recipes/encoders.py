@@ -48,7 +48,8 @@ _BATCH_NORM_EPSILON = {"efficientnet-lite": 1e-3, "mobilenet": 1e-5, "resnet": 1
 class Encoder:
     """A public network that nobody here trains, and what it says of a picture.
 
-    It is the first layer. The picture is brought to `input_px` by bilinear interpolation. With `pool`
+    It is the first layer. Another encoder right after it looks at the same picture, and its numbers stand
+    beside those of the first. The picture is brought to `input_px` by bilinear interpolation. With `pool`
     "last" the means over space of the network's last map are taken, with "stages" also those after
     its later stages (`KnownEncoder.taps`). Each number becomes the root of its size with its sign, then
     all numbers of one picture are put to mean 0 and deviation 1; with "maps", which an `EncoderDecoder`
@@ -111,7 +112,7 @@ class Encoder:
 class Projection:
     """Features along fixed axes, each picture's row put to a mean square of 1.
 
-    It stands right after an encoder. With `axes_sha256` the axes are those of a file with that hash,
+    It stands right after an encoder, or several. With `axes_sha256` the axes are those of a file with that hash,
     learned from public pictures, or drawn about a mean that a study has released; without it they are drawn from `seed`, orthogonal to each other.
     What privacy costs grows with the number of trained parameters, so fewer axes cost less.
     """
@@ -142,6 +143,8 @@ class Projection:
 
 
 FixedLayer = Encoder | Projection
+MOST_BESIDE = 4
+"""So many encoders may stand side by side."""
 AnyLayer = TypeVar("AnyLayer")
 
 

@@ -13,7 +13,7 @@ from pydantic import Field
 
 from syft_code import canonical
 from syft_code.errors import require
-from syft_code.recipes.encoders import Encoder, FixedLayer, Projection
+from syft_code.recipes.encoders import MOST_BESIDE, Encoder, FixedLayer, Projection
 
 MAX_WIDTH = 1024
 MAX_LAYERS = 64
@@ -149,15 +149,23 @@ def apply(layers: Layers, entering: Shape, *, of: str = "") -> tuple[Shape, list
     shape, counts = entering, []
     for position, layer in enumerate(layers, start=1):
         where = f"{of}layer {position} ({layer.kind})"
-        if isinstance(layer, Lstm | Scattering | Encoder):
+        if isinstance(layer, Lstm | Scattering):
             require(position == 1, f"An {layer.kind} must be the first layer, but is {where}.")
+        ahead = layers[: position - 1]
+        only_encoders = all(isinstance(one, Encoder) for one in ahead)
+        if isinstance(layer, Encoder):
+            require(
+                only_encoders and len(ahead) < MOST_BESIDE,
+                f"An encoder must be the first layer, or the second to number {MOST_BESIDE} after other encoders, "
+                f"but is {where}.",
+            )
         require(
             not (isinstance(layer, Encoder) and layer.pool == "maps"),
             f'An encoder with the pool "maps" must stand in an encoder-decoder, but is {where}.',
         )
         if isinstance(layer, Projection):
             require(
-                position == 2 and isinstance(layers[0], Encoder),
+                position > 1 and only_encoders,
                 f"A projection must stand right after an encoder, but is {where}.",
             )
         shape, count = after(layer, shape, where)
@@ -245,6 +253,8 @@ def _after_pixels(layer: Layer, shape: Shape, where: str) -> tuple[Shape, int]:
             return (layer.units, 1, 1), 4 * layer.units * (width + layer.units + 1)
         case Scattering():
             return _after_scattering(layer, shape, where), 0
+        case Encoder() if channels > 3 and (height, width) == (1, 1):
+            return (channels + layer.features, 1, 1), 0  # it stands beside the encoders before it
         case Encoder():
             require(
                 channels == 3,

@@ -3,6 +3,8 @@
     cohort ─ encoder, in a contained process ─▶ file ─ projection ─▶ file ─▶ a round trains on this
            ─ means of wavelets, in the same  ─▶ file ─▶
 
+Where several encoders look at the pictures, the second's file holds what both say, and so on.
+
 A file is a cohort's, with features in the place of pictures; its name holds the hashes of the cohort,
 of the layers and of its own bytes. It lies in the vault's folder, as private as the cohort itself. It
 is no source of truth: one that is missing or changed is computed anew.
@@ -73,7 +75,7 @@ class EncodedCohorts:
         before = cohort
         for place, layers in enumerate(steps(plan.computed_once)):
             stem = f"{cohort.sha256}.{_key(layers)}"
-            before = self._known(stem) or self._computed(plan, place, before, stem)
+            before = self._known(stem) or self._computed(plan, place, cohort, before, stem)
         return before
 
     def without(self, cohort_sha256: str, new_sha256: str, tokens: Collection[str]) -> None:
@@ -111,19 +113,25 @@ class EncodedCohorts:
             self._checked[path] = mark
         return True
 
-    def _computed(self, plan: Plan, place: int, before: CohortOnDisk, stem: str) -> CohortOnDisk:
-        layer, whole = plan.computed_once[place], cohort_file.without_images(before.path)
+    def _computed(
+        self, plan: Plan, place: int, pictures: CohortOnDisk, before: CohortOnDisk, stem: str
+    ) -> CohortOnDisk:
+        layer, whole = plan.computed_once[place], cohort_file.without_images(pictures.path)
+        beside = place > 0 and plan.features_entering(place) is None
+        entering = pictures if beside else before
         job = EncodingJob(
             plan=plan.encode().decode(),
             place=place,
-            cohort_sha256=before.sha256,
+            cohort_sha256=entering.sha256,
             pictures=len(whole.cohort.images),
         )
         raw = self._worker.run(
-            job, self._file(layer), before.path, on_step=_told(layer, job.pictures)
+            job, self._file(layer), entering.path, on_step=_told(layer, job.pictures)
         )
-        shape = (job.pictures, plan.kept_features(place + 1) or 0, 1, 1)
-        features = np.frombuffer(raw, "<f4").reshape(shape)
+        features = np.frombuffer(raw, "<f4").reshape(job.pictures, plan.features_said(place), 1, 1)
+        if beside:
+            others = cohort_file.unpack_encoded(before.path.read_bytes()).cohort.images
+            features = np.concatenate([others, features], axis=1)
         encoded = replace(whole, cohort=replace(whole.cohort, images=features))
         return self._keep(stem, cohort_file.pack(encoded))
 

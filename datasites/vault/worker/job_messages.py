@@ -36,8 +36,8 @@ class TrainingJob:
 class EncodingJob:
     """What layer number `place` of a plan's front says of each picture of a cohort; its body is the layer's file.
 
-    The cohort that comes with it is the vault's own for place 0, else what the layer before made of
-    it; it has so many `pictures`, which the vault has counted.
+    The cohort that comes with it is the vault's own where the layer looks at pictures, else what the layers
+    before made of it; it has so many `pictures`, which the vault has counted.
     """
 
     plan: str

@@ -478,6 +478,9 @@ def test_a_model_of_pictures_and_facts_is_described_branch_by_branch() -> None:
     for text in both(pack(plan=replace(PLAN, data=with_facts, recipe=recipe))):
         assert "the image through fixed scattering (2 scales, 4 angles, in 3 groups)" in text
         assert "the facts through linear 4, tanh; both side by side through group norm 2" in text
+    recipe = replace(PLAN.recipe, model=replace(fused, facts_scale=2.5))
+    for text in both(pack(plan=replace(PLAN, data=with_facts, recipe=recipe))):
+        assert "the facts, times 2.5, through linear 4, tanh" in text
     series = replace(
         PLAN.data, kind="series", channels=("vitals",), height_px=24, width_px=5, positive=""
     )

@@ -61,6 +61,19 @@ def test_a_picture_is_encoded_once_also_among_others_and_by_another_process(
     )
 
 
+def test_two_encoders_are_kept_apart_and_stand_side_by_side(
+    pictures: EncodedPictures, tmp_path: Path
+) -> None:
+    (tmp_path / "files" / "second.pth").write_bytes(encoders.file(seed=1))
+    model = encoders.recipe(FILE, encoders.file(seed=1), facts=True).model
+    whole, done = cohort(3, seed=1), []
+    alone = pictures.cohort(whole, encoders.recipe(FILE, facts=True).model, on_done=done.append)
+    both = pictures.cohort(whole, model, on_done=done.append)
+    assert done == [1, 2, 3, 1, 2, 3]
+    assert both.images.shape[1] == 2 * alone.images.shape[1]
+    np.testing.assert_array_equal(both.images[:, : alone.images.shape[1]], alone.images)
+
+
 def test_a_broken_file_of_features_is_computed_again(
     pictures: EncodedPictures, tmp_path: Path
 ) -> None:

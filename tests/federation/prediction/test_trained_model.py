@@ -217,8 +217,11 @@ def test_facts_that_are_not_there_count_as_missing(skin_demo, tmp_path: Path) ->
 
 
 def test_an_encoder_looks_at_a_picture_first(skin_demo, tmp_path: Path) -> None:
-    weights = encoders.file()
-    recipe, data = encoders.recipe(weights, axes=4), ham10000.spec(size_px=16, stand_in=True)
+    weights, second = encoders.file(), encoders.file(seed=1)
+    recipe, data = (
+        encoders.recipe(weights, second, axes=4),
+        ham10000.spec(size_px=16, stand_in=True),
+    )
     path = drawn.untrained(tmp_path / "e.safetensors", recipe, data, skin_demo.outcome.plan)
     picture = drawn.picture(tmp_path / "a.png")
     model = trained_model.load(path, unchecked=True)
@@ -226,12 +229,17 @@ def test_an_encoder_looks_at_a_picture_first(skin_demo, tmp_path: Path) -> None:
         model.probabilities(picture)
     (tmp_path / "files").mkdir()
     (tmp_path / "files" / "encoder.pth").write_bytes(weights)
+    (tmp_path / "files" / "second.pth").write_bytes(second)
     found = dataclasses.replace(model, encoders=EncoderFiles(tmp_path / "files")).probabilities(
         picture
     )
     images = unlabelled.slices(picture, data).images
-    for layer, file in zip(front(recipe.model), (weights, b""), strict=True):
-        images = frozen_features.encoded(layer, images, file)
+    one, other, along = front(recipe.model)
+    rows = [
+        frozen_features.encoded(one, images, weights),
+        frozen_features.encoded(other, images, second),
+    ]
+    images = frozen_features.encoded(along, np.concatenate(rows, axis=1), b"")
     with torch.inference_mode():
         logits = model.network()(*networks.inputs(images, np.zeros((1, 0), np.float32)))
     assert np.allclose(found.values, logits.softmax(1).numpy(), atol=1e-5)

@@ -24,7 +24,7 @@ from tests import encoders, plans
 FILE = encoders.file()
 ENCODER = encoders.layer(FILE)
 STUDY = feature_mean.suggested(ENCODER)
-START = feature_mean.start(ENCODER, plans.SKIN, all_answered="df")
+START = feature_mean.start(ENCODER, data=plans.SKIN, all_answered="df")
 COMMON = 2.0
 """What all rows of the tests have in common, beside what differs."""
 
@@ -131,7 +131,7 @@ def test_a_model_of_another_study_holds_no_mean() -> None:
 
 def test_the_class_that_is_left_out_must_be_one_of_the_datas() -> None:
     with pytest.raises(InvalidInput, match=r"must be one of akiec, bcc, .* got 'none'"):
-        feature_mean.start(ENCODER, plans.SKIN, all_answered="none")
+        feature_mean.start(ENCODER, data=plans.SKIN, all_answered="none")
 
 
 def test_more_axes_than_features_are_one_sentence() -> None:
@@ -142,3 +142,18 @@ def test_more_axes_than_features_are_one_sentence() -> None:
 def test_the_clip_norm_follows_the_encoder() -> None:
     wide = Encoder(name="resnet50", weights_sha256="0" * 64)
     assert feature_mean.suggested(wide).dp_sgd.max_grad_norm == 88
+    assert feature_mean.suggested(wide, wide).dp_sgd.max_grad_norm == 124
+
+
+def test_of_two_encoders_the_mean_is_of_both_rows() -> None:
+    second = encoders.layer(encoders.file(seed=1))
+    study = feature_mean.suggested(ENCODER, second)
+    start = feature_mean.start(ENCODER, second, data=plans.SKIN, all_answered="df")
+    assert len(start) == 7 * (2 * ENCODER.features + 1)
+    weights = start.copy()
+    mean = np.arange(2 * ENCODER.features, dtype=np.float32)
+    answered = plans.SKIN.classes.index("df")
+    weights.reshape(-1)[:-7].reshape(7, -1)[answered] = -0.5 * mean
+    weights[-7 + answered] -= 0.5
+    found = feature_mean.released(study.recipe, plans.SKIN, weights)
+    np.testing.assert_allclose(found, mean, rtol=1e-5)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch.nn import functional
 
 from syft_code import canonical
+from syft_code.cohort import Images
 from syft_code.errors import InvalidData, InvalidPlan
 from syft_code.models import (
     encoder_networks,
@@ -26,7 +27,7 @@ from syft_code.models import (
     networks,
 )
 from syft_code.recipes.architectures import LayerStack
-from syft_code.recipes.encoders import EncoderName, Projection, Views, encoder
+from syft_code.recipes.encoders import EncoderName, FixedLayer, Projection, Views, encoder
 from syft_code.recipes.layers import GlobalAverage, Linear, Scattering
 from syft_code.recipes.recipe import CrossEntropy, Recipe, computed_once, features_after
 from syft_code.runtime.encoder_files import PACKAGES, EncoderFiles
@@ -147,6 +148,24 @@ def test_every_networks_maps_have_the_sizes_that_are_counted_without_it(name: En
     }
     maps = encoder_networks.maps(name, weights, torch.zeros((1, 3, 37, 37)))
     assert [(one.shape[1], one.shape[2]) for one in maps] == list(encoder(name).maps(37))
+
+
+def test_encoders_stand_side_by_side_and_a_projection_takes_what_all_of_them_say() -> None:
+    files = (encoders.file(), encoders.file(seed=1))
+    recipe = encoders.recipe(*files, axes=5)
+    images = np.random.default_rng(3).integers(0, 256, (4, 3, 16, 16), dtype=np.uint8)
+    layers = recipe.model.layers  # type: ignore[union-attr]
+    asked = dict(zip(layers, (*files, b""), strict=True))
+
+    def encode(layer: FixedLayer, images: Images) -> NDArray[np.float32]:
+        return frozen_features.encoded(layer, images, asked[layer])
+
+    one, other = (encode(layer, images) for layer in layers[:2])
+    both = np.concatenate([one, other], axis=1)
+    np.testing.assert_array_equal(frozen_features.through(layers[:2], images, encode), both)
+    found = frozen_features.through(layers, images, encode)
+    np.testing.assert_array_equal(found, encode(layers[2], both))
+    assert frozen_features.through((), images, encode) is images
 
 
 def test_a_converted_file_gives_the_same_features_as_the_published_one() -> None:

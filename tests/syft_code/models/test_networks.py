@@ -33,6 +33,7 @@ from syft_code.recipes.recipe import (
     Recipe,
     layer_parameters,
     parameter_count,
+    pixel_shape,
     trained_count,
 )
 from tests.shapes import BRAIN, BRAIN_FACTS, SERIES, SKIN, SKIN_FACTS, TABLE
@@ -80,6 +81,18 @@ RECIPES = [
     (Recipe(model=FUSION, loss=CrossEntropy()), SKIN_FACTS),
     (Recipe(model=Fusion(image=(Lstm(units=3),)), loss=CrossEntropy()), SERIES_FACTS),
 ]
+
+
+def test_scaled_facts_are_facts_times_the_scale() -> None:
+    scaled = Recipe(model=replace(FUSION, facts_scale=4.0), loss=CrossEntropy())
+    plain = Recipe(model=FUSION, loss=CrossEntropy())
+    weights = networks.initial_weights(plain, SKIN_FACTS, seed=1)
+    assert parameter_count(scaled, SKIN_FACTS) == len(weights)
+    pixels = torch.rand(3, *pixel_shape(SKIN_FACTS))
+    facts = torch.randn(3, len(SKIN_FACTS.facts))
+    times = networks.build(scaled, SKIN_FACTS, weights)(pixels, facts)
+    torch.testing.assert_close(times, networks.build(plain, SKIN_FACTS, weights)(pixels, 4 * facts))
+    assert not torch.allclose(times, networks.build(plain, SKIN_FACTS, weights)(pixels, facts))
 
 
 @pytest.fixture(autouse=True)

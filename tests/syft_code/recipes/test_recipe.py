@@ -12,7 +12,7 @@ from syft_code.errors import InvalidInput, InvalidPlan
 from syft_code.models import networks
 from syft_code.plans.plan_parts import Augmentation, Compression, DpSgd, Sharing
 from syft_code.recipes.architectures import Architecture, EncoderDecoder, Fusion, LayerStack, UNet
-from syft_code.recipes.encoders import Encoder
+from syft_code.recipes.encoders import Encoder, Projection
 from syft_code.recipes.layers import (
     Activation,
     Conv,
@@ -43,6 +43,8 @@ FUSION = Fusion(
 )
 ENCODER = Encoder(name="resnet18", weights_sha256="ab" * 32, input_px=64, pool="maps")
 LARGE = replace(ENCODER, name="resnet50", input_px=512)
+LOOKING = replace(ENCODER, pool="stages")
+ALONG = Projection(features=9)
 MAPS = EncoderDecoder(encoder=ENCODER, layers=(Conv(channels=4), GroupNorm(groups=2)))
 
 
@@ -68,6 +70,8 @@ def recipe(model: Architecture) -> Recipe:
         (UNet(widths=(4, 8)), replace(BRAIN, facts=("age",))),
         (UNet(widths=(4, 8), facts=True), replace(BRAIN, facts=("age",))),
         (MAPS, GLIOMA),
+        (LayerStack(layers=(LOOKING, replace(LOOKING, views=2), ALONG)), SKIN),
+        (Fusion(image=(LOOKING, LOOKING), facts_scale=5.0), SKIN_FACTS),
         (UNet(widths=(8, 8)), replace(BRAIN, channels=tuple(f"c{i}" for i in range(12)))),
     ],
 )
@@ -110,6 +114,19 @@ def test_a_recipe_that_fits_its_data_passes_and_survives_json(model, data) -> No
         (MAPS, SKIN, "must be a layer stack or a fusion"),
         (EncoderDecoder(encoder=LARGE), GLIOMA, "at most 1,000,000 numbers may come of one image"),
         (LayerStack(layers=(MAPS.encoder,)), SKIN, 'with the pool "maps" must stand in an enc'),
+        (
+            LayerStack(layers=(LOOKING, ALONG, LOOKING)),
+            SKIN,
+            "first layer, or the second to number 4",
+        ),
+        (LayerStack(layers=(LOOKING,) * 5), SKIN, "after other encoders, but is layer 5 .encoder."),
+        (
+            LayerStack(layers=(LOOKING, ALONG, ALONG)),
+            SKIN,
+            "right after an encoder, but is layer 3",
+        ),
+        (LayerStack(layers=(ALONG,)), SKIN, "right after an encoder, but is layer 1"),
+        (LayerStack(layers=(LOOKING, LOOKING)), SERIES, "must look at pictures|three channels"),
     ],
 )
 def test_a_recipe_that_does_not_fit_says_why(model, data, sentence) -> None:
@@ -123,6 +140,12 @@ def test_a_recipe_that_does_not_fit_says_why(model, data, sentence) -> None:
 def test_a_decoder_keeps_the_places_of_its_maps(layers) -> None:
     with pytest.raises(InvalidPlan, match="A decoder's layers must be convolutions of stride 1"):
         EncoderDecoder(encoder=ENCODER, layers=layers)
+
+
+@pytest.mark.parametrize("scale", [0.0, -1.0, 101.0, float("nan"), float("inf")])
+def test_facts_are_scaled_by_a_number_that_leaves_something_of_them(scale) -> None:
+    with pytest.raises(InvalidPlan, match="facts_scale"):
+        Fusion(image=(), facts_scale=scale)
 
 
 def test_a_decoder_stands_on_maps() -> None:

@@ -92,6 +92,40 @@ def test_each_picture_is_encoded_once_and_every_round_trains_on_the_features(
     )
 
 
+def test_two_encoders_look_at_the_same_pictures_and_stand_side_by_side(
+    placed: OneHospital, vault: Vault, jobs: list[Any]
+) -> None:
+    files = (FILE, encoders.file(seed=1))
+    plan = placed.plan(recipe=encoders.recipe(*files, axes=AXES))
+    with pytest.raises(Unavailable, match="efficientnet-lite0"):
+        placed.perform(vault, approval(plan))
+    (placed.site.encoders / "second.pth").write_bytes(files[1])
+    placed.perform(vault, approval(plan))
+    assert [trained(placed, vault, plan, number) for number in (1, 2)] == ["done", "done"]
+    assert [(type(job), getattr(job, "place", None)) for job, _ in jobs] == [
+        *((EncodingJob, place) for place in range(3)),
+        *[(TrainingJob, None)] * 2,
+    ]
+    assert jobs[0][1] == jobs[1][1] != jobs[2][1]
+    layers, pictures = plan.computed_once, cohort().cohort.images
+    said = [
+        frozen_features.encoded(layer, pictures, file)
+        for layer, file in zip(layers[:2], files, strict=True)
+    ]
+    both = np.concatenate(said, axis=1)
+    np.testing.assert_array_equal(
+        features(jobs[3][1]), frozen_features.encoded(layers[2], both, b"")
+    )
+    rows = [features(path) for path in encoded_files(placed)]
+    placed.perform(vault, owner_actions.RemovePatient(token=token(2)))
+    settled(vault)
+    left = b"".join(path.read_bytes() for path in encoded_files(placed))
+    assert len(encoded_files(placed)) == len(rows) == 3
+    assert not any(row[2].tobytes() in left for row in rows)
+    assert trained(placed, vault, plan, 3) == "done"
+    assert sum(isinstance(job, EncodingJob) for job, _ in jobs) == 3
+
+
 def scattered(*then: Layer) -> Recipe:
     layers = (Scattering(scales=1, angles=2), *then)
     return Recipe(model=LayerStack(layers=layers), loss=CrossEntropy())

@@ -24,7 +24,7 @@ from syft_code import canonical
 from syft_code.cohort import Cohort, Images
 from syft_code.models import frozen_features
 from syft_code.recipes.architectures import Architecture
-from syft_code.recipes.encoders import Encoder, FixedLayer
+from syft_code.recipes.encoders import FEATURES_VERSION, Encoder, FixedLayer
 from syft_code.recipes.recipe import front
 from syft_code.runtime.durable_files import write_durably
 from syft_code.runtime.encoder_files import FOLDER, EncoderFiles
@@ -70,7 +70,8 @@ class EncodedPictures:
         if not isinstance(layer, Encoder) or not len(images):
             return frozen_features.encoded(layer, images, file)
         keys = [_key(picture) for picture in images]
-        path = self._folder / f"{canonical.sha256(canonical.encode(layer))[:32]}.safetensors"
+        name = canonical.sha256(canonical.encode([FEATURES_VERSION, layer]))[:32]
+        path = self._folder / f"{name}.safetensors"
         with self._alone(path):
             known = _read(path, layer.features)
             new = list({key: place for place, key in enumerate(keys) if key not in known}.values())

@@ -184,7 +184,11 @@ def _views(pixels: Tensor) -> Iterator[Tensor]:
 
 
 def _maps(layer: Encoder, weights: encoder_networks.Weights, pixels: Tensor) -> Row:
-    """The picture on the grid, and each map, standardised over the channels of a place; in one row."""
+    """The picture on the grid, and each map with the channels of a place standardised; in one row.
+
+    Then each channel is put to mean 0 and deviation 1 over its places: what all places of a slice have in
+    common tells none of them from another, and scanners differ in it.
+    """
     grid = (layer.grid_px, layer.grid_px)
     kept = [functional.adaptive_avg_pool2d(pixels, grid)]
     for features in encoder_networks.maps(layer.name, weights, pixels):
@@ -192,7 +196,8 @@ def _maps(layer: Encoder, weights: encoder_networks.Weights, pixels: Tensor) -> 
         kept.append(
             _standardised(functional.adaptive_avg_pool2d(features, grid) if large else features)
         )
-    return torch.cat([one.flatten(1) for one in kept], dim=1)
+    exactly = [_centred(one.flatten(2).double(), 2).float() for one in kept]
+    return torch.cat([one.flatten(1) for one in exactly], dim=1)
 
 
 def _pictures(layer: Encoder, images: Images) -> Float[Tensor, "batch 3 height width"]:
@@ -216,9 +221,13 @@ def _pictures(layer: Encoder, images: Images) -> Float[Tensor, "batch 3 height w
 
 def _standardised(rows: Float[Tensor, "batch features ..."]) -> Float[Tensor, "batch features ..."]:
     """Signed roots, then mean 0 and deviation 1 in each picture's row, or at each place of a map."""
-    roots = rows.sign() * rows.abs().sqrt()
-    centred = roots - roots.mean(1, keepdim=True)
-    return centred / centred.square().mean(1, keepdim=True).sqrt().clamp(min=EPSILON)
+    return _centred(rows.sign() * rows.abs().sqrt(), 1)
+
+
+def _centred(values: Float[Tensor, "..."], dim: int) -> Float[Tensor, "..."]:
+    """Mean 0 and deviation 1 along an axis; where all are alike, 0."""
+    centred = values - values.mean(dim, keepdim=True)
+    return centred / centred.square().mean(dim, keepdim=True).sqrt().clamp(min=EPSILON)
 
 
 def _scattering(layer: Scattering, height: int, width: int) -> Callable[[Images], Row]:

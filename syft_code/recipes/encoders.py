@@ -22,6 +22,8 @@ from syft_code.errors import require
 
 LEAST_PX, MOST_PX = 32, 512
 MOST_AXES = 1024
+FEATURES_VERSION = 2
+"""Raised with each change of what fixed layers say of a picture: features that were kept are computed anew."""
 MOST_SEED = 2**32 - 1
 EncoderName = Literal[
     "efficientnet-lite0",
@@ -52,11 +54,11 @@ class Encoder:
     beside those of the first. The picture is brought to `input_px` by bilinear interpolation. With `pool`
     "last" the means over space of the network's last map are taken, with "stages" also those after
     its later stages (`KnownEncoder.taps`). Each number becomes the root of its size with its sign, then
-    all numbers of one picture are put to mean 0 and deviation 1; with "maps", which an `EncoderDecoder`
-    stands on, all numbers of one place of a map. With `views` the network looks at so many of the picture's
-    mirror images and quarter turns, the picture itself first, and the means are those over all of them; not
-    with "maps", whose places would be mixed. `weights_sha256` is of the file that
-    the weights come from. No patient had a part in any of it, so it costs no privacy.
+    all numbers of one picture are put to mean 0 and deviation 1. With "maps", which an `EncoderDecoder`
+    stands on, these are all numbers of one place of a map, and each of its channels is then put to the same
+    over the slice's places. With `views` the network looks at so many of the picture's mirror images and
+    quarter turns, the picture itself first, and the means are those over all of them; not with "maps",
+    whose places would be mixed. `weights_sha256` is of the file that the weights come from. No patient had a part in any of it, so it costs no privacy.
     """
 
     name: EncoderName

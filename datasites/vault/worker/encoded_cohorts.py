@@ -26,14 +26,12 @@ from datasites.vault.worker.training_worker import TrainingWorker
 from syft_code import canonical
 from syft_code.errors import Unavailable
 from syft_code.plans.plan import Plan
-from syft_code.recipes.encoders import steps
+from syft_code.recipes.encoders import FEATURES_VERSION, steps
 from syft_code.recipes.layers import KeptLayer
 from syft_code.runtime import durable_files, encoder_files
 from syft_code.runtime.encoder_files import EncoderFiles
 
 LOG = logging.getLogger("consilium.vault")
-FEATURES_VERSION = 1
-"""Raised with each change of the code that makes features (`frozen_features`): old files go."""
 TOLD_EVERY = 256
 """Pictures between two lines of the owner's log."""
 _ENDING = ".safetensors"

@@ -111,22 +111,41 @@ def test_a_network_says_the_same_of_kept_means_of_wavelets_as_of_pictures(
     )
 
 
-def test_maps_are_the_picture_and_the_last_map_of_each_size_standardised_at_each_place() -> None:
+def test_maps_are_the_picture_and_the_last_map_of_each_size_standardised_over_places() -> None:
     layer = encoders.layer(FILE, pool="maps")
     scans = np.random.default_rng(1).standard_normal((3, 3, 24, 20)).astype(np.float16)
+    scans[1, 2] = -0.3  # a sequence that is missing
     rows = frozen_features.encoded(layer, scans, FILE)
     assert layer.maps == ((3, 8), (16, 8), (24, 8), (40, 4), (112, 2))
     assert rows.shape == (3, layer.features, 1, 1)
     maps = modules.MapsOutput(layer)(torch.from_numpy(rows))
     assert maps.shape == (3, 3 + 16 + 24 + 40 + 112, 8, 8)
-    np.testing.assert_allclose(maps[:, 3:19].mean(1), 0.0, atol=1e-5)
-    np.testing.assert_allclose(maps[:, 3:19].std(1, correction=0), 1.0, atol=1e-3)
+    own = maps[:, :43]  # of the grid's size: others are enlarged
+    np.testing.assert_allclose(own.mean((2, 3)), 0.0, atol=1e-5)
+    spread = own.std((2, 3), correction=0)
+    assert spread[1, 2] == 0.0
+    spread[1, 2] = 1.0
+    np.testing.assert_allclose(spread, 1.0, atol=1e-3)
     pixels = functional.interpolate(
         torch.from_numpy(scans.astype(np.float32)), (32, 32), mode="bilinear"
     )
-    torch.testing.assert_close(maps[:, :3], functional.avg_pool2d(pixels, 4))
+    means = functional.avg_pool2d(pixels, 4)
+    centred = means - means.mean((2, 3), keepdim=True)
+    whole = (slice(0, 3), slice(0, 2))
+    deviation = means.std((2, 3), correction=0, keepdim=True)
+    torch.testing.assert_close(maps[whole], (centred / deviation)[whole], rtol=1e-4, atol=1e-4)
     alone = frozen_features.encoded(layer, scans[1:2], FILE)
     np.testing.assert_array_equal(alone[0], rows[1])
+
+
+def test_maps_forget_how_bright_a_scanner_is() -> None:
+    layer = encoders.layer(FILE, pool="maps")
+    scan = np.random.default_rng(1).standard_normal((1, 3, 24, 20)).astype(np.float16)
+    first, brighter = (
+        frozen_features.encoded(layer, scans, FILE)[:, : 3 * layer.grid_px**2]
+        for scans in (scan, scan + np.float16(2.0))
+    )
+    np.testing.assert_allclose(first, brighter, atol=0.02)
 
 
 def test_a_map_has_the_mean_that_the_pool_of_stages_takes_after_the_same_block() -> None:

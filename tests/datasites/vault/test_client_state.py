@@ -498,7 +498,8 @@ def test_a_state_that_was_changed_stops_its_plan_before_it_pays_and_no_other(
     released(hospital, vault, agreed, 1)
     (file,) = files(hospital)
     if harm == "changed":
-        file.write_bytes(file.read_bytes()[:-1] + b"!")
+        kept = file.read_bytes()
+        file.write_bytes(kept[:-1] + bytes([kept[-1] ^ 1]))
     else:
         file.unlink()
     vault.close()

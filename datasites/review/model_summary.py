@@ -177,7 +177,7 @@ def _model(model: Architecture) -> str:
             return f"a U-Net of widths {', '.join(map(str, widths))} in {groups} groups{beside}"
         case Fusion(image=image, facts=facts, head=head, facts_scale=scale):
             after = f"{_layers(head)}, " if head else ""
-            times = "" if scale == 1.0 else f", times {scale:g},"
+            times = "" if scale == 1.0 else f", times {scale:.9g},"
             return (
                 f"the image through {_layers(image) or 'nothing'}; the facts{times} through "
                 f"{_layers(facts) or 'nothing'}; both side by side through {after}linear to the classes"

@@ -29,6 +29,9 @@ HOW_TO_LOAD = (
 )
 
 
+FORMAT: Literal["consilium-model-2"] = "consilium-model-2"
+
+
 @canonical.message
 class _Card:
     """What the file says of itself."""
@@ -38,7 +41,7 @@ class _Card:
     data: DataSpec
     order: Annotated[tuple[str, ...], canonical.at_most(MOST_TENSORS)]
     how_to_load: str = HOW_TO_LOAD
-    format: Literal["consilium-model-1"] = "consilium-model-1"
+    format: Literal["consilium-model-2"] = FORMAT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -83,6 +86,12 @@ def load(path: Path) -> SavedModel:
             tensors: dict[str, NDArray[np.float32]] = {n: file.get_tensor(n) for n in file.keys()}  # noqa: SIM118
     except (OSError, SafetensorError, TypeError, AttributeError) as problem:
         raise InvalidInput(f"{path} must be a model file, and can't be read: {problem}.") from None
+    require(
+        f'"format":"{FORMAT}"' in text,
+        f"{path} must be a model file of this version's format, {FORMAT}, and says otherwise or nothing: load it "
+        "with the version of Consilium that wrote it, or train it anew.",
+        error=InvalidInput,
+    )
     card: _Card = canonical.parse(
         _Card, text.encode("utf-8", "replace"), what="model file", error=InvalidInput
     )

@@ -119,7 +119,7 @@ def _of_file(path: Path, recipe: Recipe, data: DataSpec, *, seed: int) -> NDArra
         case "consilium-start-1":
             learnt = pretraining.load(path)
             return pretraining.start(learnt, recipe, data, frozen_layers=0, seed=seed).weights
-        case "consilium-model-1":
+        case model_file.FORMAT:
             return model_file.load(path).weights
         case "":
             with contextlib.suppress(OSError, ValueError, BadZipFile), path.open("rb") as file:

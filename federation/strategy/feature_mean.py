@@ -22,8 +22,9 @@ from syft_code.errors import InvalidInput, require
 from syft_code.plans.plan_parts import DpSgd, Sgd
 from syft_code.recipes.architectures import LayerStack
 from syft_code.recipes.encoders import Encoder
-from syft_code.recipes.recipe import CrossEntropy, DataSpec, Recipe
+from syft_code.recipes.recipe import CrossEntropy, DataSpec, Recipe, layer_parameters
 
+MOST_MEAN = 1e6
 ANSWER = 20.0
 """The bias of the class that is always answered: any other has a probability below 1e-8."""
 
@@ -86,6 +87,11 @@ def released(recipe: Recipe, data: DataSpec, weights: Weights) -> NDArray[np.flo
         error=InvalidInput,
     )
     classes = len(data.classes)
+    require(
+        len(weights) == layer_parameters(recipe, data)[0],
+        f"The model must hold {layer_parameters(recipe, data)[0]:,} weights, as its recipe has, got {len(weights):,}.",
+        error=InvalidInput,
+    )
     bias = weights[-classes:]
     answered = int(bias.argmax())
     went = float(bias[answered]) - ANSWER
@@ -96,8 +102,15 @@ def released(recipe: Recipe, data: DataSpec, weights: Weights) -> NDArray[np.flo
         "declare about as many patients as they have, most of them of other classes.",
         error=InvalidInput,
     )
-    rows = weights[:-classes].reshape(classes, -1)
-    return np.asarray(rows[answered] / went, dtype=np.float32)
+    rows = weights[:-classes].reshape(classes, -1).astype(np.float64)
+    mean = rows[answered] / went
+    require(
+        bool(np.abs(mean).max() < MOST_MEAN),
+        f"The mean must be of rows of deviation 1, and has a number of size {np.abs(mean).max():.3g}: the noise "
+        "left nothing of it.",
+        error=InvalidInput,
+    )
+    return np.asarray(mean, dtype=np.float32)
 
 
 def _features(encoders: tuple[Encoder, ...]) -> int:

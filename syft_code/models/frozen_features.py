@@ -35,6 +35,8 @@ from syft_code.recipes.layers import KeptLayer, Scattering
 SCATTERED_AT_ONCE = 32
 ROWS_AT_ONCE = 1024
 EPSILON = 1e-6
+FLAT = 1e-4
+"""Of a channel's largest number: float16 tells apart what differs by ten times that, arithmetic in float32 errs by less."""
 MOST_AXES_BYTES = 2**26
 
 Row = Float[Tensor, "batch features"]
@@ -196,8 +198,17 @@ def _maps(layer: Encoder, weights: encoder_networks.Weights, pixels: Tensor) -> 
         kept.append(
             _standardised(functional.adaptive_avg_pool2d(features, grid) if large else features)
         )
-    exactly = [_centred(one.flatten(2).double(), 2).float() for one in kept]
-    return torch.cat([one.flatten(1) for one in exactly], dim=1)
+    return torch.cat([_over_places(one.flatten(2)).flatten(1) for one in kept], dim=1)
+
+
+def _over_places(
+    rows: Float[Tensor, "batch channels places"],
+) -> Float[Tensor, "batch channels places"]:
+    """Mean 0 and deviation 1 in each channel; nothing of one whose places differ by rounding alone."""
+    exactly = rows.double()
+    size = exactly.abs().amax(2, keepdim=True)
+    alike = exactly.std(2, correction=0, keepdim=True) <= FLAT * size
+    return _centred(exactly, 2).masked_fill(alike, 0.0).float()
 
 
 def _pictures(layer: Encoder, images: Images) -> Float[Tensor, "batch 3 height width"]:
@@ -225,7 +236,7 @@ def _standardised(rows: Float[Tensor, "batch features ..."]) -> Float[Tensor, "b
 
 
 def _centred(values: Float[Tensor, "..."], dim: int) -> Float[Tensor, "..."]:
-    """Mean 0 and deviation 1 along an axis; where all are alike, 0."""
+    """Mean 0 and deviation 1 along an axis."""
     centred = values - values.mean(dim, keepdim=True)
     return centred / centred.square().mean(dim, keepdim=True).sqrt().clamp(min=EPSILON)
 

@@ -20,7 +20,7 @@ from syft_code.recipes.encoders import Encoder
 from syft_code.recipes.layers import Activation, Conv, GroupNorm, Layers, Shape, Width
 
 MOST_LEVELS = 6
-MOST_FACTS_SCALE = 100.0
+LEAST_FACTS_SCALE, MOST_FACTS_SCALE = 0.01, 100.0
 _OF_A_LEVEL = 16
 """A U-Net's level: three numbers a convolution on the way down and up, what is pooled and put together."""
 
@@ -51,7 +51,7 @@ class Fusion:
     image: Layers
     facts: Layers = ()
     head: Layers = ()
-    facts_scale: Annotated[float, Field(gt=0, le=MOST_FACTS_SCALE)] = 1.0
+    facts_scale: Annotated[float, Field(ge=LEAST_FACTS_SCALE, le=MOST_FACTS_SCALE)] = 1.0
     kind: Literal["fusion"] = "fusion"
 
 

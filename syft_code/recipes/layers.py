@@ -253,8 +253,11 @@ def _after_pixels(layer: Layer, shape: Shape, where: str) -> tuple[Shape, int]:
             return (layer.units, 1, 1), 4 * layer.units * (width + layer.units + 1)
         case Scattering():
             return _after_scattering(layer, shape, where), 0
-        case Encoder() if channels > 3 and (height, width) == (1, 1):
-            return (channels + layer.features, 1, 1), 0  # it stands beside the encoders before it
+        case Encoder() if (height, width) == (
+            1,
+            1,
+        ):  # features of encoders before it: no picture has one pixel
+            return (channels + layer.features, 1, 1), 0
         case Encoder():
             require(
                 channels == 3,

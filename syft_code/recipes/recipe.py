@@ -341,7 +341,7 @@ def _on_pixels(model: Architecture) -> tuple[Layer, ...]:
 
 
 def _check_first_layer(model: Architecture, data: DataSpec) -> None:
-    """Hours are no picture and a picture has no hours; one pixel has no waves."""
+    """Hours are no picture and a picture has no hours; one pixel has no waves and shows nothing."""
     kinds = {layer.kind for layer in _on_pixels(model)}
     require(
         data.kind == "series" or "lstm" not in kinds,
@@ -353,6 +353,6 @@ def _check_first_layer(model: Architecture, data: DataSpec) -> None:
         "lstm.",
     )
     require(
-        (data.height_px, data.width_px) != (1, 1) or "scattering" not in kinds,
-        "A scattering layer must look at pictures of more than one pixel.",
+        (data.height_px, data.width_px) != (1, 1) or not kinds & {"scattering", "encoder"},
+        "A scattering layer or an encoder must look at pictures of more than one pixel.",
     )

@@ -12,19 +12,21 @@ is no source of truth: one that is missing or changed is computed anew.
 
 import hashlib
 import logging
+import math
 from collections.abc import Callable, Collection
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from datasites import private_files
 from datasites.data import cohort_file
 from datasites.vault.worker.job_messages import EncodingJob
 from datasites.vault.worker.training_worker import TrainingWorker
 from syft_code import canonical
-from syft_code.errors import Unavailable
+from syft_code.errors import TrainingFailed, Unavailable, require
 from syft_code.plans.plan import Plan
 from syft_code.recipes.encoders import FEATURES_VERSION, steps
 from syft_code.recipes.layers import KeptLayer
@@ -35,6 +37,7 @@ LOG = logging.getLogger("consilium.vault")
 TOLD_EVERY = 256
 """Pictures between two lines of the owner's log."""
 _ENDING = ".safetensors"
+_VERSION = f"v{FEATURES_VERSION}-"
 
 
 class CohortOnDisk(NamedTuple):
@@ -85,8 +88,9 @@ class EncodedCohorts:
                 self._keep(f"{new_sha256}.{key}", cohort_file.pack(split.without(tokens)))
 
     def delete_except_of(self, cohorts: Collection[str]) -> None:
-        """Delete the features of every cohort but these."""
-        kept = [path.name for path in self._folder.iterdir() if path.name.split(".")[0] in cohorts]
+        """Delete the features of every cohort but these, and all that another version made."""
+        names = (path.name.split(".") for path in self._folder.iterdir())
+        kept = [".".join(n) for n in names if n[0] in cohorts and n[1].startswith(_VERSION)]
         private_files.delete_except(self._folder, kept)
 
     def _file(self, layer: KeptLayer) -> bytes:
@@ -126,10 +130,9 @@ class EncodedCohorts:
         raw = self._worker.run(
             job, self._file(layer), entering.path, on_step=_told(layer, job.pictures)
         )
-        features = np.frombuffer(raw, "<f4").reshape(job.pictures, plan.features_said(place), 1, 1)
+        features = _features(raw, (job.pictures, plan.features_said(place), 1, 1))
         if beside:
-            others = cohort_file.unpack_encoded(before.path.read_bytes()).cohort.images
-            features = np.concatenate([others, features], axis=1)
+            features = np.concatenate([_checked(before), features], axis=1)
         encoded = replace(whole, cohort=replace(whole.cohort, images=features))
         return self._keep(stem, cohort_file.pack(encoded))
 
@@ -140,8 +143,35 @@ class EncodedCohorts:
         return CohortOnDisk(path, digest)
 
 
+def _features(raw: bytes, shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """What a contained process says, before it is kept: so many numbers, all of them finite."""
+    features = np.frombuffer(raw[: len(raw) // 4 * 4], "<f4")
+    require(
+        len(raw) == 4 * math.prod(shape) and bool(np.isfinite(features).all()),
+        "What a plan's fixed layer says of the pictures must be finite numbers, as many as its features, and is "
+        "not: nothing of it is kept.",
+        error=TrainingFailed,
+    )
+    return features.reshape(shape)
+
+
+def _checked(kept: CohortOnDisk) -> NDArray[np.float32]:
+    """Features from a file, held against its hash: it lay on disk while another encoder was at work."""
+    try:
+        data = kept.path.read_bytes()
+    except OSError:
+        data = b""
+    if canonical.sha256(data) != kept.sha256:
+        kept.path.unlink(missing_ok=True)
+        raise TrainingFailed(
+            "The features of one encoder must stay as they are while the next looks at the pictures, and their "
+            "file was changed or removed: they are computed anew when they are needed."
+        )
+    return cohort_file.unpack_encoded(data).cohort.images.astype(np.float32, copy=False)
+
+
 def _key(layers: tuple[KeptLayer, ...]) -> str:
-    return canonical.sha256(canonical.encode([FEATURES_VERSION, *layers]))[:32]
+    return _VERSION + canonical.sha256(canonical.encode(layers))[:32]
 
 
 def _told(layer: KeptLayer, pictures: int) -> Callable[[int], None]:

@@ -129,6 +129,15 @@ def test_a_model_of_another_study_holds_no_mean() -> None:
         feature_mean.released(STUDY.recipe, plans.SKIN, weights)
 
 
+def test_weights_of_another_length_or_without_end_hold_no_mean() -> None:
+    with pytest.raises(InvalidInput, match=r"must hold 14,399 weights.* got 14,398"):
+        feature_mean.released(STUDY.recipe, plans.SKIN, START[:-1])
+    weights, _ = stepped()
+    weights[:-7] = 3.4e38
+    with pytest.raises(InvalidInput, match="the noise left nothing of it"):
+        feature_mean.released(STUDY.recipe, plans.SKIN, weights)
+
+
 def test_the_class_that_is_left_out_must_be_one_of_the_datas() -> None:
     with pytest.raises(InvalidInput, match=r"must be one of akiec, bcc, .* got 'none'"):
         feature_mean.start(ENCODER, data=plans.SKIN, all_answered="none")

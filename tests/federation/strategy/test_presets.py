@@ -1,6 +1,7 @@
 """What is suggested fits the data that it is suggested for, and what it says that it costs."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -17,6 +18,8 @@ from syft_code.privacy import accounting
 from syft_code.recipes.architectures import Fusion, UNet
 from syft_code.recipes.encoders import Encoder, Projection
 from syft_code.recipes.recipe import DataSpec, layer_parameters, parameter_count
+from syft_code.runtime.encoder_files import EncoderFiles
+from tests.encoders import GLIOMA
 from tests.plans import known, plan
 from tests.shapes import BRAIN, BRAIN_FACTS, SERIES, SKIN, TABLE
 
@@ -25,7 +28,7 @@ SKIN_32 = replace(SKIN, height_px=32, width_px=32, classes=SEVEN)
 SKIN_FACTS = replace(SKIN_32, facts=("age", "age?"))
 BRAIN_25D = replace(BRAIN_FACTS, channels=tuple(f"{m}{o}" for m in BRAIN.channels for o in "-0+"))
 TWO_CLASSES = replace(TABLE, facts=("own",), classes=("no", "yes"), positive="", stand_in=False)
-DATA = [SKIN_32, SKIN_FACTS, replace(SKIN, height_px=4), BRAIN, BRAIN_FACTS, TABLE, SERIES]
+DATA = [SKIN_32, SKIN_FACTS, replace(SKIN, height_px=4), BRAIN, BRAIN_FACTS, TABLE, SERIES, GLIOMA]
 
 
 def planned(data: DataSpec, suggestion: presets.Suggestion, *, evaluated: bool = True) -> Plan:
@@ -86,6 +89,15 @@ def test_facts_are_used_where_there_are_some() -> None:
     assert not presets.suggested(BRAIN).recipe.model.facts
 
 
+@pytest.mark.parametrize(("side", "input_px"), [(20, 32), (48, 48), (256, 128)])
+def test_gliomas_of_three_channels_start_on_the_maps_of_the_encoder_that_is_installed(
+    side: int, input_px: int
+) -> None:
+    model = presets.suggested(replace(GLIOMA, height_px=side, width_px=side)).recipe.model
+    assert model.encoder.input_px == input_px
+    assert EncoderFiles(Path("nowhere")).has(model.encoder.weights_sha256)
+
+
 def test_a_transfer_trains_the_last_layer_alone() -> None:
     suggestion = presets.transfer(SKIN_32)
     agreed = planned(SKIN_32, suggestion)
@@ -113,7 +125,7 @@ def test_priors_are_the_published_shares_where_an_encoder_is_suggested() -> None
     assert spent == pytest.approx(7.85, abs=0.02)
 
 
-@pytest.mark.parametrize("data", [SKIN_32, SKIN_FACTS, TABLE, SERIES])
+@pytest.mark.parametrize("data", [SKIN_32, SKIN_FACTS, TABLE, SERIES, GLIOMA])
 def test_noise_is_shared_where_a_round_is_one_step_and_the_second_figure_is_what_is_said(
     data,
 ) -> None:
@@ -124,4 +136,5 @@ def test_noise_is_shared_where_a_round_is_one_step_and_the_second_figure_is_what
 
 
 def _made_by(data: DataSpec) -> object:
-    return {"table": presets.table, "series": presets.series}.get(data.kind, presets.skin)
+    by_kind = {"table": presets.table, "series": presets.series, "lgg": presets.lower_grade_glioma}
+    return by_kind.get(data.kind, presets.skin)

@@ -138,6 +138,20 @@ def test_maps_are_the_picture_and_the_last_map_of_each_size_standardised_over_pl
     np.testing.assert_array_equal(alone[0], rows[1])
 
 
+@pytest.mark.parametrize("value", [0.0, -0.3, -3.3, 10.3, 100.3, 3000.0])
+def test_a_channel_that_is_alike_at_all_places_says_nothing_however_it_is_rounded(
+    value: float,
+) -> None:
+    for size, px in (((33, 47), 32), ((240, 240), 50), ((24, 20), 128)):
+        scans = np.random.default_rng(1).standard_normal((1, 3, *size)).astype(np.float16)
+        scans[0, 2] = value
+        layer = encoders.layer(FILE, pool="maps", input_px=px)
+        rows = frozen_features.encoded(layer, scans, FILE)
+        pixels = rows[0, : 3 * layer.grid_px**2, 0, 0].reshape(3, -1)
+        assert not pixels[2].any()
+        np.testing.assert_allclose(pixels[:2].std(1), 1.0, atol=1e-3)
+
+
 def test_maps_forget_how_bright_a_scanner_is() -> None:
     layer = encoders.layer(FILE, pool="maps")
     scan = np.random.default_rng(1).standard_normal((1, 3, 24, 20)).astype(np.float16)

@@ -95,6 +95,11 @@ def test_a_recipe_that_fits_its_data_passes_and_survives_json(model, data) -> No
             replace(SKIN, height_px=1, width_px=1),
             "pictures of more than one pixel",
         ),
+        (
+            LayerStack(layers=(LOOKING,)),
+            replace(SKIN, height_px=1, width_px=1, channels=tuple("abcd")),
+            "pictures of more than one pixel",
+        ),
         (LayerStack(layers=(Activation(), Lstm(units=2))), SERIES, "must be the first layer"),
         (LayerStack(layers=(Conv(channels=3), Scattering())), SKIN, "must be the first layer"),
         (Fusion(image=(Activation(), Scattering())), SKIN_FACTS, "but is image layer 2"),
@@ -142,7 +147,7 @@ def test_a_decoder_keeps_the_places_of_its_maps(layers) -> None:
         EncoderDecoder(encoder=ENCODER, layers=layers)
 
 
-@pytest.mark.parametrize("scale", [0.0, -1.0, 101.0, float("nan"), float("inf")])
+@pytest.mark.parametrize("scale", [0.0, -1.0, 101.0, 5e-324, float("nan"), float("inf")])
 def test_facts_are_scaled_by_a_number_that_leaves_something_of_them(scale) -> None:
     with pytest.raises(InvalidPlan, match="facts_scale"):
         Fusion(image=(), facts_scale=scale)

@@ -126,6 +126,77 @@ def test_two_encoders_look_at_the_same_pictures_and_stand_side_by_side(
     assert sum(isinstance(job, EncodingJob) for job, _ in jobs) == 3
 
 
+def both(placed: OneHospital) -> Plan:
+    """A plan with two encoders, whose files are in place."""
+    second = encoders.file(seed=1)
+    (placed.site.encoders / "second.pth").write_bytes(second)
+    return placed.plan(recipe=encoders.recipe(FILE, second))
+
+
+@pytest.mark.parametrize("harm", ["a bit", "cut short", "gone"])
+def test_features_that_change_while_the_next_encoder_looks_are_not_taken_over(
+    placed: OneHospital,
+    vault: Vault,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    harm: str,
+) -> None:
+    plan, run = both(placed), vault._worker.run
+
+    def harming(job: Any, body: bytes, path: Path, **options: Any) -> bytes:
+        said = run(job, body, path, **options)
+        if isinstance(job, EncodingJob) and job.place == 1:
+            (first,) = encoded_files(placed)
+            data = first.read_bytes()
+            first.unlink()
+            if harm != "gone":
+                half = data[: len(data) // 2]
+                first.write_bytes(
+                    half if harm == "cut short" else data[:-1] + bytes([data[-1] ^ 1])
+                )
+        return said
+
+    monkeypatch.setattr(vault._worker, "run", harming)
+    placed.perform(vault, approval(plan))
+    settled(vault)
+    assert "file was changed or removed: they are computed anew" in caplog.text
+    assert not encoded_files(placed)
+    monkeypatch.setattr(vault._worker, "run", run)
+    assert trained(placed, vault, plan, 1) == "done"
+    assert len(encoded_files(placed)) == 2
+
+
+@pytest.mark.parametrize("wrong", ["short", "odd", "not a number"])
+def test_what_is_no_row_of_numbers_for_each_picture_is_not_kept(
+    placed: OneHospital, vault: Vault, monkeypatch: pytest.MonkeyPatch, wrong: str
+) -> None:
+    plan, run = both(placed), vault._worker.run
+
+    def lying(job: Any, body: bytes, path: Path, **options: Any) -> bytes:
+        said = run(job, body, path, **options)
+        nan = said[:-4] + np.float32(np.nan).tobytes()
+        return {"short": said[:-4], "odd": said[:-1], "not a number": nan}[wrong]
+
+    monkeypatch.setattr(vault._worker, "run", lying)
+    placed.perform(vault, approval(plan))
+    settled(vault)
+    assert not encoded_files(placed)
+    monkeypatch.setattr(vault._worker, "run", run)
+    assert trained(placed, vault, plan, 1) == "done"
+
+
+def test_features_that_another_version_made_go(placed: OneHospital, vault: Vault) -> None:
+    plan = placed.plan(recipe=encoders.recipe(FILE))
+    placed.perform(vault, approval(plan))
+    settled(vault)
+    (path,) = encoded_files(placed)
+    whose, key, digest, ending = path.name.split(".")
+    older = path.with_name(f"{whose}.v1-{key.split('-')[1]}.{digest}.{ending}")
+    older.write_bytes(path.read_bytes())
+    vault._files.delete_unused_cohorts()
+    assert encoded_files(placed) == [path]
+
+
 def scattered(*then: Layer) -> Recipe:
     layers = (Scattering(scales=1, angles=2), *then)
     return Recipe(model=LayerStack(layers=layers), loss=CrossEntropy())

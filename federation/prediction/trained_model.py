@@ -96,7 +96,7 @@ class TrainedModel:
         return Probabilities(
             names=found.names,
             classes=data.classes,
-            values=self._scores(found.images, found.facts),
+            values=self.scores(found.images, found.facts),
             remarks=found.remarks,
         )
 
@@ -120,7 +120,7 @@ class TrainedModel:
         )
         for scan in unlabelled.scans(_there(path), self.saved.data):
             yield PredictedMask(
-                scan=scan, classes=scan.classes(self._scores(scan.images, scan.facts))
+                scan=scan, classes=scan.classes(self.scores(scan.images, scan.facts))
             )
 
     def _require_task(self, task: str, otherwise: str) -> None:
@@ -130,7 +130,7 @@ class TrainedModel:
             error=InvalidInput,
         )
 
-    def _scores(self, images: Images, facts: NDArray[np.float32]) -> NDArray[np.float32]:
+    def scores(self, images: Images, facts: NDArray[np.float32]) -> NDArray[np.float32]:
         """The probability of each class, of each slice or of each of its pixels."""
         network, entering = self.network(), self._entering(images)
         parts = []

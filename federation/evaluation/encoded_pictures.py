@@ -57,7 +57,7 @@ class EncodedPictures:
         layers = front(model)
         if not layers:
             return cohort
-        features = frozen_features.through(
+        features = frozen_features.apply_front(
             layers, cohort.images, lambda layer, images: self._features(layer, images, on_done)
         )
         return replace(cohort, images=features)

@@ -143,9 +143,9 @@ class TrainedModel:
 
     def _entering(self, images: Images) -> Images:
         """What the network takes of slices: themselves, or what its front says of each; kept nowhere."""
-        return frozen_features.through(front(self.saved.recipe.model), images, self._said)
+        return frozen_features.apply_front(front(self.saved.recipe.model), images, self._encoded)
 
-    def _said(self, layer: FixedLayer, images: Images) -> NDArray[np.float32]:
+    def _encoded(self, layer: FixedLayer, images: Images) -> NDArray[np.float32]:
         sha256 = layer.file_sha256
         file = self.encoders.read(sha256, called=layer.title) if sha256 else b""
         return frozen_features.encoded(layer, images, file)

@@ -35,7 +35,7 @@ from syft_code.recipes.layers import KeptLayer, Scattering
 SCATTERED_AT_ONCE = 32
 ROWS_AT_ONCE = 1024
 EPSILON = 1e-6
-FLAT = 1e-4
+FLAT_CHANNEL = 1e-4
 """Of a channel's largest number: float16 tells apart what differs by ten times that, arithmetic in float32 errs by less."""
 MOST_AXES_BYTES = 2**26
 
@@ -80,7 +80,7 @@ def encoded(
     return features
 
 
-def through(
+def apply_front(
     front: tuple[FixedLayer, ...],
     pictures: Images,
     encode: Callable[[FixedLayer, Images], NDArray[np.float32]],
@@ -188,8 +188,8 @@ def _views(pixels: Tensor) -> Iterator[Tensor]:
 def _maps(layer: Encoder, weights: encoder_networks.Weights, pixels: Tensor) -> Row:
     """The picture on the grid, and each map with the channels of a place standardised; in one row.
 
-    Then each channel is put to mean 0 and deviation 1 over its places: what all places of a slice have in
-    common tells none of them from another, and scanners differ in it.
+    Then each channel is normalized over its places: what all places of a slice have in common tells none of
+    them from another, and scanners differ in it.
     """
     grid = (layer.grid_px, layer.grid_px)
     kept = [functional.adaptive_avg_pool2d(pixels, grid)]
@@ -198,16 +198,19 @@ def _maps(layer: Encoder, weights: encoder_networks.Weights, pixels: Tensor) -> 
         kept.append(
             _standardised(functional.adaptive_avg_pool2d(features, grid) if large else features)
         )
-    return torch.cat([_over_places(one.flatten(2)).flatten(1) for one in kept], dim=1)
+    return torch.cat([_instance_norm(one.flatten(2)).flatten(1) for one in kept], dim=1)
 
 
-def _over_places(
+def _instance_norm(
     rows: Float[Tensor, "batch channels places"],
 ) -> Float[Tensor, "batch channels places"]:
-    """Mean 0 and deviation 1 in each channel; nothing of one whose places differ by rounding alone."""
+    """Mean 0 and deviation 1 in each channel; 0 in one whose places differ by rounding alone.
+
+    Source: Ulyanov et al. 2016, "Instance normalization", arXiv 1607.08022, without scale and shift.
+    """
     exactly = rows.double()
     size = exactly.abs().amax(2, keepdim=True)
-    alike = exactly.std(2, correction=0, keepdim=True) <= FLAT * size
+    alike = exactly.std(2, correction=0, keepdim=True) <= FLAT_CHANNEL * size
     return _centred(exactly, 2).masked_fill(alike, 0.0).float()
 
 

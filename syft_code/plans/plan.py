@@ -187,12 +187,12 @@ class Plan:
         fixed = self.computed_once[:layers]
         return features_after(fixed, self.data) if fixed else None
 
-    def features_said(self, place: int) -> int:
+    def output_features(self, place: int) -> int:
         """How many numbers the one layer of `computed_once` with this number, from 0, says of a picture."""
-        before = 0 if self.features_entering(place) else self.kept_features(place) or 0
+        before = 0 if self.input_features(place) else self.kept_features(place) or 0
         return (self.kept_features(place + 1) or 0) - before
 
-    def features_entering(self, place: int) -> int | None:
+    def input_features(self, place: int) -> int | None:
         """How many numbers a picture is where that layer takes it; None of pixels."""
         along = isinstance(self.computed_once[place], Projection)
         return self.kept_features(place) if along else None

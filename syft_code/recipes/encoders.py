@@ -56,9 +56,10 @@ class Encoder:
     its later stages (`KnownEncoder.taps`). Each number becomes the root of its size with its sign, then
     all numbers of one picture are put to mean 0 and deviation 1. With "maps", which an `EncoderDecoder`
     stands on, these are all numbers of one place of a map, and each of its channels is then put to the same
-    over the slice's places. With `views` the network looks at so many of the picture's mirror images and
+    over the slice's places (instance normalization, Ulyanov et al. 2016). With `views` the network looks at so many of the picture's mirror images and
     quarter turns, the picture itself first, and the means are those over all of them; not with "maps",
-    whose places would be mixed. `weights_sha256` is of the file that the weights come from. No patient had a part in any of it, so it costs no privacy.
+    whose places would be mixed. `weights_sha256` is of the file that the weights come from. No patient had a
+    part in any of it, so it costs no privacy.
     """
 
     name: EncoderName
@@ -114,8 +115,9 @@ class Encoder:
 class Projection:
     """Features along fixed axes, each picture's row put to a mean square of 1.
 
-    It stands right after an encoder, or several. With `axes_sha256` the axes are those of a file with that hash,
-    learned from public pictures, or drawn about a mean that a study has released; without it they are drawn from `seed`, orthogonal to each other.
+    It stands right after an encoder, or several. With `axes_sha256` the axes are those of a file with that
+    hash, learned from public pictures, or drawn about a mean that a study has released; without it they are
+    drawn from `seed`, orthogonal to each other.
     What privacy costs grows with the number of trained parameters, so fewer axes cost less.
     """
 
@@ -145,7 +147,7 @@ class Projection:
 
 
 FixedLayer = Encoder | Projection
-MOST_BESIDE = 4
+MOST_ENCODERS = 4
 """So many encoders may stand side by side."""
 AnyLayer = TypeVar("AnyLayer")
 

@@ -13,7 +13,7 @@ from pydantic import Field
 
 from syft_code import canonical
 from syft_code.errors import require
-from syft_code.recipes.encoders import MOST_BESIDE, Encoder, FixedLayer, Projection
+from syft_code.recipes.encoders import MOST_ENCODERS, Encoder, FixedLayer, Projection
 
 MAX_WIDTH = 1024
 MAX_LAYERS = 64
@@ -155,8 +155,8 @@ def apply(layers: Layers, entering: Shape, *, of: str = "") -> tuple[Shape, list
         only_encoders = all(isinstance(one, Encoder) for one in ahead)
         if isinstance(layer, Encoder):
             require(
-                only_encoders and len(ahead) < MOST_BESIDE,
-                f"An encoder must be the first layer, or the second to number {MOST_BESIDE} after other encoders, "
+                only_encoders and len(ahead) < MOST_ENCODERS,
+                f"An encoder must be the first layer, or the second to number {MOST_ENCODERS} after other encoders, "
                 f"but is {where}.",
             )
         require(
@@ -253,10 +253,8 @@ def _after_pixels(layer: Layer, shape: Shape, where: str) -> tuple[Shape, int]:
             return (layer.units, 1, 1), 4 * layer.units * (width + layer.units + 1)
         case Scattering():
             return _after_scattering(layer, shape, where), 0
-        case Encoder() if (height, width) == (
-            1,
-            1,
-        ):  # features of encoders before it: no picture has one pixel
+        case Encoder() if (height, width) == (1, 1):
+            # Features of the encoders before it: no picture has one pixel (`recipe._check_first_layer`).
             return (channels + layer.features, 1, 1), 0
         case Encoder():
             require(

@@ -89,8 +89,8 @@ class EncodedCohorts:
 
     def delete_except_of(self, cohorts: Collection[str]) -> None:
         """Delete the features of every cohort but these, and all that another version made."""
-        names = (path.name.split(".") for path in self._folder.iterdir())
-        kept = [".".join(n) for n in names if n[0] in cohorts and n[1].startswith(_VERSION)]
+        names = (path.name.partition(".") for path in self._folder.iterdir())
+        kept = ["".join(n) for n in names if n[0] in cohorts and n[2].startswith(_VERSION)]
         private_files.delete_except(self._folder, kept)
 
     def _file(self, layer: KeptLayer) -> bytes:
@@ -119,7 +119,7 @@ class EncodedCohorts:
         self, plan: Plan, place: int, pictures: CohortOnDisk, before: CohortOnDisk, stem: str
     ) -> CohortOnDisk:
         layer, whole = plan.computed_once[place], cohort_file.without_images(pictures.path)
-        beside = place > 0 and plan.features_entering(place) is None
+        beside = place > 0 and plan.input_features(place) is None
         entering = pictures if beside else before
         job = EncodingJob(
             plan=plan.encode().decode(),
@@ -130,9 +130,9 @@ class EncodedCohorts:
         raw = self._worker.run(
             job, self._file(layer), entering.path, on_step=_told(layer, job.pictures)
         )
-        features = _features(raw, (job.pictures, plan.features_said(place), 1, 1))
+        features = _features(raw, (job.pictures, plan.output_features(place), 1, 1))
         if beside:
-            features = np.concatenate([_checked(before), features], axis=1)
+            features = np.concatenate([_verified(before), features], axis=1)
         encoded = replace(whole, cohort=replace(whole.cohort, images=features))
         return self._keep(stem, cohort_file.pack(encoded))
 
@@ -155,7 +155,7 @@ def _features(raw: bytes, shape: tuple[int, ...]) -> NDArray[np.float32]:
     return features.reshape(shape)
 
 
-def _checked(kept: CohortOnDisk) -> NDArray[np.float32]:
+def _verified(kept: CohortOnDisk) -> NDArray[np.float32]:
     """Features from a file, held against its hash: it lay on disk while another encoder was at work."""
     try:
         data = kept.path.read_bytes()

@@ -80,7 +80,7 @@ def encode(
     """
     plan = Plan.decode(job.plan.encode())
     _check_cohort(cohort, job.cohort_sha256)
-    split = cohort_file.unpack(cohort, plan.data, features=plan.features_entering(job.place))
+    split = cohort_file.unpack(cohort, plan.data, features=plan.input_features(job.place))
     layer = plan.computed_once[job.place]
     features = frozen_features.encoded(layer, split.cohort.images, file, on_done=on_done)
     return features.astype("<f4", copy=False).tobytes()

@@ -306,7 +306,7 @@ def _converse(
 def _result_bytes(job: TrainingJob | EncodingJob) -> int:
     plan = Plan.decode(job.plan.encode())
     if isinstance(job, EncodingJob):
-        return 4 * job.pictures * plan.features_said(job.place)
+        return 4 * job.pictures * plan.output_features(job.place)
     return 8 * VectorLayout.of(plan).result_length(job.purpose)
 
 

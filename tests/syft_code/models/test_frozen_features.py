@@ -195,10 +195,10 @@ def test_encoders_stand_side_by_side_and_a_projection_takes_what_all_of_them_say
 
     one, other = (encode(layer, images) for layer in layers[:2])
     both = np.concatenate([one, other], axis=1)
-    np.testing.assert_array_equal(frozen_features.through(layers[:2], images, encode), both)
-    found = frozen_features.through(layers, images, encode)
+    np.testing.assert_array_equal(frozen_features.apply_front(layers[:2], images, encode), both)
+    found = frozen_features.apply_front(layers, images, encode)
     np.testing.assert_array_equal(found, encode(layers[2], both))
-    assert frozen_features.through((), images, encode) is images
+    assert frozen_features.apply_front((), images, encode) is images
 
 
 def test_a_converted_file_gives_the_same_features_as_the_published_one() -> None:

@@ -193,6 +193,7 @@ def test_features_that_another_version_made_go(placed: OneHospital, vault: Vault
     whose, key, digest, ending = path.name.split(".")
     older = path.with_name(f"{whose}.v1-{key.split('-')[1]}.{digest}.{ending}")
     older.write_bytes(path.read_bytes())
+    (path.parent / "of-a-file-browser").write_bytes(b"")
     vault._files.delete_unused_cohorts()
     assert encoded_files(placed) == [path]
 
